@@ -1,0 +1,3 @@
+//! Carries plans out: the store of specs and states, the engine, and the operations of `zoneadm`.
+
+pub mod paths;

@@ -1,0 +1,66 @@
+//! Where things live: one place for every path of `design` section 3, all below the alternate root.
+
+use std::path::{Path, PathBuf};
+
+use crate::spec::ZoneName;
+use crate::spec::name::below;
+
+/// The root below which specs, states and run-time files live: `-R`, else `ZONES_ROOT`, else `/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Root {
+    prefix: PathBuf,
+}
+
+impl Root {
+    /// Returns the given root, else the one that `ZONES_ROOT` names, else `/`.
+    pub fn new(given: Option<&Path>) -> Self {
+        let env = || std::env::var_os("ZONES_ROOT").filter(|v| !v.is_empty()).map(PathBuf::from);
+        let prefix = given.map(Path::to_owned).or_else(env).unwrap_or_else(|| PathBuf::from("/"));
+        Self { prefix }
+    }
+
+    /// Returns the prefix itself.
+    pub fn prefix(&self) -> &Path {
+        &self.prefix
+    }
+
+    /// Puts an absolute path of a spec (a zonepath) below the root.
+    pub fn host_path(&self, path: &Path) -> PathBuf {
+        below(&self.prefix, path)
+    }
+
+    /// Folder of the specs.
+    pub fn spec_dir(&self) -> PathBuf {
+        self.prefix.join("etc/zones.d")
+    }
+
+    /// Spec of a zone.
+    pub fn spec_file(&self, zone: &ZoneName) -> PathBuf {
+        self.spec_dir().join(format!("{zone}.toml"))
+    }
+
+    /// Folder of installed templates.
+    pub fn template_dir(&self) -> PathBuf {
+        self.prefix.join("usr/share/zones/zones.d")
+    }
+
+    /// Folder of what outlives a boot, all zones.
+    pub fn lib_dir(&self) -> PathBuf {
+        self.prefix.join("var/lib/zones")
+    }
+
+    /// Folder of what outlives a boot, one zone: state, uuid, id range, journal, revisions.
+    pub fn zone_lib(&self, zone: &ZoneName) -> PathBuf {
+        self.lib_dir().join(zone.as_str())
+    }
+
+    /// Folder of what does not outlive a boot, all zones.
+    pub fn run_dir(&self) -> PathBuf {
+        self.prefix.join("run/zones")
+    }
+
+    /// Folder of what does not outlive a boot, one zone: sockets, the spec as booted, the record of the running zone.
+    pub fn zone_run(&self, zone: &ZoneName) -> PathBuf {
+        self.run_dir().join(zone.as_str())
+    }
+}

@@ -1,0 +1,19 @@
+//! Solaris-style zones for Linux.
+//!
+//! ```text
+//! bin → cli → shell → parser → spec          spec: the leaf, imports nothing of ours
+//!        └──→ apply → plan ──→ spec          plan never imports sys: it sees facts, not the machine
+//!               └───→ sys ───→ spec::name    parser, spec, plan: no files, no processes, no clock
+//! ```
+//!
+//! Data first, effects last: text becomes commands ([`parser`]), commands change a spec ([`shell`]),
+//! a spec and observed facts become a plan ([`plan`]), and only [`apply`] carries it out, through
+//! [`sys`].
+
+pub mod apply;
+pub mod cli;
+pub mod parser;
+pub mod plan;
+pub mod shell;
+pub mod spec;
+pub mod sys;

@@ -1,0 +1,195 @@
+//! What a zone is: the spec, its table of resources and properties, and its rules. No input or
+//! output, no clock, no randomness; everything else of the crate builds on this module.
+
+pub mod name;
+pub mod schema;
+pub mod state;
+pub mod store;
+pub mod table;
+pub mod value;
+
+use std::collections::BTreeMap;
+
+pub use name::ZoneName;
+pub use schema::{PropDef, ResourceDef, ResourceKind};
+pub use value::{ByteSize, CpuCap, Item, Value};
+
+/// Properties with their values. Keys are names of the table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Props(BTreeMap<&'static str, Value>);
+
+impl Props {
+    /// Returns the value, none when unset.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
+    /// Returns the text of a plain value, none when unset.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).and_then(Value::as_str)
+    }
+
+    /// Returns the plain elements of a list, none when unset.
+    pub fn list(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.get(name).map_or(&[][..], Value::items).iter().filter_map(Item::as_str)
+    }
+
+    /// Sets a value. The caller has checked it against the row.
+    pub fn set(&mut self, def: &'static PropDef, value: Value) {
+        self.0.insert(def.name, value);
+    }
+
+    /// Removes a value and says whether there was one.
+    pub fn clear(&mut self, name: &str) -> bool {
+        self.0.remove(name).is_some()
+    }
+
+    /// Says whether nothing is set.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns what is set, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Value)> {
+        self.0.iter().map(|(n, v)| (*n, v))
+    }
+}
+
+/// The spec of one zone.
+///
+/// Limits that are aliases (`max-lwps`, `capped-cpu ncpus`, …) are held once, as `rctl` resources;
+/// [`ZoneSpec::alias`] and [`ZoneSpec::set_alias`] are the view on them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ZoneSpec {
+    /// Name of the zone.
+    pub name: ZoneName,
+    /// Global properties but `zonename` and aliases.
+    pub props: Props,
+    resources: BTreeMap<ResourceKind, Vec<Props>>,
+}
+
+/// A resource control holds more than the alias can show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("An incompatible rctl already exists for this property")]
+pub struct IncompatibleRctl;
+
+impl ZoneSpec {
+    /// Returns a spec in which nothing is set.
+    pub fn new(name: ZoneName) -> Self {
+        Self { name, props: Props::default(), resources: BTreeMap::new() }
+    }
+
+    /// Returns the resources that are stored under a kind, in their order.
+    ///
+    /// `capped-cpu` is never stored (it is a view on a control) and `capped-memory` only with what
+    /// is not an alias; [`ZoneSpec::view`] shows both whole.
+    pub fn stored(&self, kind: ResourceKind) -> &[Props] {
+        self.resources.get(&kind).map_or(&[], Vec::as_slice)
+    }
+
+    /// Gives access to the stored resources of a kind.
+    pub fn stored_mut(&mut self, kind: ResourceKind) -> &mut Vec<Props> {
+        self.resources.entry(kind).or_default()
+    }
+
+    /// Drops kinds without resources, so that equal specs compare equal.
+    pub fn tidy(&mut self) {
+        self.resources.retain(|_, list| !list.is_empty());
+    }
+
+    /// Returns the resources of a kind as a user sees them, aliases filled in from their controls.
+    pub fn view(&self, kind: ResourceKind) -> Vec<Props> {
+        let aliases: Vec<_> = kind.def().props.iter().filter(|p| p.alias.is_some()).collect();
+        if aliases.is_empty() {
+            return self.stored(kind).to_vec();
+        }
+        let mut props = self.stored(kind).first().cloned().unwrap_or_default();
+        for def in aliases {
+            if let Some(text) = self.alias(def) {
+                props.set(def, Value::Simple(text));
+            }
+        }
+        if props.is_empty() { Vec::new() } else { vec![props] }
+    }
+
+    /// Returns the effective text of a global property: set, through its alias, or the default.
+    pub fn global(&self, name: &str) -> Option<String> {
+        let def = schema::global(name)?;
+        if name == "zonename" {
+            return Some(self.name.to_string());
+        }
+        if def.alias.is_some() {
+            return self.alias(def);
+        }
+        self.props.text(name).or(def.default).map(str::to_owned)
+    }
+
+    /// Returns the text of an alias, when its control has exactly one value of the alias' form.
+    pub fn alias(&self, def: &PropDef) -> Option<String> {
+        let alias = def.alias?;
+        let rctl = self.stored(ResourceKind::Rctl).iter().find(|r| r.text("name") == Some(alias.rctl))?;
+        let [item] = rctl.get("value")?.items() else { return None };
+        if item.member("priv") != Some("privileged") || item.member("action") != Some(alias.action) {
+            return None;
+        }
+        let limit: u64 = item.member("limit")?.parse().ok()?;
+        Some(match def.kind {
+            schema::Kind::Size(_) => ByteSize(limit).to_string(),
+            schema::Kind::CpuCap => CpuCap(limit).to_string(),
+            _ => limit.to_string(),
+        })
+    }
+
+    /// Sets an alias: makes its control, or replaces the one value that it has.
+    ///
+    /// # Errors
+    /// [`IncompatibleRctl`] when the control has another form, which the alias would destroy.
+    pub fn set_alias(&mut self, def: &PropDef, text: &str) -> Result<(), IncompatibleRctl> {
+        let Some(alias) = def.alias else { return Err(IncompatibleRctl) };
+        let limit = match def.kind {
+            schema::Kind::Size(_) => ByteSize::parse(text).ok().map(|s| s.0),
+            schema::Kind::CpuCap => CpuCap::parse(text).map(|c| c.0),
+            _ => text.parse().ok(),
+        };
+        let limit = limit.ok_or(IncompatibleRctl)?;
+        let exists = self.stored(ResourceKind::Rctl).iter().any(|r| r.text("name") == Some(alias.rctl));
+        if exists && self.alias(def).is_none() {
+            return Err(IncompatibleRctl);
+        }
+        let value = Value::List(vec![Item::Complex(vec![
+            ("priv".into(), "privileged".into()),
+            ("limit".into(), limit.to_string()),
+            ("action".into(), alias.action.into()),
+        ])]);
+        let rctl = ResourceKind::Rctl.def();
+        let (name_def, value_def) = (rctl.prop("name"), rctl.prop("value"));
+        let (Some(name_def), Some(value_def)) = (name_def, value_def) else { return Err(IncompatibleRctl) };
+        let list = self.stored_mut(ResourceKind::Rctl);
+        if let Some(r) = list.iter_mut().find(|r| r.text("name") == Some(alias.rctl)) {
+            r.set(value_def, value);
+        } else {
+            let mut r = Props::default();
+            r.set(name_def, Value::simple(alias.rctl));
+            r.set(value_def, value);
+            list.push(r);
+        }
+        Ok(())
+    }
+
+    /// Removes the control behind an alias and says whether there was one.
+    pub fn clear_alias(&mut self, def: &PropDef) -> bool {
+        let Some(alias) = def.alias else { return false };
+        let list = self.stored_mut(ResourceKind::Rctl);
+        let before = list.len();
+        list.retain(|r| r.text("name") != Some(alias.rctl));
+        let gone = list.len() != before;
+        self.tidy();
+        gone
+    }
+
+    /// Returns the zonepath with its tokens expanded, none when unset or empty.
+    pub fn zonepath(&self) -> Option<String> {
+        let path = self.props.text("zonepath").filter(|p| !p.is_empty())?;
+        Some(name::expand_tokens(path, &self.name))
+    }
+}

@@ -1,0 +1,348 @@
+//! The one table of resources and properties.
+//!
+//! Validation, `set`/`clear`/`select`/`remove`, `help`, Tab completion, `info`, `export`, the TOML and
+//! JSON forms and the tables of the manual are all read from here. A new property is a new row in
+//! [`super::table`].
+
+use std::fmt;
+
+use super::table;
+
+/// The kinds of resource, in the order in which `info` prints them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ResourceKind {
+    /// Solaris 10: a directory of the host's software, mounted read-only.
+    InheritPkgDir,
+    /// A file system.
+    Fs,
+    /// A network interface.
+    Net,
+    /// Solaris 11: a network link made for the zone.
+    Anet,
+    /// Device nodes.
+    Device,
+    /// Cpus for this zone alone.
+    DedicatedCpu,
+    /// A cap on cpu time (a view on `zone.cpu-cap`).
+    CappedCpu,
+    /// Caps on memory.
+    CappedMemory,
+    /// Solaris 11 kernel zones: number of virtual cpus.
+    VirtualCpu,
+    /// A free attribute.
+    Attr,
+    /// A delegated ZFS dataset.
+    Dataset,
+    /// Rights of a host user on this zone.
+    Admin,
+    /// A resource control.
+    Rctl,
+    /// Process security flags.
+    SecurityFlags,
+    /// Linux: a range of user or group ids.
+    Idmap,
+    /// Solaris 11: storage of the zone's root pool.
+    Rootzpool,
+    /// Solaris 11: storage of a further pool.
+    Zpool,
+    /// Solaris 11: where a suspended image goes.
+    Suspend,
+    /// Solaris 11 kernel zones: encryption key of the zone's root.
+    Keysource,
+    /// Solaris 11 kernel zones: verified boot.
+    VerifiedBoot,
+}
+
+/// Where a resource or property comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Solaris 10 and illumos.
+    Illumos,
+    /// Solaris 10 only.
+    Solaris10,
+    /// Solaris 11.
+    Solaris11,
+    /// SmartOS and OmniOS.
+    SmartOs,
+    /// This project.
+    Linux,
+}
+
+/// Whether a Linux host can do what the property asks for. `verify` names everything but `Yes`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Honour {
+    /// It is carried out.
+    Yes,
+    /// It is kept in the spec and has no effect; verify warns with this reason.
+    Ignored(&'static str),
+    /// To go on without it would do harm; `zoneadm verify` and boot fail with this reason.
+    Refused(&'static str),
+}
+
+/// What a single text of a property must look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `true` or `false`.
+    Bool,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// An unsigned number within these bounds.
+    Uint(u64, u64),
+    /// A [`super::value::ByteSize`] of at least so many bytes.
+    Size(u64),
+    /// A [`super::value::CpuCap`].
+    CpuCap,
+    /// `N` or `N-M`, 1 ≤ N ≤ M.
+    CpuRange,
+    /// Any text.
+    Text,
+    /// An absolute path; repeated slashes collapse.
+    AbsPath,
+    /// The zonepath: absolute, not `/`.
+    ZonePath,
+    /// A zone name (only `zonename`).
+    ZoneName,
+    /// A brand name.
+    Brand,
+    /// Hexadecimal host id.
+    HostId,
+    /// Comma list of privileges.
+    Privileges,
+    /// Comma list of file system types.
+    FsAllowed,
+    /// A pool name, not `SUNW…`.
+    PoolName,
+    /// IPv4 with optional prefix, IPv6 with prefix, or a host name with optional prefix.
+    Address,
+    /// Solaris 11 allows a comma list of addresses.
+    AddressList,
+    /// An address without prefix; a prefix is warned about and dropped.
+    Router,
+    /// A network link name.
+    Link,
+    /// File system type.
+    FsType,
+    /// A glob below `/dev`.
+    DeviceMatch,
+    /// A ZFS file system name.
+    DatasetName,
+    /// `zone.` and letters or dashes.
+    RctlName,
+    /// Attribute name.
+    AttrName,
+    /// Attribute value: must parse as the attribute's `type`.
+    AttrValue,
+    /// Login name.
+    User,
+    /// Comma list of authorizations.
+    Auths,
+    /// A list of security flags.
+    SecFlags,
+    /// A UUID.
+    Uuid,
+    /// A link-layer address, or `auto`, `random`, `default`, `factory`.
+    Mac,
+    /// Comma list of ZFS property names.
+    LockList,
+}
+
+/// Whether a property holds one text or a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// One text.
+    One,
+    /// A list of plain texts (`[a,b]`).
+    List,
+    /// A list of groups with exactly these members, in this order (`(name=…,value=…)`).
+    Groups(&'static [&'static str]),
+}
+
+/// How `info` shows a property.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Show {
+    /// Always, with an empty value when unset (global properties of illumos).
+    Always,
+    /// Always; `name not specified` when unset.
+    OrNotSpecified,
+    /// Only when set.
+    IfSet,
+}
+
+/// What Tab offers for the value, from the live system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Live {
+    /// Nothing but the fixed words of [`Kind`].
+    None,
+    /// Directories and files of the host.
+    Paths,
+    /// Network links of the host.
+    Links,
+    /// Nodes below `/dev`.
+    Devices,
+    /// ZFS datasets.
+    Datasets,
+    /// ZFS file systems when the resource's type is `zfs`, else paths.
+    Special,
+    /// Users of the host.
+    Users,
+    /// File system types of the kernel.
+    FsTypes,
+    /// Configured zones.
+    Zones,
+    /// Names of resource controls.
+    Rctls,
+    /// Privileges and capabilities.
+    Privileges,
+}
+
+/// A property that is a view on a resource control with exactly one value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alias {
+    /// The control, such as `zone.max-lwps`.
+    pub rctl: &'static str,
+    /// Its action, `deny` or `none`; the privilege is always `privileged`.
+    pub action: &'static str,
+}
+
+/// One property.
+#[derive(Debug)]
+pub struct PropDef {
+    /// Name as typed.
+    pub name: &'static str,
+    /// Rule for one text.
+    pub kind: Kind,
+    /// One text or a list.
+    pub shape: Shape,
+    /// Must be given before `end` (resources) or `commit` (global).
+    pub required: bool,
+    /// May be cleared.
+    pub clearable: bool,
+    /// Value when unset, as `info` shows it.
+    pub default: Option<&'static str>,
+    /// Set when the value lives in a resource control.
+    pub alias: Option<Alias>,
+    /// Part of what makes the resource unique.
+    pub key: bool,
+    /// May be used to pick a resource in `select`, `remove`, `info`.
+    pub qualifier: bool,
+    /// How `info` shows it.
+    pub show: Show,
+    /// Source of live completions.
+    pub live: Live,
+    /// Whether this host family carries it out.
+    pub honour: Honour,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// One sentence for help and manual, imperative or noun phrase, no full stop.
+    pub doc: &'static str,
+    /// A value that is valid, used in help and in tests.
+    pub example: &'static str,
+}
+
+/// One kind of resource.
+#[derive(Debug)]
+pub struct ResourceDef {
+    /// The kind.
+    pub kind: ResourceKind,
+    /// Name as typed and as in the prompt.
+    pub name: &'static str,
+    /// At most one per zone.
+    pub singleton: bool,
+    /// Its properties in the order of `info` and `export`.
+    pub props: &'static [PropDef],
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Whether this host family carries it out.
+    pub honour: Honour,
+    /// One sentence for help and manual.
+    pub doc: &'static str,
+}
+
+impl PropDef {
+    /// Says whether the property holds a list.
+    pub fn is_list(&self) -> bool {
+        !matches!(self.shape, Shape::One)
+    }
+}
+
+impl ResourceDef {
+    /// Finds a property by its name.
+    pub fn prop(&self, name: &str) -> Option<&'static PropDef> {
+        self.props.iter().find(|p| p.name == name)
+    }
+
+    /// Returns the properties that make a resource unique.
+    pub fn keys(&self) -> impl Iterator<Item = &'static PropDef> + use<> {
+        self.props.iter().filter(|p| p.key)
+    }
+}
+
+impl ResourceKind {
+    /// Every kind, in the order of `info`.
+    pub fn all() -> impl Iterator<Item = Self> {
+        table::RESOURCES.iter().map(|r| r.kind)
+    }
+
+    /// Returns the row of the table.
+    pub fn def(self) -> &'static ResourceDef {
+        &table::RESOURCES[self as usize]
+    }
+
+    /// Returns the name as typed.
+    pub fn name(self) -> &'static str {
+        self.def().name
+    }
+
+    /// Finds a kind by its name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        table::RESOURCES.iter().find(|r| r.name == name).map(|r| r.kind)
+    }
+}
+
+impl fmt::Display for ResourceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Returns the global properties in the order of `info`.
+pub fn globals() -> &'static [PropDef] {
+    table::GLOBALS
+}
+
+/// Finds a global property by its name.
+pub fn global(name: &str) -> Option<&'static PropDef> {
+    table::GLOBALS.iter().find(|p| p.name == name)
+}
+
+/// Finds the property that is a view on the resource control, with its resource (none: global).
+pub fn alias_of(rctl: &str) -> Option<(Option<ResourceKind>, &'static PropDef)> {
+    let is = |p: &&PropDef| p.alias.is_some_and(|a| a.rctl == rctl);
+    table::GLOBALS
+        .iter()
+        .find(is)
+        .map(|p| (None, p))
+        .or_else(|| table::RESOURCES.iter().find_map(|r| r.props.iter().find(is).map(|p| (Some(r.kind), p))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_order_and_names_are_unique() {
+        for (i, def) in table::RESOURCES.iter().enumerate() {
+            assert_eq!(def.kind as usize, i, "{}", def.name);
+            assert!(!def.doc.ends_with('.'), "{}", def.name);
+            for (j, p) in def.props.iter().enumerate() {
+                assert!(def.props[..j].iter().all(|q| q.name != p.name), "{} {}", def.name, p.name);
+            }
+            let keyed = def.singleton || def.keys().next().is_some();
+            assert!(keyed, "{} has no key", def.name);
+        }
+        for (i, p) in table::GLOBALS.iter().enumerate() {
+            assert!(table::GLOBALS[..i].iter().all(|q| q.name != p.name), "{}", p.name);
+            assert!(ResourceKind::from_name(p.name).is_none(), "{} is both", p.name);
+        }
+    }
+}

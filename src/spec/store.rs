@@ -1,0 +1,96 @@
+//! Where specs are kept, as the shell sees it. The real store is `apply::store`.
+
+use thiserror::Error;
+
+use super::state::ZoneState;
+use super::{ZoneName, ZoneSpec};
+
+/// Identifies the content of a saved spec, to notice that somebody else has changed it since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token(pub String);
+
+/// A spec as it was read.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// The spec.
+    pub spec: ZoneSpec,
+    /// What was read.
+    pub token: Token,
+}
+
+/// A request to save.
+#[derive(Clone, Debug)]
+pub struct Commit<'a> {
+    /// What to save. Its name is the new name of the zone.
+    pub spec: &'a ZoneSpec,
+    /// What the edit started from; none for a zone that did not exist.
+    pub base: Option<&'a Token>,
+    /// The former name, when the zone is renamed.
+    pub renamed_from: Option<&'a ZoneName>,
+    /// Save even if somebody else has changed it since `base` was read.
+    pub overwrite: bool,
+}
+
+/// One kept former spec.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revision {
+    /// Number, counting from 1.
+    pub number: u32,
+    /// When it was saved, seconds since the epoch.
+    pub time: u64,
+    /// Who saved it, a login name.
+    pub user: String,
+}
+
+/// Why the store cannot do it. The texts are those of the Solaris library where it has one.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// No spec of that name.
+    #[error("No such zone configured")]
+    NoZone,
+    /// A rename meets an existing zone.
+    #[error("Zone name already in use")]
+    NameInUse,
+    /// The state of the zone forbids it.
+    #[error("Zone state is invalid for the requested operation")]
+    BadState(ZoneState),
+    /// The caller may not.
+    #[error("Permission denied")]
+    Denied,
+    /// Somebody else has saved the spec since it was read; holds what is saved now.
+    #[error("the configuration was changed by somebody else meanwhile")]
+    Conflict(Box<Stored>),
+    /// The file cannot be understood; the text has file, line and column.
+    #[error("{0}")]
+    Invalid(String),
+    /// No such revision.
+    #[error("no revision {0}")]
+    NoRevision(u32),
+    /// The system refused; the text has path and action.
+    #[error("{0}")]
+    Io(String),
+}
+
+/// A keeper of specs, templates and states.
+pub trait ZoneStore {
+    /// Reads a spec; none when there is no such zone.
+    fn load(&self, name: &ZoneName) -> Result<Option<Stored>, StoreError>;
+    /// Saves a spec atomically and returns what is saved now. Keeps the former one as a revision.
+    fn commit(&self, commit: &Commit<'_>) -> Result<Token, StoreError>;
+    /// Deletes a spec. With `force` also one whose zone is incomplete or installed, or whose file is broken.
+    fn delete(&self, name: &ZoneName, force: bool) -> Result<(), StoreError>;
+    /// Reads a template or example by its own name (no mapping of foreign names here).
+    fn template(&self, name: &str, zone: &ZoneName) -> Result<Option<ZoneSpec>, StoreError>;
+    /// Returns the state; none when there is no such zone.
+    fn state(&self, name: &ZoneName) -> Result<Option<ZoneState>, StoreError>;
+    /// Returns the names of all configured zones, sorted.
+    fn names(&self) -> Result<Vec<ZoneName>, StoreError>;
+    /// Finds a zone by its uuid.
+    fn by_uuid(&self, uuid: &str) -> Result<Option<ZoneName>, StoreError>;
+    /// Says whether the caller may save this zone.
+    fn writable(&self, name: &ZoneName) -> bool;
+    /// Returns the kept former specs, oldest first.
+    fn revisions(&self, name: &ZoneName) -> Result<Vec<Revision>, StoreError>;
+    /// Reads a former spec.
+    fn revision(&self, name: &ZoneName, number: u32) -> Result<ZoneSpec, StoreError>;
+}
