@@ -3,6 +3,7 @@
 
 pub mod check;
 pub mod diff;
+pub mod mem;
 pub mod name;
 pub mod schema;
 pub mod state;
