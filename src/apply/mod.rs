@@ -1,3 +1,4 @@
 //! Carries plans out: the store of specs and states, the engine, and the operations of `zoneadm`.
 
 pub mod paths;
+pub mod running;
