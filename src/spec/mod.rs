@@ -3,12 +3,14 @@
 
 pub mod check;
 pub mod diff;
+pub mod idmap;
 pub mod mem;
 pub mod name;
 pub mod schema;
 pub mod state;
 pub mod store;
 pub mod table;
+pub mod toml;
 pub mod value;
 pub mod verify;
 pub mod words;
@@ -34,8 +36,12 @@ struct Entry {
 }
 
 impl Entry {
+    /// Says whether the entry means the same as none.
     fn is_default(&self) -> bool {
-        self.def.default.is_some() && self.value.as_str() == self.def.default
+        match &self.value {
+            Value::Simple(text) => self.def.default == Some(text),
+            Value::List(items) => items.is_empty(),
+        }
     }
 }
 

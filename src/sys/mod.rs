@@ -1,1 +1,3 @@
-//! sys
+//! How the kernel is called; the only module with unsafe code. It knows nothing of zones but names.
+
+pub mod process;
