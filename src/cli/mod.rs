@@ -1,1 +1,3 @@
-//! cli
+//! What the programs do with their command lines.
+
+pub mod zonecfg;

@@ -50,9 +50,7 @@ impl MemStore {
 impl ZoneStore for MemStore {
     fn load(&self, name: &ZoneName) -> Result<Option<Stored>, StoreError> {
         let zones = self.zones.borrow();
-        Ok(zones
-            .get(name.as_str())
-            .map(|z| Stored { spec: z.spec.clone(), token: Self::token(z.serial) }))
+        Ok(zones.get(name.as_str()).map(|z| Stored { spec: z.spec.clone(), token: Self::token(z.serial) }))
     }
 
     fn commit(&self, commit: &Commit<'_>) -> Result<Token, StoreError> {
