@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
-use crate::spec::schema::{self, Kind, PropDef, ResourceKind as R};
+use crate::spec::schema::{self, Kind, PropDef, ResourceKind as R, Shape};
 use crate::spec::value::quoted;
 use crate::spec::{Item, Props, Value, ZoneSpec, toml as spec_toml};
 
@@ -103,11 +103,18 @@ impl Serialize for InOrder<'_> {
     }
 }
 
-/// Returns where a name stands in the table; names of groups keep their own order.
+/// Returns where a name stands in the table, below a resource, a list of groups or nothing.
 fn place(owner: &str, name: &str) -> usize {
-    let found = match R::from_name(owner) {
-        Some(kind) => kind.def().props.iter().position(|p| p.name == name),
-        None => schema::globals()
+    let groups = || {
+        R::all().flat_map(|k| k.def().props).find_map(|p| match p.shape {
+            Shape::Groups(members) if p.name == owner => Some(members),
+            _ => None,
+        })
+    };
+    let found = match (R::from_name(owner), groups()) {
+        (Some(kind), _) => kind.def().props.iter().position(|p| p.name == name),
+        (None, Some(members)) => members.iter().position(|m| *m == name),
+        (None, None) => schema::globals()
             .iter()
             .position(|p| p.name == name)
             .or_else(|| R::from_name(name).map(|k| schema::globals().len() + k as usize)),

@@ -178,6 +178,13 @@ fn merge_resources(
     theirs: &ZoneSpec,
     clashes: &mut Vec<String>,
 ) -> Vec<Props> {
+    // A side that left the kind alone has nothing to say, not even about the order.
+    if mine.stored(kind) == base.stored(kind) {
+        return theirs.stored(kind).to_vec();
+    }
+    if theirs.stored(kind) == base.stored(kind) {
+        return mine.stored(kind).to_vec();
+    }
     let (b, t) = (keyed(kind, base.stored(kind)), keyed(kind, theirs.stored(kind)));
     let empty = Props::default();
     let mut seen = HashSet::new();
