@@ -28,7 +28,8 @@ pub fn all(spec: &ZoneSpec) -> String {
 
 /// Returns the line of a global property; nothing for one that is only shown when set.
 pub fn global(spec: &ZoneSpec, def: &PropDef) -> String {
-    let value = spec.global(def.name);
+    // Where the zone lies; "export" keeps the tokens.
+    let value = if def.name == "zonepath" { spec.zonepath() } else { spec.global(def.name) };
     match (value, def.alias) {
         (Some(text), Some(_)) => format!("[{}: {}]\n", def.name, rounded(def, &text)),
         (None, Some(_)) => String::new(),
