@@ -1,1 +1,4 @@
 //! sys
+
+pub mod path;
+pub mod tree;
