@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use rustix::fs::{Mode, SeekFrom, Stat, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
