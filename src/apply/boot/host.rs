@@ -84,7 +84,10 @@ pub fn make_ready(
         users: None,
         root: None,
     };
+    // The modes of nodes and directories are exact.
+    let umask = rustix::process::umask(Mode::empty());
     let done = build.run(steps, init, journal);
+    rustix::process::umask(umask);
     // Back to the host's mounts; the supervisor's own ones end with their last user.
     let back = ns::join(host.as_fd(), Kinds::MOUNT).map_err(|e| fail("boot", "cannot return to the host's mounts", &e));
     let result = done.and(back).and_then(|()| match (build.process.take(), build.channel.take()) {
@@ -153,7 +156,7 @@ impl Build<'_> {
         rustix::mount::mount_change("/", private)
             .map_err(|e| fail(what, "cannot make the mounts private", &e.into()))?;
         let (ours, theirs) = Channel::pair().map_err(|e| fail(what, "cannot make a channel", &e))?;
-        let kinds = Kinds::USER | Kinds::PID | Kinds::UTS | Kinds::IPC;
+        let kinds = Kinds::USER | Kinds::PID | Kinds::UTS;
         let cgroup = self.cgroup.as_ref().map(AsFd::as_fd);
         match ns::spawn(kinds, cgroup) {
             Ok(Side::Child) => {

@@ -66,11 +66,12 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
     process::fresh_keyring();
     rustix::process::fchdir(&root).map_err(|e| format!("cannot enter the zone's root: {e}"))?;
     drop(root);
-    let mut kinds = Kinds::MOUNT;
+    // The root of the message queues belongs to whoever makes the ipc namespace: not before now.
+    let mut kinds = Kinds::MOUNT | Kinds::IPC;
     if steps.iter().any(|s| matches!(s, Step::Cgroup { .. })) {
         kinds |= Kinds::CGROUP;
     }
-    ns::unshare(kinds).map_err(fail("cannot make a mount namespace"))?;
+    ns::unshare(kinds).map_err(fail("cannot make mount and ipc namespaces"))?;
     // The copy's top is not locked, as pivot_root(2) demands; the mounts below it stay locked.
     let here = rustix::fs::open(".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     let here = here.map_err(|e| format!("cannot open the zone's root: {e}"))?;
