@@ -283,6 +283,11 @@ fn init(args: &BootArgs, facts: &Facts) -> Step {
         (Some(path), _) | (None, Some(path)) => Init::Own(path.clone()),
         (None, None) => Init::BuiltIn,
     };
+    Step::Init { program, args: init_words(args) }
+}
+
+/// Returns the words that init is started with.
+pub fn init_words(args: &BootArgs) -> Vec<String> {
     let mut words = Vec::new();
     if args.single_user {
         words.push("-s".to_owned());
@@ -291,7 +296,7 @@ fn init(args: &BootArgs, facts: &Facts) -> Step {
         words.extend(["-m".to_owned(), options.clone()]);
     }
     words.extend(args.ignored.iter().cloned());
-    Step::Init { program, args: words }
+    words
 }
 
 #[cfg(test)]
