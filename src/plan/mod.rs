@@ -1,1 +1,4 @@
 //! plan
+
+pub mod host;
+pub mod install;
