@@ -85,7 +85,8 @@ mod tests {
 
     #[test]
     fn lines_with_blanks_and_optional_fields() {
-        let line = br"36 35 98:0 /a\040b /mnt\011x\134y rw,noatime shared:1 master:2 - ext4 /dev/root\0401 rw";
+        let line =
+            br"36 35 98:0 /a\040b /mnt\011x\134y rw,noatime shared:1 master:2 - ext4 /dev/root\0401 rw";
         let mount = parse(line).expect("line");
         assert_eq!(mount.root, Path::new("/a b"));
         assert_eq!(mount.point, Path::new("/mnt\tx\\y"));
@@ -104,7 +105,12 @@ mod tests {
             kind: kind.into(),
             source: "x".into(),
         };
-        let table = [mount("/", "ext4"), mount("/zones", "xfs"), mount("/zones/a/root/x", "tmpfs"), mount("/zones", "zfs")];
+        let table = [
+            mount("/", "ext4"),
+            mount("/zones", "xfs"),
+            mount("/zones/a/root/x", "tmpfs"),
+            mount("/zones", "zfs"),
+        ];
         let kind = |p: &str| mount_at(&table, Path::new(p)).map(|m| m.kind.as_str());
         assert_eq!((kind("/zones/b"), kind("/zonesx")), (Some("zfs"), Some("ext4")));
         assert_eq!(mounts_below(&table, Path::new("/zones/a/root")), [Path::new("/zones/a/root/x")]);

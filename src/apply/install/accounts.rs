@@ -100,7 +100,8 @@ mod tests {
         alice:x:1000:1000:Alice:/home/alice:/bin/bash\n\
         broken:line\n+nis::::::\n\
         nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
-    const GROUP: &str = "root:x:0:\nshadow:x:42:alice,daemon\nsudo:HASH:27:alice\npeople:x:1000:\nnogroup:x:65534:\n";
+    const GROUP: &str =
+        "root:x:0:\nshadow:x:42:alice,daemon\nsudo:HASH:27:alice\npeople:x:1000:\nnogroup:x:65534:\n";
 
     #[test]
     fn system_accounts_without_people_and_passwords() {
