@@ -1,1 +1,4 @@
-//! cli
+//! What the programs do with their command lines.
+
+pub mod report;
+pub mod zoneadm;
