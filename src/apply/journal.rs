@@ -135,7 +135,8 @@ mod tests {
 
     #[test]
     fn a_cut_line_is_passed_over() {
-        let whole = Line::Started { step: 0, inverse: Inverse::RemoveCgroup("/sys/fs/cgroup/zones/z".into()) };
+        let whole =
+            Line::Started { step: 0, inverse: Inverse::RemoveCgroup("/sys/fs/cgroup/zones/z".into()) };
         let text = serde_json::to_string(&whole).expect("lines can be written");
         let both = format!("{text}\n{}", &text[..text.len() / 2]);
         assert_eq!(read(&both), [whole]);

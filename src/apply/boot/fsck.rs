@@ -10,7 +10,8 @@ use std::process::{Command, Stdio};
 #[allow(clippy::disallowed_methods)] // the only program that a boot may run, and only when asked to
 pub fn check(fstype: &str, raw: &Path) -> Result<(), String> {
     let program = format!("fsck.{fstype}");
-    let found = ["/usr/sbin", "/sbin", "/usr/bin"].iter().map(|d| Path::new(d).join(&program)).find(|p| p.exists());
+    let found =
+        ["/usr/sbin", "/sbin", "/usr/bin"].iter().map(|d| Path::new(d).join(&program)).find(|p| p.exists());
     let Some(found) = found else {
         return Err(format!("raw is set, but there is no {program}; install it or clear raw"));
     };

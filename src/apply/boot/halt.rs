@@ -58,7 +58,8 @@ pub fn shutdown(op: &mut Op<'_>, again: Option<&BootArgs>) -> Result<(), BootErr
         if !handle.wait_gone(SHUTDOWN_SECONDS * 1000).map_err(BootError::system("wait for init"))? {
             running.going = None;
             running.state = before;
-            write_record(op.store.root(), op.name, &running).map_err(BootError::system("write the record"))?;
+            write_record(op.store.root(), op.name, &running)
+                .map_err(BootError::system("write the record"))?;
             return Err(BootError::Slow(SHUTDOWN_SECONDS));
         }
     }

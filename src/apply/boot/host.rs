@@ -89,7 +89,8 @@ pub fn make_ready(
     let done = build.run(steps, init, journal);
     rustix::process::umask(umask);
     // Back to the host's mounts; the supervisor's own ones end with their last user.
-    let back = ns::join(host.as_fd(), Kinds::MOUNT).map_err(|e| fail("boot", "cannot return to the host's mounts", &e));
+    let back = ns::join(host.as_fd(), Kinds::MOUNT)
+        .map_err(|e| fail("boot", "cannot return to the host's mounts", &e));
     let result = done.and(back).and_then(|()| match (build.process.take(), build.channel.take()) {
         (Some((pid, handle)), Some(channel)) => Ok(Ready { pid, handle, channel }),
         _ => Err(StepError { what: "boot".into(), why: "the plan makes no process".into() }),
@@ -129,7 +130,8 @@ impl Build<'_> {
             Step::Cgroup { path } => {
                 let what = || format!("cgroup {}", path.display());
                 let fd = cgroup::make(path).map_err(|e| fail(what(), "cannot make it", &e))?;
-                cgroup::delegate(path, self.uid, self.gid).map_err(|e| fail(what(), "cannot delegate it", &e))?;
+                cgroup::delegate(path, self.uid, self.gid)
+                    .map_err(|e| fail(what(), "cannot delegate it", &e))?;
                 self.cgroup = Some(fd);
                 Ok(())
             }
@@ -152,7 +154,8 @@ impl Build<'_> {
     fn namespaces(&mut self, uid_map: &str, gid_map: &str, all: &[Step]) -> Result<(), StepError> {
         let what = "namespaces";
         ns::unshare(Kinds::MOUNT).map_err(|e| fail(what, "cannot make a mount namespace", &e))?;
-        let private = rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC;
+        let private =
+            rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC;
         rustix::mount::mount_change("/", private)
             .map_err(|e| fail(what, "cannot make the mounts private", &e.into()))?;
         let (ours, theirs) = Channel::pair().map_err(|e| fail(what, "cannot make a channel", &e))?;
@@ -166,7 +169,9 @@ impl Build<'_> {
             Ok(Side::Parent(pid, fd)) => self.process = Some((pid, Handle::from_fd(fd))),
             Err(e) => {
                 let hint = match e.raw_os_error() {
-                    Some(libc::ENOSPC | libc::EUSERS) => "the limit of user namespaces is used up (sysctl user.max_user_namespaces)",
+                    Some(libc::ENOSPC | libc::EUSERS) => {
+                        "the limit of user namespaces is used up (sysctl user.max_user_namespaces)"
+                    }
                     Some(libc::EPERM) => "user namespaces are switched off on this host",
                     Some(libc::EINVAL) => "this kernel lacks a kind of namespace",
                     _ => "cannot make them",
@@ -177,8 +182,10 @@ impl Build<'_> {
         drop(theirs);
         self.channel = Some(ours);
         let pid = self.process.as_ref().map_or(0, |(pid, _)| *pid);
-        ns::write_id_maps(pid, uid_map, gid_map).map_err(|e| fail("idmap", "the kernel refuses the id map", &e))?;
-        self.users = Some(ns::open(pid, "user").map_err(|e| fail(what, "cannot open the user namespace", &e))?);
+        ns::write_id_maps(pid, uid_map, gid_map)
+            .map_err(|e| fail("idmap", "the kernel refuses the id map", &e))?;
+        self.users =
+            Some(ns::open(pid, "user").map_err(|e| fail(what, "cannot open the user namespace", &e))?);
         Ok(())
     }
 
@@ -188,7 +195,9 @@ impl Build<'_> {
         // The host's own read-only, noexec and like attributes are kept; nothing is cleared.
         tree.set(set, Attrs::empty(), ids, recursive).map_err(|e| {
             let action = match e.raw_os_error() {
-                Some(libc::EINVAL | libc::EPERM | libc::EOPNOTSUPP) => "its file system cannot map ids on this kernel",
+                Some(libc::EINVAL | libc::EPERM | libc::EOPNOTSUPP) => {
+                    "its file system cannot map ids on this kernel"
+                }
                 _ => "cannot set its attributes",
             };
             fail(what, action, &e)
@@ -198,7 +207,8 @@ impl Build<'_> {
     fn root(&mut self, path: &Path) -> Result<(), StepError> {
         let what = format!("root {}", path.display());
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| fail(&what, "cannot open it", &e.into()))?;
+        let fd = rustix::fs::open(path, flags, Mode::empty())
+            .map_err(|e| fail(&what, "cannot open it", &e.into()))?;
         let tree = Tree::copy(fd.as_fd(), false).map_err(|e| fail(&what, "cannot mount it", &e))?;
         self.shift(&tree, &what, Attrs::NODEV, false)?;
         tree.attach(fd.as_fd()).map_err(|e| fail(&what, "cannot mount it", &e))?;
@@ -236,7 +246,9 @@ impl Build<'_> {
         let mut at = PathBuf::new();
         let mut parent: Option<OwnedFd> = None;
         for part in path.components() {
-            let Component::Normal(name) = part else { return Err(format!("{dir} is not a valid mount point")) };
+            let Component::Normal(name) = part else {
+                return Err(format!("{dir} is not a valid mount point"));
+            };
             at.push(name);
             let last = at.as_path() == path;
             let wanted = if last && !directory { OFlags::empty() } else { OFlags::DIRECTORY };
@@ -268,7 +280,8 @@ impl Build<'_> {
     fn inherit(&self, dir: &str) -> Result<(), StepError> {
         let what = format!("inherit-pkg-dir {dir}");
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(dir, flags, Mode::empty()).map_err(|e| fail(&what, "cannot open it", &e.into()))?;
+        let fd = rustix::fs::open(dir, flags, Mode::empty())
+            .map_err(|e| fail(&what, "cannot open it", &e.into()))?;
         let tree = Tree::copy(fd.as_fd(), false).map_err(|e| fail(&what, "cannot mount it", &e))?;
         self.shift(&tree, &what, Attrs::RDONLY | Attrs::NODEV, false)?;
         self.attach(&tree, &what, dir, true)
@@ -293,7 +306,8 @@ impl Build<'_> {
 
     fn dev(&self, nodes: &[Node]) -> Result<(), StepError> {
         let (uid, gid) = (self.uid.to_string(), self.gid.to_string());
-        let options = [("uid", uid.as_str()), ("gid", &gid), ("mode", "755"), ("size", "4m"), ("nr_inodes", "16384")];
+        let options =
+            [("uid", uid.as_str()), ("gid", &gid), ("mode", "755"), ("size", "4m"), ("nr_inodes", "16384")];
         let tree = self.tmpfs("/dev", Attrs::NOSUID | Attrs::NOEXEC, &options)?;
         let at = tree.as_fd();
         let owner = (Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)));
@@ -304,7 +318,14 @@ impl Build<'_> {
         };
         for node in nodes {
             let path = Path::new(&node.path);
-            for dir in path.ancestors().skip(1).filter(|d| !d.as_os_str().is_empty()).collect::<Vec<_>>().into_iter().rev() {
+            for dir in path
+                .ancestors()
+                .skip(1)
+                .filter(|d| !d.as_os_str().is_empty())
+                .collect::<Vec<_>>()
+                .into_iter()
+                .rev()
+            {
                 match mkdirat(at, dir, Mode::from(0o755)) {
                     Err(rustix::io::Errno::EXIST) => {}
                     other => other.and_then(|()| own(dir)).map_err(|e| error(dir, e))?,
@@ -312,10 +333,14 @@ impl Build<'_> {
             }
             let kind = if node.block { FileType::BlockDevice } else { FileType::CharacterDevice };
             let device = rustix::fs::makedev(node.major, node.minor);
-            mknodat(at, path, kind, Mode::from(node.mode), device).and_then(|()| own(path)).map_err(|e| error(path, e))?;
+            mknodat(at, path, kind, Mode::from(node.mode), device)
+                .and_then(|()| own(path))
+                .map_err(|e| error(path, e))?;
         }
         for dir in ["pts", "shm", "mqueue"] {
-            mkdirat(at, dir, Mode::from(0o755)).and_then(|()| own(Path::new(dir))).map_err(|e| error(Path::new(dir), e))?;
+            mkdirat(at, dir, Mode::from(0o755))
+                .and_then(|()| own(Path::new(dir)))
+                .map_err(|e| error(Path::new(dir), e))?;
         }
         let links = [
             ("ptmx", "pts/ptmx"),
@@ -325,7 +350,9 @@ impl Build<'_> {
             ("stderr", "/proc/self/fd/2"),
         ];
         for (name, to) in links {
-            symlinkat(to, at, name).and_then(|()| own(Path::new(name))).map_err(|e| error(Path::new(name), e))?;
+            symlinkat(to, at, name)
+                .and_then(|()| own(Path::new(name)))
+                .map_err(|e| error(Path::new(name), e))?;
         }
         // The name of the zone, owned by the host: the zone's root can remove the file, not forge it.
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
@@ -338,11 +365,15 @@ impl Build<'_> {
     fn console(&self) -> Result<(), StepError> {
         let what = "console";
         let owner = (Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)));
-        rustix::fs::fchown(self.console, owner.0, owner.1).map_err(|e| fail(what, "cannot give it away", &e.into()))?;
-        rustix::fs::fchmod(self.console, Mode::from(0o620)).map_err(|e| fail(what, "cannot give it away", &e.into()))?;
-        let path = rustix::termios::ttyname(self.console, Vec::new()).map_err(|e| fail(what, "cannot name it", &e.into()))?;
+        rustix::fs::fchown(self.console, owner.0, owner.1)
+            .map_err(|e| fail(what, "cannot give it away", &e.into()))?;
+        rustix::fs::fchmod(self.console, Mode::from(0o620))
+            .map_err(|e| fail(what, "cannot give it away", &e.into()))?;
+        let path = rustix::termios::ttyname(self.console, Vec::new())
+            .map_err(|e| fail(what, "cannot name it", &e.into()))?;
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| fail(what, "cannot open it", &e.into()))?;
+        let fd = rustix::fs::open(path, flags, Mode::empty())
+            .map_err(|e| fail(what, "cannot open it", &e.into()))?;
         let tree = Tree::copy(fd.as_fd(), false).map_err(|e| fail(what, "cannot mount it", &e))?;
         self.attach(&tree, what, "/dev/console", false)
     }
@@ -350,7 +381,8 @@ impl Build<'_> {
     fn fs(&self, mount: &Mount) -> Result<(), StepError> {
         let what = format!("fs {}", mount.dir);
         if let Some(raw) = &mount.raw {
-            super::fsck::check(&mount.fstype, Path::new(raw)).map_err(|why| StepError { what: what.clone(), why })?;
+            super::fsck::check(&mount.fstype, Path::new(raw))
+                .map_err(|why| StepError { what: what.clone(), why })?;
         }
         let o = &mount.options;
         let mut attrs = Attrs::empty();
@@ -367,11 +399,14 @@ impl Build<'_> {
         }
         match mount.source {
             Source::Bind => {
-                let fd = rustix::fs::open(mount.special.as_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-                    .map_err(|e| fail(&what, &format!("could not access {}", mount.special), &e.into()))?;
-                let stat = rustix::fs::fstat(&fd).map_err(|e| fail(&what, "cannot look at the source", &e.into()))?;
+                let fd =
+                    rustix::fs::open(mount.special.as_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+                        .map_err(|e| fail(&what, &format!("could not access {}", mount.special), &e.into()))?;
+                let stat = rustix::fs::fstat(&fd)
+                    .map_err(|e| fail(&what, "cannot look at the source", &e.into()))?;
                 let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-                let tree = Tree::copy(fd.as_fd(), o.recursive).map_err(|e| fail(&what, "cannot mount", &e))?;
+                let tree =
+                    Tree::copy(fd.as_fd(), o.recursive).map_err(|e| fail(&what, "cannot mount", &e))?;
                 self.shift(&tree, &what, attrs, o.recursive)?;
                 self.attach(&tree, &what, &mount.dir, directory)
             }
@@ -386,8 +421,9 @@ impl Build<'_> {
             Source::Image => {
                 let image = File::options().read(true).write(!o.read_only).open(&mount.special);
                 let image = image.map_err(|e| fail(&what, &format!("cannot open {}", mount.special), &e))?;
-                let device = loopdev::attach(&image, o.read_only)
-                    .map_err(|e| fail(&what, &format!("cannot make a loop device for {}", mount.special), &e))?;
+                let device = loopdev::attach(&image, o.read_only).map_err(|e| {
+                    fail(&what, &format!("cannot make a loop device for {}", mount.special), &e)
+                })?;
                 self.disk(&what, mount, attrs, &device.path.to_string_lossy())
             }
         }
@@ -438,7 +474,10 @@ impl Build<'_> {
         match answer.text.as_str() {
             zone::READY => Ok(()),
             "" => Err(StepError { what: what.into(), why: "process 1 ended before it was ready".into() }),
-            text => Err(StepError { what: what.into(), why: text.strip_prefix("error ").unwrap_or(text).to_owned() }),
+            text => Err(StepError {
+                what: what.into(),
+                why: text.strip_prefix("error ").unwrap_or(text).to_owned(),
+            }),
         }
     }
 }

@@ -29,7 +29,9 @@ pub fn facts(op: &Op<'_>, allocate: bool) -> Result<Facts, BootError> {
     let ids = if allocate {
         op.store.id_map(op.name, op.spec)?
     } else {
-        op.store.known_id_map(op.name, op.spec)?.unwrap_or_else(|| crate::spec::idmap::IdMap::private(crate::spec::idmap::PRIVATE_FIRST))
+        op.store
+            .known_id_map(op.name, op.spec)?
+            .unwrap_or_else(|| crate::spec::idmap::IdMap::private(crate::spec::idmap::PRIVATE_FIRST))
     };
     let lines = |ranges: &[IdRange]| -> String {
         ranges.iter().map(|r| format!("{} {} {}\n", r.inside, r.outside, r.count)).collect()
@@ -97,7 +99,14 @@ fn look_at(special: &str) -> Special {
 fn own_init(root: &Path) -> Option<String> {
     let dir = rustix::fs::open(root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let name = Path::new("sbin/init");
-    let fd = open_beneath(std::os::fd::AsFd::as_fd(&dir), name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), IN_ROOT).ok()?;
+    let fd = open_beneath(
+        std::os::fd::AsFd::as_fd(&dir),
+        name,
+        OFlags::PATH | OFlags::CLOEXEC,
+        Mode::empty(),
+        IN_ROOT,
+    )
+    .ok()?;
     let stat = rustix::fs::fstat(&fd).ok()?;
     let is_file = rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::RegularFile;
     if !is_file || stat.st_mode & 0o111 == 0 {

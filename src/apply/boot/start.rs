@@ -60,16 +60,28 @@ pub fn start(op: &mut Op<'_>, args: &BootArgs, goal: Goal, lock: OpLock) -> Resu
                     let _ = process::wait(pid);
                     let _lock = op.store.lock(op.name)?;
                     sweep(op.store.root(), op.name);
-                    Err(BootError::Step("zoneadmd ended before the zone was up".into()))
+                    op.out.warn("zoneadmd ended before the zone was up; what it made has been undone");
+                    Err(BootError::Call)
                 }
-                text => Err(BootError::Step(text.to_owned())),
+                text => {
+                    op.out.warn(text);
+                    Err(BootError::Call)
+                }
             }
         }
     }
 }
 
 /// The supervisor's life from the fork on.
-fn supervise(op: &Op<'_>, args: &BootArgs, goal: Goal, plan: &Plan, facts: &Facts, report: &Channel, lock: OpLock) -> ! {
+fn supervise(
+    op: &Op<'_>,
+    args: &BootArgs,
+    goal: Goal,
+    plan: &Plan,
+    facts: &Facts,
+    report: &Channel,
+    lock: OpLock,
+) -> ! {
     // A process of its own: no terminal, no folder, no session of the caller is kept.
     let _ = rustix::process::setsid();
     let _ = rustix::process::chdir("/");
@@ -93,10 +105,18 @@ fn supervise(op: &Op<'_>, args: &BootArgs, goal: Goal, plan: &Plan, facts: &Fact
 ///
 /// # Errors
 /// The reason as text; everything has been undone then.
-pub fn bring_up(root: &Root, name: &ZoneName, args: &BootArgs, goal: Goal, plan: &Plan, facts: &Facts) -> Result<Supervisor, String> {
+pub fn bring_up(
+    root: &Root,
+    name: &ZoneName,
+    args: &BootArgs,
+    goal: Goal,
+    plan: &Plan,
+    facts: &Facts,
+) -> Result<Supervisor, String> {
     let dir = root.zone_run(name);
     make_run_dir(root, &dir).map_err(|e| format!("cannot make {}: {}", dir.display(), reason(&e)))?;
-    let mut console = Console::take_over_or_open(root, name).map_err(|e| format!("console: {}", reason(&e)))?;
+    let mut console =
+        Console::take_over_or_open(root, name).map_err(|e| format!("console: {}", reason(&e)))?;
     let line = args.line();
     if goal == Goal::Running {
         let with = if line.is_empty() { String::new() } else { format!(" with arguments: {line}") };
@@ -125,16 +145,25 @@ pub fn bring_up(root: &Root, name: &ZoneName, args: &BootArgs, goal: Goal, plan:
     }
 }
 
-pub fn up(root: &Root, name: &ZoneName, goal: Goal, plan: &Plan, facts: &Facts, console: &Console) -> Result<(Running, Ready), String> {
+pub fn up(
+    root: &Root,
+    name: &ZoneName,
+    goal: Goal,
+    plan: &Plan,
+    facts: &Facts,
+    console: &Console,
+) -> Result<(Running, Ready), String> {
     let dir = root.zone_run(name);
     let failed = |what: &str, e: io::Error| format!("{what}: {}", reason(&e));
     let init = init_file(root).map_err(|e| failed("cannot store the built-in init", e))?;
-    let mut journal = Journal::begin(&dir.join("journal")).map_err(|e| failed("cannot begin the journal", e))?;
+    let mut journal =
+        Journal::begin(&dir.join("journal")).map_err(|e| failed("cannot begin the journal", e))?;
     // What a running zone was booted with, for whoever asks later.
     let spec = fs::copy(root.spec_file(name), dir.join("spec.toml"));
     spec.map_err(|e| failed("cannot keep the spec as booted", e))?;
     let ids = (first_host_id(&facts.uid_map), first_host_id(&facts.gid_map));
-    let ready = host::make_ready(name, &plan.steps, ids, console.slave(), &init, &mut journal).map_err(|e| e.to_string())?;
+    let ready = host::make_ready(name, &plan.steps, ids, console.slave(), &init, &mut journal)
+        .map_err(|e| e.to_string())?;
     let own = i32::try_from(std::process::id()).unwrap_or(0);
     let mut running = Running {
         id: next_id(root).map_err(|e| failed("cannot number the zone", e))?,
@@ -152,7 +181,8 @@ pub fn up(root: &Root, name: &ZoneName, goal: Goal, plan: &Plan, facts: &Facts, 
     // The record comes before init: whatever runs can be found. Were this process to die in
     // between, process 1 would end with its channel and the record would not be believed.
     let done = write_record(root, name, &running).map_err(|e| failed("cannot write the record", e));
-    let done = done.and_then(|()| if goal == Goal::Running { start_init(&ready, zone::BOOT) } else { Ok(()) });
+    let done =
+        done.and_then(|()| if goal == Goal::Running { start_init(&ready, zone::BOOT) } else { Ok(()) });
     if let Err(text) = done {
         let _ = ready.handle.signal(libc::SIGKILL);
         let _ = process::wait(ready.pid);

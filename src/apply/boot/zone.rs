@@ -87,7 +87,8 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
             Step::Loopback => ns::loopback_up().map_err(fail("cannot switch the loopback interface on"))?,
             Step::KernelFiles { cgroup } => kernel_files(*cgroup)?,
             Step::Pivot => {
-                rustix::process::pivot_root(".", ".").map_err(|e| format!("cannot make the zone's root the root: {e}"))?;
+                rustix::process::pivot_root(".", ".")
+                    .map_err(|e| format!("cannot make the zone's root the root: {e}"))?;
                 rustix::mount::unmount(".", rustix::mount::UnmountFlags::DETACH)
                     .map_err(|e| format!("cannot let go of the host's root: {e}"))?;
                 rustix::process::chdir("/").map_err(|e| format!("cannot enter /: {e}"))?;
@@ -156,7 +157,8 @@ fn kernel_files(cgroup: bool) -> Result<(), String> {
             other => other,
         };
         let target = target.map_err(|e| format!("cannot mount {fstype} on /{dir}: {}", reason(&e)))?;
-        tree.attach(target.as_fd()).map_err(|e| format!("cannot mount {fstype} on /{dir}: {}", reason(&e)))?;
+        tree.attach(target.as_fd())
+            .map_err(|e| format!("cannot mount {fstype} on /{dir}: {}", reason(&e)))?;
     }
     Ok(())
 }
@@ -180,7 +182,11 @@ fn start(program: &Init, args: &[String], built_in: Option<&OwnedFd>) -> String 
     }
 }
 
-fn to_init(program: &Init, args: &[String], built_in: Option<&OwnedFd>) -> Result<std::convert::Infallible, String> {
+fn to_init(
+    program: &Init,
+    args: &[String],
+    built_in: Option<&OwnedFd>,
+) -> Result<std::convert::Infallible, String> {
     rustix::process::setsid().map_err(|e| format!("cannot begin a session: {e}"))?;
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let console = rustix::fs::open("/dev/console", flags, Mode::empty())
@@ -202,7 +208,12 @@ fn to_init(program: &Init, args: &[String], built_in: Option<&OwnedFd>) -> Resul
         words.push(text(arg)?);
     }
     let words: Vec<&CStr> = words.iter().map(CString::as_c_str).collect();
-    let env = [c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", c"container=zones", c"TERM=linux", c"HOME=/"];
+    let env = [
+        c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        c"container=zones",
+        c"TERM=linux",
+        c"HOME=/",
+    ];
     match (program, built_in) {
         (Init::BuiltIn, Some(fd)) => {
             let error = process::exec_fd(fd.as_fd(), &words, &env);
@@ -213,7 +224,9 @@ fn to_init(program: &Init, args: &[String], built_in: Option<&OwnedFd>) -> Resul
             let file = text(path)?;
             let Err(error) = nix::unistd::execve(&file, &words, &env);
             Err(match error {
-                nix::Error::ENOENT | nix::Error::ENOTDIR => format!("could not stat {path}: {}", error.desc()),
+                nix::Error::ENOENT | nix::Error::ENOTDIR => {
+                    format!("could not stat {path}: {}", error.desc())
+                }
                 nix::Error::EACCES => format!("{path} is not executable"),
                 other => format!("cannot start {path}: {}", other.desc()),
             })

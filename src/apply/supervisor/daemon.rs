@@ -55,8 +55,10 @@ impl Supervisor {
         }
         quiet();
         let numbers: Vec<String> = keep.iter().map(|(n, fd)| format!("{n}={}", fd.as_raw_fd())).collect();
-        let state = format!("{STATE}={} watcher={}", numbers.join(" "), self.console.client_text().replace(' ', ","));
-        let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput));
+        let state =
+            format!("{STATE}={} watcher={}", numbers.join(" "), self.console.client_text().replace(' ', ","));
+        let text =
+            |bytes: &[u8]| CString::new(bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput));
         let args = [text(b"zoneadmd")?, text(b"-z")?, text(self.name.as_str().as_bytes())?];
         let mut root = b"ZONES_ROOT=".to_vec();
         root.extend_from_slice(self.root.prefix().as_os_str().as_bytes());
@@ -90,10 +92,14 @@ pub fn resume(root: &Root, name: &ZoneName) -> io::Result<Option<Supervisor>> {
         process::adopt_fd(number)
     };
     let client = match fd("client") {
-        Ok(stream) => Some(client_from(&fields.get("watcher").copied().unwrap_or_default().replace(',', " "), stream.into())),
+        Ok(stream) => Some(client_from(
+            &fields.get("watcher").copied().unwrap_or_default().replace(',', " "),
+            stream.into(),
+        )),
         Err(_) => None,
     };
-    let console = Console::from_parts(root, name, fd("listener")?.into(), fd("master")?, fd("slave")?, client)?;
+    let console =
+        Console::from_parts(root, name, fd("listener")?.into(), fd("master")?, fd("slave")?, client)?;
     let init = match (fd("init"), running::record(root, name)) {
         (Ok(handle), Some(running)) => {
             let channel = fd("channel").ok().map(Channel::from_fd);
@@ -159,7 +165,13 @@ fn give_console(init: i32, console: &Console) -> io::Result<()> {
             let attached = ns::join(mounts.as_fd(), Kinds::MOUNT).and_then(|()| {
                 let top = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
                 let flags = OFlags::PATH | OFlags::CLOEXEC;
-                let target = open_beneath(top.as_fd(), std::path::Path::new("dev/console"), flags, Mode::empty(), STRICT)?;
+                let target = open_beneath(
+                    top.as_fd(),
+                    std::path::Path::new("dev/console"),
+                    flags,
+                    Mode::empty(),
+                    STRICT,
+                )?;
                 tree.attach(target.as_fd())
             });
             process::exit_now(i32::from(attached.is_err()))

@@ -220,7 +220,8 @@ impl Supervisor {
     fn take_down(&mut self) {
         let Some(init) = self.init.as_ref() else { return };
         let Some(ended) = init.ended else { return };
-        let ours = record(&self.root, &self.name).filter(|r| r.init == init.running.init && r.init_start == init.running.init_start);
+        let ours = record(&self.root, &self.name)
+            .filter(|r| r.init == init.running.init && r.init_start == init.running.init_start);
         let going = match ours {
             None => Some(Going::Halt),
             Some(r) => r.going,
@@ -277,7 +278,8 @@ impl Supervisor {
         let args = BootArgs::parse(saved.spec.props.text("bootargs").unwrap_or_default());
         let facts = observe::facts(&op, true).map_err(|e| e.to_string())?;
         let plan = plan(&saved.spec, &args, &facts).map_err(|e| e.to_string())?;
-        let (running, ready) = start::up(&self.root, &self.name, Goal::Running, &plan, &facts, &self.console)?;
+        let (running, ready) =
+            start::up(&self.root, &self.name, Goal::Running, &plan, &facts, &self.console)?;
         self.init = Some(Init { running, handle: ready.handle, channel: None, ended: None });
         Ok(())
     }
@@ -287,7 +289,8 @@ impl Supervisor {
 pub fn stay_for_client(root: &Root, name: &ZoneName, console: Console) {
     if let Ok(crate::sys::ns::Side::Child) = crate::sys::ns::fork() {
         // Every other descriptor of the failed boot is closed, the caller's lock among them.
-        Supervisor { root: root.clone(), name: name.clone(), console, init: None, idle: None }.become_daemon();
+        Supervisor { root: root.clone(), name: name.clone(), console, init: None, idle: None }
+            .become_daemon();
     }
 }
 
