@@ -3,6 +3,7 @@
 pub mod boot;
 pub mod init_image;
 pub mod journal;
+pub mod list;
 pub mod paths;
 pub mod running;
 pub mod store;
