@@ -2,8 +2,8 @@
 
 pub mod boot;
 pub mod init_image;
-pub mod journal;
 pub mod install;
+pub mod journal;
 pub mod list;
 pub mod paths;
 pub mod running;

@@ -55,9 +55,9 @@ pub enum BootError {
     /// The store failed.
     #[error("{0}")]
     Store(#[from] StoreError),
-    /// A step failed; everything has been undone.
-    #[error("{0}\nzone boot failed: everything that was set up has been undone")]
-    Step(String),
+    /// The supervisor failed; the reason has been told and everything has been undone.
+    #[error("call to zoneadmd failed")]
+    Call,
     /// A call of the system failed.
     #[error("cannot {action}: {}", reason(.source))]
     System {
@@ -124,7 +124,12 @@ pub fn ready(op: &mut Op<'_>) -> Result<(), BootError> {
 pub fn boot(op: &mut Op<'_>, args: &BootArgs) -> Result<(), BootError> {
     let lock = op.store.lock(op.name)?;
     match running::find(op.store.root(), op.name) {
-        Some(r) if r.state == ZoneState::Ready => return boot_ready(op, &r, args),
+        Some(r) if r.state == ZoneState::Ready => boot_ready(op, &r, args),
+        // A halt that was killed in the middle: the end comes first.
+        Some(r) if r.state == ZoneState::ShuttingDown => {
+            halt::take_down(op, &r, running::Going::Reboot)?;
+            start::start(op, args, start::Goal::Running, lock)
+        }
         Some(r) => {
             op.out.warn("zone is already booted");
             recover_supervisor(op, &r);
@@ -157,8 +162,9 @@ fn boot_ready(op: &mut Op<'_>, running: &Running, args: &BootArgs) -> Result<(),
         Ok(()) => Ok(()),
         Err(e) => {
             // Without its supervisor a ready zone ends by itself; anything else is the zone's fault.
+            op.out.warn(&e.to_string());
             halt::take_down(op, running, running::Going::Halt)?;
-            Err(BootError::Step(e.to_string()))
+            Err(BootError::Call)
         }
     }
 }

@@ -60,9 +60,13 @@ pub fn start(op: &mut Op<'_>, args: &BootArgs, goal: Goal, lock: OpLock) -> Resu
                     let _ = process::wait(pid);
                     let _lock = op.store.lock(op.name)?;
                     sweep(op.store.root(), op.name);
-                    Err(BootError::Step("zoneadmd ended before the zone was up".into()))
+                    op.out.warn("zoneadmd ended before the zone was up; what it made has been undone");
+                    Err(BootError::Call)
                 }
-                text => Err(BootError::Step(text.to_owned())),
+                text => {
+                    op.out.warn(text);
+                    Err(BootError::Call)
+                }
             }
         }
     }
@@ -81,6 +85,7 @@ fn supervise(
     // A process of its own: no terminal, no folder, no session of the caller is kept.
     let _ = rustix::process::setsid();
     let _ = rustix::process::chdir("/");
+    process::default_sigchld();
     let (root, name) = (op.store.root(), op.name);
     match bring_up(root, name, args, goal, plan, facts) {
         Ok(supervisor) => {
