@@ -2,7 +2,10 @@
 
 pub mod cgroup;
 pub mod channel;
+pub mod enter;
 pub mod loopdev;
 pub mod mount;
 pub mod ns;
 pub mod process;
+pub mod pty;
+pub mod tty;
