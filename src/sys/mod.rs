@@ -6,6 +6,8 @@ pub mod enter;
 pub mod loopdev;
 pub mod mount;
 pub mod ns;
+pub mod path;
 pub mod process;
 pub mod pty;
 pub mod tty;
+pub mod tree;

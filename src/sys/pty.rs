@@ -55,13 +55,12 @@ pub fn is_devpts(fd: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(u64::try_from(fstatfs(fd)?.f_type).is_ok_and(|t| t == DEVPTS))
 }
 
-/// Gives a slave to the user who logs in, as login(1) does.
+/// Gives a slave to the user who logs in. Group and mode are those that the instance was mounted with.
 ///
 /// # Errors
 /// The system's error.
-pub fn give(slave: BorrowedFd<'_>, uid: u32, gid: u32) -> io::Result<()> {
-    rustix::fs::fchown(slave, Some(rustix::fs::Uid::from_raw(uid)), Some(rustix::fs::Gid::from_raw(gid)))?;
-    Ok(rustix::fs::fchmod(slave, Mode::from_raw_mode(0o620))?)
+pub fn give(slave: BorrowedFd<'_>, uid: u32) -> io::Result<()> {
+    Ok(rustix::fs::fchown(slave, Some(rustix::fs::Uid::from_raw(uid)), None)?)
 }
 
 /// Makes a slave the controlling terminal and the standard streams of this process, which must be the

@@ -45,7 +45,7 @@ pub fn environment(style: Style, user: &User, term: Option<&OsStr>, split_usr: b
 
 /// Returns the name of a terminal, none when it could be anything else.
 fn plain_term(term: &OsStr) -> Option<&str> {
-    let good = |b: &u8| b.is_ascii_alphanumeric() || b"+-._@/".contains(b);
+    let good = |b: &u8| b.is_ascii_alphanumeric() || b"+-._".contains(b);
     let bytes = term.as_bytes();
     if bytes.is_empty() || bytes.len() > 64 || !bytes.iter().all(good) { None } else { term.to_str() }
 }

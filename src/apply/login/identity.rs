@@ -68,19 +68,6 @@ pub fn groups_of(group: impl Read, name: &str) -> io::Result<Vec<u32>> {
     Ok(ids)
 }
 
-/// Finds the id of a group by its name.
-///
-/// # Errors
-/// When the file cannot be read.
-pub fn find_group(group: impl Read, name: &str) -> io::Result<Option<u32>> {
-    let mut found = None;
-    each_line(group, MAX_GROUP_LINE, |line| {
-        found = parse_group(line).filter(|_| line.split(':').next() == Some(name)).map(|(id, _)| id);
-        found.is_none()
-    })?;
-    Ok(found)
-}
-
 fn parse_user(line: &str) -> Option<User> {
     let fields: Vec<_> = line.split(':').collect();
     let [name, _, uid, gid, _, home, shell] = fields[..] else { return None };
@@ -205,7 +192,5 @@ mod tests {
         let text = b"adm:x:4:a,b\nx:x:5:ab\nbad\ntty:x:5:\naudio:x:29:b,a\nadm2:x:4:a\n";
         assert_eq!(groups_of(&text[..], "a").expect("readable"), [4, 29]);
         assert_eq!(groups_of(&text[..], "ab").expect("readable"), [5]);
-        assert_eq!(find_group(&text[..], "tty").expect("readable"), Some(5));
-        assert_eq!(find_group(&text[..], "no").expect("readable"), None);
     }
 }
