@@ -264,3 +264,21 @@ pub fn exec(program: &CStr, args: &[CString], env: &[CString]) -> io::Error {
         Err(e) => e.into(),
     }
 }
+
+/// Changes the working directory.
+///
+/// # Errors
+/// The system's error.
+pub fn change_folder(path: &str) -> io::Result<()> {
+    Ok(rustix::process::chdir(path)?)
+}
+
+/// Sends a signal to the process group that an entered process leads, or to the process while it has
+/// not got that far.
+pub fn signal_group(pid: i32, signal: nix::sys::signal::Signal) {
+    use nix::sys::signal::{kill, killpg};
+    let pid = nix::unistd::Pid::from_raw(pid);
+    if killpg(pid, signal).is_err() {
+        let _ = kill(pid, signal);
+    }
+}

@@ -5,6 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{FileType, OFlags, fstat, major, minor};
+use rustix::io::Errno;
 use rustix::termios::{OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 
 /// What a terminal looks like to programs: its modes, if it has any, and its size.
@@ -151,4 +154,121 @@ pub fn die_by(signal: Signal) {
 /// The system's error.
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
+}
+
+/// Makes reads and writes of a descriptor of our own return instead of waiting.
+///
+/// # Errors
+/// The system's error.
+pub fn never_wait(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = rustix::fs::fcntl_getfl(fd)?;
+    Ok(rustix::fs::fcntl_setfl(fd, flags | OFlags::NONBLOCK)?)
+}
+
+/// Reads what is there, past the buffers of the standard library.
+///
+/// # Errors
+/// The system's error.
+pub fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    Ok(rustix::io::read(fd, buffer)?)
+}
+
+/// Writes what there is room for, past the buffers of the standard library.
+///
+/// # Errors
+/// The system's error.
+pub fn write(fd: BorrowedFd<'_>, text: &[u8]) -> io::Result<usize> {
+    Ok(rustix::io::write(fd, text)?)
+}
+
+/// Writes all, past the buffers of the standard library; also to a stream that somebody else has made
+/// one that does not wait.
+///
+/// # Errors
+/// The system's error.
+pub fn write_all(fd: BorrowedFd<'_>, mut text: &[u8]) -> io::Result<()> {
+    while !text.is_empty() {
+        match rustix::io::write(fd, text) {
+            Ok(n) => text = &text[n..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                let _ = poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::OUT)], None);
+            }
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Says whether a process of a zone may hold this descriptor: a regular file, a pipe, or `/dev/null`.
+pub fn may_be_handed_over(fd: BorrowedFd<'_>) -> bool {
+    let Ok(stat) = fstat(fd) else { return false };
+    let null = (major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3);
+    let good = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile | FileType::Fifo => true,
+        FileType::CharacterDevice => null,
+        _ => false,
+    };
+    // One that only names a file (O_PATH) can be opened anew with any rights.
+    good && rustix::fs::fcntl_getfl(fd).is_ok_and(|flags| !flags.contains(OFlags::PATH))
+}
+
+/// Says whether both are the same terminal.
+pub fn same_terminal(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> bool {
+    let device = |fd| fstat(fd).map(|s| (s.st_dev, s.st_ino, s.st_rdev)).ok();
+    is_tty(a) && is_tty(b) && device(a) == device(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::os::unix::net::UnixStream;
+    use std::path::Path;
+
+    #[test]
+    fn what_may_be_handed_over() {
+        let file = tempfile::tempfile().expect("a temporary file");
+        let (read, write) = pipe().expect("a pipe");
+        let null = File::open("/dev/null").expect("a null device");
+        for good in [file.as_fd(), read.as_fd(), write.as_fd(), null.as_fd()] {
+            assert!(may_be_handed_over(good), "{good:?}");
+        }
+        let pty = crate::sys::pty::open_in(Path::new("/dev/pts")).expect("a pseudo-terminal");
+        let folder = File::open("/").expect("a root");
+        let zero = File::open("/dev/zero").expect("a zero device");
+        let (socket, _other) = UnixStream::pair().expect("sockets");
+        let name = rustix::fs::open("/etc/passwd", OFlags::PATH, rustix::fs::Mode::empty()).expect("a name");
+        for bad in
+            [pty.slave.as_fd(), pty.master.as_fd(), folder.as_fd(), zero.as_fd(), socket.as_fd(), name.as_fd()]
+        {
+            assert!(!may_be_handed_over(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn raw_mode_is_undone() {
+        let pty = crate::sys::pty::open_in(Path::new("/dev/pts")).expect("a pseudo-terminal");
+        let fd = pty.slave.as_fd();
+        let modes = || tcgetattr(fd).expect("a terminal").local_modes;
+        let before = modes();
+        let raw = Raw::enter(fd).expect("a terminal");
+        assert_ne!(modes(), before);
+        drop(raw);
+        assert_eq!(modes(), before);
+        assert!(Raw::enter(File::open("/dev/null").expect("a null device").as_fd()).is_none());
+    }
+
+    #[test]
+    fn a_look_is_carried_over() {
+        let ptys: Vec<_> =
+            (0..2).map(|_| crate::sys::pty::open_in(Path::new("/dev/pts")).expect("a terminal")).collect();
+        let size = Winsize { ws_row: 50, ws_col: 132, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&ptys[0].master, size).expect("a size");
+        Look::of(ptys[0].slave.as_fd()).apply(ptys[1].slave.as_fd()).expect("a look");
+        assert_eq!(tcgetwinsize(&ptys[1].master).expect("a size"), size);
+        let none = Look::of(File::open("/dev/null").expect("a null device").as_fd());
+        assert_eq!((none.size.ws_col, none.size.ws_row), (80, 24));
+        assert_eq!((none.special(libc::VEOF), none.special(libc::VEOL)), (Some(4), None));
+    }
 }
