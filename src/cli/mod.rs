@@ -1,1 +1,3 @@
 //! cli
+pub mod zlogin;
+pub mod zonename;

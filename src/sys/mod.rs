@@ -9,5 +9,5 @@ pub mod ns;
 pub mod path;
 pub mod process;
 pub mod pty;
-pub mod tty;
 pub mod tree;
+pub mod tty;

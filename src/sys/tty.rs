@@ -156,6 +156,27 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
 }
 
+/// Opens `/dev/null` of the host.
+///
+/// # Errors
+/// The system's error.
+pub fn null() -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, rustix::fs::Mode::empty())?)
+}
+
+/// Waits until either descriptor has something; says whether the first has.
+///
+/// # Errors
+/// The system's error.
+pub fn wait_for(first: BorrowedFd<'_>, second: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut fds = [first, second].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    match poll(&mut fds, None) {
+        Ok(_) => Ok(!fds[0].revents().is_empty()),
+        Err(Errno::INTR) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}
+
 /// Makes reads and writes of a descriptor of our own return instead of waiting.
 ///
 /// # Errors
@@ -239,9 +260,14 @@ mod tests {
         let zero = File::open("/dev/zero").expect("a zero device");
         let (socket, _other) = UnixStream::pair().expect("sockets");
         let name = rustix::fs::open("/etc/passwd", OFlags::PATH, rustix::fs::Mode::empty()).expect("a name");
-        for bad in
-            [pty.slave.as_fd(), pty.master.as_fd(), folder.as_fd(), zero.as_fd(), socket.as_fd(), name.as_fd()]
-        {
+        for bad in [
+            pty.slave.as_fd(),
+            pty.master.as_fd(),
+            folder.as_fd(),
+            zero.as_fd(),
+            socket.as_fd(),
+            name.as_fd(),
+        ] {
             assert!(!may_be_handed_over(bad), "{bad:?}");
         }
     }

@@ -7,12 +7,14 @@ use std::path::Path;
 
 use super::LoginError;
 use super::session::{End, SIGNALS, Session};
+use crate::apply::paths::Root;
+use crate::spec::ZoneName;
 use crate::sys::tty::{self, Signals};
 
 /// Name of the socket below the zone's run-time folder.
 pub const SOCKET: &str = "console.sock";
 /// Longest answer to the greeting.
-const MAX_ANSWER: u64 = 64;
+const MAX_ANSWER: usize = 64;
 
 /// A connected console.
 pub struct Console {
@@ -20,6 +22,18 @@ pub struct Console {
 }
 
 impl Console {
+    /// Connects to the console of a zone.
+    ///
+    /// With `leave_at_halt` the supervisor ends the connection when the zone halts.
+    ///
+    /// # Errors
+    /// [`LoginError::ConsoleBusy`] when somebody else has it, or the system's error.
+    pub fn open(root: &Root, zone: &ZoneName, leave_at_halt: bool) -> Result<Self, LoginError> {
+        let socket = root.zone_run(zone).join(SOCKET);
+        let missing = || LoginError::Console(io::ErrorKind::ConnectionRefused.into());
+        Self::connect(&socket, leave_at_halt)?.ok_or_else(missing)
+    }
+
     /// Connects; none when nobody serves the console.
     ///
     /// With `leave_at_halt` the supervisor ends the connection when the zone halts.
@@ -40,10 +54,11 @@ impl Console {
         socket.write_all(greeting.as_bytes()).map_err(LoginError::Console)?;
         let mut answer = Vec::new();
         // Byte by byte: what follows the line belongs to the conversation.
-        for byte in socket.by_ref().bytes().take(usize::try_from(MAX_ANSWER).unwrap_or(64)) {
-            match byte.map_err(LoginError::Console)? {
-                b'\n' => break,
-                byte => answer.push(byte),
+        let mut byte = [0];
+        while answer.len() < MAX_ANSWER && socket.read(&mut byte).map_err(LoginError::Console)? == 1 {
+            match byte {
+                [b'\n'] => break,
+                [byte] => answer.push(byte),
             }
         }
         match String::from_utf8_lossy(&answer).as_ref() {

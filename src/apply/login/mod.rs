@@ -22,13 +22,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use nix::sys::signal::Signal;
-use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::apply::paths::Root;
 use crate::apply::running::{self, Running};
 use crate::spec::ZoneName;
 use crate::spec::state::ZoneState;
-use crate::sys::enter::{EnterError, Target, signal_group};
+use crate::sys::channel::Channel;
+use crate::sys::enter::{EnterError, Entered, Target, signal_group};
 use crate::sys::process::{Ended, reap};
 use crate::sys::tty::{self, Look, Signals};
 
@@ -57,6 +57,9 @@ pub enum LoginError {
     /// The login failed inside the zone.
     #[error("{0}")]
     Inside(String),
+    /// A signal came before the login did.
+    #[error("interrupted")]
+    Interrupted,
     /// Bytes cannot be carried.
     #[error("cannot relay the terminal")]
     Relay(#[source] io::Error),
@@ -80,6 +83,7 @@ pub struct Login {
 /// A login on a terminal of the zone.
 pub struct Attached {
     pid: i32,
+    channel: Channel,
     master: OwnedFd,
     signals: Signals,
     /// Number of the terminal, for `pts/NUMBER`.
@@ -123,23 +127,10 @@ impl Login {
         let job = self.job(None);
         let entered = target.enter(inside, |channel| job.run(channel).to_string())?;
         let mut channel = Some(entered.channel);
+        // Until the program is executed, what the zone shows the new process may keep it for ever.
         loop {
-            let mut seen = (false, false);
-            relay
-                .turn(|fds| {
-                    let ours = fds.len();
-                    fds.push(PollFd::new(&signals, PollFlags::IN));
-                    fds.extend(channel.iter().map(|c| PollFd::new(c, PollFlags::IN)));
-                    match poll(fds, None) {
-                        Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                        Err(e) => return Err(e.into()),
-                    }
-                    let mut events = fds.drain(ours..).map(|fd| !fd.revents().is_empty());
-                    seen = (events.next() == Some(true), events.next() == Some(true));
-                    Ok(())
-                })
-                .map_err(LoginError::Relay)?;
-            let (signalled, told) = seen;
+            let told = channel.as_ref().map(AsFd::as_fd);
+            let (signalled, told) = relay.turn(signals.as_fd(), told).map_err(LoginError::Relay)?;
             if told && let Some(channel) = channel.take() {
                 failure_of(&channel)?;
             }
@@ -159,6 +150,8 @@ impl Login {
                         tty::stop_self();
                         signal_group(entered.pid, Signal::SIGCONT);
                     }
+                    // No program of the zone runs yet that could answer in its own way.
+                    _ if channel.is_some() => signal_group(entered.pid, Signal::SIGKILL),
                     other => signal_group(entered.pid, other),
                 }
             }
@@ -171,25 +164,32 @@ impl Login {
     /// When the login does not come about.
     pub fn attach(&self, root: &Root, zone: &ZoneName) -> Result<Attached, LoginError> {
         let target = open(root, zone)?;
-        let null = || std::fs::File::open("/dev/null").map(|f| Some(f.into()));
-        let streams = [null(), null(), null()].map(|n| n.map_err(LoginError::Relay));
-        let [Ok(input), Ok(output), Ok(errors)] = streams else {
-            return Err(LoginError::Relay(io::Error::last_os_error()));
-        };
+        let null = tty::null().map_err(LoginError::Relay)?;
+        let also_null = || null.try_clone().map(Some).map_err(LoginError::Relay);
+        let streams = [also_null()?, also_null()?, also_null()?];
         let signals = Signals::take(SIGNALS).map_err(LoginError::Relay)?;
         let job = self.job(Some(Look::of(io::stdin().as_fd())));
-        let entered = target.enter([input, output, errors], |channel| job.run(channel).to_string())?;
-        let message = entered.channel.receive().map_err(LoginError::Relay)?;
+        let Entered { pid, channel } = target.enter(streams, |channel| job.run(channel).to_string())?;
+        // What the zone shows the new process may keep it for ever; the user must not be kept as well.
+        while !tty::wait_for(channel.as_fd(), signals.as_fd()).map_err(LoginError::Relay)? {
+            while let Some(signal) = signals.next() {
+                if !matches!(signal, Signal::SIGCHLD | Signal::SIGWINCH | Signal::SIGTSTP) {
+                    signal_group(pid, Signal::SIGKILL);
+                    return Err(LoginError::Interrupted);
+                }
+            }
+        }
+        let message = channel.receive().map_err(LoginError::Relay)?;
         let number = message.text.parse();
         match (message.fds.into_iter().next(), number) {
-            (Some(master), Ok(number)) => Ok(Attached { pid: entered.pid, master, signals, number }),
+            (Some(master), Ok(number)) => Ok(Attached { pid, channel, master, signals, number }),
             _ => Err(LoginError::Inside(message.text)),
         }
     }
 }
 
 /// Reads why a login failed inside the zone, if it did.
-fn failure_of(channel: &crate::sys::channel::Channel) -> Result<(), LoginError> {
+fn failure_of(channel: &Channel) -> Result<(), LoginError> {
     let message = channel.receive().map_err(LoginError::Relay)?;
     if message.text.is_empty() { Ok(()) } else { Err(LoginError::Inside(message.text)) }
 }
@@ -203,26 +203,41 @@ impl Attached {
         let remote = self.master.as_fd();
         let child = Some(self.pid);
         let session = Session { remote, is_terminal: true, child, escape, signals: &self.signals };
-        session.run().map_err(LoginError::Relay)
+        let end = session.run().map_err(LoginError::Relay)?;
+        if let End::Exited(_) = end {
+            failure_of(&self.channel)?;
+        }
+        Ok(end)
     }
 }
 
 /// File on a zone's `/dev` that holds the zone's name.
 const NAME_FILE: &str = "/dev/.zonename";
-/// What the kernel shows for an owner who has no id in this user namespace.
-const NOBODY: u32 = 65_534;
 
 /// Returns the name of the zone that this process is in; none on the host.
 ///
-/// The file is mounted into the zone by the host. It must lie on another mount than what it would lie on
-/// by itself, and belong to an id that the zone does not have: root of the zone cannot make such a file.
+/// The host makes the file when the zone boots and owns it. Root of the zone can put another one in its
+/// place, and so can only tell its own users a wrong name: nothing on the host looks at it, where every
+/// user id means itself.
 pub fn current_zone() -> Option<ZoneName> {
-    use std::os::unix::fs::MetadataExt;
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    if map.split_whitespace().eq(["0", "0", "4294967295"]) {
+        return None;
+    }
     let file = Path::new(NAME_FILE);
     let meta = file.symlink_metadata().ok()?;
-    if !meta.is_file() || meta.len() > 256 || (meta.uid() != NOBODY && meta.uid() != 0) {
+    if !meta.is_file() || meta.len() > 256 {
         return None;
     }
     let text = std::fs::read_to_string(file).ok()?;
     ZoneName::new(text.trim_end()).ok()
+}
+
+/// Says whether this process has the rights that entering a zone needs.
+pub fn is_privileged() -> bool {
+    use rustix::thread::{CapabilitySet, capabilities};
+    let needed =
+        CapabilitySet::SYS_ADMIN | CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::KILL;
+    rustix::process::geteuid().is_root()
+        && capabilities(None).is_ok_and(|sets| sets.effective.contains(needed))
 }

@@ -132,7 +132,9 @@ impl Session<'_> {
         match tty::read(self.remote, &mut buffer) {
             Ok(0) => None,
             Ok(n) => tty::write_all(stdout, &buffer[..n]).ok().map(|()| true),
-            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Some(false),
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                Some(false)
+            }
             Err(_) => None,
         }
     }

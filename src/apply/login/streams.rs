@@ -11,7 +11,8 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 
 use crate::sys::tty;
 
@@ -52,7 +53,7 @@ impl Streams {
         let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
         let mut relay = Relay::default();
         let input = if no_input {
-            Some(File::open("/dev/null")?.into())
+            Some(tty::null()?)
         } else if tty::may_be_handed_over(stdin.as_fd()) {
             None
         } else {
@@ -84,27 +85,41 @@ impl Streams {
 const CHUNK: usize = 64 << 10;
 
 impl Relay {
-    /// Calls `wait` with what to wait for, then carries what can be carried. The entries are appended to
-    /// the list that `wait` has of its own.
+    /// Waits until something can be carried, or one of the two other descriptors has something; carries,
+    /// and says which of the two had.
     ///
     /// # Errors
-    /// Those of `wait`.
-    pub fn turn(&mut self, wait: impl FnOnce(&mut Vec<PollFd<'_>>) -> io::Result<()>) -> io::Result<()> {
+    /// The system's error.
+    pub fn turn(
+        &mut self,
+        first: BorrowedFd<'_>,
+        second: Option<BorrowedFd<'_>>,
+    ) -> io::Result<(bool, bool)> {
         let stdin = io::stdin();
+        let entry = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
         let mut fds = Vec::with_capacity(6);
+        fds.push(entry(first));
+        fds.extend(second.map(entry));
         if let Some(input) = &self.input {
             // The pipe reports an error without being asked when nobody reads it any more.
             let full = !input.pending.is_empty();
             fds.push(PollFd::new(&input.to, if full { PollFlags::OUT } else { PollFlags::empty() }));
             if !full {
-                fds.push(PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::IN));
+                fds.push(entry(stdin.as_fd()));
             }
         }
-        fds.extend(self.outputs.iter().map(|o| PollFd::new(&o.from, PollFlags::IN)));
-        wait(&mut fds)?;
+        fds.extend(self.outputs.iter().map(|o| entry(o.from.as_fd())));
+        match poll(&mut fds, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
         let seen: Vec<_> = fds.iter().map(PollFd::revents).collect();
         drop(fds);
         let mut seen = seen.into_iter();
+        let others = (
+            seen.next().is_some_and(|e| !e.is_empty()),
+            second.is_some() && seen.next().is_some_and(|e| !e.is_empty()),
+        );
         if let Some(input) = &mut self.input {
             let full = !input.pending.is_empty();
             let pipe = seen.next().unwrap_or(PollFlags::empty());
@@ -114,7 +129,7 @@ impl Relay {
             }
         }
         self.outputs.retain_mut(|o| seen.next().is_none_or(|e| e.is_empty()) || o.carry());
-        Ok(())
+        Ok(others)
     }
 
     /// Carries the output that is there already, and ends.
