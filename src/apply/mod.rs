@@ -5,6 +5,7 @@ pub mod init_image;
 pub mod install;
 pub mod journal;
 pub mod list;
+pub mod login;
 pub mod paths;
 pub mod running;
 pub mod store;

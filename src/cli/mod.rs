@@ -1,4 +1,6 @@
 //! What the programs do with their command lines.
 
 pub mod report;
+pub mod zlogin;
 pub mod zoneadm;
+pub mod zonename;

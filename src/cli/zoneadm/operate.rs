@@ -315,13 +315,18 @@ impl Program {
                 Ok(plan) => lines.extend(plan.steps.iter().map(|s| s.describe())),
                 Err(e) => return Err(self.fail_install("uninstall", &e)),
             },
-            Verb::Ready | Verb::Boot | Verb::Reboot | Verb::Shutdown if verb != Verb::Shutdown || words.again => {
+            Verb::Ready | Verb::Boot | Verb::Reboot | Verb::Shutdown
+                if verb != Verb::Shutdown || words.again =>
+            {
                 match boot::plan_boot(&op, &BootArgs::parse(&words.boot)) {
                     Ok(plan) => {
                         for text in &plan.warnings {
                             self.report.warn(&format!("WARNING: {text}"));
                         }
-                        let wanted = plan.steps.iter().filter(|s| verb != Verb::Ready || !matches!(s, Step::Init { .. }));
+                        let wanted = plan
+                            .steps
+                            .iter()
+                            .filter(|s| verb != Verb::Ready || !matches!(s, Step::Init { .. }));
                         lines.extend(wanted.map(Step::describe));
                     }
                     Err(e) => return Err(self.fail(e)),

@@ -80,7 +80,8 @@ impl Subcommand {
 
 /// Prints the usage of the program, with what the subcommands do when asked for.
 pub fn print(program: &str, asked: bool, out: &mut dyn Write) -> io::Result<()> {
-    let names: Vec<_> = SUBCOMMANDS.iter().map(|s| s.name).filter(|n| !matches!(*n, "help" | "list")).collect();
+    let names: Vec<_> =
+        SUBCOMMANDS.iter().map(|s| s.name).filter(|n| !matches!(*n, "help" | "list")).collect();
     writeln!(out, "usage:\t{program} help")?;
     writeln!(out, "\t{program} [-R root] [-z zone] [-u uuid-match] list")?;
     writeln!(out, "\t{program} [-R root] {{-z zone|-u uuid-match}} <{}>", names.join("|"))?;
