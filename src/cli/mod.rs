@@ -1,3 +1,7 @@
 //! What the programs do with their command lines.
 
+pub mod report;
+pub mod zlogin;
+pub mod zoneadm;
 pub mod zonecfg;
+pub mod zonename;

@@ -1,3 +1,14 @@
 //! How the kernel is called; the only module with unsafe code. It knows nothing of zones but names.
 
+pub mod cgroup;
+pub mod channel;
+pub mod enter;
+pub mod loopdev;
+pub mod mount;
+pub mod mountinfo;
+pub mod ns;
+pub mod path;
 pub mod process;
+pub mod pty;
+pub mod tree;
+pub mod tty;

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 /// Returns when a process started, in clock ticks since boot (proc_pid_stat(5), field 22); none when
 /// there is no such process or it is a zombie.
@@ -43,11 +43,19 @@ impl Handle {
     ///
     /// # Errors
     /// The system's error.
-    pub fn signal(&self, signal: Signal) -> io::Result<()> {
-        match pidfd_send_signal(&self.fd, signal) {
-            Err(rustix::io::Errno::SRCH) => Ok(()),
-            other => Ok(other?),
-        }
+    pub fn signal(&self, signal: i32) -> io::Result<()> {
+        // SAFETY: the call takes an open descriptor, numbers and a null pointer for "no extra information".
+        let done = unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                std::os::fd::AsRawFd::as_raw_fd(&self.fd),
+                signal,
+                std::ptr::null::<libc::siginfo_t>(),
+                0,
+            )
+        };
+        let error = io::Error::last_os_error();
+        if done == 0 || error.raw_os_error() == Some(libc::ESRCH) { Ok(()) } else { Err(error) }
     }
 
     /// Waits until the process has ended, at most so many milliseconds; says whether it has.
@@ -81,4 +89,230 @@ pub fn wait_readable(fd: BorrowedFd<'_>, millis: u64) -> io::Result<bool> {
             Err(e) => return Err(e.into()),
         }
     }
+}
+
+/// Runs `work` with the file-system ids of another user, so that what it makes belongs to that user
+/// and permission is checked as for that user (setfsuid(2)).
+///
+/// Needed below id-mapped mounts, on which host ids that the map lacks can create nothing.
+pub fn with_fs_ids<T>(uid: u32, gid: u32, work: impl FnOnce() -> T) -> T {
+    /// Restores the ids also when `work` panics.
+    struct Restore(u32, u32);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            // SAFETY: both calls take numbers and act on this thread only.
+            unsafe {
+                libc::setfsuid(self.0);
+                libc::setfsgid(self.1);
+            }
+        }
+    }
+    // SAFETY: as above; the group comes first, since the user may not change it.
+    let (old_gid, old_uid) = unsafe { (libc::setfsgid(gid), libc::setfsuid(uid)) };
+    let _restore = Restore(old_uid.cast_unsigned(), old_gid.cast_unsigned());
+    work()
+}
+
+/// Becomes root of the user namespace that this process is in: all user ids, group ids, no others.
+///
+/// # Errors
+/// The system's error.
+pub fn become_root() -> io::Result<()> {
+    // SAFETY: the calls take numbers and a null list of length 0; the process is single-threaded, so
+    // the raw calls, which change one thread only, change the whole process.
+    let done = unsafe {
+        libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>()) == 0
+            && libc::syscall(libc::SYS_setresgid, 0, 0, 0) == 0
+            && libc::syscall(libc::SYS_setresuid, 0, 0, 0) == 0
+    };
+    if done { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Gives capabilities up for good: from the bounding set and from the sets in force (capabilities(7)).
+///
+/// Numbers that the kernel does not know are passed over.
+///
+/// # Errors
+/// The system's error.
+pub fn drop_capabilities(numbers: &[u32]) -> io::Result<()> {
+    for number in numbers {
+        // SAFETY: PR_CAPBSET_DROP takes a number.
+        let done = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, u64::from(*number), 0, 0, 0) };
+        let error = io::Error::last_os_error();
+        if done != 0 && error.raw_os_error() != Some(libc::EINVAL) {
+            return Err(error);
+        }
+    }
+    let mut sets = rustix::thread::capabilities(None)?;
+    let gone = numbers.iter().filter(|n| **n < 64).fold(0u64, |mask, n| mask | 1 << n);
+    let gone = rustix::thread::CapabilitySet::from_bits_retain(gone);
+    sets.permitted -= gone;
+    sets.effective -= gone;
+    sets.inheritable = rustix::thread::CapabilitySet::empty();
+    Ok(rustix::thread::set_capabilities(None, sets)?)
+}
+
+/// Begins a session keyring of this process' own, so that no key of the caller's is reachable.
+/// A kernel without keyrings has none to leak.
+pub fn fresh_keyring() {
+    const KEYCTL_JOIN_SESSION_KEYRING: i32 = 1;
+    // SAFETY: a null name asks for an anonymous keyring; the rest are numbers.
+    unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<u8>()) };
+}
+
+/// Marks every descriptor from `first` on to be closed by the next exec (close_range(2), Linux 5.11).
+///
+/// # Errors
+/// The system's error.
+pub fn close_on_exec_from(first: u32) -> io::Result<()> {
+    // SAFETY: the call takes numbers.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Closes every descriptor of the list `numbers`' gaps: all from 3 on that are not in it.
+///
+/// # Errors
+/// The system's error.
+pub fn close_all_but(keep: &[i32]) -> io::Result<()> {
+    let mut keep: Vec<u32> = keep.iter().filter_map(|n| u32::try_from(*n).ok()).filter(|n| *n > 2).collect();
+    keep.sort_unstable();
+    keep.dedup();
+    let mut first = 3;
+    for number in keep.into_iter().chain([u32::MAX]) {
+        if number > first {
+            let last = if number == u32::MAX { u32::MAX } else { number - 1 };
+            // SAFETY: the call takes numbers; descriptors owned by live values are in `keep` by contract.
+            let done = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+            if done != 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        first = number.saturating_add(1);
+    }
+    Ok(())
+}
+
+/// Resets what a process inherits across exec: signal mask and dispositions, umask.
+pub fn reset_signals() {
+    // SAFETY: the set is initialised by sigemptyset; the dispositions set are the default ones, and their
+    // struct is at least as long as the kernel's.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());
+        // The raw call: the C library refuses 32 and 33, which a caller may have left ignored. Zeros are the
+        // default action, no flags, an empty mask, in the kernel's layout of every machine.
+        let default = [0_u64; 4];
+        for signal in 1..=64 {
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null::<u64>(), 8);
+        }
+        libc::umask(0o022);
+    }
+}
+
+/// Has ended children wait to be reaped, also when the caller ignores them.
+pub fn default_sigchld() {
+    // SAFETY: the disposition set is the default one.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
+/// Makes this process unreadable to others (`/proc/PID`, ptrace) until its next exec.
+pub fn hide() {
+    // SAFETY: PR_SET_DUMPABLE takes a number.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
+}
+
+/// Replaces this process with the program at a descriptor. Returns only on failure.
+pub fn exec_fd(program: BorrowedFd<'_>, args: &[&std::ffi::CStr], env: &[&std::ffi::CStr]) -> io::Error {
+    let list = |strings: &[&std::ffi::CStr]| -> Vec<*const libc::c_char> {
+        strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (args, env) = (list(args), list(env));
+    // SAFETY: both lists end with a null pointer and point to C strings that outlive the call.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            std::os::fd::AsRawFd::as_raw_fd(&program),
+            c"".as_ptr(),
+            args.as_ptr(),
+            env.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        );
+    }
+    io::Error::last_os_error()
+}
+
+/// How a child of this process has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It exited with this status.
+    Exit(i32),
+    /// This signal killed it.
+    Signal(i32),
+}
+
+/// Reaps a child that has ended; none while it lives or when it is no child of ours.
+pub fn reap(pid: i32) -> Option<Ended> {
+    let mut status = 0;
+    // SAFETY: waitpid(2) stores one number.
+    let got = unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) };
+    if got != pid {
+        return None;
+    }
+    if libc::WIFSIGNALED(status) {
+        Some(Ended::Signal(libc::WTERMSIG(status)))
+    } else {
+        Some(Ended::Exit(libc::WEXITSTATUS(status)))
+    }
+}
+
+/// Waits for a child to end and reaps it.
+///
+/// # Errors
+/// The system's error; `ECHILD` when it is no child of ours.
+pub fn wait(pid: i32) -> io::Result<Ended> {
+    loop {
+        let mut status = 0;
+        // SAFETY: waitpid(2) stores one number.
+        let got = unsafe { libc::waitpid(pid, &raw mut status, 0) };
+        if got == pid {
+            let signal = libc::WIFSIGNALED(status);
+            return Ok(if signal {
+                Ended::Signal(libc::WTERMSIG(status))
+            } else {
+                Ended::Exit(libc::WEXITSTATUS(status))
+            });
+        }
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() != Some(libc::EINTR) {
+            return Err(error);
+        }
+    }
+}
+
+/// Ends this process at once, without running anything that the program has registered.
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: _exit(2) takes a number and does not return.
+    unsafe { libc::_exit(status) }
+}
+
+/// Takes over a descriptor that came through an exec, by its number, and marks it close-on-exec.
+///
+/// Each number may be taken over once.
+///
+/// # Errors
+/// `EBADF` when it is not open.
+pub fn adopt_fd(number: i32) -> io::Result<OwnedFd> {
+    // SAFETY: F_SETFD takes numbers; it fails when the descriptor is not open.
+    if number < 3 || unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } != 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: it is open, and by contract nobody else in this process owns it.
+    Ok(unsafe { std::os::fd::FromRawFd::from_raw_fd(number) })
+}
+
+/// Returns the number of a real-time signal, counted from `SIGRTMIN`.
+pub fn realtime(offset: i32) -> i32 {
+    libc::SIGRTMIN() + offset
 }
