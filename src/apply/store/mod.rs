@@ -271,6 +271,10 @@ impl ZoneStore for FileStore {
         Ok(())
     }
 
+    fn templates(&self) -> Result<Vec<String>, StoreError> {
+        self.template_names()
+    }
+
     fn template(&self, name: &str, zone: &ZoneName) -> Result<Option<ZoneSpec>, StoreError> {
         self.find_template(name, zone)
     }
