@@ -5,6 +5,7 @@ pub mod channel;
 pub mod enter;
 pub mod loopdev;
 pub mod mount;
+pub mod mountinfo;
 pub mod ns;
 pub mod path;
 pub mod process;
