@@ -3,4 +3,5 @@
 pub mod report;
 pub mod zlogin;
 pub mod zoneadm;
+pub mod zonecfg;
 pub mod zonename;
