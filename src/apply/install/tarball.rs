@@ -227,7 +227,11 @@ impl<R: Read> Tarball<R> {
         if let Some(size) = number("size")? {
             self.set_size(size)?;
         }
-        let id = |key, own: io::Result<u64>| -> Result<u32, TarError> {
+        // Some programs leave a field blank for 0.
+        let blank = |field: &[u8]| field.iter().all(|b| matches!(b, 0 | b' '));
+        let fields = header.as_old();
+        let id = |key, field: &[u8], own: io::Result<u64>| -> Result<u32, TarError> {
+            let own = if blank(field) { Ok(0) } else { own };
             let id = number(key)?.map_or_else(|| own.map_err(|_| TarError::Header("owner")), Ok)?;
             // The largest number means "leave it as it is" to the kernel.
             u32::try_from(id).ok().filter(|id| *id != u32::MAX).ok_or(TarError::Header("owner"))
@@ -242,9 +246,13 @@ impl<R: Read> Tarball<R> {
                 .or_else(|| find("linkpath").map(<[u8]>::to_vec))
                 .or_else(|| header.link_name_bytes().map(|t| t.into_owned()))
                 .unwrap_or_default(),
-            mode: header.mode().map_err(|_| TarError::Header("mode"))? & 0o7777,
-            uid: id("uid", header.uid())?,
-            gid: id("gid", header.gid())?,
+            mode: match header.mode() {
+                Ok(mode) => mode & 0o7777,
+                Err(_) if blank(&fields.mode) => 0,
+                Err(_) => return Err(TarError::Header("mode")),
+            },
+            uid: id("uid", &fields.uid, header.uid())?,
+            gid: id("gid", &fields.gid, header.gid())?,
             mtime: find("mtime")
                 .and_then(time)
                 .unwrap_or_else(|| (header.mtime().ok().and_then(|t| i64::try_from(t).ok()).unwrap_or(0), 0)),

@@ -229,13 +229,20 @@ impl<'a> Unpacker<'a> {
         let mut writer = SparseWriter::new(fd.as_fd());
         let mut copy = |mut length: u64, writer: &mut SparseWriter<'_>| -> Result<(), MemberError> {
             while length > 0 {
+                // The whole buffer: a decoder gives odd pieces, in which no hole would be seen.
                 let want = usize::try_from(length).unwrap_or(usize::MAX).min(self.buffer.len());
-                let n = tar.read(&mut self.buffer[..want])?;
-                if n == 0 {
+                let mut filled = 0;
+                while filled < want {
+                    match tar.read(&mut self.buffer[filled..want])? {
+                        0 => break,
+                        n => filled += n,
+                    }
+                }
+                writer.write(&self.buffer[..filled]).at("write", &path)?;
+                if filled < want {
                     break;
                 }
-                writer.write(&self.buffer[..n]).at("write", &path)?;
-                length -= n as u64;
+                length -= filled as u64;
             }
             Ok(())
         };
