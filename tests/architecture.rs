@@ -167,7 +167,8 @@ fn uses(code: &str, krate: &str) -> BTreeSet<String> {
 
 /// Returns the first two steps of a path, where the second is a module (small letters).
 fn two(path: &str) -> String {
-    let word = |s: &str| s.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let word =
+        |s: &str| s.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
     let first = word(path);
     let second = path.trim()[first.len()..].strip_prefix("::").map(word).unwrap_or_default();
     if second.chars().next().is_some_and(char::is_lowercase) { format!("{first}::{second}") } else { first }
