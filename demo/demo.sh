@@ -42,10 +42,20 @@ trap 'exit 130' INT TERM
 
 say() { printf '\n%s%s%s\n' "$dim" "# $*" "$plain"; }
 run() { printf '%s$ %s%s\n' "$bold" "$*" "$plain"; "$@"; }
-# What this host has: mounts, processes that zones could have left, network links.
+# What this host has: mounts, programs of zones and processes in other namespaces, network links.
 look() {
     cut -d' ' -f3- /proc/self/mountinfo | sort >"$1/mounts"
-    ps -eo pid=,comm=,args= | awk '$2 ~ /^(zoneadm|zoneadmd|zlogin|zonecfg)/ || /zion/ { print $1, $2 }' | sort >"$1/processes"
+    local own process space
+    own=$(readlink /proc/self/ns/pid)
+    for process in /proc/[0-9]*; do
+        space=$(readlink "$process/ns/pid" 2>/dev/null) || continue
+        read -r name <"$process/comm" 2>/dev/null || continue
+        case $name in
+            zoneadm*) ;;
+            *) [ "$space" != "$own" ] || continue ;;
+        esac
+        echo "${process#/proc/} $name"
+    done | sort >"$1/processes"
     ls /sys/class/net | sort >"$1/links"
     { losetup -a 2>/dev/null || true; } | sort >"$1/loop devices"
 }
@@ -87,7 +97,7 @@ run zlogin zion 'echo "written by $(whoami) of $(hostname)" > /export/shared/gre
 run cat "$work/shared/greeting"
 
 say "Root of the zone is nobody in particular on the host."
-init=$(ps -eo pid=,uid=,args= | awk -v self=$$ '$2 >= 65536 { print $1; exit }')
+init=$(sed -n 's/.*init=\([0-9]*\).*/\1/p' "$ZONES_ROOT/run/zones/zion/running")
 run ps -o pid,uid,args -p "$init"
 
 say "And away again."
