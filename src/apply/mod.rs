@@ -1,3 +1,34 @@
 //! Carries plans out: the store of specs and states, the engine, and the operations of `zoneadm`.
 
+pub mod init_image;
 pub mod paths;
+pub mod running;
+pub mod store;
+
+use crate::spec::{ZoneName, ZoneSpec};
+use store::FileStore;
+
+/// Where an operation talks to the person or program that asked for it.
+///
+/// The operations know nothing of terminals: the same code runs below `zoneadm`, where a person
+/// waits, and below a service, where nobody does.
+pub trait Notice {
+    /// Prints a line of result on standard output, as it is.
+    fn say(&mut self, text: &str);
+    /// Prints a complaint on standard error; the receiver puts the program and the zone before it.
+    fn warn(&mut self, text: &str);
+    /// Reports how far `what` has come. A total of 0 means that it is not known.
+    fn progress(&mut self, done: u64, total: u64, what: &str);
+}
+
+/// What every operation on a zone is given.
+pub struct Op<'a> {
+    /// Specs and states.
+    pub store: &'a FileStore,
+    /// The zone.
+    pub name: &'a ZoneName,
+    /// Its saved spec.
+    pub spec: &'a ZoneSpec,
+    /// Who listens.
+    pub out: &'a mut dyn Notice,
+}

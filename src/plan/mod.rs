@@ -1,1 +1,7 @@
-//! plan
+//! A spec and what was observed of the machine become a plan: data that can be printed, tested and
+//! carried out. No input or output here.
+
+pub mod boot;
+pub mod bootargs;
+pub mod options;
+pub mod step;

@@ -6,6 +6,7 @@ pub mod schema;
 pub mod state;
 pub mod store;
 pub mod table;
+pub mod toml;
 pub mod value;
 
 use std::collections::BTreeMap;

@@ -1,1 +1,8 @@
-//! sys
+//! How the kernel is called; the only module with unsafe code. It knows nothing of zones but names.
+
+pub mod cgroup;
+pub mod channel;
+pub mod loopdev;
+pub mod mount;
+pub mod ns;
+pub mod process;

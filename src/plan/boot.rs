@@ -1,0 +1,398 @@
+//! What a boot does: the spec and what was observed become a list of steps. Nothing is touched here.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::bootargs::BootArgs;
+use super::options::{self, UnknownOption};
+use super::step::{Init, Mount, Node, Source, Step};
+use crate::spec::schema::ResourceKind;
+use crate::spec::{Props, ZoneSpec};
+
+/// What the machine looks like, as far as a boot depends on it.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// The host's folder that becomes the zone's root.
+    pub root: PathBuf,
+    /// Lines of the zone's uid map.
+    pub uid_map: String,
+    /// Lines of the zone's gid map.
+    pub gid_map: String,
+    /// Folder for the zone's cgroup, when the host has cgroup v2.
+    pub cgroup: Option<PathBuf>,
+    /// Inherited directories that are symbolic links in the zone's root: they need no mount.
+    pub linked: Vec<String>,
+    /// What each `special` is.
+    pub specials: BTreeMap<String, Special>,
+    /// Nodes that each `device match` has found.
+    pub devices: BTreeMap<String, Vec<Node>>,
+    /// The host has `/dev/fuse`.
+    pub fuse: bool,
+    /// The init program of the zone's root that can run here, when there is one.
+    pub own_init: Option<String>,
+}
+
+/// What a `special` is on the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Special {
+    /// A directory.
+    Dir,
+    /// A regular file.
+    File,
+    /// A block device.
+    Block,
+    /// Something else.
+    Other,
+    /// It cannot be reached; the system's reason.
+    Missing(String),
+}
+
+/// A boot, decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The steps in order.
+    pub steps: Vec<Step>,
+    /// What the spec asks for and this boot leaves out, harmlessly.
+    pub warnings: Vec<String>,
+}
+
+/// Why the zone cannot be booted as its spec says.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum PlanError {
+    /// A type that is never mounted for a zone.
+    #[error("cannot verify fs {dir}: type {fstype} is not allowed.")]
+    TypeNotAllowed {
+        /// Mount point.
+        dir: String,
+        /// Type.
+        fstype: String,
+    },
+    /// The source is not there.
+    #[error("could not verify fs {dir}: could not access {special}: {reason}")]
+    NoSpecial {
+        /// Mount point.
+        dir: String,
+        /// Source.
+        special: String,
+        /// The system's reason.
+        reason: String,
+    },
+    /// The source is of the wrong kind.
+    #[error("could not verify fs {dir}: '{special}' is {found}, and type {fstype} needs {needed}")]
+    WrongSpecial {
+        /// Mount point.
+        dir: String,
+        /// Source.
+        special: String,
+        /// What it is.
+        found: &'static str,
+        /// Type.
+        fstype: String,
+        /// What it should be.
+        needed: &'static str,
+    },
+    /// An option that nobody knows.
+    #[error("could not verify fs {dir}: {source}")]
+    Option {
+        /// Mount point.
+        dir: String,
+        /// Which.
+        source: UnknownOption,
+    },
+    /// A mount point that belongs to the system.
+    #[error("could not verify fs {0}: the zone's own {1} is mounted there; choose another dir")]
+    ReservedDir(String, &'static str),
+    /// Something that this release cannot do.
+    #[error("{0}")]
+    Unsupported(String),
+}
+
+/// Capabilities that no zone keeps: each acts on the whole machine, and the kernel grants none of
+/// them to a user namespace in a way that a zone could use. Numbers of capabilities(7).
+const DROPPED: &[u32] = &[
+    16, // CAP_SYS_MODULE
+    17, // CAP_SYS_RAWIO
+    20, // CAP_SYS_PACCT
+    25, // CAP_SYS_TIME
+    30, // CAP_AUDIT_CONTROL
+    32, // CAP_MAC_OVERRIDE
+    33, // CAP_MAC_ADMIN
+    34, // CAP_SYSLOG
+    35, // CAP_WAKE_ALARM
+    36, // CAP_BLOCK_SUSPEND
+    37, // CAP_AUDIT_READ
+    38, // CAP_PERFMON
+    39, // CAP_BPF
+    40, // CAP_CHECKPOINT_RESTORE
+];
+
+const STANDARD_NODES: &[(&str, u32, u32)] =
+    &[("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+
+/// Decides a boot.
+///
+/// # Errors
+/// [`PlanError`] that names the resource at fault.
+pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, PlanError> {
+    let mut warnings = Vec::new();
+    refuse_unsupported(spec, &mut warnings)?;
+    let mounts = mounts(spec, facts)?;
+    let taken = |dir: &str| mounts.iter().any(|m| m.dir == dir);
+
+    let mut steps = Vec::new();
+    if let Some(path) = &facts.cgroup {
+        steps.push(Step::Cgroup { path: path.clone() });
+    }
+    steps.push(Step::Namespaces { uid_map: facts.uid_map.clone(), gid_map: facts.gid_map.clone() });
+    steps.push(Step::Root { path: facts.root.clone() });
+    let mut inherit: Vec<&str> =
+        spec.stored(ResourceKind::InheritPkgDir).iter().filter_map(|r| r.text("dir")).collect();
+    inherit.retain(|dir| !facts.linked.iter().any(|l| l == dir));
+    inherit.sort_unstable();
+    steps.extend(inherit.into_iter().map(|dir| Step::Inherit { dir: dir.to_owned() }));
+    steps.push(Step::Dev { nodes: nodes(spec, facts) });
+    for (dir, mode) in [("/dev/shm", 0o1777), ("/run", 0o755)] {
+        if !taken(dir) {
+            steps.push(Step::Memory { dir, mode });
+        }
+    }
+    steps.push(Step::Console);
+    steps.extend(mounts.into_iter().map(|m| Step::Fs(Box::new(m))));
+    steps.push(Step::HostName { name: spec.name.to_string() });
+    steps.push(Step::Loopback);
+    steps.push(Step::KernelFiles { cgroup: facts.cgroup.is_some() });
+    steps.push(Step::Pivot);
+    steps.push(Step::Capabilities { drop: DROPPED.to_vec() });
+    steps.push(init(args, facts));
+    for word in &args.ignored {
+        warnings.push(format!("Ignoring invalid boot arguments: {word}"));
+    }
+    Ok(Plan { steps, warnings })
+}
+
+/// Refuses what would do harm when left out, and notes what is left out without harm.
+fn refuse_unsupported(spec: &ZoneSpec, warnings: &mut Vec<String>) -> Result<(), PlanError> {
+    let brand = spec.global("brand").unwrap_or_default();
+    if brand != "linux" {
+        let text = format!("brand '{brand}' cannot run on Linux; use 'set brand=linux'");
+        return Err(PlanError::Unsupported(text));
+    }
+    if let Some(dataset) = spec.stored(ResourceKind::Dataset).first().and_then(|d| d.text("name")) {
+        let text = format!("cannot open ZFS dataset '{dataset}': this release does not delegate datasets");
+        return Err(PlanError::Unsupported(text));
+    }
+    let limits = [ResourceKind::Rctl, ResourceKind::CappedMemory, ResourceKind::DedicatedCpu];
+    if let Some(kind) = limits.into_iter().find(|k| !spec.stored(*k).is_empty()) {
+        let name = match kind {
+            ResourceKind::Rctl => spec.stored(kind)[0].text("name").unwrap_or("rctl"),
+            _ => kind.name(),
+        };
+        return Err(PlanError::Unsupported(format!(
+            "the limit {name} cannot be enforced by this release, and a zone is not booted without its limits; \
+             remove it to boot"
+        )));
+    }
+    for kind in [ResourceKind::Net, ResourceKind::Anet] {
+        if !spec.stored(kind).is_empty() {
+            warnings.push(format!("{kind}: networks are not set up by this release; the zone has its loopback interface only"));
+        }
+    }
+    Ok(())
+}
+
+fn mounts(spec: &ZoneSpec, facts: &Facts) -> Result<Vec<Mount>, PlanError> {
+    let mut list: Vec<&Props> = spec.stored(ResourceKind::Fs).iter().collect();
+    list.sort_by(|a, b| a.text("dir").cmp(&b.text("dir")));
+    list.into_iter().map(|fs| mount(fs, facts)).collect()
+}
+
+fn mount(fs: &Props, facts: &Facts) -> Result<Mount, PlanError> {
+    let text = |name| fs.text(name).unwrap_or_default().to_owned();
+    let (dir, special, typed) = (text("dir"), text("special"), text("type"));
+    for (reserved, what) in [("/proc", "proc"), ("/sys", "sysfs"), ("/dev/pts", "devpts"), ("/dev/mqueue", "mqueue")] {
+        if dir == reserved || dir.strip_prefix(reserved).is_some_and(|rest| rest.starts_with('/')) {
+            return Err(PlanError::ReservedDir(dir, what));
+        }
+    }
+    if dir == "/" || dir == "/dev" {
+        return Err(PlanError::ReservedDir(dir, "root or device tree"));
+    }
+    if options::is_forbidden(&typed) {
+        return Err(PlanError::TypeNotAllowed { dir, fstype: typed });
+    }
+    if typed == "zfs" {
+        return Err(PlanError::Unsupported(format!(
+            "could not verify fs {dir}: could not access zfs dataset '{special}': this release does not mount ZFS"
+        )));
+    }
+    let options = options::parse(&typed, fs.list("options"))
+        .map_err(|source| PlanError::Option { dir: dir.clone(), source })?;
+    let found = facts.specials.get(&special).cloned().unwrap_or(Special::Missing("not looked at".into()));
+    let wrong = |found, needed| PlanError::WrongSpecial {
+        dir: dir.clone(),
+        special: special.clone(),
+        found,
+        fstype: typed.clone(),
+        needed,
+    };
+    let source = match (typed.as_str(), found) {
+        ("tmpfs", _) => Source::Tmpfs,
+        // An overlay has no source of its own; its folders are options.
+        ("overlay", _) => Source::Device,
+        (_, Special::Missing(reason)) => return Err(PlanError::NoSpecial { dir, special, reason }),
+        ("lofs", Special::Dir | Special::File) => Source::Bind,
+        ("lofs", Special::Block | Special::Other) => return Err(wrong("a device", "a directory or file")),
+        (_, Special::Block) => Source::Device,
+        (_, Special::File) => Source::Image,
+        (_, Special::Dir) => return Err(wrong("a directory", "a block device or an image file")),
+        (_, Special::Other) => return Err(wrong("neither", "a block device or an image file")),
+    };
+    let fstype = options::linux_type(&typed).to_owned();
+    Ok(Mount { raw: fs.text("raw").map(str::to_owned), dir, special, fstype, source, options })
+}
+
+fn nodes(spec: &ZoneSpec, facts: &Facts) -> Vec<Node> {
+    let standard = STANDARD_NODES.iter().chain(facts.fuse.then_some(&("fuse", 10, 229)));
+    let mut nodes: Vec<Node> = standard
+        .map(|(path, major, minor)| Node { path: (*path).into(), block: false, major: *major, minor: *minor, mode: 0o666 })
+        .collect();
+    for device in spec.stored(ResourceKind::Device) {
+        for node in device.text("match").and_then(|m| facts.devices.get(m)).into_iter().flatten() {
+            if nodes.iter().all(|n| n.path != node.path) {
+                nodes.push(node.clone());
+            }
+        }
+    }
+    nodes
+}
+
+fn init(args: &BootArgs, facts: &Facts) -> Step {
+    let program = match (&args.init, &facts.own_init) {
+        (Some(path), _) | (None, Some(path)) => Init::Own(path.clone()),
+        (None, None) => Init::BuiltIn,
+    };
+    let mut words = Vec::new();
+    if args.single_user {
+        words.push("-s".to_owned());
+    }
+    if let Some(options) = &args.milestone {
+        words.extend(["-m".to_owned(), options.clone()]);
+    }
+    words.extend(args.ignored.iter().cloned());
+    Step::Init { program, args: words }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{Item, Value, ZoneName};
+
+    fn spec() -> ZoneSpec {
+        ZoneSpec::new(ZoneName::new("zion").expect("a good name"))
+    }
+
+    fn facts() -> Facts {
+        Facts {
+            root: "/zones/zion/root".into(),
+            uid_map: "0 1000000000 65536\n".into(),
+            gid_map: "0 1000000000 65536\n".into(),
+            ..Facts::default()
+        }
+    }
+
+    fn add(spec: &mut ZoneSpec, kind: ResourceKind, pairs: &[(&str, &str)]) {
+        let mut props = Props::default();
+        for (name, text) in pairs {
+            let def = kind.def().prop(name).expect("the table has it");
+            let value = if def.is_list() {
+                Value::List(text.split(',').map(|t| Item::Simple(t.into())).collect())
+            } else {
+                Value::simple(*text)
+            };
+            props.set(def, value);
+        }
+        spec.stored_mut(kind).push(props);
+    }
+
+    fn lines(plan: &Plan) -> Vec<String> {
+        plan.steps.iter().map(Step::describe).collect()
+    }
+
+    #[test]
+    fn the_order_of_a_boot() {
+        let (mut s, mut f) = (spec(), facts());
+        add(&mut s, ResourceKind::InheritPkgDir, &[("dir", "/usr")]);
+        add(&mut s, ResourceKind::InheritPkgDir, &[("dir", "/bin")]);
+        add(&mut s, ResourceKind::Fs, &[("dir", "/b/c"), ("special", "/srv"), ("type", "lofs"), ("options", "ro")]);
+        add(&mut s, ResourceKind::Fs, &[("dir", "/b"), ("special", "x"), ("type", "tmpfs"), ("options", "size=1m")]);
+        add(&mut s, ResourceKind::Device, &[("match", "/dev/vd*")]);
+        f.linked = vec!["/bin".into()];
+        f.specials.insert("/srv".into(), Special::Dir);
+        let disk = Node { path: "vdb".into(), block: true, major: 254, minor: 16, mode: 0o660 };
+        f.devices.insert("/dev/vd*".into(), vec![disk]);
+        f.cgroup = Some("/sys/fs/cgroup/zones/zion".into());
+        let plan = plan(&s, &BootArgs::parse("-s"), &f).expect("it can boot");
+        assert_eq!(
+            lines(&plan),
+            [
+                "make cgroup /sys/fs/cgroup/zones/zion",
+                "begin process 1 in new user, mount, pid, uts, ipc and net namespaces, ids 0:1000000000:65536 (zone:host:count)",
+                "mount /zones/zion/root on / with mapped ids",
+                "inherit-pkg-dir /usr: mount the host's /usr read-only",
+                "make /dev with null zero full random urandom tty vdb",
+                "mount tmpfs on /dev/shm, mode 1777",
+                "mount tmpfs on /run, mode 755",
+                "put the console on /dev/console",
+                "fs /b: mount tmpfs, size=1m",
+                "fs /b/c: mount /srv, read-only",
+                "set the host name zion",
+                "switch the loopback interface on",
+                "mount /proc /sys /dev/pts /dev/mqueue /sys/fs/cgroup inside",
+                "make the zone's root the only root",
+                "give up 14 capabilities",
+                "start the built-in init with -s",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_at_fault_is_named() {
+        let case = |pairs: &[(&str, &str)], special: Option<Special>| {
+            let (mut s, mut f) = (spec(), facts());
+            add(&mut s, ResourceKind::Fs, pairs);
+            if let Some(special) = special {
+                f.specials.insert("/x".into(), special);
+            }
+            plan(&s, &BootArgs::default(), &f).expect_err("must be refused").to_string()
+        };
+        let fs = |dir, fstype| [("dir", dir), ("special", "/x"), ("type", fstype)];
+        let missing = Special::Missing("No such file or directory".into());
+        assert_eq!(
+            case(&fs("/d", "lofs"), Some(missing)),
+            "could not verify fs /d: could not access /x: No such file or directory"
+        );
+        assert_eq!(case(&fs("/d", "proc"), None), "cannot verify fs /d: type proc is not allowed.");
+        assert_eq!(
+            case(&fs("/d", "ext4"), Some(Special::Dir)),
+            "could not verify fs /d: '/x' is a directory, and type ext4 needs a block device or an image file"
+        );
+        assert!(case(&fs("/proc/x", "lofs"), Some(Special::Dir)).contains("the zone's own proc"));
+        assert!(case(&fs("/d", "zfs"), None).contains("could not access zfs dataset '/x'"));
+        let bad = [("dir", "/d"), ("special", "/x"), ("type", "lofs"), ("options", "wild")];
+        assert!(case(&bad, Some(Special::Dir)).contains("option 'wild' is not known for type lofs"));
+    }
+
+    #[test]
+    fn a_limit_is_never_left_out_in_silence() {
+        let mut s = spec();
+        s.set_alias(crate::spec::schema::global("max-lwps").expect("in the table"), "1000").expect("free");
+        let e = plan(&s, &BootArgs::default(), &facts()).expect_err("limits need the controller");
+        assert!(e.to_string().contains("zone.max-lwps"));
+        let mut s = spec();
+        add(&mut s, ResourceKind::Net, &[("physical", "eth0")]);
+        let p = plan(&s, &BootArgs::default(), &facts()).expect("a zone without network harms nobody");
+        assert_eq!(p.warnings.len(), 1);
+    }
+}

@@ -1,0 +1,236 @@
+//! The steps of a boot, as data: each can be printed, noted in the journal and undone.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::options::MountOptions;
+
+/// A device node to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Path below the zone's `/dev`, such as `null` or `zvol/tank/vol`.
+    pub path: String,
+    /// Block device, else character device.
+    pub block: bool,
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+/// What kind of file system an `fs` resource is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A directory or file of the host, seen a second time.
+    Bind,
+    /// Memory.
+    Tmpfs,
+    /// A file system on a device.
+    Device,
+    /// A file system in a regular file, through a loop device.
+    Image,
+}
+
+/// One `fs` resource, decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// Where, as the zone sees it.
+    pub dir: String,
+    /// What.
+    pub special: String,
+    /// Device to check first.
+    pub raw: Option<String>,
+    /// Linux' name of the type.
+    pub fstype: String,
+    /// How it is made.
+    pub source: Source,
+    /// Options.
+    pub options: MountOptions,
+}
+
+/// The zone's first program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Init {
+    /// A program of the zone's root.
+    Own(String),
+    /// The one that comes with this software.
+    BuiltIn,
+}
+
+/// One step of a boot. The order of the list is the order of the work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Make the zone's cgroup.
+    Cgroup {
+        /// Folder in the host's cgroup v2 tree.
+        path: PathBuf,
+    },
+    /// Begin the zone's first process in namespaces of its own.
+    Namespaces {
+        /// Lines of the uid map.
+        uid_map: String,
+        /// Lines of the gid map.
+        gid_map: String,
+    },
+    /// Mount the zone's root with its ids mapped.
+    Root {
+        /// The host's folder.
+        path: PathBuf,
+    },
+    /// Mount a directory of the host's software, read-only.
+    Inherit {
+        /// The directory, the same in host and zone.
+        dir: String,
+    },
+    /// Mount memory for run-time files.
+    Memory {
+        /// Where.
+        dir: &'static str,
+        /// Permission bits of its top.
+        mode: u32,
+    },
+    /// Make the zone's `/dev` with its nodes.
+    Dev {
+        /// The nodes.
+        nodes: Vec<Node>,
+    },
+    /// Put the console into `/dev`.
+    Console,
+    /// Mount an `fs` resource.
+    Fs(Box<Mount>),
+    /// Set the host name.
+    HostName {
+        /// The name.
+        name: String,
+    },
+    /// Switch the loopback interface on.
+    Loopback,
+    /// Mount `/proc`, `/sys`, `/dev/pts`, `/dev/mqueue` (and `/sys/fs/cgroup`) from inside.
+    KernelFiles {
+        /// Whether the zone has a cgroup to show.
+        cgroup: bool,
+    },
+    /// Make the zone's root the only root.
+    Pivot,
+    /// Give up capabilities that no zone has use for.
+    Capabilities {
+        /// Their numbers (capabilities(7)).
+        drop: Vec<u32>,
+    },
+    /// Start the first program.
+    Init {
+        /// Which.
+        program: Init,
+        /// Its arguments.
+        args: Vec<String>,
+    },
+}
+
+/// How a step is undone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Inverse {
+    /// It ends with the zone's namespaces.
+    WithNamespaces,
+    /// Kill what is in the cgroup and remove it.
+    RemoveCgroup(PathBuf),
+    /// Kill the first process; the kernel ends all others and the namespaces with it.
+    KillInit,
+}
+
+impl Step {
+    /// Returns one line for `zoneadm plan` and for messages.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Cgroup { path } => format!("make cgroup {}", path.display()),
+            Self::Namespaces { uid_map, .. } => {
+                let ranges: Vec<_> = uid_map.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(":")).collect();
+                format!("begin process 1 in new user, mount, pid, uts, ipc and net namespaces, ids {} (zone:host:count)", ranges.join(" "))
+            }
+            Self::Root { path } => format!("mount {} on / with mapped ids", path.display()),
+            Self::Inherit { dir } => format!("inherit-pkg-dir {dir}: mount the host's {dir} read-only"),
+            Self::Memory { dir, mode } => format!("mount tmpfs on {dir}, mode {mode:o}"),
+            Self::Dev { nodes } => {
+                let names: Vec<_> = nodes.iter().map(|n| n.path.as_str()).collect();
+                format!("make /dev with {}", names.join(" "))
+            }
+            Self::Console => "put the console on /dev/console".into(),
+            Self::Fs(m) => {
+                let how = match m.source {
+                    Source::Bind if m.options.recursive => "mount recursively",
+                    Source::Bind | Source::Device => "mount",
+                    Source::Tmpfs => return format!("fs {}: mount tmpfs{}", m.dir, m.options.suffix()),
+                    Source::Image => "mount through a loop device",
+                };
+                let kind = if m.source == Source::Bind { String::new() } else { format!(" as {}", m.fstype) };
+                let check = m.raw.as_ref().map_or(String::new(), |raw| format!("check {raw}, then "));
+                format!("fs {}: {check}{how} {}{kind}{}", m.dir, m.special, m.options.suffix())
+            }
+            Self::HostName { name } => format!("set the host name {name}"),
+            Self::Loopback => "switch the loopback interface on".into(),
+            Self::KernelFiles { cgroup } => {
+                format!("mount /proc /sys /dev/pts /dev/mqueue{} inside", if *cgroup { " /sys/fs/cgroup" } else { "" })
+            }
+            Self::Pivot => "make the zone's root the only root".into(),
+            Self::Capabilities { drop } => format!("give up {} capabilities", drop.len()),
+            Self::Init { program, args } => {
+                let name = match program {
+                    Init::Own(path) => path.clone(),
+                    Init::BuiltIn => "the built-in init".into(),
+                };
+                format!("start {name}{}", if args.is_empty() { String::new() } else { format!(" with {}", args.join(" ")) })
+            }
+        }
+    }
+
+    /// Returns how the step is undone.
+    pub fn inverse(&self) -> Inverse {
+        match self {
+            Self::Cgroup { path } => Inverse::RemoveCgroup(path.clone()),
+            Self::Namespaces { .. } | Self::Init { .. } => Inverse::KillInit,
+            Self::Root { .. }
+            | Self::Inherit { .. }
+            | Self::Memory { .. }
+            | Self::Dev { .. }
+            | Self::Console
+            | Self::Fs(_)
+            | Self::HostName { .. }
+            | Self::Loopback
+            | Self::KernelFiles { .. }
+            | Self::Pivot
+            | Self::Capabilities { .. } => Inverse::WithNamespaces,
+        }
+    }
+
+    /// Says whether the zone's first process does the step itself.
+    pub fn is_inside(&self) -> bool {
+        matches!(
+            self,
+            Self::HostName { .. }
+                | Self::Loopback
+                | Self::KernelFiles { .. }
+                | Self::Pivot
+                | Self::Capabilities { .. }
+                | Self::Init { .. }
+        )
+    }
+}
+
+impl MountOptions {
+    /// Returns the options as text behind a description.
+    fn suffix(&self) -> String {
+        let words = [
+            (self.read_only, "read-only"),
+            (self.no_suid, "nosuid"),
+            (self.devices, "with devices"),
+            (self.no_exec, "noexec"),
+            (self.no_atime, "noatime"),
+        ];
+        let mut out: Vec<String> = words.iter().filter(|(on, _)| *on).map(|(_, w)| (*w).to_owned()).collect();
+        out.extend(self.data.iter().map(|(k, v)| v.as_ref().map_or(k.clone(), |v| format!("{k}={v}"))));
+        if out.is_empty() { String::new() } else { format!(", {}", out.join(", ")) }
+    }
+}

@@ -1,0 +1,418 @@
+//! The spec as TOML text, read by the table of [`super::schema`].
+//!
+//! ```toml
+//! format = 1
+//! zonepath = "/zones/zion"
+//! autoboot = true
+//!
+//! [capped-memory]          # at most one of its kind: a table
+//! physical = "1536M"
+//!
+//! [[fs]]                   # any number: an array of tables
+//! dir = "/export/shared"
+//! special = "/srv/shared"
+//! type = "lofs"
+//! options = ["ro", "nodevices"]
+//!
+//! [[rctl]]
+//! name = "zone.max-lwps"
+//! value = [{ priv = "privileged", limit = 1000, action = "deny" }]
+//! ```
+//!
+//! The text belongs to people: [`edit::update`] changes only what differs. What cannot be understood
+//! is refused with line and column, because a key that is silently skipped is a limit that is
+//! silently missing.
+
+pub mod edit;
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::ops::Range;
+
+use ::toml::Spanned;
+use ::toml::de::{DeArray, DeInteger, DeTable, DeValue};
+use thiserror::Error;
+
+use super::schema::{Kind, PropDef, ResourceDef, ResourceKind, Shape, globals};
+use super::{Item, Props, Value, ZoneName, ZoneSpec};
+
+pub use edit::{render, update};
+
+/// The version of the format that this program reads and writes.
+pub const FORMAT: u64 = 1;
+
+/// Largest spec that is read. A spec of 10,000 resources has about half of it.
+pub const SIZE_MAX: usize = 1 << 20;
+
+/// Why a text is not a spec.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{line}:{column}: {text}")]
+pub struct TextError {
+    /// Line, counting from 1.
+    pub line: usize,
+    /// Column in characters, counting from 1.
+    pub column: usize,
+    /// What is wrong.
+    pub text: String,
+}
+
+impl TextError {
+    fn at(source: &[u8], offset: usize, text: impl Into<String>) -> Self {
+        let before = &source[..offset.min(source.len())];
+        let line_start = before.iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1);
+        let line = 1 + before.iter().filter(|b| **b == b'\n').count();
+        let column = 1 + String::from_utf8_lossy(&before[line_start..]).chars().count();
+        Self { line, column, text: text.into() }
+    }
+}
+
+/// Reads a spec from the bytes of a file.
+///
+/// # Errors
+/// The first thing that is wrong, with its place.
+pub fn parse(name: &ZoneName, bytes: &[u8]) -> Result<ZoneSpec, TextError> {
+    let text = decode(bytes)?;
+    let document = DeTable::parse(text).map_err(|e| {
+        let offset = e.span().map_or(text.len(), |s| s.start);
+        TextError::at(bytes, offset, e.message().replace('\n', ", "))
+    })?;
+    Reader { text, spec: ZoneSpec::new(name.clone()), controls: HashSet::new() }.read(document.get_ref())
+}
+
+/// Checks what can be said of the bytes before they are taken for TOML.
+fn decode(bytes: &[u8]) -> Result<&str, TextError> {
+    if bytes.len() > SIZE_MAX {
+        return Err(TextError::at(bytes, SIZE_MAX, "the file is larger than 1 MiB, which no zone spec is"));
+    }
+    if let Some(at) = bytes.iter().position(|b| *b == 0) {
+        return Err(TextError::at(
+            bytes,
+            at,
+            "the file holds a NUL byte: it is not a zone spec, or it is damaged",
+        ));
+    }
+    let text = std::str::from_utf8(bytes)
+        .map_err(|e| TextError::at(bytes, e.valid_up_to(), "the file is not UTF-8 text"))?;
+    match text.trim_start().as_bytes().first() {
+        None => Err(TextError::at(bytes, 0, "the file is empty; a zone spec begins with 'format = 1'")),
+        Some(b'<') => Err(TextError::at(
+            bytes,
+            0,
+            "this is XML, not TOML: the file of a Solaris zone cannot be read here; use the output of 'zonecfg export' there",
+        )),
+        Some(b'{') => {
+            Err(TextError::at(bytes, 0, "this is JSON, not TOML; a zone spec begins with 'format = 1'"))
+        }
+        Some(_) => Ok(text),
+    }
+}
+
+type Place = Range<usize>;
+type Read<T> = Result<T, TextError>;
+
+struct Reader<'t> {
+    text: &'t str,
+    spec: ZoneSpec,
+    /// Names of the controls seen, also through aliases.
+    controls: HashSet<String>,
+}
+
+impl<'t> Reader<'t> {
+    fn fail<T>(&self, place: &Place, text: impl Into<String>) -> Read<T> {
+        Err(TextError::at(self.text.as_bytes(), place.start, text))
+    }
+
+    fn read(mut self, table: &DeTable<'t>) -> Read<ZoneSpec> {
+        self.format(table)?;
+        // The order of the table, not of the text: aliases become controls in one known order.
+        for def in globals() {
+            let Some((key, value)) = table.get_key_value(def.name) else { continue };
+            if def.name == "zonename" {
+                return self
+                    .fail(&key.span(), "zonename is not kept in the file: the file's name is the zone's");
+            }
+            self.property(None, def, &key.span(), value)?;
+        }
+        for kind in ResourceKind::all() {
+            let Some((key, value)) = table.get_key_value(kind.name()) else { continue };
+            self.resources(kind.def(), &key.span(), value)?;
+        }
+        for key in table.keys() {
+            let name = key.get_ref().as_ref();
+            let known = globals().iter().any(|p| p.name == name) || ResourceKind::from_name(name).is_some();
+            if !known && name != "format" {
+                let names =
+                    globals().iter().map(|p| p.name).chain(ResourceKind::all().map(ResourceKind::name));
+                let text = format!("unknown property or resource '{name}'{}", hint(name, names));
+                return self.fail(&key.span(), text);
+            }
+        }
+        self.spec.tidy();
+        Ok(self.spec)
+    }
+
+    fn format(&self, table: &DeTable<'t>) -> Read<()> {
+        let Some(value) = table.get("format") else {
+            return self.fail(&(0..0), "'format = 1' is missing: it is not a zone spec, or it is damaged");
+        };
+        match value.get_ref() {
+            DeValue::Integer(n) if integer(n) == Some(FORMAT.into()) => Ok(()),
+            DeValue::Integer(n) => {
+                let text = format!("format {n} is not known to this version, which reads format {FORMAT}");
+                self.fail(&value.span(), text)
+            }
+            _ => self.fail(&value.span(), "format must be a number: format = 1"),
+        }
+    }
+
+    /// Reads one property of the spec or, with `into`, of a resource.
+    fn property(
+        &mut self,
+        into: Option<(&'static ResourceDef, &mut Props)>,
+        def: &'static PropDef,
+        key: &Place,
+        value: &Spanned<DeValue<'t>>,
+    ) -> Read<()> {
+        let shown = match &into {
+            Some((resource, _)) => format!("{} {}", resource.name, def.name),
+            None => def.name.to_owned(),
+        };
+        let read = match def.shape {
+            Shape::One => Value::Simple(self.single(def, &shown, value)?),
+            Shape::List => Value::List(self.list(def, &shown, value)?),
+            Shape::Groups(members) => Value::List(self.groups(members, &shown, value)?),
+        };
+        let Some(alias) = def.alias else {
+            match into {
+                Some((_, props)) => props.set(def, read),
+                None => self.spec.props.set(def, read),
+            }
+            return Ok(());
+        };
+        if !self.controls.insert(alias.rctl.to_owned()) {
+            return self.fail(key, format!("the resource control {} is given twice", alias.rctl));
+        }
+        let text = read.as_str().unwrap_or_default();
+        match self.spec.set_alias(def, text) {
+            Ok(()) => Ok(()),
+            Err(e) => self.fail(&value.span(), format!("{shown}: {e}")),
+        }
+    }
+
+    fn single(&self, def: &PropDef, shown: &str, value: &Spanned<DeValue<'t>>) -> Read<String> {
+        let place = value.span();
+        let text: Cow<'_, str> = match (def.kind, value.get_ref()) {
+            (Kind::Bool, DeValue::Boolean(b)) => Cow::Borrowed(if *b { "true" } else { "false" }),
+            (Kind::Bool, _) => {
+                return self.fail(&place, format!("{shown} must be true or false, without quotes"));
+            }
+            (Kind::Uint(..), DeValue::String(s)) if s.parse::<i64>().is_ok() => {
+                return self.fail(&place, format!("{shown} must be a number without quotes"));
+            }
+            (_, DeValue::String(s)) => Cow::Borrowed(s.as_ref()),
+            (
+                Kind::Uint(..) | Kind::Size(_) | Kind::CpuCap | Kind::CpuRange | Kind::AttrValue,
+                DeValue::Integer(n),
+            ) => match integer(n) {
+                Some(n) => Cow::Owned(n.to_string()),
+                None => return self.fail(&place, format!("{shown}: the number is out of range")),
+            },
+            (Kind::CpuCap, DeValue::Float(f)) => Cow::Borrowed(f.as_str()),
+            (Kind::AttrValue, DeValue::Boolean(b)) => Cow::Borrowed(if *b { "true" } else { "false" }),
+            (Kind::Uint(..), _) => return self.fail(&place, format!("{shown} must be a number")),
+            (_, other) => {
+                let text = format!("{shown} must be a text in quotes, not {}", kind_of(other));
+                return self.fail(&place, text);
+            }
+        };
+        match check(def, &text) {
+            Ok(canonical) => Ok(canonical),
+            Err(reason) => self.fail(&place, format!("{shown}: {reason}")),
+        }
+    }
+
+    fn array<'a>(&self, shown: &str, sample: &str, value: &'a Spanned<DeValue<'t>>) -> Read<&'a DeArray<'t>> {
+        match value.get_ref() {
+            DeValue::Array(array) => Ok(array),
+            other => {
+                let text = format!("{shown} must be a list such as {sample}, not {}", kind_of(other));
+                self.fail(&value.span(), text)
+            }
+        }
+    }
+
+    fn list(&self, def: &PropDef, shown: &str, value: &Spanned<DeValue<'t>>) -> Read<Vec<Item>> {
+        let array = self.array(shown, "[\"a\", \"b\"]", value)?;
+        array.iter().map(|v| self.single(def, shown, v).map(Item::Simple)).collect()
+    }
+
+    fn groups(&self, members: &[&str], shown: &str, value: &Spanned<DeValue<'t>>) -> Read<Vec<Item>> {
+        let sample =
+            format!("[{{ {} }}]", members.iter().map(|m| format!("{m} = …")).collect::<Vec<_>>().join(", "));
+        let mut items = Vec::new();
+        for element in self.array(shown, &sample, value)?.iter() {
+            let DeValue::Table(table) = element.get_ref() else {
+                let text = format!("an element of {shown} must look like {sample}");
+                return self.fail(&element.span(), text);
+            };
+            for key in table.keys() {
+                let name = key.get_ref().as_ref();
+                if !members.contains(&name) {
+                    let hint = hint(name, members.iter().copied());
+                    return self.fail(&key.span(), format!("unknown member '{name}' in {shown}{hint}"));
+                }
+            }
+            let mut group = Vec::new();
+            for member in members {
+                let Some(value) = table.get(*member) else {
+                    return self.fail(&element.span(), format!("{shown}: {member} not specified"));
+                };
+                let text = match value.get_ref() {
+                    DeValue::String(s) => s.to_string(),
+                    DeValue::Integer(n) if integer(n).is_some() => integer(n).unwrap_or_default().to_string(),
+                    DeValue::Boolean(b) => b.to_string(),
+                    other => {
+                        let text =
+                            format!("{shown}: {member} must be a text or a number, not {}", kind_of(other));
+                        return self.fail(&value.span(), text);
+                    }
+                };
+                group.push(((*member).to_owned(), text));
+            }
+            items.push(Item::Complex(group));
+        }
+        Ok(items)
+    }
+
+    fn resources(
+        &mut self,
+        def: &'static ResourceDef,
+        key: &Place,
+        value: &Spanned<DeValue<'t>>,
+    ) -> Read<()> {
+        let name = def.name;
+        match (def.singleton, value.get_ref()) {
+            (true, DeValue::Table(table)) => self.resource(def, &value.span(), table, &mut HashSet::new()),
+            (true, DeValue::Array(_)) => {
+                self.fail(key, format!("a zone has at most one {name}: write [{name}], not [[{name}]]"))
+            }
+            (true, other) => self
+                .fail(&value.span(), format!("{name} is a resource: write [{name}], not {}", kind_of(other))),
+            (false, DeValue::Array(array)) => {
+                let mut seen = HashSet::new();
+                for element in array.iter() {
+                    let DeValue::Table(table) = element.get_ref() else {
+                        return self.fail(&element.span(), format!("{name} is a resource: write [[{name}]]"));
+                    };
+                    self.resource(def, &element.span(), table, &mut seen)?;
+                }
+                Ok(())
+            }
+            (false, DeValue::Table(_)) => {
+                self.fail(key, format!("a zone may have several {name}: write [[{name}]], not [{name}]"))
+            }
+            (false, other) => self.fail(
+                &value.span(),
+                format!("{name} is a resource: write [[{name}]], not {}", kind_of(other)),
+            ),
+        }
+    }
+
+    fn resource(
+        &mut self,
+        def: &'static ResourceDef,
+        place: &Place,
+        table: &DeTable<'t>,
+        seen: &mut HashSet<Vec<Option<String>>>,
+    ) -> Read<()> {
+        for key in table.keys() {
+            let name = key.get_ref().as_ref();
+            if def.prop(name).is_none() {
+                let hint = hint(name, def.props.iter().map(|p| p.name));
+                return self.fail(&key.span(), format!("unknown property '{name}' of {}{hint}", def.name));
+            }
+        }
+        let mut props = Props::default();
+        for prop in def.props {
+            if let Some((key, value)) = table.get_key_value(prop.name) {
+                self.property(Some((def, &mut props)), prop, &key.span(), value)?;
+            }
+        }
+        // A resource of which only aliases were given lives in its controls alone.
+        if props.is_empty() && def.props.iter().any(|p| p.alias.is_some()) {
+            return Ok(());
+        }
+        if !def.singleton {
+            let key: Vec<_> =
+                def.keys().map(|k| props.text(k.name).or(k.default).map(str::to_owned)).collect();
+            let twice = match (def.kind, key.first()) {
+                (ResourceKind::Rctl, Some(Some(name))) => !self.controls.insert(name.clone()),
+                _ => key.iter().any(Option::is_some) && !seen.insert(key),
+            };
+            if twice {
+                return self.fail(place, already(def, &props));
+            }
+        }
+        self.spec.stored_mut(def.kind).push(props);
+        Ok(())
+    }
+}
+
+/// Says that a resource is there twice, as zonecfg does.
+fn already(def: &ResourceDef, props: &Props) -> String {
+    let article = if def.name.starts_with(['a', 'e', 'i', 'o', 'u']) { "An" } else { "A" };
+    let keys: Vec<_> = def
+        .keys()
+        .filter_map(|k| props.text(k.name).or(k.default).map(|v| format!("the {} '{v}'", k.name)))
+        .collect();
+    format!("{article} {} resource with {} already exists.", def.name, keys.join(", and "))
+}
+
+fn integer(n: &DeInteger<'_>) -> Option<u128> {
+    u128::from_str_radix(n.as_str(), n.radix()).ok()
+}
+
+fn kind_of(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) | DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+/// Returns `; did you mean 'X'?` when a name is close enough.
+fn hint<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> String {
+    let best = names.map(|n| (strsim::damerau_levenshtein(name, n), n)).min();
+    match best {
+        Some((distance, near)) if distance <= 1 + near.len() / 4 => format!("; did you mean '{near}'?"),
+        _ => String::new(),
+    }
+}
+
+pub(super) fn check(def: &PropDef, text: &str) -> Result<String, String> {
+    use super::{ByteSize, CpuCap};
+    match def.kind {
+        Kind::Word(words) if !words.contains(&text) => {
+            Err(format!("'{text}' is not one of {}", words.join(", ")))
+        }
+        Kind::Uint(least, most) => match text.parse::<u64>() {
+            Ok(n) if (least..=most).contains(&n) => Ok(n.to_string()),
+            _ => Err(format!("{} property is out of range.", def.name)),
+        },
+        Kind::Size(least) => match ByteSize::parse(text) {
+            Ok(size) if size.0 >= least => Ok(size.to_string()),
+            Ok(_) => Err(format!("{} value is too small.", def.name)),
+            Err(e) => Err(e.to_string()),
+        },
+        Kind::CpuCap => {
+            CpuCap::parse(text).map(|c| c.to_string()).ok_or_else(|| "is not a number of cpus".into())
+        }
+        _ => Ok(text.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

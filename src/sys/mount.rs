@@ -1,0 +1,211 @@
+//! Mounts as descriptors: the mount interface of Linux 5.2 and later (fsopen(2), open_tree(2),
+//! mount_setattr(2), move_mount(2)).
+//!
+//! A mount is made detached, gets its attributes while nobody can see it, and is attached onto a
+//! descriptor, never onto a path: a link or rename in the zone cannot lead it astray.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use bitflags::bitflags;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+};
+use thiserror::Error;
+
+bitflags! {
+    /// Attributes of one mount (mount_setattr(2), `MOUNT_ATTR_*`).
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Attrs: u64 {
+        /// Nothing can be written through the mount.
+        const RDONLY = 0x01;
+        /// Set-user-id and file capabilities have no effect.
+        const NOSUID = 0x02;
+        /// Device nodes cannot be opened.
+        const NODEV = 0x04;
+        /// Nothing can be executed.
+        const NOEXEC = 0x08;
+        /// Access times are not updated.
+        const NOATIME = 0x10;
+        /// Access times are always updated.
+        const STRICTATIME = 0x20;
+        /// Access times of directories are not updated.
+        const NODIRATIME = 0x80;
+        /// Symbolic links are not followed.
+        const NOSYMFOLLOW = 0x0020_0000;
+    }
+}
+
+const ATIME_MASK: u64 = 0x70;
+const ATTR_IDMAP: u64 = 0x0010_0000;
+
+/// `struct mount_attr` of mount_setattr(2), version 0.
+#[repr(C)]
+struct MountAttr {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    userns_fd: u64,
+}
+
+/// A mount, detached or attached.
+#[derive(Debug)]
+pub struct Tree {
+    fd: OwnedFd,
+}
+
+impl Tree {
+    /// Makes a detached copy of the mount at a descriptor, of its subtree from there on, with the
+    /// mounts below it when `recursive`.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn copy(at: BorrowedFd<'_>, recursive: bool) -> io::Result<Self> {
+        let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        flags |= OpenTreeFlags::AT_EMPTY_PATH;
+        if recursive {
+            flags |= OpenTreeFlags::AT_RECURSIVE;
+        }
+        Ok(Self { fd: open_tree(at, "", flags)? })
+    }
+
+    /// Changes attributes; with `ids`, the mount shows the file system's ids as that user namespace
+    /// maps them. The propagation becomes private. With `recursive`, mounts below change too.
+    ///
+    /// # Errors
+    /// The system's error; `EINVAL` when the file system cannot map ids.
+    pub fn set(&self, set: Attrs, clear: Attrs, ids: Option<BorrowedFd<'_>>, recursive: bool) -> io::Result<()> {
+        let mut attr = MountAttr {
+            set: set.bits(),
+            clear: clear.bits(),
+            propagation: libc::MS_PRIVATE,
+            userns_fd: 0,
+        };
+        if (set.bits() | clear.bits()) & ATIME_MASK != 0 {
+            attr.clear |= ATIME_MASK;
+        }
+        if let Some(ns) = ids {
+            attr.set |= ATTR_IDMAP;
+            attr.userns_fd = u64::try_from(ns.as_raw_fd()).unwrap_or(0);
+        }
+        let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+        mount_setattr(self.fd.as_fd(), flags, &attr)
+    }
+
+    /// Attaches the detached mount on top of a directory or file.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn attach(&self, target: BorrowedFd<'_>) -> io::Result<()> {
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        Ok(move_mount(&self.fd, "", target, "", flags)?)
+    }
+}
+
+impl AsFd for Tree {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn mount_setattr(fd: BorrowedFd<'_>, flags: i32, attr: &MountAttr) -> io::Result<()> {
+    // SAFETY: `attr` is a live `struct mount_attr` whose size is passed along, the path is a static
+    // empty C string, and the kernel only reads both.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            std::ptr::from_ref(attr),
+            size_of::<MountAttr>(),
+        )
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A file system could not be made; `log` is what the kernel said about it.
+#[derive(Debug, Error)]
+#[error("{}", self.text())]
+pub struct FsError {
+    /// The option that was refused, when it was one.
+    pub option: Option<String>,
+    /// What the kernel wrote, empty when nothing.
+    pub log: String,
+    /// The error number.
+    pub source: io::Error,
+}
+
+impl FsError {
+    fn text(&self) -> String {
+        match (&self.option, self.log.is_empty()) {
+            (Some(option), true) => format!("option '{option}' is not understood ({})", self.source),
+            (Some(option), false) => format!("option '{option}' is not understood ({})", self.log),
+            (None, true) => self.source.to_string(),
+            (None, false) => format!("{} ({})", self.source, self.log),
+        }
+    }
+}
+
+/// A file system on its way to be mounted.
+#[derive(Debug)]
+pub struct NewFs {
+    fd: OwnedFd,
+}
+
+impl NewFs {
+    /// Begins a file system of a type.
+    ///
+    /// # Errors
+    /// [`FsError`]; `ENODEV` when the kernel does not know the type.
+    pub fn open(fstype: &str) -> Result<Self, FsError> {
+        let fd = fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC);
+        Ok(Self {
+            fd: fd.map_err(|e| FsError { option: None, log: String::new(), source: e.into() })?,
+        })
+    }
+
+    /// Sets an option with a value.
+    ///
+    /// # Errors
+    /// [`FsError`] that names the option.
+    pub fn set(&self, key: &str, value: &str) -> Result<(), FsError> {
+        fsconfig_set_string(self.fd.as_fd(), key, value)
+            .map_err(|e| self.error(Some(format!("{key}={value}")), e))
+    }
+
+    /// Sets an option without a value.
+    ///
+    /// # Errors
+    /// [`FsError`] that names the option.
+    pub fn flag(&self, key: &str) -> Result<(), FsError> {
+        fsconfig_set_flag(self.fd.as_fd(), key).map_err(|e| self.error(Some(key.to_owned()), e))
+    }
+
+    /// Makes the file system and its detached mount.
+    ///
+    /// # Errors
+    /// [`FsError`].
+    pub fn mount(self, attrs: Attrs) -> Result<Tree, FsError> {
+        fsconfig_create(self.fd.as_fd()).map_err(|e| self.error(None, e))?;
+        let attrs = MountAttrFlags::from_bits_retain(u32::try_from(attrs.bits()).unwrap_or(0));
+        let fd = fsmount(self.fd.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attrs)
+            .map_err(|e| self.error(None, e))?;
+        Ok(Tree { fd })
+    }
+
+    fn error(&self, option: Option<String>, errno: rustix::io::Errno) -> FsError {
+        // The context's descriptor yields the kernel's messages, one a read, as "e TYPE: text".
+        let mut log = Vec::new();
+        let mut buffer = [0u8; 512];
+        while let Ok(n) = rustix::io::read(&self.fd, &mut buffer) {
+            if n == 0 || log.len() >= 4 {
+                break;
+            }
+            let line = String::from_utf8_lossy(&buffer[..n]).trim().to_owned();
+            log.push(line.split_once(' ').map_or(line.clone(), |(_, text)| text.to_owned()));
+        }
+        FsError { option, log: log.join("; "), source: errno.into() }
+    }
+}

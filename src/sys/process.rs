@@ -1,0 +1,270 @@
+//! Processes: pidfds, start times, and what a process sheds before it becomes a zone's.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+/// Returns when a process started, in clock ticks since boot (proc_pid_stat(5), field 22); none when
+/// there is no such process or it is a zombie.
+pub fn start_time(pid: i32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The command name, in parentheses, may hold blanks and parentheses itself.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    if matches!(fields.next()?, "Z" | "X") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}
+
+/// A process that cannot be confused with a later one of the same number.
+#[derive(Debug)]
+pub struct Handle {
+    fd: OwnedFd,
+}
+
+impl Handle {
+    /// Opens a process.
+    ///
+    /// # Errors
+    /// The system's error; `ESRCH` when it is gone.
+    pub fn open(pid: i32) -> io::Result<Self> {
+        let pid = Pid::from_raw(pid).ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))?;
+        Ok(Self { fd: pidfd_open(pid, PidfdFlags::empty())? })
+    }
+
+    /// Takes over a pidfd.
+    pub fn from_fd(fd: OwnedFd) -> Self {
+        Self { fd }
+    }
+
+    /// Sends a signal; a process that is gone already is no error.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        match pidfd_send_signal(&self.fd, signal) {
+            Err(rustix::io::Errno::SRCH) => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    /// Waits until the process has ended, at most so many milliseconds; says whether it has.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn wait_gone(&self, millis: u64) -> io::Result<bool> {
+        wait_readable(self.fd.as_fd(), millis)
+    }
+}
+
+impl AsFd for Handle {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Waits until a descriptor is readable, at most so many milliseconds; says whether it is.
+///
+/// # Errors
+/// The system's error.
+pub fn wait_readable(fd: BorrowedFd<'_>, millis: u64) -> io::Result<bool> {
+    let start = std::time::Instant::now();
+    loop {
+        let left = std::time::Duration::from_millis(millis).saturating_sub(start.elapsed());
+        let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+        let timeout = Timespec::try_from(left).ok();
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(n) => return Ok(n > 0),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+/// Runs `work` with the file-system ids of another user, so that what it makes belongs to that user
+/// and permission is checked as for that user (setfsuid(2)).
+///
+/// Needed below id-mapped mounts, on which host ids that the map lacks can create nothing.
+pub fn with_fs_ids<T>(uid: u32, gid: u32, work: impl FnOnce() -> T) -> T {
+    /// Restores the ids also when `work` panics.
+    struct Restore(u32, u32);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            // SAFETY: both calls take numbers and act on this thread only.
+            unsafe {
+                libc::setfsuid(self.0);
+                libc::setfsgid(self.1);
+            }
+        }
+    }
+    // SAFETY: as above; the group comes first, since the user may not change it.
+    let (old_gid, old_uid) = unsafe { (libc::setfsgid(gid), libc::setfsuid(uid)) };
+    let _restore = Restore(old_uid.cast_unsigned(), old_gid.cast_unsigned());
+    work()
+}
+
+/// Becomes root of the user namespace that this process is in: all user ids, group ids, no others.
+///
+/// # Errors
+/// The system's error.
+pub fn become_root() -> io::Result<()> {
+    // SAFETY: the calls take numbers and a null list of length 0; the process is single-threaded, so
+    // the raw calls, which change one thread only, change the whole process.
+    let done = unsafe {
+        libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>()) == 0
+            && libc::syscall(libc::SYS_setresgid, 0, 0, 0) == 0
+            && libc::syscall(libc::SYS_setresuid, 0, 0, 0) == 0
+    };
+    if done { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Gives capabilities up for good: from the bounding set and from the sets in force (capabilities(7)).
+///
+/// Numbers that the kernel does not know are passed over.
+///
+/// # Errors
+/// The system's error.
+pub fn drop_capabilities(numbers: &[u32]) -> io::Result<()> {
+    for number in numbers {
+        // SAFETY: PR_CAPBSET_DROP takes a number.
+        let done = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, u64::from(*number), 0, 0, 0) };
+        let error = io::Error::last_os_error();
+        if done != 0 && error.raw_os_error() != Some(libc::EINVAL) {
+            return Err(error);
+        }
+    }
+    let mut sets = rustix::thread::capabilities(None)?;
+    let gone = numbers.iter().filter(|n| **n < 64).fold(0u64, |mask, n| mask | 1 << n);
+    let gone = rustix::thread::CapabilitySet::from_bits_retain(gone);
+    sets.permitted -= gone;
+    sets.effective -= gone;
+    sets.inheritable = rustix::thread::CapabilitySet::empty();
+    Ok(rustix::thread::set_capabilities(None, sets)?)
+}
+
+/// Begins a session keyring of this process' own, so that no key of the caller's is reachable.
+/// A kernel without keyrings has none to leak.
+pub fn fresh_keyring() {
+    const KEYCTL_JOIN_SESSION_KEYRING: i32 = 1;
+    // SAFETY: a null name asks for an anonymous keyring; the rest are numbers.
+    unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<u8>()) };
+}
+
+/// Marks every descriptor from `first` on to be closed by the next exec (close_range(2), Linux 5.11).
+///
+/// # Errors
+/// The system's error.
+pub fn close_on_exec_from(first: u32) -> io::Result<()> {
+    // SAFETY: the call takes numbers.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Closes every descriptor of the list `numbers`' gaps: all from 3 on that are not in it.
+///
+/// # Errors
+/// The system's error.
+pub fn close_all_but(keep: &[i32]) -> io::Result<()> {
+    let mut keep: Vec<u32> = keep.iter().filter_map(|n| u32::try_from(*n).ok()).filter(|n| *n > 2).collect();
+    keep.sort_unstable();
+    keep.dedup();
+    let mut first = 3;
+    for number in keep.into_iter().chain([u32::MAX]) {
+        if number > first {
+            let last = if number == u32::MAX { u32::MAX } else { number - 1 };
+            // SAFETY: the call takes numbers; descriptors owned by live values are in `keep` by contract.
+            let done = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+            if done != 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        first = number.saturating_add(1);
+    }
+    Ok(())
+}
+
+/// Resets what a process inherits across exec: signal mask and dispositions, umask.
+pub fn reset_signals() {
+    // SAFETY: the set is initialised by sigemptyset; the dispositions set are the default ones.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());
+        for signal in 1..=64 {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        libc::umask(0o022);
+    }
+}
+
+/// Makes this process unreadable to others (`/proc/PID`, ptrace) until its next exec.
+pub fn hide() {
+    // SAFETY: PR_SET_DUMPABLE takes a number.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
+}
+
+/// Replaces this process with the program at a descriptor. Returns only on failure.
+pub fn exec_fd(program: BorrowedFd<'_>, args: &[&std::ffi::CStr], env: &[&std::ffi::CStr]) -> io::Error {
+    let list = |strings: &[&std::ffi::CStr]| -> Vec<*const libc::c_char> {
+        strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (args, env) = (list(args), list(env));
+    // SAFETY: both lists end with a null pointer and point to C strings that outlive the call.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            std::os::fd::AsRawFd::as_raw_fd(&program),
+            c"".as_ptr(),
+            args.as_ptr(),
+            env.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        );
+    }
+    io::Error::last_os_error()
+}
+
+/// How a child of this process has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It exited with this status.
+    Exit(i32),
+    /// This signal killed it.
+    Signal(i32),
+}
+
+/// Reaps a child that has ended; none while it lives or when it is no child of ours.
+pub fn reap(pid: i32) -> Option<Ended> {
+    let mut status = 0;
+    // SAFETY: waitpid(2) stores one number.
+    let got = unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) };
+    if got != pid {
+        return None;
+    }
+    if libc::WIFSIGNALED(status) {
+        Some(Ended::Signal(libc::WTERMSIG(status)))
+    } else {
+        Some(Ended::Exit(libc::WEXITSTATUS(status)))
+    }
+}
+
+/// Waits for a child to end and reaps it.
+///
+/// # Errors
+/// The system's error; `ECHILD` when it is no child of ours.
+pub fn wait(pid: i32) -> io::Result<Ended> {
+    loop {
+        let mut status = 0;
+        // SAFETY: waitpid(2) stores one number.
+        let got = unsafe { libc::waitpid(pid, &raw mut status, 0) };
+        if got == pid {
+            let signal = libc::WIFSIGNALED(status);
+            return Ok(if signal { Ended::Signal(libc::WTERMSIG(status)) } else { Ended::Exit(libc::WEXITSTATUS(status)) });
+        }
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() != Some(libc::EINTR) {
+            return Err(error);
+        }
+    }
+}
