@@ -5,4 +5,6 @@ pub mod channel;
 pub mod loopdev;
 pub mod mount;
 pub mod ns;
+pub mod path;
 pub mod process;
+pub mod tree;

@@ -1,0 +1,14 @@
+//! Whole trees: removing them and copying them.
+//!
+//! Both walk by descriptors ([`super::path`]): a link is never followed and a mount never entered
+//! unless the caller names it, whatever happens to the tree meanwhile.
+
+mod copy;
+mod data;
+mod filter;
+mod remove;
+
+pub use copy::{Copied, CopyError, Measured, Progress, copy_names, copy_tree, measure};
+pub use data::{set_times, set_xattr, write_sparse};
+pub use filter::{CopyFilter, Rule};
+pub use remove::{RemoveError, remove_tree};

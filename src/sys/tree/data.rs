@@ -1,0 +1,249 @@
+//! Content and attributes of single files.
+
+use std::ffi::CStr;
+use std::io::{self, Read};
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::{Mode, SeekFrom, Stat, Timespec, Timestamps, XattrFlags};
+use rustix::io::Errno;
+
+use crate::sys::path::{Owned, set_owned, write_all};
+
+/// Runs of zeros of this length become holes.
+const HOLE: usize = 4096;
+
+/// How content is moved between two files. Remembers what the file systems have refused.
+#[derive(Debug)]
+pub(super) struct Mover {
+    clone: bool,
+    range: bool,
+    buffer: Vec<u8>,
+}
+
+impl Mover {
+    pub(super) fn new() -> Self {
+        Self { clone: true, range: true, buffer: Vec::new() }
+    }
+
+    /// Copies a file of `stat` into an empty one: as a reflink where the file system can, else with
+    /// its holes. Says whether it became a reflink.
+    pub(super) fn copy(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, stat: &Stat) -> io::Result<bool> {
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        if size == 0 {
+            return Ok(false);
+        }
+        if self.clone {
+            match rustix::fs::ioctl_ficlone(to, from) {
+                Ok(()) => return Ok(true),
+                // Another file system, or one that cannot: no use to ask for the next file.
+                Err(Errno::XDEV | Errno::OPNOTSUPP | Errno::NOTTY | Errno::NOSYS) => self.clone = false,
+                Err(Errno::INVAL | Errno::TXTBSY | Errno::PERM) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        let whole = u64::try_from(stat.st_blocks).unwrap_or(u64::MAX).saturating_mul(512) >= size;
+        let mut at = 0;
+        while at < size {
+            let (start, end) = if whole { (0, size) } else { next_data(from, at, size)? };
+            if start >= size {
+                break;
+            }
+            let reached = self.copy_part(from, to, start, end)?;
+            if reached < end {
+                // The file has become shorter meanwhile.
+                break;
+            }
+            at = end;
+        }
+        rustix::fs::ftruncate(to, size)?;
+        Ok(false)
+    }
+
+    fn copy_part(
+        &mut self,
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+        mut at: u64,
+        end: u64,
+    ) -> io::Result<u64> {
+        while self.range && at < end {
+            let (mut in_at, mut out_at) = (at, at);
+            let length = usize::try_from(end - at).unwrap_or(usize::MAX).min(1 << 30);
+            match rustix::fs::copy_file_range(from, Some(&mut in_at), to, Some(&mut out_at), length) {
+                // Some files tell a size and give nothing this way; reading decides.
+                Ok(0) => break,
+                Ok(n) => at += n as u64,
+                Err(Errno::INTR) => {}
+                Err(Errno::XDEV | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM) => {
+                    self.range = false;
+                }
+                Err(e) => return Err(e.into()),
+            }
+        }
+        self.buffer.resize(256 * 1024, 0);
+        while at < end {
+            let want = usize::try_from(end - at).unwrap_or(usize::MAX).min(self.buffer.len());
+            match rustix::io::pread(from, &mut self.buffer[..want], at) {
+                Ok(0) => break,
+                Ok(n) => {
+                    rustix::fs::seek(to, SeekFrom::Start(at))?;
+                    write_all(to, &self.buffer[..n])?;
+                    at += n as u64;
+                }
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(at)
+    }
+}
+
+/// Returns the next stretch that holds data, the end of the file when there is none.
+fn next_data(fd: BorrowedFd<'_>, at: u64, size: u64) -> io::Result<(u64, u64)> {
+    let start = match rustix::fs::seek(fd, SeekFrom::Data(at)) {
+        Ok(start) => start,
+        Err(Errno::NXIO) => return Ok((size, size)),
+        Err(Errno::INVAL) => return Ok((at, size)),
+        Err(e) => return Err(e.into()),
+    };
+    match rustix::fs::seek(fd, SeekFrom::Hole(start)) {
+        Ok(end) if end > start => Ok((start, end.min(size))),
+        _ => Ok((start, size)),
+    }
+}
+
+/// Writes what a reader gives into an empty file, runs of zeros as holes. Returns the size.
+///
+/// # Errors
+/// The first error of either side; the caller tells them apart by what it gave.
+pub fn write_sparse(reader: &mut dyn Read, to: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> io::Result<u64> {
+    buffer.resize(256 * 1024, 0);
+    let mut size = 0u64;
+    loop {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match reader.read(&mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(n) => filled += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        // Stretches of blocks that are all zero, or not.
+        let mut start = 0;
+        let zero = |part: &[u8]| part.len() == HOLE && part.iter().all(|b| *b == 0);
+        let mut at = 0;
+        while at < filled {
+            let next = (at + HOLE).min(filled);
+            if zero(&buffer[at..next]) {
+                if at > start {
+                    put(to, size + start as u64, &buffer[start..at])?;
+                }
+                start = next;
+            }
+            at = next;
+        }
+        if filled > start {
+            put(to, size + start as u64, &buffer[start..filled])?;
+        }
+        size += filled as u64;
+        if filled < buffer.len() {
+            rustix::fs::ftruncate(to, size)?;
+            return Ok(size);
+        }
+    }
+}
+
+fn put(to: BorrowedFd<'_>, at: u64, mut content: &[u8]) -> io::Result<()> {
+    let mut at = at;
+    while !content.is_empty() {
+        match rustix::io::pwrite(to, content, at) {
+            Ok(n) => {
+                content = &content[n..];
+                at += n as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Sets the time of last change (and of last use) of an open file or directory.
+///
+/// # Errors
+/// What the system says.
+pub fn set_times(fd: BorrowedFd<'_>, seconds: i64, nanos: i64) -> io::Result<()> {
+    Ok(rustix::fs::futimens(fd, &times(seconds, nanos))?)
+}
+
+pub(super) fn times(seconds: i64, nanos: i64) -> Timestamps {
+    let at = Timespec { tv_sec: seconds, tv_nsec: nanos };
+    Timestamps { last_access: at, last_modification: at }
+}
+
+/// Sets an extended attribute and says whether the file system keeps it.
+///
+/// Labels of a security module belong to the host's policy: a refusal of those is no error.
+///
+/// # Errors
+/// What the system says, but for "not supported".
+pub fn set_xattr(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> io::Result<bool> {
+    let label = [c"security.selinux", c"security.ima", c"security.evm", c"security.SMACK64"];
+    match rustix::fs::fsetxattr(fd, name, value, XattrFlags::empty()) {
+        Ok(()) => Ok(true),
+        Err(Errno::NOTSUP) => Ok(false),
+        Err(Errno::PERM | Errno::INVAL) if label.contains(&name) => Ok(true),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Gives a file or directory owner, mode, attributes and times of another. Returns attributes that
+/// the file system cannot keep.
+pub(super) fn copy_attributes(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    stat: &Stat,
+) -> io::Result<Vec<String>> {
+    // The owner first: changing it clears set-id bits and file capabilities.
+    let mode = Mode::from_raw_mode(stat.st_mode).bits() & 0o7777;
+    set_owned(to, Owned { mode, uid: stat.st_uid, gid: stat.st_gid })?;
+    let lost = copy_xattrs(from, to)?;
+    let nanos = |n| i64::try_from(n).unwrap_or(0);
+    rustix::fs::futimens(
+        to,
+        &Timestamps {
+            last_access: Timespec { tv_sec: stat.st_atime, tv_nsec: nanos(stat.st_atime_nsec) },
+            last_modification: Timespec { tv_sec: stat.st_mtime, tv_nsec: nanos(stat.st_mtime_nsec) },
+        },
+    )?;
+    Ok(lost)
+}
+
+fn copy_xattrs(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<Vec<String>> {
+    let size = match rustix::fs::flistxattr_query(from) {
+        Ok(0) | Err(Errno::NOTSUP) => return Ok(Vec::new()),
+        other => other?,
+    };
+    // Room for what is added meanwhile.
+    let mut names = vec![0u8; size + 1024];
+    let size = rustix::fs::flistxattr(from, &mut names[..])?;
+    let mut lost = Vec::new();
+    for name in names[..size].split_inclusive(|b| *b == 0) {
+        let Ok(name) = CStr::from_bytes_with_nul(name) else { continue };
+        // Of use to an overlay of the host only, and able to mislead one.
+        if name.to_bytes().starts_with(b"trusted.overlay.") {
+            continue;
+        }
+        let size = match rustix::fs::fgetxattr_query(from, name) {
+            Err(Errno::NODATA) => continue,
+            other => other?,
+        };
+        let mut value = vec![0u8; size];
+        let size = rustix::fs::fgetxattr(from, name, &mut value[..])?;
+        if !set_xattr(to, name, &value[..size])? {
+            lost.push(name.to_string_lossy().into_owned());
+        }
+    }
+    Ok(lost)
+}

@@ -1,0 +1,116 @@
+//! What of a tree is copied.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// What happens to an entry of the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// It is copied, with what is below it.
+    Copy,
+    /// It is left out, with what is below it.
+    Skip,
+    /// A directory is made, without anything in it; anything else is left out.
+    Empty,
+    /// Of all that is below it only the directories are made.
+    DirsOnly,
+}
+
+/// What of a tree is copied: everything, but for the rules.
+#[derive(Clone, Debug, Default)]
+pub struct CopyFilter {
+    exact: HashMap<PathBuf, Rule>,
+    /// By folder: what a name starts and ends with.
+    globs: HashMap<PathBuf, Vec<(OsString, OsString, Rule)>>,
+    enter: HashSet<PathBuf>,
+    public_only: bool,
+}
+
+impl CopyFilter {
+    /// Returns a filter that copies everything.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Leaves out what not every user of the host may read: an entry without that right is private,
+    /// whatever its name is.
+    #[must_use]
+    pub fn public_only(mut self) -> Self {
+        self.public_only = true;
+        self
+    }
+
+    /// Adds a rule for a path of the tree. Its last part may hold one `*`.
+    pub fn add(&mut self, pattern: impl AsRef<Path>, rule: Rule) {
+        let pattern = pattern.as_ref();
+        let pattern = pattern.strip_prefix("/").unwrap_or(pattern);
+        let name = pattern.file_name().unwrap_or_default().as_bytes();
+        let Some(star) = name.iter().position(|b| *b == b'*') else {
+            self.exact.insert(pattern.to_owned(), rule);
+            return;
+        };
+        let folder = pattern.parent().unwrap_or(Path::new("")).to_owned();
+        let part = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
+        self.globs.entry(folder).or_default().push((part(&name[..star]), part(&name[star + 1..]), rule));
+    }
+
+    /// Lets the walk enter the mount at a path of the tree.
+    pub fn enter(&mut self, path: impl AsRef<Path>) {
+        let path = path.as_ref();
+        self.enter.insert(path.strip_prefix("/").unwrap_or(path).to_owned());
+    }
+
+    pub(super) fn rule(&self, path: &Path) -> Rule {
+        if let Some(rule) = self.exact.get(path) {
+            return *rule;
+        }
+        if self.globs.is_empty() {
+            return Rule::Copy;
+        }
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Rule::Copy };
+        let name = name.as_bytes();
+        let fits = |(start, end, _): &&(OsString, OsString, Rule)| {
+            name.len() >= start.len() + end.len()
+                && name.starts_with(start.as_bytes())
+                && name.ends_with(end.as_bytes())
+        };
+        self.globs.get(folder).and_then(|list| list.iter().find(fits)).map_or(Rule::Copy, |(.., rule)| *rule)
+    }
+
+    pub(super) fn may_enter(&self, path: &Path) -> bool {
+        self.enter.contains(path)
+    }
+
+    /// Says whether the permissions of a directory or file let it through.
+    pub(super) fn lets(&self, mode: u32, directory: bool) -> bool {
+        let need = if directory { 0o005 } else { 0o004 };
+        !self.public_only || mode & need == need
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_match_whole_paths_and_one_star() {
+        let mut filter = CopyFilter::new();
+        filter.add("/etc/shadow", Rule::Skip);
+        filter.add("etc/ssh/ssh_host_*_key", Rule::Skip);
+        filter.add("tmp", Rule::Empty);
+        for (path, rule) in [
+            ("etc/shadow", Rule::Skip),
+            ("etc/shadow-", Rule::Copy),
+            ("x/etc/shadow", Rule::Copy),
+            ("etc/ssh/ssh_host_rsa_key", Rule::Skip),
+            ("etc/ssh/ssh_host_rsa_key.pub", Rule::Copy),
+            ("etc/ssh/ssh_host_key", Rule::Copy),
+            ("etc/ssh/sub/ssh_host_rsa_key", Rule::Copy),
+            ("tmp", Rule::Empty),
+        ] {
+            assert_eq!(filter.rule(Path::new(path)), rule, "{path}");
+        }
+    }
+}
