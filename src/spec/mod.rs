@@ -1,6 +1,7 @@
 //! What a zone is: the spec, its table of resources and properties, and its rules. No input or
 //! output, no clock, no randomness; everything else of the crate builds on this module.
 
+pub mod idmap;
 pub mod name;
 pub mod schema;
 pub mod state;

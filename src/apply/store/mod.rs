@@ -1,6 +1,41 @@
 //! The store of specs and states: `/etc/zones.d` and `/var/lib/zones`, below the root.
+//!
+//! Every file is replaced atomically, and every change happens under one lock for the whole store
+//! (`/var/lib/zones/.lock`), which is held for a few system calls only. Readers take no lock.
+//!
+//! | operation | order | a crash in between leaves |
+//! |---|---|---|
+//! | save | former spec kept as a revision, new one renamed over it | the former spec, perhaps kept twice |
+//! | rename | note, new spec, folder of states moved, old spec removed, note removed | a note; the next change finishes it |
+//! | delete | folder of states set aside, spec removed, folder removed | a configured zone, or a folder that the next delete removes |
+
+mod catalog;
+pub mod files;
+mod revisions;
+mod state;
+mod templates;
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
 
 use crate::apply::paths::Root;
+use crate::apply::running;
+use crate::spec::state::ZoneState;
+use crate::spec::store::{Commit, Revision, StoreError, Stored, Token, ZoneStore};
+use crate::spec::{ZoneName, ZoneSpec, schema, toml};
+
+pub use catalog::Entry;
+pub use files::OpLock;
+
+/// Name of the state file in a zone's folder.
+const STATE: &str = "state";
+
+/// Prefix of a folder of states that a delete has set aside.
+const GONE: &str = ".gone.";
+
+/// The note of an unfinished rename.
+const RENAME: &str = ".rename";
 
 /// The keeper of specs, templates and states on disk.
 #[derive(Clone, Debug)]
@@ -17,5 +52,267 @@ impl FileStore {
     /// Returns the root.
     pub fn root(&self) -> &Root {
         &self.root
+    }
+
+    /// Takes the lock of the store and finishes what a crash has left.
+    fn hold(&self) -> Result<OpLock, StoreError> {
+        let lock = OpLock::wait(&self.root.lib_dir().join(".lock"))?;
+        self.finish_rename()?;
+        Ok(lock)
+    }
+
+    /// Reads text and spec of a zone; none when there is no such zone.
+    fn read_spec(&self, name: &ZoneName) -> Result<Option<(String, ZoneSpec)>, StoreError> {
+        self.read_spec_file(&self.root.spec_file(name), name)
+    }
+
+    fn read_spec_file(
+        &self,
+        path: &std::path::Path,
+        name: &ZoneName,
+    ) -> Result<Option<(String, ZoneSpec)>, StoreError> {
+        let Some(bytes) = files::read(path, toml::SIZE_MAX)? else { return Ok(None) };
+        let invalid = |e: toml::TextError| StoreError::Invalid(format!("{}:{e}", path.display()));
+        let spec = toml::parse(name, &bytes).map_err(invalid)?;
+        // The reader has just seen that it is UTF-8.
+        Ok(Some((String::from_utf8(bytes).unwrap_or_default(), spec)))
+    }
+
+    /// Returns the names of the zones that have a spec, sorted.
+    fn names_on_disk(&self) -> Result<Vec<ZoneName>, StoreError> {
+        let zone = |file: &str| ZoneName::new(file.strip_suffix(".toml")?).ok();
+        let mut names = list(&self.root.spec_dir(), zone)?;
+        names.retain(|n| !n.is_global() && !n.is_reserved());
+        Ok(names)
+    }
+
+    /// Returns the names of the zones that have a folder of states, sorted.
+    fn lib_names(&self) -> Result<Vec<ZoneName>, StoreError> {
+        list(&self.root.lib_dir(), |file| ZoneName::new(file).ok())
+    }
+
+    /// Returns the state of a zone that has a spec.
+    fn present_state(&self, name: &ZoneName) -> Result<ZoneState, StoreError> {
+        match running::find(&self.root, name) {
+            Some(running) => Ok(running.state),
+            None => self.installed_state(name),
+        }
+    }
+
+    fn refuse_active(&self, name: &ZoneName) -> Result<(), StoreError> {
+        match running::find(&self.root, name) {
+            Some(running) => Err(StoreError::BadState(running.state)),
+            None => Ok(()),
+        }
+    }
+
+    fn write_spec(&self, name: &ZoneName, text: &str) -> Result<Token, StoreError> {
+        if text.len() > toml::SIZE_MAX {
+            return Err(StoreError::Io(format!(
+                "the spec of {name} would be larger than 1 MiB and is not saved"
+            )));
+        }
+        files::replace(&self.root.spec_file(name), text.as_bytes())?;
+        Ok(Token(text.to_owned()))
+    }
+
+    /// Moves everything of a zone to a new name. The spec is saved under it in the same step.
+    fn rename_zone(&self, from: &ZoneName, to: &ZoneName, text: &str) -> Result<Token, StoreError> {
+        self.refuse_active(from)?;
+        if self.root.spec_file(to).symlink_metadata().is_ok() || running::find(&self.root, to).is_some() {
+            return Err(StoreError::NameInUse);
+        }
+        if self.installed_state(to)? != ZoneState::Configured {
+            // A zone whose spec was lost: its root may still be there.
+            return Err(StoreError::NameInUse);
+        }
+        files::remove_tree(&self.root.zone_lib(to))?;
+        let note = self.root.lib_dir().join(RENAME);
+        files::replace(&note, format!("{from} {to}\n").as_bytes())?;
+        let token = self.write_spec(to, text).inspect_err(|_| {
+            let _ = files::remove(&note);
+        })?;
+        self.finish_rename()?;
+        Ok(token)
+    }
+
+    /// Finishes a rename of which the note is there: forward when the new spec was saved.
+    fn finish_rename(&self) -> Result<(), StoreError> {
+        let note = self.root.lib_dir().join(RENAME);
+        let Some(bytes) = files::read(&note, 256)? else { return Ok(()) };
+        let text = String::from_utf8_lossy(&bytes);
+        let mut names = text.split_whitespace().map(ZoneName::new);
+        if let (Some(Ok(from)), Some(Ok(to))) = (names.next(), names.next())
+            && self.root.spec_file(&to).symlink_metadata().is_ok()
+        {
+            if !self.root.zone_lib(&to).exists() {
+                files::rename(&self.root.zone_lib(&from), &self.root.zone_lib(&to))?;
+                files::sync_dir(&self.root.lib_dir())?;
+            }
+            files::remove(&self.root.spec_file(&from))?;
+            files::sync_dir(&self.root.spec_dir())?;
+        }
+        files::remove(&note)
+    }
+
+    /// Holds an installed zone where it is: a token in its zonepath must not carry it elsewhere with
+    /// the new name.
+    fn pinned(&self, spec: &ZoneSpec, saved: &ZoneSpec) -> Result<Option<ZoneSpec>, StoreError> {
+        let (Some(path), Some(def)) = (saved.zonepath(), schema::global("zonepath")) else { return Ok(None) };
+        let by_token = spec.props.text("zonepath").is_some_and(|p| p.contains("%{"));
+        if !by_token || spec.zonepath().as_ref() == Some(&path) {
+            return Ok(None);
+        }
+        if self.installed_state(&saved.name)? == ZoneState::Configured {
+            return Ok(None);
+        }
+        let mut spec = spec.clone();
+        spec.props.set(def, crate::spec::Value::Simple(path));
+        Ok(Some(spec))
+    }
+
+    /// Removes folders that a broken-off delete has set aside.
+    fn sweep(&self) {
+        for path in
+            list(&self.root.lib_dir(), |f| f.starts_with(GONE).then(|| f.to_owned())).unwrap_or_default()
+        {
+            let _ = files::remove_tree(&self.root.lib_dir().join(path));
+        }
+    }
+}
+
+/// Returns what `pick` makes of the names in a folder, sorted; nothing when it does not exist.
+fn list<T: Ord>(dir: &std::path::Path, pick: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, StoreError> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(files::failed("read", dir)(e)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(files::failed("read", dir))?;
+        found.extend(entry.file_name().to_str().and_then(&pick));
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+impl ZoneStore for FileStore {
+    fn load(&self, name: &ZoneName) -> Result<Option<Stored>, StoreError> {
+        Ok(self.read_spec(name)?.map(|(text, spec)| Stored { spec, token: Token(text) }))
+    }
+
+    fn commit(&self, commit: &Commit<'_>) -> Result<Token, StoreError> {
+        let to = &commit.spec.name;
+        let from = commit.renamed_from.unwrap_or(to);
+        let _lock = self.hold()?;
+        let saved = self.read_spec(from)?;
+        match (&saved, commit.base) {
+            (Some((text, _)), Some(base)) if base.0 == *text => {}
+            (None, None) => {}
+            (Some(_), _) if commit.overwrite => {}
+            (Some((text, spec)), _) => {
+                let stored = Stored { spec: spec.clone(), token: Token(text.clone()) };
+                return Err(StoreError::Conflict(Box::new(stored)));
+            }
+            // Deleted meanwhile. Saving it again must be meant.
+            (None, Some(_)) if commit.overwrite => {}
+            (None, Some(_)) => return Err(StoreError::NoZone),
+        }
+        let Some((old_text, old_spec)) = &saved else {
+            return self.write_spec(to, &toml::render(commit.spec));
+        };
+        let pinned = self.pinned(commit.spec, old_spec)?;
+        let spec = pinned.as_ref().unwrap_or(commit.spec);
+        let invalid =
+            |e: toml::TextError| StoreError::Invalid(format!("{}:{e}", self.root.spec_file(from).display()));
+        let text = toml::update(old_text, spec).map_err(invalid)?;
+        if from != to {
+            self.keep_revision(from, old_text)?;
+            let token = self.rename_zone(from, to, &text)?;
+            self.note_author(to, &text);
+            return Ok(token);
+        }
+        if text == *old_text {
+            return Ok(Token(text));
+        }
+        self.keep_revision(to, old_text)?;
+        let token = self.write_spec(to, &text)?;
+        self.note_author(to, &text);
+        Ok(token)
+    }
+
+    fn delete(&self, name: &ZoneName, force: bool) -> Result<(), StoreError> {
+        let _lock = self.hold()?;
+        self.refuse_active(name)?;
+        let file = self.root.spec_file(name);
+        let lib = self.root.zone_lib(name);
+        let known = file.symlink_metadata().is_ok();
+        if !force {
+            if self.read_spec(name)?.is_none() {
+                return Err(StoreError::NoZone);
+            }
+            let state = self.installed_state(name)?;
+            if state != ZoneState::Configured {
+                return Err(StoreError::BadState(state));
+            }
+        } else if !known && lib.symlink_metadata().is_err() {
+            return Err(StoreError::NoZone);
+        }
+        let aside = self.root.lib_dir().join(format!("{GONE}{name}.{}", std::process::id()));
+        if files::rename(&lib, &aside)? {
+            files::sync_dir(&self.root.lib_dir())?;
+        }
+        if known {
+            files::remove(&file)?;
+            files::sync_dir(&self.root.spec_dir())?;
+        }
+        self.sweep();
+        Ok(())
+    }
+
+    fn template(&self, name: &str, zone: &ZoneName) -> Result<Option<ZoneSpec>, StoreError> {
+        self.find_template(name, zone)
+    }
+
+    fn state(&self, name: &ZoneName) -> Result<Option<ZoneState>, StoreError> {
+        if name.is_global() {
+            return Ok(Some(ZoneState::Running));
+        }
+        match self.root.spec_file(name).symlink_metadata() {
+            Ok(_) => self.present_state(name).map(Some),
+            // Somebody has removed the spec of a running zone: it is there all the same.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                Ok(running::find(&self.root, name).map(|running| running.state))
+            }
+            Err(e) => Err(files::failed("read", &self.root.spec_file(name))(e)),
+        }
+    }
+
+    fn names(&self) -> Result<Vec<ZoneName>, StoreError> {
+        self.names_on_disk()
+    }
+
+    fn by_uuid(&self, uuid: &str) -> Result<Option<ZoneName>, StoreError> {
+        let is = |e: &Entry| e.uuid.eq_ignore_ascii_case(uuid);
+        Ok(self.catalog()?.into_iter().find(is).map(|e| e.name))
+    }
+
+    fn writable(&self, name: &ZoneName) -> bool {
+        use rustix::fs::{Access, AtFlags, CWD, accessat};
+        // The folder decides, as the file is replaced, not written; before the first zone there is
+        // none, and then what is above it decides.
+        let dir: PathBuf = self.root.spec_dir();
+        let near = dir.ancestors().find(|d| d.exists());
+        let _ = name;
+        near.is_some_and(|d| accessat(CWD, d, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).is_ok())
+    }
+
+    fn revisions(&self, name: &ZoneName) -> Result<Vec<Revision>, StoreError> {
+        self.list_revisions(name)
+    }
+
+    fn revision(&self, name: &ZoneName, number: u32) -> Result<ZoneSpec, StoreError> {
+        self.read_revision(name, number)
     }
 }

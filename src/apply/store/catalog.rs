@@ -1,0 +1,268 @@
+//! A summary of every configured zone, read from a cache as far as it is fresh.
+//!
+//! The cache is only ever a cache: each line carries a stamp of the spec and of the state file as
+//! they were when it was made (inode, size, times), and a line whose stamps differ is made anew from
+//! the files. So an edit by hand is always seen, and a missing or broken cache costs time only.
+
+use std::fmt::Write as _;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{AtFlags, Mode, OFlags, Stat};
+
+use super::files;
+use super::state::Record;
+use super::{FileStore, STATE};
+use crate::spec::idmap::{IdMap, IdRange};
+use crate::spec::state::ZoneState;
+use crate::spec::store::StoreError;
+use crate::spec::{ZoneName, ZoneSpec};
+
+const CACHE: &str = ".list.cache"; // no zone has a name with a dot in front
+const HEADER: &str = "zones list cache 1\n";
+
+/// A file changed so recently may change again without a new time stamp (file systems count time in
+/// steps of up to two seconds), so its line is not kept.
+const SETTLED: i64 = 2;
+
+/// What `zoneadm list` and the checks between zones need of a zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Name.
+    pub name: ZoneName,
+    /// What is on disk; whether it runs is for the kernel to say.
+    pub state: ZoneState,
+    /// Zonepath, tokens expanded; empty when unset.
+    pub zonepath: String,
+    /// Unique id; empty when there is none.
+    pub uuid: String,
+    /// Brand.
+    pub brand: String,
+    /// `shared` or `exclusive`.
+    pub ip_type: String,
+    /// Whether the host boots it.
+    pub autoboot: bool,
+    /// Ranges of the `idmap` resources, users and groups; empty for a private range.
+    pub idmap: Vec<IdRange>,
+    /// Why spec or state cannot be read; then the fields above hold what is known.
+    pub problem: Option<String>,
+}
+
+impl Entry {
+    fn new(name: ZoneName, record: Record) -> Self {
+        Self {
+            name,
+            state: record.state,
+            zonepath: String::new(),
+            uuid: record.uuid.unwrap_or_default(),
+            brand: String::new(),
+            ip_type: String::new(),
+            autoboot: false,
+            idmap: Vec::new(),
+            problem: None,
+        }
+    }
+
+    /// Fills in what the spec says.
+    pub fn describe(&mut self, spec: &ZoneSpec) {
+        let global = |name| spec.global(name).unwrap_or_default();
+        self.zonepath = spec.zonepath().unwrap_or_default();
+        self.brand = global("brand");
+        self.ip_type = global("ip-type");
+        self.autoboot = global("autoboot") == "true";
+        if let Some(uuid) = spec.props.text("uuid") {
+            uuid.clone_into(&mut self.uuid);
+        }
+        // A map that breaks a rule is verify's matter.
+        if let Ok(Some(IdMap { mut uid, gid })) = IdMap::from_spec(spec) {
+            uid.extend(gid);
+            uid.sort_unstable();
+            uid.dedup();
+            self.idmap = uid;
+        }
+    }
+
+    fn line(&self, stamp: Stamps) -> Option<String> {
+        let Self { name, state, zonepath, uuid, brand, ip_type, autoboot, idmap, problem } = self;
+        let texts = [zonepath, uuid, brand, ip_type];
+        if problem.is_some() || texts.iter().any(|t| t.contains(['\t', '\n'])) {
+            return None;
+        }
+        let mut line = format!("{name}\t{:x}\t{:x}\t{state}\t{autoboot}", stamp.spec, stamp.state);
+        for text in texts {
+            line.push('\t');
+            line.push_str(text);
+        }
+        line.push('\t');
+        for r in idmap {
+            let _ = write!(line, "{} {} {},", r.inside, r.outside, r.count);
+        }
+        line.push('\n');
+        Some(line)
+    }
+
+    fn parse(name: &ZoneName, fields: &mut std::str::Split<'_, char>) -> Option<Self> {
+        let state = Record::parse(&format!("state={}", fields.next()?))?.state;
+        let autoboot = fields.next()?.parse().ok()?;
+        let mut text = || fields.next().map(str::to_owned);
+        let (zonepath, uuid, brand, ip_type) = (text()?, text()?, text()?, text()?);
+        let ranges = fields.next()?;
+        let mut idmap = Vec::new();
+        for range in ranges.split_terminator(',') {
+            let mut n = range.split(' ').map(str::parse);
+            let (inside, outside, count) = (n.next()?.ok()?, n.next()?.ok()?, n.next()?.ok()?);
+            idmap.push(IdRange { inside, outside, count });
+        }
+        let name = name.clone();
+        Some(Self { name, state, zonepath, uuid, brand, ip_type, autoboot, idmap, problem: None })
+    }
+}
+
+/// Digests of what tells versions of the two files of a zone apart; 0 for a missing file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Stamps {
+    spec: u64,
+    state: u64,
+    /// Whether both files have rested long enough.
+    settled: bool,
+}
+
+fn digest(stat: &Stat) -> u64 {
+    let numbers = [
+        stat.st_dev as i64,
+        stat.st_ino as i64,
+        stat.st_size,
+        stat.st_mtime,
+        stat.st_mtime_nsec as i64,
+        stat.st_ctime,
+        stat.st_ctime_nsec as i64,
+        i64::from(stat.st_mode),
+    ];
+    // FNV-1a: stable between runs and programs, which the hasher of the library does not promise.
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for byte in numbers.iter().flat_map(|n| n.to_le_bytes()) {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    hash.max(1)
+}
+
+impl FileStore {
+    /// Returns a summary of every configured zone, sorted by name. A zone whose files cannot be
+    /// read is there with its problem.
+    ///
+    /// # Errors
+    /// The folder of the specs cannot be read.
+    pub fn catalog(&self) -> Result<Vec<Entry>, StoreError> {
+        let names = self.names_on_disk()?;
+        let specs = self.open_dir(&self.root.spec_dir());
+        let lib = self.open_dir(&self.root.lib_dir());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
+        let stamp = |dir: &Option<std::os::fd::OwnedFd>, path: &str| -> (u64, i64) {
+            let stat = dir.as_ref().and_then(|d| rustix::fs::statat(d, path, AtFlags::SYMLINK_NOFOLLOW).ok());
+            stat.map_or((0, 0), |s| (digest(&s), s.st_ctime))
+        };
+        let cached = self.read_cache();
+        let mut lines = cached.lines().skip(1).peekable();
+        let mut entries = Vec::with_capacity(names.len());
+        let mut fresh = String::with_capacity(cached.len() + 256);
+        fresh.push_str(HEADER);
+        let mut path = String::new();
+        for name in names {
+            path.clear();
+            let _ = write!(path, "{name}.toml");
+            let (spec, spec_time) = stamp(&specs, &path);
+            path.clear();
+            let _ = write!(path, "{name}/{STATE}");
+            let (state, state_time) = stamp(&lib, &path);
+            let settled = spec_time.max(state_time) + SETTLED < now;
+            let stamps = Stamps { spec, state, settled };
+            // Both are sorted by name: walk them side by side.
+            while lines.peek().is_some_and(|l| name_of(l) < name.as_str()) {
+                lines.next();
+            }
+            if let Some(line) = lines.peek().filter(|l| name_of(l) == name.as_str())
+                && let Some(entry) = from_line(line, &name, stamps)
+            {
+                fresh.push_str(line);
+                fresh.push('\n');
+                entries.push(entry);
+                continue;
+            }
+            let Some(entry) = self.summarize(name) else { continue };
+            if settled && let Some(line) = entry.line(stamps) {
+                fresh.push_str(&line);
+            }
+            entries.push(entry);
+        }
+        if fresh != cached {
+            self.write_cache(&fresh);
+        }
+        Ok(entries)
+    }
+
+    /// Reads one zone; none when it has just gone.
+    fn summarize(&self, name: ZoneName) -> Option<Entry> {
+        let (record, mut problem) = match Record::read(&self.root.zone_lib(&name).join(STATE)) {
+            Ok(record) => (record, None),
+            // The safe guess: nothing is removed or overwritten that may be there.
+            Err(e) => (Record { state: ZoneState::Incomplete, uuid: None }, Some(e.to_string())),
+        };
+        let mut entry = Entry::new(name, record);
+        match self.read_spec(&entry.name) {
+            Ok(Some((_, spec))) => entry.describe(&spec),
+            Ok(None) => return None,
+            Err(e) => problem = Some(e.to_string()),
+        }
+        entry.problem = problem;
+        Some(entry)
+    }
+
+    fn open_dir(&self, path: &std::path::Path) -> Option<std::os::fd::OwnedFd> {
+        rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()
+    }
+
+    fn read_cache(&self) -> String {
+        let bytes = files::read(&self.root.lib_dir().join(CACHE), 1 << 30).ok().flatten().unwrap_or_default();
+        String::from_utf8(bytes)
+            .ok()
+            .filter(|t| t.starts_with(HEADER) && t.ends_with('\n'))
+            .unwrap_or_default()
+    }
+
+    /// Saves the cache as far as that is possible; who may not, or cannot, does without.
+    fn write_cache(&self, text: &str) {
+        let dir = self.root.lib_dir();
+        if !dir.is_dir() {
+            return;
+        }
+        // Not synced: after a crash of the host a broken cache is made anew.
+        let draft = dir.join(format!("{CACHE}.{}", std::process::id()));
+        let written = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o644)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(&draft)
+            .and_then(|mut f| f.write_all(text.as_bytes()))
+            .and_then(|()| fs::rename(&draft, dir.join(CACHE)));
+        if written.is_err() {
+            let _ = fs::remove_file(&draft);
+        }
+    }
+}
+
+fn name_of(line: &str) -> &str {
+    line.split('\t').next().unwrap_or_default()
+}
+
+fn from_line(line: &str, name: &ZoneName, stamps: Stamps) -> Option<Entry> {
+    let mut fields = line.split('\t');
+    fields.next()?;
+    let mut stamp = || u64::from_str_radix(fields.next()?, 16).ok();
+    if stamp()? != stamps.spec || stamp()? != stamps.state {
+        return None;
+    }
+    Entry::parse(name, &mut fields)
+}

@@ -1,0 +1,188 @@
+//! Reading and replacing small files so that nobody ever sees half of one.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use crate::spec::store::StoreError;
+
+/// Returns the system's word for an error, without the number that Rust adds.
+pub fn reason(e: &io::Error) -> String {
+    e.raw_os_error().map_or_else(|| e.to_string(), |n| nix::errno::Errno::from_raw(n).desc().to_owned())
+}
+
+/// Returns the error of an action on a path.
+pub fn failed(action: &str, path: &Path) -> impl Fn(io::Error) -> StoreError {
+    let text = format!("{action} {}", path.display());
+    move |e| match e.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => StoreError::Denied,
+        _ => StoreError::Io(format!("cannot {text}: {}", reason(&e))),
+    }
+}
+
+/// Opens a file for reading; none when it does not exist.
+///
+/// Neither a link is followed nor is a pipe waited for: the folder belongs to the administrator, but
+/// what lies in it may not be what it seems.
+pub fn open(path: &Path) -> Result<Option<File>, StoreError> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+    match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) if e.raw_os_error() == Some(libc::ELOOP) => Err(StoreError::Invalid(format!(
+            "{}: a symbolic link is not followed; put the file itself here",
+            path.display()
+        ))),
+        Err(e) => Err(failed("open", path)(e)),
+    }
+}
+
+/// Reads a regular file of at most `limit` bytes; one byte more is read, so that the caller can tell.
+pub fn read(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, StoreError> {
+    let Some(file) = open(path)? else { return Ok(None) };
+    let meta = file.metadata().map_err(failed("read", path))?;
+    if !meta.is_file() {
+        return Err(StoreError::Invalid(format!("{}: not a regular file", path.display())));
+    }
+    let size = usize::try_from(meta.len()).unwrap_or(limit).min(limit);
+    let mut bytes = Vec::with_capacity(size + 1);
+    file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(failed("read", path))?;
+    Ok(Some(bytes))
+}
+
+/// Makes a folder and those above it, mode 0755.
+pub fn make_dir(path: &Path) -> Result<(), StoreError> {
+    DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(failed("create", path))
+}
+
+/// Makes the names in a folder durable.
+pub fn sync_dir(path: &Path) -> Result<(), StoreError> {
+    File::open(path).and_then(|d| d.sync_all()).map_err(failed("sync", path))
+}
+
+/// Removes a file; it may be gone already.
+pub fn remove(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(failed("remove", path)(e)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a folder with what is in it; it may be gone already.
+pub fn remove_tree(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(failed("remove", path)(e)),
+        _ => Ok(()),
+    }
+}
+
+/// Moves a file or folder; false when there is nothing to move.
+pub fn rename(from: &Path, to: &Path) -> Result<bool, StoreError> {
+    match fs::rename(from, to) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(failed("rename", from)(e)),
+    }
+}
+
+/// Takes away the new file unless it has reached its name.
+struct Draft(Option<PathBuf>);
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Replaces a file: written beside, synced, renamed, folder synced.
+///
+/// A crash leaves the old or the new content under the name, and at most a draft beside it, which
+/// nobody reads and the next replacement takes away. Owner and mode of the old file stay.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else {
+        return Err(StoreError::Io(format!("cannot write {}: not a file name", path.display())));
+    };
+    make_dir(dir)?;
+    // The caller holds the lock of the store, so a draft of this name is a left-over.
+    let draft = dir.join(format!(".{name}.new"));
+    remove(&draft)?;
+    let write = failed("write", path);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(&draft)
+        .map_err(&write)?;
+    let mut guard = Draft(Some(draft.clone()));
+    let mut mode = 0o644;
+    if let Ok(old) = fs::symlink_metadata(path)
+        && old.is_file()
+    {
+        let new = file.metadata().map_err(&write)?;
+        if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
+            fchown(&file, Some(old.uid()), Some(old.gid())).map_err(&write)?;
+        }
+        mode = old.mode() & 0o777;
+    }
+    // Set aloud: the umask of whoever edits is not for others to suffer from.
+    file.set_permissions(fs::Permissions::from_mode(mode)).map_err(&write)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(&write)?;
+    fs::rename(&draft, path).map_err(&write)?;
+    guard.0 = None;
+    sync_dir(dir)
+}
+
+/// An exclusive lock on a file, held until it is dropped.
+#[derive(Debug)]
+pub struct OpLock(File);
+
+impl OpLock {
+    /// Waits for the lock on a file, which is made when it is missing.
+    pub fn wait(path: &Path) -> Result<Self, StoreError> {
+        let file = Self::file(path)?;
+        file.lock().map_err(failed("lock", path))?;
+        Ok(Self(file))
+    }
+
+    /// Takes the lock if nobody has it.
+    pub fn attempt(path: &Path) -> Result<Option<Self>, StoreError> {
+        let file = Self::file(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self(file))),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(e)) => Err(failed("lock", path)(e)),
+        }
+    }
+
+    fn file(path: &Path) -> Result<File, StoreError> {
+        if let Some(dir) = path.parent() {
+            make_dir(dir)?;
+        }
+        // Never removed: a lock on a file without a name would keep nobody out.
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(path)
+            .map_err(failed("lock", path))
+    }
+}
+
+impl Drop for OpLock {
+    fn drop(&mut self) {
+        // Said aloud, because a process forked meanwhile may still hold the same open file.
+        let _ = self.0.unlock();
+    }
+}
+
+impl std::os::fd::AsFd for OpLock {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
