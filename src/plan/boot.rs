@@ -196,7 +196,9 @@ fn refuse_unsupported(spec: &ZoneSpec, warnings: &mut Vec<String>) -> Result<(),
     }
     for kind in [ResourceKind::Net, ResourceKind::Anet] {
         if !spec.stored(kind).is_empty() {
-            warnings.push(format!("{kind}: networks are not set up by this release; the zone has its loopback interface only"));
+            warnings.push(format!(
+                "{kind}: networks are not set up by this release; the zone has its loopback interface only"
+            ));
         }
     }
     Ok(())
@@ -211,7 +213,9 @@ fn mounts(spec: &ZoneSpec, facts: &Facts) -> Result<Vec<Mount>, PlanError> {
 fn mount(fs: &Props, facts: &Facts) -> Result<Mount, PlanError> {
     let text = |name| fs.text(name).unwrap_or_default().to_owned();
     let (dir, special, typed) = (text("dir"), text("special"), text("type"));
-    for (reserved, what) in [("/proc", "proc"), ("/sys", "sysfs"), ("/dev/pts", "devpts"), ("/dev/mqueue", "mqueue")] {
+    for (reserved, what) in
+        [("/proc", "proc"), ("/sys", "sysfs"), ("/dev/pts", "devpts"), ("/dev/mqueue", "mqueue")]
+    {
         if dir == reserved || dir.strip_prefix(reserved).is_some_and(|rest| rest.starts_with('/')) {
             return Err(PlanError::ReservedDir(dir, what));
         }
@@ -256,7 +260,13 @@ fn mount(fs: &Props, facts: &Facts) -> Result<Mount, PlanError> {
 fn nodes(spec: &ZoneSpec, facts: &Facts) -> Vec<Node> {
     let standard = STANDARD_NODES.iter().chain(facts.fuse.then_some(&("fuse", 10, 229)));
     let mut nodes: Vec<Node> = standard
-        .map(|(path, major, minor)| Node { path: (*path).into(), block: false, major: *major, minor: *minor, mode: 0o666 })
+        .map(|(path, major, minor)| Node {
+            path: (*path).into(),
+            block: false,
+            major: *major,
+            minor: *minor,
+            mode: 0o666,
+        })
         .collect();
     for device in spec.stored(ResourceKind::Device) {
         for node in device.text("match").and_then(|m| facts.devices.get(m)).into_iter().flatten() {
@@ -325,8 +335,16 @@ mod tests {
         let (mut s, mut f) = (spec(), facts());
         add(&mut s, ResourceKind::InheritPkgDir, &[("dir", "/usr")]);
         add(&mut s, ResourceKind::InheritPkgDir, &[("dir", "/bin")]);
-        add(&mut s, ResourceKind::Fs, &[("dir", "/b/c"), ("special", "/srv"), ("type", "lofs"), ("options", "ro")]);
-        add(&mut s, ResourceKind::Fs, &[("dir", "/b"), ("special", "x"), ("type", "tmpfs"), ("options", "size=1m")]);
+        add(
+            &mut s,
+            ResourceKind::Fs,
+            &[("dir", "/b/c"), ("special", "/srv"), ("type", "lofs"), ("options", "ro")],
+        );
+        add(
+            &mut s,
+            ResourceKind::Fs,
+            &[("dir", "/b"), ("special", "x"), ("type", "tmpfs"), ("options", "size=1m")],
+        );
         add(&mut s, ResourceKind::Device, &[("match", "/dev/vd*")]);
         f.linked = vec!["/bin".into()];
         f.specials.insert("/srv".into(), Special::Dir);

@@ -47,7 +47,8 @@ pub fn linux_type(fstype: &str) -> &str {
 
 /// Says whether a type is never allowed as an `fs` resource, as in Solaris.
 pub fn is_forbidden(fstype: &str) -> bool {
-    matches!(fstype, "proc" | "mntfs" | "autofs" | "sysfs" | "cgroup" | "cgroup2" | "devpts") || fstype.starts_with("nfs")
+    matches!(fstype, "proc" | "mntfs" | "autofs" | "sysfs" | "cgroup" | "cgroup2" | "devpts")
+        || fstype.starts_with("nfs")
 }
 
 /// Reads the options of an `fs` resource of a type.
@@ -55,7 +56,10 @@ pub fn is_forbidden(fstype: &str) -> bool {
 /// # Errors
 /// [`UnknownOption`] for `lofs` and `tmpfs`, whose options are all known; what another type does not
 /// know its file system refuses at the mount.
-pub fn parse<'a>(fstype: &str, options: impl Iterator<Item = &'a str>) -> Result<MountOptions, UnknownOption> {
+pub fn parse<'a>(
+    fstype: &str,
+    options: impl Iterator<Item = &'a str>,
+) -> Result<MountOptions, UnknownOption> {
     let mut out = MountOptions::default();
     for option in options.flat_map(|o| o.split(',')).map(str::trim).filter(|o| !o.is_empty()) {
         match option {
@@ -72,8 +76,9 @@ pub fn parse<'a>(fstype: &str, options: impl Iterator<Item = &'a str>) -> Result
             "strictatime" => out.strict_atime = true,
             "rbind" => out.recursive = true,
             // What a bind mount does anyway, and what only Solaris' file systems know.
-            "atime" | "relatime" | "diratime" | "bind" | "nosub" | "defaults" | "nbmand" | "nonbmand" | "xattr"
-            | "noxattr" | "logging" | "nologging" | "largefiles" | "nolargefiles" | "quota" | "noquota" => {}
+            "atime" | "relatime" | "diratime" | "bind" | "nosub" | "defaults" | "nbmand" | "nonbmand"
+            | "xattr" | "noxattr" | "logging" | "nologging" | "largefiles" | "nolargefiles" | "quota"
+            | "noquota" => {}
             other => {
                 let (name, value) = match other.split_once('=') {
                     Some((name, value)) => (name, Some(value)),
@@ -81,7 +86,10 @@ pub fn parse<'a>(fstype: &str, options: impl Iterator<Item = &'a str>) -> Result
                 };
                 let known = match fstype {
                     "lofs" => false,
-                    "tmpfs" => matches!(name, "size" | "nr_inodes" | "nr_blocks" | "mode" | "uid" | "gid" | "huge" | "inode64"),
+                    "tmpfs" => matches!(
+                        name,
+                        "size" | "nr_inodes" | "nr_blocks" | "mode" | "uid" | "gid" | "huge" | "inode64"
+                    ),
                     _ => true,
                 };
                 if !known {

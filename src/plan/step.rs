@@ -147,8 +147,12 @@ impl Step {
         match self {
             Self::Cgroup { path } => format!("make cgroup {}", path.display()),
             Self::Namespaces { uid_map, .. } => {
-                let ranges: Vec<_> = uid_map.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(":")).collect();
-                format!("begin process 1 in new user, mount, pid, uts, ipc and net namespaces, ids {} (zone:host:count)", ranges.join(" "))
+                let ranges: Vec<_> =
+                    uid_map.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(":")).collect();
+                format!(
+                    "begin process 1 in new user, mount, pid, uts, ipc and net namespaces, ids {} (zone:host:count)",
+                    ranges.join(" ")
+                )
             }
             Self::Root { path } => format!("mount {} on / with mapped ids", path.display()),
             Self::Inherit { dir } => format!("inherit-pkg-dir {dir}: mount the host's {dir} read-only"),
@@ -172,7 +176,10 @@ impl Step {
             Self::HostName { name } => format!("set the host name {name}"),
             Self::Loopback => "switch the loopback interface on".into(),
             Self::KernelFiles { cgroup } => {
-                format!("mount /proc /sys /dev/pts /dev/mqueue{} inside", if *cgroup { " /sys/fs/cgroup" } else { "" })
+                format!(
+                    "mount /proc /sys /dev/pts /dev/mqueue{} inside",
+                    if *cgroup { " /sys/fs/cgroup" } else { "" }
+                )
             }
             Self::Pivot => "make the zone's root the only root".into(),
             Self::Capabilities { drop } => format!("give up {} capabilities", drop.len()),
@@ -181,7 +188,10 @@ impl Step {
                     Init::Own(path) => path.clone(),
                     Init::BuiltIn => "the built-in init".into(),
                 };
-                format!("start {name}{}", if args.is_empty() { String::new() } else { format!(" with {}", args.join(" ")) })
+                format!(
+                    "start {name}{}",
+                    if args.is_empty() { String::new() } else { format!(" with {}", args.join(" ")) }
+                )
             }
         }
     }

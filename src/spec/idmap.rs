@@ -185,7 +185,9 @@ mod tests {
     use crate::spec::ZoneName;
     use crate::spec::toml::parse;
 
-    fn map(ranges: &[(&str, u32, u32, u32)]) -> Result<Option<IdMap>, IdMapError> {
+    type Range = (&'static str, u32, u32, u32);
+
+    fn map(ranges: &[Range]) -> Result<Option<IdMap>, IdMapError> {
         let mut text = "format = 1\n".to_owned();
         for (kind, start, target, count) in ranges {
             text +=
@@ -209,7 +211,7 @@ mod tests {
 
     #[test]
     fn ranges_that_break_a_rule() {
-        let table: &[(&[(&str, u32, u32, u32)], &str)] = &[
+        let table: &[(&[Range], &str)] = &[
             (&[("uid", 0, 1, 1)], "idmap: no gid range; both user and group ids must be mapped"),
             (&[("both", 1, 1, 1)], "idmap: uid 0 of the zone is not mapped"),
             (&[("both", 0, 10, 5), ("both", 4, 100, 5)], "idmap: uid ranges overlap in the zone, at 4"),

@@ -55,7 +55,8 @@ pub fn attach(image: &File, read_only: bool) -> io::Result<LoopDevice> {
             return Err(io::Error::last_os_error());
         }
         let path = PathBuf::from(format!("/dev/loop{number}"));
-        let device = OpenOptions::new().read(true).write(!read_only).custom_flags(libc::O_CLOEXEC).open(&path)?;
+        let device =
+            OpenOptions::new().read(true).write(!read_only).custom_flags(libc::O_CLOEXEC).open(&path)?;
         // SAFETY: an all-zero `loop_config` is valid; it is plain numbers.
         let mut config: LoopConfig = unsafe { std::mem::zeroed() };
         config.fd = u32::try_from(image.as_fd().as_raw_fd()).unwrap_or(u32::MAX);

@@ -75,13 +75,15 @@ impl Tree {
     ///
     /// # Errors
     /// The system's error; `EINVAL` when the file system cannot map ids.
-    pub fn set(&self, set: Attrs, clear: Attrs, ids: Option<BorrowedFd<'_>>, recursive: bool) -> io::Result<()> {
-        let mut attr = MountAttr {
-            set: set.bits(),
-            clear: clear.bits(),
-            propagation: libc::MS_PRIVATE,
-            userns_fd: 0,
-        };
+    pub fn set(
+        &self,
+        set: Attrs,
+        clear: Attrs,
+        ids: Option<BorrowedFd<'_>>,
+        recursive: bool,
+    ) -> io::Result<()> {
+        let mut attr =
+            MountAttr { set: set.bits(), clear: clear.bits(), propagation: libc::MS_PRIVATE, userns_fd: 0 };
         if (set.bits() | clear.bits()) & ATIME_MASK != 0 {
             attr.clear |= ATIME_MASK;
         }
@@ -161,9 +163,7 @@ impl NewFs {
     /// [`FsError`]; `ENODEV` when the kernel does not know the type.
     pub fn open(fstype: &str) -> Result<Self, FsError> {
         let fd = fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC);
-        Ok(Self {
-            fd: fd.map_err(|e| FsError { option: None, log: String::new(), source: e.into() })?,
-        })
+        Ok(Self { fd: fd.map_err(|e| FsError { option: None, log: String::new(), source: e.into() })? })
     }
 
     /// Sets an option with a value.

@@ -74,7 +74,8 @@ pub fn spawn(kinds: Kinds, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Side> {
     }
     // SAFETY: the arguments live across the call and their size is passed along; no stack is given
     // and memory is not shared, so the child goes on with a copy of this stack, as after fork(2).
-    let pid = unsafe { libc::syscall(libc::SYS_clone3, std::ptr::from_mut(&mut args), size_of::<CloneArgs>()) };
+    let pid =
+        unsafe { libc::syscall(libc::SYS_clone3, std::ptr::from_mut(&mut args), size_of::<CloneArgs>()) };
     match pid {
         0 => Ok(Side::Child),
         1.. => {

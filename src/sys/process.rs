@@ -260,7 +260,11 @@ pub fn wait(pid: i32) -> io::Result<Ended> {
         let got = unsafe { libc::waitpid(pid, &raw mut status, 0) };
         if got == pid {
             let signal = libc::WIFSIGNALED(status);
-            return Ok(if signal { Ended::Signal(libc::WTERMSIG(status)) } else { Ended::Exit(libc::WEXITSTATUS(status)) });
+            return Ok(if signal {
+                Ended::Signal(libc::WTERMSIG(status))
+            } else {
+                Ended::Exit(libc::WEXITSTATUS(status))
+            });
         }
         let error = io::Error::last_os_error();
         if error.raw_os_error() != Some(libc::EINTR) {
