@@ -1,6 +1,8 @@
 //! What holds for every input, however broken: one function for each reader. The fuzz targets and
 //! `tests/fuzz_corpus.rs` run the same functions.
 
+use zones::parser::lexer::{Head, Lexer};
+use zones::parser::{Parser, Span};
 use zones::spec::ZoneName;
 use zones::spec::toml;
 
@@ -21,6 +23,55 @@ pub fn spec(data: &[u8]) {
             let kept = toml::update(text, &spec).unwrap_or_else(|e| panic!("{e}\n{text}"));
             let again = toml::parse(&name, kept.as_bytes()).unwrap_or_else(|e| panic!("{e}\n{kept}"));
             assert_eq!(again, spec, "{kept}");
+        }
+    }
+}
+
+/// Command text: every byte of it is read, in order, and every place lies inside it.
+pub fn lexer(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let lines = 1 + text.matches('\n').count();
+    let mut lexer = Lexer::new(&text, 1);
+    let mut words = Vec::new();
+    let (mut reached, mut statements) = (0, 0);
+    while let Some(statement) = lexer.statement(&mut words) {
+        let mut see = |span: Span| {
+            assert!(
+                reached <= span.start && span.start <= span.end && span.end <= text.len(),
+                "{span:?} {reached}"
+            );
+            assert!(text.is_char_boundary(span.start) && text.is_char_boundary(span.end), "{span:?}");
+            reached = span.end;
+        };
+        let (Head::Verb(_, span) | Head::Other(_, span)) = statement.head;
+        see(span);
+        for word in &words {
+            see(word.span);
+        }
+        see(statement.end);
+        assert!(statement.line >= 1 && statement.line <= lines);
+        statements += 1;
+        assert!(statements <= text.len(), "the lexer does not come to an end");
+    }
+}
+
+/// Commands: refused with a text and a place, or printed and read again as the same command.
+pub fn parser(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    for parsed in Parser::new(&text, 1) {
+        match parsed.command {
+            Err(e) => {
+                assert!(!e.to_string().is_empty());
+                let span = e.span();
+                assert!(span.start <= span.end && span.end <= text.len(), "{span:?}");
+            }
+            Ok(command) => {
+                let printed = command.to_string();
+                let mut again = Parser::new(&printed, 1);
+                let first = again.next().unwrap_or_else(|| panic!("'{printed}' is no command"));
+                assert_eq!(first.command.as_ref(), Ok(&command), "'{printed}'");
+                assert!(again.next().is_none(), "'{printed}' is more than one command");
+            }
         }
     }
 }

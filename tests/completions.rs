@@ -44,11 +44,9 @@ fn renewed(line: &str) -> Option<String> {
     let globals: Vec<_> = schema::globals().iter().map(|p| p.name).collect();
     let indent = &line[..line.len() - line.trim_start().len()];
     for (name, words) in [("resources", resources.join(" ")), ("properties", globals.join(" "))] {
-        for (before, after) in [
-            (format!("local {name}=\""), "\""),
-            (format!("{name}=("), ")"),
-            (format!("set -l {name} "), ""),
-        ] {
+        for (before, after) in
+            [(format!("local {name}=\""), "\""), (format!("{name}=("), ")"), (format!("set -l {name} "), "")]
+        {
             if line.trim_start().starts_with(&before) {
                 return Some(format!("{indent}{before}{words}{after}"));
             }

@@ -12,11 +12,13 @@ fn main() {
     let args = Arguments::from_args();
     let can = host_can();
     if let Err(why) = &can {
-        let required = std::env::var("ZONES_TEST_REQUIRE").is_ok_and(|v| v.split(',').any(|t| t == "namespaces"));
+        let required =
+            std::env::var("ZONES_TEST_REQUIRE").is_ok_and(|v| v.split(',').any(|t| t == "namespaces"));
         assert!(!required, "the demo must run here, but {why}");
         eprintln!("the demo is skipped: {why}");
     }
-    let demo = Trial::test("the_demo_runs_and_leaves_the_host_as_before", run).with_ignored_flag(can.is_err());
+    let demo =
+        Trial::test("the_demo_runs_and_leaves_the_host_as_before", run).with_ignored_flag(can.is_err());
     libtest_mimic::run(&args, vec![demo]).exit();
 }
 

@@ -170,7 +170,8 @@ fn the_example_of_every_resource_property_is_accepted() {
             // Whether the zone as a whole makes sense is not the question: nothing is committed.
             let commands = format!("{}info {}\nexit -F\n", resource(def, p), def.name);
             let out = zonecfg(root.path(), &["-z", "ex"], &commands);
-            let (stdout, stderr) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+            let (stdout, stderr) =
+                (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
             let shown = stdout.lines().find(|l| l.trim_start_matches(['\t', '[']).starts_with(p.name));
             assert!(shown.is_some_and(|l| !l.ends_with("not specified")), "{what}\n{stdout}{stderr}");
         }
@@ -187,7 +188,9 @@ fn the_readme_names_what_there_is() {
     for target in ["all", "demo", "test", "bench", "install", "uninstall"] {
         assert!(makefile.lines().any(|l| l.starts_with(&format!("{target}:"))), "no target {target}");
     }
-    for folder in ["src/spec", "src/parser", "src/shell", "src/plan", "src/apply", "src/sys", "src/init", "zones.d"] {
+    for folder in
+        ["src/spec", "src/parser", "src/shell", "src/plan", "src/apply", "src/sys", "src/init", "zones.d"]
+    {
         assert!(readme.contains(&format!("`{folder}`")) && tree(folder).is_dir(), "{folder}");
     }
 }

@@ -47,6 +47,16 @@ fn spec() {
 }
 
 #[test]
+fn lexer() {
+    replay("lexer", harness::lexer);
+}
+
+#[test]
+fn parser() {
+    replay("parser", harness::parser);
+}
+
+#[test]
 fn the_corpus_has_inputs_that_are_accepted() {
     // Else all of the above could be about refusals only.
     let name = zones::spec::ZoneName::new("fuzz").expect("a valid name");
