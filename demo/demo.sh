@@ -15,7 +15,8 @@ PATH=$programs:$PATH
 
 if [ -t 1 ]; then bold=$'\e[1m' dim=$'\e[2m' plain=$'\e[0m'; else bold= dim= plain=; fi
 
-work=$(mktemp -d /tmp/zones-demo.XXXXXX)
+# On a disk: before Linux 6.3, tmpfs cannot be mounted with mapped ids.
+work=$(mktemp -d /var/tmp/zones-demo.XXXXXX)
 export ZONES_ROOT=$work/root
 mkdir -p "$ZONES_ROOT/etc/zones.d" "$work/shared" "$work/before" "$work/after"
 chmod 0755 "$work"
