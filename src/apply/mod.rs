@@ -1,9 +1,12 @@
 //! Carries plans out: the store of specs and states, the engine, and the operations of `zoneadm`.
 
+pub mod boot;
 pub mod init_image;
+pub mod journal;
 pub mod paths;
 pub mod running;
 pub mod store;
+pub mod supervisor;
 
 use crate::spec::{ZoneName, ZoneSpec};
 use store::FileStore;
