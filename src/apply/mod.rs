@@ -2,6 +2,7 @@
 
 pub mod boot;
 pub mod init_image;
+pub mod install;
 pub mod journal;
 pub mod paths;
 pub mod running;

@@ -3,5 +3,7 @@
 
 pub mod boot;
 pub mod bootargs;
+pub mod host;
+pub mod install;
 pub mod options;
 pub mod step;

@@ -4,6 +4,7 @@ pub mod cgroup;
 pub mod channel;
 pub mod loopdev;
 pub mod mount;
+pub mod mountinfo;
 pub mod ns;
 pub mod path;
 pub mod process;

@@ -1,0 +1,133 @@
+//! What makes a root the zone's own: mount points, name, machine id, passwords, resolver.
+//!
+//! The root may come from anywhere, so every name in it is hostile here already.
+
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FileType;
+
+use super::{InstallError, accounts};
+use crate::plan::install::HostLink;
+use crate::sys::path::{Dir, IN_ROOT, Owned, STRICT};
+
+/// Directories that must be real ones: boot mounts over them.
+const REAL: [&str; 3] = ["/dev", "/proc", "/sys"];
+
+/// Longest resolver file that is taken from the host.
+const LIMIT: usize = 64 * 1024;
+
+/// Makes what boot mounts over, and links; what the root has already stays.
+///
+/// # Errors
+/// [`InstallError`] when one cannot be made, or the root has something else in place of it.
+pub(super) fn mount_points(root: &Dir, dirs: &[PathBuf], links: &[HostLink]) -> Result<(), InstallError> {
+    for HostLink { name, target } in links {
+        if root.stat(name)?.is_none() {
+            root.symlink(target, name)?;
+        }
+    }
+    for dir in dirs {
+        let text = dir.to_str().unwrap_or_default();
+        let there = match root.stat(dir) {
+            Ok(there) => there,
+            // Reached through a link of the root's own, as /lib/x where /lib is one: seen from inside it is there.
+            Err(_) if root.dir(dir, IN_ROOT).is_ok() => continue,
+            Err(e) => return Err(e.into()),
+        };
+        let Some(stat) = there else {
+            let mode = match text {
+                "/proc" | "/sys" => 0o555,
+                "/tmp" => 0o1777,
+                _ => 0o755,
+            };
+            root.make_dirs(dir, Owned::root(mode))?;
+            continue;
+        };
+        if REAL.contains(&text) && FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+            return Err(InstallError::NotADirectory(root.join(dir)));
+        }
+    }
+    Ok(())
+}
+
+/// Gives the root an identity. Files that a given tree brings along stay, but for the name and the
+/// machine id, which must not exist twice.
+///
+/// # Errors
+/// [`InstallError`] when a file cannot be written.
+pub(super) fn identity(
+    root: &Dir,
+    hostname: &str,
+    host: &Path,
+    lock_passwords: bool,
+) -> Result<(), InstallError> {
+    if root.stat("etc")?.is_none() {
+        root.make_dir("etc", Owned::root(0o755))?;
+    }
+    // Some systems have /etc as a link; it is followed as the zone would.
+    let etc = root.dir("etc", IN_ROOT)?;
+    etc.write("hostname", Owned::root(0o644), format!("{hostname}\n").as_bytes())?;
+    if etc.stat("hosts")?.is_none() {
+        let hosts = format!(
+            "127.0.0.1\tlocalhost\n127.0.1.1\t{hostname}\n\n\
+             ::1\tlocalhost ip6-localhost ip6-loopback\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
+        );
+        etc.write("hosts", Owned::root(0o644), hosts.as_bytes())?;
+    }
+    if etc.stat("resolv.conf")?.is_none()
+        && let Some(resolver) = resolver(host)?
+    {
+        etc.write("resolv.conf", Owned::root(0o644), &resolver)?;
+    }
+    if lock_passwords && etc.stat("mtab")?.is_none() {
+        etc.symlink("../proc/self/mounts", "mtab")?;
+    }
+    machine_id(root, &etc, lock_passwords)?;
+    if lock_passwords {
+        passwords(&etc)?;
+    }
+    Ok(())
+}
+
+/// Returns the host's resolver file. A local stub would not answer the zone: then the file with the
+/// real servers, which systemd-resolved keeps beside it.
+fn resolver(host: &Path) -> Result<Option<Vec<u8>>, InstallError> {
+    let stub = host.join("run/systemd/resolve");
+    let is_stub = std::fs::canonicalize(host.join("etc/resolv.conf"))
+        .is_ok_and(|path| path == stub.join("stub-resolv.conf"));
+    let folder = if is_stub { stub } else { host.join("etc") };
+    match Dir::open_host(&folder) {
+        Ok(dir) => Ok(dir.read("resolv.conf", LIMIT, STRICT)?),
+        Err(e) if e.is_not_found() => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn machine_id(root: &Dir, etc: &Dir, always: bool) -> Result<(), InstallError> {
+    let id = format!("{}\n", uuid::Uuid::new_v4().simple());
+    if always || etc.stat("machine-id")?.is_some_and(|s| s.st_size > 0) {
+        etc.write("machine-id", Owned::root(0o444), id.as_bytes())?;
+    }
+    let dbus = "var/lib/dbus/machine-id";
+    let copy = root.stat(dbus).ok().flatten();
+    if copy.is_some_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::RegularFile) {
+        root.write(dbus, Owned::root(0o444), id.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Makes the shadow files anew, for the accounts that the root has.
+fn passwords(etc: &Dir) -> Result<(), InstallError> {
+    let read = |name: &str| -> Result<String, InstallError> {
+        let content = etc.read(name, accounts::LIMIT, STRICT)?.unwrap_or_default();
+        Ok(String::from_utf8_lossy(&content).into_owned())
+    };
+    let (passwd, group) = (read("passwd")?, read("group")?);
+    let owned = match accounts::gid(&group, "shadow") {
+        Some(gid) => Owned { mode: 0o640, uid: 0, gid },
+        None => Owned::root(0o600),
+    };
+    etc.write("shadow", owned, accounts::shadow(&passwd).as_bytes())?;
+    etc.write("gshadow", owned, accounts::gshadow(&group).as_bytes())?;
+    Ok(())
+}

@@ -1,0 +1,188 @@
+//! `zoneadm install` and `zoneadm uninstall`.
+//!
+//! ```text
+//! configured ──install──▶ incomplete ──▶ installed
+//!     ▲                        │              │
+//!     └────────────────────────┴──uninstall───┘   (through incomplete)
+//! ```
+//!
+//! The zone is `incomplete` from before the first change until after the last one is on disk. So
+//! whatever ends the operation, a kill included, the state tells the truth, and `uninstall` brings
+//! the zone back to `configured`; an interrupted `uninstall` is finished by the next one. A refusal,
+//! or a failure before the root is filled, leaves the zone `configured` and nothing behind.
+//!
+//! On disk everything belongs to whom it belongs in the source: the zone's root user is id 0 there,
+//! and the zone's ids are shifted by the mount at boot, never by a walk over the tree.
+
+pub mod accounts;
+mod identity;
+pub mod journal;
+mod observe;
+mod request;
+mod run;
+mod source;
+mod sparse;
+
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::apply::Op;
+use crate::apply::running;
+use crate::plan::install::{InstallPlan, Refusal, Request, Source, plan_install, plan_uninstall};
+use crate::spec::ResourceKind;
+use crate::spec::store::StoreError;
+use crate::sys::path::PathError;
+use crate::sys::tree::{CopyError, RemoveError};
+
+/// Why a zone could not be installed or uninstalled. Printed after `zoneadm: zone 'NAME': `.
+#[derive(Debug, Error)]
+pub enum InstallError {
+    /// The arguments are not understood.
+    #[error("{0}")]
+    Usage(String),
+    /// There is no plan; nothing has been touched.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A source is not usable; nothing has been touched.
+    #[error("{what} {}: {why}", path.display())]
+    Source {
+        /// What it should be.
+        what: &'static str,
+        /// Path.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The zone runs.
+    #[error("uninstall operation is invalid for {0} zones.")]
+    Active(crate::spec::state::ZoneState),
+    /// Not enough room.
+    #[error(
+        "cannot copy {}: it needs {} MiB, and {} has {} MiB free", from.display(), mib(*need), root.display(), mib(*free)
+    )]
+    NoRoom {
+        /// Source.
+        from: PathBuf,
+        /// Target.
+        root: PathBuf,
+        /// Bytes needed.
+        need: u64,
+        /// Bytes free.
+        free: u64,
+    },
+    /// A place where boot mounts is not a directory.
+    #[error("{} must be a directory: the zone could not boot", .0.display())]
+    NotADirectory(PathBuf),
+    /// The operation failed on the way; the zone is incomplete.
+    #[error("{0}")]
+    Unfinished(Box<InstallError>),
+    /// The store.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// A copy.
+    #[error("{0}")]
+    Copy(#[from] CopyError),
+    /// A removal.
+    #[error("{0}")]
+    Remove(#[from] RemoveError),
+    /// The system.
+    #[error("{0}")]
+    Path(#[from] PathError),
+}
+
+fn mib(bytes: u64) -> u64 {
+    bytes >> 20
+}
+
+impl InstallError {
+    /// Says whether the command line was wrong: the caller prints usage and exits with 2.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Usage(_))
+    }
+
+    /// Returns what the administrator can do now, for a terminal.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Unfinished(_) => {
+                Some("the zone is incomplete now; 'zoneadm uninstall' clears it, then install again")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Installs a zone. Arguments: none, or one of `-d DIR`, `-a ARCHIVE`, `-o LAYOUT`, `-s SUITE`.
+///
+/// # Errors
+/// [`InstallError`]; [`InstallError::Unfinished`] leaves the zone incomplete, all others as it was.
+pub fn install(op: &mut Op<'_>, args: &[String]) -> Result<(), InstallError> {
+    let plan = install_plan(op, args)?;
+    run::run(op, &plan)
+}
+
+/// Returns what [`install`] would do. Touches nothing.
+///
+/// # Errors
+/// [`InstallError`] when it would be refused.
+pub fn install_plan(op: &Op<'_>, args: &[String]) -> Result<InstallPlan, InstallError> {
+    plan_from(op, &request::parse(args)?)
+}
+
+/// Installs from a source that is given as data.
+///
+/// # Errors
+/// As [`install`].
+pub fn install_from(op: &mut Op<'_>, source: Source) -> Result<(), InstallError> {
+    let plan = plan_from(op, &Request::Given(source))?;
+    run::run(op, &plan)
+}
+
+fn plan_from(op: &Op<'_>, request: &Request) -> Result<InstallPlan, InstallError> {
+    let sparse = !op.spec.stored(ResourceKind::InheritPkgDir).is_empty();
+    let host = match request {
+        Request::Given(Source::Sparse { host } | Source::Host { host, .. }) => host.as_path(),
+        _ => Path::new("/"),
+    };
+    let facts = observe::install_facts(op, host, *request == Request::Default && !sparse)?;
+    Ok(plan_install(&facts, op.spec, request)?)
+}
+
+/// Removes what [`install`] has made, also after an interrupted install or uninstall. The caller has
+/// asked before. The only argument is `-F`, which the caller has used for that.
+///
+/// # Errors
+/// [`InstallError`]; [`InstallError::Unfinished`] leaves the zone incomplete, all others as it was.
+pub fn uninstall(op: &mut Op<'_>, args: &[String]) -> Result<(), InstallError> {
+    let plan = uninstall_plan(op, args)?;
+    run::run(op, &plan)
+}
+
+/// Returns what [`uninstall`] would do. Touches nothing.
+///
+/// # Errors
+/// [`InstallError`] when it would be refused.
+pub fn uninstall_plan(op: &Op<'_>, args: &[String]) -> Result<InstallPlan, InstallError> {
+    if let Some(word) = args.iter().find(|a| *a != "-F" && !a.is_empty()) {
+        return Err(InstallError::Usage(format!("unknown argument '{word}'")));
+    }
+    if let Some(running) = running::find(op.store.root(), op.name) {
+        return Err(InstallError::Active(running.state));
+    }
+    Ok(plan_uninstall(&observe::uninstall_facts(op)?, op.name)?)
+}
+
+/// A place at which a test may kill this process, to see that any moment is survived.
+///
+/// `ZONES_TEST_KILL_AT=N` kills at the N-th such place; only in builds with debug assertions.
+fn kill_point() {
+    #[cfg(debug_assertions)]
+    {
+        use std::sync::atomic::{AtomicU64, Ordering};
+        static PASSED: AtomicU64 = AtomicU64::new(0);
+        let at = std::env::var("ZONES_TEST_KILL_AT").ok().and_then(|n| n.parse::<u64>().ok());
+        if at.is_some_and(|at| PASSED.fetch_add(1, Ordering::Relaxed) + 1 == at) {
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        }
+    }
+}

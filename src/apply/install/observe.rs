@@ -1,0 +1,168 @@
+//! Fills the facts of the plans of install and uninstall. Reads only.
+
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FileType;
+
+use super::InstallError;
+use crate::apply::Op;
+use crate::apply::paths::Root;
+use crate::plan::install::{Found, HostLink, InstallFacts, Refusal, STANDARD_ENTRIES, UninstallFacts};
+use crate::spec::store::ZoneStore;
+use crate::sys::mountinfo::{MountEntry, mount_at, mounts, mounts_below};
+use crate::sys::path::{At, Dir, Mounts, Resolve, STRICT, mount_of};
+
+/// Directories that belong to a system also when they are file systems of their own.
+const SYSTEM_DIRS: [&str; 5] = ["/usr", "/usr/local", "/opt", "/var", "/var/lib"];
+
+/// File systems on disks: anything else below the root is not part of a system.
+const DISKS: [&str; 13] = [
+    "bcachefs", "btrfs", "erofs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "reiserfs", "squashfs",
+    "xfs", "zfs",
+];
+
+/// Returns the zonepath as the host sees it.
+pub(super) fn zonepath(op: &Op<'_>) -> Result<PathBuf, InstallError> {
+    let path = op.spec.zonepath().ok_or(Refusal::NoZonepath)?;
+    Ok(op.store.root().host_path(Path::new(&path)))
+}
+
+/// Looks at the machine for an installation. `copies_host` asks also for what only a copy of the
+/// host must know.
+pub(super) fn install_facts(
+    op: &Op<'_>,
+    host: &Path,
+    copies_host: bool,
+) -> Result<InstallFacts, InstallError> {
+    let root = op.store.root();
+    let zonepath = zonepath(op)?;
+    let found = find(root, &zonepath)?;
+    let table = mounts()?;
+    let real = real_path(root, &zonepath);
+    let file_system = mount_at(&table, &real).map(|m| m.kind.clone()).unwrap_or_default();
+    let mut facts = InstallFacts {
+        zonepath,
+        found,
+        file_system,
+        host_links: host_links(host)?,
+        private: Vec::new(),
+        system_mounts: Vec::new(),
+    };
+    if copies_host {
+        facts.private = private(op)?;
+        facts.system_mounts = system_mounts(&table);
+    }
+    Ok(facts)
+}
+
+/// Looks at the machine for the removal of a zone.
+pub(super) fn uninstall_facts(op: &Op<'_>) -> Result<UninstallFacts, InstallError> {
+    let root = op.store.root();
+    let zonepath = zonepath(op)?;
+    let found = find(root, &zonepath)?;
+    let real = real_path(root, &zonepath);
+    let table = mounts()?;
+    let ours = |point: &PathBuf| {
+        let first = point.strip_prefix(&real).ok().and_then(|p| p.components().next());
+        first.is_some_and(|c| STANDARD_ENTRIES.iter().any(|e| c.as_os_str() == *e))
+    };
+    // As the administrator wrote the path, not as the alternate root resolves.
+    let shown = |point: PathBuf| match point.strip_prefix(&real) {
+        Ok(rest) => zonepath.join(rest),
+        Err(_) => point,
+    };
+    let mounts = mounts_below(&table, &real).into_iter().filter(ours).map(shown).collect();
+    let state = op.store.installed_state(op.name)?;
+    Ok(UninstallFacts { zonepath, found, mounts, state })
+}
+
+/// Returns a path below the alternate root as the mount table has it.
+fn real_path(root: &Root, path: &Path) -> PathBuf {
+    match (path.strip_prefix(root.prefix()), std::fs::canonicalize(root.prefix())) {
+        (Ok(rest), Ok(prefix)) => prefix.join(rest),
+        _ => path.to_owned(),
+    }
+}
+
+/// Finds what has the place of a zonepath. Links are looked for below the alternate root only: what
+/// lies above it is the caller's business.
+fn find(root: &Root, zonepath: &Path) -> Result<Found, InstallError> {
+    let top = Dir::open_host(root.prefix())?;
+    let below = zonepath.strip_prefix(root.prefix()).unwrap_or(zonepath);
+    let mut path = PathBuf::new();
+    let mut missing = Vec::new();
+    for part in below.components() {
+        path.push(part);
+        if !missing.is_empty() {
+            missing.push(top.join(&path));
+            continue;
+        }
+        let Some(stat) = top.stat(&path)? else {
+            missing.push(top.join(&path));
+            continue;
+        };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => {}
+            FileType::Symlink => return Ok(Found::Link(top.join(path))),
+            _ => return Ok(Found::NotADirectory(top.join(path))),
+        }
+    }
+    if missing.pop().is_some() {
+        return Ok(Found::Absent { missing });
+    }
+    let dir = top.dir(&path, STRICT)?;
+    let entries = dir.entries()?.into_iter().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
+    let stat = rustix::fs::fstat(&dir).at("read", dir.path())?;
+    let (parent, _) = top.parent(&path, STRICT)?;
+    let mounted = mount_of(std::os::fd::AsFd::as_fd(&dir)).at("read", dir.path())?
+        != mount_of(std::os::fd::AsFd::as_fd(&parent)).at("read", parent.path())?;
+    Ok(Found::Directory { entries, mode: stat.st_mode & 0o7777, uid: stat.st_uid, mounted })
+}
+
+/// Returns the links at the top of the host's root.
+fn host_links(host: &Path) -> Result<Vec<HostLink>, InstallError> {
+    let top = Dir::open_host(host)?;
+    let mut links = Vec::new();
+    for (name, kind) in top.entries()? {
+        if matches!(kind, FileType::Symlink | FileType::Unknown)
+            && let Some(target) = top.read_link(&name)?
+        {
+            links.push(HostLink { name: name.into(), target: target.into() });
+        }
+    }
+    Ok(links)
+}
+
+/// Returns what belongs to zones on this machine. A spec that cannot be read stops the copy: its
+/// zonepath is not known, and one zone's data must not get into another.
+fn private(op: &Op<'_>) -> Result<Vec<PathBuf>, InstallError> {
+    let root = op.store.root();
+    let mut list = vec![root.spec_dir(), root.lib_dir(), root.run_dir()];
+    for name in op.store.names()? {
+        let stored = op.store.load(&name)?;
+        list.extend(stored.and_then(|s| s.spec.zonepath()).map(|p| root.host_path(Path::new(&p))));
+    }
+    Ok(list)
+}
+
+fn system_mounts(table: &[MountEntry]) -> Vec<PathBuf> {
+    let part = |m: &&MountEntry| {
+        DISKS.contains(&m.kind.as_str()) && SYSTEM_DIRS.iter().any(|d| m.point == Path::new(d))
+    };
+    table.iter().filter(part).map(|m| m.point.clone()).collect()
+}
+
+/// Opens a directory of the host that lies below the alternate root, links refused.
+pub(super) fn open(root: &Root, path: &Path) -> Result<Dir, InstallError> {
+    Ok(Dir::open_host(root.prefix())?.dir(below(root, path), STRICT)?)
+}
+
+/// Opens the parent of a path below the alternate root, links refused.
+pub(super) fn open_parent(root: &Root, path: &Path) -> Result<(Dir, std::ffi::OsString), InstallError> {
+    Ok(Dir::open_host(root.prefix())?
+        .parent(below(root, path), Resolve { mounts: Mounts::Cross, ..STRICT })?)
+}
+
+fn below<'a>(root: &Root, path: &'a Path) -> &'a Path {
+    path.strip_prefix(root.prefix()).unwrap_or(path)
+}

@@ -1,0 +1,50 @@
+//! The arguments of `zoneadm install`: where the content of the root comes from.
+
+use std::path::{Path, PathBuf};
+
+use lexopt::prelude::*;
+
+use super::InstallError;
+use crate::plan::install::{Request, Source};
+use crate::sys::path::{At, reason};
+
+/// Shown after a wrong argument.
+const USAGE: &str = "install takes at most one of -d DIR, -a ARCHIVE, -o LAYOUT, -s SUITE";
+
+/// Reads the arguments and looks at the source that they name.
+///
+/// # Errors
+/// [`InstallError::Usage`], or [`InstallError::Source`] when the source is not usable.
+pub(super) fn parse(args: &[String]) -> Result<Request, InstallError> {
+    let usage = |e: lexopt::Error| InstallError::Usage(format!("{e}; {USAGE}"));
+    let mut given: Option<(char, String)> = None;
+    let args = args.iter().filter(|a| !a.is_empty());
+    let mut parser = lexopt::Parser::from_args(args);
+    while let Some(arg) = parser.next().map_err(usage)? {
+        let flag = match arg {
+            Short(c @ 'd') => c,
+            other => return Err(usage(other.unexpected())),
+        };
+        let value = parser.value().and_then(|v| v.string()).map_err(usage)?;
+        if given.replace((flag, value)).is_some() {
+            return Err(InstallError::Usage(USAGE.to_owned()));
+        }
+    }
+    let Some((flag, value)) = given else { return Ok(Request::Default) };
+    Ok(Request::Given(match flag {
+        _ => Source::Tree { dir: directory("source directory", &value)? },
+    }))
+}
+
+/// Returns the absolute, resolved path of a directory.
+fn directory(what: &'static str, path: &str) -> Result<PathBuf, InstallError> {
+    let wrong = |why: String| InstallError::Source { what, path: path.into(), why };
+    let dir = std::fs::canonicalize(path).map_err(|e| wrong(reason(&e)))?;
+    if !std::fs::metadata(&dir).at("read", Path::new(path))?.is_dir() {
+        return Err(wrong("not a directory".to_owned()));
+    }
+    if dir == Path::new("/") {
+        return Err(wrong("to copy the host's own system, give no source at all".to_owned()));
+    }
+    Ok(dir)
+}

@@ -1,0 +1,140 @@
+//! Carries the plans of install and uninstall out, one step after the other, each in the journal.
+
+use std::path::Path;
+
+use rustix::fs::AtFlags;
+use rustix::io::Errno;
+
+use super::journal::{Journal, Phase};
+use super::{InstallError, identity, observe, source};
+use crate::apply::Op;
+use crate::plan::install::{InstallPlan, InstallStep};
+use crate::sys::path::{At, Owned};
+use crate::sys::tree::remove_tree;
+
+/// Carries a plan out. A failure before the point of no return takes everything back; a later one
+/// leaves the zone incomplete, and the journal beside it.
+///
+/// # Errors
+/// The first failure. What went wrong while taking back is told as a warning.
+pub(super) fn run(op: &mut Op<'_>, plan: &InstallPlan) -> Result<(), InstallError> {
+    let mut journal = Journal::begin(&op.store.root().zone_lib(op.name), plan)?;
+    let mut changed = Vec::new();
+    for (i, step) in plan.steps.iter().enumerate() {
+        journal.note(i, Phase::Started)?;
+        match carry_out(op, step) {
+            Ok(true) => changed.push(i),
+            Ok(false) => {}
+            Err(error) => {
+                if plan.steps[..=i].iter().any(InstallStep::is_past_return) {
+                    return Err(InstallError::Unfinished(Box::new(error)));
+                }
+                if take_back(op, plan, &changed, &mut journal)? {
+                    journal.finish()?;
+                }
+                return Err(error);
+            }
+        }
+        journal.note(i, Phase::Done)?;
+    }
+    journal.finish()
+}
+
+/// Carries out the inverses of the steps that have changed something, last one first, and says
+/// whether all went well.
+fn take_back(
+    op: &mut Op<'_>,
+    plan: &InstallPlan,
+    changed: &[usize],
+    journal: &mut Journal,
+) -> Result<bool, InstallError> {
+    let mut clean = true;
+    for &i in changed.iter().rev() {
+        let Some(inverse) = plan.steps[i].inverse() else { continue };
+        journal.note(i, Phase::UndoStarted)?;
+        let phase = match carry_out(op, &inverse) {
+            Ok(_) => Phase::Undone,
+            Err(error) => {
+                op.out.warn(&format!("could not {}: {error}", inverse.describe()));
+                clean = false;
+                Phase::UndoFailed
+            }
+        };
+        journal.note(i, phase)?;
+    }
+    Ok(clean)
+}
+
+/// Carries out one step and says whether it has changed anything that its inverse takes back.
+fn carry_out(op: &mut Op<'_>, step: &InstallStep) -> Result<bool, InstallError> {
+    let root = op.store.root();
+    match step {
+        InstallStep::SetState { from: _, to } => op.store.set_installed_state(op.name, *to)?,
+        InstallStep::MakeDir { path, mode } => {
+            let (parent, name) = observe::open_parent(root, path)?;
+            return Ok(parent.make_dir(Path::new(&name), Owned::root(*mode))?.1);
+        }
+        InstallStep::OwnDir { path, mode } => {
+            op.out.say(&format!("{}: changing permissions to {mode:04o}.", path.display()));
+            observe::open(root, path)?.set_owned(Owned::root(*mode))?;
+        }
+        InstallStep::MakeRoot { path, storage: _ } => {
+            let (parent, name) = observe::open_parent(root, path)?;
+            rustix::fs::mkdirat(&parent, &name, rustix::fs::Mode::from_raw_mode(0o700)).at("create", path)?;
+            observe::open(root, path)?.set_owned(Owned::root(0o755))?;
+        }
+        InstallStep::Populate { root: path, source } => {
+            let dir = observe::open(root, path)?;
+            source::populate(op, &dir, source)?;
+        }
+        InstallStep::MountPoints { root: path, dirs, links } => {
+            identity::mount_points(&observe::open(root, path)?, dirs, links)?;
+        }
+        InstallStep::Identity { root: path, hostname, host, lock_passwords } => {
+            identity::identity(&observe::open(root, path)?, hostname, host, *lock_passwords)?;
+        }
+        InstallStep::Sync { root: path } => {
+            rustix::fs::syncfs(observe::open(root, path)?).at("sync", path)?;
+        }
+        InstallStep::RemoveTree { path } => {
+            let (parent, name) = match observe::open_parent(root, path) {
+                Err(InstallError::Path(e)) if e.is_not_found() => return Ok(false),
+                other => other?,
+            };
+            let what = format!("removing {}", path.display());
+            let mut report = |done| {
+                super::kill_point();
+                op.out.progress(done, 0, &what);
+            };
+            remove_tree(&parent, &name, &mut report)?;
+        }
+        InstallStep::RemoveDir { path } => return remove_dir(op, path),
+        InstallStep::KeepUserData { path } => warn_user_data(op, path),
+    }
+    Ok(true)
+}
+
+/// Removes a directory if it is empty; says what it holds if it is not.
+fn remove_dir(op: &mut Op<'_>, path: &Path) -> Result<bool, InstallError> {
+    let (parent, name) = match observe::open_parent(op.store.root(), path) {
+        Err(InstallError::Path(e)) if e.is_not_found() => return Ok(false),
+        other => other?,
+    };
+    match rustix::fs::unlinkat(&parent, &name, AtFlags::REMOVEDIR) {
+        Ok(()) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(Errno::NOTEMPTY | Errno::EXIST) => {
+            warn_user_data(op, path);
+            Ok(false)
+        }
+        Err(e) => Err(e).at("remove", path)?,
+    }
+}
+
+fn warn_user_data(op: &mut Op<'_>, path: &Path) {
+    op.out.warn(&format!(
+        "WARNING: Unable to completely remove {}\nbecause it contains additional user data.  Only the \
+         standard directory\nentries have been removed.",
+        path.display()
+    ));
+}

@@ -1,0 +1,106 @@
+//! Fills a zone's root from one of the sources.
+
+use std::path::Path;
+
+use super::{InstallError, sparse};
+use crate::apply::{Notice, Op};
+use crate::plan::install::{Keep, LeaveOut, Source};
+use crate::sys::path::{At, Dir};
+use crate::sys::tree::{Copied, CopyFilter, Measured, Rule, copy_tree, measure};
+
+/// File systems that can share blocks between files: there, a copy needs hardly any room.
+const SHARING: [u32; 4] = [0x9123_683e, 0x5846_5342, 0xca45_1a4e, 0x2fc1_2fc1];
+
+/// Fills an empty root.
+pub(super) fn populate(op: &mut Op<'_>, root: &Dir, source: &Source) -> Result<(), InstallError> {
+    match source {
+        Source::Sparse { host } => sparse::populate(host, root),
+        Source::Host { host, enter, leave_out } => {
+            let filter = host_filter(host, enter, leave_out);
+            copy(op, host, root, &filter)?;
+            // The zone's own log files and the like are made by its programs.
+            Ok(())
+        }
+        Source::Tree { dir } => copy(op, dir, root, &CopyFilter::new()),
+        other => Err(InstallError::Usage(format!("not available in this build: {other:?}"))),
+    }
+}
+
+fn host_filter(host: &Path, enter: &[std::path::PathBuf], leave_out: &[LeaveOut]) -> CopyFilter {
+    let mut filter = CopyFilter::new();
+    for LeaveOut { path, keep } in leave_out {
+        let rule = match keep {
+            Keep::Nothing => Rule::Skip,
+            Keep::Directory => Rule::Empty,
+            Keep::Directories => Rule::DirsOnly,
+        };
+        // Zonepaths and our own folders come as paths of the machine.
+        filter.add(path.strip_prefix(host).unwrap_or(path), rule);
+    }
+    for path in enter {
+        filter.enter(path);
+    }
+    filter
+}
+
+fn copy(op: &mut Op<'_>, from: &Path, root: &Dir, filter: &CopyFilter) -> Result<(), InstallError> {
+    let source = Dir::open_host(from)?;
+    let total = measure(&source, filter)?;
+    check_room(root, from, total)?;
+    let what = format!("copying {}", from.display());
+    // Every entry costs time also when it holds no data.
+    let weight = |entries: u64, bytes: u64| bytes + entries * 4096;
+    let whole = weight(total.entries, total.bytes);
+    let mut reported = 0;
+    let mut report = |entries: u64, bytes: u64, _: &Path| {
+        let done = weight(entries, bytes);
+        if done >= reported + (1 << 20) {
+            reported = done;
+            super::kill_point();
+            op.out.progress(done.min(whole), whole, &what);
+        }
+    };
+    let done = copy_tree(&source, root, filter, &mut report)?;
+    op.out.progress(whole, whole, &what);
+    tell(op.out, from, &done);
+    Ok(())
+}
+
+/// Refuses to begin what cannot fit.
+fn check_room(root: &Dir, from: &Path, total: Measured) -> Result<(), InstallError> {
+    let stat = rustix::fs::fstatfs(root).at("read", root.path())?;
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let kind = stat.f_type as u32;
+    let free = stat.f_bavail.saturating_mul(u64::try_from(stat.f_bsize).unwrap_or(0));
+    // 512 bytes at least for a name and an inode.
+    let need = total.bytes + total.entries * 512;
+    if free < need && !SHARING.contains(&kind) {
+        let (from, root) = (from.to_owned(), root.path().to_owned());
+        return Err(InstallError::NoRoom { from, root, need, free });
+    }
+    Ok(())
+}
+
+/// Says what of a source is not in the zone.
+fn tell(out: &mut dyn Notice, from: &Path, done: &Copied) {
+    let from = from.display();
+    if done.devices > 0 {
+        out.say(&format!(
+            "{from}: {} device nodes were left out; a zone's /dev is made at boot.",
+            done.devices
+        ));
+    }
+    if !done.lost_xattrs.is_empty() {
+        let list: Vec<_> = done.lost_xattrs.iter().map(String::as_str).collect();
+        out.say(&format!(
+            "{from}: the file system of the zone cannot keep these attributes: {}.",
+            list.join(", ")
+        ));
+    }
+    if done.foreign_ids > 0 {
+        out.say(&format!(
+            "{from}: {} entries belong to ids above 65535, which the zone does not have.",
+            done.foreign_ids
+        ));
+    }
+}

@@ -1,0 +1,100 @@
+//! The root of a sparse zone: what is its own beside the host's software.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::InstallError;
+use super::accounts;
+use crate::plan::host::SPARSE_ETC;
+use crate::sys::path::{Dir, Owned, STRICT};
+use crate::sys::tree::{CopyFilter, Rule, copy_names};
+
+/// Directories of every zone, outer ones first.
+const DIRS: &[(&str, u32)] = &[
+    ("etc", 0o755),
+    ("etc/opt", 0o755),
+    ("home", 0o755),
+    ("media", 0o755),
+    ("mnt", 0o755),
+    ("opt", 0o755),
+    ("root", 0o700),
+    ("run", 0o755),
+    ("srv", 0o755),
+    ("tmp", 0o1777),
+    ("var", 0o755),
+    ("var/backups", 0o755),
+    ("var/cache", 0o755),
+    ("var/lib", 0o755),
+    ("var/lib/misc", 0o755),
+    ("var/local", 0o755),
+    ("var/log", 0o755),
+    ("var/mail", 0o775),
+    ("var/opt", 0o755),
+    ("var/spool", 0o755),
+    ("var/tmp", 0o1777),
+];
+
+/// Links of every zone. Relative, so that they lead nowhere else when seen from the host.
+const LINKS: &[(&str, &str)] =
+    &[("var/run", "../run"), ("var/lock", "../run/lock"), ("var/spool/mail", "../mail")];
+
+/// Fills an empty root.
+///
+/// # Errors
+/// [`InstallError`] naming the file.
+pub(super) fn populate(host: &Path, root: &Dir) -> Result<(), InstallError> {
+    for (name, mode) in DIRS {
+        root.make_dir(name, Owned::root(*mode))?;
+    }
+    for (name, target) in LINKS {
+        root.symlink(target, name)?;
+    }
+    super::kill_point();
+    let etc = Dir::open_host(&host.join("etc"))?;
+    copy_etc(&etc, root)?;
+    super::kill_point();
+    let host_file = |name: &str| -> Result<String, InstallError> {
+        let content = etc.read(name, accounts::LIMIT, STRICT)?.unwrap_or_default();
+        Ok(String::from_utf8_lossy(&content).into_owned())
+    };
+    let passwd = accounts::passwd(&host_file("passwd")?);
+    let group = accounts::group(&host_file("group")?, &passwd);
+    root.write("etc/passwd", Owned::root(0o644), passwd.as_bytes())?;
+    root.write("etc/group", Owned::root(0o644), group.as_bytes())?;
+    if let Some(gid) = accounts::gid(&group, "mail") {
+        root.dir("var/mail", STRICT)?.set_owned(Owned { mode: 0o2775, uid: 0, gid })?;
+    }
+    Ok(())
+}
+
+/// Takes over what the host's programs look for in `/etc`.
+fn copy_etc(etc: &Dir, root: &Dir) -> Result<(), InstallError> {
+    // By folder: names that are wanted of it.
+    let mut folders: BTreeMap<PathBuf, Vec<OsString>> = BTreeMap::new();
+    for path in SPARSE_ETC.iter().map(Path::new) {
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        folders.entry(folder).or_default().extend(path.file_name().map(OsString::from));
+    }
+    for (folder, wanted) in folders {
+        let from = match Dir::open_host(&etc.path().join(&folder)) {
+            Err(e) if e.is_not_found() => continue,
+            other => other?,
+        };
+        let fits = |name: &OsString| {
+            wanted.iter().any(|w| match w.to_str().and_then(|w| w.strip_suffix('*')) {
+                Some(start) => name.to_string_lossy().starts_with(start),
+                None => w == name,
+            })
+        };
+        let names: Vec<_> = from.entries()?.into_iter().map(|(n, _)| n).filter(fits).collect();
+        let to = root.make_dirs(Path::new("etc").join(&folder), Owned::root(0o755))?;
+        let mut filter = CopyFilter::new().public_only();
+        for name in &names {
+            // A key that everybody may read is still a key.
+            filter.add(Path::new(name).join("*.key"), Rule::Skip);
+        }
+        copy_names(&from, &to, &names, &filter)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,3 @@
+//! `install` and `uninstall` on plain directories, below a throw-away root.
+
+mod install_tests;

@@ -1,0 +1,82 @@
+//! Removal: complete, and never beyond the zone.
+
+use super::*;
+
+#[test]
+fn user_data_is_kept() {
+    let mut zone = Zone::new(SPARSE);
+    zone.install(&[]).expect("install");
+    put(&zone.path("zones/zion/notes.txt"), "mine", 0o644);
+    fs::create_dir(zone.path("zones/zion/dev")).expect("dir");
+    zone.uninstall().expect("uninstall");
+    let zonepath = zone.path("zones/zion");
+    assert_eq!(
+        zone.heard.warned,
+        [format!(
+            "WARNING: Unable to completely remove {}\nbecause it contains additional user data.  Only the \
+             standard directory\nentries have been removed.",
+            zonepath.display()
+        )]
+    );
+    assert_eq!(walk(&zonepath), [zonepath.join("notes.txt")]);
+    assert_eq!(zone.state(), ZoneState::Configured);
+}
+
+#[test]
+fn links_lead_nowhere() {
+    let mut zone = Zone::new(SPARSE);
+    zone.install(&[]).expect("install");
+    put(&zone.beside("keep/file"), "keep", 0o644);
+    symlink(zone.beside("keep"), zone.inside("var/out")).expect("link");
+    symlink(zone.beside("keep"), zone.path("zones/zion/lu")).expect("link");
+    zone.uninstall().expect("uninstall");
+    assert!(!zone.path("zones/zion").exists());
+    assert_eq!(read(zone.beside("keep/file")), "keep");
+}
+
+#[test]
+fn mounts_are_listed_and_never_entered() {
+    let mut zone = Zone::new(SPARSE);
+    zone.install(&[]).expect("install");
+    put(&zone.beside("keep/file"), "keep", 0o644);
+    let point = zone.inside("mnt");
+    rustix::mount::mount_bind(zone.beside("keep"), &point).expect("bind");
+    let refused = zone.uninstall();
+    // Also when it appears only after the plan was made.
+    let parent = zones::sys::path::Dir::open_host(&zone.path("zones/zion")).expect("open");
+    let forced = zones::sys::tree::remove_tree(&parent, std::ffi::OsStr::new("root"), &mut |_| {});
+    rustix::mount::unmount(&point, rustix::mount::UnmountFlags::DETACH).expect("unmount");
+    assert_eq!(
+        refused.expect_err("mounted").to_string(),
+        format!(
+            "These file systems are mounted on subdirectories of {}.\n  {}",
+            zone.inside("").display().to_string().trim_end_matches('/'),
+            point.display()
+        )
+    );
+    assert!(forced.expect_err("mounted").to_string().contains("something is mounted on"));
+    assert_eq!(read(zone.beside("keep/file")), "keep");
+    assert_eq!(zone.state(), ZoneState::Installed, "a refusal changes nothing");
+    zone.uninstall().expect("uninstall");
+    assert!(!zone.path("zones/zion").exists());
+}
+
+#[test]
+fn what_has_gone_is_no_error() {
+    let mut zone = Zone::new(SPARSE);
+    zone.install(&[]).expect("install");
+    fs::remove_dir_all(zone.path("zones")).expect("gone");
+    zone.uninstall().expect("uninstall");
+    assert_eq!(zone.state(), ZoneState::Configured);
+}
+
+#[test]
+fn a_zonepath_that_became_a_link_is_not_followed() {
+    let mut zone = Zone::new(SPARSE);
+    zone.install(&[]).expect("install");
+    fs::rename(zone.path("zones/zion"), zone.beside("moved")).expect("rename");
+    symlink(zone.beside("moved"), zone.path("zones/zion")).expect("link");
+    assert!(zone.uninstall().expect_err("link").to_string().contains("Resolved path mismatch"));
+    assert!(zone.beside("moved/root/etc/passwd").exists());
+    assert_eq!(zone.state(), ZoneState::Installed);
+}
