@@ -4,6 +4,7 @@ pub mod boot;
 pub mod init_image;
 pub mod install;
 pub mod journal;
+pub mod list;
 pub mod paths;
 pub mod running;
 pub mod store;
