@@ -60,7 +60,10 @@ pub fn diff(old: &ZoneSpec, new: &ZoneSpec) -> Vec<Change> {
 }
 
 fn told<'a>(def: &PropDef, props: &'a Props) -> Option<&'a Value> {
-    props.get(def.name).filter(|v| def.default.is_none() || v.as_str() != def.default)
+    props.get(def.name).filter(|value| match value {
+        Value::Simple(text) => def.default != Some(text),
+        Value::List(items) => !items.is_empty(),
+    })
 }
 
 fn diff_props(defs: &'static [PropDef], subject: &str, old: &Props, new: &Props, changes: &mut Vec<Change>) {
