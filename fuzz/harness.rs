@@ -1,6 +1,8 @@
 //! What holds for every input, however broken: one function for each reader. The fuzz targets and
 //! `tests/fuzz_corpus.rs` run the same functions.
 
+use zones::apply::install::journal as install;
+use zones::apply::journal as boot;
 use zones::parser::lexer::{Head, Lexer};
 use zones::parser::{Parser, Span};
 use zones::spec::ZoneName;
@@ -74,4 +76,28 @@ pub fn parser(data: &[u8]) {
             }
         }
     }
+}
+
+/// Journals of a boot and of an install: what is understood is written and read again as the same, and
+/// a torn line at the end hides nothing that stands before it.
+pub fn journal(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let lines = boot::read(&text);
+    assert!(lines.len() <= text.lines().count());
+    let written: String =
+        lines.iter().map(|l| serde_json::to_string(l).expect("a line can be written") + "\n").collect();
+    assert_eq!(boot::read(&written), lines);
+    assert_eq!(boot::read(&format!("{written}{{\"line\":\"sta")), lines);
+
+    let Some(found) = install::parse(data) else { return };
+    let head = serde_json::json!({ "format": 1, "plan": found.plan }).to_string();
+    let again = install::parse(head.as_bytes()).expect("a plan that was read can be read again");
+    assert_eq!((again.plan, again.last), (found.plan.clone(), None));
+    if !data.contains(&b'\n') {
+        return; // a head alone, which more bytes would change
+    }
+    let whole = &data[..data.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1)];
+    let before = install::parse(whole);
+    let torn = [whole, b"{\"step\":0,\"pha"].concat();
+    assert_eq!(install::parse(&torn), before);
 }

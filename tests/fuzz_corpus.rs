@@ -57,6 +57,11 @@ fn parser() {
 }
 
 #[test]
+fn journal() {
+    replay("journal", harness::journal);
+}
+
+#[test]
 fn the_corpus_has_inputs_that_are_accepted() {
     // Else all of the above could be about refusals only.
     let name = zones::spec::ZoneName::new("fuzz").expect("a valid name");
