@@ -13,9 +13,9 @@ use crate::apply::Op;
 use crate::apply::paths::Root;
 use crate::plan::boot::{Facts, Special};
 use crate::plan::step::Node;
+use crate::spec::ZoneSpec;
 use crate::spec::idmap::IdRange;
 use crate::spec::schema::ResourceKind;
-use crate::spec::{ZoneName, ZoneSpec};
 use crate::sys::cgroup;
 use crate::sys::path::{IN_ROOT, open_beneath, reason};
 
@@ -40,7 +40,8 @@ pub fn facts(op: &Op<'_>, allocate: bool) -> Result<Facts, BootError> {
     let mut facts = Facts {
         uid_map: lines(&ids.uid),
         gid_map: lines(&ids.gid),
-        cgroup: cgroup::mount_point().map(|m| m.join("zones").join(group_name(op.store.root(), op.name))),
+        cgroup: cgroup::mount_point()
+            .map(|m| m.join("zones").join(format!("{}{}", op.name, group_suffix(op.store.root())))),
         fuse: Path::new("/dev/fuse").exists(),
         own_init: if sparse { None } else { own_init(&root) },
         ..Facts::default()
@@ -75,14 +76,15 @@ pub fn zone_root(root: &Root, spec: &ZoneSpec) -> Result<PathBuf, BootError> {
     }
 }
 
-/// Returns the name of the zone's cgroup. Zones of an alternate root may have the same names.
-fn group_name(root: &Root, zone: &ZoneName) -> String {
+/// Returns what tells the cgroups of this root from those of zones with the same names below another
+/// root: nothing for `/`.
+pub fn group_suffix(root: &Root) -> String {
     if root.prefix() == Path::new("/") {
-        return zone.to_string();
+        return String::new();
     }
     let mut hasher = DefaultHasher::new();
     root.prefix().hash(&mut hasher);
-    format!("{zone}@{:08x}", hasher.finish() & 0xffff_ffff)
+    format!("@{:08x}", hasher.finish() & 0xffff_ffff)
 }
 
 fn look_at(special: &str) -> Special {
