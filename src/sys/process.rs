@@ -207,6 +207,12 @@ pub fn reset_signals() {
     }
 }
 
+/// Has ended children wait to be reaped, also when the caller ignores them.
+pub fn default_sigchld() {
+    // SAFETY: the disposition set is the default one.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
 /// Makes this process unreadable to others (`/proc/PID`, ptrace) until its next exec.
 pub fn hide() {
     // SAFETY: PR_SET_DUMPABLE takes a number.

@@ -85,6 +85,7 @@ fn supervise(
     // A process of its own: no terminal, no folder, no session of the caller is kept.
     let _ = rustix::process::setsid();
     let _ = rustix::process::chdir("/");
+    process::default_sigchld();
     let (root, name) = (op.store.root(), op.name);
     match bring_up(root, name, args, goal, plan, facts) {
         Ok(supervisor) => {

@@ -39,6 +39,8 @@ impl Supervisor {
 
     fn exec(&self) -> io::Result<()> {
         let Some(program) = client::program() else { return Err(io::ErrorKind::NotFound.into()) };
+        // What the caller of zoneadm left open is not ours to hold: somebody may wait for its end.
+        process::close_on_exec_from(3)?;
         let mut keep: Vec<(&str, OwnedFd)> = vec![
             ("listener", rustix::io::dup(&self.console.listener)?),
             ("master", rustix::io::dup(&self.console.master)?),
