@@ -4,11 +4,13 @@ pub mod boot;
 pub mod init_image;
 pub mod install;
 pub mod journal;
+pub mod install;
 pub mod list;
 pub mod paths;
 pub mod running;
 pub mod store;
 pub mod supervisor;
+pub mod verify;
 
 use crate::spec::{ZoneName, ZoneSpec};
 use store::FileStore;
