@@ -1,2 +1,5 @@
 //! cli
 pub mod manual;
+//! What the programs do with their command lines.
+
+pub mod zonecfg;
