@@ -3,3 +3,5 @@ pub mod manual;
 //! What the programs do with their command lines.
 
 pub mod zonecfg;
+pub mod zlogin;
+pub mod zonename;

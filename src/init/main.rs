@@ -159,6 +159,7 @@ impl Init {
     /// Returns how long the next wait may last, in milliseconds; for ever when nothing is due.
     fn patience(&self, now: i64) -> i64 {
         match self.ending {
+            Ending::No if self.pause_until == i64::MAX => -1,
             Ending::Script { until, .. } => (until - now).max(0),
             Ending::Term { .. } | Ending::Kill { .. } => LOOK_MS,
             Ending::No if self.session != 0 => -1,
@@ -246,9 +247,11 @@ impl Init {
         // Not to be waited for, and never our own controlling terminal: the session takes it.
         let flags = sys::O_RDWR | sys::O_NOCTTY | sys::O_NONBLOCK | sys::O_CLOEXEC;
         match sys::open(CONSOLE, flags) {
+            Ok(fd) if sys::make_sane(fd) => self.console = fd,
             Ok(fd) => {
-                self.console = fd;
-                sys::make_sane(fd);
+                // Not a terminal, and it will not become one by waiting; SIGHUP asks to look again.
+                sys::close(fd);
+                self.pause_until = i64::MAX;
             }
             Err(_) => self.pause_console(),
         }

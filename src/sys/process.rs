@@ -195,13 +195,17 @@ pub fn close_all_but(keep: &[i32]) -> io::Result<()> {
 
 /// Resets what a process inherits across exec: signal mask and dispositions, umask.
 pub fn reset_signals() {
-    // SAFETY: the set is initialised by sigemptyset; the dispositions set are the default ones.
+    // SAFETY: the set is initialised by sigemptyset; the dispositions set are the default ones, and their
+    // struct is at least as long as the kernel's.
     unsafe {
         let mut set: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut set);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());
+        // The raw call: the C library refuses 32 and 33, which a caller may have left ignored. Zeros are the
+        // default action, no flags, an empty mask, in the kernel's layout of every machine.
+        let default = [0_u64; 4];
         for signal in 1..=64 {
-            libc::signal(signal, libc::SIG_DFL);
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null::<u64>(), 8);
         }
         libc::umask(0o022);
     }
