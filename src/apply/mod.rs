@@ -4,7 +4,6 @@ pub mod boot;
 pub mod init_image;
 pub mod install;
 pub mod journal;
-pub mod install;
 pub mod list;
 pub mod login;
 pub mod paths;

@@ -1,7 +1,6 @@
-//! cli
-pub mod manual;
 //! What the programs do with their command lines.
 
-pub mod zonecfg;
+pub mod manual;
 pub mod zlogin;
+pub mod zonecfg;
 pub mod zonename;
