@@ -27,6 +27,8 @@ fn literal_blocks(page: &str) -> Vec<String> {
             open = Some(String::new());
         } else if line == ".Ed" {
             blocks.extend(open.take());
+        } else if let Some(line) = line.strip_prefix(".Dl ") {
+            blocks.push(format!("{line}\n"));
         } else if let Some(block) = &mut open {
             block.push_str(&line.replace("\\e", "\\"));
             block.push('\n');
@@ -123,6 +125,8 @@ fn the_commands_of_zonecfg_8_run() {
     assert!(ran >= 3, "only {ran} examples found");
     let autoboot = good(&zonecfg(root.path(), &["-z", "zion", "info", "autoboot"], ""), "info");
     assert_eq!(autoboot, "autoboot: true\n");
+    let copy = |zone| good(&zonecfg(root.path(), &["-z", zone, "export"], ""), zone);
+    assert_eq!(copy("a"), copy("b"));
 }
 
 /// Returns the line that sets a property to the example of its row.

@@ -5,20 +5,44 @@
 
 use std::fmt::Write as _;
 
+use crate::shell::help::{self, Scope};
 use crate::spec::schema::{self, Honour, Kind, Origin, PropDef, ResourceKind, Shape};
 
 /// Names of the parts, as the pages mark them.
-pub const SECTIONS: &[&str] = &["globals", "resources", "foreign", "keys"];
+pub const SECTIONS: &[&str] = &["commands", "globals", "resources", "foreign", "keys"];
 
 /// Returns a part of the manual in mdoc(7), none when there is no such part.
 pub fn section(name: &str) -> Option<String> {
     Some(match name {
+        "commands" => commands(),
         "globals" => globals(),
         "resources" => resources(),
         "foreign" => foreign(),
         "keys" => keys(),
         _ => return None,
     })
+}
+
+/// The subcommands of zonecfg, from the table that its `help` prints.
+fn commands() -> String {
+    let mut out = String::from(".Bl -tag -width Ds\n");
+    for command in help::COMMANDS {
+        for form in command.synopsis {
+            let _ = writeln!(out, ".It {}", words(form));
+        }
+        line(&mut out, &sentence(command.doc));
+        out.push_str(match command.scope {
+            Scope::Global => "Only in the global scope.\n",
+            Scope::Resource => "Only in a resource.\n",
+            Scope::Both => "",
+        });
+        if !command.more.is_empty() {
+            line(&mut out, command.more);
+        }
+        let _ = writeln!(out, "Example:\n.Ql {}", words(command.example));
+    }
+    out.push_str(".El\n");
+    out
 }
 
 fn globals() -> String {
@@ -219,13 +243,23 @@ fn honour(out: &mut String, honour: Honour) {
     }
 }
 
-/// Writes a line of text; what mdoc would take for a request or an escape is protected.
+/// Writes text, each sentence on a line of its own; what mdoc would take for a request or an escape is
+/// protected.
 fn line(out: &mut String, text: &str) {
-    if text.starts_with(['.', '\'']) {
-        out.push_str("\\&");
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest
+            .match_indices(". ")
+            .map(|(at, _)| at + 1)
+            .find(|at| rest[at + 1..].starts_with(|c: char| c.is_uppercase() || c == '-' || c == '"'));
+        let (sentence, more) = rest.split_at(end.unwrap_or(rest.len()));
+        if sentence.starts_with(['.', '\'']) {
+            out.push_str("\\&");
+        }
+        out.push_str(&escape(sentence));
+        out.push('\n');
+        rest = more.trim_start();
     }
-    out.push_str(&escape(text));
-    out.push('\n');
 }
 
 /// Returns words for the line of a macro: none of them is taken for a macro of its own.
