@@ -3,4 +3,6 @@
 pub mod manual;
 pub mod zlogin;
 pub mod zonecfg;
+pub mod report;
+pub mod zoneadm;
 pub mod zonename;
