@@ -42,15 +42,23 @@ trap clean EXIT
 trap 'exit 130' INT TERM
 
 say() { printf '\n%s%s%s\n' "$dim" "# $*" "$plain"; }
-run() { printf '%s$ %s%s\n' "$bold" "$*" "$plain"; "$@"; }
+run() {
+    local word line=
+    for word in "$@"; do
+        case $word in *[!A-Za-z0-9/._=,+:@%-]*) line+=" '$word'" ;; *) line+=" $word" ;; esac
+    done
+    printf '%s$%s%s\n' "$bold" "$line" "$plain"
+    "$@"
+}
 # What this host has: mounts, programs of zones and processes in other namespaces, network links.
 look() {
     cut -d' ' -f3- /proc/self/mountinfo | sort >"$1/mounts"
-    local own process space
+    local own process space name stat
     own=$(readlink /proc/self/ns/pid)
     for process in /proc/[0-9]*; do
         space=$(readlink "$process/ns/pid" 2>/dev/null) || continue
-        read -r name <"$process/comm" 2>/dev/null || continue
+        { read -r name <"$process/comm" && read -r stat <"$process/stat"; } 2>/dev/null || continue
+        case ${stat##*) } in Z*) continue ;; esac # ended, and not yet collected by its parent
         case $name in
             zoneadm*) ;;
             *) [ "$space" != "$own" ] || continue ;;
@@ -59,8 +67,10 @@ look() {
     done | sort >"$1/processes"
     ls /sys/class/net | sort >"$1/links"
     { losetup -a 2>/dev/null || true; } | sort >"$1/loop devices"
+    { find /sys/fs/cgroup -type d -name '*zion*' 2>/dev/null || true; } | sort >"$1/control groups"
 }
 
+exec 2>&1 # what the programs complain about belongs where it happens
 look "$work/before"
 begin=$(date +%s%N)
 
@@ -112,7 +122,7 @@ end=$(date +%s%N)
 look "$work/after"
 say "Is the host as it was before?"
 same=yes
-for what in mounts processes links "loop devices"; do
+for what in mounts processes links "loop devices" "control groups"; do
     if diff -u "$work/before/$what" "$work/after/$what"; then
         echo "$what: as before"
     else
@@ -120,7 +130,8 @@ for what in mounts processes links "loop devices"; do
         same=no
     fi
 done
-left=$(find "$ZONES_ROOT/zones" "$ZONES_ROOT/run/zones" "$ZONES_ROOT/etc/zones.d" -mindepth 1 ! -name '.lock*' 2>/dev/null || true)
+left=$(find "$ZONES_ROOT/zones" "$ZONES_ROOT/run/zones" "$ZONES_ROOT/etc/zones.d" \
+    -mindepth 1 ! -name '.*' 2>/dev/null || true)
 if [ -n "$left" ]; then
     echo "files: left behind:" >&2
     echo "$left" >&2
