@@ -44,8 +44,10 @@ const TERM_MS: i64 = 5_000;
 const KILL_MS: i64 = 2_000;
 /// A session that ends within this time has failed.
 const SHORT_MS: i64 = 1_000;
-/// The longest pause between attempts at the console.
+/// The longest pause after sessions that fail.
 const PAUSE_MAX_MS: i64 = 30_000;
+/// The longest pause between attempts to open a console that has hung up.
+const REOPEN_MAX_MS: i64 = 1_000;
 /// While ending, how often to look whether processes are left: those entered from outside are not our children.
 const LOOK_MS: i64 = 10;
 
@@ -175,7 +177,10 @@ impl Init {
         match signal {
             sys::SIGTERM | sys::SIGPWR | sys::SIGUSR1 | sys::SIGUSR2 | HALT | POWER_OFF => self.end(false),
             sys::SIGINT | RESTART => self.end(true),
-            sys::SIGHUP if self.session == 0 => self.drop_console(),
+            sys::SIGHUP if self.session == 0 => {
+                self.pause = 0;
+                self.drop_console();
+            }
             _ => {}
         }
     }
@@ -267,7 +272,7 @@ impl Init {
     }
 
     fn pause_console(&mut self) {
-        self.pause = (self.pause * 2).clamp(100, PAUSE_MAX_MS);
+        self.pause = (self.pause * 2).clamp(50, REOPEN_MAX_MS);
         self.pause_until = sys::now() + self.pause;
     }
 

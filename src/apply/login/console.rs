@@ -8,11 +8,10 @@ use std::path::Path;
 use super::LoginError;
 use super::session::{End, SIGNALS, Session};
 use crate::apply::paths::Root;
+use crate::apply::supervisor::{SOCKET, client};
 use crate::spec::ZoneName;
 use crate::sys::tty::{self, Signals};
 
-/// Name of the socket below the zone's run-time folder.
-pub const SOCKET: &str = "console.sock";
 /// Longest answer to the greeting.
 const MAX_ANSWER: usize = 64;
 
@@ -22,7 +21,8 @@ pub struct Console {
 }
 
 impl Console {
-    /// Connects to the console of a zone.
+    /// Connects to the console of a zone. Starts a supervisor when there is none: the console of a halted
+    /// zone can be watched as well.
     ///
     /// With `leave_at_halt` the supervisor ends the connection when the zone halts.
     ///
@@ -30,6 +30,10 @@ impl Console {
     /// [`LoginError::ConsoleBusy`] when somebody else has it, or the system's error.
     pub fn open(root: &Root, zone: &ZoneName, leave_at_halt: bool) -> Result<Self, LoginError> {
         let socket = root.zone_run(zone).join(SOCKET);
+        if let Some(console) = Self::connect(&socket, leave_at_halt)? {
+            return Ok(console);
+        }
+        client::start(root, zone)?;
         let missing = || LoginError::Console(io::ErrorKind::ConnectionRefused.into());
         Self::connect(&socket, leave_at_halt)?.ok_or_else(missing)
     }
@@ -40,7 +44,7 @@ impl Console {
     ///
     /// # Errors
     /// [`LoginError::ConsoleBusy`] when somebody else has it, or the system's error.
-    pub fn connect(socket: &Path, leave_at_halt: bool) -> Result<Option<Self>, LoginError> {
+    fn connect(socket: &Path, leave_at_halt: bool) -> Result<Option<Self>, LoginError> {
         use io::ErrorKind::{ConnectionRefused, NotFound};
         let mut socket = match UnixStream::connect(socket) {
             Ok(socket) => socket,

@@ -25,6 +25,7 @@ use nix::sys::signal::Signal;
 
 use crate::apply::paths::Root;
 use crate::apply::running::{self, Running};
+use crate::apply::supervisor::client::CallError;
 use crate::spec::ZoneName;
 use crate::spec::state::ZoneState;
 use crate::sys::channel::Channel;
@@ -32,7 +33,7 @@ use crate::sys::enter::{EnterError, Entered, Target, signal_group};
 use crate::sys::process::{Ended, reap};
 use crate::sys::tty::{self, Look, Signals};
 
-pub use console::{Console, SOCKET};
+pub use console::Console;
 pub use session::End;
 
 use inside::Job;
@@ -51,6 +52,9 @@ pub enum LoginError {
     /// The console cannot be reached.
     #[error("cannot connect to the console")]
     Console(#[source] io::Error),
+    /// The supervisor that serves the console cannot be started.
+    #[error("{0}")]
+    Supervisor(#[from] CallError),
     /// The zone cannot be entered.
     #[error(transparent)]
     Enter(#[from] EnterError),
