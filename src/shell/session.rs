@@ -354,7 +354,12 @@ impl<'s> Session<'s> {
 
     /// Reads the saved spec, if there is one.
     pub(super) fn load(&mut self) -> Done {
-        let stored = self.store.load(&self.zone).map_err(|e| self.failed(&e))?;
+        let stored = self.store.load(&self.zone).map_err(|e| match e {
+            StoreError::Io(reason) => {
+                Complaint::new(format!("zonecfg: Could not access zone configuration store: {reason}"))
+            }
+            e => self.failed(&e),
+        })?;
         self.index.clear();
         self.draft = None;
         self.ip_type_open = false;
