@@ -144,6 +144,12 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 pub struct OpLock(File);
 
 impl OpLock {
+    /// Gives the lock up for every process that holds it: a zone's process 1, which was forked while
+    /// it was held, must not keep others out as long as it waits.
+    pub fn release(self) {
+        let _ = self.0.unlock();
+    }
+
     /// Waits for the lock on a file, which is made when it is missing.
     pub fn wait(path: &Path) -> Result<Self, StoreError> {
         let file = Self::file(path)?;
