@@ -2,10 +2,10 @@
 
 use crate::parser::{Argument, Pick, Span, Verb, Word};
 use crate::spec::check::{CheckError, check_attr};
-use crate::spec::schema::{self, Kind, PropDef, ResourceKind, ResourceKind as R};
+use crate::spec::schema::{self, Kind, PropDef, ResourceKind as R};
 use crate::spec::state::ZoneState;
 use crate::spec::verify::{duplicate_text, locks_too_much, missing, security_flag_errors, unique_key};
-use crate::spec::{Item, Props, Value, ZoneName, ZoneSpec};
+use crate::spec::{Props, Value, ZoneName, ZoneSpec};
 
 use super::console::{Answer, Complaint, Console};
 use super::session::{Done, Draft, Session, no_property};
@@ -518,11 +518,4 @@ fn incompatible(def: &PropDef, span: Span) -> Complaint {
 
 fn not_clearable(prop: &Word) -> Complaint {
     Complaint::new(format!("{}: Clearing this property is not allowed", prop.text)).at(prop.span)
-}
-
-/// Returns the elements of a list as text, for completion of `remove options`.
-pub(super) fn elements(kind: ResourceKind, props: &Props, prop: &str) -> Vec<String> {
-    let known = kind.def().prop(prop).is_some();
-    let items = if known { props.get(prop).map_or(&[][..], Value::items) } else { &[] };
-    items.iter().map(Item::to_string).collect()
 }

@@ -16,7 +16,7 @@ use crate::parser::{Command, Format, ParseError, Verb, Word};
 use crate::spec::schema::{self, ResourceKind};
 use crate::spec::state::ZoneState;
 use crate::spec::store::{StoreError, Token, ZoneStore};
-use crate::spec::{Props, ZoneName, ZoneSpec, diff};
+use crate::spec::{Props, Value, ZoneName, ZoneSpec, diff};
 
 use super::console::{Complaint, Console};
 use super::index::KeyIndex;
@@ -500,6 +500,40 @@ impl<'s> Session<'s> {
             revisions.iter().map(|r| format!("{:>4}  {}  {}\n", r.number, utc(r.time), r.user)).collect();
         con.page(&text);
         Ok(())
+    }
+
+    /// Returns the names of all zones, for completion.
+    pub fn zone_names(&self) -> Vec<String> {
+        let names = self.store.names().unwrap_or_default();
+        names.iter().map(ToString::to_string).collect()
+    }
+
+    /// Returns what `create -t` can take, for completion.
+    pub fn template_names(&self) -> Vec<String> {
+        let mut names = self.store.templates().unwrap_or_default();
+        names.extend(self.zone_names());
+        names
+    }
+
+    /// Returns the numbers of the kept revisions, for completion.
+    pub fn revision_numbers(&self) -> Vec<String> {
+        let revisions = self.store.revisions(&self.zone).unwrap_or_default();
+        revisions.iter().map(|r| r.number.to_string()).collect()
+    }
+
+    /// Returns the values that stored resources have for a property, for completion.
+    pub fn stored_values(&self, kind: ResourceKind, prop: &str) -> Vec<String> {
+        let view = self.spec.as_ref().map(|s| s.view(kind)).unwrap_or_default();
+        let mut values: Vec<_> = view.iter().filter_map(|p| p.text(prop)).map(str::to_owned).collect();
+        values.sort_unstable();
+        values.dedup();
+        values
+    }
+
+    /// Returns the elements of a list of the open resource, for completion.
+    pub fn draft_elements(&self, prop: &str) -> Vec<String> {
+        let items = self.draft().and_then(|d| d.get(prop)).map_or(&[][..], Value::items);
+        items.iter().map(ToString::to_string).collect()
     }
 
     pub(super) fn ended_with_error(&mut self) {
