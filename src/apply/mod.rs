@@ -1,10 +1,16 @@
 //! Carries plans out: the store of specs and states, the engine, and the operations of `zoneadm`.
 
+pub mod boot;
 pub mod init_image;
 pub mod install;
+pub mod journal;
+pub mod list;
+pub mod login;
 pub mod paths;
 pub mod running;
 pub mod store;
+pub mod supervisor;
+pub mod verify;
 
 use crate::spec::{ZoneName, ZoneSpec};
 use store::FileStore;

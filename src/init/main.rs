@@ -44,8 +44,10 @@ const TERM_MS: i64 = 5_000;
 const KILL_MS: i64 = 2_000;
 /// A session that ends within this time has failed.
 const SHORT_MS: i64 = 1_000;
-/// The longest pause between attempts at the console.
+/// The longest pause after sessions that fail.
 const PAUSE_MAX_MS: i64 = 30_000;
+/// The longest pause between attempts to open a console that has hung up.
+const REOPEN_MAX_MS: i64 = 1_000;
 /// While ending, how often to look whether processes are left: those entered from outside are not our children.
 const LOOK_MS: i64 = 10;
 
@@ -159,6 +161,7 @@ impl Init {
     /// Returns how long the next wait may last, in milliseconds; for ever when nothing is due.
     fn patience(&self, now: i64) -> i64 {
         match self.ending {
+            Ending::No if self.pause_until == i64::MAX => -1,
             Ending::Script { until, .. } => (until - now).max(0),
             Ending::Term { .. } | Ending::Kill { .. } => LOOK_MS,
             Ending::No if self.session != 0 => -1,
@@ -174,7 +177,10 @@ impl Init {
         match signal {
             sys::SIGTERM | sys::SIGPWR | sys::SIGUSR1 | sys::SIGUSR2 | HALT | POWER_OFF => self.end(false),
             sys::SIGINT | RESTART => self.end(true),
-            sys::SIGHUP if self.session == 0 => self.drop_console(),
+            sys::SIGHUP if self.session == 0 => {
+                self.pause = 0;
+                self.drop_console();
+            }
             _ => {}
         }
     }
@@ -246,9 +252,11 @@ impl Init {
         // Not to be waited for, and never our own controlling terminal: the session takes it.
         let flags = sys::O_RDWR | sys::O_NOCTTY | sys::O_NONBLOCK | sys::O_CLOEXEC;
         match sys::open(CONSOLE, flags) {
+            Ok(fd) if sys::make_sane(fd) => self.console = fd,
             Ok(fd) => {
-                self.console = fd;
-                sys::make_sane(fd);
+                // Not a terminal, and it will not become one by waiting; SIGHUP asks to look again.
+                sys::close(fd);
+                self.pause_until = i64::MAX;
             }
             Err(_) => self.pause_console(),
         }
@@ -264,7 +272,7 @@ impl Init {
     }
 
     fn pause_console(&mut self) {
-        self.pause = (self.pause * 2).clamp(100, PAUSE_MAX_MS);
+        self.pause = (self.pause * 2).clamp(50, REOPEN_MAX_MS);
         self.pause_until = sys::now() + self.pause;
     }
 

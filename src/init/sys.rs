@@ -359,8 +359,9 @@ pub fn pending(fd: i32) -> usize {
     n.max(0) as usize
 }
 
-/// Puts a terminal into the state that a login expects: line mode, echo, signals, CR to NL.
-pub fn make_sane(fd: i32) {
+/// Puts a terminal into the state that a login expects: line mode, echo, signals, CR to NL. Says whether
+/// it could; anything but a terminal cannot.
+pub fn make_sane(fd: i32) -> bool {
     #[repr(C)]
     struct Termios {
         flags: [u32; 4],
@@ -375,7 +376,7 @@ pub fn make_sane(fd: i32) {
         cc: [3, 28, 127, 21, 4, 0, 1, 0, 17, 19, 26, 0, 18, 15, 23, 22, 0, 0, 0],
     };
     // SAFETY: the struct is the kernel's `termios`.
-    unsafe { call(nr::IOCTL, [fd as usize, TCSETS, ptr::from_ref(&sane) as usize, 0, 0]) };
+    check(unsafe { call(nr::IOCTL, [fd as usize, TCSETS, ptr::from_ref(&sane) as usize, 0, 0]) }).is_ok()
 }
 
 /// Makes `new` a copy of `old` that survives `execve`.

@@ -1,1 +1,15 @@
-//! parser
+//! Text of the command language to [`Command`]s. No files, no terminal: what is read here comes from
+//! `shell`.
+//!
+//! The language is the union of what illumos, Solaris 10, Solaris 11, OmniOS and SmartOS accept;
+//! [`lexer`] says where the dialects differ.
+
+pub mod command;
+pub mod complete;
+pub mod error;
+pub mod grammar;
+pub mod lexer;
+
+pub use command::{Argument, Command, Format, Pick, Span, Verb, Word};
+pub use error::ParseError;
+pub use grammar::{Parsed, Parser};

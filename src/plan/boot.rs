@@ -174,25 +174,53 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
 
 /// Refuses what would do harm when left out, and notes what is left out without harm.
 fn refuse_unsupported(spec: &ZoneSpec, warnings: &mut Vec<String>) -> Result<(), PlanError> {
+    let refuse = |text: String| Err(PlanError::Unsupported(text));
     let brand = spec.global("brand").unwrap_or_default();
     if brand != "linux" {
-        let text = format!("brand '{brand}' cannot run on Linux; use 'set brand=linux'");
-        return Err(PlanError::Unsupported(text));
+        return refuse(format!("brand '{brand}' cannot run on Linux; use 'set brand=linux'"));
     }
     if let Some(dataset) = spec.stored(ResourceKind::Dataset).first().and_then(|d| d.text("name")) {
-        let text = format!("cannot open ZFS dataset '{dataset}': this release does not delegate datasets");
-        return Err(PlanError::Unsupported(text));
+        return refuse(format!(
+            "cannot open ZFS dataset '{dataset}': this release does not delegate datasets"
+        ));
     }
-    let limits = [ResourceKind::Rctl, ResourceKind::CappedMemory, ResourceKind::DedicatedCpu];
+    // A zone without its limits, or with more rights than its spec says, is not the zone that was asked for.
+    let limits = [
+        ResourceKind::Rctl,
+        ResourceKind::CappedMemory,
+        ResourceKind::DedicatedCpu,
+        ResourceKind::SecurityFlags,
+    ];
     if let Some(kind) = limits.into_iter().find(|k| !spec.stored(*k).is_empty()) {
         let name = match kind {
             ResourceKind::Rctl => spec.stored(kind)[0].text("name").unwrap_or("rctl"),
             _ => kind.name(),
         };
-        return Err(PlanError::Unsupported(format!(
-            "the limit {name} cannot be enforced by this release, and a zone is not booted without its limits; \
-             remove it to boot"
-        )));
+        return refuse(format!(
+            "{name} cannot be enforced by this release, and a zone is not booted without its limits; remove it to boot"
+        ));
+    }
+    let limits = [("pool", ""), ("file-mac-profile", "none"), ("scheduling-class", "")];
+    for (name, harmless) in limits {
+        if let Some(value) = spec.props.text(name).filter(|v| *v != harmless && !v.is_empty()) {
+            return refuse(format!(
+                "{name}={value} cannot be enforced by this release; clear {name} to boot"
+            ));
+        }
+    }
+    let privileges = spec.props.text("limitpriv").unwrap_or_default();
+    for privilege in privileges.split(',').map(str::trim).filter(|p| !matches!(*p, "" | "default")) {
+        if privilege.starts_with(['!', '-']) {
+            return refuse(format!(
+                "limitpriv: {privilege} cannot be taken away by this release; clear limitpriv to boot"
+            ));
+        }
+        warnings.push(format!("limitpriv: {privilege} is not granted by this release"));
+    }
+    for name in ["hostid", "fs-allowed"] {
+        if spec.props.text(name).is_some_and(|v| !v.is_empty()) {
+            warnings.push(format!("{name} has no effect in this release"));
+        }
     }
     for kind in [ResourceKind::Net, ResourceKind::Anet] {
         if !spec.stored(kind).is_empty() {
@@ -200,6 +228,9 @@ fn refuse_unsupported(spec: &ZoneSpec, warnings: &mut Vec<String>) -> Result<(),
                 "{kind}: networks are not set up by this release; the zone has its loopback interface only"
             ));
         }
+    }
+    if !spec.stored(ResourceKind::Admin).is_empty() {
+        warnings.push("admin: no rights are given to users of the host by this release".into());
     }
     Ok(())
 }
@@ -283,6 +314,11 @@ fn init(args: &BootArgs, facts: &Facts) -> Step {
         (Some(path), _) | (None, Some(path)) => Init::Own(path.clone()),
         (None, None) => Init::BuiltIn,
     };
+    Step::Init { program, args: init_words(args) }
+}
+
+/// Returns the words that init is started with.
+pub fn init_words(args: &BootArgs) -> Vec<String> {
     let mut words = Vec::new();
     if args.single_user {
         words.push("-s".to_owned());
@@ -291,7 +327,7 @@ fn init(args: &BootArgs, facts: &Facts) -> Step {
         words.extend(["-m".to_owned(), options.clone()]);
     }
     words.extend(args.ignored.iter().cloned());
-    Step::Init { program, args: words }
+    words
 }
 
 #[cfg(test)]
@@ -412,5 +448,15 @@ mod tests {
         add(&mut s, ResourceKind::Net, &[("physical", "eth0")]);
         let p = plan(&s, &BootArgs::default(), &facts()).expect("a zone without network harms nobody");
         assert_eq!(p.warnings.len(), 1);
+        s.props.set(
+            crate::spec::schema::global("limitpriv").expect("in the table"),
+            Value::simple("default,sys_time"),
+        );
+        assert_eq!(plan(&s, &BootArgs::default(), &facts()).expect("more is not granted").warnings.len(), 2);
+        s.props.set(
+            crate::spec::schema::global("limitpriv").expect("in the table"),
+            Value::simple("default,!net_raw"),
+        );
+        assert!(plan(&s, &BootArgs::default(), &facts()).is_err());
     }
 }

@@ -1,7 +1,10 @@
 //! What a zone is: the spec, its table of resources and properties, and its rules. No input or
 //! output, no clock, no randomness; everything else of the crate builds on this module.
 
+pub mod check;
+pub mod diff;
 pub mod idmap;
+pub mod mem;
 pub mod name;
 pub mod schema;
 pub mod state;
@@ -9,36 +12,75 @@ pub mod store;
 pub mod table;
 pub mod toml;
 pub mod value;
+pub mod verify;
+pub mod words;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 pub use name::ZoneName;
 pub use schema::{PropDef, ResourceDef, ResourceKind};
 pub use value::{ByteSize, CpuCap, Item, Value};
 
 /// Properties with their values. Keys are names of the table.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Props(BTreeMap<&'static str, Value>);
+///
+/// Two sets are equal when they mean the same: a property that is set to its default equals one
+/// that is unset. `export` has no way to write the difference.
+#[derive(Clone, Default)]
+pub struct Props(BTreeMap<&'static str, Entry>);
+
+#[derive(Clone)]
+struct Entry {
+    value: Value,
+    def: &'static PropDef,
+}
+
+impl Entry {
+    /// Says whether the entry means the same as none.
+    fn is_default(&self) -> bool {
+        match &self.value {
+            Value::Simple(text) => self.def.default == Some(text),
+            Value::List(items) => items.is_empty(),
+        }
+    }
+}
+
+impl PartialEq for Props {
+    fn eq(&self, other: &Self) -> bool {
+        fn told(props: &Props) -> impl Iterator<Item = (&'static str, &Value)> {
+            props.0.iter().filter(|(_, e)| !e.is_default()).map(|(n, e)| (*n, &e.value))
+        }
+        told(self).eq(told(other))
+    }
+}
+
+impl Eq for Props {}
+
+impl fmt::Debug for Props {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
 
 impl Props {
     /// Returns the value, none when unset.
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(name)
+        self.0.get(name).map(|e| &e.value)
     }
 
     /// Returns the text of a plain value, none when unset.
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.0.get(name).and_then(Value::as_str)
+        self.get(name).and_then(Value::as_str)
     }
 
     /// Returns the plain elements of a list, none when unset.
     pub fn list(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.0.get(name).map_or(&[][..], Value::items).iter().filter_map(Item::as_str)
+        self.get(name).map_or(&[][..], Value::items).iter().filter_map(Item::as_str)
     }
 
     /// Sets a value. The caller has checked it against the row.
     pub fn set(&mut self, def: &'static PropDef, value: Value) {
-        self.0.insert(def.name, value);
+        self.0.insert(def.name, Entry { value, def });
     }
 
     /// Removes a value and says whether there was one.
@@ -53,7 +95,7 @@ impl Props {
 
     /// Returns what is set, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Value)> {
-        self.0.iter().map(|(n, v)| (*n, v))
+        self.0.iter().map(|(n, e)| (*n, &e.value))
     }
 }
 

@@ -91,6 +91,11 @@ pub trait ZoneStore {
     fn writable(&self, name: &ZoneName) -> bool;
     /// Returns the kept former specs, oldest first.
     fn revisions(&self, name: &ZoneName) -> Result<Vec<Revision>, StoreError>;
+    /// Reads what `zoneadm detach` left in a zonepath; none when there is nothing.
+    fn detached(&self, zonepath: &str, zone: &ZoneName) -> Result<Option<ZoneSpec>, StoreError> {
+        let _ = (zonepath, zone);
+        Ok(None)
+    }
     /// Reads a former spec.
     fn revision(&self, name: &ZoneName, number: u32) -> Result<ZoneSpec, StoreError>;
 }

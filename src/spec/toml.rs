@@ -34,6 +34,7 @@ use ::toml::de::{DeArray, DeInteger, DeTable, DeValue};
 use thiserror::Error;
 
 use super::schema::{Kind, PropDef, ResourceDef, ResourceKind, Shape, globals};
+use super::verify::{duplicate_text, unique_key};
 use super::{Item, Props, Value, ZoneName, ZoneSpec};
 
 pub use edit::{render, update};
@@ -41,8 +42,8 @@ pub use edit::{render, update};
 /// The version of the format that this program reads and writes.
 pub const FORMAT: u64 = 1;
 
-/// Largest spec that is read. A spec of 10,000 resources has about half of it.
-pub const SIZE_MAX: usize = 1 << 20;
+/// Largest spec that is read. A command file of 100,000 lines makes one of about 2 MiB.
+pub const SIZE_MAX: usize = 16 << 20;
 
 /// Why a text is not a spec.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -82,7 +83,7 @@ pub fn parse(name: &ZoneName, bytes: &[u8]) -> Result<ZoneSpec, TextError> {
 /// Checks what can be said of the bytes before they are taken for TOML.
 fn decode(bytes: &[u8]) -> Result<&str, TextError> {
     if bytes.len() > SIZE_MAX {
-        return Err(TextError::at(bytes, SIZE_MAX, "the file is larger than 1 MiB, which no zone spec is"));
+        return Err(TextError::at(bytes, SIZE_MAX, "the file is larger than 16 MiB, which no zone spec is"));
     }
     if let Some(at) = bytes.iter().position(|b| *b == 0) {
         return Err(TextError::at(
@@ -182,6 +183,15 @@ impl<'t> Reader<'t> {
             Shape::List => Value::List(self.list(def, &shown, value)?),
             Shape::Groups(members) => Value::List(self.groups(members, &shown, value)?),
         };
+        if matches!(&read, Value::Simple(text) if text.is_empty()) {
+            // As in the command language, an empty text is an unset property.
+            return Ok(());
+        }
+        let owner = into.as_ref().map(|(resource, _)| resource.kind);
+        let read = match def.check(&read, owner) {
+            Ok(canonical) => canonical,
+            Err(e) => return self.fail(&value.span(), e.to_string()),
+        };
         let Some(alias) = def.alias else {
             match into {
                 Some((_, props)) => props.set(def, read),
@@ -225,10 +235,7 @@ impl<'t> Reader<'t> {
                 return self.fail(&place, text);
             }
         };
-        match check(def, &text) {
-            Ok(canonical) => Ok(canonical),
-            Err(reason) => self.fail(&place, format!("{shown}: {reason}")),
-        }
+        Ok(text.into_owned())
     }
 
     fn array<'a>(&self, shown: &str, sample: &str, value: &'a Spanned<DeValue<'t>>) -> Read<&'a DeArray<'t>> {
@@ -323,7 +330,7 @@ impl<'t> Reader<'t> {
         def: &'static ResourceDef,
         place: &Place,
         table: &DeTable<'t>,
-        seen: &mut HashSet<Vec<Option<String>>>,
+        seen: &mut HashSet<String>,
     ) -> Read<()> {
         for key in table.keys() {
             let name = key.get_ref().as_ref();
@@ -342,30 +349,22 @@ impl<'t> Reader<'t> {
         if props.is_empty() && def.props.iter().any(|p| p.alias.is_some()) {
             return Ok(());
         }
-        if !def.singleton {
-            let key: Vec<_> =
-                def.keys().map(|k| props.text(k.name).or(k.default).map(str::to_owned)).collect();
-            let twice = match (def.kind, key.first()) {
-                (ResourceKind::Rctl, Some(Some(name))) => !self.controls.insert(name.clone()),
-                _ => key.iter().any(Option::is_some) && !seen.insert(key),
+        // A directory that is inherited twice is inherited once; anything else would contradict itself.
+        if !def.singleton && def.kind != ResourceKind::InheritPkgDir {
+            let twice = match (def.kind, props.text("name")) {
+                (ResourceKind::Rctl, Some(name)) => !self.controls.insert(name.to_owned()),
+                _ => {
+                    def.keys().any(|k| props.get(k.name).is_some())
+                        && !seen.insert(unique_key(def.kind, &props))
+                }
             };
             if twice {
-                return self.fail(place, already(def, &props));
+                return self.fail(place, duplicate_text(def.kind, &props));
             }
         }
         self.spec.stored_mut(def.kind).push(props);
         Ok(())
     }
-}
-
-/// Says that a resource is there twice, as zonecfg does.
-fn already(def: &ResourceDef, props: &Props) -> String {
-    let article = if def.name.starts_with(['a', 'e', 'i', 'o', 'u']) { "An" } else { "A" };
-    let keys: Vec<_> = def
-        .keys()
-        .filter_map(|k| props.text(k.name).or(k.default).map(|v| format!("the {} '{v}'", k.name)))
-        .collect();
-    format!("{article} {} resource with {} already exists.", def.name, keys.join(", and "))
 }
 
 fn integer(n: &DeInteger<'_>) -> Option<u128> {
@@ -389,28 +388,6 @@ fn hint<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> String {
     match best {
         Some((distance, near)) if distance <= 1 + near.len() / 4 => format!("; did you mean '{near}'?"),
         _ => String::new(),
-    }
-}
-
-pub(super) fn check(def: &PropDef, text: &str) -> Result<String, String> {
-    use super::{ByteSize, CpuCap};
-    match def.kind {
-        Kind::Word(words) if !words.contains(&text) => {
-            Err(format!("'{text}' is not one of {}", words.join(", ")))
-        }
-        Kind::Uint(least, most) => match text.parse::<u64>() {
-            Ok(n) if (least..=most).contains(&n) => Ok(n.to_string()),
-            _ => Err(format!("{} property is out of range.", def.name)),
-        },
-        Kind::Size(least) => match ByteSize::parse(text) {
-            Ok(size) if size.0 >= least => Ok(size.to_string()),
-            Ok(_) => Err(format!("{} value is too small.", def.name)),
-            Err(e) => Err(e.to_string()),
-        },
-        Kind::CpuCap => {
-            CpuCap::parse(text).map(|c| c.to_string()).ok_or_else(|| "is not a number of cpus".into())
-        }
-        _ => Ok(text.to_owned()),
     }
 }
 

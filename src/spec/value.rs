@@ -1,5 +1,6 @@
 //! Values as the command language knows them, and the text forms of sizes and cpu counts.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use thiserror::Error;
@@ -59,6 +60,50 @@ impl Item {
         match self {
             Self::Simple(_) => None,
             Self::Complex(members) => members.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str()),
+        }
+    }
+}
+
+/// Puts double quotes round a text when the command language would not read it as one word.
+/// `inside` is set for elements of lists and groups, where a comma ends a word as well.
+pub fn quoted(text: &str, inside: bool) -> Cow<'_, str> {
+    let special = |c: char| {
+        matches!(c, ' ' | '\t' | '\r' | ';' | '=' | '[' | ']' | '(' | ')' | '"') || inside && c == ','
+    };
+    if text.is_empty() || text.contains(special) {
+        Cow::Owned(format!("\"{text}\""))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+impl fmt::Display for Item {
+    /// Prints the element as the command language reads it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Simple(text) => f.write_str(&quoted(text, true)),
+            Self::Complex(members) => {
+                for (i, (name, text)) in members.iter().enumerate() {
+                    write!(f, "{}{name}={}", if i == 0 { '(' } else { ',' }, quoted(text, true))?;
+                }
+                f.write_str(")")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Value {
+    /// Prints the value as the command language reads it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Simple(text) => f.write_str(&quoted(text, false)),
+            Self::List(items) => {
+                f.write_str("[")?;
+                for (i, item) in items.iter().enumerate() {
+                    write!(f, "{}{item}", if i == 0 { "" } else { "," })?;
+                }
+                f.write_str("]")
+            }
         }
     }
 }

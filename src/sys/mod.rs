@@ -2,10 +2,13 @@
 
 pub mod cgroup;
 pub mod channel;
+pub mod enter;
 pub mod loopdev;
 pub mod mount;
 pub mod mountinfo;
 pub mod ns;
 pub mod path;
 pub mod process;
+pub mod pty;
 pub mod tree;
+pub mod tty;

@@ -105,6 +105,13 @@ impl Tree {
     }
 }
 
+impl Tree {
+    /// Returns the descriptor of the mount.
+    pub fn into_fd(self) -> OwnedFd {
+        self.fd
+    }
+}
+
 impl AsFd for Tree {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 /// Returns when a process started, in clock ticks since boot (proc_pid_stat(5), field 22); none when
 /// there is no such process or it is a zombie.
@@ -43,11 +43,19 @@ impl Handle {
     ///
     /// # Errors
     /// The system's error.
-    pub fn signal(&self, signal: Signal) -> io::Result<()> {
-        match pidfd_send_signal(&self.fd, signal) {
-            Err(rustix::io::Errno::SRCH) => Ok(()),
-            other => Ok(other?),
-        }
+    pub fn signal(&self, signal: i32) -> io::Result<()> {
+        // SAFETY: the call takes an open descriptor, numbers and a null pointer for "no extra information".
+        let done = unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                std::os::fd::AsRawFd::as_raw_fd(&self.fd),
+                signal,
+                std::ptr::null::<libc::siginfo_t>(),
+                0,
+            )
+        };
+        let error = io::Error::last_os_error();
+        if done == 0 || error.raw_os_error() == Some(libc::ESRCH) { Ok(()) } else { Err(error) }
     }
 
     /// Waits until the process has ended, at most so many milliseconds; says whether it has.
@@ -187,16 +195,26 @@ pub fn close_all_but(keep: &[i32]) -> io::Result<()> {
 
 /// Resets what a process inherits across exec: signal mask and dispositions, umask.
 pub fn reset_signals() {
-    // SAFETY: the set is initialised by sigemptyset; the dispositions set are the default ones.
+    // SAFETY: the set is initialised by sigemptyset; the dispositions set are the default ones, and their
+    // struct is at least as long as the kernel's.
     unsafe {
         let mut set: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut set);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());
+        // The raw call: the C library refuses 32 and 33, which a caller may have left ignored. Zeros are the
+        // default action, no flags, an empty mask, in the kernel's layout of every machine.
+        let default = [0_u64; 4];
         for signal in 1..=64 {
-            libc::signal(signal, libc::SIG_DFL);
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null::<u64>(), 8);
         }
         libc::umask(0o022);
     }
+}
+
+/// Has ended children wait to be reaped, also when the caller ignores them.
+pub fn default_sigchld() {
+    // SAFETY: the disposition set is the default one.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
 }
 
 /// Makes this process unreadable to others (`/proc/PID`, ptrace) until its next exec.
@@ -271,4 +289,30 @@ pub fn wait(pid: i32) -> io::Result<Ended> {
             return Err(error);
         }
     }
+}
+
+/// Ends this process at once, without running anything that the program has registered.
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: _exit(2) takes a number and does not return.
+    unsafe { libc::_exit(status) }
+}
+
+/// Takes over a descriptor that came through an exec, by its number, and marks it close-on-exec.
+///
+/// Each number may be taken over once.
+///
+/// # Errors
+/// `EBADF` when it is not open.
+pub fn adopt_fd(number: i32) -> io::Result<OwnedFd> {
+    // SAFETY: F_SETFD takes numbers; it fails when the descriptor is not open.
+    if number < 3 || unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } != 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: it is open, and by contract nobody else in this process owns it.
+    Ok(unsafe { std::os::fd::FromRawFd::from_raw_fd(number) })
+}
+
+/// Returns the number of a real-time signal, counted from `SIGRTMIN`.
+pub fn realtime(offset: i32) -> i32 {
+    libc::SIGRTMIN() + offset
 }

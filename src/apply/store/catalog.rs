@@ -65,6 +65,13 @@ impl Entry {
         }
     }
 
+    /// Returns what is left to say of a zone whose spec is gone while it runs.
+    pub fn lost(name: &ZoneName) -> Self {
+        let mut entry = Self::new(name.clone(), Record::NONE);
+        entry.problem = Some(format!("zone '{name}' is active, but it has no spec"));
+        entry
+    }
+
     /// Fills in what the spec says.
     pub fn describe(&mut self, spec: &ZoneSpec) {
         let global = |name| spec.global(name).unwrap_or_default();
@@ -200,6 +207,11 @@ impl FileStore {
             self.write_cache(&fresh);
         }
         Ok(entries)
+    }
+
+    /// Returns the summary of one zone, read from its files; none when there is no such zone.
+    pub fn entry(&self, name: &ZoneName) -> Option<Entry> {
+        self.summarize(name.clone())
     }
 
     /// Reads one zone; none when it has just gone.

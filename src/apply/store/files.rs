@@ -137,6 +137,9 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 }
 
 /// An exclusive lock on a file, held until it is dropped.
+///
+/// A process that is forked meanwhile holds it as well, and keeps it when this one ends: so zoneadm
+/// hands it over to the supervisor without a gap. Programs that are executed do not get it.
 #[derive(Debug)]
 pub struct OpLock(File);
 
@@ -171,13 +174,6 @@ impl OpLock {
             .custom_flags(libc::O_NOFOLLOW)
             .open(path)
             .map_err(failed("lock", path))
-    }
-}
-
-impl Drop for OpLock {
-    fn drop(&mut self) {
-        // Said aloud, because a process forked meanwhile may still hold the same open file.
-        let _ = self.0.unlock();
     }
 }
 

@@ -76,6 +76,7 @@ fn suit_host(spec: &mut ZoneSpec) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::verify::verify;
 
     #[test]
     fn every_template_reads() {
@@ -85,6 +86,9 @@ mod tests {
             let path = spec.zonepath();
             let wanted = if *name == "blank" { None } else { Some("/zones/zion") };
             assert_eq!(path.as_deref(), wanted, "{name}");
+            let findings: Vec<_> = verify(&spec, &|_| true).into_iter().map(|f| f.text).collect();
+            let expected: &[&str] = if *name == "blank" { &["zonepath not specified"] } else { &[] };
+            assert_eq!(findings, expected, "{name}");
         }
     }
 

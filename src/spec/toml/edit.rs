@@ -277,7 +277,7 @@ fn alias_text(def: &'static PropDef) -> impl Fn(&Node) -> Option<String> {
             Scalar::Float(f) => f.value().to_string(),
             _ => return None,
         };
-        super::check(def, &written).ok()
+        def.check(&Value::Simple(written), None).ok()?.as_str().map(str::to_owned)
     }
 }
 

@@ -77,7 +77,7 @@ fn refuses_with_the_place_and_a_hint() {
         ("format = 1\n[[fs]]\n  dirr = '/z'\n", "3:3: unknown property 'dirr' of fs; did you mean 'dir'?"),
         ("format = 1\nautoboot = 'true'\n", "2:12: autoboot must be true or false, without quotes"),
         ("format = 1\nmax-lwps = '500'\n", "2:12: max-lwps must be a number without quotes"),
-        ("format = 1\nmax-lwps = 5\n", "2:12: max-lwps: max-lwps property is out of range."),
+        ("format = 1\nmax-lwps = 5\n", "2:12: max-lwps property is out of range."),
         ("format = 1\nzonepath = 5\n", "2:12: zonepath must be a text in quotes, not a number"),
         ("format = 1\n[fs]\ndir = '/a'\n", "2:2: a zone may have several fs: write [[fs]], not [fs]"),
         (
@@ -118,7 +118,7 @@ fn refuses_with_the_place_and_a_hint() {
         assert!(parse(&zion(), text).unwrap_err().to_string().starts_with(wanted));
     }
     let large = format!("format = 1\n{}", "#".repeat(SIZE_MAX));
-    assert!(parse(&zion(), large.as_bytes()).unwrap_err().text.contains("larger than 1 MiB"));
+    assert!(parse(&zion(), large.as_bytes()).unwrap_err().text.contains("larger than 16 MiB"));
     let deep = format!("format = 1\nx = {}", "[".repeat(100_000));
     assert!(parse(&zion(), deep.as_bytes()).is_err());
 }
@@ -202,7 +202,7 @@ fn props(def: &'static ResourceDef, number: usize) -> impl Strategy<Value = Prop
 
 /// A value, unique for `number` when the property is a key of free text.
 fn value_of(def: &'static PropDef, number: usize) -> BoxedStrategy<(&'static PropDef, Option<Value>)> {
-    let text = "[ -~éß]{0,12}";
+    let text = "[ !#-~éß]{1,12}";
     let one: BoxedStrategy<String> = match def.kind {
         Kind::Bool => prop_oneof!["true", "false"].boxed(),
         Kind::Word(words) => proptest::sample::select(words).prop_map(str::to_owned).boxed(),
@@ -215,6 +215,9 @@ fn value_of(def: &'static PropDef, number: usize) -> BoxedStrategy<(&'static Pro
     let one = if def.key && !matches!(def.kind, Kind::Word(_)) {
         match def.kind {
             Kind::Uint(..) => Just(number.to_string()).boxed(),
+            Kind::Address | Kind::AddressList => Just(format!("192.0.2.{number}/24")).boxed(),
+            Kind::Router => Just(format!("192.0.2.{number}")).boxed(),
+            Kind::RctlName => Just(format!("{}-{}", def.example, "abcd".repeat(number + 1))).boxed(),
             _ => Just(format!("{}{number}", def.example)).boxed(),
         }
     } else {
@@ -226,9 +229,16 @@ fn value_of(def: &'static PropDef, number: usize) -> BoxedStrategy<(&'static Pro
             proptest::collection::vec(text.prop_map(Item::Simple), 0..3).prop_map(Value::List).boxed()
         }
         Shape::Groups(members) => {
-            let group = proptest::collection::vec(prop_oneof![text, "[0-9]{1,20}"], members.len()).prop_map(
-                |texts| Item::Complex(members.iter().map(|m| (*m).to_owned()).zip(texts).collect()),
-            );
+            let member = |m: &'static str| -> BoxedStrategy<(String, String)> {
+                let value = match m {
+                    "priv" => Just("privileged".to_owned()).boxed(),
+                    "limit" => any::<u64>().prop_map(|n| n.to_string()).boxed(),
+                    "action" => prop_oneof!["deny", "none"].boxed(),
+                    _ => prop_oneof![text, "[0-9]{1,20}"].boxed(),
+                };
+                value.prop_map(move |v| (m.to_owned(), v)).boxed()
+            };
+            let group = members.iter().map(|m| member(m)).collect::<Vec<_>>().prop_map(Item::Complex);
             proptest::collection::vec(group, 0..3).prop_map(Value::List).boxed()
         }
     };

@@ -1,0 +1,495 @@
+//! The supervisor's side of a boot: everything that needs the host's rights.
+//!
+//! All mounts are made in a mount namespace of the supervisor's own, which the zone's first process
+//! then copies. The host's mount table is never touched, so a crash leaves nothing mounted.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, mkdirat, mknodat, symlinkat};
+use thiserror::Error;
+
+use super::zone;
+use crate::apply::journal::Journal;
+use crate::plan::step::{Init, Mount, Node, Source, Step};
+use crate::spec::ZoneName;
+use crate::sys::channel::Channel;
+use crate::sys::mount::{Attrs, NewFs, Tree};
+use crate::sys::ns::{self, Kinds, Side};
+use crate::sys::path::{STRICT, open_beneath, reason};
+use crate::sys::process::{self, Handle};
+use crate::sys::{cgroup, loopdev};
+
+/// A step that failed: which, and why.
+#[derive(Debug, Error)]
+#[error("{what}: {why}")]
+pub struct StepError {
+    /// The object, as the user knows it: `fs /data`, `inherit-pkg-dir /usr`, `root`.
+    pub what: String,
+    /// The reason.
+    pub why: String,
+}
+
+/// A zone whose first process waits for the word to start init.
+#[derive(Debug)]
+pub struct Ready {
+    /// Process id of the first process.
+    pub pid: i32,
+    /// The same, safe against reuse.
+    pub handle: Handle,
+    /// The way to it.
+    pub channel: Channel,
+}
+
+/// What the steps work on.
+struct Build<'a> {
+    zone: &'a ZoneName,
+    /// Host ids of the zone's root.
+    uid: u32,
+    gid: u32,
+    console: BorrowedFd<'a>,
+    channel: Option<Channel>,
+    cgroup: Option<OwnedFd>,
+    process: Option<(i32, Handle)>,
+    users: Option<OwnedFd>,
+    root: Option<OwnedFd>,
+}
+
+/// Carries out the host's steps and waits until the zone's first process has done its own.
+///
+/// `console` is the terminal that becomes the zone's `/dev/console`, `root_ids` the host ids of the
+/// zone's root, `init` the image of the built-in init. On failure everything has been undone.
+///
+/// # Errors
+/// [`StepError`] of the first step that failed.
+pub fn make_ready(
+    zone: &ZoneName,
+    steps: &[Step],
+    root_ids: (u32, u32),
+    console: BorrowedFd<'_>,
+    init: &Path,
+    journal: &mut Journal,
+) -> Result<Ready, StepError> {
+    let host = ns::own_mounts().map_err(|e| fail("boot", "cannot open the mount namespace", &e))?;
+    let mut build = Build {
+        zone,
+        uid: root_ids.0,
+        gid: root_ids.1,
+        console,
+        channel: None,
+        cgroup: None,
+        process: None,
+        users: None,
+        root: None,
+    };
+    // The modes of nodes and directories are exact.
+    let umask = rustix::process::umask(Mode::empty());
+    let done = build.run(steps, init, journal);
+    rustix::process::umask(umask);
+    // Back to the host's mounts; the supervisor's own ones end with their last user.
+    let back = ns::join(host.as_fd(), Kinds::MOUNT)
+        .map_err(|e| fail("boot", "cannot return to the host's mounts", &e));
+    let result = done.and(back).and_then(|()| match (build.process.take(), build.channel.take()) {
+        (Some((pid, handle)), Some(channel)) => Ok(Ready { pid, handle, channel }),
+        _ => Err(StepError { what: "boot".into(), why: "the plan makes no process".into() }),
+    });
+    if result.is_err() {
+        build.kill();
+        drop(build);
+        journal.undo_all();
+    }
+    result
+}
+
+fn fail(what: impl Into<String>, action: &str, error: &io::Error) -> StepError {
+    StepError { what: what.into(), why: format!("{action}: {}", reason(error)) }
+}
+
+impl Build<'_> {
+    fn kill(&mut self) {
+        if let Some((pid, handle)) = self.process.take() {
+            // Both fail only when the process is gone already, which is what is wanted.
+            let _ = handle.signal(libc::SIGKILL);
+            let _ = process::wait(pid);
+        }
+    }
+
+    fn run(&mut self, steps: &[Step], init: &Path, journal: &mut Journal) -> Result<(), StepError> {
+        for (number, step) in steps.iter().enumerate().filter(|(_, s)| !s.is_inside()) {
+            journal.started(number, &step.inverse()).map_err(|e| fail("journal", "cannot write it", &e))?;
+            self.step(step, steps)?;
+            journal.done(number).map_err(|e| fail("journal", "cannot write it", &e))?;
+        }
+        self.hand_over(steps, init)
+    }
+
+    fn step(&mut self, step: &Step, all: &[Step]) -> Result<(), StepError> {
+        match step {
+            Step::Cgroup { path } => {
+                let what = || format!("cgroup {}", path.display());
+                let fd = cgroup::make(path).map_err(|e| fail(what(), "cannot make it", &e))?;
+                cgroup::delegate(path, self.uid, self.gid)
+                    .map_err(|e| fail(what(), "cannot delegate it", &e))?;
+                self.cgroup = Some(fd);
+                Ok(())
+            }
+            Step::Namespaces { uid_map, gid_map } => self.namespaces(uid_map, gid_map, all),
+            Step::Root { path } => self.root(path),
+            Step::Inherit { dir } => self.inherit(dir),
+            Step::Memory { dir, mode } => self.memory(dir, *mode),
+            Step::Dev { nodes } => self.dev(nodes),
+            Step::Console => self.console(),
+            Step::Fs(mount) => self.fs(mount),
+            Step::HostName { .. }
+            | Step::Loopback
+            | Step::KernelFiles { .. }
+            | Step::Pivot
+            | Step::Capabilities { .. }
+            | Step::Init { .. } => Ok(()),
+        }
+    }
+
+    fn namespaces(&mut self, uid_map: &str, gid_map: &str, all: &[Step]) -> Result<(), StepError> {
+        let what = "namespaces";
+        ns::unshare(Kinds::MOUNT).map_err(|e| fail(what, "cannot make a mount namespace", &e))?;
+        let private =
+            rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC;
+        rustix::mount::mount_change("/", private)
+            .map_err(|e| fail(what, "cannot make the mounts private", &e.into()))?;
+        let (ours, theirs) = Channel::pair().map_err(|e| fail(what, "cannot make a channel", &e))?;
+        let kinds = Kinds::USER | Kinds::PID | Kinds::UTS;
+        let cgroup = self.cgroup.as_ref().map(AsFd::as_fd);
+        match ns::spawn(kinds, cgroup) {
+            Ok(Side::Child) => {
+                drop(ours);
+                zone::run(&theirs, all)
+            }
+            Ok(Side::Parent(pid, fd)) => self.process = Some((pid, Handle::from_fd(fd))),
+            Err(e) => {
+                let hint = match e.raw_os_error() {
+                    Some(libc::ENOSPC | libc::EUSERS) => {
+                        "the limit of user namespaces is used up (sysctl user.max_user_namespaces)"
+                    }
+                    Some(libc::EPERM) => "user namespaces are switched off on this host",
+                    Some(libc::EINVAL) => "this kernel lacks a kind of namespace",
+                    _ => "cannot make them",
+                };
+                return Err(fail(what, hint, &e));
+            }
+        }
+        drop(theirs);
+        self.channel = Some(ours);
+        let pid = self.process.as_ref().map_or(0, |(pid, _)| *pid);
+        ns::write_id_maps(pid, uid_map, gid_map)
+            .map_err(|e| fail("idmap", "the kernel refuses the id map", &e))?;
+        self.users =
+            Some(ns::open(pid, "user").map_err(|e| fail(what, "cannot open the user namespace", &e))?);
+        Ok(())
+    }
+
+    /// Maps the ids of a detached mount and sets its attributes.
+    fn shift(&self, tree: &Tree, what: &str, set: Attrs, recursive: bool) -> Result<(), StepError> {
+        let ids = self.users.as_ref().map(AsFd::as_fd);
+        // The host's own read-only, noexec and like attributes are kept; nothing is cleared.
+        tree.set(set, Attrs::empty(), ids, recursive).map_err(|e| {
+            let action = match e.raw_os_error() {
+                Some(libc::EINVAL | libc::EPERM | libc::EOPNOTSUPP) => {
+                    "its file system cannot map ids on this kernel"
+                }
+                _ => "cannot set its attributes",
+            };
+            fail(what, action, &e)
+        })
+    }
+
+    fn root(&mut self, path: &Path) -> Result<(), StepError> {
+        let what = format!("root {}", path.display());
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::empty())
+            .map_err(|e| fail(&what, "cannot open it", &e.into()))?;
+        let tree = Tree::copy(fd.as_fd(), false).map_err(|e| fail(&what, "cannot mount it", &e))?;
+        self.shift(&tree, &what, Attrs::NODEV, false)?;
+        tree.attach(fd.as_fd()).map_err(|e| fail(&what, "cannot mount it", &e))?;
+        self.root = Some(tree.into_fd());
+        Ok(())
+    }
+
+    fn root_fd(&self) -> BorrowedFd<'_> {
+        self.root.as_ref().map_or(CWD, AsFd::as_fd)
+    }
+
+    /// Opens a mount point in the zone, making what is missing as the zone's root would.
+    fn target(&self, dir: &str, directory: bool) -> Result<OwnedFd, String> {
+        let open = |name: &Path, flags: OFlags| {
+            open_beneath(self.root_fd(), name, OFlags::PATH | OFlags::CLOEXEC | flags, Mode::empty(), STRICT)
+        };
+        let path = Path::new(dir.trim_start_matches('/'));
+        let explain = |at: &Path, e: io::Error| match e.raw_os_error() {
+            Some(libc::ELOOP) => format!("mount point /{} is a symbolic link", at.display()),
+            _ => format!("mount point /{}: {}", at.display(), reason(&e)),
+        };
+        match open(path, OFlags::empty()) {
+            Ok(fd) => {
+                let stat = rustix::fs::fstat(&fd).map_err(|e| explain(path, e.into()))?;
+                let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+                return match (directory, is_directory) {
+                    (true, false) => Err(format!("mount point {dir} is not a directory")),
+                    (false, true) => Err(format!("mount point {dir} is a directory and the source is none")),
+                    _ => Ok(fd),
+                };
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(explain(path, e)),
+        }
+        let mut at = PathBuf::new();
+        let mut parent: Option<OwnedFd> = None;
+        for part in path.components() {
+            let Component::Normal(name) = part else {
+                return Err(format!("{dir} is not a valid mount point"));
+            };
+            at.push(name);
+            let last = at.as_path() == path;
+            let wanted = if last && !directory { OFlags::empty() } else { OFlags::DIRECTORY };
+            let next = match open(&at, wanted) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    let within = parent.as_ref().map_or(self.root_fd(), AsFd::as_fd);
+                    process::with_fs_ids(self.uid, self.gid, || {
+                        if last && !directory {
+                            mknodat(within, name, FileType::RegularFile, Mode::from(0o644), 0)
+                        } else {
+                            mkdirat(within, name, Mode::from(0o755))
+                        }
+                    })
+                    .map_err(|e| format!("cannot make mount point /{}: {e}", at.display()))?;
+                    open(&at, wanted)
+                }
+                other => other,
+            };
+            parent = Some(next.map_err(|e| explain(&at, e))?);
+        }
+        parent.ok_or_else(|| format!("{dir} is not a valid mount point"))
+    }
+
+    fn attach(&self, tree: &Tree, what: &str, dir: &str, directory: bool) -> Result<(), StepError> {
+        let target = self.target(dir, directory).map_err(|why| StepError { what: what.to_owned(), why })?;
+        tree.attach(target.as_fd()).map_err(|e| fail(what, "cannot attach the mount", &e))
+    }
+
+    fn inherit(&self, dir: &str) -> Result<(), StepError> {
+        let what = format!("inherit-pkg-dir {dir}");
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(dir, flags, Mode::empty())
+            .map_err(|e| fail(&what, "cannot open it", &e.into()))?;
+        let tree = Tree::copy(fd.as_fd(), false).map_err(|e| fail(&what, "cannot mount it", &e))?;
+        self.shift(&tree, &what, Attrs::RDONLY | Attrs::NODEV, false)?;
+        self.attach(&tree, &what, dir, true)
+    }
+
+    fn tmpfs(&self, what: &str, attrs: Attrs, options: &[(&str, &str)]) -> Result<Tree, StepError> {
+        let made = NewFs::open("tmpfs").and_then(|fs| {
+            for (key, value) in options {
+                fs.set(key, value)?;
+            }
+            fs.mount(attrs)
+        });
+        made.map_err(|e| StepError { what: what.to_owned(), why: format!("cannot mount tmpfs: {e}") })
+    }
+
+    fn memory(&self, dir: &str, mode: u32) -> Result<(), StepError> {
+        let (uid, gid, mode) = (self.uid.to_string(), self.gid.to_string(), format!("{mode:o}"));
+        let options = [("uid", uid.as_str()), ("gid", &gid), ("mode", &mode)];
+        let tree = self.tmpfs(dir, Attrs::NOSUID | Attrs::NODEV, &options)?;
+        self.attach(&tree, dir, dir, true)
+    }
+
+    fn dev(&self, nodes: &[Node]) -> Result<(), StepError> {
+        let (uid, gid) = (self.uid.to_string(), self.gid.to_string());
+        let options =
+            [("uid", uid.as_str()), ("gid", &gid), ("mode", "755"), ("size", "4m"), ("nr_inodes", "16384")];
+        let tree = self.tmpfs("/dev", Attrs::NOSUID | Attrs::NOEXEC, &options)?;
+        let at = tree.as_fd();
+        let owner = (Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)));
+        let own = |name: &Path| chownat(at, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW);
+        let error = |name: &Path, e: rustix::io::Errno| StepError {
+            what: "device".into(),
+            why: format!("cannot make /dev/{}: {e}", name.display()),
+        };
+        for node in nodes {
+            let path = Path::new(&node.path);
+            for dir in path
+                .ancestors()
+                .skip(1)
+                .filter(|d| !d.as_os_str().is_empty())
+                .collect::<Vec<_>>()
+                .into_iter()
+                .rev()
+            {
+                match mkdirat(at, dir, Mode::from(0o755)) {
+                    Err(rustix::io::Errno::EXIST) => {}
+                    other => other.and_then(|()| own(dir)).map_err(|e| error(dir, e))?,
+                }
+            }
+            let kind = if node.block { FileType::BlockDevice } else { FileType::CharacterDevice };
+            let device = rustix::fs::makedev(node.major, node.minor);
+            mknodat(at, path, kind, Mode::from(node.mode), device)
+                .and_then(|()| own(path))
+                .map_err(|e| error(path, e))?;
+        }
+        for dir in ["pts", "shm", "mqueue"] {
+            mkdirat(at, dir, Mode::from(0o755))
+                .and_then(|()| own(Path::new(dir)))
+                .map_err(|e| error(Path::new(dir), e))?;
+        }
+        let links = [
+            ("ptmx", "pts/ptmx"),
+            ("fd", "/proc/self/fd"),
+            ("stdin", "/proc/self/fd/0"),
+            ("stdout", "/proc/self/fd/1"),
+            ("stderr", "/proc/self/fd/2"),
+        ];
+        for (name, to) in links {
+            symlinkat(to, at, name)
+                .and_then(|()| own(Path::new(name)))
+                .map_err(|e| error(Path::new(name), e))?;
+        }
+        // The name of the zone, owned by the host: the zone's root can remove the file, not forge it.
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let name = Path::new(".zonename");
+        let file = rustix::fs::openat(at, name, flags, Mode::from(0o444)).map_err(|e| error(name, e))?;
+        rustix::io::write(&file, format!("{}\n", self.zone).as_bytes()).map_err(|e| error(name, e))?;
+        self.attach(&tree, "/dev", "/dev", true)
+    }
+
+    fn console(&self) -> Result<(), StepError> {
+        let what = "console";
+        let owner = (Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)));
+        rustix::fs::fchown(self.console, owner.0, owner.1)
+            .map_err(|e| fail(what, "cannot give it away", &e.into()))?;
+        rustix::fs::fchmod(self.console, Mode::from(0o620))
+            .map_err(|e| fail(what, "cannot give it away", &e.into()))?;
+        let path = rustix::termios::ttyname(self.console, Vec::new())
+            .map_err(|e| fail(what, "cannot name it", &e.into()))?;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::empty())
+            .map_err(|e| fail(what, "cannot open it", &e.into()))?;
+        let tree = Tree::copy(fd.as_fd(), false).map_err(|e| fail(what, "cannot mount it", &e))?;
+        self.attach(&tree, what, "/dev/console", false)
+    }
+
+    fn fs(&self, mount: &Mount) -> Result<(), StepError> {
+        let what = format!("fs {}", mount.dir);
+        if let Some(raw) = &mount.raw {
+            super::fsck::check(&mount.fstype, Path::new(raw))
+                .map_err(|why| StepError { what: what.clone(), why })?;
+        }
+        let o = &mount.options;
+        let mut attrs = Attrs::empty();
+        for (on, attr) in [
+            (o.read_only, Attrs::RDONLY),
+            (o.no_suid, Attrs::NOSUID),
+            (!o.devices, Attrs::NODEV),
+            (o.no_exec, Attrs::NOEXEC),
+            (o.no_atime, Attrs::NOATIME),
+            (o.no_dir_atime, Attrs::NODIRATIME),
+            (o.strict_atime, Attrs::STRICTATIME),
+        ] {
+            attrs.set(attr, on);
+        }
+        match mount.source {
+            Source::Bind => {
+                let fd =
+                    rustix::fs::open(mount.special.as_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+                        .map_err(|e| fail(&what, &format!("could not access {}", mount.special), &e.into()))?;
+                let stat = rustix::fs::fstat(&fd)
+                    .map_err(|e| fail(&what, "cannot look at the source", &e.into()))?;
+                let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+                let tree =
+                    Tree::copy(fd.as_fd(), o.recursive).map_err(|e| fail(&what, "cannot mount", &e))?;
+                self.shift(&tree, &what, attrs, o.recursive)?;
+                self.attach(&tree, &what, &mount.dir, directory)
+            }
+            Source::Tmpfs => {
+                let (uid, gid) = (self.uid.to_string(), self.gid.to_string());
+                let mut options = vec![("uid", uid.as_str()), ("gid", gid.as_str())];
+                options.extend(o.data.iter().map(|(k, v)| (k.as_str(), v.as_deref().unwrap_or_default())));
+                let tree = self.tmpfs(&what, attrs, &options)?;
+                self.attach(&tree, &what, &mount.dir, true)
+            }
+            Source::Device => self.disk(&what, mount, attrs, &mount.special),
+            Source::Image => {
+                let image = File::options().read(true).write(!o.read_only).open(&mount.special);
+                let image = image.map_err(|e| fail(&what, &format!("cannot open {}", mount.special), &e))?;
+                let device = loopdev::attach(&image, o.read_only).map_err(|e| {
+                    fail(&what, &format!("cannot make a loop device for {}", mount.special), &e)
+                })?;
+                self.disk(&what, mount, attrs, &device.path.to_string_lossy())
+            }
+        }
+    }
+
+    fn disk(&self, what: &str, mount: &Mount, attrs: Attrs, source: &str) -> Result<(), StepError> {
+        let made = NewFs::open(&mount.fstype).and_then(|fs| {
+            fs.set("source", source)?;
+            if mount.options.read_only {
+                fs.flag("ro")?;
+            }
+            for (key, value) in &mount.options.data {
+                match value {
+                    Some(value) => fs.set(key, value)?,
+                    None => fs.flag(key)?,
+                }
+            }
+            fs.mount(attrs)
+        });
+        let tree = made.map_err(|e| {
+            let why = if e.source.raw_os_error() == Some(libc::ENODEV) {
+                format!("this kernel has no file system '{}'", mount.fstype)
+            } else {
+                format!("cannot mount {} as {}: {e}", mount.special, mount.fstype)
+            };
+            StepError { what: what.to_owned(), why }
+        })?;
+        match self.shift(&tree, what, attrs, false) {
+            // What can only be read shows its owners as unknown ids, and is readable as its modes say.
+            Err(_) if matches!(mount.fstype.as_str(), "iso9660" | "udf" | "squashfs" | "cramfs") => {}
+            other => other?,
+        }
+        self.attach(&tree, what, &mount.dir, true)
+    }
+
+    /// Gives the zone's process its mounts and waits until it has done its part.
+    fn hand_over(&mut self, steps: &[Step], init: &Path) -> Result<(), StepError> {
+        let (Some(channel), Some(root)) = (&self.channel, &self.root) else {
+            return Err(StepError { what: "boot".into(), why: "the plan has no root".into() });
+        };
+        let built_in = steps.iter().any(|s| matches!(s, Step::Init { program: Init::BuiltIn, .. }));
+        let image = if built_in { Some(init_image(init)?) } else { None };
+        let mut fds = vec![root.as_fd()];
+        fds.extend(image.as_ref().map(AsFd::as_fd));
+        let what = "zone";
+        channel.send(zone::GO, &fds).map_err(|e| fail(what, "cannot reach process 1", &e))?;
+        let answer = channel.receive().map_err(|e| fail(what, "cannot hear process 1", &e))?;
+        match answer.text.as_str() {
+            zone::READY => Ok(()),
+            "" => Err(StepError { what: what.into(), why: "process 1 ended before it was ready".into() }),
+            text => Err(StepError {
+                what: what.into(),
+                why: text.strip_prefix("error ").unwrap_or(text).to_owned(),
+            }),
+        }
+    }
+}
+
+/// Opens the built-in init through a read-only mount of its own: whoever reaches it through
+/// `/proc/1/exe` cannot open it for writing. The host's `noexec` on `/run` does not apply.
+fn init_image(path: &Path) -> Result<Tree, StepError> {
+    let what = "init";
+    let fd = rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|e| fail(what, "cannot open the built-in init", &e.into()))?;
+    let tree = Tree::copy(fd.as_fd(), false).map_err(|e| fail(what, "cannot mount the built-in init", &e))?;
+    tree.set(Attrs::RDONLY | Attrs::NOSUID | Attrs::NODEV, Attrs::NOEXEC, None, false)
+        .map_err(|e| fail(what, "cannot protect the built-in init", &e))?;
+    Ok(tree)
+}

@@ -1,0 +1,299 @@
+//! The start of a zone: fork the supervisor, carry the plan out, report back.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use super::host::{self, Ready};
+use super::{BootArgs, BootError, observe, with_default, zone};
+use crate::apply::init_image::INIT;
+use crate::apply::journal::{self, Journal};
+use crate::apply::paths::Root;
+use crate::apply::running::{RECORD, Running};
+use crate::apply::store::OpLock;
+use crate::apply::supervisor::{self, Console, Supervisor};
+use crate::apply::{Op, running};
+use crate::plan::boot::{Facts, Plan, plan};
+use crate::spec::ZoneName;
+use crate::spec::state::ZoneState;
+use crate::sys::channel::Channel;
+use crate::sys::ns::{Side, fork};
+use crate::sys::path::reason;
+use crate::sys::process;
+
+/// How far a start goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// Init waits.
+    Ready,
+    /// Init runs.
+    Running,
+}
+
+/// Starts a zone that the kernel does not know. The lock goes over to the supervisor, which holds it
+/// until the start has succeeded or failed, whatever happens to this process.
+///
+/// # Errors
+/// [`BootError`]; everything has been undone then.
+pub fn start(op: &mut Op<'_>, args: &BootArgs, goal: Goal, lock: OpLock) -> Result<(), BootError> {
+    let args = with_default(op, args);
+    sweep(op.store.root(), op.name);
+    let facts = observe::facts(op, true)?;
+    let plan = plan(op.spec, &args, &facts)?;
+    for text in &plan.warnings {
+        op.out.warn(&format!("WARNING: {text}"));
+    }
+    let (ours, theirs) = Channel::pair().map_err(BootError::system("make a channel"))?;
+    match fork().map_err(BootError::system("start the supervisor"))? {
+        Side::Child => {
+            drop(ours);
+            supervise(op, &args, goal, &plan, &facts, &theirs, lock)
+        }
+        Side::Parent(pid, _) => {
+            drop((theirs, lock));
+            let answer = ours.receive().map_err(BootError::system("hear the supervisor"))?;
+            match answer.text.as_str() {
+                "ok" => Ok(()),
+                "" => {
+                    // Killed in the middle. Whatever it made ends with it; what is left is swept now.
+                    let _ = process::wait(pid);
+                    let _lock = op.store.lock(op.name)?;
+                    sweep(op.store.root(), op.name);
+                    op.out.warn("zoneadmd ended before the zone was up; what it made has been undone");
+                    Err(BootError::Call)
+                }
+                text => {
+                    op.out.warn(text);
+                    Err(BootError::Call)
+                }
+            }
+        }
+    }
+}
+
+/// The supervisor's life from the fork on.
+fn supervise(
+    op: &Op<'_>,
+    args: &BootArgs,
+    goal: Goal,
+    plan: &Plan,
+    facts: &Facts,
+    report: &Channel,
+    lock: OpLock,
+) -> ! {
+    // A process of its own: no terminal, no folder, no session of the caller is kept.
+    let _ = rustix::process::setsid();
+    let _ = rustix::process::chdir("/");
+    process::default_sigchld();
+    let (root, name) = (op.store.root(), op.name);
+    match bring_up(root, name, args, goal, plan, facts) {
+        Ok(supervisor) => {
+            drop(lock);
+            let sent = report.send("ok", &[]);
+            drop(sent);
+            supervisor.become_daemon()
+        }
+        Err(e) => {
+            let _ = report.send(&e, &[]);
+            drop(lock);
+            process::exit_now(1)
+        }
+    }
+}
+
+/// Brings a zone up in this process, which becomes its supervisor.
+///
+/// # Errors
+/// The reason as text; everything has been undone then.
+pub fn bring_up(
+    root: &Root,
+    name: &ZoneName,
+    args: &BootArgs,
+    goal: Goal,
+    plan: &Plan,
+    facts: &Facts,
+) -> Result<Supervisor, String> {
+    let dir = root.zone_run(name);
+    make_run_dir(root, &dir).map_err(|e| format!("cannot make {}: {}", dir.display(), reason(&e)))?;
+    let mut console =
+        Console::take_over_or_open(root, name).map_err(|e| format!("console: {}", reason(&e)))?;
+    let line = args.line();
+    if goal == Goal::Running {
+        let with = if line.is_empty() { String::new() } else { format!(" with arguments: {line}") };
+        console.notice(&format!("NOTICE: Zone booting up{with}"));
+    }
+    for word in &args.ignored {
+        console.notice(&format!("WARNING: Ignoring invalid boot arguments: {word}"));
+    }
+    let result = up(root, name, goal, plan, facts, &console);
+    match result {
+        Ok((running, ready)) => {
+            if goal == Goal::Ready {
+                console.notice("NOTICE: Zone readied");
+            }
+            Ok(Supervisor::new(root.clone(), name.clone(), console, running, ready))
+        }
+        Err(text) => {
+            console.boot_failed();
+            remove_run_files(root, name, console.has_client());
+            if console.has_client() {
+                // Somebody watches: the console stays, served by a process that does nothing else.
+                supervisor::stay_for_client(root, name, console);
+            }
+            Err(text)
+        }
+    }
+}
+
+pub fn up(
+    root: &Root,
+    name: &ZoneName,
+    goal: Goal,
+    plan: &Plan,
+    facts: &Facts,
+    console: &Console,
+) -> Result<(Running, Ready), String> {
+    let dir = root.zone_run(name);
+    let failed = |what: &str, e: io::Error| format!("{what}: {}", reason(&e));
+    let init = init_file(root).map_err(|e| failed("cannot store the built-in init", e))?;
+    let mut journal =
+        Journal::begin(&dir.join("journal")).map_err(|e| failed("cannot begin the journal", e))?;
+    // What a running zone was booted with, for whoever asks later.
+    let spec = fs::copy(root.spec_file(name), dir.join("spec.toml"));
+    spec.map_err(|e| failed("cannot keep the spec as booted", e))?;
+    let ids = (first_host_id(&facts.uid_map), first_host_id(&facts.gid_map));
+    let ready = host::make_ready(name, &plan.steps, ids, console.slave(), &init, &mut journal)
+        .map_err(|e| e.to_string())?;
+    let own = i32::try_from(std::process::id()).unwrap_or(0);
+    let mut running = Running {
+        id: next_id(root).map_err(|e| failed("cannot number the zone", e))?,
+        state: ZoneState::Ready,
+        init: ready.pid,
+        init_start: process::start_time(ready.pid).unwrap_or(0),
+        supervisor: own,
+        supervisor_start: process::start_time(own).unwrap_or(0),
+        going: None,
+        cgroup: facts.cgroup.as_ref().map(|p| p.display().to_string()),
+    };
+    if goal == Goal::Running {
+        running.state = ZoneState::Running;
+    }
+    // The record comes before init: whatever runs can be found. Were this process to die in
+    // between, process 1 would end with its channel and the record would not be believed.
+    let done = write_record(root, name, &running).map_err(|e| failed("cannot write the record", e));
+    let done =
+        done.and_then(|()| if goal == Goal::Running { start_init(&ready, zone::BOOT) } else { Ok(()) });
+    if let Err(text) = done {
+        let _ = ready.handle.signal(libc::SIGKILL);
+        let _ = process::wait(ready.pid);
+        journal.undo_all();
+        return Err(text);
+    }
+    Ok((running, ready))
+}
+
+/// Tells process 1 to start init and waits until the exec has happened.
+///
+/// # Errors
+/// The reason as text.
+pub fn start_init(ready: &Ready, word: &str) -> Result<(), String> {
+    ready.channel.send(word, &[]).map_err(|e| format!("process 1 has ended: {}", reason(&e)))?;
+    // The channel closes on exec; a message instead of the end is a failure.
+    let answer = ready.channel.receive().map_err(|e| format!("cannot hear process 1: {}", reason(&e)))?;
+    if answer.text.is_empty() {
+        return Ok(());
+    }
+    Err(answer.text.strip_prefix("error ").unwrap_or(&answer.text).to_owned())
+}
+
+/// Returns the host id of the zone's id 0, from the lines of a map.
+fn first_host_id(map: &str) -> u32 {
+    map.lines()
+        .find_map(|l| {
+            let mut fields = l.split_whitespace();
+            (fields.next() == Some("0")).then(|| fields.next()?.parse().ok()).flatten()
+        })
+        .unwrap_or(0)
+}
+
+fn make_run_dir(root: &Root, dir: &Path) -> io::Result<()> {
+    if !root.run_dir().is_dir() {
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(root.run_dir())?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(dir) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
+/// Stores the built-in init once for all zones and returns its path.
+fn init_file(root: &Root) -> io::Result<PathBuf> {
+    let path = root.run_dir().join(".init");
+    let whole = fs::symlink_metadata(&path).is_ok_and(|m| m.is_file() && m.len() == INIT.len() as u64);
+    // The same length may still be another version; comparing costs less than it risks.
+    if whole && fs::read(&path).is_ok_and(|bytes| bytes == INIT) {
+        return Ok(path);
+    }
+    let beside = root.run_dir().join(format!(".init.{}", std::process::id()));
+    fs::write(&beside, INIT)?;
+    fs::set_permissions(&beside, fs::Permissions::from_mode(0o755))?;
+    fs::rename(&beside, &path)?;
+    Ok(path)
+}
+
+/// Writes the record of a zone whole or not at all.
+///
+/// # Errors
+/// The system's error.
+pub fn write_record(root: &Root, name: &ZoneName, running: &Running) -> io::Result<()> {
+    let path = root.zone_run(name).join(RECORD);
+    let beside = path.with_extension("new");
+    fs::write(&beside, running.to_string())?;
+    fs::rename(&beside, &path)
+}
+
+/// Gives the next zone id, 1 to 9999, that no running zone has.
+fn next_id(root: &Root) -> io::Result<u32> {
+    let path = root.run_dir().join(".next-id");
+    let file = fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path)?;
+    file.lock()?;
+    let text = io::read_to_string(&file)?;
+    let last: u32 = text.trim().parse().unwrap_or(0);
+    let mut id = if last >= 9999 { 1 } else { last + 1 };
+    if last >= 9999 || text.contains("wrapped") {
+        let used: Vec<u32> = running::all(root).into_iter().map(|(_, r)| r.id).collect();
+        while used.contains(&id) {
+            id = if id >= 9999 { 1 } else { id + 1 };
+        }
+    }
+    fs::write(&path, format!("{id}\n"))?;
+    Ok(id)
+}
+
+/// Removes what a crash has left of a zone that does not run. The caller holds the lock.
+pub fn sweep(root: &Root, name: &ZoneName) {
+    let dir = root.zone_run(name);
+    if !dir.is_dir() {
+        return;
+    }
+    journal::recover(&dir.join("journal"));
+    if let Some(old) = running::record(root, name).filter(|r| !r.is_alive()) {
+        if let Some(cgroup) = old.cgroup {
+            let _ = crate::sys::cgroup::remove(Path::new(&cgroup));
+        }
+        let _ = fs::remove_file(dir.join(RECORD));
+    }
+}
+
+/// Removes the files of a zone that runs no longer; with `keep_console`, all but the console's.
+pub fn remove_run_files(root: &Root, name: &ZoneName, keep_console: bool) {
+    let dir = root.zone_run(name);
+    for file in [RECORD, "running.new", "journal", "spec.toml"] {
+        let _ = fs::remove_file(dir.join(file));
+    }
+    if !keep_console {
+        let _ = fs::remove_file(dir.join(supervisor::SOCKET));
+        let _ = fs::remove_dir(&dir);
+    }
+}

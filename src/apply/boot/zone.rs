@@ -1,0 +1,235 @@
+//! The zone's first process, from its beginning to the exec of init.
+//!
+//! Order, and why:
+//!
+//! | step | why there |
+//! |---|---|
+//! | own network namespace | while the supervisor writes the id maps: both take time |
+//! | wait for the supervisor | it maps the ids and mounts everything that needs the host's rights |
+//! | become root of the zone | from here on no host right is left |
+//! | own mount namespace | copied across the user namespace, so every mount made so far is locked: the zone can neither take it away nor make it writable (mount_namespaces(7)) |
+//! | kernel file systems | they show the namespaces of the process that mounts them |
+//! | pivot | the host's tree is gone; a locked mount cannot be the new root, so a copy is |
+//! | capabilities | the last thing that needs them is done |
+//! | tell the supervisor, wait | the zone is *ready*; nothing runs in it yet |
+//! | console, exec | stdio from inside, every other descriptor closed |
+//!
+//! If the supervisor dies, the channel ends and this process with it, and so do all namespaces.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags};
+
+use crate::plan::boot::init_words;
+use crate::plan::bootargs::BootArgs;
+use crate::plan::step::{Init, Step};
+use crate::sys::channel::Channel;
+use crate::sys::mount::{Attrs, NewFs, Tree};
+use crate::sys::ns::{self, Kinds};
+use crate::sys::path::{STRICT, open_beneath, reason};
+use crate::sys::process;
+
+/// The supervisor tells the process to go on with the mounts it is given.
+pub const GO: &str = "go";
+/// The process says that the zone is ready.
+pub const READY: &str = "ready";
+/// The supervisor tells the process to start init, as the plan says.
+pub const BOOT: &str = "boot";
+
+/// Returns the word that starts init of a zone that was made ready earlier, with arguments of its own.
+pub fn boot_word(args: &BootArgs) -> String {
+    if args.words.is_empty() { BOOT.into() } else { format!("{BOOT} {}", args.line()) }
+}
+
+/// Runs the zone's side. Never returns: it becomes init, or ends.
+pub fn run(channel: &Channel, steps: &[Step]) -> ! {
+    process::hide();
+    if let Err(text) = begin(channel, steps) {
+        // The supervisor may be gone; then nobody is there to be told.
+        let _ = channel.send(&format!("error {text}"), &[]);
+    }
+    process::exit_now(1);
+}
+
+fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
+    let fail = |what: &'static str| move |e: io::Error| format!("{what}: {}", reason(&e));
+    ns::unshare(Kinds::NET).map_err(fail("cannot make a network namespace"))?;
+    let go = channel.receive().map_err(fail("cannot hear the supervisor"))?;
+    let mut fds = go.fds.into_iter();
+    let Some(root) = fds.next().filter(|_| go.text == GO) else { process::exit_now(1) };
+    let init = fds.next();
+
+    process::become_root().map_err(fail("cannot become root of the zone"))?;
+    process::fresh_keyring();
+    rustix::process::fchdir(&root).map_err(|e| format!("cannot enter the zone's root: {e}"))?;
+    drop(root);
+    // The root of the message queues belongs to whoever makes the ipc namespace: not before now.
+    let mut kinds = Kinds::MOUNT | Kinds::IPC;
+    if steps.iter().any(|s| matches!(s, Step::Cgroup { .. })) {
+        kinds |= Kinds::CGROUP;
+    }
+    ns::unshare(kinds).map_err(fail("cannot make mount and ipc namespaces"))?;
+    // The copy's top is not locked, as pivot_root(2) demands; the mounts below it stay locked.
+    let here = rustix::fs::open(".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let here = here.map_err(|e| format!("cannot open the zone's root: {e}"))?;
+    let top = Tree::copy(here.as_fd(), true).map_err(fail("cannot copy the zone's mounts"))?;
+    top.attach(here.as_fd()).map_err(fail("cannot attach the zone's mounts"))?;
+    rustix::process::fchdir(&top).map_err(|e| format!("cannot enter the zone's root: {e}"))?;
+    drop((here, top));
+
+    for step in steps.iter().filter(|s| s.is_inside()) {
+        match step {
+            Step::HostName { name } => rustix::system::sethostname(name.as_bytes())
+                .map_err(|e| format!("cannot set the host name '{name}': {e}"))?,
+            Step::Loopback => ns::loopback_up().map_err(fail("cannot switch the loopback interface on"))?,
+            Step::KernelFiles { cgroup } => kernel_files(*cgroup)?,
+            Step::Pivot => {
+                rustix::process::pivot_root(".", ".")
+                    .map_err(|e| format!("cannot make the zone's root the root: {e}"))?;
+                rustix::mount::unmount(".", rustix::mount::UnmountFlags::DETACH)
+                    .map_err(|e| format!("cannot let go of the host's root: {e}"))?;
+                rustix::process::chdir("/").map_err(|e| format!("cannot enter /: {e}"))?;
+            }
+            Step::Capabilities { drop } => {
+                process::drop_capabilities(drop).map_err(fail("cannot give capabilities up"))?;
+            }
+            Step::Init { program, args } => {
+                channel.send(READY, &[]).map_err(fail("cannot tell the supervisor"))?;
+                let boot = channel.receive().map_err(fail("cannot hear the supervisor"))?;
+                let Some(given) = boot.text.strip_prefix(BOOT) else { process::exit_now(0) };
+                if given.is_empty() {
+                    return Err(start(program, args, init.as_ref()));
+                }
+                let given = BootArgs::parse(given);
+                let program = given.init.clone().map_or_else(|| program.clone(), Init::Own);
+                return Err(start(&program, &init_words(&given), init.as_ref()));
+            }
+            Step::Cgroup { .. }
+            | Step::Namespaces { .. }
+            | Step::Root { .. }
+            | Step::Inherit { .. }
+            | Step::Memory { .. }
+            | Step::Dev { .. }
+            | Step::Console
+            | Step::Fs(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Mounts what must be mounted from inside, onto directories of the zone's root (the working folder).
+fn kernel_files(cgroup: bool) -> Result<(), String> {
+    let strict = Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC;
+    let pts: &[(&str, &str)] = &[("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
+    let list: &[(&str, &str, Attrs, &[(&str, &str)])] = &[
+        ("proc", "proc", strict, &[]),
+        ("sysfs", "sys", strict | Attrs::RDONLY, &[]),
+        ("devpts", "dev/pts", Attrs::NOSUID | Attrs::NOEXEC, pts),
+        ("mqueue", "dev/mqueue", strict, &[]),
+        ("cgroup2", "sys/fs/cgroup", strict, &[]),
+    ];
+    for (fstype, dir, attrs, options) in list {
+        if *fstype == "cgroup2" && !cgroup {
+            continue;
+        }
+        let made = make(fstype, options, *attrs);
+        let tree = match made {
+            // Group 5 (tty) may lie outside an explicit id map: the terminals then keep their user's group.
+            Err(_) if *fstype == "devpts" => make(fstype, &options[..2], *attrs),
+            other => other,
+        };
+        let tree = match tree {
+            // A kernel without POSIX message queues.
+            Err(e) if *fstype == "mqueue" && e.source.raw_os_error() == Some(libc::ENODEV) => continue,
+            other => other.map_err(|e| format!("cannot mount {fstype} on /{dir}: {e}"))?,
+        };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let open = || open_beneath(CWD, Path::new(dir), flags, Mode::empty(), STRICT);
+        let target = match open() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let made = rustix::fs::mkdirat(CWD, *dir, Mode::from(0o755));
+                made.map_err(|e| format!("cannot make directory /{dir}: {e}"))?;
+                open()
+            }
+            other => other,
+        };
+        let target = target.map_err(|e| format!("cannot mount {fstype} on /{dir}: {}", reason(&e)))?;
+        tree.attach(target.as_fd())
+            .map_err(|e| format!("cannot mount {fstype} on /{dir}: {}", reason(&e)))?;
+    }
+    Ok(())
+}
+
+fn make(fstype: &str, options: &[(&str, &str)], attrs: Attrs) -> Result<Tree, crate::sys::mount::FsError> {
+    let fs = NewFs::open(fstype)?;
+    if fstype == "devpts" {
+        fs.flag("newinstance")?;
+    }
+    for (key, value) in options {
+        fs.set(key, value)?;
+    }
+    fs.mount(attrs)
+}
+
+/// Becomes the first program. Returns only on failure, with the reason.
+fn start(program: &Init, args: &[String], built_in: Option<&OwnedFd>) -> String {
+    match to_init(program, args, built_in) {
+        Ok(never) => match never {},
+        Err(text) => text,
+    }
+}
+
+fn to_init(
+    program: &Init,
+    args: &[String],
+    built_in: Option<&OwnedFd>,
+) -> Result<std::convert::Infallible, String> {
+    rustix::process::setsid().map_err(|e| format!("cannot begin a session: {e}"))?;
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let console = rustix::fs::open("/dev/console", flags, Mode::empty())
+        .map_err(|e| format!("cannot open /dev/console: {e}"))?;
+    rustix::stdio::dup2_stdin(&console)
+        .and_then(|()| rustix::stdio::dup2_stdout(&console))
+        .and_then(|()| rustix::stdio::dup2_stderr(&console))
+        .map_err(|e| format!("cannot use /dev/console: {e}"))?;
+    process::reset_signals();
+    process::close_on_exec_from(3).map_err(|e| format!("cannot close descriptors: {}", reason(&e)))?;
+
+    let text = |s: &str| CString::new(s).map_err(|_| format!("'{s}' holds a zero byte"));
+    let name = match program {
+        Init::Own(path) => path.rsplit('/').next().unwrap_or(path).to_owned(),
+        Init::BuiltIn => "init".to_owned(),
+    };
+    let mut words = vec![text(&name)?];
+    for arg in args {
+        words.push(text(arg)?);
+    }
+    let words: Vec<&CStr> = words.iter().map(CString::as_c_str).collect();
+    let env = [
+        c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        c"container=zones",
+        c"TERM=linux",
+        c"HOME=/",
+    ];
+    match (program, built_in) {
+        (Init::BuiltIn, Some(fd)) => {
+            let error = process::exec_fd(fd.as_fd(), &words, &env);
+            Err(format!("cannot start the built-in init: {}", reason(&error)))
+        }
+        (Init::BuiltIn, None) => Err("the built-in init was not handed over".into()),
+        (Init::Own(path), _) => {
+            let file = text(path)?;
+            let Err(error) = nix::unistd::execve(&file, &words, &env);
+            Err(match error {
+                nix::Error::ENOENT | nix::Error::ENOTDIR => {
+                    format!("could not stat {path}: {}", error.desc())
+                }
+                nix::Error::EACCES => format!("{path} is not executable"),
+                other => format!("cannot start {path}: {}", other.desc()),
+            })
+        }
+    }
+}

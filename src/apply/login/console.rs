@@ -1,0 +1,86 @@
+//! The client side of a zone's console, which its supervisor serves on a socket.
+
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use super::LoginError;
+use super::session::{End, SIGNALS, Session};
+use crate::apply::paths::Root;
+use crate::apply::supervisor::{SOCKET, client};
+use crate::spec::ZoneName;
+use crate::sys::tty::{self, Signals};
+
+/// Longest answer to the greeting.
+const MAX_ANSWER: usize = 64;
+
+/// A connected console.
+pub struct Console {
+    socket: UnixStream,
+}
+
+impl Console {
+    /// Connects to the console of a zone. Starts a supervisor when there is none: the console of a halted
+    /// zone can be watched as well.
+    ///
+    /// With `leave_at_halt` the supervisor ends the connection when the zone halts.
+    ///
+    /// # Errors
+    /// [`LoginError::ConsoleBusy`] when somebody else has it, or the system's error.
+    pub fn open(root: &Root, zone: &ZoneName, leave_at_halt: bool) -> Result<Self, LoginError> {
+        let socket = root.zone_run(zone).join(SOCKET);
+        if let Some(console) = Self::connect(&socket, leave_at_halt)? {
+            return Ok(console);
+        }
+        client::start(root, zone)?;
+        let missing = || LoginError::Console(io::ErrorKind::ConnectionRefused.into());
+        Self::connect(&socket, leave_at_halt)?.ok_or_else(missing)
+    }
+
+    /// Connects; none when nobody serves the console.
+    ///
+    /// With `leave_at_halt` the supervisor ends the connection when the zone halts.
+    ///
+    /// # Errors
+    /// [`LoginError::ConsoleBusy`] when somebody else has it, or the system's error.
+    fn connect(socket: &Path, leave_at_halt: bool) -> Result<Option<Self>, LoginError> {
+        use io::ErrorKind::{ConnectionRefused, NotFound};
+        let mut socket = match UnixStream::connect(socket) {
+            Ok(socket) => socket,
+            Err(e) if matches!(e.kind(), NotFound | ConnectionRefused) => return Ok(None),
+            Err(e) => return Err(LoginError::Console(e)),
+        };
+        let locale = ["LC_ALL", "LC_MESSAGES", "LANG"].iter().find_map(|name| std::env::var(name).ok());
+        let locale = locale.filter(|l| !l.is_empty() && !l.contains(char::is_whitespace));
+        let locale = locale.as_deref().unwrap_or("C");
+        let greeting = format!("CONNECT {} {locale} {}\n", std::process::id(), u8::from(leave_at_halt));
+        socket.write_all(greeting.as_bytes()).map_err(LoginError::Console)?;
+        let mut answer = Vec::new();
+        // Byte by byte: what follows the line belongs to the conversation.
+        let mut byte = [0];
+        while answer.len() < MAX_ANSWER && socket.read(&mut byte).map_err(LoginError::Console)? == 1 {
+            match byte {
+                [b'\n'] => break,
+                [byte] => answer.push(byte),
+            }
+        }
+        match String::from_utf8_lossy(&answer).as_ref() {
+            "OK" => Ok(Some(Self { socket })),
+            "" => Err(LoginError::Console(io::ErrorKind::UnexpectedEof.into())),
+            holder => Err(LoginError::ConsoleBusy(holder.to_owned())),
+        }
+    }
+
+    /// Talks until the user or the supervisor ends it.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn talk(&self, escape: Option<u8>) -> Result<End, LoginError> {
+        let signals = Signals::take(SIGNALS).map_err(LoginError::Relay)?;
+        tty::never_wait(self.socket.as_fd()).map_err(LoginError::Relay)?;
+        let remote = self.socket.as_fd();
+        let session = Session { remote, is_terminal: false, child: None, escape, signals: &signals };
+        session.run().map_err(LoginError::Relay)
+    }
+}

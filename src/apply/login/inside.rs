@@ -1,0 +1,177 @@
+//! The last part of a login, in the new process inside the zone: who it becomes, and what it executes.
+//!
+//! It begins as root of the zone, in the zone's own root directory, with nothing of the host's left. What
+//! it reads here is the zone's and may be hostile; the worst that can come of it is a login that fails.
+
+use std::ffi::{CString, NulError, OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+use super::environment::{Style, environment};
+use super::identity::{User, find_user, groups_of};
+use crate::sys::channel::Channel;
+use crate::sys::tty::Look;
+use crate::sys::{enter, pty};
+
+/// What to do inside the zone.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Login name.
+    pub user: String,
+    /// `-S`: trust nothing in the zone but a shell.
+    pub safe: bool,
+    /// Words for the shell; none for a login shell.
+    pub command: Option<OsString>,
+    /// `TERM` of the caller.
+    pub term: Option<OsString>,
+    /// A terminal is wanted, and it is to look like this.
+    pub terminal: Option<Look>,
+}
+
+/// Why a login fails inside the zone.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// No such user.
+    #[error("unknown user '{0}'")]
+    UnknownUser(String),
+    /// A file of the zone cannot be read.
+    #[error("cannot read '{file}': {source}")]
+    Read {
+        /// Its path in the zone.
+        file: &'static str,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// No terminal.
+    #[error("cannot make a terminal in the zone's /dev/pts: {0}")]
+    Terminal(#[source] io::Error),
+    /// An id is not one of the zone's.
+    #[error("user '{0}' has an id that the zone does not have")]
+    ForeignId(String),
+    /// The ids cannot be taken on.
+    #[error("cannot become user '{user}': {source}")]
+    Become {
+        /// Login name.
+        user: String,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The shell cannot be executed.
+    #[error("cannot execute '{shell}': {source}")]
+    Execute {
+        /// Its path in the zone.
+        shell: String,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// A word that cannot be passed on.
+    #[error("a word of the command has a zero byte in it")]
+    ZeroByte(#[from] NulError),
+}
+
+impl Job {
+    /// Does it. Returns only why it could not.
+    pub fn run(&self, channel: &Channel) -> Failure {
+        match self.try_run(channel) {
+            Ok(never) => match never {},
+            Err(failure) => failure,
+        }
+    }
+
+    fn try_run(&self, channel: &Channel) -> Result<std::convert::Infallible, Failure> {
+        let user = if self.safe { safe_user() } else { find(&self.user)? };
+        let groups = if self.safe { Vec::new() } else { further_groups(&user)? };
+        if let Some(look) = &self.terminal {
+            take_terminal(look, user.uid, channel).map_err(Failure::Terminal)?;
+        }
+        enter::become_user(user.uid, user.gid, &groups).map_err(|source| {
+            let user = user.name.clone();
+            if source.raw_os_error() == Some(libc::EINVAL) {
+                Failure::ForeignId(user)
+            } else {
+                Failure::Become { user, source }
+            }
+        })?;
+        // As the user: who may not enter the folder starts in `/`, where this process is.
+        let _ = enter::change_folder(&user.home);
+        let failure = self.execute(&user)?;
+        // Root must be able to repair a zone without its favourite shell.
+        if user.uid == 0 && !self.safe && user.shell != "/bin/sh" {
+            eprintln!("zlogin: {failure}, using /bin/sh");
+            let user = User { shell: "/bin/sh".into(), ..user };
+            return Err(self.execute(&user)?);
+        }
+        Err(failure)
+    }
+
+    /// Executes the user's shell; returns why it could not.
+    fn execute(&self, user: &User) -> Result<Failure, NulError> {
+        let base = user.shell.rsplit('/').next().unwrap_or("sh");
+        let style = match &self.command {
+            _ if self.safe => Style::Safe,
+            Some(_) if user.uid == 0 => Style::Command,
+            _ => Style::Login,
+        };
+        let name = if style == Style::Command || (self.safe && self.command.is_some()) {
+            base.to_owned()
+        } else {
+            format!("-{base}")
+        };
+        let mut args = vec![CString::new(name)?];
+        if let Some(command) = &self.command {
+            args.push(c"-c".to_owned());
+            args.push(CString::new(command.clone().into_vec())?);
+        }
+        let split_usr = Path::new("/bin").symlink_metadata().is_ok_and(|m| m.is_dir());
+        let term: Option<&OsStr> = self.term.as_deref();
+        let env = environment(style, user, term, split_usr);
+        let env = env.into_iter().map(CString::new).collect::<Result<Vec<_>, _>>()?;
+        let program = CString::new(OsStr::new(&user.shell).as_bytes())?;
+        let source = enter::exec(&program, &args, &env);
+        Ok(Failure::Execute { shell: user.shell.clone(), source })
+    }
+}
+
+/// Returns root with the shell that Solaris prescribes for a safe login, where there is one.
+fn safe_user() -> User {
+    let shell = if Path::new("/sbin/sh").exists() { "/sbin/sh" } else { "/bin/sh" };
+    User { home: "/".into(), shell: shell.into(), ..User::root() }
+}
+
+fn find(name: &str) -> Result<User, Failure> {
+    const FILE: &str = "/etc/passwd";
+    let found = match enter::open_regular(FILE) {
+        Ok(file) => find_user(file, name),
+        Err(e) => Err(e),
+    };
+    match found {
+        Ok(Some(user)) => Ok(user),
+        // A zone whose files are broken or missing is repaired as root.
+        Ok(None) | Err(_) if name == "root" => Ok(User::root()),
+        Ok(None) => Err(Failure::UnknownUser(name.to_owned())),
+        Err(source) => Err(Failure::Read { file: FILE, source }),
+    }
+}
+
+fn further_groups(user: &User) -> Result<Vec<u32>, Failure> {
+    const FILE: &str = "/etc/group";
+    let read = |file: File| groups_of(file, &user.name);
+    match enter::open_regular(FILE).and_then(read) {
+        Ok(groups) => Ok(groups),
+        // Fewer groups, never more rights.
+        Err(e) if e.kind() == io::ErrorKind::NotFound || user.uid == 0 => Ok(Vec::new()),
+        Err(source) => Err(Failure::Read { file: FILE, source }),
+    }
+}
+
+/// Makes a terminal, sends its other side to the host, and makes it ours.
+fn take_terminal(look: &Look, uid: u32, channel: &Channel) -> io::Result<()> {
+    let pty = pty::open_in(Path::new("/dev/pts"))?;
+    look.apply(pty.slave.as_fd())?;
+    pty::give(pty.slave.as_fd(), uid)?;
+    channel.send(&pty.number.to_string(), &[pty.master.as_fd()])?;
+    pty::take(pty.slave.as_fd())
+}

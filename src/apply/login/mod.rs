@@ -1,0 +1,247 @@
+//! Logging in to a running zone, and connecting to its console.
+//!
+//! ```text
+//! zlogin (host, root) ── fork ──► child: enters the zone (sys::enter), becomes the user, executes the shell
+//!   │                                        ▲
+//!   ├─ command: waits; files and pipes were handed over, terminals are relayed   (streams)
+//!   ├─ session: relays between the caller's terminal and one in the zone         (session, escape)
+//!   └─ console: relays between the caller's terminal and the supervisor's socket (console)
+//! ```
+
+mod console;
+mod environment;
+mod escape;
+mod identity;
+mod inside;
+mod session;
+mod streams;
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use nix::sys::signal::Signal;
+
+use crate::apply::paths::Root;
+use crate::apply::running::{self, Running};
+use crate::apply::supervisor::client::CallError;
+use crate::spec::ZoneName;
+use crate::spec::state::ZoneState;
+use crate::sys::channel::Channel;
+use crate::sys::enter::{EnterError, Entered, Target, signal_group};
+use crate::sys::process::{Ended, reap};
+use crate::sys::tty::{self, Look, Signals};
+
+pub use console::Console;
+pub use session::End;
+
+use inside::Job;
+use session::{SIGNALS, Session};
+use streams::Streams;
+
+/// Why a login does not come about.
+#[derive(Debug, thiserror::Error)]
+pub enum LoginError {
+    /// The zone is not running.
+    #[error("login allowed only to running zones ({0} is '{1}').")]
+    NotRunning(ZoneName, ZoneState),
+    /// Somebody else has the console; holds the process id.
+    #[error("Console is already in use by process ID {0}.")]
+    ConsoleBusy(String),
+    /// The console cannot be reached.
+    #[error("cannot connect to the console")]
+    Console(#[source] io::Error),
+    /// The supervisor that serves the console cannot be started.
+    #[error("{0}")]
+    Supervisor(#[from] CallError),
+    /// The zone cannot be entered.
+    #[error(transparent)]
+    Enter(#[from] EnterError),
+    /// The login failed inside the zone.
+    #[error("{0}")]
+    Inside(String),
+    /// A signal came before the login did.
+    #[error("interrupted")]
+    Interrupted,
+    /// Bytes cannot be carried.
+    #[error("cannot relay the terminal")]
+    Relay(#[source] io::Error),
+}
+
+/// A login that is wanted.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// Login name.
+    pub user: String,
+    /// `-S`: smallest environment, as root, nothing of the zone trusted but a shell.
+    pub safe: bool,
+    /// Text for the shell; none for a login shell.
+    pub command: Option<OsString>,
+    /// Nothing to read for the command.
+    pub no_input: bool,
+    /// `TERM` of the caller.
+    pub term: Option<OsString>,
+}
+
+/// A login on a terminal of the zone.
+pub struct Attached {
+    pid: i32,
+    channel: Channel,
+    master: OwnedFd,
+    signals: Signals,
+    /// Number of the terminal, for `pts/NUMBER`.
+    pub number: u32,
+}
+
+/// Opens a running zone.
+fn open(root: &Root, zone: &ZoneName) -> Result<Target, LoginError> {
+    let running: Option<Running> = running::find(root, zone);
+    let state = running.as_ref().map_or(ZoneState::Installed, |r| r.state);
+    match running {
+        Some(r) if r.state == ZoneState::Running => {
+            Ok(Target::open(r.init, r.init_start, r.cgroup.as_deref().map(Path::new))?)
+        }
+        _ => Err(LoginError::NotRunning(zone.clone(), state)),
+    }
+}
+
+impl Login {
+    fn job(&self, terminal: Option<Look>) -> Job {
+        let (user, command, term) = (self.user.clone(), self.command.clone(), self.term.clone());
+        Job { user, safe: self.safe, command, term, terminal }
+    }
+
+    /// Runs a command, or a shell that reads standard input, without a terminal, and returns how it ended.
+    ///
+    /// # Errors
+    /// When the login does not come about.
+    pub fn run(&self, root: &Root, zone: &ZoneName) -> Result<Ended, LoginError> {
+        const TAKEN: &[Signal] = &[
+            Signal::SIGHUP,
+            Signal::SIGINT,
+            Signal::SIGQUIT,
+            Signal::SIGTERM,
+            Signal::SIGTSTP,
+            Signal::SIGCHLD,
+        ];
+        let target = open(root, zone)?;
+        let Streams { inside, mut relay } = Streams::prepare(self.no_input).map_err(LoginError::Relay)?;
+        let signals = Signals::take(TAKEN).map_err(LoginError::Relay)?;
+        let job = self.job(None);
+        let entered = target.enter(inside, |channel| job.run(channel).to_string())?;
+        let mut channel = Some(entered.channel);
+        // Until the program is executed, what the zone shows the new process may keep it for ever.
+        loop {
+            let told = channel.as_ref().map(AsFd::as_fd);
+            let (signalled, told) = relay.turn(signals.as_fd(), told).map_err(LoginError::Relay)?;
+            if told && let Some(channel) = channel.take() {
+                failure_of(&channel)?;
+            }
+            while signalled && let Some(signal) = signals.next() {
+                match signal {
+                    Signal::SIGCHLD => {
+                        if let Some(end) = reap(entered.pid) {
+                            // It may have failed and ended between two looks.
+                            channel.as_ref().map_or(Ok(()), failure_of)?;
+                            relay.finish();
+                            return Ok(end);
+                        }
+                    }
+                    // The group has no parent in its session, so the kernel ignores a plain SIGTSTP there.
+                    Signal::SIGTSTP => {
+                        signal_group(entered.pid, Signal::SIGSTOP);
+                        tty::stop_self();
+                        signal_group(entered.pid, Signal::SIGCONT);
+                    }
+                    // No program of the zone runs yet that could answer in its own way.
+                    _ if channel.is_some() => signal_group(entered.pid, Signal::SIGKILL),
+                    other => signal_group(entered.pid, other),
+                }
+            }
+        }
+    }
+
+    /// Begins a login on a new terminal of the zone.
+    ///
+    /// # Errors
+    /// When the login does not come about.
+    pub fn attach(&self, root: &Root, zone: &ZoneName) -> Result<Attached, LoginError> {
+        let target = open(root, zone)?;
+        let null = tty::null().map_err(LoginError::Relay)?;
+        let also_null = || null.try_clone().map(Some).map_err(LoginError::Relay);
+        let streams = [also_null()?, also_null()?, also_null()?];
+        let signals = Signals::take(SIGNALS).map_err(LoginError::Relay)?;
+        let job = self.job(Some(Look::of(io::stdin().as_fd())));
+        let Entered { pid, channel } = target.enter(streams, |channel| job.run(channel).to_string())?;
+        // What the zone shows the new process may keep it for ever; the user must not be kept as well.
+        while !tty::wait_for(channel.as_fd(), signals.as_fd()).map_err(LoginError::Relay)? {
+            while let Some(signal) = signals.next() {
+                if !matches!(signal, Signal::SIGCHLD | Signal::SIGWINCH | Signal::SIGTSTP) {
+                    signal_group(pid, Signal::SIGKILL);
+                    return Err(LoginError::Interrupted);
+                }
+            }
+        }
+        let message = channel.receive().map_err(LoginError::Relay)?;
+        let number = message.text.parse();
+        match (message.fds.into_iter().next(), number) {
+            (Some(master), Ok(number)) => Ok(Attached { pid, channel, master, signals, number }),
+            _ => Err(LoginError::Inside(message.text)),
+        }
+    }
+}
+
+/// Reads why a login failed inside the zone, if it did.
+fn failure_of(channel: &Channel) -> Result<(), LoginError> {
+    let message = channel.receive().map_err(LoginError::Relay)?;
+    if message.text.is_empty() { Ok(()) } else { Err(LoginError::Inside(message.text)) }
+}
+
+impl Attached {
+    /// Talks until the shell ends or the user disconnects.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn talk(&self, escape: Option<u8>) -> Result<End, LoginError> {
+        let remote = self.master.as_fd();
+        let child = Some(self.pid);
+        let session = Session { remote, is_terminal: true, child, escape, signals: &self.signals };
+        let end = session.run().map_err(LoginError::Relay)?;
+        if let End::Exited(_) = end {
+            failure_of(&self.channel)?;
+        }
+        Ok(end)
+    }
+}
+
+/// File on a zone's `/dev` that holds the zone's name.
+const NAME_FILE: &str = "/dev/.zonename";
+
+/// Returns the name of the zone that this process is in; none on the host.
+///
+/// The host makes the file when the zone boots and owns it. Root of the zone can put another one in its
+/// place, and so can only tell its own users a wrong name: nothing on the host looks at it, where every
+/// user id means itself.
+pub fn current_zone() -> Option<ZoneName> {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    if map.split_whitespace().eq(["0", "0", "4294967295"]) {
+        return None;
+    }
+    let file = Path::new(NAME_FILE);
+    let meta = file.symlink_metadata().ok()?;
+    if !meta.is_file() || meta.len() > 256 {
+        return None;
+    }
+    let text = std::fs::read_to_string(file).ok()?;
+    ZoneName::new(text.trim_end()).ok()
+}
+
+/// Says whether this process has the rights that entering a zone needs.
+pub fn is_privileged() -> bool {
+    use rustix::thread::{CapabilitySet, capabilities};
+    let needed =
+        CapabilitySet::SYS_ADMIN | CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::KILL;
+    rustix::process::geteuid().is_root()
+        && capabilities(None).is_ok_and(|sets| sets.effective.contains(needed))
+}

@@ -1,0 +1,94 @@
+//! How other programs reach the supervisor of a zone.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use super::SOCKET;
+use super::console::WATCHED;
+use crate::apply::paths::Root;
+use crate::plan::bootargs::BootArgs;
+use crate::spec::ZoneName;
+use crate::sys::path::reason;
+use crate::sys::process::start_time;
+
+/// Why the supervisor could not be asked, or what it answered.
+#[derive(Debug, Error)]
+pub enum CallError {
+    /// Nobody listens.
+    #[error("call to zoneadmd failed: {}", reason(.0))]
+    Unreachable(#[source] io::Error),
+    /// It said no.
+    #[error("{0}")]
+    Refused(String),
+    /// The program is not there.
+    #[error("cannot start zoneadmd: {0}")]
+    NotStarted(String),
+}
+
+/// Says whether a supervisor answers.
+pub fn is_listening(root: &Root, name: &ZoneName) -> bool {
+    UnixStream::connect(root.zone_run(name).join(SOCKET)).is_ok()
+}
+
+/// Says whether somebody watches the console.
+pub fn is_watched(root: &Root, name: &ZoneName) -> bool {
+    let text = std::fs::read_to_string(root.zone_run(name).join(WATCHED)).unwrap_or_default();
+    text.trim().parse().is_ok_and(|pid| start_time(pid).is_some())
+}
+
+/// Asks the supervisor of a ready zone to start init.
+///
+/// # Errors
+/// [`CallError`].
+pub fn boot(root: &Root, name: &ZoneName, args: &BootArgs) -> Result<(), CallError> {
+    let mut stream = UnixStream::connect(root.zone_run(name).join(SOCKET)).map_err(CallError::Unreachable)?;
+    stream.write_all(format!("BOOT {}\n", args.line()).as_bytes()).map_err(CallError::Unreachable)?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).map_err(CallError::Unreachable)?;
+    match answer.trim_end() {
+        "OK" => Ok(()),
+        "" => Err(CallError::Unreachable(io::ErrorKind::UnexpectedEof.into())),
+        text => Err(CallError::Refused(text.to_owned())),
+    }
+}
+
+/// Finds the program `zoneadmd`: beside the running program, as they are installed and built.
+pub fn program() -> Option<PathBuf> {
+    let own = std::env::current_exe().ok()?;
+    let beside = own.parent()?.join("zoneadmd");
+    // Test programs lie one folder below the others.
+    let above = own.parent()?.parent()?.join("zoneadmd");
+    [beside, above].into_iter().find(|p| p.is_file())
+}
+
+/// Starts a supervisor for a zone that has none: it takes a running zone over, or serves the console
+/// of one that is halted. Returns when it answers.
+///
+/// # Errors
+/// [`CallError`].
+#[allow(clippy::disallowed_methods)] // our own program, off the way to init
+pub fn start(root: &Root, name: &ZoneName) -> Result<(), CallError> {
+    if is_listening(root, name) {
+        return Ok(());
+    }
+    let program = program().ok_or_else(|| CallError::NotStarted("it is not beside this program".into()))?;
+    let mut command = Command::new(program);
+    command.arg("-z").arg(name.as_str()).env_clear().env("ZONES_ROOT", root.prefix()).current_dir("/");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().map_err(|e| CallError::NotStarted(reason(&e)))?;
+    // It puts itself into the background once it answers.
+    let status = child.wait().map_err(|e| CallError::NotStarted(reason(&e)))?;
+    let limit = Instant::now() + Duration::from_secs(2);
+    while !is_listening(root, name) {
+        if Instant::now() > limit {
+            return Err(CallError::NotStarted(format!("it does not answer ({status})")));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}

@@ -1,0 +1,242 @@
+//! The console of a zone: a terminal whose one end is the zone's `/dev/console` and whose other end
+//! goes to the one client that `zlogin -C` connects.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+
+use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+
+use super::SOCKET;
+use crate::apply::paths::Root;
+use crate::spec::ZoneName;
+use crate::sys::channel::Channel;
+
+/// Name of the file that holds the process id of the client, while there is one.
+pub const WATCHED: &str = "watched";
+
+/// What is kept at most for a reader that does not keep up.
+const PENDING_MAX: usize = 4096;
+
+/// Who watches the console.
+#[derive(Debug)]
+pub struct Client {
+    /// The connection.
+    pub stream: UnixStream,
+    /// Process id, as the client told it.
+    pub pid: i32,
+    /// Leave when the zone halts (`zlogin -C -d`).
+    pub leaves: bool,
+    /// Output that the client has not taken yet.
+    pub pending: Vec<u8>,
+}
+
+/// The console with its socket.
+#[derive(Debug)]
+pub struct Console {
+    /// Where clients and requests arrive.
+    pub listener: UnixListener,
+    /// The supervisor's end of the terminal.
+    pub master: OwnedFd,
+    /// The zone's end, kept open so that the terminal outlives every process of the zone.
+    pub slave: OwnedFd,
+    /// Who watches.
+    pub client: Option<Client>,
+    /// Input that the zone has not taken yet.
+    pub typed: Vec<u8>,
+    /// Where the watcher's process id is noted.
+    watched: std::path::PathBuf,
+}
+
+impl Console {
+    /// Makes the console of a zone that is starting. A supervisor that still serves the console of
+    /// the halted zone hands its socket and its client over and ends.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn take_over_or_open(root: &Root, name: &ZoneName) -> io::Result<Self> {
+        let path = root.zone_run(name).join(SOCKET);
+        if let Ok(mut stream) = UnixStream::connect(&path) {
+            stream.write_all(b"HANDOVER\n")?;
+            let message = Channel::from_fd(stream.into()).receive()?;
+            let mut fds = message.fds.into_iter();
+            if let Some(listener) = fds.next() {
+                let client = fds.next().map(|fd| client_from(&message.text, fd.into()));
+                return Self::new(root, name, listener.into(), client);
+            }
+        }
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        // The folder is closed to others, so the socket's own mode does not matter.
+        Self::new(root, name, UnixListener::bind(&path)?, None)
+    }
+
+    fn new(root: &Root, name: &ZoneName, listener: UnixListener, client: Option<Client>) -> io::Result<Self> {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+        grantpt(&master)?;
+        unlockpt(&master)?;
+        let slave =
+            ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+        let watched = root.zone_run(name).join(WATCHED);
+        let console = Self { listener, master, slave, client, typed: Vec::new(), watched };
+        console.prepare()?;
+        Ok(console)
+    }
+
+    /// Puts a console together from descriptors that came through an exec.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn from_parts(
+        root: &Root,
+        name: &ZoneName,
+        listener: UnixListener,
+        master: OwnedFd,
+        slave: OwnedFd,
+        client: Option<Client>,
+    ) -> io::Result<Self> {
+        let watched = root.zone_run(name).join(WATCHED);
+        let console = Self { listener, master, slave, client, typed: Vec::new(), watched };
+        console.prepare()?;
+        Ok(console)
+    }
+
+    fn prepare(&self) -> io::Result<()> {
+        rustix::io::ioctl_fionbio(&self.master, true)?;
+        if let Some(client) = &self.client {
+            client.stream.set_nonblocking(true)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the zone's end.
+    pub fn slave(&self) -> BorrowedFd<'_> {
+        self.slave.as_fd()
+    }
+
+    /// Says whether somebody watches.
+    pub fn has_client(&self) -> bool {
+        self.client.is_some()
+    }
+
+    /// Writes a notice for whoever watches, on a line of its own.
+    pub fn notice(&mut self, text: &str) {
+        self.show(format!("\r\n[{text}]\r\n").as_bytes());
+    }
+
+    /// Tells that the boot failed, and lets a client go that wants to.
+    pub fn boot_failed(&mut self) {
+        self.last_notice("NOTICE: Zone boot failed");
+    }
+
+    /// Writes the last notice of a zone; a client that asked to leave then is let go.
+    pub fn last_notice(&mut self, text: &str) {
+        if self.client.as_ref().is_some_and(|c| c.leaves) {
+            self.notice(&format!("{text}.  Disconnecting..."));
+            self.drop_client();
+        } else {
+            self.notice(text);
+        }
+    }
+
+    /// Accepts the client if there is none yet, and answers it.
+    pub fn connect(&mut self, mut stream: UnixStream, pid: i32, leaves: bool) {
+        if let Some(holder) = &self.client {
+            let _ = stream.write_all(format!("{}\n", holder.pid).as_bytes());
+            return;
+        }
+        if stream.write_all(b"OK\n").is_err() || stream.set_nonblocking(true).is_err() {
+            return;
+        }
+        // Only a hint for `halt`, which waits for a supervisor that nobody watches.
+        let _ = fs::write(&self.watched, pid.to_string());
+        self.client = Some(Client { stream, pid, leaves, pending: Vec::new() });
+    }
+
+    /// Lets the client go.
+    pub fn drop_client(&mut self) {
+        self.client = None;
+        let _ = fs::remove_file(&self.watched);
+    }
+
+    /// Passes what the zone wrote on to the client; without one it is lost, as on any console.
+    pub fn pump_out(&mut self) {
+        let mut buffer = [0u8; 1024];
+        if let Ok(n) = rustix::io::read(&self.master, &mut buffer) {
+            self.show(&buffer[..n]);
+        }
+    }
+
+    /// Passes what the client typed on to the zone. Says whether the client is still there.
+    pub fn pump_in(&mut self) -> bool {
+        let Some(client) = &mut self.client else { return false };
+        let mut buffer = [0u8; 1024];
+        match client.stream.read(&mut buffer) {
+            Ok(0) => return false,
+            Ok(n) => self.typed.extend_from_slice(&buffer[..n]),
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(_) => return false,
+        }
+        self.flush_in();
+        true
+    }
+
+    /// Gives the zone what it has not taken yet.
+    pub fn flush_in(&mut self) {
+        while !self.typed.is_empty() {
+            match rustix::io::write(&self.master, &self.typed) {
+                Ok(n) => drop(self.typed.drain(..n)),
+                Err(_) => break,
+            }
+        }
+        self.typed.truncate(PENDING_MAX);
+    }
+
+    /// Gives the client what it has not taken yet. Says whether the client is still there.
+    pub fn flush_out(&mut self) -> bool {
+        let Some(client) = &mut self.client else { return false };
+        while !client.pending.is_empty() {
+            match client.stream.write(&client.pending) {
+                Ok(0) => return false,
+                Ok(n) => drop(client.pending.drain(..n)),
+                Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => break,
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    fn show(&mut self, bytes: &[u8]) {
+        if let Some(client) = &mut self.client {
+            client.pending.extend_from_slice(bytes);
+        }
+        if self.client.is_some() && !self.flush_out() {
+            self.drop_client();
+        }
+    }
+
+    /// Says whether the zone's output may be read on: the client keeps up.
+    pub fn keeps_up(&self) -> bool {
+        self.client.as_ref().is_none_or(|c| c.pending.len() < PENDING_MAX)
+    }
+
+    /// Says whether the client's input may be read on: the zone keeps up.
+    pub fn takes_input(&self) -> bool {
+        self.typed.len() < PENDING_MAX
+    }
+
+    /// Describes the client for another process, as [`client_from`] reads it.
+    pub fn client_text(&self) -> String {
+        self.client.as_ref().map_or_else(|| "none".into(), |c| format!("{} {}", c.pid, u8::from(c.leaves)))
+    }
+}
+
+/// Reads what [`Console::client_text`] wrote.
+pub fn client_from(text: &str, stream: UnixStream) -> Client {
+    let mut words = text.split_whitespace();
+    let pid = words.next().and_then(|w| w.parse().ok()).unwrap_or(0);
+    Client { stream, pid, leaves: words.next() == Some("1"), pending: Vec::new() }
+}

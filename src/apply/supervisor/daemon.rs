@@ -1,0 +1,186 @@
+//! From the process that brought a zone up to the long-lived `zoneadmd`.
+//!
+//! What was needed for the boot is given back by executing `zoneadmd`: its descriptors go along, its
+//! memory does not. Should that fail, the process serves on as it is.
+
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::fs::{Mode, OFlags};
+
+use super::console::{Console, client_from};
+use super::{Init, Supervisor, client};
+use crate::apply::boot::start::write_record;
+use crate::apply::paths::Root;
+use crate::apply::running;
+use crate::spec::ZoneName;
+use crate::spec::state::ZoneState;
+use crate::sys::channel::Channel;
+use crate::sys::mount::Tree;
+use crate::sys::ns::{self, Kinds, Side};
+use crate::sys::path::{STRICT, open_beneath};
+use crate::sys::process::{self, Handle};
+
+/// Environment variable that carries the numbers of the descriptors.
+const STATE: &str = "ZONEADMD_STATE";
+
+impl Supervisor {
+    /// Becomes `zoneadmd`. Never returns.
+    pub fn become_daemon(self) -> ! {
+        if let Err(e) = self.exec() {
+            super::log(&self.name, &format!("cannot become zoneadmd, going on as zoneadm: {e}"));
+        }
+        quiet();
+        self.serve()
+    }
+
+    fn exec(&self) -> io::Result<()> {
+        let Some(program) = client::program() else { return Err(io::ErrorKind::NotFound.into()) };
+        // What the caller of zoneadm left open is not ours to hold: somebody may wait for its end.
+        process::close_on_exec_from(3)?;
+        let mut keep: Vec<(&str, OwnedFd)> = vec![
+            ("listener", rustix::io::dup(&self.console.listener)?),
+            ("master", rustix::io::dup(&self.console.master)?),
+            ("slave", rustix::io::dup(&self.console.slave)?),
+        ];
+        if let Some(init) = &self.init {
+            keep.push(("init", rustix::io::dup(init.handle.as_fd())?));
+            if let Some(channel) = &init.channel {
+                keep.push(("channel", rustix::io::dup(channel)?));
+            }
+        }
+        if let Some(client) = &self.console.client {
+            keep.push(("client", rustix::io::dup(&client.stream)?));
+        }
+        quiet();
+        let numbers: Vec<String> = keep.iter().map(|(n, fd)| format!("{n}={}", fd.as_raw_fd())).collect();
+        let state =
+            format!("{STATE}={} watcher={}", numbers.join(" "), self.console.client_text().replace(' ', ","));
+        let text =
+            |bytes: &[u8]| CString::new(bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput));
+        let args = [text(b"zoneadmd")?, text(b"-z")?, text(self.name.as_str().as_bytes())?];
+        let mut root = b"ZONES_ROOT=".to_vec();
+        root.extend_from_slice(self.root.prefix().as_os_str().as_bytes());
+        let env = [text(state.as_bytes())?, text(&root)?, text(b"PATH=/usr/sbin:/usr/bin:/sbin:/bin")?];
+        let file = text(program.as_os_str().as_bytes())?;
+        let Err(error) = nix::unistd::execve(&file, &args, &env);
+        Err(error.into())
+    }
+}
+
+/// Points stdio at `/dev/null`.
+fn quiet() {
+    if let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
+        // Failure leaves the caller's streams, which is no harm.
+        let _ = rustix::stdio::dup2_stdin(&null);
+        let _ = rustix::stdio::dup2_stdout(&null);
+        let _ = rustix::stdio::dup2_stderr(&null);
+    }
+}
+
+/// Goes on, after the exec, where [`Supervisor::become_daemon`] left off. None: this process was not
+/// started that way.
+///
+/// # Errors
+/// The system's error when a descriptor is missing.
+pub fn resume(root: &Root, name: &ZoneName) -> io::Result<Option<Supervisor>> {
+    let Ok(text) = std::env::var(STATE) else { return Ok(None) };
+    let fields: HashMap<&str, &str> = text.split_whitespace().filter_map(|w| w.split_once('=')).collect();
+    let fd = |what: &str| -> io::Result<OwnedFd> {
+        let number = fields.get(what).and_then(|n| n.parse().ok()).ok_or(io::ErrorKind::NotFound)?;
+        process::adopt_fd(number)
+    };
+    let client = match fd("client") {
+        Ok(stream) => Some(client_from(
+            &fields.get("watcher").copied().unwrap_or_default().replace(',', " "),
+            stream.into(),
+        )),
+        Err(_) => None,
+    };
+    let console =
+        Console::from_parts(root, name, fd("listener")?.into(), fd("master")?, fd("slave")?, client)?;
+    let init = match (fd("init"), running::record(root, name)) {
+        (Ok(handle), Some(running)) => {
+            let channel = fd("channel").ok().map(Channel::from_fd);
+            Some(Init { running, handle: Handle::from_fd(handle), channel, ended: None })
+        }
+        _ => None,
+    };
+    Ok(Some(Supervisor { root: root.clone(), name: name.clone(), console, init, idle: None }))
+}
+
+/// Starts a supervisor where there is none: takes a running zone over, or serves the console of one
+/// that is halted. Returns in the background process; the process that was started ends.
+///
+/// # Errors
+/// The system's error. Another supervisor that answers already is no error: none is returned then.
+pub fn start_alone(root: &Root, name: &ZoneName) -> io::Result<Option<Supervisor>> {
+    let dir = root.zone_run(name);
+    std::fs::create_dir_all(&dir)?;
+    let lock = std::fs::File::create(dir.with_file_name(format!(".adopt.{name}")))?;
+    lock.lock()?;
+    if client::is_listening(root, name) {
+        return Ok(None);
+    }
+    let console = Console::take_over_or_open(root, name)?;
+    let running = running::find(root, name);
+    if let Some(running) = running.as_ref().filter(|r| r.state != ZoneState::Ready) {
+        give_console(running.init, &console)?;
+    }
+    match ns::fork()? {
+        Side::Parent(..) => process::exit_now(0),
+        Side::Child => {
+            let _ = rustix::process::setsid();
+        }
+    }
+    let init = match running {
+        Some(mut running) => {
+            let own = i32::try_from(std::process::id()).unwrap_or(0);
+            running.supervisor = own;
+            running.supervisor_start = process::start_time(own).unwrap_or(0);
+            write_record(root, name, &running)?;
+            let handle = Handle::open(running.init)?;
+            Some(Init { running, handle, channel: None, ended: None })
+        }
+        None => None,
+    };
+    Ok(Some(Supervisor { root: root.clone(), name: name.clone(), console, init, idle: None }))
+}
+
+/// Puts a new console over the dead one of a running zone. Whoever had the old one open sees it hang
+/// up and opens `/dev/console` again.
+fn give_console(init: i32, console: &Console) -> io::Result<()> {
+    let path = rustix::termios::ttyname(console.slave(), Vec::new())?;
+    let fd = rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    // The new terminal belongs to whom the old one belonged: the zone's root.
+    let owner = std::fs::metadata(format!("/proc/{init}/root/dev"))?;
+    use std::os::unix::fs::MetadataExt;
+    let (uid, gid) = (rustix::fs::Uid::from_raw(owner.uid()), rustix::fs::Gid::from_raw(owner.gid()));
+    rustix::fs::fchown(console.slave(), Some(uid), Some(gid))?;
+    let tree = Tree::copy(fd.as_fd(), false)?;
+    let mounts = ns::open(init, "mnt")?;
+    match ns::fork()? {
+        Side::Child => {
+            let attached = ns::join(mounts.as_fd(), Kinds::MOUNT).and_then(|()| {
+                let top = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+                let flags = OFlags::PATH | OFlags::CLOEXEC;
+                let target = open_beneath(
+                    top.as_fd(),
+                    std::path::Path::new("dev/console"),
+                    flags,
+                    Mode::empty(),
+                    STRICT,
+                )?;
+                tree.attach(target.as_fd())
+            });
+            process::exit_now(i32::from(attached.is_err()))
+        }
+        Side::Parent(pid, _) => match process::wait(pid)? {
+            process::Ended::Exit(0) => Ok(()),
+            _ => Err(io::Error::other("cannot put a console into the zone")),
+        },
+    }
+}

@@ -1,0 +1,316 @@
+//! `zoneadmd`: the supervisor of one zone. It keeps the console, notices the end of the zone, boots
+//! it again when it asked for that, and otherwise does nothing.
+//!
+//! Whoever stops a zone says so in its record first. The supervisor takes the zone down itself only
+//! when the record says nothing: then the zone ended from inside.
+//!
+//! One socket serves all. Its first line says what a connection wants: `HANDOVER` (a new supervisor
+//! takes socket and client over), `BOOT ARGS` (start init of a ready zone), or
+//! `IDENT PID LOCALE FLAG` (a console client; with flag 1 it leaves when the zone halts).
+
+pub mod client;
+pub mod console;
+mod daemon;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+pub use console::Console;
+pub use daemon::{resume, start_alone};
+
+use super::boot::host::Ready;
+use super::boot::start::{self, Goal, remove_run_files, start_init, write_record};
+use super::boot::{BootArgs, observe};
+use super::paths::Root;
+use super::running::{Going, Running, record};
+use super::store::FileStore;
+use super::{Notice, Op, journal};
+use crate::plan::boot::plan;
+use crate::spec::ZoneName;
+use crate::spec::state::ZoneState;
+use crate::spec::store::ZoneStore;
+use crate::sys::channel::Channel;
+use crate::sys::process::{self, Ended, Handle};
+
+/// Name of the socket below the zone's run-time folder.
+pub const SOCKET: &str = "console.sock";
+
+/// How long a supervisor without zone and client waits for one, in seconds.
+const IDLE_SECONDS: u64 = 10;
+
+/// The process that the supervisor watches.
+#[derive(Debug)]
+struct Init {
+    running: Running,
+    handle: Handle,
+    /// Open while the zone is ready.
+    channel: Option<Channel>,
+    /// Set once the process has ended and the take-down waits for the lock.
+    ended: Option<Ended>,
+}
+
+/// The supervisor of one zone.
+#[derive(Debug)]
+pub struct Supervisor {
+    root: Root,
+    name: ZoneName,
+    console: Console,
+    init: Option<Init>,
+    idle: Option<Instant>,
+}
+
+impl Supervisor {
+    /// Returns the supervisor of a zone that has just been brought up.
+    pub fn new(root: Root, name: ZoneName, console: Console, running: Running, ready: Ready) -> Self {
+        let channel = (running.state == ZoneState::Ready).then_some(ready.channel);
+        let init = Init { running, handle: ready.handle, channel, ended: None };
+        Self { root, name, console, init: Some(init), idle: None }
+    }
+
+    /// Serves until the zone has ended and nobody watches. Never returns.
+    pub fn serve(mut self) -> ! {
+        loop {
+            if self.init.is_none() && !self.console.has_client() {
+                let since = *self.idle.get_or_insert_with(Instant::now);
+                if since.elapsed() >= Duration::from_secs(IDLE_SECONDS) {
+                    self.leave();
+                }
+            } else {
+                self.idle = None;
+            }
+            self.wait_once();
+        }
+    }
+
+    /// Ends the supervisor and removes its socket, unless another one has taken over.
+    fn leave(&self) -> ! {
+        remove_run_files(&self.root, &self.name, false);
+        process::exit_now(0)
+    }
+
+    fn wait_once(&mut self) {
+        let (listener, master) = (self.console.listener.as_fd(), self.console.master.as_fd());
+        let mut fds = vec![PollFd::from_borrowed_fd(listener, PollFlags::IN)];
+        let mut wanted = PollFlags::empty();
+        wanted.set(PollFlags::IN, self.console.keeps_up());
+        wanted.set(PollFlags::OUT, !self.console.typed.is_empty());
+        fds.push(PollFd::from_borrowed_fd(master, wanted));
+        let waits = self.init.as_ref().is_some_and(|i| i.ended.is_some());
+        let init = self.init.as_ref().filter(|i| i.ended.is_none());
+        let init_at = init.map(|i| {
+            fds.push(PollFd::from_borrowed_fd(i.handle.as_fd(), PollFlags::IN));
+            fds.len() - 1
+        });
+        let client_at = self.console.client.as_ref().map(|c| {
+            let mut wanted = PollFlags::empty();
+            wanted.set(PollFlags::IN, self.console.takes_input());
+            wanted.set(PollFlags::OUT, !c.pending.is_empty());
+            fds.push(PollFd::from_borrowed_fd(c.stream.as_fd(), wanted));
+            fds.len() - 1
+        });
+        // A take-down that waits for the lock tries again soon; an idle supervisor looks at the clock.
+        let timeout = if waits {
+            Some(Timespec { tv_sec: 0, tv_nsec: 10_000_000 })
+        } else if self.init.is_none() && client_at.is_none() {
+            Some(Timespec { tv_sec: 1, tv_nsec: 0 })
+        } else {
+            None
+        };
+        // Interrupted or not: what is not ready now is asked for again in the next round.
+        let _ = poll(&mut fds, timeout.as_ref());
+        let got = |i: usize| fds[i].revents();
+        let (connection, output) = (!got(0).is_empty(), got(1));
+        let ended = init_at.is_some_and(|i| !got(i).is_empty());
+        let client = client_at.map_or(PollFlags::empty(), got);
+        drop(fds);
+
+        if output.intersects(PollFlags::IN | PollFlags::HUP) {
+            self.console.pump_out();
+        }
+        if output.contains(PollFlags::OUT) {
+            self.console.flush_in();
+        }
+        let gone = PollFlags::HUP | PollFlags::ERR;
+        if client.contains(PollFlags::OUT) && !self.console.flush_out() {
+            self.console.drop_client();
+        }
+        if client.intersects(PollFlags::IN | gone) && !self.console.pump_in() {
+            self.console.drop_client();
+        }
+        if ended {
+            self.init_has_ended();
+        } else if waits {
+            self.take_down();
+        }
+        if connection {
+            self.request();
+        }
+    }
+
+    fn request(&mut self) {
+        let Ok((stream, _)) = self.console.listener.accept() else { return };
+        // The folder is closed to others; this holds even if somebody opens it.
+        let is_root = rustix::net::sockopt::socket_peercred(&stream).is_ok_and(|c| c.uid.is_root());
+        if !is_root || stream.set_read_timeout(Some(Duration::from_secs(1))).is_err() {
+            return;
+        }
+        let Ok(reader) = stream.try_clone() else { return };
+        let mut line = String::new();
+        // One byte at a time: what follows the line belongs to the console.
+        if BufReader::with_capacity(1, reader.take(8192)).read_line(&mut line).is_err() {
+            return;
+        }
+        let mut words = line.split_whitespace();
+        match words.next() {
+            None => {}
+            Some("HANDOVER") => self.hand_over(stream),
+            Some("BOOT") => self.boot(stream, line.trim_end().strip_prefix("BOOT").unwrap_or_default()),
+            Some(_) => {
+                let pid = words.next().and_then(|w| w.parse().ok()).unwrap_or(0);
+                let leaves = words.nth(1) == Some("1");
+                self.console.connect(stream, pid, leaves);
+            }
+        }
+    }
+
+    fn hand_over(&mut self, stream: UnixStream) {
+        if self.init.as_ref().is_some_and(|i| i.ended.is_none()) {
+            return;
+        }
+        let mut fds = vec![self.console.listener.as_fd()];
+        fds.extend(self.console.client.as_ref().map(|c| c.stream.as_fd()));
+        if Channel::from_fd(stream.into()).send(&self.console.client_text(), &fds).is_ok() {
+            process::exit_now(0);
+        }
+    }
+
+    /// Starts init of a zone that is ready.
+    fn boot(&mut self, mut stream: UnixStream, args: &str) {
+        let answer = self.boot_ready(args).map_or_else(|text| text, |()| "OK".into());
+        let _ = stream.write_all(format!("{}\n", answer.replace('\n', " ")).as_bytes());
+    }
+
+    fn boot_ready(&mut self, args: &str) -> Result<(), String> {
+        let Some(init) = self.init.as_mut() else { return Err("the zone is not ready".into()) };
+        let Some(channel) = init.channel.take() else { return Err("zone is already booted".into()) };
+        let args = BootArgs::parse(args);
+        let line = args.line();
+        let with = if line.is_empty() { String::new() } else { format!(" with arguments: {line}") };
+        self.console.notice(&format!("NOTICE: Zone booting up{with}"));
+        let word = super::boot::zone::boot_word(&args);
+        let handle = Handle::open(init.running.init).map_err(|e| e.to_string())?;
+        let ready = Ready { pid: init.running.init, handle, channel };
+        init.running.state = ZoneState::Running;
+        write_record(&self.root, &self.name, &init.running).map_err(|e| e.to_string())?;
+        start_init(&ready, &word).inspect_err(|_| self.console.boot_failed())
+    }
+
+    fn init_has_ended(&mut self) {
+        let Some(init) = self.init.as_mut() else { return };
+        // Without a status (the zone was taken over from another supervisor) it counts as halted.
+        init.ended = Some(process::reap(init.running.init).unwrap_or(Ended::Signal(libc::SIGINT)));
+        self.take_down();
+    }
+
+    /// Takes the ended zone down, unless whoever ended it does so or the lock is taken just now.
+    fn take_down(&mut self) {
+        let Some(init) = self.init.as_ref() else { return };
+        let Some(ended) = init.ended else { return };
+        let ours = record(&self.root, &self.name)
+            .filter(|r| r.init == init.running.init && r.init_start == init.running.init_start);
+        let going = match ours {
+            None => Some(Going::Halt),
+            Some(r) => r.going,
+        };
+        if let Some(going) = going {
+            self.init = None;
+            match going {
+                Going::Reboot => self.console.notice("NOTICE: Zone rebooting"),
+                Going::Halt => self.console.last_notice("NOTICE: Zone halted"),
+            }
+            if !self.console.has_client() {
+                // zoneadm waits for this, removes the rest, and opens a new socket if it boots again.
+                process::exit_now(0);
+            }
+            return;
+        }
+        let store = FileStore::open(self.root.clone());
+        let Ok(Some(lock)) = store.try_lock(&self.name) else { return };
+        let cgroup = init.running.cgroup.clone();
+        self.init = None;
+        journal::recover(&self.root.zone_run(&self.name).join("journal"));
+        if let Some(path) = cgroup {
+            let _ = crate::sys::cgroup::remove(std::path::Path::new(&path));
+        }
+        remove_run_files(&self.root, &self.name, true);
+        // In a pid namespace, reboot(2) ends process 1 by SIGHUP, and halt and power-off by SIGINT.
+        if ended == Ended::Signal(libc::SIGHUP) {
+            self.console.notice("NOTICE: Zone rebooting");
+            match self.again(&store) {
+                Ok(()) => drop(lock),
+                Err(text) => {
+                    drop(lock);
+                    log(&self.name, &text);
+                    self.console.boot_failed();
+                    if !self.console.has_client() {
+                        self.leave();
+                    }
+                }
+            }
+            return;
+        }
+        self.console.last_notice("NOTICE: Zone halted");
+        drop(lock);
+        if !self.console.has_client() {
+            self.leave();
+        }
+    }
+
+    /// Boots the zone again, in this process, with its saved spec.
+    fn again(&mut self, store: &FileStore) -> Result<(), String> {
+        let saved = store.load(&self.name).map_err(|e| e.to_string())?.ok_or("No such zone configured")?;
+        let mut out = Log(&self.name);
+        let op = Op { store, name: &self.name, spec: &saved.spec, out: &mut out };
+        let args = BootArgs::parse(saved.spec.props.text("bootargs").unwrap_or_default());
+        let facts = observe::facts(&op, true).map_err(|e| e.to_string())?;
+        let plan = plan(&saved.spec, &args, &facts).map_err(|e| e.to_string())?;
+        let (running, ready) =
+            start::up(&self.root, &self.name, Goal::Running, &plan, &facts, &self.console)?;
+        self.init = Some(Init { running, handle: ready.handle, channel: None, ended: None });
+        Ok(())
+    }
+}
+
+/// Serves the console of a zone whose boot failed, for the one who watches, in a process of its own.
+pub fn stay_for_client(root: &Root, name: &ZoneName, console: Console) {
+    if let Ok(crate::sys::ns::Side::Child) = crate::sys::ns::fork() {
+        // Every other descriptor of the failed boot is closed, the caller's lock among them.
+        Supervisor { root: root.clone(), name: name.clone(), console, init: None, idle: None }
+            .become_daemon();
+    }
+}
+
+/// Where messages go when nobody waits for them: the system log.
+struct Log<'a>(&'a ZoneName);
+
+impl Notice for Log<'_> {
+    fn say(&mut self, text: &str) {
+        log(self.0, text);
+    }
+    fn warn(&mut self, text: &str) {
+        log(self.0, text);
+    }
+    fn progress(&mut self, _: u64, _: u64, _: &str) {}
+}
+
+/// Writes a line to the system log, where there is one (syslog(3), facility daemon, level error).
+fn log(name: &ZoneName, text: &str) {
+    let line = format!("<27>zoneadmd: [zone '{name}'] {text}");
+    if let Ok(socket) = std::os::unix::net::UnixDatagram::unbound() {
+        let _ = socket.send_to(line.as_bytes(), "/dev/log");
+    }
+}

@@ -1,0 +1,5 @@
+//! `zlogin`: see zlogin(1).
+
+fn main() -> std::process::ExitCode {
+    zones::cli::zlogin::main()
+}

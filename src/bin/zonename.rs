@@ -1,0 +1,5 @@
+//! `zonename`: see zonename(1).
+
+fn main() -> std::process::ExitCode {
+    zones::cli::zonename::main()
+}

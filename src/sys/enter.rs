@@ -1,0 +1,284 @@
+//! Entering a zone that runs: from a root process of the host to a process that has nothing of the
+//! host but what it was given on purpose.
+//!
+//! The order is part of the design:
+//!
+//! | # | where | step | why so |
+//! |---|---|---|---|
+//! | 1 | host | pidfd of the zone's first process, then its start time once more | the pidfd cannot come to mean another process; the record is believed only if it meant this one |
+//! | 2 | host | limits, capability bounds and cgroup of that process | read from the host's `/proc`; the zone's own may lie |
+//! | 3 | host | this process becomes undumpable | nothing in the zone can read it, its descriptors or its `exe` before it has executed a program of the zone |
+//! | 4 | host | pid namespace for children, then one fork into the zone's cgroup | the parent stays on the host and can wait for the child itself |
+//! | 5 | child | new session, standard streams, all others close on exec | no controlling terminal of the host to push input into |
+//! | 6 | child | limits and a session keyring of its own | raising a limit needs the host's rights; if the zone has used up its keys, an empty keyring is there already |
+//! | 7 | child | user namespace and all others in one call | the kernel joins the user namespace first: from there on the process has no right outside the zone |
+//! | 8 | child | root of the zone, only the capabilities that the zone may have | before the first look at anything that the zone controls |
+//! | 9 | child | whatever the caller does: identity, terminal, exec | |
+
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
+
+use super::channel::Channel;
+use super::ns::{self, Kinds, Side};
+use super::process;
+
+/// A step of entering that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {step}")]
+pub struct EnterError {
+    step: &'static str,
+    #[source]
+    source: io::Error,
+}
+
+/// Names a step, for the error that it may end in.
+fn at<E: Into<io::Error>>(step: &'static str) -> impl FnOnce(E) -> EnterError {
+    move |e| EnterError { step, source: e.into() }
+}
+
+/// A zone that can be entered.
+#[derive(Debug)]
+pub struct Target {
+    init: OwnedFd,
+    kinds: Kinds,
+    dropped: Vec<u32>,
+    limits: Vec<(libc::__rlimit_resource_t, libc::rlimit)>,
+    oom_score: Option<String>,
+    cgroup: Option<OwnedFd>,
+}
+
+/// The process that entered, as the host sees it.
+#[derive(Debug)]
+pub struct Entered {
+    /// Its process id, also the id of its session and of its process group.
+    pub pid: i32,
+    /// Ends when it executes a program. A message without descriptors before that is why it failed.
+    pub channel: Channel,
+}
+
+impl Target {
+    /// Opens the zone whose first process is `init`, started at `start` (see [`process::start_time`]).
+    ///
+    /// `cgroup` is the folder of cgroup v2 that entering processes belong in.
+    ///
+    /// # Errors
+    /// When the process is gone, or the system refuses.
+    pub fn open(init: i32, start: u64, cgroup: Option<&Path>) -> Result<Self, EnterError> {
+        let pid = rustix::process::Pid::from_raw(init)
+            .ok_or_else(|| at("find the zone's first process")(rustix::io::Errno::SRCH))?;
+        let handle = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
+            .map_err(at("find the zone's first process"))?;
+        if process::start_time(init) != Some(start) {
+            return Err(at("find the zone's first process")(rustix::io::Errno::SRCH));
+        }
+        let open_folder = |path: &Path| {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            rustix::fs::open(path, flags, Mode::empty()).map_err(at("open the zone's cgroup"))
+        };
+        Ok(Self {
+            init: handle,
+            kinds: kinds_of(init).map_err(at("look at the zone's namespaces"))?,
+            dropped: dropped_capabilities(init).map_err(at("read the zone's capabilities"))?,
+            limits: limits_to_set(init).map_err(at("read the zone's limits"))?,
+            oom_score: oom_score_to_set(init),
+            cgroup: cgroup.map(open_folder).transpose()?,
+        })
+    }
+
+    /// Enters the zone with a new process, which runs `inside` as root of the zone, in `/` and in a new
+    /// session, with the given standard streams (none: those of this process).
+    ///
+    /// `inside` ends in [`exec`]; what it returns is why it could not, and goes to [`Entered::channel`].
+    /// Afterwards this process can no longer fork on the host.
+    ///
+    /// # Errors
+    /// When the system refuses what is done on the host; what fails later is told on the channel.
+    pub fn enter(
+        &self,
+        streams: [Option<OwnedFd>; 3],
+        inside: impl FnOnce(&Channel) -> String,
+    ) -> Result<Entered, EnterError> {
+        process::hide();
+        let (ours, theirs) = Channel::pair().map_err(at("make a channel"))?;
+        ns::join(self.init.as_fd(), Kinds::PID).map_err(at("enter the zone's pid namespace"))?;
+        let cgroup = self.cgroup.as_ref().map(AsFd::as_fd);
+        match ns::spawn(Kinds::empty(), cgroup).map_err(at("start a process in the zone"))? {
+            Side::Parent(pid, _) => Ok(Entered { pid, channel: ours }),
+            Side::Child => {
+                // Nothing of the parent's program may run here, not even when something panics.
+                let _never_return = Quit;
+                drop(ours);
+                let failure = match self.cross(streams) {
+                    Ok(()) => inside(&theirs),
+                    Err(e) => format!("{e}: {}", e.source),
+                };
+                let _ = theirs.send(&failure, &[]);
+                quit()
+            }
+        }
+    }
+
+    /// Steps 5 to 8 of the module's table.
+    fn cross(&self, streams: [Option<OwnedFd>; 3]) -> Result<(), EnterError> {
+        rustix::process::setsid().map_err(at("begin a session"))?;
+        let [input, output, errors] = &streams;
+        let placed = [
+            input.as_ref().map(dup2_stdin),
+            output.as_ref().map(dup2_stdout),
+            errors.as_ref().map(dup2_stderr),
+        ];
+        placed.into_iter().flatten().collect::<Result<(), _>>().map_err(at("place the standard streams"))?;
+        process::close_on_exec_from(3).map_err(at("close descriptors"))?;
+        for (resource, limit) in &self.limits {
+            set_limit(*resource, limit).map_err(at("set the zone's limits"))?;
+        }
+        if let Some(score) = &self.oom_score {
+            std::fs::write("/proc/self/oom_score_adj", score).map_err(at("set the out-of-memory score"))?;
+        }
+        process::fresh_keyring();
+        ns::join(self.init.as_fd(), self.kinds).map_err(at("enter the zone's namespaces"))?;
+        process::become_root().map_err(at("become root of the zone"))?;
+        process::drop_capabilities(&self.dropped).map_err(at("drop capabilities"))?;
+        process::fresh_keyring();
+        rustix::process::chdir("/").map_err(at("change to the zone's root"))
+    }
+}
+
+/// Ends the process instead of returning to where it was forked.
+struct Quit;
+
+impl Drop for Quit {
+    fn drop(&mut self) {
+        quit()
+    }
+}
+
+/// Ends this process at once, without running anything that the program has registered.
+fn quit() -> ! {
+    // SAFETY: _exit(2) takes a number and does not return.
+    unsafe { libc::_exit(1) }
+}
+
+/// Returns the kinds of namespace to join besides the pid namespace.
+///
+/// The first two are the zone's in any case: the kernel refuses to join our own user namespace, and
+/// with the zone's rights no other mount namespace of ours. Some of the rest may be the host's, on
+/// a host without them, and joining those would need rights that root of the zone lacks.
+fn kinds_of(pid: i32) -> io::Result<Kinds> {
+    let mut kinds = Kinds::USER | Kinds::MOUNT;
+    for (name, kind) in
+        [("uts", Kinds::UTS), ("ipc", Kinds::IPC), ("net", Kinds::NET), ("cgroup", Kinds::CGROUP)]
+    {
+        let number = |who: &str| std::fs::metadata(format!("/proc/{who}/ns/{name}")).map(|m| m.ino());
+        match (number("self"), number(&pid.to_string())) {
+            (Ok(ours), Ok(theirs)) if ours != theirs => kinds |= kind,
+            (Ok(_), Ok(_)) => {}
+            // A kernel built without this kind.
+            (Err(e), _) if e.kind() == io::ErrorKind::NotFound => {}
+            (Err(e), _) | (_, Err(e)) => return Err(e),
+        }
+    }
+    Ok(kinds)
+}
+
+/// Returns the capabilities that the bounding set of a process lacks.
+fn dropped_capabilities(pid: i32) -> io::Result<Vec<u32>> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let bounds = status.lines().find_map(|l| l.strip_prefix("CapBnd:"));
+    let bounds = bounds.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
+    let bounds = bounds.ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
+    Ok((0..u64::BITS).filter(|n| bounds & (1 << n) == 0).collect())
+}
+
+/// Returns the limits of a process that differ from ours.
+fn limits_to_set(pid: i32) -> io::Result<Vec<(libc::__rlimit_resource_t, libc::rlimit)>> {
+    let get = |who: i32, resource| {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: the new limit is null, the old one is writable.
+        let done = unsafe { libc::prlimit(who, resource, std::ptr::null(), &raw mut limit) };
+        if done == 0 { Ok(limit) } else { Err(io::Error::last_os_error()) }
+    };
+    let mut list = Vec::new();
+    for resource in 0..=libc::RLIMIT_RTTIME {
+        let (theirs, ours) = (get(pid, resource)?, get(0, resource)?);
+        if (theirs.rlim_cur, theirs.rlim_max) != (ours.rlim_cur, ours.rlim_max) {
+            list.push((resource, theirs));
+        }
+    }
+    Ok(list)
+}
+
+fn set_limit(resource: libc::__rlimit_resource_t, limit: &libc::rlimit) -> io::Result<()> {
+    // SAFETY: the limit is readable for the call.
+    let done = unsafe { libc::setrlimit(resource, std::ptr::from_ref(limit)) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Returns the out-of-memory score of a process when ours is another: a protected shell of the host
+/// must not make processes of a zone unkillable.
+fn oom_score_to_set(pid: i32) -> Option<String> {
+    let theirs = std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).ok()?;
+    let ours = std::fs::read_to_string("/proc/self/oom_score_adj").ok()?;
+    (theirs != ours).then_some(theirs)
+}
+
+/// Opens a regular file of the zone that this process is in; never waits for it, and follows no link of
+/// `/proc` out of where it is.
+///
+/// # Errors
+/// The system's error; `EINVAL` when it is not a regular file.
+pub fn open_regular(path: &str) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file: File =
+        rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)?.into();
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    Ok(file)
+}
+
+/// Becomes a user of the zone, for good.
+///
+/// # Errors
+/// The system's error; `EINVAL` when an id is not one of the zone's.
+pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
+    use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+    let list: Vec<_> = groups.iter().map(|g| Gid::from_raw(*g)).collect();
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    setgroups(&list)?;
+    setresgid(gid, gid, gid)?;
+    Ok(setresuid(uid, uid, uid)?)
+}
+
+/// Executes a program with default signals and mask; returns only on failure.
+pub fn exec(program: &CStr, args: &[CString], env: &[CString]) -> io::Error {
+    process::reset_signals();
+    match nix::unistd::execve(program, args, env) {
+        Err(e) => e.into(),
+    }
+}
+
+/// Changes the working directory.
+///
+/// # Errors
+/// The system's error.
+pub fn change_folder(path: &str) -> io::Result<()> {
+    Ok(rustix::process::chdir(path)?)
+}
+
+/// Sends a signal to the process group that an entered process leads, or to the process while it has
+/// not got that far.
+pub fn signal_group(pid: i32, signal: nix::sys::signal::Signal) {
+    use nix::sys::signal::{kill, killpg};
+    let pid = nix::unistd::Pid::from_raw(pid);
+    if killpg(pid, signal).is_err() {
+        let _ = kill(pid, signal);
+    }
+}

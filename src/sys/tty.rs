@@ -1,0 +1,300 @@
+//! The terminal of the caller: its size, raw mode that is undone in any case, and signals as input.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{FileType, OFlags, fstat, major, minor};
+use rustix::io::Errno;
+use rustix::termios::{OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
+
+/// What a terminal looks like to programs: its modes, if it has any, and its size.
+#[derive(Clone, Debug)]
+pub struct Look {
+    modes: Option<Termios>,
+    size: Winsize,
+}
+
+impl Look {
+    /// Reads the look of a terminal. Anything else looks like one of 80 by 24 in its initial modes.
+    pub fn of(fd: BorrowedFd<'_>) -> Self {
+        let usual = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        let size = tcgetwinsize(fd).ok().filter(|s| s.ws_row > 0 && s.ws_col > 0);
+        Self { modes: tcgetattr(fd).ok(), size: size.unwrap_or(usual) }
+    }
+
+    /// Gives a terminal this look.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn apply(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        tcsetwinsize(fd, self.size)?;
+        if let Some(modes) = &self.modes {
+            tcsetattr(fd, OptionalActions::Now, modes)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the byte of a special character (`libc::VEOF`, …), none when it is switched off.
+    pub fn special(&self, which: usize) -> Option<u8> {
+        // The bytes of a terminal that nobody has changed; indices as in termios(3).
+        const USUAL: &[(usize, u8)] =
+            &[(libc::VINTR, 3), (libc::VKILL, 21), (libc::VEOF, 4), (libc::VSUSP, 26)];
+        let usual = || USUAL.iter().find(|(i, _)| *i == which).map_or(0, |(_, byte)| *byte);
+        let byte = self.modes.as_ref().map_or_else(usual, |m| special_of(m, which));
+        (byte != 0).then_some(byte)
+    }
+}
+
+fn special_of(modes: &Termios, which: usize) -> u8 {
+    use rustix::termios::SpecialCodeIndex as Index;
+    let index = match which {
+        libc::VINTR => Index::VINTR,
+        libc::VKILL => Index::VKILL,
+        libc::VEOF => Index::VEOF,
+        libc::VSUSP => Index::VSUSP,
+        libc::VEOL => Index::VEOL,
+        _ => return 0,
+    };
+    modes.special_codes[index]
+}
+
+/// Copies the size of one terminal to another; a size that is unknown is left alone.
+pub fn copy_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) {
+    if let Ok(size) = tcgetwinsize(from) {
+        let _ = tcsetwinsize(to, size);
+    }
+}
+
+/// Says whether a descriptor is a terminal.
+pub fn is_tty(fd: BorrowedFd<'_>) -> bool {
+    rustix::termios::isatty(fd)
+}
+
+/// A terminal in raw mode, until this value is gone.
+#[derive(Debug)]
+pub struct Raw<'a> {
+    fd: BorrowedFd<'a>,
+    before: Termios,
+}
+
+impl<'a> Raw<'a> {
+    /// Switches to raw mode; none when the descriptor is not a terminal.
+    pub fn enter(fd: BorrowedFd<'a>) -> Option<Self> {
+        let before = tcgetattr(fd).ok()?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        tcsetattr(fd, OptionalActions::Now, &raw).ok()?;
+        Some(Self { fd, before })
+    }
+}
+
+impl Drop for Raw<'_> {
+    fn drop(&mut self) {
+        // After what was written has left: the last output was meant for raw mode.
+        let _ = tcsetattr(self.fd, OptionalActions::Drain, &self.before);
+    }
+}
+
+/// Signals as something to be read. They do not interrupt anything meanwhile, so that there is always a
+/// chance to restore the terminal.
+#[derive(Debug)]
+pub struct Signals {
+    fd: SignalFd,
+    before: SigSet,
+}
+
+impl Signals {
+    /// Takes over these signals.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn take(list: &[Signal]) -> io::Result<Self> {
+        let set: SigSet = list.iter().copied().collect();
+        let mut before = SigSet::empty();
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), Some(&mut before))?;
+        let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        Ok(Self { fd, before })
+    }
+
+    /// Returns the next signal that has arrived.
+    pub fn next(&self) -> Option<Signal> {
+        let info = self.fd.read_signal().ok()??;
+        Signal::try_from(info.ssi_signo.cast_signed()).ok()
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None);
+    }
+}
+
+/// Stops this process as the terminal's suspend character would; returns when it is continued.
+pub fn stop_self() {
+    let _ = raise(Signal::SIGSTOP);
+}
+
+/// Ends this process by a signal, so that whoever waits for it sees which.
+pub fn die_by(signal: Signal) {
+    let _ = raise(signal);
+}
+
+/// Makes a pipe: the side to read, the side to write. Neither survives an exec.
+///
+/// # Errors
+/// The system's error.
+pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
+}
+
+/// Opens `/dev/null` of the host.
+///
+/// # Errors
+/// The system's error.
+pub fn null() -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, rustix::fs::Mode::empty())?)
+}
+
+/// Waits until either descriptor has something; says whether the first has.
+///
+/// # Errors
+/// The system's error.
+pub fn wait_for(first: BorrowedFd<'_>, second: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut fds = [first, second].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    match poll(&mut fds, None) {
+        Ok(_) => Ok(!fds[0].revents().is_empty()),
+        Err(Errno::INTR) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Makes reads and writes of a descriptor of our own return instead of waiting.
+///
+/// # Errors
+/// The system's error.
+pub fn never_wait(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = rustix::fs::fcntl_getfl(fd)?;
+    Ok(rustix::fs::fcntl_setfl(fd, flags | OFlags::NONBLOCK)?)
+}
+
+/// Reads what is there, past the buffers of the standard library.
+///
+/// # Errors
+/// The system's error.
+pub fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    Ok(rustix::io::read(fd, buffer)?)
+}
+
+/// Writes what there is room for, past the buffers of the standard library.
+///
+/// # Errors
+/// The system's error.
+pub fn write(fd: BorrowedFd<'_>, text: &[u8]) -> io::Result<usize> {
+    Ok(rustix::io::write(fd, text)?)
+}
+
+/// Writes all, past the buffers of the standard library; also to a stream that somebody else has made
+/// one that does not wait.
+///
+/// # Errors
+/// The system's error.
+pub fn write_all(fd: BorrowedFd<'_>, mut text: &[u8]) -> io::Result<()> {
+    while !text.is_empty() {
+        match rustix::io::write(fd, text) {
+            Ok(n) => text = &text[n..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                let _ = poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::OUT)], None);
+            }
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Says whether a process of a zone may hold this descriptor: a regular file, a pipe, or `/dev/null`.
+pub fn may_be_handed_over(fd: BorrowedFd<'_>) -> bool {
+    let Ok(stat) = fstat(fd) else { return false };
+    let null = (major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3);
+    let good = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile | FileType::Fifo => true,
+        FileType::CharacterDevice => null,
+        _ => false,
+    };
+    // One that only names a file (O_PATH) can be opened anew with any rights.
+    good && rustix::fs::fcntl_getfl(fd).is_ok_and(|flags| !flags.contains(OFlags::PATH))
+}
+
+/// Says whether both are the same terminal.
+pub fn same_terminal(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> bool {
+    let device = |fd| fstat(fd).map(|s| (s.st_dev, s.st_ino, s.st_rdev)).ok();
+    is_tty(a) && is_tty(b) && device(a) == device(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::os::unix::net::UnixStream;
+    use std::path::Path;
+
+    #[test]
+    fn what_may_be_handed_over() {
+        let file = tempfile::tempfile().expect("a temporary file");
+        let (read, write) = pipe().expect("a pipe");
+        let null = File::open("/dev/null").expect("a null device");
+        for good in [file.as_fd(), read.as_fd(), write.as_fd(), null.as_fd()] {
+            assert!(may_be_handed_over(good), "{good:?}");
+        }
+        let pty = crate::sys::pty::open_in(Path::new("/dev/pts")).expect("a pseudo-terminal");
+        let folder = File::open("/").expect("a root");
+        let zero = File::open("/dev/zero").expect("a zero device");
+        let (socket, _other) = UnixStream::pair().expect("sockets");
+        let name = rustix::fs::open("/etc/passwd", OFlags::PATH, rustix::fs::Mode::empty()).expect("a name");
+        for bad in [
+            pty.slave.as_fd(),
+            pty.master.as_fd(),
+            folder.as_fd(),
+            zero.as_fd(),
+            socket.as_fd(),
+            name.as_fd(),
+        ] {
+            assert!(!may_be_handed_over(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn raw_mode_is_undone() {
+        let pty = crate::sys::pty::open_in(Path::new("/dev/pts")).expect("a pseudo-terminal");
+        let fd = pty.slave.as_fd();
+        let modes = || tcgetattr(fd).expect("a terminal").local_modes;
+        let before = modes();
+        let raw = Raw::enter(fd).expect("a terminal");
+        assert_ne!(modes(), before);
+        drop(raw);
+        assert_eq!(modes(), before);
+        assert!(Raw::enter(File::open("/dev/null").expect("a null device").as_fd()).is_none());
+    }
+
+    #[test]
+    fn a_look_is_carried_over() {
+        let ptys: Vec<_> =
+            (0..2).map(|_| crate::sys::pty::open_in(Path::new("/dev/pts")).expect("a terminal")).collect();
+        let size = Winsize { ws_row: 50, ws_col: 132, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&ptys[0].master, size).expect("a size");
+        Look::of(ptys[0].slave.as_fd()).apply(ptys[1].slave.as_fd()).expect("a look");
+        assert_eq!(tcgetwinsize(&ptys[1].master).expect("a size"), size);
+        let none = Look::of(File::open("/dev/null").expect("a null device").as_fd());
+        assert_eq!((none.size.ws_col, none.size.ws_row), (80, 24));
+        assert_eq!((none.special(libc::VEOF), none.special(libc::VEOL)), (Some(4), None));
+    }
+}

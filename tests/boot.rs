@@ -1,0 +1,297 @@
+//! Real zones: boot, isolation, halt, failure and recovery.
+
+mod lab;
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use lab::Lab;
+
+/// Returns the field of the zone's running record.
+fn record(lab: &Lab, zone: &str, field: &str) -> String {
+    let text = fs::read_to_string(lab.path().join("run/zones").join(zone).join("running")).expect("a record");
+    let prefix = format!("{field}=");
+    text.split_whitespace().find_map(|w| w.strip_prefix(&prefix)).expect(field).to_owned()
+}
+
+#[test]
+fn a_zone_boots_is_entered_and_halts_without_a_trace() {
+    let Some(lab) = Lab::new() else { return };
+    let shared = lab.path().join("shared");
+    fs::create_dir(&shared).expect("a folder to share");
+    lab.installed(
+        "zion",
+        &format!("add fs\nset type=lofs\nset special={}\nset dir=/export/shared\nend", shared.display()),
+    );
+    let before = fs::read_to_string("/proc/self/mountinfo").expect("proc");
+    lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    assert_eq!(lab.state("zion"), "running");
+    let seen =
+        lab.sh("zion", "id -u; hostname; ls /proc | grep -c '^[0-9]'; cat /proc/1/comm; stat -f -c %T /proc");
+    let lines: Vec<&str> = seen.out.lines().collect();
+    assert_eq!((lines[0], lines[1], lines[4]), ("0", "zion", "proc"), "{seen:?}");
+    assert!(lines[2].parse::<u32>().is_ok_and(|n| n < 10), "sees other processes: {seen:?}");
+    let r = lab.sh("zion", "echo from the zone > /export/shared/file && touch /usr/no");
+    assert!(r.status != 0 && r.err.contains("Read-only file system"), "{r:?}");
+    assert_eq!(fs::read_to_string(shared.join("file")).expect("written through"), "from the zone\n");
+    assert_eq!(fs::metadata(shared.join("file")).expect("there").uid(), 0, "root on disk");
+    assert!(
+        !fs::read_to_string("/proc/self/mountinfo").expect("proc").contains(&*lab.path().to_string_lossy())
+            || before.contains(&*lab.path().to_string_lossy())
+    );
+    lab.ok("zoneadm", &["-z", "zion", "halt"]);
+    assert_eq!(lab.state("zion"), "installed");
+    lab.assert_clean();
+}
+
+#[test]
+fn root_of_a_zone_is_not_root_of_the_host() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("zion", "");
+    lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    let secret = lab.path().join("secret");
+    fs::write(&secret, "the host's").expect("written");
+    // A file of its own belongs to root there, and on disk.
+    lab.ok("zlogin", &["zion", "touch /root/mine; chmod 4755 /root/mine"]);
+    assert_eq!(fs::metadata(lab.in_zone("zion", "/root/mine")).expect("on disk").uid(), 0);
+    assert_eq!(lab.ok("zlogin", &["zion", "stat -c %u /root/mine"]).trim(), "0");
+    // Its processes run under an unprivileged id of the host.
+    let init = record(&lab, "zion", "init");
+    let status = fs::read_to_string(format!("/proc/{init}/status")).expect("init runs");
+    let uid: u32 = status
+        .lines()
+        .find_map(|l| l.strip_prefix("Uid:"))
+        .and_then(|l| l.split_whitespace().next()?.parse().ok())
+        .expect("a uid");
+    assert!(uid >= 100_000, "init runs as {uid}");
+    for attack in [
+        format!("cat {}", secret.display()),
+        format!("cat /proc/1/root{}", secret.display()),
+        "mknod /root/n b 7 0".into(),
+        "mknod /dev/n c 1 1".into(),
+        "date -s 2001-01-01".into(),
+        "mount -o remount,rw /usr".into(),
+        "mount -o remount,bind,rw /usr".into(),
+        "umount /usr".into(),
+        "umount -l /dev".into(),
+        "echo 1 > /proc/sys/kernel/panic".into(),
+        "echo c > /proc/sysrq-trigger".into(),
+        "echo x > /proc/1/exe".into(),
+        "head -c1 /dev/mem".into(),
+        "hostname -F /proc/nothing".into(),
+        "mount /dev/loop0 /mnt".into(),
+        "kill -0 -- -1000000".into(),
+        "unshare -m true && nsenter -t 1 -m -- cat /etc/zones.d".into(),
+        "insmod /dev/null || modprobe loop".into(),
+    ] {
+        let r = lab.sh("zion", &attack);
+        assert_ne!(r.status, 0, "must fail: {attack}: {r:?}");
+    }
+    // Nothing of ours comes along.
+    let r = lab.sh("zion", "tr '\\0' '\\n' < /proc/1/environ; ls -l /proc/1/fd; readlink /proc/1/cwd");
+    assert!(!r.out.contains("ZONES") && !r.out.contains(&*lab.path().to_string_lossy()), "{r:?}");
+    let visible = lab.sh("zion", "cat /proc/self/mountinfo");
+    assert!(
+        !visible
+            .out
+            .lines()
+            .any(|l| l.split(' ').nth(4).is_some_and(|p| p.starts_with("/work") || p.starts_with("/mnt/"))),
+        "{visible:?}"
+    );
+    drop(lab);
+}
+
+#[test]
+fn every_kind_of_file_system() {
+    let Some(lab) = Lab::new() else { return };
+    let image = lab.path().join("disk.img");
+    fs::File::create(&image).and_then(|f| f.set_len(16 << 20)).expect("an image");
+    let made = std::process::Command::new("mkfs.ext4").arg("-q").arg(&image).status();
+    assert!(made.is_ok_and(|s| s.success()), "mkfs.ext4 is needed");
+    fs::write(lab.path().join("note"), "read me\n").expect("written");
+    let lines = format!(
+        "add fs; set type=ext4; set special={0}/disk.img; set dir=/data; add options noatime; end\n\
+         add fs; set type=tmpfs; set special=swap; set dir=/scratch/deep; set options=[size=1m,mode=1777]; end\n\
+         add fs; set type=lofs; set special={0}/note; set dir=/etc/note; add options ro; end\n\
+         add device; set match=/dev/loop-contro[l]; end",
+        lab.path().display()
+    );
+    lab.installed("zion", &lines);
+    lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    let seen = lab.ok(
+        "zlogin",
+        &["zion", "cat /etc/note; echo x > /data/f && stat -c %u /data/f; stat -f -c %T /data /scratch/deep; stat -c '%A %u %t:%T' /dev/null /dev/loop-control; stat -c %a /scratch/deep"],
+    );
+    assert_eq!(seen, "read me\n0\next2/ext3\ntmpfs\ncrw-rw-rw- 0 1:3\ncrw-rw---- 0 a:ed\n1777\n");
+    assert_ne!(lab.sh("zion", "echo no > /etc/note").status, 0);
+    lab.ok("zoneadm", &["-z", "zion", "halt"]);
+    lab.assert_clean();
+    // What was written is on the image.
+    lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    assert_eq!(lab.ok("zlogin", &["zion", "cat /data/f"]), "x\n");
+    lab.ok("zoneadm", &["-z", "zion", "halt"]);
+    lab.assert_clean();
+}
+
+#[test]
+fn a_failing_boot_names_the_resource_and_leaves_nothing() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("zion", "");
+    let bad = |lines: &str, expected: &str| {
+        let run = lab.run_with("zonecfg", &["-z", "zion"], &[], lines);
+        assert_eq!(run.status, 0, "{run:?}");
+        let boot = lab.run("zoneadm", &["-z", "zion", "boot"]);
+        assert_eq!(boot.status, 1, "{boot:?}");
+        assert!(boot.err.contains(expected), "{boot:?} lacks {expected}");
+        assert_eq!(lab.state("zion"), "installed");
+        lab.assert_clean();
+    };
+    let fs = |special: &str, kind: &str, options: &str| {
+        format!("add fs; set dir=/x; set special={special}; set type={kind}; {options} end")
+    };
+    bad(&fs("/no/such", "lofs", ""), "fs /x: could not access /no/such: No such file or directory");
+    bad(
+        &format!("remove fs; {}", fs("/tmp", "lofs", "add options wild;")),
+        "option 'wild' is not known for type lofs",
+    );
+    let image = lab.path().join("junk.img");
+    std::fs::write(&image, vec![0u8; 1 << 20]).expect("written");
+    bad(&format!("remove fs; {}", fs(&image.to_string_lossy(), "ext4", "")), "fs /x");
+    bad("remove fs; add fs; set dir=/proc/x; set special=/tmp; set type=lofs; end", "fs /proc/x");
+    let r = lab.run_with("zonecfg", &["-z", "zion"], &[], "remove fs");
+    assert_eq!(r.status, 0, "{r:?}");
+    let boot = lab.run("zoneadm", &["-z", "zion", "boot", "--", "-i", "/no/init"]);
+    assert!(boot.status == 1 && boot.err.contains("could not stat /no/init"), "{boot:?}");
+    lab.assert_clean();
+    // A mount point that the zone has made a link out of itself.
+    lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    lab.ok("zlogin", &["zion", "ln -s /tmp /trap"]);
+    lab.ok("zoneadm", &["-z", "zion", "halt"]);
+    bad("add fs; set dir=/trap; set special=/srv; set type=lofs; end", "symbolic link");
+    // The root is gone.
+    let root = lab.path().join("zones/zion/root");
+    fs::rename(&root, lab.path().join("zones/zion/away")).expect("moved");
+    let boot = lab.run("zoneadm", &["-z", "zion", "boot"]);
+    assert!(boot.status == 1 && boot.err.contains("root"), "{boot:?}");
+    fs::rename(lab.path().join("zones/zion/away"), &root).expect("moved back");
+    lab.assert_clean();
+}
+
+#[test]
+fn ready_boot_reboot_shutdown() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("zion", "");
+    lab.ok("zoneadm", &["-z", "zion", "ready"]);
+    assert_eq!(lab.state("zion"), "ready");
+    let first = record(&lab, "zion", "init");
+    lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    assert_eq!((lab.state("zion").as_str(), record(&lab, "zion", "init")), ("running", first.clone()));
+    let again = lab.run("zoneadm", &["-z", "zion", "boot"]);
+    assert!(again.status == 0 && again.err.contains("zone is already booted"), "{again:?}");
+    lab.ok("zoneadm", &["-z", "zion", "reboot"]);
+    assert_eq!(lab.state("zion"), "running");
+    assert_ne!(record(&lab, "zion", "init"), first);
+    lab.ok("zoneadm", &["-z", "zion", "shutdown"]);
+    assert_eq!(lab.state("zion"), "installed");
+    let halted = lab.run("zoneadm", &["-z", "zion", "halt"]);
+    assert!(halted.status == 0 && halted.err.contains("zone is already halted"), "{halted:?}");
+    lab.assert_clean();
+}
+
+#[test]
+fn a_zone_that_reboots_or_halts_itself() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("zion", "");
+    lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    let (first, id) = (record(&lab, "zion", "init"), record(&lab, "zion", "id"));
+    // The built-in init takes SIGRTMIN+5 as reboot and SIGRTMIN+4 as power-off, as systemd does.
+    lab.run("zlogin", &["zion", "kill -39 1"]);
+    let other = |field: &str, old: &str| {
+        (0..500).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            let path = lab.path().join("run/zones/zion/running");
+            fs::read_to_string(path)
+                .is_ok_and(|t| t.contains("state=running") && !t.contains(&format!("{field}={old} ")))
+        })
+    };
+    assert!(other("init", &first), "no new init");
+    assert_ne!(record(&lab, "zion", "id"), id);
+    assert_eq!(lab.ok("zlogin", &["zion", "hostname"]), "zion\n");
+    lab.run("zlogin", &["zion", "kill -38 1"]);
+    lab.assert_clean();
+    assert_eq!(lab.state("zion"), "installed");
+}
+
+#[test]
+fn killed_at_any_step_the_next_command_recovers() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("zion", "add fs; set dir=/scratch; set special=swap; set type=tmpfs; end");
+    let mut reached = 0;
+    for step in 0..40 {
+        let number = step.to_string();
+        let boot = lab.run_with("zoneadm", &["-z", "zion", "boot"], &[("ZONES_TEST_KILL_AT", &number)], "");
+        if boot.status == 0 {
+            lab.ok("zoneadm", &["-z", "zion", "halt"]);
+            break;
+        }
+        reached = step;
+        assert_eq!(lab.state("zion"), "installed", "after step {step}");
+        lab.ok("zoneadm", &["-z", "zion", "boot"]);
+        assert_eq!(lab.ok("zlogin", &["zion", "hostname"]), "zion\n");
+        lab.ok("zoneadm", &["-z", "zion", "halt"]);
+        lab.assert_clean();
+    }
+    assert!(reached >= 7, "only {reached} steps were reached");
+}
+
+#[test]
+fn a_zone_outlives_its_supervisor() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("zion", "");
+    lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    let supervisor = record(&lab, "zion", "supervisor");
+    let killed = std::process::Command::new("kill").args(["-9", &supervisor]).status();
+    assert!(killed.is_ok_and(|s| s.success()));
+    assert_eq!(lab.ok("zlogin", &["zion", "hostname"]), "zion\n");
+    let again = lab.run("zoneadm", &["-z", "zion", "boot"]);
+    assert!(again.status == 0 && again.err.contains("restarted zoneadmd to recover"), "{again:?}");
+    assert_ne!(record(&lab, "zion", "supervisor"), supervisor);
+    lab.ok("zoneadm", &["-z", "zion", "halt"]);
+    lab.assert_clean();
+    // Killed again, and halted without any.
+    lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    let supervisor = record(&lab, "zion", "supervisor");
+    assert!(std::process::Command::new("kill").args(["-9", &supervisor]).status().is_ok_and(|s| s.success()));
+    lab.ok("zoneadm", &["-z", "zion", "halt"]);
+    lab.assert_clean();
+}
+
+#[test]
+fn a_plan_touches_nothing() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("zion", "");
+    let listing = || {
+        let out = std::process::Command::new("find")
+            .arg(lab.path())
+            .args(["-printf", "%p %s %T@ %C@\n"])
+            .output()
+            .expect("find");
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    let before = listing();
+    let plan = lab.ok("zoneadm", &["-z", "zion", "plan", "boot"]);
+    assert!(plan.contains("begin process 1") && plan.contains("start the built-in init"), "{plan}");
+    assert_eq!(listing(), before);
+}
+
+#[test]
+fn an_explicit_id_map() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("zion", "add idmap; set start=0; set target=700000; set count=1000; end");
+    lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    let map = lab.ok("zlogin", &["zion", "cat /proc/self/uid_map /proc/self/gid_map"]);
+    let words: Vec<&str> = map.split_whitespace().collect();
+    assert_eq!(words, ["0", "700000", "1000", "0", "700000", "1000"]);
+    lab.ok("zoneadm", &["-z", "zion", "halt"]);
+    lab.assert_clean();
+}
