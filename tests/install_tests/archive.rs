@@ -58,6 +58,7 @@ fn small() -> Vec<u8> {
         .add("dev/null", EntryType::Char, "", b"", 0o666)
         .add("var/zeros", EntryType::Regular, "", &vec![0; 1 << 20], 0o600)
         .file("etc/hosts", "own")
+        .file("etc/resolv.conf", "")
         .file("etc/machine-id", "0123456789abcdef0123456789abcdef\n")
         .dir("root")
         .end()
@@ -111,11 +112,13 @@ fn every_packing_gives_the_same_root() {
         assert_eq!((root.uid(), root.mode() & 0o7777), (0, 0o755), "not as the archive says");
         // Its own name and machine id, but what the archive brings stays.
         assert_eq!(read(zone.inside("etc/hosts")), "own");
+        let host = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        assert_eq!(read(zone.inside("etc/resolv.conf")), host, "an empty one is a place for the host's");
         assert_eq!(read(zone.inside("etc/hostname")), "zion\n");
         assert_ne!(read(zone.inside("etc/machine-id")), "0123456789abcdef0123456789abcdef\n");
         assert!(!zone.inside("etc/shadow").exists());
         assert_eq!(zone.heard.said.len(), 1, "{:?}", zone.heard.said);
-        assert!(zone.heard.said[0].contains("1 device nodes were left out"));
+        assert!(zone.heard.said[0].contains("device nodes left out: 1;"));
         let (done, total) = *zone.heard.progress.last().expect("progress");
         assert!(done == total && total > 0);
         zone.uninstall().expect("uninstall");

@@ -169,3 +169,17 @@ fn a_failure_before_the_root_is_filled_takes_everything_back() {
     assert_eq!((zone.state(), left), (ZoneState::Configured, 0));
     assert_eq!(zone.journal(), None);
 }
+
+#[test]
+fn the_resolver_behind_a_local_stub_is_taken() {
+    let mut zone = Zone::new(SPARSE);
+    let host = zone.beside("host");
+    fake_host(&host);
+    put(&host.join("run/systemd/resolve/stub-resolv.conf"), "nameserver 127.0.0.53\n", 0o644);
+    put(&host.join("run/systemd/resolve/resolv.conf"), "nameserver 192.0.2.53\n", 0o644);
+    fs::remove_file(host.join("etc/resolv.conf")).expect("remove");
+    symlink("../run/systemd/resolve/stub-resolv.conf", host.join("etc/resolv.conf")).expect("link");
+    zone.install_from(Source::Sparse { host }).expect("install");
+    assert_eq!(read(zone.inside("etc/resolv.conf")), "nameserver 192.0.2.53\n");
+    assert!(fs::symlink_metadata(zone.inside("etc/resolv.conf")).expect("stat").is_file());
+}
