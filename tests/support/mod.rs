@@ -52,12 +52,14 @@ cat > etc/group <<-END
 END
 chown 1000:1000 home/ann
 hostname "$NAME"
+if [ -n "$CONSOLE" ]; then mount --bind "$CONSOLE" dev/console; fi
+eval "$SETUP"
 pivot_root . old
 cd /
 umount -l old
 rmdir old
 echo up
-exec /dev/.init
+exec /dev/.init $INIT_ARGS
 "#;
 
 /// A zone that runs until this value is gone.
@@ -74,6 +76,12 @@ pub struct Zone {
 impl Zone {
     /// Starts a zone; none, with a word on why, where that is not possible.
     pub fn start(name: &str) -> Option<Self> {
+        Self::start_with(name, "", "", "")
+    }
+
+    /// Starts a zone whose `/dev/console` is this terminal of the host's (if any) and whose root is made
+    /// up further by a script; its first process gets these arguments.
+    pub fn start_with(name: &str, console: &str, setup: &str, args: &str) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             eprintln!("skipped: needs root");
             return None;
@@ -116,6 +124,7 @@ impl Zone {
         // The zone's first process keeps this environment, and a test looks for what leaks from the host's.
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("ROOT", path("tree")).env("INIT", path("init")).env("NAME", name.as_str());
+        command.env("CONSOLE", console).env("SETUP", setup).env("INIT_ARGS", args);
         command.env("container", "zones").stdin(Stdio::null()).stdout(Stdio::piped());
         command.stderr(std::fs::File::create(path("log")).expect("a file"));
         let mut parent = command.spawn().expect("nsenter of util-linux");
@@ -185,9 +194,21 @@ impl Zone {
         Path::new(&format!("/proc/{}/root", self.init)).join(inside.trim_start_matches('/'))
     }
 
+    /// Waits until the first process has ended and returns the signal that ended it. The kernel answers
+    /// reboot(2) in a pid namespace by SIGINT (power off) or SIGHUP (restart).
+    pub fn ended_by(&mut self) -> Option<i32> {
+        let mut status = None;
+        until("the end of the zone", || {
+            status = self.parent.try_wait().expect("a child of ours");
+            status.is_some()
+        });
+        std::os::unix::process::ExitStatusExt::signal(&status?)
+    }
+
     /// Ends the zone from outside, as a halt does.
     pub fn kill(&mut self) {
-        if let Some(pid) = rustix::process::Pid::from_raw(self.init) {
+        let lives = self.parent.try_wait().is_ok_and(|ended| ended.is_none());
+        if let Some(pid) = rustix::process::Pid::from_raw(self.init).filter(|_| lives) {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
         let _ = self.parent.wait();
