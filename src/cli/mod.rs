@@ -1,3 +1,8 @@
-//! cli
+//! What the programs do with their command lines.
+
+pub mod manual;
+pub mod report;
 pub mod zlogin;
+pub mod zoneadm;
+pub mod zonecfg;
 pub mod zonename;

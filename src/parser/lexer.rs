@@ -14,8 +14,8 @@ use nom::Parser as _;
 use nom::branch::alt;
 use nom::bytes::complete::{take_till, take_while, take_while1};
 use nom::character::complete::{char, one_of};
-use nom::combinator::{map, opt};
-use nom::sequence::delimited;
+use nom::combinator::map;
+use nom::sequence::preceded;
 
 use super::command::{Span, Verb};
 
@@ -75,7 +75,12 @@ impl Nest {
 }
 
 fn quoted(input: &str) -> IResult<&str, &str> {
-    delimited(char('"'), take_till(|c| c == '"' || c == '\n'), opt(char('"'))).parse(input)
+    let (rest, text) = preceded(char('"'), take_till(|c| c == '"' || c == '\n')).parse(input)?;
+    match rest.strip_prefix('"') {
+        Some(rest) => Ok((rest, text)),
+        // It ends with its line, and CR LF is an end of line.
+        None => Ok((rest, text.strip_suffix('\r').unwrap_or(text))),
+    }
 }
 
 fn token(nest: Nest, input: &str) -> IResult<&str, Tok<'_>> {

@@ -1,1 +1,27 @@
-//! shell
+//! The shell of `zonecfg`: a session that turns commands into an edited spec, the texts it prints,
+//! and the loops that feed it from a terminal, a file or the command line.
+//!
+//! ```text
+//!  editor (terminal) ─┐                  ┌─ info, export, help: text from the table
+//!  script (-f, stdin,  ├─ parser ─ Session┤
+//!          argv)     ─┘                  └─ ZoneStore: specs, states, templates
+//! ```
+//!
+//! [`Session`] reads no file and no clock; whatever it wants from the outside it asks of a
+//! [`Console`] or the store.
+
+pub mod console;
+pub mod editor;
+pub mod export;
+pub mod help;
+mod index;
+pub mod info;
+mod lifecycle;
+pub mod live;
+mod resources;
+pub mod script;
+pub mod session;
+mod templates;
+
+pub use console::{Answer, Complaint, Console};
+pub use session::{Ending, Flow, Options, Session};

@@ -60,7 +60,10 @@ pub fn diff(old: &ZoneSpec, new: &ZoneSpec) -> Vec<Change> {
 }
 
 fn told<'a>(def: &PropDef, props: &'a Props) -> Option<&'a Value> {
-    props.get(def.name).filter(|v| def.default.is_none() || v.as_str() != def.default)
+    props.get(def.name).filter(|value| match value {
+        Value::Simple(text) => def.default != Some(text),
+        Value::List(items) => !items.is_empty(),
+    })
 }
 
 fn diff_props(defs: &'static [PropDef], subject: &str, old: &Props, new: &Props, changes: &mut Vec<Change>) {
@@ -175,6 +178,13 @@ fn merge_resources(
     theirs: &ZoneSpec,
     clashes: &mut Vec<String>,
 ) -> Vec<Props> {
+    // A side that left the kind alone has nothing to say, not even about the order.
+    if mine.stored(kind) == base.stored(kind) {
+        return theirs.stored(kind).to_vec();
+    }
+    if theirs.stored(kind) == base.stored(kind) {
+        return mine.stored(kind).to_vec();
+    }
     let (b, t) = (keyed(kind, base.stored(kind)), keyed(kind, theirs.stored(kind)));
     let empty = Props::default();
     let mut seen = HashSet::new();

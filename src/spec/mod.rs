@@ -36,8 +36,12 @@ struct Entry {
 }
 
 impl Entry {
+    /// Says whether the entry means the same as none.
     fn is_default(&self) -> bool {
-        self.def.default.is_some() && self.value.as_str() == self.def.default
+        match &self.value {
+            Value::Simple(text) => self.def.default == Some(text),
+            Value::List(items) => items.is_empty(),
+        }
     }
 }
 

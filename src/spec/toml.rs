@@ -42,8 +42,8 @@ pub use edit::{render, update};
 /// The version of the format that this program reads and writes.
 pub const FORMAT: u64 = 1;
 
-/// Largest spec that is read. A spec of 10,000 resources has about half of it.
-pub const SIZE_MAX: usize = 1 << 20;
+/// Largest spec that is read. A command file of 100,000 lines makes one of about 2 MiB.
+pub const SIZE_MAX: usize = 16 << 20;
 
 /// Why a text is not a spec.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub fn parse(name: &ZoneName, bytes: &[u8]) -> Result<ZoneSpec, TextError> {
 /// Checks what can be said of the bytes before they are taken for TOML.
 fn decode(bytes: &[u8]) -> Result<&str, TextError> {
     if bytes.len() > SIZE_MAX {
-        return Err(TextError::at(bytes, SIZE_MAX, "the file is larger than 1 MiB, which no zone spec is"));
+        return Err(TextError::at(bytes, SIZE_MAX, "the file is larger than 16 MiB, which no zone spec is"));
     }
     if let Some(at) = bytes.iter().position(|b| *b == 0) {
         return Err(TextError::at(

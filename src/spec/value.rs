@@ -67,8 +67,9 @@ impl Item {
 /// Puts double quotes round a text when the command language would not read it as one word.
 /// `inside` is set for elements of lists and groups, where a comma ends a word as well.
 pub fn quoted(text: &str, inside: bool) -> Cow<'_, str> {
-    let special =
-        |c: char| matches!(c, ' ' | '\t' | ';' | '=' | '[' | ']' | '(' | ')' | '"') || inside && c == ',';
+    let special = |c: char| {
+        matches!(c, ' ' | '\t' | '\r' | ';' | '=' | '[' | ']' | '(' | ')' | '"') || inside && c == ','
+    };
     if text.is_empty() || text.contains(special) {
         Cow::Owned(format!("\"{text}\""))
     } else {

@@ -9,6 +9,6 @@ mod filter;
 mod remove;
 
 pub use copy::{Copied, CopyError, Measured, Progress, copy_names, copy_tree, measure};
-pub use data::{set_times, set_xattr, write_sparse};
+pub use data::{SparseWriter, set_times, set_xattr};
 pub use filter::{CopyFilter, Rule};
 pub use remove::{RemoveError, remove_tree};

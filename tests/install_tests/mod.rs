@@ -1,5 +1,6 @@
 //! A zone below a throw-away root, and a listener that remembers.
 
+mod archive;
 mod sparse;
 mod uninstall;
 

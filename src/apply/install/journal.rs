@@ -1,7 +1,7 @@
 //! The journal of an operation that changes what is on disk of a zone.
 //!
-//! One line of JSON with the plan, then one before and one after each step, each on disk before
-//! anything else happens. It exists only while an operation is unfinished: whoever finds one knows
+//! One line of JSON with the plan, then one before and one after each step. Before a step begins,
+//! everything up to its own line is on disk. It exists only while an operation is unfinished: whoever finds one knows
 //! what was going on and how far it came.
 
 use std::fs::File;
@@ -56,6 +56,8 @@ struct Line {
 pub(super) struct Journal {
     file: File,
     path: PathBuf,
+    /// Lines that the next sync takes along: that a step is done matters only when another begins.
+    pending: String,
 }
 
 impl Journal {
@@ -68,8 +70,9 @@ impl Journal {
             _ => {}
         }
         let file = File::create_new(&path).at("create", &path)?;
-        let mut journal = Self { file, path };
+        let mut journal = Self { file, path, pending: String::new() };
         journal.put(&Head { format: FORMAT, plan: plan.clone() })?;
+        journal.sync()?;
         sync_folder(folder)?;
         Ok(journal)
     }
@@ -77,14 +80,25 @@ impl Journal {
     /// Notes a phase of a step.
     pub(super) fn note(&mut self, step: usize, phase: Phase) -> Result<(), InstallError> {
         self.put(&Line { step, phase })?;
+        match phase {
+            Phase::Started | Phase::UndoStarted => self.sync()?,
+            Phase::Done | Phase::Undone | Phase::UndoFailed => {}
+        }
         super::kill_point();
         Ok(())
     }
 
     fn put(&mut self, line: &impl Serialize) -> Result<(), InstallError> {
-        let mut text = serde_json::to_string(line).map_err(io::Error::other).at("write", &self.path)?;
-        text.push('\n');
-        self.file.write_all(text.as_bytes()).at("write", &self.path)?;
+        let text = serde_json::to_string(line).map_err(io::Error::other).at("write", &self.path)?;
+        self.pending.push_str(&text);
+        self.pending.push('\n');
+        Ok(())
+    }
+
+    /// Brings everything noted to disk.
+    pub(super) fn sync(&mut self) -> Result<(), InstallError> {
+        self.file.write_all(self.pending.as_bytes()).at("write", &self.path)?;
+        self.pending.clear();
         Ok(self.file.sync_data().at("sync", &self.path)?)
     }
 

@@ -15,13 +15,18 @@
 //! and the zone's ids are shifted by the mount at boot, never by a walk over the tree.
 
 pub mod accounts;
+pub mod archive;
 mod identity;
+mod image;
 pub mod journal;
 mod observe;
 mod request;
 mod run;
 mod source;
 mod sparse;
+mod suite;
+mod tarball;
+mod unpack;
 
 use std::path::{Path, PathBuf};
 
@@ -80,6 +85,9 @@ pub enum InstallError {
     /// The store.
     #[error("{0}")]
     Store(#[from] StoreError),
+    /// An archive.
+    #[error("{0}")]
+    Archive(#[from] archive::ArchiveError),
     /// A copy.
     #[error("{0}")]
     Copy(#[from] CopyError),

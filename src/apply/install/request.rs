@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use lexopt::prelude::*;
 
-use super::InstallError;
+use super::{InstallError, archive, image, suite};
 use crate::plan::install::{Request, Source};
 use crate::sys::path::{At, reason};
 
@@ -22,7 +22,7 @@ pub(super) fn parse(args: &[String]) -> Result<Request, InstallError> {
     let mut parser = lexopt::Parser::from_args(args);
     while let Some(arg) = parser.next().map_err(usage)? {
         let flag = match arg {
-            Short(c @ 'd') => c,
+            Short(c @ ('a' | 'd' | 'o' | 's')) => c,
             other => return Err(usage(other.unexpected())),
         };
         let value = parser.value().and_then(|v| v.string()).map_err(usage)?;
@@ -32,8 +32,33 @@ pub(super) fn parse(args: &[String]) -> Result<Request, InstallError> {
     }
     let Some((flag, value)) = given else { return Ok(Request::Default) };
     Ok(Request::Given(match flag {
+        'a' => archive_source(&value)?,
+        'o' => image_source(&value)?,
+        's' => {
+            let wrong = |why| InstallError::Source { what: "suite", path: value.clone().into(), why };
+            Source::Suite { tool: suite::find(&value).map_err(wrong)?, suite: value }
+        }
         _ => Source::Tree { dir: directory("source directory", &value)? },
     }))
+}
+
+fn archive_source(value: &str) -> Result<Source, InstallError> {
+    let wrong = |why| InstallError::Source { what: "archive", path: value.into(), why };
+    let file = std::fs::canonicalize(value).map_err(|e| wrong(reason(&e)))?;
+    let packing = archive::detect(&file).map_err(wrong)?;
+    Ok(Source::Archive { file, packing })
+}
+
+/// A layout is a folder, or a folder, a colon and the name of one of its images.
+fn image_source(value: &str) -> Result<Source, InstallError> {
+    let (folder, name) = match value.rsplit_once(':') {
+        Some((folder, name)) if !Path::new(value).exists() => (folder, Some(name)),
+        _ => (value, None),
+    };
+    let layout = directory("image layout", folder)?;
+    let wrong = |why| InstallError::Source { what: "image layout", path: folder.into(), why };
+    let layers = image::inspect(&layout, name).map_err(wrong)?;
+    Ok(Source::Image { layout, layers })
 }
 
 /// Returns the absolute, resolved path of a directory.

@@ -31,6 +31,8 @@ pub(super) fn run(op: &mut Op<'_>, plan: &InstallPlan) -> Result<(), InstallErro
                 }
                 if take_back(op, plan, &changed, &mut journal)? {
                     journal.finish()?;
+                } else {
+                    journal.sync()?;
                 }
                 return Err(error);
             }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{InstallError, sparse};
+use super::{InstallError, archive, image, sparse, suite};
 use crate::apply::{Notice, Op};
 use crate::plan::install::{Keep, LeaveOut, Source};
 use crate::sys::path::{At, Dir};
@@ -15,14 +15,11 @@ const SHARING: [u32; 4] = [0x9123_683e, 0x5846_5342, 0xca45_1a4e, 0x2fc1_2fc1];
 pub(super) fn populate(op: &mut Op<'_>, root: &Dir, source: &Source) -> Result<(), InstallError> {
     match source {
         Source::Sparse { host } => sparse::populate(host, root),
-        Source::Host { host, enter, leave_out } => {
-            let filter = host_filter(host, enter, leave_out);
-            copy(op, host, root, &filter)?;
-            // The zone's own log files and the like are made by its programs.
-            Ok(())
-        }
+        Source::Host { host, enter, leave_out } => copy(op, host, root, &host_filter(host, enter, leave_out)),
         Source::Tree { dir } => copy(op, dir, root, &CopyFilter::new()),
-        other => Err(InstallError::Usage(format!("not available in this build: {other:?}"))),
+        Source::Archive { file, packing } => archive::populate(op.out, root, file, *packing),
+        Source::Image { layout, layers } => image::populate(op.out, root, layout, layers),
+        Source::Suite { suite, tool } => suite::populate(op, root, suite, tool),
     }
 }
 

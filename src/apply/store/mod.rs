@@ -109,7 +109,7 @@ impl FileStore {
     fn write_spec(&self, name: &ZoneName, text: &str) -> Result<Token, StoreError> {
         if text.len() > toml::SIZE_MAX {
             return Err(StoreError::Io(format!(
-                "the spec of {name} would be larger than 1 MiB and is not saved"
+                "the spec of {name} would be larger than 16 MiB and is not saved"
             )));
         }
         files::replace(&self.root.spec_file(name), text.as_bytes())?;

@@ -118,7 +118,7 @@ fn refuses_with_the_place_and_a_hint() {
         assert!(parse(&zion(), text).unwrap_err().to_string().starts_with(wanted));
     }
     let large = format!("format = 1\n{}", "#".repeat(SIZE_MAX));
-    assert!(parse(&zion(), large.as_bytes()).unwrap_err().text.contains("larger than 1 MiB"));
+    assert!(parse(&zion(), large.as_bytes()).unwrap_err().text.contains("larger than 16 MiB"));
     let deep = format!("format = 1\nx = {}", "[".repeat(100_000));
     assert!(parse(&zion(), deep.as_bytes()).is_err());
 }

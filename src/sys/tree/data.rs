@@ -1,7 +1,7 @@
 //! Content and attributes of single files.
 
 use std::ffi::CStr;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::BorrowedFd;
 
 use rustix::fs::{Mode, SeekFrom, Stat, Timespec, Timestamps, XattrFlags};
@@ -112,50 +112,56 @@ fn next_data(fd: BorrowedFd<'_>, at: u64, size: u64) -> io::Result<(u64, u64)> {
     }
 }
 
-/// Writes what a reader gives into an empty file, runs of zeros as holes. Returns the size.
-///
-/// # Errors
-/// The first error of either side; the caller tells them apart by what it gave.
-pub fn write_sparse(reader: &mut dyn Read, to: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> io::Result<u64> {
-    buffer.resize(256 * 1024, 0);
-    let mut size = 0u64;
-    loop {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match reader.read(&mut buffer[filled..]) {
-                Ok(0) => break,
-                Ok(n) => filled += n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-        }
-        // Stretches of blocks that are all zero, or not.
+/// Writes an empty file from its start to its end, runs of zeros as holes.
+#[derive(Debug)]
+pub struct SparseWriter<'a> {
+    to: BorrowedFd<'a>,
+    at: u64,
+}
+
+impl<'a> SparseWriter<'a> {
+    /// Returns a writer at the start of the file.
+    pub fn new(to: BorrowedFd<'a>) -> Self {
+        Self { to, at: 0 }
+    }
+
+    /// Writes the next bytes.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn write(&mut self, content: &[u8]) -> io::Result<()> {
+        // Stretches that hold anything but zeros are written, each with one call.
         let mut start = 0;
-        let zero = |part: &[u8]| part.len() == HOLE && part.iter().all(|b| *b == 0);
         let mut at = 0;
-        while at < filled {
-            let next = (at + HOLE).min(filled);
-            if zero(&buffer[at..next]) {
-                if at > start {
-                    put(to, size + start as u64, &buffer[start..at])?;
-                }
+        while at < content.len() {
+            let next = (at + HOLE).min(content.len());
+            if next - at == HOLE && content[at..next].iter().all(|b| *b == 0) {
+                put(self.to, self.at + start as u64, &content[start..at])?;
                 start = next;
             }
             at = next;
         }
-        if filled > start {
-            put(to, size + start as u64, &buffer[start..filled])?;
-        }
-        size += filled as u64;
-        if filled < buffer.len() {
-            rustix::fs::ftruncate(to, size)?;
-            return Ok(size);
-        }
+        put(self.to, self.at + start as u64, &content[start..])?;
+        self.at += content.len() as u64;
+        Ok(())
+    }
+
+    /// Leaves a hole up to an offset, which must not lie before what was written.
+    pub fn skip_to(&mut self, at: u64) {
+        self.at = self.at.max(at);
+    }
+
+    /// Gives the file the size that was reached.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn finish(self) -> io::Result<u64> {
+        rustix::fs::ftruncate(self.to, self.at)?;
+        Ok(self.at)
     }
 }
 
-fn put(to: BorrowedFd<'_>, at: u64, mut content: &[u8]) -> io::Result<()> {
-    let mut at = at;
+fn put(to: BorrowedFd<'_>, mut at: u64, mut content: &[u8]) -> io::Result<()> {
     while !content.is_empty() {
         match rustix::io::pwrite(to, content, at) {
             Ok(n) => {

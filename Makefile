@@ -1,0 +1,90 @@
+# make            build the programs
+# make demo       a zone from its first line of configuration to its removal (root)
+# make test       everything that is checked before a change goes in
+# make bench      how fast, beside other programs that start containers (root)
+# make install    programs, manual, completions, units, templates
+# make uninstall  removes exactly what install has put there
+
+CARGO   ?= cargo
+DESTDIR ?=
+PREFIX  ?= /usr/local
+
+BINDIR  = $(PREFIX)/bin
+SBINDIR = $(PREFIX)/sbin
+MANDIR  = $(PREFIX)/share/man
+UNITDIR = $(PREFIX)/lib/systemd/system
+HELPDIR = $(PREFIX)/lib/zones
+BASHDIR = $(PREFIX)/share/bash-completion/completions
+ZSHDIR  = $(PREFIX)/share/zsh/site-functions
+FISHDIR = $(PREFIX)/share/fish/vendor_completions.d
+# The programs look for templates here and nowhere else, whatever PREFIX is.
+TEMPLATEDIR = /usr/share/zones/zones.d
+
+RELEASE    = target/release
+BINS       = zlogin zonename
+SBINS      = zonecfg zoneadm zoneadmd
+MAN1       = $(notdir $(wildcard man/*.1))
+MAN5       = $(notdir $(wildcard man/*.5))
+MAN7       = $(notdir $(wildcard man/*.7))
+MAN8       = $(notdir $(wildcard man/*.8))
+COMPLETED  = zonecfg zoneadm zlogin
+UNITS      = zones.service zones.target zone@.service
+TEMPLATES  = $(notdir $(wildcard zones.d/*.toml))
+
+.PHONY: all check test demo bench install uninstall clean
+
+all:
+	$(CARGO) build --release --locked
+
+check:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --quiet
+
+test:
+	.ci/setup
+	$(MAKE) --no-print-directory check
+	.ci/tests
+
+demo: all
+	demo/demo.sh $(RELEASE)
+
+bench: all
+	bench/bench $(RELEASE)
+
+install:
+	@for p in $(BINS) $(SBINS); do \
+	    test -x $(RELEASE)/$$p || { echo "make install: $(RELEASE)/$$p is missing: run make first" >&2; exit 1; }; done
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(SBINDIR) $(DESTDIR)$(HELPDIR) $(DESTDIR)$(UNITDIR) \
+	    $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(MANDIR)/man8 \
+	    $(DESTDIR)$(BASHDIR) $(DESTDIR)$(ZSHDIR) $(DESTDIR)$(FISHDIR) $(DESTDIR)$(TEMPLATEDIR)
+	install -m 0755 $(BINS:%=$(RELEASE)/%) $(DESTDIR)$(BINDIR)
+	install -m 0755 $(SBINS:%=$(RELEASE)/%) $(DESTDIR)$(SBINDIR)
+	install -m 0644 $(MAN1:%=man/%) $(DESTDIR)$(MANDIR)/man1
+	install -m 0644 $(MAN5:%=man/%) $(DESTDIR)$(MANDIR)/man5
+	install -m 0644 $(MAN7:%=man/%) $(DESTDIR)$(MANDIR)/man7
+	install -m 0644 $(MAN8:%=man/%) $(DESTDIR)$(MANDIR)/man8
+	for p in $(COMPLETED); do \
+	    install -m 0644 completions/$$p.bash $(DESTDIR)$(BASHDIR)/$$p && \
+	    install -m 0644 completions/$$p.zsh $(DESTDIR)$(ZSHDIR)/_$$p && \
+	    install -m 0644 completions/$$p.fish $(DESTDIR)$(FISHDIR)/$$p.fish || exit 1; done
+	for u in $(UNITS); do \
+	    sed -e 's,@SBINDIR@,$(SBINDIR),g' -e 's,@HELPDIR@,$(HELPDIR),g' systemd/$$u > $(DESTDIR)$(UNITDIR)/$$u && \
+	    chmod 0644 $(DESTDIR)$(UNITDIR)/$$u || exit 1; done
+	sed -e 's,@SBINDIR@,$(SBINDIR),g' systemd/zones-autoboot > $(DESTDIR)$(HELPDIR)/zones-autoboot
+	chmod 0755 $(DESTDIR)$(HELPDIR)/zones-autoboot
+	install -m 0644 $(TEMPLATES:%=zones.d/%) $(DESTDIR)$(TEMPLATEDIR)
+
+# Folders that others may use stay, unless they are ours and empty.
+uninstall:
+	rm -f $(BINS:%=$(DESTDIR)$(BINDIR)/%) $(SBINS:%=$(DESTDIR)$(SBINDIR)/%)
+	rm -f $(MAN1:%=$(DESTDIR)$(MANDIR)/man1/%) $(MAN5:%=$(DESTDIR)$(MANDIR)/man5/%) \
+	    $(MAN7:%=$(DESTDIR)$(MANDIR)/man7/%) $(MAN8:%=$(DESTDIR)$(MANDIR)/man8/%)
+	rm -f $(COMPLETED:%=$(DESTDIR)$(BASHDIR)/%) $(COMPLETED:%=$(DESTDIR)$(ZSHDIR)/_%) \
+	    $(COMPLETED:%=$(DESTDIR)$(FISHDIR)/%.fish)
+	rm -f $(UNITS:%=$(DESTDIR)$(UNITDIR)/%) $(DESTDIR)$(HELPDIR)/zones-autoboot
+	rm -f $(TEMPLATES:%=$(DESTDIR)$(TEMPLATEDIR)/%)
+	-rmdir $(DESTDIR)$(HELPDIR) $(DESTDIR)$(TEMPLATEDIR) $(DESTDIR)$(dir $(TEMPLATEDIR)) 2>/dev/null
+
+clean:
+	$(CARGO) clean

@@ -1,0 +1,43 @@
+# bash completion for zoneadm(8)
+
+_zoneadm() {
+    local cur prev word command= i
+    COMPREPLY=()
+    cur=${COMP_WORDS[COMP_CWORD]}
+    prev=${COMP_WORDS[COMP_CWORD - 1]}
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        word=${COMP_WORDS[i]}
+        case $word in
+            -z | -u | -R) ((i++)) ;;
+            -*) ;;
+            *) command=$word; break ;;
+        esac
+    done
+    local commands="boot halt help install list mark plan ready reboot shutdown uninstall verify"
+    if [[ -z $command ]]; then
+        case $prev in
+            -z) COMPREPLY=($(compgen -W "$(zoneadm list -cn 2>/dev/null)" -- "$cur")) ;;
+            -u) COMPREPLY=($(compgen -W "$(zoneadm list -cpn 2>/dev/null | sed 's/\\://g' | cut -d: -f5)" -- "$cur")) ;;
+            -R) COMPREPLY=($(compgen -d -- "$cur")) ;;
+            *) COMPREPLY=($(compgen -W "-z -u -R $commands" -- "$cur")) ;;
+        esac
+        return
+    fi
+    case $command in
+        list) COMPREPLY=($(compgen -W "-c -i -n -p -v --json" -- "$cur")) ;;
+        help) COMPREPLY=($(compgen -W "$commands" -- "$cur")) ;;
+        plan) COMPREPLY=($(compgen -W "boot halt install ready reboot shutdown uninstall" -- "$cur")) ;;
+        mark) COMPREPLY=($(compgen -W "incomplete" -- "$cur")) ;;
+        uninstall) COMPREPLY=($(compgen -W "-F" -- "$cur")) ;;
+        shutdown) COMPREPLY=($(compgen -W "-r --" -- "$cur")) ;;
+        boot | reboot) COMPREPLY=($(compgen -W "--" -- "$cur")) ;;
+        install)
+            case $prev in
+                -a) COMPREPLY=($(compgen -f -- "$cur")) ;;
+                -d) COMPREPLY=($(compgen -d -- "$cur")) ;;
+                *) COMPREPLY=($(compgen -W "-a -d" -- "$cur")) ;;
+            esac
+            ;;
+    esac
+}
+complete -o filenames -F _zoneadm zoneadm

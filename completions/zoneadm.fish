@@ -1,0 +1,39 @@
+# fish completion for zoneadm(8)
+
+function __zoneadm_without
+    set -l words (commandline -opc)
+    set -e words[1]
+    for word in $words
+        contains -- $word boot halt help install list mark plan ready reboot shutdown uninstall verify; and return 1
+    end
+    return 0
+end
+
+complete -c zoneadm -f
+complete -c zoneadm -s z -x -a '(zoneadm list -cn 2>/dev/null)' -d Zone
+complete -c zoneadm -s u -x -d 'Uuid of the zone'
+complete -c zoneadm -s R -x -a '(__fish_complete_directories)' -d 'Alternate root'
+complete -c zoneadm -n __zoneadm_without -a boot -d 'Start the zone'
+complete -c zoneadm -n __zoneadm_without -a halt -d 'Stop the zone at once'
+complete -c zoneadm -n __zoneadm_without -a help -d 'Show how a subcommand is called'
+complete -c zoneadm -n __zoneadm_without -a install -d 'Make the root of the zone'
+complete -c zoneadm -n __zoneadm_without -a list -d 'List zones'
+complete -c zoneadm -n __zoneadm_without -a mark -d 'Declare the zone incomplete'
+complete -c zoneadm -n __zoneadm_without -a plan -d 'Print what a subcommand would do'
+complete -c zoneadm -n __zoneadm_without -a ready -d 'Set up everything but the processes'
+complete -c zoneadm -n __zoneadm_without -a reboot -d 'Halt and boot'
+complete -c zoneadm -n __zoneadm_without -a shutdown -d 'Ask the zone to stop'
+complete -c zoneadm -n __zoneadm_without -a uninstall -d 'Remove the root of the zone'
+complete -c zoneadm -n __zoneadm_without -a verify -d 'Check the configuration against this host'
+complete -c zoneadm -n '__fish_seen_subcommand_from list' -s c -d All
+complete -c zoneadm -n '__fish_seen_subcommand_from list' -s i -d 'Also installed'
+complete -c zoneadm -n '__fish_seen_subcommand_from list' -s n -d 'Without the host'
+complete -c zoneadm -n '__fish_seen_subcommand_from list' -s p -d 'For scripts'
+complete -c zoneadm -n '__fish_seen_subcommand_from list' -s v -d Table
+complete -c zoneadm -n '__fish_seen_subcommand_from list' -l json -d 'As JSON'
+complete -c zoneadm -n '__fish_seen_subcommand_from install' -s a -r -F -d Archive
+complete -c zoneadm -n '__fish_seen_subcommand_from install' -s d -x -a '(__fish_complete_directories)' -d Tree
+complete -c zoneadm -n '__fish_seen_subcommand_from uninstall' -s F -d 'Do not ask'
+complete -c zoneadm -n '__fish_seen_subcommand_from shutdown' -s r -d 'Boot again'
+complete -c zoneadm -n '__fish_seen_subcommand_from mark' -a incomplete
+complete -c zoneadm -n '__fish_seen_subcommand_from plan' -a 'boot halt install ready reboot shutdown uninstall'

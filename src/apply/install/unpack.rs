@@ -1,0 +1,387 @@
+//! Puts members of an archive into a zone's root.
+//!
+//! The archive is hostile: a name may lead upwards, or through a link that an earlier member made.
+//! Every name is resolved beneath the root to a descriptor of its folder, and the last part is made
+//! there with calls that follow nothing.
+
+use std::collections::HashSet;
+use std::ffi::{CString, OsStr, OsString};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+use rustix::io::Errno;
+use thiserror::Error;
+
+use super::tarball::{Member, MemberKind, TarError, Tarball};
+use crate::sys::path::{At, Dir, Links, Owned, PathError, Resolve, STRICT, set_owned};
+use crate::sys::tree::{RemoveError, SparseWriter, remove_tree, set_times, set_xattr};
+
+/// Prefix of names that remove something of a lower layer.
+const WHITEOUT: &str = ".wh.";
+
+/// The name that removes everything of lower layers in its folder.
+const OPAQUE: &str = ".wh..wh..opq";
+
+/// Why a member could not be unpacked.
+#[derive(Debug, Error)]
+pub(super) enum MemberError {
+    #[error("its name leads out of the zone's root")]
+    LeadsOut,
+    #[error("its name goes through a symbolic link")]
+    ThroughLink,
+    #[error("it is a hard link to '{0}', which is not there")]
+    NoTarget(String),
+    #[error(transparent)]
+    Tar(#[from] TarError),
+    #[error(transparent)]
+    Path(#[from] PathError),
+    #[error(transparent)]
+    Remove(#[from] RemoveError),
+}
+
+/// What of an archive is not in the zone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct LeftOut {
+    pub(super) devices: u64,
+    pub(super) unknown: u64,
+    pub(super) xattrs: u64,
+    pub(super) foreign_ids: u64,
+}
+
+/// Unpacks one archive, or one layer of an image after the other, into a root.
+pub(super) struct Unpacker<'a> {
+    root: &'a Dir,
+    how: Resolve,
+    /// Names of the present layer; none for a plain archive.
+    layer: Option<HashSet<PathBuf>>,
+    /// Directories get their attributes last: their content changes the time.
+    dirs: Vec<(PathBuf, Member)>,
+    /// The folder of the last member, since most have the same.
+    folder: Option<(PathBuf, Dir)>,
+    buffer: Vec<u8>,
+    pub(super) left_out: LeftOut,
+}
+
+impl<'a> Unpacker<'a> {
+    /// Returns an unpacker for a plain archive: no name may go through a link.
+    pub(super) fn archive(root: &'a Dir) -> Self {
+        Self::new(root, STRICT, None)
+    }
+
+    /// Returns an unpacker for layers of an image: links of lower layers are followed inside the
+    /// root, as the image specification demands.
+    pub(super) fn image(root: &'a Dir) -> Self {
+        Self::new(root, Resolve { links: Links::InRoot, ..STRICT }, Some(HashSet::new()))
+    }
+
+    fn new(root: &'a Dir, how: Resolve, layer: Option<HashSet<PathBuf>>) -> Self {
+        let (dirs, left_out) = (Vec::new(), LeftOut::default());
+        Self { root, how, layer, dirs, folder: None, buffer: vec![0; 256 * 1024], left_out }
+    }
+
+    /// Unpacks one member, whose content is next in the archive.
+    pub(super) fn member<R: std::io::Read>(
+        &mut self,
+        member: Member,
+        tar: &mut Tarball<R>,
+    ) -> Result<(), MemberError> {
+        let name = inner_name(&member.name)?;
+        let Some(last) = name.file_name().map(OsStr::to_owned) else {
+            // The root itself keeps owner and mode: boot relies on them.
+            return Ok(());
+        };
+        if self.layer.is_some() && last.as_bytes().starts_with(WHITEOUT.as_bytes()) {
+            return self.whiteout(&name, &last);
+        }
+        match member.kind {
+            MemberKind::Device => self.left_out.devices += 1,
+            MemberKind::Unknown => self.left_out.unknown += 1,
+            MemberKind::Directory => self.directory(name, &last, member)?,
+            MemberKind::File => self.file(&name, &last, &member, tar)?,
+            MemberKind::HardLink => self.hard_link(&name, &last, &member)?,
+            MemberKind::Symlink | MemberKind::Pipe => self.special(&name, &last, &member)?,
+        }
+        Ok(())
+    }
+
+    /// Ends an archive or layer: directories get their attributes, inner ones first.
+    pub(super) fn finish(&mut self) -> Result<(), MemberError> {
+        self.folder = None;
+        for (name, member) in std::mem::take(&mut self.dirs).into_iter().rev() {
+            let last = name.file_name().unwrap_or_default().to_owned();
+            let parent = match self.root.dir(name.parent().unwrap_or(Path::new("")), self.how) {
+                // Replaced by a later member.
+                Err(_) => continue,
+                Ok(parent) => parent,
+            };
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            match rustix::fs::openat(&parent, &last, flags, Mode::empty()) {
+                Ok(fd) => {
+                    self.attributes(fd.as_fd(), &member).at("set attributes of", self.root.join(&name))?
+                }
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+                Err(e) => return Err(e).at("open", self.root.join(&name))?,
+            }
+        }
+        if let Some(layer) = &mut self.layer {
+            layer.clear();
+        }
+        Ok(())
+    }
+
+    /// Notes a name and its folders as made by the present layer.
+    fn note(&mut self, name: &Path) {
+        if let Some(layer) = &mut self.layer {
+            for path in name.ancestors() {
+                if !layer.insert(path.to_owned()) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Opens the folder of a name; folders that are missing are made.
+    fn folder(&mut self, name: &Path) -> Result<Dir, MemberError> {
+        let folder = name.parent().unwrap_or(Path::new(""));
+        if let Some((path, dir)) = &self.folder
+            && path == folder
+        {
+            return Ok(Dir::from_fd(
+                dir.as_fd().try_clone_to_owned().at("open", dir.path())?,
+                dir.path().to_owned(),
+            ));
+        }
+        let dir = self.make_folder(folder)?;
+        let copy = dir.as_fd().try_clone_to_owned().at("open", dir.path())?;
+        self.folder = Some((folder.to_owned(), Dir::from_fd(copy, dir.path().to_owned())));
+        Ok(dir)
+    }
+
+    fn make_folder(&self, folder: &Path) -> Result<Dir, MemberError> {
+        // From the innermost one that exists outwards, without recursion: the name is of any length.
+        let mut missing = Vec::new();
+        let mut at = folder;
+        let mut dir = loop {
+            match self.root.dir(at, self.how) {
+                Ok(dir) => break dir,
+                Err(e) if e.is_not_found() && at.parent().is_some() => {
+                    missing.extend(at.file_name());
+                    at = at.parent().unwrap_or(Path::new(""));
+                }
+                Err(e) if is_loop(&e) => return Err(MemberError::ThroughLink),
+                Err(e) => return Err(e.into()),
+            }
+        };
+        for part in missing.into_iter().rev() {
+            dir = dir.make_dir(Path::new(part), Owned::root(0o755))?.0;
+        }
+        Ok(dir)
+    }
+
+    /// Makes room for a member: what has its name goes, unless both are directories. Says whether
+    /// a directory is there already.
+    fn make_room(&mut self, folder: &Dir, last: &OsStr, kind: MemberKind) -> Result<bool, MemberError> {
+        let path = folder.join(Path::new(last));
+        let stat = match rustix::fs::statat(folder, last, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return Ok(false),
+            other => other.at("read", &path)?,
+        };
+        let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        if is_dir && kind == MemberKind::Directory {
+            return Ok(true);
+        }
+        self.folder = None;
+        if !is_dir {
+            rustix::fs::unlinkat(folder, last, AtFlags::empty()).at("replace", &path)?;
+        } else if self.layer.is_some() {
+            remove_tree(folder, last, &mut |_| {})?;
+        } else {
+            rustix::fs::unlinkat(folder, last, AtFlags::REMOVEDIR).at("replace", &path)?;
+        }
+        Ok(false)
+    }
+
+    fn directory(&mut self, name: PathBuf, last: &OsStr, member: Member) -> Result<(), MemberError> {
+        let folder = self.folder(&name)?;
+        if !self.make_room(&folder, last, member.kind)? {
+            rustix::fs::mkdirat(&folder, last, Mode::from_raw_mode(0o700))
+                .at("create", folder.join(Path::new(last)))?;
+        }
+        self.note(&name);
+        self.dirs.push((name, member));
+        Ok(())
+    }
+
+    fn file<R: std::io::Read>(
+        &mut self,
+        name: &Path,
+        last: &OsStr,
+        member: &Member,
+        tar: &mut Tarball<R>,
+    ) -> Result<(), MemberError> {
+        let folder = self.folder(name)?;
+        self.make_room(&folder, last, member.kind)?;
+        let path = folder.join(Path::new(last));
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&folder, last, flags, Mode::from_raw_mode(0o600)).at("create", &path)?;
+        let mut writer = SparseWriter::new(fd.as_fd());
+        let mut copy = |mut length: u64, writer: &mut SparseWriter<'_>| -> Result<(), MemberError> {
+            while length > 0 {
+                // The whole buffer: a decoder gives odd pieces, in which no hole would be seen.
+                let want = usize::try_from(length).unwrap_or(usize::MAX).min(self.buffer.len());
+                let mut filled = 0;
+                while filled < want {
+                    match tar.read(&mut self.buffer[filled..want])? {
+                        0 => break,
+                        n => filled += n,
+                    }
+                }
+                writer.write(&self.buffer[..filled]).at("write", &path)?;
+                if filled < want {
+                    break;
+                }
+                length -= filled as u64;
+            }
+            Ok(())
+        };
+        match &member.sparse {
+            None => copy(u64::MAX, &mut writer)?,
+            Some((map, size)) => {
+                for (offset, length) in map {
+                    writer.skip_to(*offset);
+                    copy(*length, &mut writer)?;
+                }
+                writer.skip_to(*size);
+            }
+        }
+        writer.finish().at("write", &path)?;
+        self.attributes(fd.as_fd(), member).at("set attributes of", &path)?;
+        self.note(name);
+        Ok(())
+    }
+
+    fn hard_link(&mut self, name: &Path, last: &OsStr, member: &Member) -> Result<(), MemberError> {
+        let target = inner_name(&member.target)?;
+        let shown = || String::from_utf8_lossy(&member.target).into_owned();
+        let (from, from_last) = match self.root.parent(&target, self.how) {
+            Err(e) if is_loop(&e) => return Err(MemberError::ThroughLink),
+            Err(_) => return Err(MemberError::NoTarget(shown())),
+            Ok(found) => found,
+        };
+        let folder = self.folder(name)?;
+        if target == name {
+            return Ok(());
+        }
+        if rustix::fs::statat(&from, &from_last, AtFlags::SYMLINK_NOFOLLOW).is_err() {
+            return Err(MemberError::NoTarget(shown()));
+        }
+        self.make_room(&folder, last, member.kind)?;
+        // Without AT_SYMLINK_FOLLOW a link gets a second name; it is not followed.
+        rustix::fs::linkat(&from, &from_last, &folder, last, AtFlags::empty())
+            .at("link", folder.join(Path::new(last)))?;
+        self.note(name);
+        Ok(())
+    }
+
+    /// Makes a symbolic link or a pipe.
+    fn special(&mut self, name: &Path, last: &OsStr, member: &Member) -> Result<(), MemberError> {
+        let folder = self.folder(name)?;
+        self.make_room(&folder, last, member.kind)?;
+        // What went through this name until now must be looked up again.
+        self.folder = None;
+        let path = folder.join(Path::new(last));
+        if member.kind == MemberKind::Symlink {
+            rustix::fs::symlinkat(OsStr::from_bytes(&member.target), &folder, last).at("create", &path)?;
+        } else {
+            rustix::fs::mkfifoat(&folder, last, Mode::from_raw_mode(0o600)).at("create", &path)?;
+        }
+        self.count_ids(member);
+        let (uid, gid) = (Uid::from_raw(member.uid), Gid::from_raw(member.gid));
+        rustix::fs::chownat(&folder, last, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+            .at("set owner of", &path)?;
+        if member.kind == MemberKind::Pipe {
+            rustix::fs::chmodat(&folder, last, Mode::from_raw_mode(member.mode), AtFlags::empty())
+                .at("set mode of", &path)?;
+        }
+        let at = Timespec { tv_sec: member.mtime.0, tv_nsec: member.mtime.1 };
+        let times = Timestamps { last_access: at, last_modification: at };
+        rustix::fs::utimensat(&folder, last, &times, AtFlags::SYMLINK_NOFOLLOW).at("set time of", &path)?;
+        self.note(name);
+        Ok(())
+    }
+
+    fn count_ids(&mut self, member: &Member) {
+        self.left_out.foreign_ids += u64::from(member.uid > 65_535 || member.gid > 65_535);
+    }
+
+    fn attributes(&mut self, fd: std::os::fd::BorrowedFd<'_>, member: &Member) -> std::io::Result<()> {
+        self.count_ids(member);
+        set_owned(fd, Owned { mode: member.mode, uid: member.uid, gid: member.gid })?;
+        for (name, value) in &member.xattrs {
+            // Those that mean something to the host's kernel only, or to its policy, are not taken over.
+            let kept = name.starts_with(b"user.") || name == b"security.capability";
+            let name = CString::new(name.as_slice()).ok().filter(|_| kept);
+            match name {
+                Some(name) if set_xattr(fd, &name, value)? => {}
+                _ => self.left_out.xattrs += 1,
+            }
+        }
+        set_times(fd, member.mtime.0, member.mtime.1)
+    }
+
+    /// Removes what a layer hides of the lower ones.
+    fn whiteout(&mut self, name: &Path, last: &OsStr) -> Result<(), MemberError> {
+        let folder = name.parent().unwrap_or(Path::new("")).to_owned();
+        let dir = match self.root.dir(&folder, self.how) {
+            Err(e) if e.is_not_found() => return Ok(()),
+            other => other?,
+        };
+        self.folder = None;
+        if last == OPAQUE {
+            return self.clear(&folder, &dir);
+        }
+        let hidden = OsString::from_vec(last.as_bytes()[WHITEOUT.len()..].to_vec());
+        // Bookkeeping of an old union file system.
+        let is_name = !hidden.is_empty() && hidden != "." && hidden != "..";
+        if !is_name || hidden.as_bytes().starts_with(WHITEOUT.as_bytes()) {
+            return Ok(());
+        }
+        let made_here = self.layer.as_ref().is_some_and(|l| l.contains(&folder.join(&hidden)));
+        if !made_here {
+            remove_tree(&dir, &hidden, &mut |_| {})?;
+        }
+        Ok(())
+    }
+
+    /// Removes everything in a folder that the present layer has not made.
+    fn clear(&self, folder: &Path, dir: &Dir) -> Result<(), MemberError> {
+        for (name, kind) in dir.entries()? {
+            let path = folder.join(&name);
+            if !self.layer.as_ref().is_some_and(|l| l.contains(&path)) {
+                remove_tree(dir, &name, &mut |_| {})?;
+            } else if kind == FileType::Directory {
+                self.clear(&path, &dir.dir(Path::new(&name), STRICT)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_loop(error: &PathError) -> bool {
+    Errno::from_io_error(&error.cause) == Some(Errno::LOOP)
+}
+
+/// Returns a name below the root: absolute names are meant from there, upwards leads none.
+fn inner_name(name: &[u8]) -> Result<PathBuf, MemberError> {
+    let mut clean = PathBuf::new();
+    for part in name.split(|b| *b == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => return Err(MemberError::LeadsOut),
+            part => clean.push(OsStr::from_bytes(part)),
+        }
+    }
+    Ok(clean)
+}

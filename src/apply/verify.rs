@@ -1,0 +1,283 @@
+//! `zoneadm verify`: whether this host can run a zone as its spec says. Also run before install,
+//! ready, boot and reboot.
+//!
+//! Everything is reported, not only the first thing. What the spec says wrongly by itself is found by
+//! [`crate::spec::verify`]; here the machine is looked at. Plain verify changes nothing; the other
+//! commands put right the owner and mode of the zonepath, and say so.
+
+mod fs;
+mod limits;
+mod zonepath;
+
+use std::path::Path;
+
+use nix::unistd::User;
+
+use super::store::FileStore;
+use crate::spec::idmap::IdMap;
+use crate::spec::schema::{self, Honour, Kind, PropDef, ResourceKind};
+use crate::spec::store::StoreError;
+use crate::spec::verify::{Severity, verify as verify_spec};
+use crate::spec::{Props, Value, ZoneName, ZoneSpec, words};
+
+/// On whose behalf the checks are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// `zoneadm verify`: complains only.
+    Verify,
+    /// `zoneadm install`: the zonepath may still be missing.
+    Install,
+    /// `ready`, `boot`, `reboot`: quick, so without a look at all other zones.
+    Boot,
+}
+
+/// One line for the administrator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// An error keeps the zone from being used.
+    pub severity: Severity,
+    /// The whole text.
+    pub text: String,
+}
+
+/// What the checks have found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// In the order of the checks.
+    pub lines: Vec<Finding>,
+}
+
+impl Findings {
+    fn error(&mut self, text: impl Into<String>) {
+        self.lines.push(Finding { severity: Severity::Error, text: text.into() });
+    }
+
+    fn warn(&mut self, text: impl Into<String>) {
+        self.lines.push(Finding { severity: Severity::Warning, text: text.into() });
+    }
+
+    fn errors(&self) -> usize {
+        self.lines.iter().filter(|l| l.severity == Severity::Error).count()
+    }
+
+    /// Says whether the zone can be used.
+    pub fn is_ok(&self) -> bool {
+        self.errors() == 0
+    }
+}
+
+/// Checks a zone.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn check(
+    store: &FileStore,
+    name: &ZoneName,
+    spec: &ZoneSpec,
+    purpose: Purpose,
+) -> Result<Findings, StoreError> {
+    let mut found = Findings::default();
+    check_spec(spec, purpose, &mut found);
+    check_brand(spec, &mut found);
+    if spec.zonepath().is_some() {
+        zonepath::check(store, name, spec, purpose, &mut found)?;
+    }
+    for resource in spec.stored(ResourceKind::Fs) {
+        fs::check(resource, &mut found);
+    }
+    check_datasets(spec, &mut found);
+    check_nets(spec, &mut found);
+    limits::check(spec, &mut found);
+    check_privileges(spec, &mut found);
+    check_ids(store, name, spec, &mut found)?;
+    Ok(found)
+}
+
+/// Reports what the spec says wrongly by itself.
+fn check_spec(spec: &ZoneSpec, purpose: Purpose, found: &mut Findings) {
+    let is_user = |user: &str| matches!(User::from_name(user), Ok(Some(_)));
+    for finding in verify_spec(spec, &is_user) {
+        match finding.severity {
+            Severity::Error => found.error(finding.text),
+            // Said on every boot, a warning is soon not read any more.
+            Severity::Warning if purpose == Purpose::Verify && !is_error_here(&finding.text) => {
+                found.warn(format!("WARNING: {}", finding.text));
+            }
+            Severity::Warning => {}
+        }
+    }
+    for (subject, why) in refusals(spec) {
+        found.error(format!("could not verify {subject}: {why}"));
+    }
+}
+
+/// Says whether a warning of the spec's own check is an error here, and is reported as such below.
+fn is_error_here(warning: &str) -> bool {
+    [" keeps the zone from booting: ", " cannot run on this host", ": invalid privilege: "]
+        .iter()
+        .any(|part| warning.contains(part))
+}
+
+/// Returns what is set and would do harm when left out, with the reason.
+fn refusals(spec: &ZoneSpec) -> Vec<(String, &'static str)> {
+    let mut out = Vec::new();
+    // "false" asks for nothing.
+    let asks = |props: &Props, def: &PropDef| match props.get(def.name) {
+        Some(Value::Simple(text)) => def.kind != Kind::Bool || text != "false",
+        Some(Value::List(_)) => true,
+        None => false,
+    };
+    for def in schema::globals() {
+        if let Honour::Refused(why) = def.honour
+            && asks(&spec.props, def)
+        {
+            out.push((def.name.to_owned(), why));
+        }
+    }
+    for kind in ResourceKind::all() {
+        let list = spec.stored(kind);
+        if let (Honour::Refused(why), false) = (kind.def().honour, list.is_empty()) {
+            out.push((kind.name().to_owned(), why));
+        }
+        for def in kind.def().props.iter().filter(|d| d.honour != kind.def().honour) {
+            if let Honour::Refused(why) = def.honour
+                && list.iter().any(|p| asks(p, def))
+            {
+                out.push((format!("{} {}", kind.name(), def.name), why));
+            }
+        }
+    }
+    out
+}
+
+fn check_brand(spec: &ZoneSpec, found: &mut Findings) {
+    let brand = spec.global("brand").unwrap_or_default();
+    if !words::BRANDS.contains(&brand.as_str()) {
+        found.error(format!("brand '{brand}' cannot run on Linux; use 'set brand=linux'"));
+    }
+}
+
+fn check_datasets(spec: &ZoneSpec, found: &mut Findings) {
+    if Path::new("/dev/zfs").exists() {
+        return;
+    }
+    for name in spec.stored(ResourceKind::Dataset).iter().filter_map(|d| d.text("name")) {
+        found.error(format!("could not verify zfs dataset {name}: this host has no ZFS"));
+    }
+}
+
+/// Looks for the links. A missing one is a warning, as it may come later.
+fn check_nets(spec: &ZoneSpec, found: &mut Findings) {
+    let exclusive = spec.global("ip-type").as_deref() == Some("exclusive");
+    let link = |name: &str| Path::new("/sys/class/net").join(name);
+    for net in spec.stored(ResourceKind::Net) {
+        let Some(physical) = net.text("physical") else { continue };
+        // With a link below it, the zone's own is made at boot.
+        let needed = net.text("global-nic").filter(|n| *n != "auto").unwrap_or(physical);
+        if !link(needed).exists() {
+            found.warn(format!(
+                "WARNING: skipping network interface '{needed}' which may not be present/plumbed in the global zone."
+            ));
+        } else if exclusive && net.text("global-nic").is_none() && is_up(&link(physical)) {
+            found.warn(format!(
+                "WARNING: skipping network interface '{physical}' which is used in the global zone."
+            ));
+        }
+    }
+}
+
+fn is_up(link: &Path) -> bool {
+    let flags = std::fs::read_to_string(link.join("flags")).unwrap_or_default();
+    let flags = flags.trim().strip_prefix("0x").and_then(|f| u32::from_str_radix(f, 16).ok());
+    flags.is_some_and(|f| f & 1 != 0)
+}
+
+/// Privileges that act on the whole machine: the kernel grants none of them to a user namespace, so
+/// a zone that needs one would fail later and less clearly.
+const NOT_PERMITTED: &[&str] = &[
+    "audit_control",
+    "audit_read",
+    "block_suspend",
+    "bpf",
+    "mac_admin",
+    "mac_override",
+    "perfmon",
+    "sys_module",
+    "sys_pacct",
+    "sys_rawio",
+    "sys_time",
+    "syslog",
+    "wake_alarm",
+    // Solaris' names for such powers, and what no zone of Solaris may have.
+    "cpc_cpu",
+    "dtrace_kernel",
+    "proc_zone",
+    "sys_config",
+    "sys_devices",
+    "sys_dl_config",
+    "sys_linkdir",
+    "sys_res_config",
+];
+
+/// Without these nothing could be started in the zone.
+const REQUIRED: &[&str] = &["proc_exec", "proc_fork", "sys_mount"];
+
+fn check_privileges(spec: &ZoneSpec, found: &mut Findings) {
+    let Some(list) = spec.props.text("limitpriv") else { return };
+    let mut required: Vec<(&str, bool)> = REQUIRED.iter().map(|p| (*p, false)).collect();
+    for word in list.split(',').map(str::trim) {
+        let (name, add) = match word.strip_prefix(['!', '-']) {
+            Some(name) => (name, false),
+            None => (word, true),
+        };
+        let lower = name.to_ascii_lowercase();
+        if !words::is_privilege(&lower) {
+            found.error(format!("unknown privilege \"{name}\" specified in the zone's privilege set"));
+            continue;
+        }
+        let plain = lower.strip_prefix("priv_").or(lower.strip_prefix("cap_")).unwrap_or(&lower);
+        if add && NOT_PERMITTED.contains(&plain) {
+            found.error(format!("privilege \"{name}\" is not permitted within the zone's privilege set"));
+        }
+        let set = words::PRIVILEGE_SETS.contains(&plain);
+        for (privilege, has) in &mut required {
+            if *privilege == plain || (set && plain != "none") {
+                *has = add;
+            }
+        }
+    }
+    for (privilege, has) in required {
+        if !has {
+            found.error(format!(
+                "required privilege \"{privilege}\" is missing from the zone's privilege set"
+            ));
+        }
+    }
+}
+
+/// Compares explicit id ranges with those of the other zones. Private ranges never overlap.
+fn check_ids(
+    store: &FileStore,
+    name: &ZoneName,
+    spec: &ZoneSpec,
+    found: &mut Findings,
+) -> Result<(), StoreError> {
+    // What is wrong with the ranges by themselves the spec's own check has said.
+    let Ok(Some(map)) = IdMap::from_spec(spec) else { return Ok(()) };
+    for entry in store.catalog()?.iter().filter(|e| e.name != *name) {
+        let theirs = match (entry.idmap.is_empty(), store.private_range(&entry.name)?) {
+            (false, _) => entry.idmap.clone(),
+            (true, Some(range)) => vec![range],
+            (true, None) => continue,
+        };
+        let shared = map.uid.iter().chain(&map.gid).find(|m| theirs.iter().any(|t| t.overlaps_outside(m)));
+        if let Some(range) = shared {
+            let last = range.outside + (range.count - 1);
+            let (first, other) = (range.outside, &entry.name);
+            found.error(format!(
+                "{name} idmap (ids {first} to {last} of the host) and {other} idmap overlap."
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! The zonepath: where it is, whose it is, and whether it is this zone's alone.
+
+use std::fs::{self, Metadata, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use super::{Findings, Purpose};
+use crate::apply::store::FileStore;
+use crate::apply::store::files::reason;
+use crate::spec::state::ZoneState;
+use crate::spec::store::StoreError;
+use crate::spec::{ZoneName, ZoneSpec};
+
+const NFS_MAGIC: i64 = 0x6969;
+const TMPFS_MAGIC: i64 = 0x0102_1994;
+const RAMFS_MAGIC: i64 = 0x8584_58f6;
+
+/// What each bit of a mode means, in the order in which complaints are printed.
+const BITS: [(u32, &str); 9] = [
+    (0o400, "owner readable"),
+    (0o200, "owner writable"),
+    (0o100, "owner executable"),
+    (0o040, "group readable"),
+    (0o020, "group writable"),
+    (0o010, "group executable"),
+    (0o004, "world readable"),
+    (0o002, "world writable"),
+    (0o001, "world executable"),
+];
+
+pub fn check(
+    store: &FileStore,
+    name: &ZoneName,
+    spec: &ZoneSpec,
+    purpose: Purpose,
+    found: &mut Findings,
+) -> Result<(), StoreError> {
+    let Some(zonepath) = spec.zonepath() else { return Ok(()) };
+    let before = found.errors();
+    let path = store.root().host_path(Path::new(&zonepath));
+    let state = store.installed_state(name)?;
+    check_links(store.root().prefix(), &zonepath, &path, found);
+    if purpose != Purpose::Boot {
+        check_overlap(store, name, &zonepath, found)?;
+    }
+    match fs::symlink_metadata(&path) {
+        Ok(meta) if meta.is_symlink() => {}
+        Ok(meta) if !meta.is_dir() => found.error(format!("{zonepath} is not a directory.")),
+        Ok(meta) => {
+            check_owned(&zonepath, &path, &meta, 0o700, purpose, found);
+            check_file_system(&zonepath, &path, found);
+            if let Some(parent) = path.parent() {
+                check_parent(parent, found);
+            }
+            if state != ZoneState::Configured && purpose != Purpose::Install {
+                check_root(&zonepath, &path.join("root"), state, found);
+            }
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound && state == ZoneState::Configured => {
+            if purpose == Purpose::Verify {
+                found.warn(format!("WARNING: {zonepath} does not exist, so it could not be verified.\nWhen 'zoneadm install' is run, it will be created and verified again."));
+            }
+            check_above(&path, found);
+        }
+        Err(e) => found.error(format!("{zonepath}: {}", reason(&e))),
+    }
+    if found.errors() > before {
+        found.error(format!("could not verify zonepath {zonepath} because of the above errors."));
+    }
+    Ok(())
+}
+
+/// A zonepath that leads elsewhere by a link would let two zones share a place under two names.
+fn check_links(prefix: &Path, zonepath: &str, path: &Path, found: &mut Findings) {
+    let Some((existing, rest)) = nearest(path) else { return };
+    let (Ok(real), Ok(base)) = (fs::canonicalize(&existing), fs::canonicalize(prefix)) else { return };
+    let wanted = base.join(path.strip_prefix(prefix).unwrap_or(path));
+    if real.join(&rest) != wanted {
+        found.error(format!("{zonepath}: Resolved path mismatch: it leads to {}", real.join(rest).display()));
+    }
+}
+
+/// Returns the part of a path that exists, and the rest.
+fn nearest(path: &Path) -> Option<(PathBuf, PathBuf)> {
+    let existing = path.ancestors().find(|p| p.symlink_metadata().is_ok())?;
+    Some((existing.to_owned(), path.strip_prefix(existing).ok()?.components().collect()))
+}
+
+fn check_overlap(
+    store: &FileStore,
+    name: &ZoneName,
+    zonepath: &str,
+    found: &mut Findings,
+) -> Result<(), StoreError> {
+    for other in store.catalog()? {
+        if other.name == *name || other.zonepath.is_empty() {
+            continue;
+        }
+        // Whole components: /zones/a does not contain /zones/ab.
+        let (mine, theirs) = (Path::new(zonepath), Path::new(&other.zonepath));
+        if mine.starts_with(theirs) || theirs.starts_with(mine) {
+            found.error(format!(
+                "{name} zonepath ({zonepath}) and {} zonepath ({}) overlap.",
+                other.name, other.zonepath
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn check_owned(shown: &str, path: &Path, meta: &Metadata, mode: u32, purpose: Purpose, found: &mut Findings) {
+    if purpose == Purpose::Verify {
+        complain(shown, meta, mode, found);
+        return;
+    }
+    if (meta.uid(), meta.gid()) != (0, 0) {
+        match chown(path, Some(0), Some(0)) {
+            Ok(()) => found.warn(format!("{shown}: changing owner to root.")),
+            Err(e) => found.error(format!("{shown}: could not change owner to root: {}", reason(&e))),
+        }
+    }
+    if meta.mode() & 0o777 != mode {
+        match fs::set_permissions(path, Permissions::from_mode(mode)) {
+            Ok(()) => found.warn(format!("{shown}: changing permissions to {mode:04o}.")),
+            Err(e) => found.error(format!("{shown}: could not change permissions: {}", reason(&e))),
+        }
+    }
+}
+
+fn complain(shown: &str, meta: &Metadata, wanted: u32, found: &mut Findings) {
+    if meta.uid() != 0 {
+        found.error(format!("{shown} is not owned by root."));
+    }
+    for (bit, what) in BITS {
+        match (wanted & bit != 0, meta.mode() & bit != 0) {
+            (true, false) => found.error(format!("{shown} must be {what}.")),
+            (false, true) => found.error(format!("{shown} must not be {what}.")),
+            _ => {}
+        }
+    }
+}
+
+/// Whoever may write beside the zonepath could put another directory in its place.
+fn check_parent(parent: &Path, found: &mut Findings) {
+    let Ok(meta) = fs::metadata(parent) else { return };
+    let shown = parent.display();
+    if meta.uid() != 0 {
+        found.error(format!("{shown} is not owned by root."));
+    }
+    // With the sticky bit others may write, but not replace what belongs to root.
+    if meta.mode() & 0o1000 == 0 {
+        for (bit, what) in BITS.into_iter().filter(|(b, _)| *b & 0o022 != 0) {
+            if meta.mode() & bit != 0 {
+                found.error(format!("{shown} must not be {what}."));
+            }
+        }
+    }
+}
+
+/// Checks the place where a missing zonepath will be made.
+fn check_above(path: &Path, found: &mut Findings) {
+    if let Some((existing, _)) = nearest(path) {
+        check_parent(&existing, found);
+        check_file_system(&existing.display().to_string(), &existing, found);
+    }
+}
+
+fn check_file_system(shown: &str, path: &Path, found: &mut Findings) {
+    if let Ok(kind) = rustix::fs::statfs(path).map(|s| s.f_type) {
+        if kind == NFS_MAGIC {
+            found.error(format!("Zonepath {shown} is on an NFS mounted file system."));
+        }
+        if kind == TMPFS_MAGIC || kind == RAMFS_MAGIC {
+            found.warn(format!("WARNING: {shown} is on a temporary file system."));
+        }
+    }
+    let nosuid =
+        rustix::fs::statvfs(path).is_ok_and(|s| s.f_flag.contains(rustix::fs::StatVfsMountFlags::NOSUID));
+    if nosuid {
+        found.error(format!(
+            "{shown} is on a file system mounted nosuid: nobody could change user in the zone."
+        ));
+    }
+}
+
+fn check_root(zonepath: &str, root: &Path, state: ZoneState, found: &mut Findings) {
+    let shown = format!("{zonepath}/root");
+    match fs::symlink_metadata(root) {
+        Ok(meta) if meta.is_dir() => complain(&shown, &meta, 0o755, found),
+        Ok(_) => found.error(format!("{shown} is not a directory.")),
+        Err(e) if state == ZoneState::Installed => found.error(format!("{shown}: {}", reason(&e))),
+        Err(_) => {}
+    }
+}

@@ -1,0 +1,7 @@
+//! The configuration shell. See `zones::cli::zonecfg`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(zones::cli::zonecfg::main(std::env::args_os().skip(1)))
+}

@@ -1,0 +1,321 @@
+//! The parts of the manual that are tables: written from [`schema`], so that they cannot drift.
+//!
+//! The pages in `man/` hold each part between two comment lines; `tests/manual.rs` compares and, with
+//! `UPDATE=1`, rewrites them.
+
+use std::fmt::Write as _;
+
+use crate::shell::help::{self, Scope};
+use crate::spec::schema::{self, Honour, Kind, Origin, PropDef, ResourceKind, Shape};
+
+/// Names of the parts, as the pages mark them.
+pub const SECTIONS: &[&str] = &["commands", "globals", "resources", "foreign", "keys"];
+
+/// Returns a part of the manual in mdoc(7), none when there is no such part.
+pub fn section(name: &str) -> Option<String> {
+    Some(match name {
+        "commands" => commands(),
+        "globals" => globals(),
+        "resources" => resources(),
+        "foreign" => foreign(),
+        "keys" => keys(),
+        _ => return None,
+    })
+}
+
+/// The subcommands of zonecfg, from the table that its `help` prints.
+fn commands() -> String {
+    let mut out = String::from(".Bl -tag -width Ds\n");
+    for command in help::COMMANDS {
+        for form in command.synopsis {
+            let _ = writeln!(out, ".It {}", words(form));
+        }
+        line(&mut out, &sentence(command.doc));
+        out.push_str(match command.scope {
+            Scope::Global => "Only in the global scope.\n",
+            Scope::Resource => "Only in a resource.\n",
+            Scope::Both => "",
+        });
+        if !command.more.is_empty() {
+            line(&mut out, command.more);
+        }
+        let _ = writeln!(out, "Example:\n.Ql {}", words(command.example));
+    }
+    out.push_str(".El\n");
+    out
+}
+
+fn globals() -> String {
+    let mut out = String::from(".Bl -tag -width Ds\n");
+    for def in schema::globals() {
+        property(&mut out, def, Origin::Illumos);
+    }
+    out.push_str(".El\n");
+    out
+}
+
+fn resources() -> String {
+    let mut out = String::new();
+    for kind in ResourceKind::all() {
+        let def = kind.def();
+        let _ = writeln!(out, ".Ss {}", def.name);
+        line(&mut out, &sentence(def.doc));
+        out.push_str(match def.singleton {
+            true => "At most one in a zone.\n",
+            false => "Any number in a zone.\n",
+        });
+        let keys: Vec<_> = def.keys().map(|p| p.name).collect();
+        if !def.singleton && !keys.is_empty() {
+            line(&mut out, &format!("Two may not agree in {}.", and(&keys)));
+        }
+        origin(&mut out, def.origin);
+        honour(&mut out, def.honour);
+        out.push_str(".Bl -tag -width Ds\n");
+        for p in def.props {
+            property(&mut out, p, def.origin);
+        }
+        out.push_str(".El\n");
+    }
+    out
+}
+
+/// What a Linux host does not carry out, so that nobody has to find it by trying.
+fn foreign() -> String {
+    let mut out = String::from(".Bl -tag -width Ds\n");
+    let mut row = |name: String, is: Honour| {
+        if !matches!(is, Honour::Yes) {
+            let _ = writeln!(out, ".It {}", words(&name));
+            honour(&mut out, is);
+        }
+    };
+    for p in schema::globals() {
+        row(p.name.to_owned(), p.honour);
+    }
+    for kind in ResourceKind::all() {
+        let def = kind.def();
+        row(def.name.to_owned(), def.honour);
+        for p in def.props.iter().filter(|p| p.honour != def.honour) {
+            row(format!("{} {}", def.name, p.name), p.honour);
+        }
+    }
+    out.push_str(".El\n");
+    out
+}
+
+/// The keys of a spec file, with the form that TOML gives to their values.
+fn keys() -> String {
+    let mut out = String::from(".Bl -tag -width Ds\n.It (zone)\n");
+    keys_of(&mut out, schema::globals().iter().filter(|p| p.name != "zonename"));
+    for kind in ResourceKind::all() {
+        let def = kind.def();
+        let _ = match def.singleton {
+            true => writeln!(out, ".It [{}]", words(def.name)),
+            false => writeln!(out, ".It [[{}]]", words(def.name)),
+        };
+        keys_of(&mut out, def.props.iter());
+    }
+    out.push_str(".El\n");
+    out
+}
+
+fn keys_of<'a>(out: &mut String, props: impl Iterator<Item = &'a PropDef>) {
+    let named: Vec<_> = props.map(|p| format!("{} ({})", p.name, form(p))).collect();
+    line(out, &format!("{}.", named.join(", ")));
+}
+
+fn form(def: &PropDef) -> &'static str {
+    match (def.shape, def.kind) {
+        (Shape::Groups(_), _) => "array of tables",
+        (Shape::List, _) => "array",
+        (Shape::One, Kind::Bool) => "boolean",
+        (Shape::One, Kind::Uint(..)) => "integer",
+        (Shape::One, Kind::Size(_) | Kind::CpuCap | Kind::CpuRange) => "string or number",
+        (Shape::One, Kind::AttrValue) => "string, integer or boolean",
+        (Shape::One, _) => "string",
+    }
+}
+
+/// Writes one property; `known` is the origin that the reader has been told already.
+fn property(out: &mut String, def: &PropDef, known: Origin) {
+    let _ = writeln!(out, ".It {}", words(def.name));
+    line(out, &sentence(def.doc));
+    line(out, &rule(def));
+    let mut notes = Vec::new();
+    if def.required {
+        notes.push("required".to_owned());
+    }
+    if let Some(value) = def.default {
+        notes.push(format!("default {value}"));
+    }
+    if def.clearable {
+        notes.push("can be cleared".to_owned());
+    }
+    if let Some(alias) = def.alias {
+        notes.push(format!("kept as the control {}", alias.rctl));
+    }
+    if !notes.is_empty() {
+        line(out, &sentence(&notes.join("; ")));
+    }
+    if def.origin != known {
+        origin(out, def.origin);
+    }
+    honour(out, def.honour);
+    let _ = writeln!(out, "Example:\n.Ql {}", words(&example(def)));
+}
+
+/// Returns how the value is set at the prompt.
+fn example(def: &PropDef) -> String {
+    let plain = |c: char| !c.is_whitespace() && !";=[]()\"".contains(c);
+    match def.shape {
+        Shape::Groups(_) => format!("add {} {}", def.name, def.example),
+        Shape::One if !def.example.chars().all(plain) => format!("set {}=\"{}\"", def.name, def.example),
+        Shape::One | Shape::List => format!("set {}={}", def.name, def.example),
+    }
+}
+
+fn rule(def: &PropDef) -> String {
+    let one = match def.kind {
+        Kind::Bool => "true or false".to_owned(),
+        Kind::Word(list) => format!("one of {}", list.join(", ")),
+        Kind::Uint(0, u64::MAX) => "a number".to_owned(),
+        Kind::Uint(low, u64::MAX) => format!("a number, at least {low}"),
+        Kind::Uint(low, high) => format!("a number from {low} to {high}"),
+        Kind::Size(0) => "a size: a number, with a fraction if need be, and K, M, G or T".to_owned(),
+        Kind::Size(low) => format!("a size of at least {}M, such as 1.5G", low >> 20),
+        Kind::CpuCap => "a number of cpus with a fraction, at least 0.01".to_owned(),
+        Kind::CpuRange => "N or N-M, at least 1".to_owned(),
+        Kind::Text => "any text".to_owned(),
+        Kind::AbsPath => "an absolute path".to_owned(),
+        Kind::ZonePath => "an absolute path other than /".to_owned(),
+        Kind::ZoneName => {
+            "letters, digits, '_', '.' and '-', the first a letter or digit; at most 63".to_owned()
+        }
+        Kind::Brand => "the name of a brand".to_owned(),
+        Kind::HostId => "up to eight hexadecimal digits, with or without 0x; not ffffffff".to_owned(),
+        Kind::Privileges => "a comma list of privileges, each with ! before it to take it away".to_owned(),
+        Kind::FsAllowed => "a comma list of file system types".to_owned(),
+        Kind::PoolName => "a name that does not begin with SUNW".to_owned(),
+        Kind::Address => {
+            "an IPv4 address, its prefix optional; an IPv6 address with prefix; or a host name".to_owned()
+        }
+        Kind::AddressList => "an address, or a comma list of them".to_owned(),
+        Kind::Router => "an address without prefix".to_owned(),
+        Kind::Link => "the name of a network link".to_owned(),
+        Kind::FsType => "the name of a file system type".to_owned(),
+        Kind::DeviceMatch => "a pattern with * and ?, below /dev or relative to it".to_owned(),
+        Kind::DatasetName => "the name of a ZFS file system".to_owned(),
+        Kind::RctlName => "zone. and letters or dashes".to_owned(),
+        Kind::AttrName => "letters, digits, '-' and '.', the first a letter or digit".to_owned(),
+        Kind::AttrValue => "a value of the type that type names".to_owned(),
+        Kind::User => "a login name".to_owned(),
+        Kind::Auths => "a comma list of authorizations".to_owned(),
+        Kind::SecFlags => "a comma list of security flags".to_owned(),
+        Kind::Uuid => "a UUID".to_owned(),
+        Kind::Mac => "six pairs of hexadecimal digits, or auto, random, default or factory".to_owned(),
+        Kind::LockList => "a comma list of ZFS properties".to_owned(),
+    };
+    match def.shape {
+        Shape::One => sentence(&one),
+        Shape::List => sentence(&format!("a list; each element is {one}")),
+        Shape::Groups(members) => sentence(&format!("a list; each element is a group of {}", and(members))),
+    }
+}
+
+fn origin(out: &mut String, origin: Origin) {
+    out.push_str(match origin {
+        Origin::Illumos => "",
+        Origin::Solaris10 => "From Solaris 10.\n",
+        Origin::Solaris11 => "From Solaris 11.\n",
+        Origin::SmartOs => "From SmartOS and OmniOS.\n",
+        Origin::Linux => "Only in Zones for Linux.\n",
+    });
+}
+
+fn honour(out: &mut String, honour: Honour) {
+    match honour {
+        Honour::Yes => {}
+        Honour::Ignored(why) => {
+            line(out, &format!("Kept and shown, without effect: {why}."));
+        }
+        Honour::Refused(why) => {
+            line(out, &format!("Kept and shown, but the zone does not boot with it: {why}."));
+        }
+    }
+}
+
+/// Writes text, each sentence on a line of its own; what mdoc would take for a request or an escape is
+/// protected.
+fn line(out: &mut String, text: &str) {
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest
+            .match_indices(". ")
+            .map(|(at, _)| at + 1)
+            .find(|at| rest[at + 1..].starts_with(|c: char| c.is_uppercase() || c == '-' || c == '"'));
+        let (sentence, more) = rest.split_at(end.unwrap_or(rest.len()));
+        if sentence.starts_with(['.', '\'']) {
+            out.push_str("\\&");
+        }
+        out.push_str(&escape(sentence));
+        out.push('\n');
+        rest = more.trim_start();
+    }
+}
+
+/// Returns words for the line of a macro: none of them is taken for a macro of its own.
+fn words(text: &str) -> String {
+    // mdoc knows its macros by names of two or three letters
+    let protect = |w: &str| if w.len() <= 3 { format!("\\&{w}") } else { w.to_owned() };
+    escape(text).replace('"', "\\(dq").split(' ').map(protect).collect::<Vec<_>>().join(" ")
+}
+
+fn escape(text: &str) -> String {
+    text.replace('\\', "\\e")
+}
+
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", chars.as_str())
+}
+
+fn and(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [head @ .., last] => format!("{} and {last}", head.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_that_is_named_can_be_written() {
+        for name in SECTIONS {
+            let text = section(name).unwrap_or_default();
+            assert!(text.ends_with('\n') && text.len() > 200, "{name}");
+        }
+        assert_eq!(section("nothing"), None);
+    }
+
+    #[test]
+    fn a_new_row_of_the_table_appears() {
+        let (globals, resources) = (globals(), resources());
+        for p in schema::globals() {
+            assert!(globals.contains(&format!(".It {}\n", words(p.name))), "{}", p.name);
+        }
+        for kind in ResourceKind::all() {
+            assert!(resources.contains(&format!(".Ss {}\n", kind.name())), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_word_is_never_taken_for_a_macro() {
+        assert_eq!(words("fs Ar long"), "\\&fs \\&Ar long");
+        let mut out = String::new();
+        line(&mut out, ".Sh x\\y");
+        assert_eq!(out, "\\&.Sh x\\ey\n");
+    }
+}

@@ -1,0 +1,386 @@
+//! The subcommands that change a zone, and their dry run.
+
+use std::ffi::OsString;
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use lexopt::{Arg, Parser};
+
+use super::{End, Program, page, verb};
+use crate::apply::boot::{self, BootArgs};
+use crate::apply::store::OpLock;
+use crate::apply::verify::{self, Purpose};
+use crate::apply::{Notice, Op, install, running};
+use crate::plan::step::Step;
+use crate::spec::state::{Start, Verb, ZoneState, allowed};
+use crate::spec::store::{StoreError, ZoneStore};
+use crate::spec::verify::Severity;
+use crate::spec::{ZoneName, ZoneSpec};
+
+/// Longest boot arguments, in bytes (`BOOTARGS_MAX` less the terminator).
+const BOOT_ARGS_MAX: usize = 255;
+
+/// What the words after a subcommand say.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Words {
+    /// `-F`: do not ask.
+    force: bool,
+    /// `-f` of boot: boots also an incomplete zone.
+    override_state: bool,
+    /// `-r` of shutdown.
+    again: bool,
+    /// Arguments of a boot, one line.
+    boot: String,
+    /// State that `mark` sets.
+    mark: Option<ZoneState>,
+    /// What goes to install as it is.
+    install: Vec<String>,
+}
+
+/// Why words are not taken.
+#[derive(Debug, PartialEq, Eq)]
+enum Bad {
+    /// Usage is printed.
+    Usage,
+    /// `-?`.
+    Asked,
+    /// Exit with 2 without a word, as Solaris does for `mark`.
+    Silent,
+    /// This text is printed.
+    Text(&'static str),
+}
+
+fn words(verb: Verb, args: &[OsString]) -> Result<Words, Bad> {
+    let text = |w: &OsString| w.to_string_lossy().into_owned();
+    let mut out = Words::default();
+    if verb == Verb::Install {
+        if matches!(args.first().map(text).as_deref(), Some("-?" | "--help")) {
+            return Err(Bad::Asked);
+        }
+        out.install = args.iter().map(text).collect();
+        return Ok(out);
+    }
+    let (own, after) = match args.iter().position(|a| a == "--") {
+        Some(at) => (&args[..at], &args[at + 1..]),
+        None => (args, &[][..]),
+    };
+    let mut boot: Vec<String> = Vec::new();
+    let mut state = None;
+    let mut parser = Parser::from_args(own.iter().cloned());
+    while let Some(arg) = parser.next().map_err(|_| Bad::Usage)? {
+        match (verb, arg) {
+            (_, Arg::Short('?') | Arg::Long("help")) => return Err(Bad::Asked),
+            (Verb::Uninstall | Verb::Mark, Arg::Short('F')) => out.force = true,
+            (Verb::Boot, Arg::Short('f')) => out.override_state = true,
+            // The old form, from before there was "--".
+            (Verb::Boot, Arg::Short('s')) => boot.push("-s".to_owned()),
+            (Verb::Boot | Verb::Reboot, Arg::Value(word)) => boot.push(text(&word)),
+            (Verb::Shutdown, Arg::Short('r')) => out.again = true,
+            (Verb::Shutdown, Arg::Value(word)) if out.again => boot.push(text(&word)),
+            (Verb::Mark, Arg::Value(word)) if state.is_none() => state = Some(text(&word)),
+            (Verb::Mark, _) => return Err(Bad::Silent),
+            _ => return Err(Bad::Usage),
+        }
+    }
+    let may_boot = matches!(verb, Verb::Boot | Verb::Reboot) || out.again;
+    if !may_boot && !after.is_empty() {
+        return Err(if verb == Verb::Mark { Bad::Silent } else { Bad::Usage });
+    }
+    boot.extend(after.iter().map(text));
+    out.boot = boot.join(" ");
+    if out.boot.len() > BOOT_ARGS_MAX {
+        return Err(Bad::Text("Boot argument list too long"));
+    }
+    if verb == Verb::Mark {
+        out.mark = Some(match (state.as_deref(), out.force) {
+            (Some("incomplete"), _) => ZoneState::Incomplete,
+            (Some("configured"), true) => ZoneState::Configured,
+            (Some("installed"), true) => ZoneState::Installed,
+            _ => return Err(Bad::Silent),
+        });
+    }
+    Ok(out)
+}
+
+impl Program {
+    fn bad(&mut self, command: &str, bad: &Bad) -> End {
+        match bad {
+            Bad::Usage => self.sub_usage(command, false),
+            Bad::Asked => self.sub_usage(command, true),
+            Bad::Silent => End::Usage,
+            Bad::Text(text) => self.fail(text),
+        }
+    }
+
+    /// Runs a subcommand that may change a zone.
+    pub(super) fn change(&mut self, command: &str, args: &[OsString]) -> End {
+        let Some(verb) = verb(command) else { return super::wrong(&self.name) };
+        let done = match words(verb, args) {
+            Err(bad) => Err(self.bad(command, &bad)),
+            Ok(words) => self.try_change(verb, &words),
+        };
+        self.report.finish();
+        done.map_or_else(|end| end, |()| End::Good)
+    }
+
+    fn try_change(&mut self, verb: Verb, words: &Words) -> Result<(), End> {
+        self.refuse_caller(verb.as_str())?;
+        let name = self.subject(verb.as_str())?;
+        if verb == Verb::Uninstall && !self.may_uninstall(&name, words.force)? {
+            return Ok(());
+        }
+        // Boot and halt take it themselves: it goes over to the supervisor.
+        let _lock = match verb {
+            Verb::Install | Verb::Uninstall | Verb::Mark => Some(self.lock(&name)?),
+            _ => None,
+        };
+        self.refuse_state(verb, &name, words.override_state)?;
+        if verb == Verb::Mark {
+            let state = words.mark.unwrap_or(ZoneState::Incomplete);
+            return self.store.set_installed_state(&name, state).map_err(|e| self.fail(e));
+        }
+        let spec = self.spec(verb, &name)?;
+        let purpose = match verb {
+            Verb::Verify => Some(Purpose::Verify),
+            Verb::Install => Some(Purpose::Install),
+            Verb::Ready | Verb::Boot | Verb::Reboot => Some(Purpose::Boot),
+            _ => None,
+        };
+        if let Some(purpose) = purpose {
+            self.verify(&name, &spec, purpose)?;
+        }
+        self.operate(verb, words, &name, &spec)
+    }
+
+    fn operate(&mut self, verb: Verb, words: &Words, name: &ZoneName, spec: &ZoneSpec) -> Result<(), End> {
+        let args = BootArgs::parse(&words.boot);
+        let mut op = Op { store: &self.store, name, spec, out: &mut self.report };
+        let done = match verb {
+            Verb::Install => return self.install(name, spec, &words.install),
+            Verb::Uninstall => {
+                return install::uninstall(&mut op, &[]).map_err(|e| self.fail_install("uninstall", &e));
+            }
+            Verb::Ready => boot::ready(&mut op),
+            Verb::Boot => boot::boot(&mut op, &args),
+            Verb::Reboot => boot::reboot(&mut op, &args),
+            Verb::Shutdown => boot::shutdown(&mut op, words.again.then_some(&args)),
+            Verb::Halt => boot::halt(&mut op),
+            Verb::Verify | Verb::Mark | Verb::Clone | Verb::Attach | Verb::Detach | Verb::Move => Ok(()),
+        };
+        done.map_err(|e| self.fail(e))
+    }
+
+    fn install(&mut self, name: &ZoneName, spec: &ZoneSpec, args: &[String]) -> Result<(), End> {
+        let mut op = Op { store: &self.store, name, spec, out: &mut self.report };
+        install::install(&mut op, args).map_err(|e| self.fail_install("install", &e))
+    }
+
+    fn fail_install(&mut self, command: &str, e: &install::InstallError) -> End {
+        self.fail(e);
+        if e.is_usage() {
+            return self.sub_usage(command, false);
+        }
+        if let Some(hint) = e.hint() {
+            self.report.hint(hint);
+        }
+        End::Failed
+    }
+
+    fn lock(&mut self, name: &ZoneName) -> Result<OpLock, End> {
+        match self.store.try_lock(name) {
+            Ok(Some(lock)) => return Ok(lock),
+            Ok(None) => self.report.hint("another zoneadm may have an operation in progress; waiting for it"),
+            Err(e) => return Err(self.fail(e)),
+        }
+        self.store.lock(name).map_err(|e| self.fail(e))
+    }
+
+    fn refuse_state(&mut self, verb: Verb, name: &ZoneName, override_state: bool) -> Result<(), End> {
+        let state = match self.store.state(name) {
+            Ok(Some(state)) => state,
+            Ok(None) => return Err(self.fail(StoreError::NoZone)),
+            Err(e) => return Err(self.fail(e)),
+        };
+        if override_state && state == ZoneState::Incomplete {
+            return Ok(());
+        }
+        match allowed(verb, state) {
+            // What there is nothing to do for is for the operation to say: it looks again under the
+            // lock, and puts right a supervisor that has died.
+            Ok(Start::Go | Start::Already(_)) => Ok(()),
+            Err(e) => Err(self.fail(e)),
+        }
+    }
+
+    /// Reads the spec. A running zone can be halted also without one.
+    fn spec(&mut self, verb: Verb, name: &ZoneName) -> Result<ZoneSpec, End> {
+        match self.store.load(name) {
+            Ok(Some(stored)) => Ok(stored.spec),
+            Ok(None) | Err(StoreError::Invalid(_)) if verb == Verb::Halt => Ok(ZoneSpec::new(name.clone())),
+            Ok(None) => Err(self.fail(StoreError::NoZone)),
+            Err(e) => Err(self.fail(e)),
+        }
+    }
+
+    fn verify(&mut self, name: &ZoneName, spec: &ZoneSpec, purpose: Purpose) -> Result<(), End> {
+        let found = verify::check(&self.store, name, spec, purpose).map_err(|e| self.fail(e))?;
+        let mut good = found.is_ok();
+        for line in &found.lines {
+            self.report.plain(&line.text);
+        }
+        // What boot would refuse verify has to refuse as well.
+        let installed = self.store.state(name).ok().flatten() == Some(ZoneState::Installed);
+        if purpose == Purpose::Verify && good && installed {
+            let op = Op { store: &self.store, name, spec, out: &mut self.report };
+            if let Err(e) = boot::plan_boot(&op, &BootArgs::default()) {
+                self.report.plain(&e.to_string());
+                good = false;
+            }
+        }
+        if good {
+            return Ok(());
+        }
+        debug_assert!(found.lines.iter().any(|l| l.severity == Severity::Error) || found.is_ok());
+        self.report.plain(&format!("{}: zone {name} failed to verify", self.name));
+        Err(End::Failed)
+    }
+
+    fn may_uninstall(&mut self, name: &ZoneName, force: bool) -> Result<bool, End> {
+        // A zone that cannot be uninstalled at all is not asked about.
+        self.refuse_state(Verb::Uninstall, name, false)?;
+        if force {
+            return Ok(true);
+        }
+        if !io::stdin().is_terminal() {
+            return Err(self.fail("Input not from terminal and -F not specified: uninstall not done."));
+        }
+        loop {
+            let mut out = io::stdout();
+            let _ = write!(out, "Are you sure you want to uninstall zone {name} (y/[n])? ");
+            let _ = out.flush();
+            let mut line = String::new();
+            match io::stdin().lock().read_line(&mut line) {
+                Ok(0) | Err(_) => return Ok(false),
+                Ok(_) => {}
+            }
+            match line.trim().chars().next().map(|c| c.to_ascii_lowercase()) {
+                Some('y') => return Ok(true),
+                Some('n') | None => return Ok(false),
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Prints what a subcommand would do.
+    pub(super) fn plan(&mut self, args: &[OsString]) -> End {
+        let Some((command, rest)) = args.split_first() else { return self.sub_usage("plan", false) };
+        let command = command.to_string_lossy().into_owned();
+        if matches!(command.as_str(), "-?" | "--help") {
+            return self.sub_usage("plan", true);
+        }
+        let Some(verb) = verb(&command).filter(|v| !matches!(v, Verb::Verify | Verb::Mark)) else {
+            return self.sub_usage("plan", false);
+        };
+        let lines = match words(verb, rest) {
+            Err(bad) => return self.bad(&command, &bad),
+            Ok(words) => self.plan_lines(verb, &words),
+        };
+        match lines {
+            Ok(lines) => page(
+                |out| {
+                    let mut numbered = lines.iter().zip(1..);
+                    numbered.try_for_each(|(line, i)| writeln!(out, "{i:>3}  {line}"))
+                },
+                End::Good,
+            ),
+            Err(end) => end,
+        }
+    }
+
+    fn plan_lines(&mut self, verb: Verb, words: &Words) -> Result<Vec<String>, End> {
+        self.refuse_caller(verb.as_str())?;
+        let name = self.subject(verb.as_str())?;
+        self.refuse_state(verb, &name, words.override_state)?;
+        let spec = self.spec(verb, &name)?;
+        let mut lines = Vec::new();
+        if matches!(verb, Verb::Halt | Verb::Reboot | Verb::Shutdown) {
+            lines.extend(self.stop_lines(&name, verb));
+        }
+        let op = Op { store: &self.store, name: &name, spec: &spec, out: &mut self.report };
+        match verb {
+            Verb::Install => match install::install_plan(&op, &words.install) {
+                Ok(plan) => lines.extend(plan.steps.iter().map(|s| s.describe())),
+                Err(e) => return Err(self.fail_install("install", &e)),
+            },
+            Verb::Uninstall => match install::uninstall_plan(&op, &[]) {
+                Ok(plan) => lines.extend(plan.steps.iter().map(|s| s.describe())),
+                Err(e) => return Err(self.fail_install("uninstall", &e)),
+            },
+            Verb::Ready | Verb::Boot | Verb::Reboot | Verb::Shutdown
+                if verb != Verb::Shutdown || words.again =>
+            {
+                match boot::plan_boot(&op, &BootArgs::parse(&words.boot)) {
+                    Ok(plan) => {
+                        for text in &plan.warnings {
+                            self.report.warn(&format!("WARNING: {text}"));
+                        }
+                        let wanted = plan
+                            .steps
+                            .iter()
+                            .filter(|s| verb != Verb::Ready || !matches!(s, Step::Init { .. }));
+                        lines.extend(wanted.map(Step::describe));
+                    }
+                    Err(e) => return Err(self.fail(e)),
+                }
+            }
+            _ => {}
+        }
+        Ok(lines)
+    }
+
+    /// Says how a running zone is stopped.
+    fn stop_lines(&self, name: &ZoneName, verb: Verb) -> Vec<String> {
+        let Some(zone) = running::find(self.store.root(), name) else { return Vec::new() };
+        let first = match verb {
+            Verb::Shutdown => format!("ask init (process {}) to end the zone, and wait for it", zone.init),
+            _ => format!("kill process 1 (process {}), and with it all others of the zone", zone.init),
+        };
+        let mut lines = vec![first];
+        lines.extend(zone.cgroup.iter().map(|path| format!("remove cgroup {path}")));
+        lines.push(format!("remove {}", self.store.root().zone_run(name).display()));
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(verb: Verb, line: &str) -> Result<Words, Bad> {
+        words(verb, &line.split_whitespace().map(OsString::from).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn boot_arguments() {
+        let boot = |line| read(Verb::Boot, line).map(|w| w.boot);
+        assert_eq!(boot("-- -m verbose -s").as_deref(), Ok("-m verbose -s"));
+        assert_eq!(boot("-s").as_deref(), Ok("-s"));
+        assert_eq!(boot("-s -- -v").as_deref(), Ok("-s -v"), "Linux: with the blank that illumos forgets");
+        assert_eq!(boot("-- --").as_deref(), Ok("--"));
+        assert_eq!(boot("-x"), Err(Bad::Usage));
+        assert_eq!(boot(&format!("-- {}", "x".repeat(256))), Err(Bad::Text("Boot argument list too long")));
+        assert!(read(Verb::Boot, "-f").is_ok_and(|w| w.override_state));
+        assert!(read(Verb::Shutdown, "-r -- -s").is_ok_and(|w| w.again && w.boot == "-s"));
+        assert_eq!(read(Verb::Shutdown, "-- -s"), Err(Bad::Usage));
+        assert_eq!(read(Verb::Halt, "now"), Err(Bad::Usage));
+    }
+
+    #[test]
+    fn marks() {
+        let mark = |line| read(Verb::Mark, line).map(|w| w.mark);
+        assert_eq!(mark("incomplete"), Ok(Some(ZoneState::Incomplete)));
+        assert_eq!(mark("-F installed"), Ok(Some(ZoneState::Installed)));
+        for bad in ["", "installed", "ready", "incomplete x", "-x", "-- incomplete"] {
+            assert_eq!(mark(bad), Err(Bad::Silent), "{bad}");
+        }
+    }
+}

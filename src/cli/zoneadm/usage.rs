@@ -1,0 +1,96 @@
+//! How zoneadm and its subcommands are called: one table for usage, help and completions.
+
+use std::io::{self, Write};
+
+/// A subcommand.
+pub struct Subcommand {
+    /// Name.
+    pub name: &'static str,
+    /// What may follow the name.
+    pub operands: &'static str,
+    /// What it does, a few sentences.
+    pub help: &'static str,
+}
+
+const fn sub(name: &'static str, operands: &'static str, help: &'static str) -> Subcommand {
+    Subcommand { name, operands, help }
+}
+
+/// The subcommands, in the order in which usage prints them.
+pub const SUBCOMMANDS: &[Subcommand] = &[
+    sub("help", "[subcommand]", "Print this message, or that of one subcommand."),
+    sub(
+        "boot",
+        "[-- boot_arguments]",
+        "Boot an installed zone; it is made ready first if need be.\n\
+         Without arguments, those of the bootargs property are used:\n\
+         -i PATH  another init   -s  single user   -m OPTIONS  for the zone's init",
+    ),
+    sub("halt", "", "Stop a zone at once: kill its processes and take down what it holds on the host."),
+    sub("ready", "", "Set up everything of a zone but its processes."),
+    sub(
+        "shutdown",
+        "[-r [-- boot_arguments]]",
+        "Ask the zone's init to stop the zone, and wait for it; -r boots it again.",
+    ),
+    sub("reboot", "[-- boot_arguments]", "Halt a zone and boot it, with its configuration as saved now."),
+    sub(
+        "list",
+        "[-cinpv] [--json]",
+        "List zones that are ready or running.\n\
+         -i  also installed ones      -c  all           -n  not the global zone\n\
+         -v  as a table               -p  for programs  --json  for programs",
+    ),
+    sub("verify", "", "Check that this host can run the zone. Prints nothing when it can."),
+    sub(
+        "install",
+        "[-a archive | -d directory | -o layout | -s suite] [-x nodataset]",
+        "Make the root of a configured zone. Without arguments, a zone with inherit-pkg-dir\n\
+         resources gets a sparse root, any other a copy of the host's system.",
+    ),
+    sub("uninstall", "[-F]", "Remove the root of a zone; -F does not ask first."),
+    sub("mark", "incomplete", "Declare a zone unusable; it can only be uninstalled then."),
+    sub(
+        "plan",
+        "subcommand [arguments]",
+        "Print the steps that install, uninstall, ready, boot, reboot, shutdown or halt would take,\n\
+         and touch nothing.",
+    ),
+];
+
+/// Finds a subcommand by its whole name.
+pub fn find(name: &str) -> Option<&'static Subcommand> {
+    SUBCOMMANDS.iter().find(|s| s.name == name)
+}
+
+impl Subcommand {
+    fn synopsis(&self) -> String {
+        format!("{} {}", self.name, self.operands).trim_end().to_owned()
+    }
+
+    /// Prints the subcommand's usage, with what it does when asked for.
+    pub fn print(&self, program: &str, asked: bool, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "usage:\t{program} {}", self.synopsis())?;
+        if asked {
+            writeln!(out, "\n\t{}", self.help.replace('\n', "\n\t"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Prints the usage of the program, with what the subcommands do when asked for.
+pub fn print(program: &str, asked: bool, out: &mut dyn Write) -> io::Result<()> {
+    let names: Vec<_> =
+        SUBCOMMANDS.iter().map(|s| s.name).filter(|n| !matches!(*n, "help" | "list")).collect();
+    writeln!(out, "usage:\t{program} help")?;
+    writeln!(out, "\t{program} [-R root] [-z zone] [-u uuid-match] list")?;
+    writeln!(out, "\t{program} [-R root] {{-z zone|-u uuid-match}} <{}>", names.join("|"))?;
+    writeln!(out, "\nSubcommands:\n")?;
+    for sub in SUBCOMMANDS {
+        writeln!(out, "{}", sub.synopsis())?;
+        if asked {
+            writeln!(out, "\t{}\n", sub.help.replace('\n', "\n\t"))?;
+        }
+    }
+    if asked { Ok(()) } else { writeln!(out) }
+}

@@ -1,0 +1,570 @@
+//! Help: the table of commands, and texts for commands, resources and properties. Manual pages are
+//! made from the same tables.
+
+use std::fmt::Write as _;
+
+use crate::parser::Verb;
+use crate::parser::error::close_names;
+use crate::spec::schema::{self, Alias, Honour, Kind, Origin, PropDef, ResourceKind, Shape};
+
+/// Where a command makes sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Only outside of a resource.
+    Global,
+    /// Only inside a resource.
+    Resource,
+    /// In both.
+    Both,
+}
+
+/// One command.
+#[derive(Clone, Copy, Debug)]
+pub struct CommandHelp {
+    /// The command.
+    pub verb: Verb,
+    /// Its name as typed.
+    pub name: &'static str,
+    /// Its forms.
+    pub synopsis: &'static [&'static str],
+    /// Where it makes sense.
+    pub scope: Scope,
+    /// One sentence, imperative, no full stop.
+    pub doc: &'static str,
+    /// What else there is to know; empty when the sentence says it all.
+    pub more: &'static str,
+    /// An example.
+    pub example: &'static str,
+}
+
+const fn command(
+    verb: Verb,
+    name: &'static str,
+    synopsis: &'static [&'static str],
+    scope: Scope,
+    doc: &'static str,
+    example: &'static str,
+) -> CommandHelp {
+    CommandHelp { verb, name, synopsis, scope, doc, more: "", example }
+}
+
+/// Every command, sorted by name.
+pub const COMMANDS: &[CommandHelp] = &[
+    CommandHelp {
+        more: "In the global scope it opens an empty resource, which \"end\" checks and stores and \
+               \"cancel\" drops. In a resource it appends to a list.",
+        ..command(
+            Verb::Add,
+            "add",
+            &["add <resource-type>", "add <property-name> <property-value>"],
+            Scope::Both,
+            "Begin a new resource, or append to a list property of the open one",
+            "add net",
+        )
+    },
+    command(
+        Verb::Cancel,
+        "cancel",
+        &["cancel"],
+        Scope::Resource,
+        "Drop the open resource with everything that was set in it",
+        "cancel",
+    ),
+    command(
+        Verb::Clear,
+        "clear",
+        &["clear <property-name>"],
+        Scope::Both,
+        "Take a property back to its default",
+        "clear pool",
+    ),
+    CommandHelp {
+        more: "It happens by itself at the end of the session. When somebody else has saved the zone \
+               since it was read, the commit is refused and shows what they changed: \"merge\" takes \
+               their changes in, \"commit -F\" overwrites them.",
+        ..command(
+            Verb::Commit,
+            "commit",
+            &["commit [-F]"],
+            Scope::Global,
+            "Verify the configuration and save it",
+            "commit",
+        )
+    },
+    CommandHelp {
+        more: "Without a flag it starts from the template \"default\", with -b from \"blank\", with -t \
+               from any template or zone, with -a from what a detached zone left in its zonepath, with -X \
+               from the spec that is in place. -F overwrites a configured zone without asking. Names of \
+               templates of Solaris, illumos, OmniOS and Tribblix are accepted: the nearest of ours is \
+               taken. Nothing is saved before the commit.",
+        ..command(
+            Verb::Create,
+            "create",
+            &["create [-F] [ -a <path> |-b | -t <template> | -X ]"],
+            Scope::Global,
+            "Begin a new configuration",
+            "create -t webserver",
+        )
+    },
+    CommandHelp {
+        more: "It happens at once, without commit. -F does not ask and also takes the configuration of an \
+               incomplete or installed zone away; the data below the zonepath stays.",
+        ..command(
+            Verb::Delete,
+            "delete",
+            &["delete [-F]"],
+            Scope::Global,
+            "Delete the configuration of the zone",
+            "delete -F",
+        )
+    },
+    command(
+        Verb::Diff,
+        "diff",
+        &["diff [<revision>]"],
+        Scope::Global,
+        "Show what differs between the saved or a former spec and the edited one",
+        "diff 2",
+    ),
+    command(Verb::End, "end", &["end"], Scope::Resource, "Check the open resource and store it", "end"),
+    CommandHelp {
+        more: "Changes are saved first. -F leaves even when a resource is open or the configuration \
+               cannot be saved.",
+        ..command(Verb::Exit, "exit", &["exit [-F]"], Scope::Both, "Leave the shell", "exit")
+    },
+    CommandHelp {
+        more: "The text leaves out the name of the zone, so that it can be read into another one. With -o \
+               it has the form of the spec file or JSON.",
+        ..command(
+            Verb::Export,
+            "export",
+            &["export [-f output-file] [-o toml|json]"],
+            Scope::Global,
+            "Print the commands that make this configuration again",
+            "export -f /tmp/zion.cfg",
+        )
+    },
+    command(
+        Verb::Help,
+        "help",
+        &["help [commands] [syntax] [usage] [<command-name>] [<resource-type>] [<property-name>]"],
+        Scope::Both,
+        "Explain commands, resources and properties",
+        "help set",
+    ),
+    CommandHelp {
+        more: "In a resource it shows the open one. With -o it has the form of the spec file or JSON.",
+        ..command(
+            Verb::Info,
+            "info",
+            &[
+                "info [-o toml|json]",
+                "info [<property-name>]",
+                "info [<resource-type> [<number> | <property-name>=<property-value> ...]]",
+            ],
+            Scope::Both,
+            "Show the configuration or a part of it",
+            "info net physical=eth0",
+        )
+    },
+    command(
+        Verb::Log,
+        "log",
+        &["log"],
+        Scope::Global,
+        "List the former specs of the zone: number, time and who saved it",
+        "log",
+    ),
+    CommandHelp {
+        more: "What only one side changed is taken from that side. Where both changed the same in \
+               different ways, this session's value is kept and named.",
+        ..command(
+            Verb::Merge,
+            "merge",
+            &["merge"],
+            Scope::Global,
+            "Take in what somebody else has saved since this edit began",
+            "merge",
+        )
+    },
+    CommandHelp {
+        more: "Without a number or properties all resources of the type are removed, after a question \
+               unless -F is given or there is only one. In a resource it takes a value out of a list.",
+        ..command(
+            Verb::Remove,
+            "remove",
+            &[
+                "remove [-F] <resource-type>",
+                "remove <resource-type> { <number> | <property-name>=<property-value> ... }",
+                "remove <property-name> <property-value>",
+            ],
+            Scope::Both,
+            "Remove resources, or a value of the open one",
+            "remove fs dir=/export/shared",
+        )
+    },
+    CommandHelp {
+        more: "With a number it takes the former spec of that number (see \"log\") in place of the edited \
+               one; that is saved with the next commit.",
+        ..command(
+            Verb::Revert,
+            "revert",
+            &["revert [-F] [<revision>]"],
+            Scope::Global,
+            "Drop all changes that are not saved",
+            "revert",
+        )
+    },
+    command(
+        Verb::Select,
+        "select",
+        &["select <resource-type> [<number> | <property-name>=<property-value> ...]"],
+        Scope::Global,
+        "Open an existing resource for modification",
+        "select net physical=eth0",
+    ),
+    CommandHelp {
+        more: "A list is replaced as a whole: set options=[ro,nodevices]. Quote a value with blanks or any \
+               of ; = [ ] ( ). An empty value clears the property. -F changes the zonepath of an installed \
+               zone in an alternate root.",
+        ..command(
+            Verb::Set,
+            "set",
+            &["set [-F] <property-name>=<property-value>"],
+            Scope::Both,
+            "Set a property",
+            "set zonepath=/zones/zion",
+        )
+    },
+    CommandHelp {
+        more: "It does not look at the system; \"zoneadm verify\" does.",
+        ..command(
+            Verb::Verify,
+            "verify",
+            &["verify"],
+            Scope::Both,
+            "Check the configuration without saving it",
+            "verify",
+        )
+    },
+];
+
+/// Returns the row of a command.
+pub fn of(verb: Verb) -> &'static CommandHelp {
+    &COMMANDS[verb as usize]
+}
+
+/// Returns the short usage of a command, as printed after a wrong number of words.
+pub fn usage_text(verb: Verb) -> String {
+    let mut out = "usage:\n".to_owned();
+    for form in of(verb).synopsis {
+        out.push_str(form);
+        out.push('\n');
+    }
+    out
+}
+
+/// Returns the list of commands, as printed after a syntax error.
+pub fn commands_text() -> String {
+    let mut out = "Commands:\n\n".to_owned();
+    for form in COMMANDS.iter().flat_map(|c| c.synopsis) {
+        out.push_str(form);
+        out.push('\n');
+    }
+    out
+}
+
+/// Returns how the program is called.
+pub fn program_text() -> &'static str {
+    "usage:\tzonecfg help\n\
+     \tzonecfg -z <zone>\t\t\t(interactive)\n\
+     \tzonecfg -z <zone> <command>\n\
+     \tzonecfg -z <zone> -f <command-file>\n"
+}
+
+const SYNTAX: &str = "\
+<property-value> is one of
+\ttext\t\t\tset pool=web
+\t\"text with blanks\"\tset bootargs=\"-m verbose\"
+\t[list,of,values]\tset options=[ro,nodevices]
+\t(name=value,...)\tadd value (priv=privileged,limit=100,action=deny)
+
+A statement ends at the end of the line or at a semicolon.  A statement that begins
+with # is a comment.  There are no escapes: a value cannot hold a double quote.
+";
+
+/// Returns the text about a subject, or near names when there is none.
+///
+/// # Errors
+/// Names that may have been meant.
+pub fn topic_text(topic: Option<&str>, scope: Option<ResourceKind>) -> Result<String, Vec<&'static str>> {
+    let topic = match (topic.map(str::trim), scope) {
+        (None | Some(""), None) => return Ok(overview()),
+        (None | Some(""), Some(kind)) => return Ok(resource_text(kind)),
+        (Some(topic), _) => topic,
+    };
+    match topic {
+        "commands" => return Ok(overview()),
+        "syntax" => return Ok(format!("{}\n{SYNTAX}", commands_text())),
+        "usage" => return Ok(format!("{}\n{}", program_text(), commands_text())),
+        "properties" => return Ok(properties_text()),
+        "resources" => return Ok(resources_text()),
+        _ => (),
+    }
+    if let Some(verb) = Verb::from_name(topic) {
+        return Ok(command_text(verb));
+    }
+    if let Some(kind) = ResourceKind::from_name(topic) {
+        return Ok(resource_text(kind));
+    }
+    if let Some((kind, name)) = topic.split_once(' ')
+        && let Some(kind) = ResourceKind::from_name(kind)
+        && let Some(def) = kind.def().prop(name.trim())
+    {
+        return Ok(property_text(Some(kind), def));
+    }
+    if let Some(def) = scope.and_then(|kind| kind.def().prop(topic)) {
+        return Ok(property_text(scope, def));
+    }
+    let mut found: Vec<_> = schema::global(topic).map(|def| property_text(None, def)).into_iter().collect();
+    for kind in ResourceKind::all() {
+        found.extend(kind.def().prop(topic).map(|def| property_text(Some(kind), def)));
+    }
+    if found.is_empty() { Err(close_names(topic, subjects())) } else { Ok(found.join("\n")) }
+}
+
+/// Returns every subject of help.
+pub fn subjects() -> impl Iterator<Item = &'static str> {
+    let fixed = ["commands", "syntax", "usage", "properties", "resources"];
+    let verbs = COMMANDS.iter().map(|c| c.name);
+    let kinds = ResourceKind::all().map(ResourceKind::name);
+    let props =
+        schema::globals().iter().chain(ResourceKind::all().flat_map(|k| k.def().props)).map(|p| p.name);
+    fixed.into_iter().chain(verbs).chain(kinds).chain(props)
+}
+
+fn overview() -> String {
+    let mut out = "Commands:\n\n".to_owned();
+    for c in COMMANDS {
+        let _ = writeln!(out, "  {:<8} {}", c.name, c.doc);
+    }
+    out.push_str(
+        "\n\"help <command>\", \"help <resource-type>\" and \"help <property-name>\" tell more;\n\
+         \"help resources\", \"help properties\" and \"help syntax\" list what there is.\n",
+    );
+    out
+}
+
+fn command_text(verb: Verb) -> String {
+    let c = of(verb);
+    let mut out = usage_text(verb);
+    let scope = match c.scope {
+        Scope::Global => "  Only outside of a resource.",
+        Scope::Resource => "  Only inside a resource.",
+        Scope::Both => "",
+    };
+    let _ = writeln!(out, "\n{}.{scope}", c.doc);
+    if !c.more.is_empty() {
+        wrap(c.more, &mut out);
+    }
+    let _ = writeln!(out, "\nExample:\n\t{}", c.example);
+    out
+}
+
+fn wrap(text: &str, out: &mut String) {
+    let mut column = 0;
+    for word in text.split_whitespace() {
+        if column > 0 && column + 1 + word.len() > 78 {
+            out.push('\n');
+            column = 0;
+        }
+        if column > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += word.len();
+    }
+    out.push('\n');
+}
+
+fn resources_text() -> String {
+    let mut out = "Resources:\n\n".to_owned();
+    for kind in ResourceKind::all() {
+        let _ = writeln!(out, "  {:<16} {}", kind.name(), kind.def().doc);
+    }
+    out
+}
+
+fn properties_text() -> String {
+    let mut out = "Global properties:\n\n".to_owned();
+    for def in schema::globals() {
+        let _ = writeln!(out, "  {:<22} {}", def.name, def.doc);
+    }
+    for kind in ResourceKind::all() {
+        let names: Vec<_> = kind.def().props.iter().map(|p| p.name).collect();
+        let _ = write!(out, "\n{kind}: ");
+        wrap(&names.join(" "), &mut out);
+    }
+    out
+}
+
+fn resource_text(kind: ResourceKind) -> String {
+    let def = kind.def();
+    let one = if def.singleton { "  A zone has at most one." } else { "" };
+    let mut out = format!("{kind}: {}.{one}\n{}\n", def.doc, honour_text(def.honour));
+    out.push_str("Properties:\n\n");
+    for prop in def.props {
+        let required = if prop.required { " (required)" } else { "" };
+        let _ = writeln!(out, "  {:<26} {}{required}", prop.name, prop.doc);
+    }
+    let _ = writeln!(out, "\nExample:\n\tadd {kind}");
+    let shown = def.props.iter().filter(|p| p.required || p.key);
+    let mut shown: Vec<_> = shown.collect();
+    if shown.is_empty() {
+        shown.extend(def.props.first());
+    }
+    // One way to give an address is enough.
+    shown.retain(|p| p.name != "allowed-address");
+    for prop in shown {
+        let _ = writeln!(out, "\t{}", set_line(prop));
+    }
+    out.push_str("\tend\n");
+    out
+}
+
+fn set_line(def: &PropDef) -> String {
+    if matches!(def.shape, Shape::Groups(_)) {
+        return format!("add {} {}", def.name, def.example);
+    }
+    let quoted = def.example.contains(' ');
+    let quote = if quoted { "\"" } else { "" };
+    format!("set {}={quote}{}{quote}", def.name, def.example)
+}
+
+fn property_text(kind: Option<ResourceKind>, def: &PropDef) -> String {
+    let owner = kind.map_or_else(|| "global property".to_owned(), |k| format!("property of {k}"));
+    let mut out = format!("{} ({owner}): {}.\n", def.name, def.doc);
+    let rule = rule_text(def);
+    if !rule.is_empty() {
+        let _ = writeln!(out, "Value: {rule}.");
+    }
+    if let Some(default) = def.default {
+        let _ = writeln!(out, "Default: {default}.");
+    }
+    if let Some(Alias { rctl, .. }) = def.alias {
+        let _ = writeln!(out, "It stands for the resource control {rctl}.");
+    }
+    let flags = match (def.required, def.clearable) {
+        (true, _) => "It is required.\n",
+        (false, true) => "It can be cleared.\n",
+        (false, false) => "",
+    };
+    out.push_str(flags);
+    out.push_str(&honour_text(def.honour));
+    let _ = writeln!(out, "Example:\n\t{}", set_line(def));
+    out
+}
+
+fn honour_text(honour: Honour) -> String {
+    match honour {
+        Honour::Yes => String::new(),
+        Honour::Ignored(why) => format!("It is kept and has no effect on Linux: {why}.\n"),
+        Honour::Refused(why) => format!("A zone that has it does not boot on Linux: {why}.\n"),
+    }
+}
+
+/// Says in words what a value must look like; empty where anything goes.
+pub fn rule_text(def: &PropDef) -> String {
+    if let Shape::Groups(members) = def.shape {
+        return format!("a list of groups with {}", members.join(", "));
+    }
+    let rule = match def.kind {
+        Kind::Text | Kind::AttrValue => "",
+        Kind::Bool => "true or false",
+        Kind::Word(words) => return format!("one of {}", words.join(", ")),
+        Kind::Uint(low, u64::MAX) => return format!("a number from {low} on"),
+        Kind::Uint(low, high) => return format!("a number from {low} to {high}"),
+        Kind::Size(_) => "a number with K, M, G or T; bytes without",
+        Kind::CpuCap => "a decimal number from 0.01 on",
+        Kind::CpuRange => "a number, or a range such as 2-4",
+        Kind::AbsPath | Kind::ZonePath => "an absolute path",
+        Kind::ZoneName => "letters, digits, '_', '.', '-', fewer than 64, a letter or digit first",
+        Kind::Brand => "name of a brand",
+        Kind::HostId => "hexadecimal, at most fffffffe",
+        Kind::Privileges => "a comma list; !name or -name takes away",
+        Kind::FsAllowed => "a comma list of file system types",
+        Kind::PoolName => "a name that does not start with SUNW",
+        Kind::Address => "IPv4 with optional prefix, IPv6 with prefix, or a host name",
+        Kind::AddressList => "a comma list of addresses, IPv6 with prefix",
+        Kind::Router => "an address without prefix",
+        Kind::Link => "name of a network link",
+        Kind::FsType => "a file system type",
+        Kind::DeviceMatch => "a glob, below /dev",
+        Kind::DatasetName => "name of a ZFS file system",
+        Kind::RctlName => "zone. and letters or dashes",
+        Kind::AttrName => "letters, digits, '-' and '.', a letter or digit first",
+        Kind::User => "a login name",
+        Kind::Auths => "a comma list of authorizations",
+        Kind::SecFlags => "a comma list of aslr, forbidnullmap, noexecstack, or none, or all",
+        Kind::Uuid => "a UUID",
+        Kind::Mac => "six octets with colons, or auto, random, default, factory",
+        Kind::LockList => "a comma list of ZFS properties",
+    };
+    match (def.shape, rule) {
+        (Shape::List, "") => "a list".to_owned(),
+        (Shape::List, rule) => format!("a list, each {rule}"),
+        (_, rule) => rule.to_owned(),
+    }
+}
+
+/// Says where a name comes from, in words for tables.
+pub fn origin_text(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Illumos => "Solaris, illumos",
+        Origin::Solaris10 => "Solaris 10",
+        Origin::Solaris11 => "Solaris 11",
+        Origin::SmartOs => "SmartOS, OmniOS",
+        Origin::Linux => "Linux",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parser::Parser;
+
+    #[test]
+    fn the_table_is_complete_and_in_order() {
+        assert_eq!(COMMANDS.len(), Verb::ALL.len());
+        for (row, verb) in COMMANDS.iter().zip(Verb::ALL) {
+            assert_eq!((row.verb, row.name, row.verb as usize), (verb, verb.name(), verb as usize));
+            assert!(!row.doc.ends_with('.') && !row.synopsis.is_empty(), "{}", row.name);
+            assert!(row.synopsis.iter().all(|s| s.starts_with(row.name)), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn examples_parse() {
+        for row in COMMANDS {
+            let parsed: Vec<_> = Parser::new(row.example, 1).collect();
+            assert!(parsed.len() == 1 && parsed[0].command.is_ok(), "{}", row.example);
+        }
+        for def in schema::globals().iter().chain(ResourceKind::all().flat_map(|k| k.def().props)) {
+            let line = set_line(def);
+            let parsed: Vec<_> = Parser::new(&line, 1).collect();
+            assert!(parsed.len() == 1 && parsed[0].command.is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_subject_has_a_text() {
+        for subject in subjects() {
+            let text = topic_text(Some(subject), None).unwrap_or_else(|_| panic!("{subject}"));
+            assert!(text.ends_with('\n') && text.len() > 20, "{subject}");
+        }
+        assert_eq!(topic_text(Some("zonepaht"), None), Err(vec!["zonepath"]));
+        let here = topic_text(Some("name"), Some(ResourceKind::Attr)).expect("a text");
+        assert!(here.starts_with("name (property of attr)"), "{here}");
+    }
+}

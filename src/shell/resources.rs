@@ -1,0 +1,528 @@
+//! Commands that work on resources and properties: add, select, set, clear, remove, end.
+
+use crate::parser::{Argument, Pick, Span, Verb, Word};
+use crate::spec::check::{CheckError, check_attr};
+use crate::spec::schema::{self, Kind, PropDef, ResourceKind, ResourceKind as R};
+use crate::spec::state::ZoneState;
+use crate::spec::verify::{duplicate_text, locks_too_much, missing, security_flag_errors, unique_key};
+use crate::spec::{Item, Props, Value, ZoneName, ZoneSpec};
+
+use super::console::{Answer, Complaint, Console};
+use super::session::{Done, Draft, Session, no_property};
+
+/// Resources that make sense for the host itself.
+const GLOBAL_RESOURCES: [R; 5] = [R::Rctl, R::DedicatedCpu, R::CappedCpu, R::CappedMemory, R::SecurityFlags];
+
+const DEDICATED_CLASH: &str = "The dedicated-cpu resource already exists.  A persistent pool is incompatible\nwith the dedicated-cpu resource.";
+const POOL_CLASH: &str =
+    "The pool property is already set.  A persistent pool is incompatible with\nthe dedicated-cpu resource.";
+
+/// Says whether a kind has properties that are views on resource controls.
+fn is_view(kind: R) -> bool {
+    kind.def().props.iter().any(|p| p.alias.is_some())
+}
+
+fn has_rctl(spec: &ZoneSpec, name: &str) -> bool {
+    spec.stored(R::Rctl).iter().any(|r| r.text("name") == Some(name))
+}
+
+/// Says whether the text of the value is empty, which means "unset".
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Simple(text) => text.is_empty(),
+        Value::List(items) => items.is_empty(),
+    }
+}
+
+/// Says whether a resource has these values. An address matches without its prefix as well.
+pub(super) fn matches(kind: R, props: &Props, pairs: &[(Word, Word)]) -> bool {
+    pairs.iter().all(|(name, text)| {
+        let Some(def) = kind.def().prop(&name.text) else { return false };
+        let wanted = match def.check(&Value::simple(text.text.as_str()), Some(kind)) {
+            Ok(Value::Simple(text)) => text,
+            _ => text.text.clone(),
+        };
+        let Some(have) = props.text(def.name).or(def.default) else {
+            return props.list(def.name).any(|item| item == wanted);
+        };
+        let bare = |t: &str| t.split_once('/').map_or(t.to_owned(), |(host, _)| host.to_owned());
+        let one_prefix = have.contains('/') != wanted.contains('/');
+        have == wanted || (def.kind == Kind::Address && one_prefix && bare(have) == bare(&wanted))
+    })
+}
+
+/// Returns the places of the resources that are meant, among those of [`ZoneSpec::view`].
+pub(super) fn picked(spec: &ZoneSpec, kind: R, pick: &Pick) -> Vec<usize> {
+    let view;
+    let list = if is_view(kind) {
+        view = spec.view(kind);
+        &view[..]
+    } else {
+        spec.stored(kind)
+    };
+    match pick {
+        Pick::Any => (0..list.len()).collect(),
+        Pick::Number(n) => (0..list.len()).filter(|i| i == n).collect(),
+        Pick::Where(pairs) => (0..list.len()).filter(|i| matches(kind, &list[*i], pairs)).collect(),
+    }
+}
+
+/// Refuses qualifiers that are none.
+fn check_qualifiers(kind: R, pick: &Pick) -> Done {
+    let Pick::Where(pairs) = pick else { return Ok(()) };
+    for (name, _) in pairs {
+        if !kind.def().prop(&name.text).is_some_and(|d| d.qualifier) {
+            return Err(no_property(name));
+        }
+    }
+    Ok(())
+}
+
+impl Session<'_> {
+    fn check_global_resource(&self, kind: R, verb: Verb) -> Done {
+        if !self.zone.is_global() || GLOBAL_RESOURCES.contains(&kind) {
+            return Ok(());
+        }
+        Err(Complaint::new(if verb == Verb::Add {
+            format!("Cannot add a {kind} resource to the global zone.")
+        } else {
+            format!("{kind} is not a valid resource for the global zone.")
+        }))
+    }
+
+    /// Opens an empty resource.
+    pub(super) fn add_resource(&mut self, kind: R, at: Span) -> Done {
+        self.check_global_resource(kind, Verb::Add)?;
+        let spec = self.loaded()?;
+        let exists = |kind| Complaint::new(format!("The {kind} resource already exists.")).at(at);
+        match kind {
+            R::DedicatedCpu => {
+                if !spec.stored(kind).is_empty() {
+                    return Err(exists(kind));
+                }
+                if has_rctl(spec, "zone.cpu-cap") {
+                    return Err(exists(R::CappedCpu));
+                }
+                if spec.props.text("pool").is_some() {
+                    return Err(Complaint::new(POOL_CLASH).at(at));
+                }
+            }
+            R::CappedCpu => {
+                if !spec.stored(R::DedicatedCpu).is_empty() {
+                    return Err(exists(R::DedicatedCpu));
+                }
+                if has_rctl(spec, "zone.cpu-cap") {
+                    return Err(exists(kind));
+                }
+            }
+            R::CappedMemory => {
+                let controls = ["zone.max-swap", "zone.max-locked-memory"];
+                if !spec.stored(kind).is_empty() || controls.iter().any(|c| has_rctl(spec, c)) {
+                    let text = "The capped-memory resource or a related resource control already exists.";
+                    return Err(Complaint::new(text).at(at));
+                }
+            }
+            // Linux: a second security-flags does not open the scope, as it does in illumos.
+            _ if kind.def().singleton && !spec.stored(kind).is_empty() => return Err(exists(kind)),
+            _ => (),
+        }
+        self.draft = Some(Draft { kind, props: Props::default(), place: None });
+        Ok(())
+    }
+
+    /// Opens an existing resource.
+    pub(super) fn select(&mut self, kind: R, pick: &Pick, at: Span) -> Done {
+        self.check_global_resource(kind, Verb::Select)?;
+        check_qualifiers(kind, pick)?;
+        let spec = self.loaded()?;
+        let place = match picked(spec, kind, pick)[..] {
+            [place] => place,
+            [] => return Err(Complaint::new(format!("select {kind}: No such resource with that id")).at(at)),
+            _ => return Err(Complaint::new(format!("select {kind}: Insufficient specification")).at(at)),
+        };
+        let props = if is_view(kind) { spec.view(kind).remove(0) } else { spec.stored(kind)[place].clone() };
+        self.draft = Some(Draft { kind, props, place: Some(place) });
+        Ok(())
+    }
+
+    /// Checks the open resource and stores it. When something is wrong the scope stays open.
+    pub(super) fn end(&mut self, con: &mut dyn Console) -> Done {
+        let Some(draft) = &self.draft else { return Ok(()) };
+        let Some(spec) = &self.spec else { return Ok(()) };
+        let (kind, props) = (draft.kind, &draft.props);
+        let mut wrong: Vec<String> = missing(kind.def(), props)
+            .map(|def| match (kind, def.name) {
+                (R::Rctl, "value") => "no value specified".to_owned(),
+                (_, name) => format!("{name} not specified"),
+            })
+            .collect();
+        match kind {
+            R::CappedMemory if props.is_empty() => {
+                wrong.push("No property was specified.  One of physical, swap or locked is required.".into());
+            }
+            R::CappedMemory if locks_too_much(props) => {
+                wrong.push("The locked cap must be less than or equal to the physical cap.".into());
+            }
+            R::Attr => {
+                if let (Some(kind), Some(value)) = (props.text("type"), props.text("value")) {
+                    wrong.extend(check_attr(kind, value).err().map(|e| e.to_string()));
+                }
+            }
+            R::SecurityFlags => {
+                wrong.extend(security_flag_errors(props).into_iter().map(str::to_owned));
+            }
+            _ => (),
+        }
+        if let Some((last, others)) = wrong.split_last() {
+            for text in others {
+                con.complain(&Complaint::new(text.as_str()));
+            }
+            return Err(Complaint::new(last.as_str()));
+        }
+        let keyed = !kind.def().singleton;
+        let kept = draft.place.is_some_and(|place| {
+            let stored = spec.stored(kind).get(place);
+            stored.is_some_and(|s| unique_key(kind, s) == unique_key(kind, props))
+        });
+        if keyed && !kept && self.index.taken(spec, kind, props) {
+            // The default template shares what Solaris 10 did; adding the same again is no clash.
+            if kind == R::InheritPkgDir && draft.place.is_none() {
+                self.draft = None;
+                return Ok(());
+            }
+            return Err(Complaint::new(duplicate_text(kind, props)));
+        }
+        self.store_draft(con)
+    }
+
+    fn store_draft(&mut self, con: &mut dyn Console) -> Done {
+        self.touch();
+        let Some(Draft { kind, props, place }) = self.draft.take() else { return Ok(()) };
+        if kind == R::Net {
+            self.imply_exclusive(&props, con);
+        }
+        if is_view(kind) {
+            return self.store_view(kind, &props);
+        }
+        let Some(spec) = &mut self.spec else { return Ok(()) };
+        self.index.insert(kind, &props);
+        let list = spec.stored_mut(kind);
+        match place.and_then(|place| list.get_mut(place)) {
+            // Linux: a modified resource keeps its place; illumos moves it to the end.
+            Some(old) => {
+                self.index.remove(kind, old);
+                *old = props;
+            }
+            None => list.push(props),
+        }
+        Ok(())
+    }
+
+    /// Stores a resource of which properties are resource controls.
+    fn store_view(&mut self, kind: R, props: &Props) -> Done {
+        self.index.forget(R::Rctl);
+        let Some(spec) = &mut self.spec else { return Ok(()) };
+        let mut rest = Props::default();
+        for def in kind.def().props {
+            match (def.alias, props.get(def.name)) {
+                (None, Some(value)) => rest.set(def, value.clone()),
+                (None, None) => (),
+                (Some(_), Some(value)) => {
+                    let text = value.as_str().unwrap_or_default();
+                    spec.set_alias(def, text).map_err(|e| Complaint::new(format!("{}: {e}", def.name)))?;
+                }
+                // An alias that cannot be shown belongs to somebody else and stays.
+                (Some(_), None) if spec.alias(def).is_some() => {
+                    spec.clear_alias(def);
+                }
+                (Some(_), None) => (),
+            }
+        }
+        let list = spec.stored_mut(kind);
+        list.clear();
+        if !rest.is_empty() {
+            list.push(rest);
+        }
+        spec.tidy();
+        Ok(())
+    }
+
+    /// `global-nic` exists only where zones have a stack of their own by default; a command file from
+    /// there does not say so.
+    fn imply_exclusive(&mut self, net: &Props, con: &mut dyn Console) {
+        let Some(spec) = &mut self.spec else { return };
+        let alone = net.text("global-nic").is_some() && net.text("address").is_none();
+        let others = spec.stored(R::Net).iter().any(|n| n.text("address").is_some());
+        let shared = spec.global("ip-type").as_deref() == Some("shared");
+        if let (true, true, false, true, Some(def)) =
+            (self.ip_type_open, alone, others, shared, schema::global("ip-type"))
+        {
+            spec.props.set(def, Value::simple("exclusive"));
+            con.print("net: global-nic needs an IP stack of the zone's own; ip-type is now exclusive\n");
+        }
+    }
+
+    /// Appends to a list of the open resource.
+    pub(super) fn add_value(&mut self, prop: &Word, value: &Argument) -> Done {
+        let Some(draft) = &mut self.draft else { return Err(Self::wrong_scope(Verb::Add, "resource")) };
+        let def = draft.kind.def().prop(&prop.text).ok_or_else(|| no_property(prop))?;
+        if !def.is_list() {
+            return Err(no_property(prop));
+        }
+        let span = value.span();
+        let checked = def.check(&value.to_value(), Some(draft.kind)).map_err(|e| refused(&e, span))?;
+        let mut items = draft.props.get(def.name).map_or_else(Vec::new, |v| v.items().to_vec());
+        items.extend(checked.items().iter().cloned());
+        draft.props.set(def, Value::List(items));
+        Ok(())
+    }
+
+    /// Takes a value out of the open resource.
+    pub(super) fn remove_value(&mut self, prop: &Word, value: &Argument) -> Done {
+        let Some(draft) = &mut self.draft else { return Err(Self::wrong_scope(Verb::Remove, "resource")) };
+        let def = draft.kind.def().prop(&prop.text).ok_or_else(|| no_property(prop))?;
+        let none =
+            || Complaint::new(format!("{}: No such property with that id", prop.text)).at(value.span());
+        let wanted = def.check(&value.to_value(), Some(draft.kind)).map_err(|e| refused(&e, value.span()))?;
+        match (draft.props.get(def.name), &wanted) {
+            (Some(Value::List(have)), Value::List(gone)) => {
+                let mut left = have.clone();
+                for item in gone {
+                    let i = left.iter().position(|h| h == item).ok_or_else(none)?;
+                    left.remove(i);
+                }
+                if left.is_empty() {
+                    draft.props.clear(def.name);
+                } else {
+                    draft.props.set(def, Value::List(left));
+                }
+            }
+            (Some(have), wanted) if have == wanted && def.clearable => {
+                draft.props.clear(def.name);
+            }
+            (Some(have), wanted) if have == wanted => return Err(not_clearable(prop)),
+            _ => return Err(none()),
+        }
+        Ok(())
+    }
+
+    /// Removes resources.
+    pub(super) fn remove_resource(
+        &mut self,
+        kind: R,
+        pick: &Pick,
+        force: bool,
+        at: Span,
+        con: &mut dyn Console,
+    ) -> Done {
+        self.check_global_resource(kind, Verb::Remove)?;
+        check_qualifiers(kind, pick)?;
+        let places = picked(self.loaded()?, kind, pick);
+        let say = |text: &str| Complaint::new(format!("remove {kind}: {text}")).at(at);
+        match (&places[..], pick) {
+            // With -F there is nothing to complain about, as the manual of illumos promises.
+            ([], Pick::Any) if force => return Ok(()),
+            ([], Pick::Any) => return Err(say("No such entry")),
+            ([], _) => return Err(say("No such resource with that id")),
+            ([_], _) => (),
+            (_, Pick::Any) if force => (),
+            (_, Pick::Any) => {
+                let question = format!("Are you sure you want to remove ALL '{kind}' resources");
+                match con.ask(&question) {
+                    Answer::Yes => (),
+                    Answer::No => return Ok(()),
+                    Answer::Nobody => {
+                        let text = "There are multiple instances of this resource.  Either qualify the resource to\nremove a single instance or use the -F option to remove all instances.";
+                        return Err(Complaint::new(text));
+                    }
+                }
+            }
+            _ => return Err(say("Insufficient specification")),
+        }
+        self.touch();
+        let Some(spec) = &mut self.spec else { return Ok(()) };
+        if is_view(kind) {
+            self.index.forget(R::Rctl);
+            for def in kind.def().props {
+                spec.clear_alias(def);
+            }
+            spec.stored_mut(kind).clear();
+        } else if let [place] = places[..] {
+            let gone = spec.stored_mut(kind).remove(place);
+            self.index.remove(kind, &gone);
+        } else {
+            spec.stored_mut(kind).clear();
+            self.index.forget(kind);
+        }
+        spec.tidy();
+        Ok(())
+    }
+
+    /// Sets a property of the scope.
+    pub(super) fn set(&mut self, prop: &Word, value: &Argument, force: bool, con: &mut dyn Console) -> Done {
+        if force && prop.text != "zonepath" {
+            return Err(Complaint::new("Only zonepath setting can be forced.").at(prop.span));
+        }
+        if force && !self.options.alternate_root {
+            return Err(Complaint::new("Zonepath is changeable only in an alternate root.").at(prop.span));
+        }
+        if self.draft.is_some() {
+            self.set_in_draft(prop, value, con)
+        } else {
+            self.set_global(prop, value, force)
+        }
+    }
+
+    fn set_in_draft(&mut self, prop: &Word, value: &Argument, con: &mut dyn Console) -> Done {
+        let Some(draft) = &mut self.draft else { return Ok(()) };
+        let def = draft.kind.def().prop(&prop.text).ok_or_else(|| no_property(prop))?;
+        let typed = value.to_value();
+        if is_empty(&typed) && (def.is_list() || !def.required) {
+            draft.props.clear(def.name);
+            return Ok(());
+        }
+        let checked = def.check(&typed, Some(draft.kind)).map_err(|e| refused(&e, value.span()))?;
+        if def.kind == Kind::Router && typed.as_str().is_some_and(|t| t.contains('/')) {
+            con.warn(&format!("WARNING: the prefix length of {} is ignored", def.name));
+        }
+        if let (Some(alias), Some(spec)) = (def.alias, &self.spec)
+            && has_rctl(spec, alias.rctl)
+            && spec.alias(def).is_none()
+        {
+            return Err(incompatible(def, value.span()));
+        }
+        draft.props.set(def, checked);
+        Ok(())
+    }
+
+    fn set_global(&mut self, prop: &Word, value: &Argument, force: bool) -> Done {
+        let Some(def) = schema::global(&prop.text) else {
+            let text = "Cannot set a resource-specific property from the global scope.";
+            return Err(Complaint::new(text).at(prop.span));
+        };
+        if self.zone.is_global() && def.alias.is_none() && def.name != "pool" {
+            let text = format!("{} is not a valid property for the global zone.", def.name);
+            return Err(Complaint::new(text).at(prop.span));
+        }
+        let typed = value.to_value();
+        if is_empty(&typed) && def.clearable {
+            self.clear_global(def);
+            return Ok(());
+        }
+        let span = value.span();
+        if def.name == "zonename" {
+            return self.rename(typed.as_str().unwrap_or_default(), span);
+        }
+        let checked = def.check(&typed, None).map_err(|e| refused(&e, span))?;
+        let spec = self.loaded()?;
+        match def.name {
+            "zonepath" | "brand" if !force && self.is_installed()? => {
+                let text = format!("Zone {} already installed; set {} not allowed.", self.zone, def.name);
+                return Err(Complaint::new(text).at(prop.span));
+            }
+            "pool" if !spec.stored(R::DedicatedCpu).is_empty() => {
+                return Err(Complaint::new(DEDICATED_CLASH).at(prop.span));
+            }
+            "ip-type" => self.ip_type_open = false,
+            _ => (),
+        }
+        if def.alias.is_none() {
+            self.loaded_mut()?.props.set(def, checked);
+            return Ok(());
+        }
+        let text = checked.as_str().unwrap_or_default().to_owned();
+        let spec = self.loaded_mut()?;
+        let before = spec.stored(R::Rctl).len();
+        spec.set_alias(def, &text).map_err(|_| incompatible(def, span))?;
+        if let Some(new) = spec.stored(R::Rctl).get(before).cloned() {
+            self.index.insert(R::Rctl, &new);
+        }
+        Ok(())
+    }
+
+    fn is_installed(&self) -> Result<bool, Complaint> {
+        Ok(self.state()?.is_some_and(|s| s != ZoneState::Configured && s != ZoneState::Incomplete))
+    }
+
+    /// Gives the zone another name; the store learns of it at commit.
+    fn rename(&mut self, text: &str, span: Span) -> Done {
+        let refuse = |reason: &str| Err(Complaint::new(format!("{text}: {reason}")).at(span));
+        let Ok(name) = ZoneName::new(text) else { return refuse("Bogus zone name") };
+        if name.is_global() || name.is_reserved() {
+            return refuse("Bogus zone name");
+        }
+        if name == self.zone {
+            return Ok(());
+        }
+        let former = self.base.as_ref().map(|b| b.name.clone());
+        let taken = self.store.state(&name).map_err(|e| self.failed(&e))?.is_some();
+        if taken && former.as_ref() != Some(&name) {
+            return refuse("Zone name already in use");
+        }
+        if self.need_zone().is_ok() {
+            if self.state()?.is_some_and(|s| s.is_active() || s == ZoneState::Unavailable) {
+                return refuse("Zone state is invalid for the requested operation");
+            }
+            self.loaded_mut()?.name = name.clone();
+        }
+        self.zone = name;
+        Ok(())
+    }
+
+    /// Takes a property back to its default.
+    pub(super) fn clear(&mut self, prop: &Word) -> Done {
+        let Some(draft) = &mut self.draft else {
+            let def = schema::global(&prop.text).ok_or_else(|| no_property(prop))?;
+            if self.zone.is_global() && def.alias.is_none() && def.name != "pool" {
+                let text = format!("{} is not a valid property for the global zone.", def.name);
+                return Err(Complaint::new(text).at(prop.span));
+            }
+            if !def.clearable {
+                return Err(not_clearable(prop));
+            }
+            if !self.clear_global(def) && def.alias.is_some() {
+                return Err(Complaint::new(format!("clear {}: No such entry", def.name)).at(prop.span));
+            }
+            return Ok(());
+        };
+        let def = draft.kind.def().prop(&prop.text).ok_or_else(|| no_property(prop))?;
+        if !def.clearable {
+            return Err(not_clearable(prop));
+        }
+        draft.props.clear(def.name);
+        Ok(())
+    }
+
+    fn clear_global(&mut self, def: &'static PropDef) -> bool {
+        if def.name == "ip-type" {
+            self.ip_type_open = false;
+        }
+        self.touch();
+        let Some(spec) = &mut self.spec else { return false };
+        if def.alias.is_none() {
+            return spec.props.clear(def.name);
+        }
+        self.index.forget(R::Rctl);
+        spec.clear_alias(def)
+    }
+}
+
+fn refused(error: &CheckError, span: Span) -> Complaint {
+    Complaint::new(error.to_string()).at(span)
+}
+
+fn incompatible(def: &PropDef, span: Span) -> Complaint {
+    let text = format!("{}: An incompatible rctl already exists for this property", def.name);
+    Complaint::new(text).at(span)
+}
+
+fn not_clearable(prop: &Word) -> Complaint {
+    Complaint::new(format!("{}: Clearing this property is not allowed", prop.text)).at(prop.span)
+}
+
+/// Returns the elements of a list as text, for completion of `remove options`.
+pub(super) fn elements(kind: ResourceKind, props: &Props, prop: &str) -> Vec<String> {
+    let known = kind.def().prop(prop).is_some();
+    let items = if known { props.get(prop).map_or(&[][..], Value::items) } else { &[] };
+    items.iter().map(Item::to_string).collect()
+}

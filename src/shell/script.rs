@@ -1,0 +1,320 @@
+//! The loops that feed a session: the words of the command line, a command file, standard input.
+//!
+//! | mode | stops at an error | asks | errors begin with |
+//! |---|---|---|---|
+//! | command line | no | if stdin is a terminal | – |
+//! | `-f FILE` | yes | never | `On line N of FILE:` |
+//! | `-f -` | no | if stdin is a terminal | `On line N:` |
+//! | stdin, no `-f` | no | if stdin is a terminal | – |
+
+use std::fs::File;
+use std::io::{BufRead, IsTerminal, Read, Write};
+use std::process::{Command as Process, Stdio};
+
+use crate::parser::{Parser, Span};
+
+use super::console::{Answer, Complaint, Console};
+use super::live;
+use super::session::{Ending, Flow, Session};
+
+/// How errors are placed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Not at all.
+    None,
+    /// By line of standard input (`-f -`).
+    Stdin,
+    /// By line of a file.
+    File(String),
+}
+
+/// The console of a process: its standard streams.
+#[derive(Debug)]
+pub struct Streams {
+    place: Place,
+    line: usize,
+    told_line: usize,
+    may_ask: bool,
+    paged: bool,
+    /// The line as typed, on a terminal, for carets.
+    typed: Option<String>,
+    colour: bool,
+}
+
+impl Streams {
+    /// Returns the console of a mode. `may_ask` allows questions, if standard input is a terminal;
+    /// `paged` sends long texts through a pager.
+    pub fn new(place: Place, may_ask: bool, paged: bool) -> Self {
+        let terminal = std::io::stdin().is_terminal();
+        let colour = std::io::stderr().is_terminal()
+            && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+            && std::env::var_os("TERM").is_some_and(|t| t != "dumb");
+        Self {
+            place,
+            line: 0,
+            told_line: 0,
+            may_ask: may_ask && terminal,
+            paged: paged && std::io::stdout().is_terminal(),
+            typed: None,
+            colour,
+        }
+    }
+
+    /// Notes what a person has typed.
+    pub fn typed(&mut self, line: &str) {
+        self.typed = std::io::stderr().is_terminal().then(|| line.to_owned());
+    }
+
+    /// Below the exact text, for people only: where it is and what may have been meant.
+    fn explain(&self, span: Option<Span>, meant: &[&str]) {
+        let (dim, off) = if self.colour { ("\x1b[2m", "\x1b[0m") } else { ("", "") };
+        let (bold, mark) = if self.colour { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+        let mut err = std::io::stderr().lock();
+        if let (Some(typed), Some(span)) = (&self.typed, span)
+            && let Some(before) = typed.get(..span.start)
+            && let Some(at) = typed.get(span.start..span.end)
+            && !typed.contains('\n')
+        {
+            let carets = "^".repeat(at.chars().count().max(1));
+            let _ = writeln!(err, "{dim}  {typed}{off}");
+            let gap: String = before.chars().map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+            let _ = writeln!(err, "  {gap}{bold}{carets}{mark}");
+        }
+        if self.typed.is_some() && !meant.is_empty() {
+            let _ = writeln!(err, "did you mean {}?", meant.join(" or "));
+        }
+    }
+}
+
+/// Writes to standard output. When nobody reads it any more the program ends quietly.
+fn to_stdout(text: &str) {
+    let mut out = std::io::stdout().lock();
+    if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+        std::process::exit(1);
+    }
+}
+
+impl Console for Streams {
+    fn print(&mut self, text: &str) {
+        to_stdout(text);
+    }
+
+    fn page(&mut self, text: &str) {
+        if !(self.paged && show_in_pager(text)) {
+            to_stdout(text);
+        }
+    }
+
+    fn complain(&mut self, complaint: &Complaint) {
+        let mut text = String::new();
+        if !complaint.placed && self.line > self.told_line {
+            match &self.place {
+                Place::None => (),
+                Place::Stdin => text = format!("On line {}:\n", self.line),
+                Place::File(file) => text = format!("On line {} of {file}:\n", self.line),
+            }
+            self.told_line = self.line;
+        }
+        text.push_str(&complaint.text);
+        text.push('\n');
+        let _ = std::io::stderr().lock().write_all(text.as_bytes());
+        self.explain(complaint.span, &complaint.meant);
+    }
+
+    fn warn(&mut self, text: &str) {
+        let _ = writeln!(std::io::stderr().lock(), "{text}");
+    }
+
+    fn ask(&mut self, question: &str) -> Answer {
+        if !self.may_ask {
+            return Answer::Nobody;
+        }
+        loop {
+            to_stdout(&format!("{question} (y/[n])? "));
+            let mut line = String::new();
+            match std::io::stdin().lock().read_line(&mut line) {
+                Ok(n) if n > 0 => (),
+                _ => return Answer::Nobody,
+            }
+            match line.trim().chars().next() {
+                None | Some('n' | 'N') => return Answer::No,
+                Some('y' | 'Y') => return Answer::Yes,
+                Some(_) => (),
+            }
+        }
+    }
+
+    fn is_user(&self, name: &str) -> bool {
+        live::is_user(name)
+    }
+
+    fn write_file(&mut self, path: &str, text: &str) -> Result<(), String> {
+        let reason = |e: std::io::Error| live::reason(&e);
+        File::create(path).and_then(|mut f| f.write_all(text.as_bytes())).map_err(reason)
+    }
+}
+
+/// Sends a text through `$PAGER`, else `more`; false when neither can be started.
+fn show_in_pager(text: &str) -> bool {
+    let chosen = std::env::var("PAGER").ok().filter(|p| !p.trim().is_empty());
+    let pager = chosen.as_deref().unwrap_or("more");
+    let mut words = pager.split_whitespace();
+    let Some(program) = words.next() else { return false };
+    let Ok(mut child) = Process::new(program).args(words).stdin(Stdio::piped()).spawn() else { return false };
+    if let Some(mut pipe) = child.stdin.take() {
+        // A pager that is left early closes the pipe; that is no error.
+        let _ = pipe.write_all(text.as_bytes());
+    }
+    let _ = child.wait();
+    true
+}
+
+/// Carries out every statement of a text. `stop` ends at the first error.
+fn feed(
+    session: &mut Session<'_>,
+    con: &mut Streams,
+    text: &str,
+    first_line: usize,
+    stop: bool,
+) -> (Flow, bool) {
+    for parsed in Parser::new(text, first_line) {
+        con.line = parsed.line;
+        let flow = match parsed.command {
+            Ok(command) => session.eval(command, con),
+            Err(error) => {
+                let place = con.place.clone();
+                let line = con.line;
+                let place = match &place {
+                    Place::None => None,
+                    Place::Stdin => Some((line, None)),
+                    Place::File(file) => Some((line, Some(file.as_str()))),
+                };
+                session.report_syntax(&error, place, con);
+                Flow::Go
+            }
+        };
+        if flow != Flow::Go {
+            return (flow, false);
+        }
+        if stop && session.saw_error() {
+            return (Flow::Go, true);
+        }
+    }
+    (Flow::Go, false)
+}
+
+/// Runs the words of the command line.
+pub fn run_words(session: &mut Session<'_>, text: &str) -> u8 {
+    let mut con = Streams::new(Place::None, true, false);
+    let mut ending = Ending::Eof;
+    // Linux and illumos alike: "exit" does not keep the commands after it from being run.
+    for parsed in Parser::new(text, 1) {
+        let flow = match parsed.command {
+            Ok(command) => session.eval(command, &mut con),
+            Err(error) => {
+                session.report_syntax(&error, None, &mut con);
+                Flow::Go
+            }
+        };
+        match flow {
+            Flow::Go => (),
+            Flow::Exit { force } => ending = Ending::Exit { force },
+            Flow::Abort => return 1,
+        }
+    }
+    session.finish(ending, false, &mut con).unwrap_or(1)
+}
+
+/// Runs a command file.
+pub fn run_file(session: &mut Session<'_>, path: &str) -> u8 {
+    let text = match read_file(path) {
+        Ok(text) => text,
+        Err(reason) => {
+            let _ = writeln!(std::io::stderr().lock(), "{reason}");
+            return 1;
+        }
+    };
+    let mut con = Streams::new(Place::File(path.to_owned()), false, false);
+    warn_read_only(session, &mut con);
+    let ending = match feed(session, &mut con, &text, 1, true) {
+        (Flow::Abort, _) => return 1,
+        (Flow::Exit { force }, _) => Ending::Exit { force },
+        (Flow::Go, true) => Ending::Stopped,
+        (Flow::Go, false) => Ending::Eof,
+    };
+    session.finish(ending, false, &mut con).unwrap_or(1)
+}
+
+fn read_file(path: &str) -> Result<String, String> {
+    let open = |e: std::io::Error| format!("could not open file {path}: {}", live::reason(&e));
+    // A fifo without a writer must not keep us waiting, so look before opening.
+    let meta = std::fs::metadata(path).map_err(open)?;
+    if !meta.is_file() {
+        return Err(format!("{path} is not a regular file."));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)
+        .map_err(open)?
+        .read_to_end(&mut bytes)
+        .map_err(|e| format!("could not read file {path}: {}", live::reason(&e)))?;
+    String::from_utf8(bytes).map_err(|e| {
+        let before = &e.as_bytes()[..e.utf8_error().valid_up_to()];
+        let line = 1 + before.iter().filter(|b| **b == b'\n').count();
+        format!("{path}: line {line} is not UTF-8 text")
+    })
+}
+
+/// Warns once that nothing can be saved.
+pub fn warn_read_only(session: &mut Session<'_>, con: &mut dyn Console) {
+    if !session.may_save() {
+        con.warn(
+            "WARNING: you do not have write access to this zone's configuration file;\n\
+             going into read-only mode.",
+        );
+    }
+}
+
+/// Runs standard input that is no terminal, line by line as it arrives. `placed` is `-f -`; otherwise
+/// the mode is interactive and the zone is read first.
+pub fn run_stdin(session: &mut Session<'_>, placed: bool) -> u8 {
+    let place = if placed { Place::Stdin } else { Place::None };
+    let mut con = Streams::new(place, true, true);
+    warn_read_only(session, &mut con);
+    if !placed {
+        session.greet(&mut con);
+    }
+    let mut ending = Ending::Eof;
+    let mut number = 0;
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match std::io::stdin().lock().read_until(b'\n', &mut line) {
+            Ok(0) => break,
+            Ok(_) => number += 1,
+            Err(e) => {
+                session.report(&Complaint::new(format!("standard input: {}", live::reason(&e))), &mut con);
+                break;
+            }
+        }
+        let Ok(text) = std::str::from_utf8(&line) else {
+            con.line = number;
+            session.report(&Complaint::new(format!("line {number} is not UTF-8 text")), &mut con);
+            continue;
+        };
+        match feed(session, &mut con, text, number, false).0 {
+            Flow::Go => (),
+            Flow::Abort => return 1,
+            Flow::Exit { force } => {
+                ending = Ending::Exit { force };
+                break;
+            }
+        }
+    }
+    session.finish(ending, true, &mut con).unwrap_or(1)
+}
+
+/// Carries out one line that a person typed.
+pub(super) fn run_line(session: &mut Session<'_>, con: &mut Streams, line: &str, number: usize) -> Flow {
+    con.typed(line);
+    feed(session, con, line, number, false).0
+}

@@ -1,0 +1,61 @@
+//! Which of our templates stands in for one of another platform.
+
+/// A template of another platform and what is taken in its place.
+#[derive(Debug)]
+pub(super) struct Foreign {
+    /// Its name there.
+    pub name: &'static str,
+    /// Ours.
+    pub ours: &'static str,
+    /// Its zones have a network stack of their own by default.
+    pub exclusive: bool,
+    /// The names are synonyms, so there is nothing to say.
+    pub silent: bool,
+}
+
+const fn same(name: &'static str, ours: &'static str) -> Foreign {
+    Foreign { name, ours, exclusive: false, silent: true }
+}
+
+const fn near(name: &'static str, ours: &'static str, exclusive: bool) -> Foreign {
+    Foreign { name, ours, exclusive, silent: false }
+}
+
+/// Sparse roots become our sparse root, whole roots the blank template; Solaris 11's templates bring
+/// an `anet`, which its command files remove or select, so they have a counterpart of their own.
+const FOREIGN: &[Foreign] = &[
+    same("SUNWdefault", "default"),
+    same("SYSdefault", "default"),
+    same("SUNWblank", "blank"),
+    same("SYSblank", "blank"),
+    near("SYSsolaris", "solaris", true),
+    near("SYSsolaris10", "solaris", true),
+    near("SYSsolaris-kz", "solaris", true),
+    near("SUNWlx", "blank", false),
+    near("SUNWlx26", "blank", false),
+    near("SUNWsolaris8", "blank", false),
+    near("SUNWsolaris9", "blank", false),
+    near("SUNWsolaris10", "blank", false),
+    near("SUNWipkg", "blank", false),
+    near("ipkg", "blank", false),
+    near("nlipkg", "blank", false),
+    near("native", "default", false),
+    near("sparse", "default", true),
+    near("lipkg", "blank", true),
+    near("pkgsrc", "blank", true),
+    near("lx", "blank", true),
+    near("bhyve", "blank", true),
+    near("kvm", "blank", true),
+    near("emu", "blank", true),
+    near("illumos", "blank", true),
+    near("TRIBdefault", "default", false),
+    near("TRIBsparse", "default", false),
+    near("TRIBwhole", "blank", false),
+    near("TRIBblank", "blank", false),
+    near("TRIBlx", "blank", false),
+];
+
+/// Finds the stand-in for a template that the store does not have.
+pub(super) fn foreign(name: &str) -> Option<&'static Foreign> {
+    FOREIGN.iter().find(|f| f.name == name)
+}

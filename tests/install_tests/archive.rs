@@ -1,0 +1,266 @@
+//! Archives: packings, kept attributes, and attacks.
+
+use std::io::Write;
+
+use super::*;
+use tar::{EntryType, Header};
+
+/// Builds an archive with names that the `tar` crate itself would refuse to write.
+#[derive(Default)]
+struct Tar(Vec<u8>);
+
+impl Tar {
+    fn add(mut self, name: &str, kind: EntryType, target: &str, content: &[u8], mode: u32) -> Self {
+        let mut header = Header::new_gnu();
+        let fields = header.as_gnu_mut().expect("gnu");
+        fields.name[..name.len()].copy_from_slice(name.as_bytes());
+        fields.linkname[..target.len()].copy_from_slice(target.as_bytes());
+        header.set_entry_type(kind);
+        header.set_size(content.len() as u64);
+        header.set_mode(mode);
+        header.set_uid(1000);
+        header.set_gid(1001);
+        header.set_mtime(1_000_000_000);
+        header.set_cksum();
+        self.0.extend_from_slice(header.as_bytes());
+        self.0.extend_from_slice(content);
+        self.0.resize(self.0.len().next_multiple_of(512), 0);
+        self
+    }
+    fn dir(self, name: &str) -> Self {
+        self.add(name, EntryType::Directory, "", b"", 0o755)
+    }
+    fn file(self, name: &str, content: &str) -> Self {
+        self.add(name, EntryType::Regular, "", content.as_bytes(), 0o644)
+    }
+    fn symlink(self, name: &str, target: &str) -> Self {
+        self.add(name, EntryType::Symlink, target, b"", 0o777)
+    }
+    fn hard_link(self, name: &str, target: &str) -> Self {
+        self.add(name, EntryType::Link, target, b"", 0o644)
+    }
+    fn end(mut self) -> Vec<u8> {
+        self.0.extend_from_slice(&[0; 1024]);
+        self.0
+    }
+}
+
+fn small() -> Vec<u8> {
+    Tar::default()
+        .dir("./")
+        .dir("usr/")
+        .dir("usr/bin/")
+        .add("usr/bin/su", EntryType::Regular, "", b"#!", 0o4755)
+        .hard_link("usr/bin/su2", "usr/bin/su")
+        .symlink("bin", "usr/bin")
+        .file("no/dirs/before/file", "deep")
+        .add("run/pipe", EntryType::Fifo, "", b"", 0o600)
+        .add("dev/null", EntryType::Char, "", b"", 0o666)
+        .add("var/zeros", EntryType::Regular, "", &vec![0; 1 << 20], 0o600)
+        .file("etc/hosts", "own")
+        .file("etc/machine-id", "0123456789abcdef0123456789abcdef\n")
+        .dir("root")
+        .end()
+}
+
+fn pack(bytes: &[u8], packing: &str) -> Vec<u8> {
+    match packing {
+        "gzip" => {
+            let mut to = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            to.write_all(bytes).expect("gzip");
+            to.finish().expect("gzip")
+        }
+        "xz" => {
+            let mut to = liblzma::write::XzEncoder::new(Vec::new(), 1);
+            to.write_all(bytes).expect("xz");
+            to.finish().expect("xz")
+        }
+        "zstd" => zstd::encode_all(bytes, 1).expect("zstd"),
+        _ => bytes.to_vec(),
+    }
+}
+
+/// Installs from bytes; the name of the file says nothing about its content.
+fn install(zone: &mut Zone, bytes: &[u8]) -> Result<(), InstallError> {
+    let file = zone.beside("archive.zip");
+    fs::write(&file, bytes).expect("write");
+    zone.install(&["-a", &file.display().to_string()])
+}
+
+#[test]
+fn every_packing_gives_the_same_root() {
+    for packing in ["plain", "gzip", "xz", "zstd"] {
+        let mut zone = Zone::new(&[]);
+        install(&mut zone, &pack(&small(), packing)).unwrap_or_else(|e| panic!("{packing}: {e}"));
+        assert_eq!(zone.state(), ZoneState::Installed);
+        let su = fs::metadata(zone.inside("usr/bin/su")).expect("stat");
+        assert_eq!((su.uid(), su.gid(), su.mode() & 0o7777, su.nlink()), (1000, 1001, 0o4755, 2));
+        assert_eq!((su.mtime(), su.ino()), (1_000_000_000, fs::metadata(zone.inside("usr/bin/su2")).expect("stat").ino()));
+        assert_eq!(fs::metadata(zone.inside("usr")).expect("stat").mtime(), 1_000_000_000);
+        let link = fs::symlink_metadata(zone.inside("bin")).expect("stat");
+        assert!(link.is_symlink() && link.uid() == 1000);
+        assert_eq!(read(zone.inside("no/dirs/before/file")), "deep");
+        assert_eq!((mode(zone.inside("no")), mode(zone.inside("run/pipe"))), (0o755, 0o600));
+        let zeros = fs::metadata(zone.inside("var/zeros")).expect("stat");
+        assert_eq!((zeros.len(), zeros.blocks()), (1 << 20, 0));
+        assert!(!zone.inside("dev/null").exists() && zone.inside("dev").is_dir());
+        let root = fs::metadata(zone.inside("")).expect("stat");
+        assert_eq!((root.uid(), root.mode() & 0o7777), (0, 0o755), "not as the archive says");
+        // Its own name and machine id, but what the archive brings stays.
+        assert_eq!(read(zone.inside("etc/hosts")), "own");
+        assert_eq!(read(zone.inside("etc/hostname")), "zion\n");
+        assert_ne!(read(zone.inside("etc/machine-id")), "0123456789abcdef0123456789abcdef\n");
+        assert!(!zone.inside("etc/shadow").exists());
+        assert_eq!(zone.heard.said.len(), 1, "{:?}", zone.heard.said);
+        assert!(zone.heard.said[0].contains("1 device nodes were left out"));
+        let (done, total) = *zone.heard.progress.last().expect("progress");
+        assert!(done == total && total > 0);
+        zone.uninstall().expect("uninstall");
+        assert!(!zone.path("zones/zion").exists());
+    }
+}
+
+#[test]
+fn attacks_do_not_leave_the_root() {
+    let long = "d/".repeat(49);
+    let outside = "OUTSIDE";
+    let attacks: Vec<(&str, Tar, &str)> = vec![
+        ("up", Tar::default().file("../../../../OUTSIDE/pwned", "x"), "leads out of the zone's root"),
+        ("up inside", Tar::default().dir("a").file("a/../../pwned", "x"), "leads out of the zone's root"),
+        ("through a link", Tar::default().symlink("l", outside).file("l/pwned", "x"), "symbolic link"),
+        ("a directory through a link", Tar::default().symlink("l", outside).dir("l/pwned"), "symbolic link"),
+        ("a link through a link", Tar::default().symlink("l", outside).symlink("l/pwned", "x"), "symbolic link"),
+        ("a hard link through a link", Tar::default().symlink("l", outside).hard_link("h", "l/secret"), "symbolic link"),
+        ("a hard link up", Tar::default().hard_link("h", "../../../../OUTSIDE/secret"), "leads out"),
+        ("a hard link to nothing", Tar::default().hard_link("h", "none"), "which is not there"),
+        ("a hard link to the host", Tar::default().hard_link("h", "OUTSIDE/secret"), "which is not there"),
+        ("a long name", Tar::default().dir(&long).hard_link("x", &long), "archive"),
+    ];
+    for (what, tar, expect) in attacks {
+        let mut zone = Zone::new(&[]);
+        let dir = zone.beside("o");
+        put(&dir.join("secret"), "secret", 0o600);
+        let short = dir.display().to_string();
+        assert!(short.len() < 60, "fits into the header");
+        let mut bytes = tar.end();
+        // The placeholder is replaced in names and targets, and checksums made anew.
+        for block in 0..bytes.len() / 512 {
+            let block = &mut bytes[block * 512..][..512];
+            let mut header = Header::new_old();
+            header.as_mut_bytes().copy_from_slice(block);
+            if header.cksum().is_err() || block.iter().all(|b| *b == 0) {
+                continue;
+            }
+            for field in [0..100, 157..257] {
+                let text = String::from_utf8_lossy(&block[field.clone()]).trim_end_matches('\0').to_owned();
+                let text = text.replace(outside, short.trim_start_matches('/'));
+                let text = if text.starts_with("tmp") { format!("/{text}") } else { text };
+                block[field.clone()].fill(0);
+                block[field.start..field.start + text.len()].copy_from_slice(text.as_bytes());
+            }
+            header.as_mut_bytes().copy_from_slice(block);
+            header.set_cksum();
+            block.copy_from_slice(header.as_bytes());
+        }
+        let error = install(&mut zone, &bytes).expect_err(what);
+        assert!(error.to_string().contains(expect), "{what}: {error}");
+        assert!(error.hint().is_some(), "{what}");
+        assert_eq!(walk(&dir), [dir.join("secret")], "{what}");
+        let secret = fs::metadata(dir.join("secret")).expect("stat");
+        assert_eq!((secret.nlink(), secret.uid(), secret.mode() & 0o777), (1, 0, 0o600), "{what}");
+        assert_eq!(zone.state(), ZoneState::Incomplete, "{what}");
+        zone.uninstall().expect(what);
+        assert_eq!(zone.state(), ZoneState::Configured, "{what}");
+        assert_eq!(walk(&dir), [dir.join("secret")], "{what}");
+    }
+}
+
+#[test]
+fn absolute_names_are_meant_from_the_root_and_later_members_win() {
+    let mut zone = Zone::new(&[]);
+    let out = zone.beside("o");
+    put(&out, "outside", 0o644);
+    let target = out.display().to_string();
+    let bytes = Tar::default()
+        .file("/etc/absolute", "inside")
+        // A file in place of a link is a file; the link's target is not written.
+        .symlink("etc/swapped", &target)
+        .file("etc/swapped", "inside")
+        // Links to the link, and of attributes that only the link has.
+        .symlink("link", &target)
+        .hard_link("second", "link")
+        // A directory in place of a link.
+        .symlink("dir", "/")
+        .dir("dir")
+        .file("dir/file", "inside")
+        .file("file", "first")
+        .file("file", "second")
+        .end();
+    install(&mut zone, &bytes).expect("install");
+    assert_eq!(read(zone.inside("etc/absolute")), "inside");
+    assert_eq!(read(zone.inside("etc/swapped")), "inside");
+    assert_eq!(read(zone.inside("file")), "second");
+    assert_eq!(read(zone.inside("dir/file")), "inside");
+    assert!(fs::symlink_metadata(zone.inside("second")).expect("stat").is_symlink());
+    assert_eq!((read(&out).as_str(), fs::metadata(&out).expect("stat").uid()), ("outside", 0));
+}
+
+#[test]
+fn a_hostile_etc_does_not_lead_our_own_files_out() {
+    let mut zone = Zone::new(&[]);
+    let out = zone.beside("o");
+    put(&out.join("hostname"), "outside", 0o644);
+    let target = out.display().to_string();
+    // Seen from inside, the link leads to nothing.
+    let error = install(&mut zone, &Tar::default().dir("usr").symlink("etc", &target).end()).expect_err("etc");
+    assert!(error.to_string().contains("/etc: No such file or directory"), "{error}");
+    zone.uninstall().expect("uninstall");
+    // A link in place of the file itself is replaced.
+    let bytes = Tar::default().dir("etc").symlink("etc/hostname", &out.join("hostname").display().to_string()).end();
+    install(&mut zone, &bytes).expect("install");
+    assert_eq!(read(zone.inside("etc/hostname")), "zion\n");
+    zone.uninstall().expect("uninstall");
+    // Boot would mount over a place outside.
+    let error = install(&mut zone, &Tar::default().symlink("dev", &target).end()).expect_err("dev");
+    assert!(error.to_string().contains("must be a directory"), "{error}");
+    assert_eq!(walk(&out), [out.join("hostname")]);
+    assert_eq!(read(out.join("hostname")), "outside");
+}
+
+#[test]
+fn damaged_and_foreign_files_are_named() {
+    let mut zone = Zone::new(&[]);
+    let whole = small();
+    for packing in ["plain", "gzip", "xz", "zstd"] {
+        let packed = pack(&whole, packing);
+        let error = install(&mut zone, &packed[..packed.len() * 2 / 3]).expect_err(packing).to_string();
+        assert!(error.contains("archive.zip: ") && error.contains("of the unpacked archive"), "{packing}: {error}");
+        assert!(error.contains("truncated"), "{packing}: {error}");
+        assert_eq!(zone.state(), ZoneState::Incomplete);
+        zone.uninstall().expect("uninstall");
+        if packing != "plain" {
+            let mut flipped = packed.clone();
+            let at = flipped.len() - 6;
+            flipped[at] ^= 0x55;
+            let error = install(&mut zone, &flipped).err().map(|e| e.to_string());
+            assert!(packing == "zstd" || error.is_some(), "{packing} has a checksum");
+            zone.uninstall().expect("uninstall");
+        }
+    }
+    let cut = install(&mut zone, &whole[..whole.len() - 1024]).expect_err("no end mark").to_string();
+    assert!(cut.contains("no end mark"), "{cut}");
+    zone.uninstall().expect("uninstall");
+    for (bytes, expect) in [
+        (&b""[..], "the file is empty"),
+        (b"BZh91AY", "bzip2"),
+        (b"PK\x03\x04", "zip archive"),
+        (&[7; 5000], "not a tar archive"),
+        (b"hello", "not a tar archive"),
+    ] {
+        let error = install(&mut zone, bytes).expect_err(expect);
+        assert!(error.to_string().contains(expect), "{error}");
+        assert_eq!(zone.state(), ZoneState::Configured, "{expect}: refused early");
+    }
+    assert!(zone.install(&["-a", "/no/such"]).expect_err("missing").to_string().contains("No such file"));
+    assert!(zone.install(&["-a", "/tmp"]).expect_err("a directory").to_string().contains("not a regular file"));
+}

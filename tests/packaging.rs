@@ -1,0 +1,76 @@
+//! `make install` puts everything where it is looked for, and `make uninstall` removes exactly that.
+#![allow(clippy::disallowed_methods)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a readable folder") {
+            let path = entry.expect("a readable entry").path();
+            if path.is_dir() { folders.push(path) } else { found.push(path) }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn make(target: &str, dest: &Path) {
+    let programs = Path::new(env!("CARGO_BIN_EXE_zonecfg")).parent().expect("a folder of programs");
+    let out = Command::new("make")
+        .arg("--no-print-directory")
+        .arg(target)
+        .arg(format!("DESTDIR={}", dest.display()))
+        .arg(format!("RELEASE={}", programs.display()))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env_remove("MAKEFLAGS")
+        .output()
+        .expect("make can be started");
+    let text = [out.stdout, out.stderr].concat();
+    assert!(out.status.success(), "make {target}: {}", String::from_utf8_lossy(&text));
+}
+
+#[test]
+fn uninstall_removes_exactly_what_install_has_put_there() {
+    let dest = tempfile::tempdir().expect("a temporary folder");
+    let mine = dest.path().join("usr/share/zones/zones.d/mine.toml");
+    fs::create_dir_all(mine.parent().expect("a folder")).expect("a folder");
+    fs::write(&mine, "format = 1\n").expect("a file of the administrator");
+
+    make("install", dest.path());
+    let installed = files(dest.path());
+    for file in [
+        "usr/local/sbin/zonecfg",
+        "usr/local/sbin/zoneadm",
+        "usr/local/sbin/zoneadmd",
+        "usr/local/bin/zlogin",
+        "usr/local/bin/zonename",
+        "usr/local/share/man/man8/zonecfg.8",
+        "usr/local/share/man/man7/zones.7",
+        "usr/local/share/bash-completion/completions/zoneadm",
+        "usr/local/share/zsh/site-functions/_zlogin",
+        "usr/local/share/fish/vendor_completions.d/zonecfg.fish",
+        "usr/local/lib/systemd/system/zones.service",
+        "usr/local/lib/zones/zones-autoboot",
+        "usr/share/zones/zones.d/default.toml",
+    ] {
+        assert!(installed.contains(&dest.path().join(file)), "{file} was not installed");
+    }
+    for path in &installed {
+        let mode = fs::metadata(path).expect("an installed file").permissions().mode() & 0o777;
+        let program = path.components().any(|c| matches!(c.as_os_str().to_str(), Some("bin" | "sbin")));
+        let right = if program || path.ends_with("zones-autoboot") { 0o755 } else { 0o644 };
+        assert!(path == &mine || mode == right, "{}: {mode:o}", path.display());
+        if path.components().any(|c| matches!(c.as_os_str().to_str(), Some("system" | "zones"))) {
+            let text = fs::read_to_string(path).expect("text");
+            assert!(!text.contains('@') || !text.contains("DIR@"), "{} has an open place", path.display());
+        }
+    }
+
+    make("uninstall", dest.path());
+    assert_eq!(files(dest.path()), [mine]);
+}
