@@ -95,7 +95,10 @@ fn every_packing_gives_the_same_root() {
         assert_eq!(zone.state(), ZoneState::Installed);
         let su = fs::metadata(zone.inside("usr/bin/su")).expect("stat");
         assert_eq!((su.uid(), su.gid(), su.mode() & 0o7777, su.nlink()), (1000, 1001, 0o4755, 2));
-        assert_eq!((su.mtime(), su.ino()), (1_000_000_000, fs::metadata(zone.inside("usr/bin/su2")).expect("stat").ino()));
+        assert_eq!(
+            (su.mtime(), su.ino()),
+            (1_000_000_000, fs::metadata(zone.inside("usr/bin/su2")).expect("stat").ino())
+        );
         assert_eq!(fs::metadata(zone.inside("usr")).expect("stat").mtime(), 1_000_000_000);
         let link = fs::symlink_metadata(zone.inside("bin")).expect("stat");
         assert!(link.is_symlink() && link.uid() == 1000);
@@ -129,8 +132,16 @@ fn attacks_do_not_leave_the_root() {
         ("up inside", Tar::default().dir("a").file("a/../../pwned", "x"), "leads out of the zone's root"),
         ("through a link", Tar::default().symlink("l", outside).file("l/pwned", "x"), "symbolic link"),
         ("a directory through a link", Tar::default().symlink("l", outside).dir("l/pwned"), "symbolic link"),
-        ("a link through a link", Tar::default().symlink("l", outside).symlink("l/pwned", "x"), "symbolic link"),
-        ("a hard link through a link", Tar::default().symlink("l", outside).hard_link("h", "l/secret"), "symbolic link"),
+        (
+            "a link through a link",
+            Tar::default().symlink("l", outside).symlink("l/pwned", "x"),
+            "symbolic link",
+        ),
+        (
+            "a hard link through a link",
+            Tar::default().symlink("l", outside).hard_link("h", "l/secret"),
+            "symbolic link",
+        ),
         ("a hard link up", Tar::default().hard_link("h", "../../../../OUTSIDE/secret"), "leads out"),
         ("a hard link to nothing", Tar::default().hard_link("h", "none"), "which is not there"),
         ("a hard link to the host", Tar::default().hard_link("h", "OUTSIDE/secret"), "which is not there"),
@@ -212,11 +223,13 @@ fn a_hostile_etc_does_not_lead_our_own_files_out() {
     put(&out.join("hostname"), "outside", 0o644);
     let target = out.display().to_string();
     // Seen from inside, the link leads to nothing.
-    let error = install(&mut zone, &Tar::default().dir("usr").symlink("etc", &target).end()).expect_err("etc");
+    let error =
+        install(&mut zone, &Tar::default().dir("usr").symlink("etc", &target).end()).expect_err("etc");
     assert!(error.to_string().contains("/etc: No such file or directory"), "{error}");
     zone.uninstall().expect("uninstall");
     // A link in place of the file itself is replaced.
-    let bytes = Tar::default().dir("etc").symlink("etc/hostname", &out.join("hostname").display().to_string()).end();
+    let bytes =
+        Tar::default().dir("etc").symlink("etc/hostname", &out.join("hostname").display().to_string()).end();
     install(&mut zone, &bytes).expect("install");
     assert_eq!(read(zone.inside("etc/hostname")), "zion\n");
     zone.uninstall().expect("uninstall");
@@ -234,7 +247,10 @@ fn damaged_and_foreign_files_are_named() {
     for packing in ["plain", "gzip", "xz", "zstd"] {
         let packed = pack(&whole, packing);
         let error = install(&mut zone, &packed[..packed.len() * 2 / 3]).expect_err(packing).to_string();
-        assert!(error.contains("archive.zip: ") && error.contains("of the unpacked archive"), "{packing}: {error}");
+        assert!(
+            error.contains("archive.zip: ") && error.contains("of the unpacked archive"),
+            "{packing}: {error}"
+        );
         assert!(error.contains("truncated"), "{packing}: {error}");
         assert_eq!(zone.state(), ZoneState::Incomplete);
         zone.uninstall().expect("uninstall");
@@ -262,5 +278,7 @@ fn damaged_and_foreign_files_are_named() {
         assert_eq!(zone.state(), ZoneState::Configured, "{expect}: refused early");
     }
     assert!(zone.install(&["-a", "/no/such"]).expect_err("missing").to_string().contains("No such file"));
-    assert!(zone.install(&["-a", "/tmp"]).expect_err("a directory").to_string().contains("not a regular file"));
+    assert!(
+        zone.install(&["-a", "/tmp"]).expect_err("a directory").to_string().contains("not a regular file")
+    );
 }

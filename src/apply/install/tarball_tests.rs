@@ -64,7 +64,8 @@ fn every_form_of_gnu_tar() {
         &["--format=posix"],
     ] {
         let file = temp.path().join("out.tar");
-        let done = Command::new("tar").args(args).arg("-C").arg(temp.path()).arg("-cf").arg(&file).arg("d").status();
+        let done =
+            Command::new("tar").args(args).arg("-C").arg(temp.path()).arg("-cf").arg(&file).arg("d").status();
         let Ok(status) = done else { return };
         assert!(status.success());
         let found = list(&std::fs::read(&file).expect("read")).unwrap_or_else(|e| panic!("{args:?}: {e}"));
@@ -156,7 +157,9 @@ fn lengths_are_not_believed() {
     assert!(error(&[(huge, b"")]).contains("more than 1 MiB"));
     let endless = header("x", EntryType::Regular, u64::MAX >> 2);
     assert!(error(&[(endless, b"abc")]).contains("truncated"));
-    for pax in ["9 size=\n", "99999 a=b\n", "-1 a=b\n", "6 a=b", "7 ab=cd\n", "30 size=99999999999999999999\n"] {
+    for pax in
+        ["9 size=\n", "99999 a=b\n", "-1 a=b\n", "6 a=b", "7 ab=cd\n", "30 size=99999999999999999999\n"]
+    {
         let record = header("p", EntryType::XHeader, pax.len() as u64);
         let file = header("f", EntryType::Regular, 0);
         assert!(error(&[(record, pax.as_bytes()), (file, b"")]).contains("bad header"), "{pax}");
