@@ -131,6 +131,7 @@ impl Init {
         let listening = self.session == 0 && self.ending == Ending::No && now >= self.pause_until;
         if listening && self.console < 0 {
             self.open_console();
+            self.greet();
         }
         let console = if listening { self.console } else { -1 };
         let entry = |fd| PollFd { fd, events: sys::POLLIN, revents: 0 };
@@ -283,9 +284,10 @@ impl Init {
     }
 
     fn greet(&self) {
-        if self.console >= 0 {
-            sys::make_sane(self.console);
+        if self.console < 0 {
+            return;
         }
+        sys::make_sane(self.console);
         let mut buf = [0_u8; 390];
         self.say(b"\n");
         self.say(sys::host_name(&mut buf));

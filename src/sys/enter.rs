@@ -29,11 +29,12 @@ use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use super::channel::Channel;
 use super::ns::{self, Kinds, Side};
+use super::path::reason;
 use super::process;
 
 /// A step of entering that failed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {step}")]
+#[error("cannot {step}: {}", reason(source))]
 pub struct EnterError {
     step: &'static str,
     #[source]
@@ -119,7 +120,7 @@ impl Target {
                 drop(ours);
                 let failure = match self.cross(streams) {
                     Ok(()) => inside(&theirs),
-                    Err(e) => format!("{e}: {}", e.source),
+                    Err(e) => e.to_string(),
                 };
                 let _ = theirs.send(&failure, &[]);
                 quit()

@@ -28,10 +28,11 @@ mount --rbind /usr usr
 mount -t proc proc proc
 mount -t tmpfs -o mode=755 tmpfs dev
 mkdir dev/pts
-for d in null zero console .init; do : > dev/$d; done
+for d in null zero tty console .init; do : > dev/$d; done
 echo "$NAME" > dev/.zonename
 mount --bind /dev/null dev/null
 mount --bind /dev/zero dev/zero
+mount --bind /dev/tty dev/tty
 mount -t devpts -o newinstance,ptmxmode=0666,mode=620,gid=5 devpts dev/pts
 ln -s pts/ptmx dev/ptmx
 ln -s /proc/self/fd dev/fd
@@ -165,6 +166,20 @@ impl Zone {
         self.zlogin(&[self.name.as_str(), command]).output().expect("zlogin runs")
     }
 
+    /// Returns the processes of the host that were started for this zone's alternate root.
+    fn processes(&self) -> Vec<rustix::process::Pid> {
+        let ours = format!("ZONES_ROOT={}", self.folder.path().display());
+        let numbers = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        numbers
+            .filter_map(|entry| {
+                let pid = entry.file_name().to_str()?.parse().ok()?;
+                let environ = std::fs::read(entry.path().join("environ")).ok()?;
+                environ.split(|b| *b == 0).any(|v| v == ours.as_bytes()).then_some(pid)
+            })
+            .filter_map(rustix::process::Pid::from_raw)
+            .collect()
+    }
+
     /// Returns a path of the zone as the host can reach it.
     pub fn path(&self, inside: &str) -> PathBuf {
         Path::new(&format!("/proc/{}/root", self.init)).join(inside.trim_start_matches('/'))
@@ -186,6 +201,14 @@ impl Drop for Zone {
         }
         let _ = self.parent.kill();
         let _ = self.parent.wait();
+        // A supervisor ends by itself soon after its zone. What does not carries our root in its environment.
+        let limit = Instant::now() + Duration::from_secs(3);
+        while Instant::now() < limit && !self.processes().is_empty() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        for pid in self.processes() {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
     }
 }
 
