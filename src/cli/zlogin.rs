@@ -97,10 +97,7 @@ fn parse(args: Vec<OsString>) -> Parsed {
     let mut options = Options::default();
     let mut parser = lexopt::Parser::from_args(args);
     let zone = loop {
-        let arg = match parser.next() {
-            Ok(Some(arg)) => arg,
-            Ok(None) | Err(_) => return usage(),
-        };
+        let Ok(Some(arg)) = parser.next() else { return usage() };
         match arg {
             Short('C') => options.console = true,
             Short('d') => options.leave_at_halt = true,

@@ -15,6 +15,8 @@
 //! | 8 | child | root of the zone, only the capabilities that the zone may have | before the first look at anything that the zone controls |
 //! | 9 | child | whatever the caller does: identity, terminal, exec | |
 
+#![allow(unsafe_code)]
+
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;

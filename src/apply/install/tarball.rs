@@ -247,7 +247,7 @@ impl<R: Read> Tarball<R> {
                 .unwrap_or_else(|| header.path_bytes().into_owned()),
             target: target
                 .or_else(|| find("linkpath").map(<[u8]>::to_vec))
-                .or_else(|| header.link_name_bytes().map(|t| t.into_owned()))
+                .or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned))
                 .unwrap_or_default(),
             mode: match header.mode() {
                 Ok(mode) => mode & 0o7777,
