@@ -95,6 +95,7 @@ impl Streams {
 }
 
 /// Writes to standard output. When nobody reads it any more the program ends quietly.
+#[allow(clippy::exit)] // from deep inside of a session whose output nobody can see
 fn to_stdout(text: &str) {
     let mut out = std::io::stdout().lock();
     if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
@@ -166,6 +167,7 @@ impl Console for Streams {
 }
 
 /// Sends a text through `$PAGER`, else `more`; false when neither can be started.
+#[allow(clippy::disallowed_methods)] // a pager is a program
 fn show_in_pager(text: &str) -> bool {
     let chosen = std::env::var("PAGER").ok().filter(|p| !p.trim().is_empty());
     let pager = chosen.as_deref().unwrap_or("more");

@@ -4,6 +4,8 @@
 //! A mount is made detached, gets its attributes while nobody can see it, and is attached onto a
 //! descriptor, never onto a path: a link or rename in the zone cannot lead it astray.
 
+#![allow(unsafe_code)]
+
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 

@@ -86,17 +86,23 @@ fn supervise(
     let _ = rustix::process::setsid();
     let _ = rustix::process::chdir("/");
     process::default_sigchld();
+    // Process 1 of a ready zone waits with these open: a caller that reads until the end would wait too.
+    if let Ok(null) = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null") {
+        let _ = rustix::stdio::dup2_stdin(&null);
+        let _ = rustix::stdio::dup2_stdout(&null);
+        let _ = rustix::stdio::dup2_stderr(&null);
+    }
     let (root, name) = (op.store.root(), op.name);
     match bring_up(root, name, args, goal, plan, facts) {
         Ok(supervisor) => {
-            drop(lock);
+            lock.release();
             let sent = report.send("ok", &[]);
             drop(sent);
             supervisor.become_daemon()
         }
         Err(e) => {
             let _ = report.send(&e, &[]);
-            drop(lock);
+            lock.release();
             process::exit_now(1)
         }
     }
@@ -146,6 +152,10 @@ pub fn bring_up(
     }
 }
 
+/// Carries the plan out, writes the record, and starts init when that is the goal.
+///
+/// # Errors
+/// The reason as text; everything has been undone then.
 pub fn up(
     root: &Root,
     name: &ZoneName,

@@ -70,6 +70,7 @@ pub fn remove(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Removes a folder with what is in it; it may be gone already.
+#[allow(clippy::disallowed_methods)] // a folder of ours: nothing is mounted in it
 pub fn remove_tree(path: &Path) -> Result<(), StoreError> {
     match fs::remove_dir_all(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(failed("remove", path)(e)),
@@ -144,6 +145,12 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 pub struct OpLock(File);
 
 impl OpLock {
+    /// Gives the lock up for every process that holds it: a zone's process 1, which was forked while
+    /// it was held, must not keep others out as long as it waits.
+    pub fn release(self) {
+        let _ = self.0.unlock();
+    }
+
     /// Waits for the lock on a file, which is made when it is missing.
     pub fn wait(path: &Path) -> Result<Self, StoreError> {
         let file = Self::file(path)?;
