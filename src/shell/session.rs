@@ -9,8 +9,8 @@
 //! ```
 //!
 //! The spec is read when a command first needs it, edited in memory, and saved by `commit` or by
-//! the end of the session. Commands of the global scope are in [`super::lifecycle`], those that
-//! work on resources and properties in [`super::resources`].
+//! the end of the session. Commands of the global scope are in `lifecycle`, those that
+//! work on resources and properties in `resources`.
 
 use crate::parser::{Command, Format, ParseError, Verb, Word};
 use crate::spec::schema::{self, ResourceKind};
