@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{Mode, OFlags};
+use rustix::mount::UnmountFlags;
 
 use super::console::{Console, client_from};
 use super::{Init, Supervisor, client};
@@ -23,6 +24,7 @@ use crate::sys::mount::Tree;
 use crate::sys::ns::{self, Kinds, Side};
 use crate::sys::path::{STRICT, open_beneath};
 use crate::sys::process::{self, Handle};
+use crate::sys::pty::is_devpts;
 
 /// Environment variable that carries the numbers of the descriptors.
 const STATE: &str = "ZONEADMD_STATE";
@@ -150,8 +152,8 @@ pub fn start_alone(root: &Root, name: &ZoneName) -> io::Result<Option<Supervisor
     Ok(Some(Supervisor { root: root.clone(), name: name.clone(), console, init, idle: None }))
 }
 
-/// Puts a new console over the dead one of a running zone. Whoever had the old one open sees it hang
-/// up and opens `/dev/console` again.
+/// Puts a new console in the place of the dead one of a running zone. Whoever had the old one open sees
+/// it hang up and opens `/dev/console` again.
 fn give_console(init: i32, console: &Console) -> io::Result<()> {
     let path = rustix::termios::ttyname(console.slave(), Vec::new())?;
     let fd = rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
@@ -167,14 +169,17 @@ fn give_console(init: i32, console: &Console) -> io::Result<()> {
             let attached = ns::join(mounts.as_fd(), Kinds::MOUNT).and_then(|()| {
                 let top = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
                 let flags = OFlags::PATH | OFlags::CLOEXEC;
-                let target = open_beneath(
-                    top.as_fd(),
-                    std::path::Path::new("dev/console"),
-                    flags,
-                    Mode::empty(),
-                    STRICT,
-                )?;
-                tree.attach(target.as_fd())
+                let open = || {
+                    let name = std::path::Path::new("dev/console");
+                    open_beneath(top.as_fd(), name, flags, Mode::empty(), STRICT)
+                };
+                // Nothing can be mounted over a terminal that is gone: it goes first. What the zone has put
+                // there itself stays.
+                if is_devpts(open()?.as_fd())? {
+                    let flags = UnmountFlags::DETACH | UnmountFlags::NOFOLLOW;
+                    rustix::mount::unmount("/dev/console", flags)?;
+                }
+                tree.attach(open()?.as_fd())
             });
             process::exit_now(i32::from(attached.is_err()))
         }
