@@ -152,6 +152,10 @@ pub fn bring_up(
     }
 }
 
+/// Brings a zone up to `goal` with a console of its own; what fails undoes all of it.
+///
+/// # Errors
+/// The reason as text.
 pub fn up(
     root: &Root,
     name: &ZoneName,
