@@ -152,10 +152,10 @@ pub fn bring_up(
     }
 }
 
-/// Brings a zone up to `goal` with a console of its own; what fails undoes all of it.
+/// Carries the plan out, writes the record, and starts init when that is the goal.
 ///
 /// # Errors
-/// The reason as text.
+/// The reason as text; everything has been undone then.
 pub fn up(
     root: &Root,
     name: &ZoneName,
