@@ -34,8 +34,10 @@ _zoneadm() {
         install)
             case $prev in
                 -a) COMPREPLY=($(compgen -f -- "$cur")) ;;
-                -d) COMPREPLY=($(compgen -d -- "$cur")) ;;
-                *) COMPREPLY=($(compgen -W "-a -d" -- "$cur")) ;;
+                -d | -o) COMPREPLY=($(compgen -d -- "$cur")) ;;
+                -s) COMPREPLY=($(compgen -W "bookworm bullseye trixie sid stable testing" -- "$cur")) ;;
+                -x) COMPREPLY=($(compgen -W "nodataset" -- "$cur")) ;;
+                *) COMPREPLY=($(compgen -W "-a -d -o -s -x" -- "$cur")) ;;
             esac
             ;;
     esac

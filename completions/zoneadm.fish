@@ -33,6 +33,9 @@ complete -c zoneadm -n '__fish_seen_subcommand_from list' -s v -d Table
 complete -c zoneadm -n '__fish_seen_subcommand_from list' -l json -d 'As JSON'
 complete -c zoneadm -n '__fish_seen_subcommand_from install' -s a -r -F -d Archive
 complete -c zoneadm -n '__fish_seen_subcommand_from install' -s d -x -a '(__fish_complete_directories)' -d Tree
+complete -c zoneadm -n '__fish_seen_subcommand_from install' -s o -x -a '(__fish_complete_directories)' -d 'Image layout'
+complete -c zoneadm -n '__fish_seen_subcommand_from install' -s s -x -d Suite
+complete -c zoneadm -n '__fish_seen_subcommand_from install' -s x -x -a nodataset -d Option
 complete -c zoneadm -n '__fish_seen_subcommand_from uninstall' -s F -d 'Do not ask'
 complete -c zoneadm -n '__fish_seen_subcommand_from shutdown' -s r -d 'Boot again'
 complete -c zoneadm -n '__fish_seen_subcommand_from mark' -a incomplete

@@ -35,7 +35,7 @@ _zoneadm() {
         arguments)
             case $line[1] in
                 list) _arguments '-c[all]' '-i[also installed]' '-n[without the host]' '-p[for scripts]' '-v[table]' '--json[as JSON]' ;;
-                install) _arguments '-a[archive]:archive:_files' '-d[tree]:directory:_files -/' ;;
+                install) _arguments '-a[archive]:archive:_files' '-d[tree]:directory:_files -/' '-o[image layout]:directory:_files -/' '-s[suite]:suite: ' '-x[option]:option:(nodataset)' ;;
                 uninstall) _arguments '-F[do not ask]' ;;
                 shutdown) _arguments '-r[boot again]' ;;
                 mark) _values state incomplete ;;

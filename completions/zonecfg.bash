@@ -13,7 +13,7 @@ _zonecfg() {
             *) command=$word; break ;;
         esac
     done
-    local commands="add cancel clear commit create delete diff end exit export help info log remove revert select set verify"
+    local commands="add cancel clear commit create delete diff end exit export help info log merge remove revert select set verify"
     local resources="inherit-pkg-dir fs net anet device dedicated-cpu capped-cpu capped-memory virtual-cpu attr dataset admin rctl security-flags idmap rootzpool zpool suspend keysource verified-boot"
     local properties="zonename zonepath brand autoboot autoshutdown bootargs file-mac-profile pool limitpriv scheduling-class ip-type hostid tenant fs-allowed uuid global-time cpu-arch boot-disk-protection max-lwps max-processes max-shm-memory max-shm-ids max-msg-ids max-sem-ids cpu-shares zfs-io-priority"
     if [[ -z $command ]]; then
@@ -33,7 +33,7 @@ _zonecfg() {
         info) COMPREPLY=($(compgen -W "-o toml json $properties $resources" -- "$cur")) ;;
         help) COMPREPLY=($(compgen -W "commands syntax usage $commands $properties $resources" -- "$cur")) ;;
         create) COMPREPLY=($(compgen -W "-F -b -t -a" -- "$cur")) ;;
-        delete | exit | revert) COMPREPLY=($(compgen -W "-F" -- "$cur")) ;;
+        commit | delete | exit | revert) COMPREPLY=($(compgen -W "-F" -- "$cur")) ;;
         export)
             case $prev in
                 -f) COMPREPLY=($(compgen -f -- "$cur")) ;;

@@ -7,7 +7,7 @@ function __zonecfg_without
     set -l words (commandline -opc)
     set -e words[1]
     for word in $words
-        contains -- $word add cancel clear commit create delete diff end exit export help info log remove revert select set verify; and return 1
+        contains -- $word add cancel clear commit create delete diff end exit export help info log merge remove revert select set verify; and return 1
     end
     return 0
 end
@@ -30,6 +30,7 @@ complete -c zonecfg -n __zonecfg_without -a export -d 'Print the commands that m
 complete -c zonecfg -n __zonecfg_without -a help -d 'Explain a word'
 complete -c zonecfg -n __zonecfg_without -a info -d 'Show the configuration'
 complete -c zonecfg -n __zonecfg_without -a log -d 'Show the revisions'
+complete -c zonecfg -n __zonecfg_without -a merge -d 'Take in what somebody else has saved'
 complete -c zonecfg -n __zonecfg_without -a remove -d 'Remove resources'
 complete -c zonecfg -n __zonecfg_without -a revert -d 'Return to what is saved'
 complete -c zonecfg -n __zonecfg_without -a select -d 'Open an existing resource'
@@ -41,6 +42,6 @@ complete -c zonecfg -n '__fish_seen_subcommand_from set' -a "$properties="
 complete -c zonecfg -n '__fish_seen_subcommand_from create' -s b -d Blank
 complete -c zonecfg -n '__fish_seen_subcommand_from create' -s t -x -d Template
 complete -c zonecfg -n '__fish_seen_subcommand_from create' -s a -x -a '(__fish_complete_directories)' -d 'Detached zone'
-complete -c zonecfg -n '__fish_seen_subcommand_from create delete exit remove revert' -s F -d 'Do not ask'
+complete -c zonecfg -n '__fish_seen_subcommand_from commit create delete exit remove revert' -s F -d 'Do not ask'
 complete -c zonecfg -n '__fish_seen_subcommand_from export' -s f -r -F -d File
 complete -c zonecfg -n '__fish_seen_subcommand_from export info' -s o -x -a 'toml json' -d Form

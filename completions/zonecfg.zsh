@@ -24,6 +24,7 @@ _zonecfg() {
         'help:explain a word'
         'info:show the configuration'
         'log:show the revisions'
+        'merge:take in what somebody else has saved'
         'remove:remove resources'
         'revert:return to what is saved'
         'select:open an existing resource'
@@ -48,7 +49,7 @@ _zonecfg() {
                 clear) compadd -a properties ;;
                 info) compadd -a properties; compadd -a resources; compadd -- -o toml json ;;
                 create) _arguments '-F[overwrite]' '-b[blank]' '-t[template]:template: ' '-a[detached zone]:directory:_files -/' ;;
-                delete|exit|revert) _arguments '-F[do not ask]' ;;
+                commit|delete|exit|revert) _arguments '-F[do not ask]' ;;
                 export) _arguments '-f[file]:file:_files' '-o[form]:form:(toml json)' ;;
                 help) _describe -t commands subcommand commands; compadd -a properties; compadd -a resources ;;
             esac

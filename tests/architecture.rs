@@ -16,7 +16,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("init", &["sys"]),
     ("apply", &["plan", "spec", "sys", "init"]),
     ("cli", &["apply", "shell", "parser", "plan", "spec", "sys"]),
-    ("bin", &["cli"]),
+    // The supervisor has no command line to speak of.
+    ("bin", &["cli", "apply", "spec"]),
 ];
 
 /// Parts that only compute: no files, no processes, no clock, no randomness.
@@ -24,7 +25,11 @@ const PURE: &[&str] = &["spec", "parser", "plan"];
 const EFFECTS: &[&str] = &[
     "std::fs",
     "std::process",
-    "std::net",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
+    "UnixStream",
+    "ToSocketAddrs",
     "std::env",
     "std::thread",
     "SystemTime",

@@ -1,5 +1,7 @@
 //! Real zones: boot, isolation, halt, failure and recovery.
 
+#![allow(clippy::disallowed_methods)]
+
 mod lab;
 
 use std::fs;
@@ -111,9 +113,9 @@ fn every_kind_of_file_system() {
     fs::write(lab.path().join("note"), "read me\n").expect("written");
     let lines = format!(
         "add fs; set type=ext4; set special={0}/disk.img; set dir=/data; add options noatime; end\n\
-         add fs; set type=tmpfs; set special=swap; set dir=/scratch/deep; set options=[size=1m,mode=1777]; end\n\
+         add fs; set type=tmpfs; set special=swap; set dir=/scratch/deep; set options=[\"size=1m\",\"mode=1777\"]; end\n\
          add fs; set type=lofs; set special={0}/note; set dir=/etc/note; add options ro; end\n\
-         add device; set match=/dev/loop-contro[l]; end",
+         add device; set match=\"/dev/loop-contro[l]\"; end",
         lab.path().display()
     );
     lab.installed("zion", &lines);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
+use zones::shell::help;
 use zones::spec::ResourceKind;
 use zones::spec::schema;
 
@@ -36,6 +37,73 @@ fn the_shells_can_read_them() {
             }
         }
     }
+}
+
+/// Returns the subcommands that `zoneadm help` lists.
+fn zoneadm_subcommands() -> Vec<String> {
+    let out =
+        Command::new(env!("CARGO_BIN_EXE_zoneadm")).arg("help").output().expect("zoneadm can be started");
+    let text = String::from_utf8(out.stdout).expect("UTF-8");
+    let (_, list) = text.split_once("Subcommands:\n").expect("a list of subcommands");
+    let names = list.lines().filter(|l| l.starts_with(|c: char| c.is_ascii_lowercase()));
+    names.filter_map(|l| l.split(' ').next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_subcommand_is_offered_by_every_shell() {
+    let zoneadm = zoneadm_subcommands();
+    assert!(zoneadm.len() >= 12, "{zoneadm:?}");
+    let zonecfg: Vec<_> = help::COMMANDS.iter().map(|c| c.name.to_owned()).collect();
+    for shell in SHELLS {
+        for (program, names) in [("zoneadm", &zoneadm), ("zonecfg", &zonecfg)] {
+            let text = text(program, shell);
+            let words: Vec<_> =
+                text.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_')).collect();
+            for name in names {
+                assert!(words.contains(&name.as_str()), "{program} {name} is not known to {shell}");
+            }
+        }
+    }
+}
+
+/// Returns what bash offers for a line; the zones are those below `root`.
+fn bash_offers(root: &Path, program: &str, words: &[&str]) -> Vec<String> {
+    let programs = Path::new(env!("CARGO_BIN_EXE_zoneadm")).parent().expect("a folder of programs");
+    let script = format!(
+        "source {}; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); _{program}; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        file(program, "bash").display()
+    );
+    let out = Command::new("bash")
+        .args(["-c", &script, "bash", program])
+        .args(words)
+        .env("PATH", format!("{}:{}", programs.display(), env::var("PATH").unwrap_or_default()))
+        .env("ZONES_ROOT", root)
+        .output()
+        .expect("bash can be started");
+    String::from_utf8(out.stdout).expect("UTF-8").lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_completes_zones_and_subcommands() {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let specs = root.path().join("etc/zones.d");
+    fs::create_dir_all(&specs).expect("the folder of specs");
+    for zone in ["zion", "zebra", "web"] {
+        let spec = format!("format = 1\nzonepath = \"/zones/{zone}\"\n");
+        fs::write(specs.join(format!("{zone}.toml")), spec).expect("a spec");
+    }
+    let offers = |program, words: &[&str]| {
+        let mut offers = bash_offers(root.path(), program, words);
+        offers.sort();
+        offers
+    };
+    for program in ["zonecfg", "zoneadm"] {
+        assert_eq!(offers(program, &["-z", "z"]), ["zebra", "zion"], "{program}");
+    }
+    assert_eq!(offers("zoneadm", &["-z", "zion", "re"]), ["ready", "reboot"]);
+    assert_eq!(offers("zoneadm", &["-z", "zion", "install", "-"]), ["-a", "-d", "-o", "-s", "-x"]);
+    assert_eq!(offers("zonecfg", &["-z", "zion", "select", "capped-"]), ["capped-cpu", "capped-memory"]);
+    assert_eq!(offers("zlogin", &["-"]), ["-C", "-E", "-Q", "-R", "-S", "-d", "-e", "-i", "-l", "-n"]);
 }
 
 /// Returns the line with the words of the table in it, none when it holds no list of them.

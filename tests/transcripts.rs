@@ -4,7 +4,7 @@
 //! ```text
 //! # comment
 //! $ zonecfg -z zion info        run the program below the root of the test
-//! $ write NAME                  make a file in the working folder from the lines "< …"
+//! $ write NAME                  make a file (and its folders) in the working folder from the lines "< …"
 //! $ state zion installed        set the state of a zone
 //! $ cat NAME                    show a file of the working folder or of the root
 //! < a line of standard input
@@ -14,6 +14,8 @@
 //! ```
 //!
 //! `BLESS=1` writes what the program does now into the files; look at the difference before you keep it.
+
+#![allow(clippy::disallowed_methods)]
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -123,7 +125,11 @@ impl World {
         let words: Vec<_> = words.iter().map(String::as_str).collect();
         let input: String = step.input.iter().map(|l| format!("{l}\n")).collect();
         match &words[..] {
-            ["write", name] => std::fs::write(self.dir.path().join(name), input)?,
+            ["write", name] => {
+                let path = self.dir.path().join(name);
+                std::fs::create_dir_all(path.parent().ok_or("a file has a folder")?)?;
+                std::fs::write(path, input)?;
+            }
             ["cat", name] => done.out = self.lines(&std::fs::read(self.dir.path().join(name))?),
             ["chmod", mode, name] => {
                 use std::os::unix::fs::PermissionsExt as _;

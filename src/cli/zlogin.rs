@@ -1,6 +1,5 @@
 //! `zlogin`: enters a zone, or connects to its console.
 
-use std::error::Error;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -75,15 +74,15 @@ pub fn main() -> ExitCode {
         },
         Parsed::Usage(what) => {
             if let Some(what) = what {
-                eprintln!("zlogin: {what}");
+                complain(&format!("zlogin: {what}"));
             }
-            eprintln!("{USAGE}");
+            complain(USAGE);
             ExitCode::from(2)
         }
         Parsed::Run(options) => match run(&options) {
             Ok(status) => ExitCode::from(status),
             Err(text) => {
-                eprintln!("{text}");
+                complain(&text);
                 ExitCode::FAILURE
             }
         },
@@ -98,10 +97,7 @@ fn parse(args: Vec<OsString>) -> Parsed {
     let mut options = Options::default();
     let mut parser = lexopt::Parser::from_args(args);
     let zone = loop {
-        let arg = match parser.next() {
-            Ok(Some(arg)) => arg,
-            Ok(None) | Err(_) => return usage(),
-        };
+        let Ok(Some(arg)) = parser.next() else { return usage() };
         match arg {
             Short('C') => options.console = true,
             Short('d') => options.leave_at_halt = true,
@@ -224,15 +220,7 @@ fn describe(zone: &ZoneName, error: &LoginError) -> String {
     match error {
         LoginError::NotRunning(..) => format!("zlogin: {error}"),
         LoginError::ConsoleBusy(_) => error.to_string(),
-        _ => {
-            let mut text = format!("zlogin: zone '{zone}': {error}");
-            let mut cause = error.source();
-            while let Some(e) = cause {
-                text.push_str(&format!(": {e}"));
-                cause = e.source();
-            }
-            text
-        }
+        _ => format!("zlogin: zone '{zone}': {error}"),
     }
 }
 
@@ -269,7 +257,7 @@ fn session(options: &Options, root: &Root, zone: &ZoneName) -> Result<u8, LoginE
     }
     let end = attached.talk(escape(options))?;
     if !options.quiet {
-        eprint!("\n[Connection to zone '{zone}' {terminal} closed]\n");
+        complain(&format!("\n[Connection to zone '{zone}' {terminal} closed]"));
     }
     Ok(match end {
         End::Exited(ended) if !options.command.is_empty() => status(ended),
@@ -302,6 +290,11 @@ fn ended_by(signal: nix::sys::signal::Signal) -> u8 {
 fn say(text: &str) {
     let mut out = io::stdout();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Prints a line on standard error, which may be gone: the terminal of a session that was hung up.
+fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 #[cfg(test)]

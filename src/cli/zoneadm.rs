@@ -90,7 +90,7 @@ fn start(name: &str, args: Vec<OsString>) -> End {
                 let rest = parser.raw_args().map(Iterator::collect).unwrap_or_default();
                 return run(name, options, &command.to_string_lossy(), rest);
             }
-            Ok(Some(_)) | Ok(None) | Err(_) => return wrong(name),
+            Ok(Some(_) | None) | Err(_) => return wrong(name),
         };
         if read.is_err() {
             return wrong(name);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use lexopt::prelude::*;
 
+use crate::apply::login::current_zone;
 use crate::apply::paths::Root;
 use crate::apply::store::FileStore;
 use crate::shell::{Options, Session, editor, help, script};
@@ -98,6 +99,10 @@ fn usage() -> String {
 
 /// Runs the program and returns its exit status: 0, 1 for an error, 2 for a mistake in the usage.
 pub fn main(argv: impl IntoIterator<Item = OsString>) -> u8 {
+    if current_zone().is_some() {
+        complain("zonecfg can only be run from the global zone.");
+        return 1;
+    }
     match parse(argv) {
         Ok(arguments) => edit(arguments).unwrap_or_else(|status| status),
         Err(instead) => say_instead(&instead),

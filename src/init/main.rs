@@ -38,8 +38,10 @@ const LOGIN_RULES: &CStr = c"/etc/pam.d/login";
 
 /// How long `/etc/rc.shutdown` may take.
 const SCRIPT_MS: i64 = 60_000;
-/// How long processes have between SIGTERM and SIGKILL.
-const TERM_MS: i64 = 5_000;
+/// How long processes have after SIGTERM until SIGHUP reminds them: a shell at a terminal heeds only that.
+const REMIND_MS: i64 = 500;
+/// How long they have from then on until SIGKILL.
+const TERM_MS: i64 = 4_500;
 /// How long to wait for the last of them after SIGKILL.
 const KILL_MS: i64 = 2_000;
 /// A session that ends within this time has failed.
@@ -56,6 +58,7 @@ enum Ending {
     No,
     Script { again: bool, until: i64 },
     Term { again: bool, until: i64 },
+    Remind { again: bool, until: i64 },
     Kill { again: bool, until: i64 },
 }
 
@@ -82,6 +85,7 @@ struct Init {
 
 /// The program.
 fn run(args: Words, env: Words) -> ! {
+    sys::set_name(c"init");
     sys::setsid();
     let Ok(signals) = sys::signals() else { fail(b"init: no signal descriptor\r\n") };
     sys::chdir(c"/");
@@ -131,6 +135,7 @@ impl Init {
         let listening = self.session == 0 && self.ending == Ending::No && now >= self.pause_until;
         if listening && self.console < 0 {
             self.open_console();
+            self.greet();
         }
         let console = if listening { self.console } else { -1 };
         let entry = |fd| PollFd { fd, events: sys::POLLIN, revents: 0 };
@@ -163,7 +168,7 @@ impl Init {
         match self.ending {
             Ending::No if self.pause_until == i64::MAX => -1,
             Ending::Script { until, .. } => (until - now).max(0),
-            Ending::Term { .. } | Ending::Kill { .. } => LOOK_MS,
+            Ending::Term { .. } | Ending::Remind { .. } | Ending::Kill { .. } => LOOK_MS,
             Ending::No if self.session != 0 => -1,
             Ending::No if now < self.pause_until => self.pause_until - now,
             Ending::No => -1,
@@ -283,9 +288,10 @@ impl Init {
     }
 
     fn greet(&self) {
-        if self.console >= 0 {
-            sys::make_sane(self.console);
+        if self.console < 0 {
+            return;
         }
+        sys::make_sane(self.console);
         let mut buf = [0_u8; 390];
         self.say(b"\n");
         self.say(sys::host_name(&mut buf));
@@ -393,13 +399,20 @@ impl Init {
         match self.ending {
             Ending::Script { again, until } if self.script == 0 || now >= until => {
                 let _ = sys::kill(-1, sys::SIGTERM);
-                // Shells at a terminal ignore SIGTERM; stopped processes see neither until they go on.
-                let _ = sys::kill(-1, sys::SIGHUP);
+                // Stopped processes see it only when they go on.
                 let _ = sys::kill(-1, sys::SIGCONT);
-                self.ending = Ending::Term { again, until: now + TERM_MS };
+                self.ending = Ending::Term { again, until: now + REMIND_MS };
             }
-            Ending::Term { again, .. } | Ending::Kill { again, .. } if alone() => finish(again),
+            Ending::Term { again, .. } | Ending::Remind { again, .. } | Ending::Kill { again, .. }
+                if alone() =>
+            {
+                finish(again)
+            }
             Ending::Term { again, until } if now >= until => {
+                let _ = sys::kill(-1, sys::SIGHUP);
+                self.ending = Ending::Remind { again, until: now + TERM_MS };
+            }
+            Ending::Remind { again, until } if now >= until => {
                 let _ = sys::kill(-1, sys::SIGKILL);
                 self.ending = Ending::Kill { again, until: now + KILL_MS };
             }

@@ -47,7 +47,7 @@ pub enum Argument {
     /// `(name=text,…)`.
     Complex(Vec<(Word, Word)>),
     /// `[…]` of simple and complex values.
-    List(Vec<Argument>),
+    List(Vec<Self>),
 }
 
 impl Argument {

@@ -1,1 +1,368 @@
-//! What may come next on an unfinished line: the same lexer, read up to the cursor.
+//! What may come next on an unfinished line: the same lexer, read up to the cursor. The names that
+//! only the live system knows are filled in by `shell::live`.
+
+use crate::spec::schema::{self, Kind, Live, PropDef, ResourceKind, Shape};
+use crate::spec::words;
+
+use super::command::{Command, Verb};
+use super::grammar::Parser;
+use super::lexer::{Head, Lexer, Tok, Token};
+
+/// Where further candidates come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// There are none.
+    None,
+    /// The live system.
+    Live(Live),
+    /// Templates and zones.
+    Templates,
+    /// Files of the host.
+    Files,
+    /// Values that the stored resources of a kind have for this property.
+    Stored(ResourceKind, &'static str),
+    /// Elements of this list of the open resource.
+    Elements(&'static str),
+    /// Numbers of kept revisions.
+    Revisions,
+}
+
+/// What is expected at the cursor.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// Where the unfinished word begins.
+    pub start: usize,
+    /// Where the unfinished element begins: behind the last comma of a comma list.
+    pub prefix: String,
+    /// The word is inside quotes.
+    pub quoted: bool,
+    /// The known words that fit here, whether or not they begin with the prefix.
+    pub words: Vec<&'static str>,
+    /// What to put behind a word.
+    pub suffix: &'static str,
+    /// Where more comes from.
+    pub source: Source,
+    /// The property whose value is expected.
+    pub value_of: Option<&'static PropDef>,
+}
+
+impl Expected {
+    fn nothing(start: usize) -> Self {
+        Self {
+            start,
+            prefix: String::new(),
+            quoted: false,
+            words: Vec::new(),
+            suffix: "",
+            source: Source::None,
+            value_of: None,
+        }
+    }
+
+    /// Returns the words that begin with the prefix.
+    pub fn fitting(&self) -> impl Iterator<Item = &'static str> {
+        self.words.iter().copied().filter(|w| w.starts_with(&self.prefix))
+    }
+}
+
+/// Commands that make sense in a scope.
+fn verbs(in_resource: bool) -> Vec<&'static str> {
+    let fits = |verb: &Verb| match verb {
+        Verb::Cancel | Verb::End => in_resource,
+        Verb::Add | Verb::Clear | Verb::Exit | Verb::Help | Verb::Info | Verb::Remove | Verb::Set => true,
+        Verb::Verify => true,
+        _ => !in_resource,
+    };
+    Verb::ALL.into_iter().filter(fits).map(Verb::name).collect()
+}
+
+/// Returns what is expected at the end of `text`, which is the line up to the cursor.
+pub fn expected(text: &str, scope: Option<ResourceKind>) -> Expected {
+    let mut lexer = Lexer::new(text, 1);
+    let mut words = Vec::new();
+    let mut scope = scope;
+    let mut begin = 0;
+    loop {
+        let Some(statement) = lexer.statement(&mut words) else {
+            let mut first = Expected::nothing(text.len());
+            // A comment has no continuation.
+            if !text[begin..].trim_start().starts_with('#') {
+                first.words = verbs(scope.is_some());
+            }
+            return first;
+        };
+        let ended = statement.by_semicolon || statement.end.start < text.len();
+        if !ended {
+            return match statement.head {
+                Head::Verb(verb, span) if words.is_empty() && span.end == text.len() => {
+                    verb_at(text, span.start, verb.name(), scope)
+                }
+                Head::Other(Tok::Word(word), span) if span.end == text.len() => {
+                    verb_at(text, span.start, word, scope)
+                }
+                Head::Other(..) => Expected::nothing(text.len()),
+                Head::Verb(verb, _) => Arguments::split(text, &words).expected(verb, scope),
+            };
+        }
+        for parsed in Parser::new(&text[begin..statement.end.end], 1) {
+            match parsed.command {
+                Ok(Command::AddResource { kind, .. } | Command::Select { kind, .. }) => scope = Some(kind),
+                Ok(Command::End | Command::Cancel) => scope = None,
+                _ => (),
+            }
+        }
+        begin = statement.end.end;
+    }
+}
+
+fn verb_at(text: &str, start: usize, typed: &str, scope: Option<ResourceKind>) -> Expected {
+    let mut expected = Expected::nothing(start);
+    expected.prefix = text.get(start..).unwrap_or(typed).to_owned();
+    expected.words = verbs(scope.is_some());
+    expected.suffix = " ";
+    expected
+}
+
+/// The words behind the command: the finished ones, and the one at the cursor.
+struct Arguments<'t, 'a> {
+    done: &'t [Token<'a>],
+    blank: Expected,
+}
+
+impl<'t, 'a> Arguments<'t, 'a> {
+    fn split(text: &str, words: &'t [Token<'a>]) -> Self {
+        let mut blank = Expected::nothing(text.len());
+        let Some((last, before)) = words.split_last() else { return Self { done: words, blank } };
+        let open = match last.tok {
+            Tok::Word(_) => last.span.end == text.len(),
+            // Without its end quote the text is not finished.
+            Tok::Quoted(inner) => {
+                last.span.end == text.len() && last.span.end - last.span.start == inner.len() + 1
+            }
+            Tok::Sign(_) => false,
+        };
+        if !open {
+            return Self { done: words, blank };
+        }
+        let (Tok::Word(word) | Tok::Quoted(word)) = last.tok else { return Self { done: words, blank } };
+        blank.quoted = matches!(last.tok, Tok::Quoted(_));
+        blank.start = last.span.start + usize::from(blank.quoted);
+        blank.prefix = word.to_owned();
+        Self { done: before, blank }
+    }
+
+    fn word(&self, i: usize) -> Option<&'a str> {
+        match self.done.get(i)?.tok {
+            Tok::Word(text) | Tok::Quoted(text) => Some(text),
+            Tok::Sign(_) => None,
+        }
+    }
+
+    fn last_is(&self, signs: &str) -> bool {
+        matches!(self.done.last(), Some(Token { tok: Tok::Sign(s), .. }) if signs.contains(*s))
+    }
+
+    fn expected(self, verb: Verb, scope: Option<ResourceKind>) -> Expected {
+        let flags =
+            self.done.iter().take_while(|t| matches!(t.tok, Tok::Word(w) if w.starts_with('-'))).count();
+        let first = self.done.len() == flags;
+        match (verb, scope) {
+            (Verb::Add, None) if first => self.resources(" "),
+            (Verb::Add | Verb::Remove, Some(kind)) => {
+                let lists = kind.def().props.iter().filter(|p| p.is_list());
+                if first {
+                    return self.names(lists.map(|p| p.name).collect(), " ");
+                }
+                let def = self.word(flags).and_then(|name| kind.def().prop(name));
+                match def {
+                    Some(def) if verb == Verb::Remove => {
+                        let mut value = self.blank;
+                        value.source = Source::Elements(def.name);
+                        value
+                    }
+                    Some(def) => self.value(def),
+                    None => self.blank,
+                }
+            }
+            (Verb::Clear, scope) if first => {
+                let props = scope.map_or(schema::globals(), |k| k.def().props);
+                self.names(props.iter().filter(|p| p.clearable).map(|p| p.name).collect(), "")
+            }
+            (Verb::Set, scope) => {
+                let props = scope.map_or(schema::globals(), |k| k.def().props);
+                if first {
+                    return self.names(props.iter().map(|p| p.name).collect(), "=");
+                }
+                let def = self.word(flags).and_then(|name| props.iter().find(|p| p.name == name));
+                match def {
+                    Some(def) if self.last_is("=[,(") => self.value(def),
+                    _ => self.blank,
+                }
+            }
+            (Verb::Select | Verb::Remove, None) => {
+                if first {
+                    self.resources(" ")
+                } else {
+                    self.qualifiers(flags)
+                }
+            }
+            (Verb::Info, _) => {
+                if self.word(self.done.len().wrapping_sub(1)) == Some("-o") {
+                    return self.names(vec!["toml", "json"], " ");
+                }
+                if first {
+                    let kinds = ResourceKind::all().map(ResourceKind::name);
+                    let props = schema::globals().iter().map(|p| p.name);
+                    return self.names(kinds.chain(props).collect(), " ");
+                }
+                self.qualifiers(flags)
+            }
+            (Verb::Help, _) => {
+                let kinds = ResourceKind::all().map(ResourceKind::name);
+                let props = ResourceKind::all().flat_map(|k| k.def().props).chain(schema::globals());
+                let fixed = ["commands", "syntax", "usage", "resources", "properties"];
+                let verbs = Verb::ALL.into_iter().map(Verb::name);
+                let mut all: Vec<_> =
+                    fixed.into_iter().chain(verbs).chain(kinds).chain(props.map(|p| p.name)).collect();
+                all.sort_unstable();
+                all.dedup();
+                self.names(all, "")
+            }
+            (Verb::Create, _) => match self.word(self.done.len().wrapping_sub(1)) {
+                Some("-t") => self.source(Source::Templates),
+                Some("-a") => self.source(Source::Files),
+                _ => self.names(vec!["-F", "-a", "-b", "-t", "-X"], " "),
+            },
+            (Verb::Export, _) => match self.word(self.done.len().wrapping_sub(1)) {
+                Some("-f") => self.source(Source::Files),
+                Some("-o") => self.names(vec!["toml", "json"], " "),
+                _ => self.names(vec!["-f", "-o"], " "),
+            },
+            (Verb::Diff | Verb::Revert, _) => self.source(Source::Revisions),
+            _ => self.blank,
+        }
+    }
+
+    fn names(self, words: Vec<&'static str>, suffix: &'static str) -> Expected {
+        Expected { words, suffix, ..self.blank }
+    }
+
+    fn resources(self, suffix: &'static str) -> Expected {
+        self.names(ResourceKind::all().map(ResourceKind::name).collect(), suffix)
+    }
+
+    fn source(self, source: Source) -> Expected {
+        Expected { source, ..self.blank }
+    }
+
+    fn qualifiers(self, flags: usize) -> Expected {
+        let Some(kind) = self.word(flags).and_then(ResourceKind::from_name) else { return self.blank };
+        if self.last_is("=") {
+            let name = self.done.len().checked_sub(2).and_then(|i| self.word(i));
+            let def = name.and_then(|name| kind.def().prop(name));
+            return match def {
+                Some(def) => self.source(Source::Stored(kind, def.name)),
+                None => self.blank,
+            };
+        }
+        self.names(kind.def().props.iter().filter(|p| p.qualifier).map(|p| p.name).collect(), "=")
+    }
+
+    fn value(self, def: &'static PropDef) -> Expected {
+        let mut value = self.blank;
+        value.value_of = Some(def);
+        if let (Shape::Groups(members), "") = (def.shape, value.prefix.as_str()) {
+            value.words = members.to_vec();
+            value.suffix = "=";
+            return value;
+        }
+        let comma_list = matches!(
+            def.kind,
+            Kind::Privileges
+                | Kind::Auths
+                | Kind::SecFlags
+                | Kind::FsAllowed
+                | Kind::AddressList
+                | Kind::LockList
+        );
+        if comma_list && let Some(comma) = value.prefix.rfind(',') {
+            value.start += comma + 1;
+            value.prefix.drain(..=comma);
+        }
+        if def.kind == Kind::Privileges {
+            let mark = value.prefix.len() - value.prefix.trim_start_matches(['!', '-']).len();
+            value.start += mark;
+            value.prefix.drain(..mark);
+        }
+        value.words = match def.kind {
+            Kind::Bool => vec!["true", "false"],
+            Kind::Word(list) => list.to_vec(),
+            Kind::Privileges => {
+                let sets = words::PRIVILEGE_SETS.iter().chain(words::PRIVILEGES);
+                sets.chain(words::CAPABILITIES).copied().collect()
+            }
+            Kind::Auths => words::AUTHS.to_vec(),
+            Kind::SecFlags => {
+                let mut flags = words::SECURITY_FLAGS.to_vec();
+                flags.extend(["none", "all"]);
+                flags
+            }
+            Kind::RctlName => words::RCTLS.to_vec(),
+            Kind::Brand => words::BRANDS.to_vec(),
+            Kind::Mac => vec!["auto", "random", "default", "factory"],
+            _ if def.name == "scheduling-class" => words::SCHEDULING_CLASSES.to_vec(),
+            _ => Vec::new(),
+        };
+        value.words.sort_unstable();
+        value.words.dedup();
+        if def.live != Live::None && value.words.is_empty() {
+            value.source = Source::Live(def.live);
+        }
+        value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fits(text: &str, scope: Option<ResourceKind>) -> (usize, Vec<&'static str>) {
+        let expected = expected(text, scope);
+        (expected.start, expected.fitting().collect())
+    }
+
+    #[test]
+    fn words_of_the_language() {
+        assert_eq!(fits("com", None), (0, vec!["commit"]));
+        assert_eq!(fits("  set zonep", None), (6, vec!["zonepath"]));
+        assert_eq!(fits("set auto", None).1, ["autoboot", "autoshutdown"]);
+        assert_eq!(fits("set autoboot=t", None), (13, vec!["true"]));
+        assert_eq!(fits("set autoboot = ", None).1, ["false", "true"]);
+        assert_eq!(fits("add dev", None), (4, vec!["device"]));
+        assert_eq!(fits("set ", Some(ResourceKind::Device)).1[0], "match");
+        assert_eq!(fits("add net; set phy", None), (13, vec!["physical"]));
+        assert_eq!(fits("add net;end;e", None).1, ["exit", "export"]);
+        assert_eq!(fits("e", Some(ResourceKind::Net)).1, ["end", "exit"]);
+        assert_eq!(fits("select fs d", None), (10, vec!["dir"]));
+        assert_eq!(fits("set limitpriv=default,!sys_ti", None), (23, vec!["sys_time"]));
+        assert_eq!(fits("info -o t", None).1, ["toml"]);
+        assert_eq!(fits("clear zone", None).1, Vec::<&str>::new());
+        assert_eq!(fits("# set", None).1, Vec::<&str>::new());
+        assert!(fits("", None).1.contains(&"create"));
+        assert!(fits("create; ", None).1.contains(&"commit"));
+    }
+
+    #[test]
+    fn names_of_the_system() {
+        let source = |text: &str, scope| expected(text, scope).source;
+        assert_eq!(source("set physical=", Some(ResourceKind::Net)), Source::Live(Live::Links));
+        assert_eq!(source("set dir=/us", Some(ResourceKind::InheritPkgDir)), Source::Live(Live::Paths));
+        assert_eq!(source("select fs dir=", None), Source::Stored(ResourceKind::Fs, "dir"));
+        assert_eq!(source("remove options n", Some(ResourceKind::Fs)), Source::Elements("options"));
+        assert_eq!(source("create -t ", None), Source::Templates);
+        assert_eq!(source("export -f /t", None), Source::Files);
+        assert_eq!(source("diff ", None), Source::Revisions);
+        let open = expected("set special=\"/my da", Some(ResourceKind::Fs));
+        assert_eq!((open.start, open.quoted, open.prefix.as_str()), (13, true, "/my da"));
+    }
+}

@@ -9,10 +9,15 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 use crate::spec::state::ZoneState;
 use crate::spec::{ResourceKind, ZoneName, ZoneSpec};
+
+mod facts;
+mod source;
+
+pub use facts::{Found, HostLink, InstallFacts, Refusal, UninstallFacts};
+pub use source::{Keep, Layer, LeaveOut, Packing, Request, Source};
 
 /// Names in a zonepath that are ours; everything else there belongs to the administrator.
 pub const STANDARD_ENTRIES: [&str; 4] = ["dev", "lu", "root", "SUNWattached.xml"];
@@ -36,247 +41,6 @@ impl Storage {
     pub fn choose(_file_system: &str) -> Self {
         Self::Directory
     }
-}
-
-/// How an archive is packed, told by its first bytes and never by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Packing {
-    /// Not at all.
-    Plain,
-    /// gzip.
-    Gzip,
-    /// xz.
-    Xz,
-    /// zstd.
-    Zstd,
-}
-
-impl fmt::Display for Packing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Plain => "plain tar",
-            Self::Gzip => "tar, gzip",
-            Self::Xz => "tar, xz",
-            Self::Zstd => "tar, zstd",
-        })
-    }
-}
-
-/// One layer of an image.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Layer {
-    /// Sha-256 in hexadecimal; verified before the first step.
-    pub sha256: String,
-    /// Bytes.
-    pub size: u64,
-    /// How it is packed.
-    pub packing: Packing,
-}
-
-/// What is kept of a place that is not copied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Keep {
-    /// Nothing.
-    Nothing,
-    /// The directory itself.
-    Directory,
-    /// All directories, no files.
-    Directories,
-}
-
-/// A place of the host that is not copied into a zone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeaveOut {
-    /// Path; its last part may hold a `*`.
-    pub path: PathBuf,
-    /// What is kept of it.
-    pub keep: Keep,
-}
-
-/// Where the content of the zone's root comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Source {
-    /// The host's software is mounted at boot; only `/etc`, `/var` and the like are made.
-    Sparse {
-        /// The host's root; `/` but in tests.
-        host: PathBuf,
-    },
-    /// A copy of the host's own system.
-    Host {
-        /// The host's root; `/` but in tests.
-        host: PathBuf,
-        /// Mounts that belong to the system: a `/usr` or `/var` of its own.
-        enter: Vec<PathBuf>,
-        /// What is not copied.
-        leave_out: Vec<LeaveOut>,
-    },
-    /// A copy of a tree.
-    Tree {
-        /// Its top.
-        dir: PathBuf,
-    },
-    /// A tar archive.
-    Archive {
-        /// The file.
-        file: PathBuf,
-        /// How it is packed.
-        packing: Packing,
-    },
-    /// An OCI image layout.
-    Image {
-        /// The folder.
-        layout: PathBuf,
-        /// Layers, lowest first.
-        layers: Vec<Layer>,
-    },
-    /// A distribution's own installer.
-    Suite {
-        /// Name of the suite.
-        suite: String,
-        /// The installer.
-        tool: PathBuf,
-    },
-}
-
-/// What was asked for on the command line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Request {
-    /// Nothing: sparse if the spec inherits directories, else a copy of the host.
-    Default,
-    /// A source.
-    Given(Source),
-}
-
-/// What has the place of the zonepath.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// Nothing; the folders above that are missing as well, outermost first.
-    Absent {
-        /// Folders to make.
-        missing: Vec<PathBuf>,
-    },
-    /// A directory.
-    Directory {
-        /// Names in it, sorted.
-        entries: Vec<String>,
-        /// Permission bits.
-        mode: u32,
-        /// Owner.
-        uid: u32,
-        /// Whether a file system is mounted there.
-        mounted: bool,
-    },
-    /// A symbolic link on the way or at the end.
-    Link(PathBuf),
-    /// Something else on the way or at the end.
-    NotADirectory(PathBuf),
-}
-
-/// A top-level link of the host, like `/bin`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HostLink {
-    /// Its name.
-    pub name: PathBuf,
-    /// Where it points.
-    pub target: PathBuf,
-}
-
-/// What `install` must know of the machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InstallFacts {
-    /// The zonepath as the host sees it.
-    pub zonepath: PathBuf,
-    /// What is there.
-    pub found: Found,
-    /// Type of the file system that it will lie on, as the mount table has it.
-    pub file_system: String,
-    /// Links at the top of the host's root.
-    pub host_links: Vec<HostLink>,
-    /// Zonepaths of all zones and our own folders: nothing of a zone is copied into another.
-    pub private: Vec<PathBuf>,
-    /// Mounts of the host that are part of its system.
-    pub system_mounts: Vec<PathBuf>,
-}
-
-/// What `uninstall` must know of the machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UninstallFacts {
-    /// The zonepath as the host sees it.
-    pub zonepath: PathBuf,
-    /// What is there.
-    pub found: Found,
-    /// Mount points at or below the zone's root and our other entries.
-    pub mounts: Vec<PathBuf>,
-    /// State on disk.
-    pub state: ZoneState,
-}
-
-/// Why there is no plan. Nothing has been touched.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum Refusal {
-    /// The spec has no zonepath.
-    #[error("zonepath is not set")]
-    NoZonepath,
-    /// The zonepath holds something.
-    #[error(
-        "zonepath {} is not empty: it holds '{entry}'; empty it or choose another zonepath", path.display()
-    )]
-    NotEmpty {
-        /// The zonepath.
-        path: PathBuf,
-        /// One of the names in it.
-        entry: String,
-    },
-    /// The zonepath holds a detached zone.
-    #[error("Cannot install detached zone.\nUse attach or remove {} directory.", .0.display())]
-    Detached(PathBuf),
-    /// A link on the way to the zonepath.
-    #[error("zonepath {}: Resolved path mismatch: {} is a symbolic link", path.display(), link.display())]
-    Link {
-        /// The zonepath.
-        path: PathBuf,
-        /// The link.
-        link: PathBuf,
-    },
-    /// A file on the way to the zonepath.
-    #[error("zonepath {}: {} is not a directory", path.display(), at.display())]
-    NotADirectory {
-        /// The zonepath.
-        path: PathBuf,
-        /// What is in the way.
-        at: PathBuf,
-    },
-    /// The zonepath would be copied into itself.
-    #[error("cannot copy {}: the zonepath {} lies in it", dir.display(), path.display())]
-    SourceHoldsZonepath {
-        /// The source.
-        dir: PathBuf,
-        /// The zonepath.
-        path: PathBuf,
-    },
-    /// The source is the zonepath, or lies in it.
-    #[error("cannot copy {}: it lies in the zonepath {}", dir.display(), path.display())]
-    SourceInZonepath {
-        /// The source.
-        dir: PathBuf,
-        /// The zonepath.
-        path: PathBuf,
-    },
-    /// Something is mounted in the zone.
-    #[error("These file systems are mounted on subdirectories of {}.{}", root.display(), lines(mounts))]
-    Mounted {
-        /// The zone's root.
-        root: PathBuf,
-        /// Mount points.
-        mounts: Vec<PathBuf>,
-    },
-}
-
-fn lines(paths: &[PathBuf]) -> String {
-    paths.iter().map(|p| format!("\n  {}", p.display())).collect()
 }
 
 /// One step of an installation or of its removal.
@@ -372,7 +136,7 @@ impl InstallStep {
             Self::MakeRoot { path, storage: Storage::Directory } => {
                 format!("make the zone's root {} as a directory", path.display())
             }
-            Self::Populate { root, source } => format!("fill {} {}", root.display(), describe_source(source)),
+            Self::Populate { root, source } => format!("fill {} {}", root.display(), source.describe()),
             Self::MountPoints { root, dirs, links } => {
                 let mut text = format!("make mount points below {}:", root.display());
                 for dir in dirs {
@@ -422,23 +186,6 @@ impl InstallStep {
     /// is taken back and the zone is configured again.
     pub fn is_past_return(&self) -> bool {
         matches!(self, Self::Populate { .. } | Self::RemoveTree { .. })
-    }
-}
-
-fn describe_source(source: &Source) -> String {
-    match source {
-        Source::Sparse { host: _ } => "with a minimal private tree (sparse root)".to_owned(),
-        Source::Host { host, enter, leave_out } => {
-            let more: String = enter.iter().map(|m| format!(" and {}", m.display())).collect();
-            let out = leave_out.len();
-            format!("with a copy of {}{more}, leaving out {out} private or passing places", host.display())
-        }
-        Source::Tree { dir } => format!("with a copy of {}", dir.display()),
-        Source::Archive { file, packing } => format!("from archive {} ({packing})", file.display()),
-        Source::Image { layout, layers } => {
-            format!("from image {} ({} layers)", layout.display(), layers.len())
-        }
-        Source::Suite { suite, tool } => format!("with suite {suite} by {}", tool.display()),
     }
 }
 
@@ -582,7 +329,7 @@ pub fn plan_uninstall(facts: &UninstallFacts, zone: &ZoneName) -> Result<Install
             let ours = |e: &&String| STANDARD_ENTRIES.contains(&e.as_str());
             let step = |e: &String| InstallStep::RemoveTree { path: zonepath.join(e) };
             removals.extend(entries.iter().filter(ours).map(step));
-            let foreign = entries.iter().any(|e| !ours(&e) && !(*mounted && e == LOST_FOUND));
+            let foreign = entries.iter().any(|e| !(ours(&e) || *mounted && e == LOST_FOUND));
             if foreign {
                 removals.push(InstallStep::KeepUserData { path: zonepath.clone() });
             } else if !mounted {
@@ -603,5 +350,5 @@ pub fn plan_uninstall(facts: &UninstallFacts, zone: &ZoneName) -> Result<Install
 }
 
 #[cfg(test)]
-#[path = "install_tests.rs"]
+#[path = "install/tests.rs"]
 mod tests;

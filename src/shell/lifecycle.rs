@@ -32,6 +32,8 @@ impl Session<'_> {
         con: &mut dyn Console,
     ) -> Result<Flow, Complaint> {
         self.may_change(Verb::Create)?;
+        // A damaged file is never overwritten, so it must be readable first.
+        let stored = self.store.load(&self.zone).map_err(|e| self.failed(&e))?;
         let state = self.store.state(&self.zone).map_err(|e| self.failed(&e))?;
         match state {
             None => (),
@@ -56,8 +58,7 @@ impl Session<'_> {
             }
         }
         let spec = self.source(source, con)?;
-        // What is saved now is what the commit replaces. A damaged file is never overwritten.
-        let stored = self.store.load(&self.zone).map_err(|e| self.failed(&e))?;
+        // What is saved now is what the commit replaces.
         self.base = stored.map(|s| Base { name: self.zone.clone(), token: s.token, spec: Some(s.spec) });
         self.ip_type_open = true;
         self.spec = Some(spec);

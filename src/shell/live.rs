@@ -1,7 +1,11 @@
 //! Names of the live system: for completion, and to tell whether a user exists. Never read when no
 //! person is typing, but for the one question about a user.
 
+use std::fs;
 use std::io;
+
+use crate::spec::schema::Live;
+use crate::spec::words;
 
 /// Returns the reason of the system without Rust's trailing error number.
 pub fn reason(e: &io::Error) -> String {
@@ -12,4 +16,94 @@ pub fn reason(e: &io::Error) -> String {
 /// Says whether the host knows a login name.
 pub fn is_user(name: &str) -> bool {
     nix::unistd::User::from_name(name).is_ok_and(|user| user.is_some())
+}
+
+/// Returns the names that begin with a prefix, sorted. Zones are the store's business.
+pub fn names(live: Live, prefix: &str) -> Vec<String> {
+    let all = match live {
+        Live::None | Live::Zones => Vec::new(),
+        Live::Paths | Live::Special => return paths(prefix),
+        Live::Devices => return devices(prefix),
+        Live::Links => entries("/sys/class/net"),
+        Live::Datasets => datasets(),
+        Live::Users => column("/etc/passwd", ':', 0),
+        Live::FsTypes => {
+            let mut types = column("/proc/filesystems", '\t', 1);
+            types.push("lofs".into());
+            types
+        }
+        Live::Rctls => words::RCTLS.iter().map(|w| (*w).to_owned()).collect(),
+        Live::Privileges => words::PRIVILEGES.iter().map(|w| (*w).to_owned()).collect(),
+    };
+    let mut fitting: Vec<_> = all.into_iter().filter(|n| n.starts_with(prefix)).collect();
+    fitting.sort_unstable();
+    fitting.dedup();
+    fitting
+}
+
+fn entries(dir: &str) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    entries.filter_map(|e| e.ok()?.file_name().into_string().ok()).collect()
+}
+
+fn column(file: &str, separator: char, number: usize) -> Vec<String> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    text.lines().filter_map(|l| l.split(separator).nth(number)).map(str::to_owned).collect()
+}
+
+/// Mounted ZFS file systems; there need be no zfs program for that.
+fn datasets() -> Vec<String> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let fields = mounts.lines().map(|l| l.split(' ').collect::<Vec<_>>());
+    fields.filter(|f| f.get(2) == Some(&"zfs")).filter_map(|f| f.first().map(|n| (*n).to_owned())).collect()
+}
+
+/// Completes an absolute path; folders end in a slash.
+pub fn paths(prefix: &str) -> Vec<String> {
+    let Some(slash) = prefix.rfind('/') else {
+        return if prefix.is_empty() { vec!["/".into()] } else { Vec::new() };
+    };
+    let (dir, start) = prefix.split_at(slash + 1);
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    let mut found: Vec<String> = entries
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let name = entry.file_name().into_string().ok()?;
+            let hidden = name.starts_with('.') && !start.starts_with('.');
+            if !name.starts_with(start) || hidden {
+                return None;
+            }
+            let folder = fs::metadata(entry.path()).is_ok_and(|m| m.is_dir());
+            Some(format!("{dir}{name}{}", if folder { "/" } else { "" }))
+        })
+        .collect();
+    found.sort_unstable();
+    found
+}
+
+/// Completes a device, absolute or relative to `/dev`.
+fn devices(prefix: &str) -> Vec<String> {
+    if prefix.starts_with('/') {
+        return paths(prefix).into_iter().filter(|p| p.starts_with("/dev/")).collect();
+    }
+    let below = paths(&format!("/dev/{prefix}"));
+    below.iter().filter_map(|p| p.strip_prefix("/dev/")).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_every_linux_has() {
+        assert!(is_user("root"));
+        assert!(!is_user("nobody-by-this-name"));
+        assert!(names(Live::Links, "l").contains(&"lo".to_owned()));
+        assert!(names(Live::Users, "roo").contains(&"root".to_owned()));
+        assert_eq!(names(Live::Paths, "/pro"), ["/proc/"]);
+        assert!(names(Live::Devices, "nul").contains(&"null".to_owned()));
+        assert!(names(Live::Devices, "/dev/nul").contains(&"/dev/null".to_owned()));
+        assert!(names(Live::FsTypes, "").contains(&"lofs".to_owned()));
+        assert!(names(Live::Datasets, "no-such-pool/").is_empty());
+    }
 }

@@ -22,6 +22,8 @@ mod resources;
 pub mod script;
 pub mod session;
 mod templates;
+#[cfg(test)]
+mod tests;
 
 pub use console::{Answer, Complaint, Console};
 pub use session::{Ending, Flow, Options, Session};

@@ -60,13 +60,21 @@ impl Streams {
         }
     }
 
+    /// Says whether colours are wanted.
+    pub fn colour(&self) -> bool {
+        self.colour
+    }
+
     /// Notes what a person has typed.
     pub fn typed(&mut self, line: &str) {
-        self.typed = std::io::stderr().is_terminal().then(|| line.to_owned());
+        self.typed = Some(line.to_owned());
     }
 
     /// Below the exact text, for people only: where it is and what may have been meant.
     fn explain(&self, span: Option<Span>, meant: &[&str]) {
+        if !std::io::stderr().is_terminal() {
+            return;
+        }
         let (dim, off) = if self.colour { ("\x1b[2m", "\x1b[0m") } else { ("", "") };
         let (bold, mark) = if self.colour { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
         let mut err = std::io::stderr().lock();
@@ -87,6 +95,7 @@ impl Streams {
 }
 
 /// Writes to standard output. When nobody reads it any more the program ends quietly.
+#[allow(clippy::exit)] // from deep inside of a session whose output nobody can see
 fn to_stdout(text: &str) {
     let mut out = std::io::stdout().lock();
     if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
@@ -100,7 +109,10 @@ impl Console for Streams {
     }
 
     fn page(&mut self, text: &str) {
-        if !(self.paged && show_in_pager(text)) {
+        // A pager for what fits the screen would only be in the way.
+        let rows = || rustix::termios::tcgetwinsize(std::io::stdout()).map_or(0, |size| size.ws_row);
+        let long = self.paged && matches!(rows(), rows if rows > 0 && text.lines().count() >= rows.into());
+        if !(long && show_in_pager(text)) {
             to_stdout(text);
         }
     }
@@ -155,6 +167,7 @@ impl Console for Streams {
 }
 
 /// Sends a text through `$PAGER`, else `more`; false when neither can be started.
+#[allow(clippy::disallowed_methods)] // a pager is a program
 fn show_in_pager(text: &str) -> bool {
     let chosen = std::env::var("PAGER").ok().filter(|p| !p.trim().is_empty());
     let pager = chosen.as_deref().unwrap_or("more");
@@ -169,26 +182,43 @@ fn show_in_pager(text: &str) -> bool {
     true
 }
 
-/// Carries out every statement of a text. `stop` ends at the first error.
-fn feed(
+/// A console that knows at which line it is.
+pub(super) trait Placed: Console {
+    /// Notes the line that is carried out.
+    fn at_line(&mut self, line: usize);
+    /// Returns how errors are placed.
+    fn place(&self) -> Place;
+}
+
+impl Placed for Streams {
+    fn at_line(&mut self, line: usize) {
+        self.line = line;
+    }
+
+    fn place(&self) -> Place {
+        self.place.clone()
+    }
+}
+
+/// Carries out every statement of a text. `stop` ends at the first error, and says so.
+pub(super) fn feed(
     session: &mut Session<'_>,
-    con: &mut Streams,
+    con: &mut impl Placed,
     text: &str,
     first_line: usize,
     stop: bool,
 ) -> (Flow, bool) {
     for parsed in Parser::new(text, first_line) {
-        con.line = parsed.line;
+        con.at_line(parsed.line);
         let flow = match parsed.command {
             Ok(command) => session.eval(command, con),
             Err(error) => {
-                let place = con.place.clone();
-                let line = con.line;
-                let place = match &place {
+                let place = match con.place() {
                     Place::None => None,
-                    Place::Stdin => Some((line, None)),
-                    Place::File(file) => Some((line, Some(file.as_str()))),
+                    Place::Stdin => Some((parsed.line, None)),
+                    Place::File(file) => Some((parsed.line, Some(file))),
                 };
+                let place = place.as_ref().map(|(line, file)| (*line, file.as_deref()));
                 session.report_syntax(&error, place, con);
                 Flow::Go
             }
@@ -278,7 +308,7 @@ pub fn warn_read_only(session: &mut Session<'_>, con: &mut dyn Console) {
 /// the mode is interactive and the zone is read first.
 pub fn run_stdin(session: &mut Session<'_>, placed: bool) -> u8 {
     let place = if placed { Place::Stdin } else { Place::None };
-    let mut con = Streams::new(place, true, true);
+    let mut con = Streams::new(place, true, false);
     warn_read_only(session, &mut con);
     if !placed {
         session.greet(&mut con);
@@ -311,10 +341,4 @@ pub fn run_stdin(session: &mut Session<'_>, placed: bool) -> u8 {
         }
     }
     session.finish(ending, true, &mut con).unwrap_or(1)
-}
-
-/// Carries out one line that a person typed.
-pub(super) fn run_line(session: &mut Session<'_>, con: &mut Streams, line: &str, number: usize) -> Flow {
-    con.typed(line);
-    feed(session, con, line, number, false).0
 }

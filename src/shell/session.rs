@@ -9,14 +9,14 @@
 //! ```
 //!
 //! The spec is read when a command first needs it, edited in memory, and saved by `commit` or by
-//! the end of the session. Commands of the global scope are in [`super::lifecycle`], those that
-//! work on resources and properties in [`super::resources`].
+//! the end of the session. Commands of the global scope are in `lifecycle`, those that
+//! work on resources and properties in `resources`.
 
 use crate::parser::{Command, Format, ParseError, Verb, Word};
 use crate::spec::schema::{self, ResourceKind};
 use crate::spec::state::ZoneState;
 use crate::spec::store::{StoreError, Token, ZoneStore};
-use crate::spec::{Props, ZoneName, ZoneSpec, diff};
+use crate::spec::{Props, Value, ZoneName, ZoneSpec, diff};
 
 use super::console::{Complaint, Console};
 use super::index::KeyIndex;
@@ -354,7 +354,12 @@ impl<'s> Session<'s> {
 
     /// Reads the saved spec, if there is one.
     pub(super) fn load(&mut self) -> Done {
-        let stored = self.store.load(&self.zone).map_err(|e| self.failed(&e))?;
+        let stored = self.store.load(&self.zone).map_err(|e| match e {
+            StoreError::Io(reason) => {
+                Complaint::new(format!("zonecfg: Could not access zone configuration store: {reason}"))
+            }
+            e => self.failed(&e),
+        })?;
         self.index.clear();
         self.draft = None;
         self.ip_type_open = false;
@@ -500,6 +505,40 @@ impl<'s> Session<'s> {
             revisions.iter().map(|r| format!("{:>4}  {}  {}\n", r.number, utc(r.time), r.user)).collect();
         con.page(&text);
         Ok(())
+    }
+
+    /// Returns the names of all zones, for completion.
+    pub fn zone_names(&self) -> Vec<String> {
+        let names = self.store.names().unwrap_or_default();
+        names.iter().map(ToString::to_string).collect()
+    }
+
+    /// Returns what `create -t` can take, for completion.
+    pub fn template_names(&self) -> Vec<String> {
+        let mut names = self.store.templates().unwrap_or_default();
+        names.extend(self.zone_names());
+        names
+    }
+
+    /// Returns the numbers of the kept revisions, for completion.
+    pub fn revision_numbers(&self) -> Vec<String> {
+        let revisions = self.store.revisions(&self.zone).unwrap_or_default();
+        revisions.iter().map(|r| r.number.to_string()).collect()
+    }
+
+    /// Returns the values that stored resources have for a property, for completion.
+    pub fn stored_values(&self, kind: ResourceKind, prop: &str) -> Vec<String> {
+        let view = self.spec.as_ref().map(|s| s.view(kind)).unwrap_or_default();
+        let mut values: Vec<_> = view.iter().filter_map(|p| p.text(prop)).map(str::to_owned).collect();
+        values.sort_unstable();
+        values.dedup();
+        values
+    }
+
+    /// Returns the elements of a list of the open resource, for completion.
+    pub fn draft_elements(&self, prop: &str) -> Vec<String> {
+        let items = self.draft().and_then(|d| d.get(prop)).map_or(&[][..], Value::items);
+        items.iter().map(ToString::to_string).collect()
     }
 
     pub(super) fn ended_with_error(&mut self) {

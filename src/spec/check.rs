@@ -1,7 +1,7 @@
 //! The rules for values: a text either becomes the one canonical value, or an error with the exact
 //! text that Solaris users know.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use thiserror::Error;
 

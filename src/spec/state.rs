@@ -196,11 +196,10 @@ pub fn allowed(verb: Verb, state: ZoneState) -> Result<Start, Refusal> {
         (V::Mark, S::Configured | S::Incomplete | S::Installed | S::Unavailable) => go,
 
         (
-            V::Install | V::Clone | V::Attach,
+            V::Install | V::Clone | V::Attach | V::Uninstall | V::Mark,
             S::Ready | S::Running | S::ShuttingDown | S::Down | S::Mounted,
         )
         | (V::Install | V::Clone, S::Unavailable)
-        | (V::Uninstall | V::Mark, S::Ready | S::Running | S::ShuttingDown | S::Down | S::Mounted)
         | (
             V::Detach | V::Move,
             S::Configured | S::Ready | S::Running | S::ShuttingDown | S::Down | S::Mounted | S::Unavailable,

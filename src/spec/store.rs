@@ -81,6 +81,10 @@ pub trait ZoneStore {
     fn delete(&self, name: &ZoneName, force: bool) -> Result<(), StoreError>;
     /// Reads a template or example by its own name (no mapping of foreign names here).
     fn template(&self, name: &str, zone: &ZoneName) -> Result<Option<ZoneSpec>, StoreError>;
+    /// Returns the names of the templates, sorted.
+    fn templates(&self) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
     /// Returns the state; none when there is no such zone.
     fn state(&self, name: &ZoneName) -> Result<Option<ZoneState>, StoreError>;
     /// Returns the names of all configured zones, sorted.

@@ -257,7 +257,7 @@ impl<'t> Reader<'t> {
         let sample =
             format!("[{{ {} }}]", members.iter().map(|m| format!("{m} = …")).collect::<Vec<_>>().join(", "));
         let mut items = Vec::new();
-        for element in self.array(shown, &sample, value)?.iter() {
+        for element in self.array(shown, &sample, value)? {
             let DeValue::Table(table) = element.get_ref() else {
                 let text = format!("an element of {shown} must look like {sample}");
                 return self.fail(&element.span(), text);
@@ -307,7 +307,7 @@ impl<'t> Reader<'t> {
                 .fail(&value.span(), format!("{name} is a resource: write [{name}], not {}", kind_of(other))),
             (false, DeValue::Array(array)) => {
                 let mut seen = HashSet::new();
-                for element in array.iter() {
+                for element in array {
                     let DeValue::Table(table) = element.get_ref() else {
                         return self.fail(&element.span(), format!("{name} is a resource: write [[{name}]]"));
                     };

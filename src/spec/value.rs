@@ -184,7 +184,7 @@ impl fmt::Display for ByteSize {
     /// Prints the shortest exact form, so that nothing is lost in `export` or in the spec file.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (unit, shift) in UNITS {
-            if self.0 != 0 && self.0 % (1 << shift) == 0 {
+            if self.0 != 0 && self.0.is_multiple_of(1 << shift) {
                 return write!(f, "{}{unit}", self.0 >> shift);
             }
         }

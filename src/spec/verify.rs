@@ -80,10 +80,10 @@ pub fn verify(spec: &ZoneSpec, is_user: &dyn Fn(&str) -> bool) -> Vec<Finding> {
     verify_cpu(spec, &mut found);
     verify_memory(spec, &mut found);
     for attr in spec.stored(R::Attr) {
-        if let (Some(kind), Some(value)) = (attr.text("type"), attr.text("value")) {
-            if let Err(e) = check_attr(kind, value) {
-                found.error(Reason::Invalid, e.to_string());
-            }
+        if let (Some(kind), Some(value)) = (attr.text("type"), attr.text("value"))
+            && let Err(e) = check_attr(kind, value)
+        {
+            found.error(Reason::Invalid, e.to_string());
         }
     }
     for flags in spec.stored(R::SecurityFlags) {

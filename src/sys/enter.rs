@@ -15,6 +15,8 @@
 //! | 8 | child | root of the zone, only the capabilities that the zone may have | before the first look at anything that the zone controls |
 //! | 9 | child | whatever the caller does: identity, terminal, exec | |
 
+#![allow(unsafe_code)]
+
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
@@ -27,11 +29,12 @@ use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use super::channel::Channel;
 use super::ns::{self, Kinds, Side};
+use super::path::reason;
 use super::process;
 
 /// A step of entering that failed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {step}")]
+#[error("cannot {step}: {}", reason(source))]
 pub struct EnterError {
     step: &'static str,
     #[source]
@@ -117,7 +120,7 @@ impl Target {
                 drop(ours);
                 let failure = match self.cross(streams) {
                     Ok(()) => inside(&theirs),
-                    Err(e) => format!("{e}: {}", e.source),
+                    Err(e) => e.to_string(),
                 };
                 let _ = theirs.send(&failure, &[]);
                 quit()

@@ -1,5 +1,7 @@
 //! Loop devices: a block device over a regular file (loop(4)).
 
+#![allow(unsafe_code)]
+
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};

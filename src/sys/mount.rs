@@ -4,6 +4,8 @@
 //! A mount is made detached, gets its attributes while nobody can see it, and is attached onto a
 //! descriptor, never onto a path: a link or rename in the zone cannot lead it astray.
 
+#![allow(unsafe_code)]
+
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -106,6 +108,11 @@ impl Tree {
 }
 
 impl Tree {
+    /// Takes over a detached mount that came from another process.
+    pub fn from_fd(fd: OwnedFd) -> Self {
+        Self { fd }
+    }
+
     /// Returns the descriptor of the mount.
     pub fn into_fd(self) -> OwnedFd {
         self.fd

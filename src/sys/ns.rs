@@ -1,5 +1,7 @@
 //! Namespaces: the process that begins a zone, its id maps, and joining.
 
+#![allow(unsafe_code)]
+
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 

@@ -1,5 +1,7 @@
 //! Processes: pidfds, start times, and what a process sheds before it becomes a zone's.
 
+#![allow(unsafe_code)]
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

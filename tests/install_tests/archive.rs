@@ -58,6 +58,7 @@ fn small() -> Vec<u8> {
         .add("dev/null", EntryType::Char, "", b"", 0o666)
         .add("var/zeros", EntryType::Regular, "", &vec![0; 1 << 20], 0o600)
         .file("etc/hosts", "own")
+        .file("etc/resolv.conf", "")
         .file("etc/machine-id", "0123456789abcdef0123456789abcdef\n")
         .dir("root")
         .end()
@@ -95,7 +96,10 @@ fn every_packing_gives_the_same_root() {
         assert_eq!(zone.state(), ZoneState::Installed);
         let su = fs::metadata(zone.inside("usr/bin/su")).expect("stat");
         assert_eq!((su.uid(), su.gid(), su.mode() & 0o7777, su.nlink()), (1000, 1001, 0o4755, 2));
-        assert_eq!((su.mtime(), su.ino()), (1_000_000_000, fs::metadata(zone.inside("usr/bin/su2")).expect("stat").ino()));
+        assert_eq!(
+            (su.mtime(), su.ino()),
+            (1_000_000_000, fs::metadata(zone.inside("usr/bin/su2")).expect("stat").ino())
+        );
         assert_eq!(fs::metadata(zone.inside("usr")).expect("stat").mtime(), 1_000_000_000);
         let link = fs::symlink_metadata(zone.inside("bin")).expect("stat");
         assert!(link.is_symlink() && link.uid() == 1000);
@@ -108,11 +112,13 @@ fn every_packing_gives_the_same_root() {
         assert_eq!((root.uid(), root.mode() & 0o7777), (0, 0o755), "not as the archive says");
         // Its own name and machine id, but what the archive brings stays.
         assert_eq!(read(zone.inside("etc/hosts")), "own");
+        let host = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        assert_eq!(read(zone.inside("etc/resolv.conf")), host, "an empty one is a place for the host's");
         assert_eq!(read(zone.inside("etc/hostname")), "zion\n");
         assert_ne!(read(zone.inside("etc/machine-id")), "0123456789abcdef0123456789abcdef\n");
         assert!(!zone.inside("etc/shadow").exists());
         assert_eq!(zone.heard.said.len(), 1, "{:?}", zone.heard.said);
-        assert!(zone.heard.said[0].contains("1 device nodes were left out"));
+        assert!(zone.heard.said[0].contains("device nodes left out: 1;"));
         let (done, total) = *zone.heard.progress.last().expect("progress");
         assert!(done == total && total > 0);
         zone.uninstall().expect("uninstall");
@@ -129,8 +135,16 @@ fn attacks_do_not_leave_the_root() {
         ("up inside", Tar::default().dir("a").file("a/../../pwned", "x"), "leads out of the zone's root"),
         ("through a link", Tar::default().symlink("l", outside).file("l/pwned", "x"), "symbolic link"),
         ("a directory through a link", Tar::default().symlink("l", outside).dir("l/pwned"), "symbolic link"),
-        ("a link through a link", Tar::default().symlink("l", outside).symlink("l/pwned", "x"), "symbolic link"),
-        ("a hard link through a link", Tar::default().symlink("l", outside).hard_link("h", "l/secret"), "symbolic link"),
+        (
+            "a link through a link",
+            Tar::default().symlink("l", outside).symlink("l/pwned", "x"),
+            "symbolic link",
+        ),
+        (
+            "a hard link through a link",
+            Tar::default().symlink("l", outside).hard_link("h", "l/secret"),
+            "symbolic link",
+        ),
         ("a hard link up", Tar::default().hard_link("h", "../../../../OUTSIDE/secret"), "leads out"),
         ("a hard link to nothing", Tar::default().hard_link("h", "none"), "which is not there"),
         ("a hard link to the host", Tar::default().hard_link("h", "OUTSIDE/secret"), "which is not there"),
@@ -212,11 +226,13 @@ fn a_hostile_etc_does_not_lead_our_own_files_out() {
     put(&out.join("hostname"), "outside", 0o644);
     let target = out.display().to_string();
     // Seen from inside, the link leads to nothing.
-    let error = install(&mut zone, &Tar::default().dir("usr").symlink("etc", &target).end()).expect_err("etc");
+    let error =
+        install(&mut zone, &Tar::default().dir("usr").symlink("etc", &target).end()).expect_err("etc");
     assert!(error.to_string().contains("/etc: No such file or directory"), "{error}");
     zone.uninstall().expect("uninstall");
     // A link in place of the file itself is replaced.
-    let bytes = Tar::default().dir("etc").symlink("etc/hostname", &out.join("hostname").display().to_string()).end();
+    let bytes =
+        Tar::default().dir("etc").symlink("etc/hostname", &out.join("hostname").display().to_string()).end();
     install(&mut zone, &bytes).expect("install");
     assert_eq!(read(zone.inside("etc/hostname")), "zion\n");
     zone.uninstall().expect("uninstall");
@@ -234,7 +250,10 @@ fn damaged_and_foreign_files_are_named() {
     for packing in ["plain", "gzip", "xz", "zstd"] {
         let packed = pack(&whole, packing);
         let error = install(&mut zone, &packed[..packed.len() * 2 / 3]).expect_err(packing).to_string();
-        assert!(error.contains("archive.zip: ") && error.contains("of the unpacked archive"), "{packing}: {error}");
+        assert!(
+            error.contains("archive.zip: ") && error.contains("of the unpacked archive"),
+            "{packing}: {error}"
+        );
         assert!(error.contains("truncated"), "{packing}: {error}");
         assert_eq!(zone.state(), ZoneState::Incomplete);
         zone.uninstall().expect("uninstall");
@@ -262,5 +281,7 @@ fn damaged_and_foreign_files_are_named() {
         assert_eq!(zone.state(), ZoneState::Configured, "{expect}: refused early");
     }
     assert!(zone.install(&["-a", "/no/such"]).expect_err("missing").to_string().contains("No such file"));
-    assert!(zone.install(&["-a", "/tmp"]).expect_err("a directory").to_string().contains("not a regular file"));
+    assert!(
+        zone.install(&["-a", "/tmp"]).expect_err("a directory").to_string().contains("not a regular file")
+    );
 }

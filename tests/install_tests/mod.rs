@@ -1,6 +1,9 @@
 //! A zone below a throw-away root, and a listener that remembers.
 
 mod archive;
+mod copy;
+mod image;
+mod interrupted;
 mod sparse;
 mod uninstall;
 
@@ -43,6 +46,15 @@ struct Zone {
     store: FileStore,
     spec: ZoneSpec,
     heard: Heard,
+}
+
+/// A mount that goes with the value, also when a test fails.
+struct Mounted(PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH);
+    }
 }
 
 const SPARSE: &[&str] = &["/usr", "/opt"];

@@ -155,17 +155,31 @@ fn an_empty_zonepath_is_taken_and_corrected() {
 #[test]
 fn a_failure_before_the_root_is_filled_takes_everything_back() {
     let mut zone = Zone::new(SPARSE);
-    // A file system without room for a directory: the folder is there, and cannot be written.
-    let target = std::ffi::CString::new(zone.path("zones").display().to_string()).expect("path");
-    fs::create_dir(zone.path("zones")).expect("dir");
-    let mount =
-        |flags| rustix::mount::mount("none", &target, "tmpfs", flags, c"size=4k,nr_inodes=2,mode=0755");
-    mount(rustix::mount::MountFlags::empty()).expect("mount");
+    // A file system without room for a second directory.
+    let target = zone.path("zones");
+    fs::create_dir(&target).expect("dir");
+    let flags = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("none", &target, "tmpfs", flags, c"size=4k,nr_inodes=2,mode=0755").expect("mount");
+    let mounted = Mounted(target);
     let result = zone.install(&[]);
     let left = fs::read_dir(zone.path("zones")).expect("list").count();
-    rustix::mount::unmount(&target, rustix::mount::UnmountFlags::DETACH).expect("unmount");
+    drop(mounted);
     let error = result.expect_err("no room for root");
     assert!(error.to_string().contains("No space left on device") && error.hint().is_none(), "{error}");
     assert_eq!((zone.state(), left), (ZoneState::Configured, 0));
     assert_eq!(zone.journal(), None);
+}
+
+#[test]
+fn the_resolver_behind_a_local_stub_is_taken() {
+    let mut zone = Zone::new(SPARSE);
+    let host = zone.beside("host");
+    fake_host(&host);
+    put(&host.join("run/systemd/resolve/stub-resolv.conf"), "nameserver 127.0.0.53\n", 0o644);
+    put(&host.join("run/systemd/resolve/resolv.conf"), "nameserver 192.0.2.53\n", 0o644);
+    fs::remove_file(host.join("etc/resolv.conf")).expect("remove");
+    symlink("../run/systemd/resolve/stub-resolv.conf", host.join("etc/resolv.conf")).expect("link");
+    zone.install_from(Source::Sparse { host }).expect("install");
+    assert_eq!(read(zone.inside("etc/resolv.conf")), "nameserver 192.0.2.53\n");
+    assert!(fs::symlink_metadata(zone.inside("etc/resolv.conf")).expect("stat").is_file());
 }

@@ -41,11 +41,12 @@ fn mounts_are_listed_and_never_entered() {
     put(&zone.beside("keep/file"), "keep", 0o644);
     let point = zone.inside("mnt");
     rustix::mount::mount_bind(zone.beside("keep"), &point).expect("bind");
+    let mounted = Mounted(point.clone());
     let refused = zone.uninstall();
     // Also when it appears only after the plan was made.
     let parent = zones::sys::path::Dir::open_host(&zone.path("zones/zion")).expect("open");
     let forced = zones::sys::tree::remove_tree(&parent, std::ffi::OsStr::new("root"), &mut |_| {});
-    rustix::mount::unmount(&point, rustix::mount::UnmountFlags::DETACH).expect("unmount");
+    drop(mounted);
     assert_eq!(
         refused.expect_err("mounted").to_string(),
         format!(

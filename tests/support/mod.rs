@@ -28,10 +28,11 @@ mount --rbind /usr usr
 mount -t proc proc proc
 mount -t tmpfs -o mode=755 tmpfs dev
 mkdir dev/pts
-for d in null zero console .init; do : > dev/$d; done
+for d in null zero tty console .init; do : > dev/$d; done
 echo "$NAME" > dev/.zonename
 mount --bind /dev/null dev/null
 mount --bind /dev/zero dev/zero
+mount --bind /dev/tty dev/tty
 mount -t devpts -o newinstance,ptmxmode=0666,mode=620,gid=5 devpts dev/pts
 ln -s pts/ptmx dev/ptmx
 ln -s /proc/self/fd dev/fd
@@ -51,12 +52,14 @@ cat > etc/group <<-END
 END
 chown 1000:1000 home/ann
 hostname "$NAME"
+if [ -n "$CONSOLE" ]; then mount --bind "$CONSOLE" dev/console; fi
+eval "$SETUP"
 pivot_root . old
 cd /
 umount -l old
 rmdir old
 echo up
-exec /dev/.init
+exec /dev/.init $INIT_ARGS
 "#;
 
 /// A zone that runs until this value is gone.
@@ -73,6 +76,12 @@ pub struct Zone {
 impl Zone {
     /// Starts a zone; none, with a word on why, where that is not possible.
     pub fn start(name: &str) -> Option<Self> {
+        Self::start_with(name, "", "", "")
+    }
+
+    /// Starts a zone whose `/dev/console` is this terminal of the host's (if any) and whose root is made
+    /// up further by a script; its first process gets these arguments.
+    pub fn start_with(name: &str, console: &str, setup: &str, args: &str) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             eprintln!("skipped: needs root");
             return None;
@@ -115,6 +124,7 @@ impl Zone {
         // The zone's first process keeps this environment, and a test looks for what leaks from the host's.
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("ROOT", path("tree")).env("INIT", path("init")).env("NAME", name.as_str());
+        command.env("CONSOLE", console).env("SETUP", setup).env("INIT_ARGS", args);
         command.env("container", "zones").stdin(Stdio::null()).stdout(Stdio::piped());
         command.stderr(std::fs::File::create(path("log")).expect("a file"));
         let mut parent = command.spawn().expect("nsenter of util-linux");
@@ -130,7 +140,7 @@ impl Zone {
         let zone = Self { name, init: init.unwrap_or(0), parent, root, folder };
         let log = std::fs::read_to_string(zone.folder.path().join("log")).unwrap_or_default();
         assert_eq!(line, "up\n", "the zone's root could not be made: {log}");
-        until("the built-in init", || comm(zone.init) == ".init");
+        until("the built-in init", || comm(zone.init) == "init");
         zone.record(ZoneState::Running, None);
         Some(zone)
     }
@@ -165,14 +175,40 @@ impl Zone {
         self.zlogin(&[self.name.as_str(), command]).output().expect("zlogin runs")
     }
 
+    /// Returns the processes of the host that were started for this zone's alternate root.
+    fn processes(&self) -> Vec<rustix::process::Pid> {
+        let ours = format!("ZONES_ROOT={}", self.folder.path().display());
+        let numbers = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        numbers
+            .filter_map(|entry| {
+                let pid = entry.file_name().to_str()?.parse().ok()?;
+                let environ = std::fs::read(entry.path().join("environ")).ok()?;
+                environ.split(|b| *b == 0).any(|v| v == ours.as_bytes()).then_some(pid)
+            })
+            .filter_map(rustix::process::Pid::from_raw)
+            .collect()
+    }
+
     /// Returns a path of the zone as the host can reach it.
     pub fn path(&self, inside: &str) -> PathBuf {
         Path::new(&format!("/proc/{}/root", self.init)).join(inside.trim_start_matches('/'))
     }
 
+    /// Waits until the first process has ended and returns the signal that ended it. The kernel answers
+    /// reboot(2) in a pid namespace by SIGINT (power off) or SIGHUP (restart).
+    pub fn ended_by(&mut self) -> Option<i32> {
+        let mut status = None;
+        until("the end of the zone", || {
+            status = self.parent.try_wait().expect("a child of ours");
+            status.is_some()
+        });
+        std::os::unix::process::ExitStatusExt::signal(&status?)
+    }
+
     /// Ends the zone from outside, as a halt does.
     pub fn kill(&mut self) {
-        if let Some(pid) = rustix::process::Pid::from_raw(self.init) {
+        let lives = self.parent.try_wait().is_ok_and(|ended| ended.is_none());
+        if let Some(pid) = rustix::process::Pid::from_raw(self.init).filter(|_| lives) {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
         let _ = self.parent.wait();
@@ -186,6 +222,14 @@ impl Drop for Zone {
         }
         let _ = self.parent.kill();
         let _ = self.parent.wait();
+        // A supervisor ends by itself soon after its zone. What does not carries our root in its environment.
+        let limit = Instant::now() + Duration::from_secs(3);
+        while Instant::now() < limit && !self.processes().is_empty() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        for pid in self.processes() {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
     }
 }
 

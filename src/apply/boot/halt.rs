@@ -74,8 +74,9 @@ pub fn shutdown(op: &mut Op<'_>, again: Option<&BootArgs>) -> Result<(), BootErr
 fn power_off_signal(running: &Running) -> Option<i32> {
     let name = std::fs::read_to_string(format!("/proc/{}/comm", running.init)).ok()?;
     match name.trim() {
-        // The built-in init is executed by descriptor, so the kernel names it after that number.
-        "systemd" | "init" => Some(crate::sys::process::realtime(4)),
+        // The built-in init is executed by descriptor: the kernel names it after its file, or, before
+        // Linux 6.14, after the number.
+        "systemd" | "init" | ".init" => Some(crate::sys::process::realtime(4)),
         n if n.bytes().all(|b| b.is_ascii_digit()) => Some(crate::sys::process::realtime(4)),
         _ => None,
     }

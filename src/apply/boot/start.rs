@@ -152,6 +152,10 @@ pub fn bring_up(
     }
 }
 
+/// Carries the plan out, writes the record, and starts init when that is the goal.
+///
+/// # Errors
+/// The reason as text; everything has been undone then.
 pub fn up(
     root: &Root,
     name: &ZoneName,

@@ -188,20 +188,17 @@ fn shorten(name: &[u8]) -> String {
 pub(super) fn tell(out: &mut dyn Notice, path: &Path, left: LeftOut) {
     let path = path.display();
     if left.devices > 0 {
-        out.say(&format!(
-            "{path}: {} device nodes were left out; a zone's /dev is made at boot.",
-            left.devices
-        ));
+        out.say(&format!("{path}: device nodes left out: {}; a zone's /dev is made at boot.", left.devices));
     }
     if left.unknown > 0 {
-        out.say(&format!("{path}: {} members of unknown type were left out.", left.unknown));
+        out.say(&format!("{path}: members of unknown type left out: {}.", left.unknown));
     }
     if left.xattrs > 0 {
-        out.say(&format!("{path}: {} extended attributes were left out.", left.xattrs));
+        out.say(&format!("{path}: extended attributes left out: {}.", left.xattrs));
     }
     if left.foreign_ids > 0 {
         out.say(&format!(
-            "{path}: {} members belong to ids above 65535, which the zone does not have.",
+            "{path}: members of ids above 65535, which the zone does not have: {}.",
             left.foreign_ids
         ));
     }

@@ -67,14 +67,21 @@ pub(super) fn identity(
     // Some systems have /etc as a link; it is followed as the zone would.
     let etc = root.dir("etc", IN_ROOT)?;
     etc.write("hostname", Owned::root(0o644), format!("{hostname}\n").as_bytes())?;
-    if etc.stat("hosts")?.is_none() {
+    // Tools that export containers leave empty files for what they mount over.
+    let missing = |name: &str| -> Result<bool, InstallError> {
+        let empty = |s: &rustix::fs::Stat| {
+            s.st_size == 0 && FileType::from_raw_mode(s.st_mode) == FileType::RegularFile
+        };
+        Ok(etc.stat(name)?.as_ref().is_none_or(empty))
+    };
+    if missing("hosts")? {
         let hosts = format!(
             "127.0.0.1\tlocalhost\n127.0.1.1\t{hostname}\n\n\
              ::1\tlocalhost ip6-localhost ip6-loopback\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
         );
         etc.write("hosts", Owned::root(0o644), hosts.as_bytes())?;
     }
-    if etc.stat("resolv.conf")?.is_none()
+    if missing("resolv.conf")?
         && let Some(resolver) = resolver(host)?
     {
         etc.write("resolv.conf", Owned::root(0o644), &resolver)?;

@@ -81,7 +81,7 @@ pub enum InstallError {
     NotADirectory(PathBuf),
     /// The operation failed on the way; the zone is incomplete.
     #[error("{0}")]
-    Unfinished(Box<InstallError>),
+    Unfinished(Box<Self>),
     /// The store.
     #[error("{0}")]
     Store(#[from] StoreError),

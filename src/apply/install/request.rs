@@ -25,7 +25,7 @@ pub(super) fn parse(args: &[String]) -> Result<Request, InstallError> {
             Short(c @ ('a' | 'd' | 'o' | 's')) => c,
             other => return Err(usage(other.unexpected())),
         };
-        let value = parser.value().and_then(|v| v.string()).map_err(usage)?;
+        let value = parser.value().and_then(lexopt::ValueExt::string).map_err(usage)?;
         if given.replace((flag, value)).is_some() {
             return Err(InstallError::Usage(USAGE.to_owned()));
         }

@@ -96,7 +96,7 @@ fn tell(out: &mut dyn Notice, from: &Path, done: &Copied) {
     }
     if done.foreign_ids > 0 {
         out.say(&format!(
-            "{from}: {} entries belong to ids above 65535, which the zone does not have.",
+            "{from}: entries of ids above 65535, which the zone does not have: {}.",
             done.foreign_ids
         ));
     }

@@ -43,6 +43,7 @@ fn in_path(name: &str) -> Option<PathBuf> {
 }
 
 /// Runs the installer on a root.
+#[allow(clippy::disallowed_methods)] // the installer of another system is a program
 pub(super) fn populate(op: &mut Op<'_>, root: &Dir, suite: &str, tool: &Path) -> Result<(), InstallError> {
     let log = op.store.root().zone_lib(op.name).join(LOG);
     let mut output = OpenOptions::new()

@@ -38,6 +38,9 @@ impl From<io::Error> for TarError {
     }
 }
 
+/// A key and its value.
+pub(super) type Record = (Vec<u8>, Vec<u8>);
+
 /// What a member is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MemberKind {
@@ -62,7 +65,7 @@ pub(super) struct Member {
     pub(super) uid: u32,
     pub(super) gid: u32,
     pub(super) mtime: (i64, i64),
-    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) xattrs: Vec<Record>,
     /// Stretches of data (offset and length) and the whole size, for a sparse file.
     pub(super) sparse: Option<(Vec<(u64, u64)>, u64)>,
 }
@@ -83,7 +86,7 @@ pub(super) struct Tarball<R> {
 struct Extension {
     name: Option<Vec<u8>>,
     target: Option<Vec<u8>>,
-    pax: Vec<(Vec<u8>, Vec<u8>)>,
+    pax: Vec<Record>,
 }
 
 impl<R: Read> Tarball<R> {
@@ -244,7 +247,7 @@ impl<R: Read> Tarball<R> {
                 .unwrap_or_else(|| header.path_bytes().into_owned()),
             target: target
                 .or_else(|| find("linkpath").map(<[u8]>::to_vec))
-                .or_else(|| header.link_name_bytes().map(|t| t.into_owned()))
+                .or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned))
                 .unwrap_or_default(),
             mode: match header.mode() {
                 Ok(mode) => mode & 0o7777,
@@ -311,7 +314,7 @@ impl<R: Read> Tarball<R> {
     }
 
     /// The map of a pax sparse file: in records (0.0, 0.1), or before the content (1.0).
-    fn pax_sparse(&mut self, member: &mut Member, pax: &[(Vec<u8>, Vec<u8>)]) -> Result<(), TarError> {
+    fn pax_sparse(&mut self, member: &mut Member, pax: &[Record]) -> Result<(), TarError> {
         let bad = TarError::Header("sparse map");
         let values = |key: &str| -> Vec<&[u8]> {
             let key = format!("GNU.sparse.{key}");
@@ -405,7 +408,7 @@ fn text(mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 /// Reads records `LENGTH KEY=VALUE\n`.
-fn pax_records(mut content: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, TarError> {
+fn pax_records(mut content: &[u8]) -> Result<Vec<Record>, TarError> {
     let bad = || TarError::Header("pax record");
     let mut records = Vec::new();
     while content.first().is_some_and(|b| *b != 0) {

@@ -64,7 +64,8 @@ fn every_form_of_gnu_tar() {
         &["--format=posix"],
     ] {
         let file = temp.path().join("out.tar");
-        let done = Command::new("tar").args(args).arg("-C").arg(temp.path()).arg("-cf").arg(&file).arg("d").status();
+        let done =
+            Command::new("tar").args(args).arg("-C").arg(temp.path()).arg("-cf").arg(&file).arg("d").status();
         let Ok(status) = done else { return };
         assert!(status.success());
         let found = list(&std::fs::read(&file).expect("read")).unwrap_or_else(|e| panic!("{args:?}: {e}"));
@@ -156,7 +157,9 @@ fn lengths_are_not_believed() {
     assert!(error(&[(huge, b"")]).contains("more than 1 MiB"));
     let endless = header("x", EntryType::Regular, u64::MAX >> 2);
     assert!(error(&[(endless, b"abc")]).contains("truncated"));
-    for pax in ["9 size=\n", "99999 a=b\n", "-1 a=b\n", "6 a=b", "7 ab=cd\n", "30 size=99999999999999999999\n"] {
+    for pax in
+        ["9 size=\n", "99999 a=b\n", "-1 a=b\n", "6 a=b", "7 ab=cd\n", "30 size=99999999999999999999\n"]
+    {
         let record = header("p", EntryType::XHeader, pax.len() as u64);
         let file = header("f", EntryType::Regular, 0);
         assert!(error(&[(record, pax.as_bytes()), (file, b"")]).contains("bad header"), "{pax}");
@@ -172,5 +175,44 @@ fn lengths_are_not_believed() {
         let record = header("p", EntryType::XHeader, pax.len() as u64);
         let file = header("f", EntryType::Regular, 2);
         assert!(error(&[(record, pax.as_bytes()), (file, b"ab")]).contains("sparse map"), "{map}");
+    }
+}
+
+#[test]
+fn damage_anywhere_is_an_error_or_nothing() {
+    let pax = b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n27 GNU.sparse.realsize=100\n";
+    let map = [b"1\n0\n3\n".as_slice(), &[0; 506], b"abc"].concat();
+    let bytes = archive(&[
+        (header("p", EntryType::XHeader, pax.len() as u64), &pax[..]),
+        (header("sparse", EntryType::Regular, map.len() as u64), &map),
+        (header("././@LongLink", EntryType::GNULongLink, 5), b"name\0"),
+        (header("link", EntryType::Symlink, 0), b""),
+    ]);
+    let found = list(&bytes).expect("whole");
+    assert_eq!(found[0].0.sparse, Some((vec![(0, 3)], 100)));
+    assert_eq!((found[0].1.as_slice(), found[1].0.target.as_slice()), (&b"abc"[..], &b"name"[..]));
+    // A generator of its own, so that a failure comes again.
+    let mut seed = 1u64;
+    let mut random = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(seed >> 33).expect("31 bits")
+    };
+    for _ in 0..20_000 {
+        let mut bytes = bytes.clone();
+        for _ in 0..1 + random() % 3 {
+            let at = random() % bytes.len();
+            bytes[at] = [0, 0xff, b'9', b' ', b'\n', 0x80][random() % 6];
+            // With a right checksum the damage gets further.
+            let block = at / 512 * 512;
+            let mut fixed = Header::new_old();
+            fixed.as_mut_bytes().copy_from_slice(&bytes[block..block + 512]);
+            if fixed.cksum().is_ok() {
+                fixed.set_cksum();
+                bytes[block..block + 512].copy_from_slice(fixed.as_bytes());
+            }
+        }
+        if let Ok(found) = list(&bytes) {
+            assert!(found.iter().map(|(_, content)| content.len()).sum::<usize>() < bytes.len());
+        }
     }
 }

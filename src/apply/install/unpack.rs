@@ -111,15 +111,13 @@ impl<'a> Unpacker<'a> {
         self.folder = None;
         for (name, member) in std::mem::take(&mut self.dirs).into_iter().rev() {
             let last = name.file_name().unwrap_or_default().to_owned();
-            let parent = match self.root.dir(name.parent().unwrap_or(Path::new("")), self.how) {
-                // Replaced by a later member.
-                Err(_) => continue,
-                Ok(parent) => parent,
+            let Ok(parent) = self.root.dir(name.parent().unwrap_or(Path::new("")), self.how) else {
+                continue; // replaced by a later member
             };
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             match rustix::fs::openat(&parent, &last, flags, Mode::empty()) {
                 Ok(fd) => {
-                    self.attributes(fd.as_fd(), &member).at("set attributes of", self.root.join(&name))?
+                    self.attributes(fd.as_fd(), &member).at("set attributes of", self.root.join(&name))?;
                 }
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
                 Err(e) => return Err(e).at("open", self.root.join(&name))?,

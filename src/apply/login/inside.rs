@@ -5,7 +5,7 @@
 
 use std::ffi::{CString, NulError, OsStr, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
@@ -13,6 +13,7 @@ use std::path::Path;
 use super::environment::{Style, environment};
 use super::identity::{User, find_user, groups_of};
 use crate::sys::channel::Channel;
+use crate::sys::path::reason;
 use crate::sys::tty::Look;
 use crate::sys::{enter, pty};
 
@@ -38,7 +39,7 @@ pub enum Failure {
     #[error("unknown user '{0}'")]
     UnknownUser(String),
     /// A file of the zone cannot be read.
-    #[error("cannot read '{file}': {source}")]
+    #[error("cannot read '{file}': {}", reason(source))]
     Read {
         /// Its path in the zone.
         file: &'static str,
@@ -46,13 +47,13 @@ pub enum Failure {
         source: io::Error,
     },
     /// No terminal.
-    #[error("cannot make a terminal in the zone's /dev/pts: {0}")]
+    #[error("cannot make a terminal in the zone's /dev/pts: {}", reason(.0))]
     Terminal(#[source] io::Error),
     /// An id is not one of the zone's.
     #[error("user '{0}' has an id that the zone does not have")]
     ForeignId(String),
     /// The ids cannot be taken on.
-    #[error("cannot become user '{user}': {source}")]
+    #[error("cannot become user '{user}': {}", reason(source))]
     Become {
         /// Login name.
         user: String,
@@ -60,7 +61,7 @@ pub enum Failure {
         source: io::Error,
     },
     /// The shell cannot be executed.
-    #[error("cannot execute '{shell}': {source}")]
+    #[error("cannot execute '{shell}': {}", reason(source))]
     Execute {
         /// Its path in the zone.
         shell: String,
@@ -100,7 +101,7 @@ impl Job {
         let failure = self.execute(&user)?;
         // Root must be able to repair a zone without its favourite shell.
         if user.uid == 0 && !self.safe && user.shell != "/bin/sh" {
-            eprintln!("zlogin: {failure}, using /bin/sh");
+            let _ = writeln!(io::stderr(), "zlogin: {failure}, using /bin/sh");
             let user = User { shell: "/bin/sh".into(), ..user };
             return Err(self.execute(&user)?);
         }

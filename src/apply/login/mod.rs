@@ -30,6 +30,7 @@ use crate::spec::ZoneName;
 use crate::spec::state::ZoneState;
 use crate::sys::channel::Channel;
 use crate::sys::enter::{EnterError, Entered, Target, signal_group};
+use crate::sys::path::reason;
 use crate::sys::process::{Ended, reap};
 use crate::sys::tty::{self, Look, Signals};
 
@@ -50,7 +51,7 @@ pub enum LoginError {
     #[error("Console is already in use by process ID {0}.")]
     ConsoleBusy(String),
     /// The console cannot be reached.
-    #[error("cannot connect to the console")]
+    #[error("cannot connect to the console: {}", reason(.0))]
     Console(#[source] io::Error),
     /// The supervisor that serves the console cannot be started.
     #[error("{0}")]
@@ -65,7 +66,7 @@ pub enum LoginError {
     #[error("interrupted")]
     Interrupted,
     /// Bytes cannot be carried.
-    #[error("cannot relay the terminal")]
+    #[error("cannot relay input and output: {}", reason(.0))]
     Relay(#[source] io::Error),
 }
 

@@ -34,6 +34,9 @@ const STATE: &str = "state";
 /// Prefix of a folder of states that a delete has set aside.
 const GONE: &str = ".gone.";
 
+/// What a detached zone leaves of its spec in its zonepath.
+pub const DETACHED: &str = "SUNWdetached.toml";
+
 /// The note of an unfinished rename.
 const RENAME: &str = ".rename";
 
@@ -269,6 +272,20 @@ impl ZoneStore for FileStore {
         }
         self.sweep();
         Ok(())
+    }
+
+    fn detached(&self, zonepath: &str, zone: &ZoneName) -> Result<Option<ZoneSpec>, StoreError> {
+        let zonepath = std::path::Path::new(zonepath);
+        let path = self.root.host_path(zonepath);
+        // Without a root in it a folder is no detached zone, whatever else lies there.
+        if !zonepath.is_absolute() || !path.join("root").is_dir() {
+            return Ok(None);
+        }
+        Ok(self.read_spec_file(&path.join(DETACHED), zone)?.map(|(_, spec)| spec))
+    }
+
+    fn templates(&self) -> Result<Vec<String>, StoreError> {
+        self.template_names()
     }
 
     fn template(&self, name: &str, zone: &ZoneName) -> Result<Option<ZoneSpec>, StoreError> {

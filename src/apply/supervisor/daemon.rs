@@ -8,8 +8,9 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 
 use super::console::{Console, client_from};
 use super::{Init, Supervisor, client};
@@ -125,19 +126,23 @@ pub fn start_alone(root: &Root, name: &ZoneName) -> io::Result<Option<Supervisor
     if client::is_listening(root, name) {
         return Ok(None);
     }
-    let console = Console::take_over_or_open(root, name)?;
-    let running = running::find(root, name);
-    if let Some(running) = running.as_ref().filter(|r| r.state != ZoneState::Ready) {
-        give_console(running.init, &console)?;
-    }
+    let (ours, theirs) = Channel::pair()?;
     match ns::fork()? {
-        Side::Parent(..) => process::exit_now(0),
-        Side::Child => {
-            let _ = rustix::process::setsid();
+        Side::Parent(..) => {
+            drop(theirs);
+            // The record names the new supervisor before whoever asked for it goes on.
+            let up = ours.receive().is_ok_and(|m| m.text == "up");
+            process::exit_now(i32::from(!up))
         }
+        Side::Child => drop(ours),
     }
-    let init = match running {
+    let _ = rustix::process::setsid();
+    let console = Console::take_over_or_open(root, name)?;
+    let init = match running::find(root, name) {
         Some(mut running) => {
+            if running.state != ZoneState::Ready {
+                give_console(running.init, &console)?;
+            }
             let own = i32::try_from(std::process::id()).unwrap_or(0);
             running.supervisor = own;
             running.supervisor_start = process::start_time(own).unwrap_or(0);
@@ -147,19 +152,31 @@ pub fn start_alone(root: &Root, name: &ZoneName) -> io::Result<Option<Supervisor
         }
         None => None,
     };
+    theirs.send("up", &[])?;
     Ok(Some(Supervisor { root: root.clone(), name: name.clone(), console, init, idle: None }))
 }
 
-/// Puts a new console over the dead one of a running zone. Whoever had the old one open sees it hang
-/// up and opens `/dev/console` again.
+/// Puts a new console in the place of the dead one of a running zone. Whoever had the old one open
+/// sees it hang up and opens `/dev/console` again.
+///
+/// The dead terminal's mount is locked, and nothing can be mounted on it, for its node is gone. But
+/// removing the file below it from another mount namespace takes the mount away with it.
 fn give_console(init: i32, console: &Console) -> io::Result<()> {
     let path = rustix::termios::ttyname(console.slave(), Vec::new())?;
     let fd = rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-    // The new terminal belongs to whom the old one belonged: the zone's root.
-    let owner = std::fs::metadata(format!("/proc/{init}/root/dev"))?;
-    use std::os::unix::fs::MetadataExt;
-    let (uid, gid) = (rustix::fs::Uid::from_raw(owner.uid()), rustix::fs::Gid::from_raw(owner.gid()));
-    rustix::fs::fchown(console.slave(), Some(uid), Some(gid))?;
+    let dir = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let zone = rustix::fs::open(format!("/proc/{init}/root"), dir, Mode::empty())?;
+    let dev = open_beneath(zone.as_fd(), Path::new("dev"), dir, Mode::empty(), STRICT)?;
+    // The new terminal belongs to whom the zone's /dev belongs: the zone's root.
+    let owner = rustix::fs::fstat(&dev)?;
+    let (uid, gid) = (Some(Uid::from_raw(owner.st_uid)), Some(Gid::from_raw(owner.st_gid)));
+    rustix::fs::fchown(console.slave(), uid, gid)?;
+    rustix::fs::fchmod(console.slave(), Mode::from(0o620))?;
+    match rustix::fs::unlinkat(&dev, "console", AtFlags::empty()) {
+        Err(rustix::io::Errno::NOENT) => {}
+        other => other?,
+    }
+    rustix::fs::mknodat(&dev, "console", FileType::RegularFile, Mode::from(0o600), 0)?;
     let tree = Tree::copy(fd.as_fd(), false)?;
     let mounts = ns::open(init, "mnt")?;
     match ns::fork()? {
@@ -167,20 +184,17 @@ fn give_console(init: i32, console: &Console) -> io::Result<()> {
             let attached = ns::join(mounts.as_fd(), Kinds::MOUNT).and_then(|()| {
                 let top = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
                 let flags = OFlags::PATH | OFlags::CLOEXEC;
-                let target = open_beneath(
-                    top.as_fd(),
-                    std::path::Path::new("dev/console"),
-                    flags,
-                    Mode::empty(),
-                    STRICT,
-                )?;
+                let target =
+                    open_beneath(top.as_fd(), Path::new("dev/console"), flags, Mode::empty(), STRICT)?;
                 tree.attach(target.as_fd())
             });
-            process::exit_now(i32::from(attached.is_err()))
+            // Error numbers fit into an exit status.
+            process::exit_now(attached.map_or_else(|e| e.raw_os_error().unwrap_or(libc::EIO), |()| 0))
         }
         Side::Parent(pid, _) => match process::wait(pid)? {
             process::Ended::Exit(0) => Ok(()),
-            _ => Err(io::Error::other("cannot put a console into the zone")),
+            process::Ended::Exit(number) => Err(io::Error::from_raw_os_error(number)),
+            process::Ended::Signal(_) => Err(io::ErrorKind::Interrupted.into()),
         },
     }
 }

@@ -50,7 +50,7 @@ pub fn check(resource: &Props, found: &mut Findings) {
     }
     match fs::metadata(special) {
         Err(e) => {
-            found.error(format!("could not verify fs {dir}: could not access {special}: {}", reason(&e)))
+            found.error(format!("could not verify fs {dir}: could not access {special}: {}", reason(&e)));
         }
         Ok(_) if rustix::fs::statfs(special).is_ok_and(|s| s.f_type == NFS_MAGIC) => {
             found.error(format!("cannot verify fs {dir}: {special} is on an NFS mounted file system."));

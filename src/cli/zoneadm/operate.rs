@@ -308,11 +308,11 @@ impl Program {
         let op = Op { store: &self.store, name: &name, spec: &spec, out: &mut self.report };
         match verb {
             Verb::Install => match install::install_plan(&op, &words.install) {
-                Ok(plan) => lines.extend(plan.steps.iter().map(|s| s.describe())),
+                Ok(plan) => lines.extend(plan.steps.iter().map(crate::plan::install::InstallStep::describe)),
                 Err(e) => return Err(self.fail_install("install", &e)),
             },
             Verb::Uninstall => match install::uninstall_plan(&op, &[]) {
-                Ok(plan) => lines.extend(plan.steps.iter().map(|s| s.describe())),
+                Ok(plan) => lines.extend(plan.steps.iter().map(crate::plan::install::InstallStep::describe)),
                 Err(e) => return Err(self.fail_install("uninstall", &e)),
             },
             Verb::Ready | Verb::Boot | Verb::Reboot | Verb::Shutdown

@@ -1,0 +1,137 @@
+//! What was observed of the machine, and what of it forbids a plan.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::spec::state::ZoneState;
+
+/// What has the place of the zonepath.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing; the folders above that are missing as well, outermost first.
+    Absent {
+        /// Folders to make.
+        missing: Vec<PathBuf>,
+    },
+    /// A directory.
+    Directory {
+        /// Names in it, sorted.
+        entries: Vec<String>,
+        /// Permission bits.
+        mode: u32,
+        /// Owner.
+        uid: u32,
+        /// Whether a file system is mounted there.
+        mounted: bool,
+    },
+    /// A symbolic link on the way or at the end.
+    Link(PathBuf),
+    /// Something else on the way or at the end.
+    NotADirectory(PathBuf),
+}
+
+/// A top-level link of the host, like `/bin`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostLink {
+    /// Its name.
+    pub name: PathBuf,
+    /// Where it points.
+    pub target: PathBuf,
+}
+
+/// What `install` must know of the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstallFacts {
+    /// The zonepath as the host sees it.
+    pub zonepath: PathBuf,
+    /// What is there.
+    pub found: Found,
+    /// Type of the file system that it will lie on, as the mount table has it.
+    pub file_system: String,
+    /// Links at the top of the host's root.
+    pub host_links: Vec<HostLink>,
+    /// Zonepaths of all zones and our own folders: nothing of a zone is copied into another.
+    pub private: Vec<PathBuf>,
+    /// Mounts of the host that are part of its system.
+    pub system_mounts: Vec<PathBuf>,
+}
+
+/// What `uninstall` must know of the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UninstallFacts {
+    /// The zonepath as the host sees it.
+    pub zonepath: PathBuf,
+    /// What is there.
+    pub found: Found,
+    /// Mount points at or below the zone's root and our other entries.
+    pub mounts: Vec<PathBuf>,
+    /// State on disk.
+    pub state: ZoneState,
+}
+
+/// Why there is no plan. Nothing has been touched.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum Refusal {
+    /// The spec has no zonepath.
+    #[error("zonepath is not set")]
+    NoZonepath,
+    /// The zonepath holds something.
+    #[error(
+        "zonepath {} is not empty: it holds '{entry}'; empty it or choose another zonepath", path.display()
+    )]
+    NotEmpty {
+        /// The zonepath.
+        path: PathBuf,
+        /// One of the names in it.
+        entry: String,
+    },
+    /// The zonepath holds a detached zone.
+    #[error("Cannot install detached zone.\nUse attach or remove {} directory.", .0.display())]
+    Detached(PathBuf),
+    /// A link on the way to the zonepath.
+    #[error("zonepath {}: Resolved path mismatch: {} is a symbolic link", path.display(), link.display())]
+    Link {
+        /// The zonepath.
+        path: PathBuf,
+        /// The link.
+        link: PathBuf,
+    },
+    /// A file on the way to the zonepath.
+    #[error("zonepath {}: {} is not a directory", path.display(), at.display())]
+    NotADirectory {
+        /// The zonepath.
+        path: PathBuf,
+        /// What is in the way.
+        at: PathBuf,
+    },
+    /// The zonepath would be copied into itself.
+    #[error("cannot copy {}: the zonepath {} lies in it", dir.display(), path.display())]
+    SourceHoldsZonepath {
+        /// The source.
+        dir: PathBuf,
+        /// The zonepath.
+        path: PathBuf,
+    },
+    /// The source is the zonepath, or lies in it.
+    #[error("cannot copy {}: it lies in the zonepath {}", dir.display(), path.display())]
+    SourceInZonepath {
+        /// The source.
+        dir: PathBuf,
+        /// The zonepath.
+        path: PathBuf,
+    },
+    /// Something is mounted in the zone.
+    #[error("These file systems are mounted on subdirectories of {}.{}", root.display(), lines(mounts))]
+    Mounted {
+        /// The zone's root.
+        root: PathBuf,
+        /// Mount points.
+        mounts: Vec<PathBuf>,
+    },
+}
+
+fn lines(paths: &[PathBuf]) -> String {
+    paths.iter().map(|p| format!("\n  {}", p.display())).collect()
+}

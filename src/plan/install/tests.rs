@@ -1,0 +1,165 @@
+//! Plans of install and uninstall, from facts alone.
+
+use super::*;
+use crate::spec::{Props, Value};
+
+fn spec(inherit: &[&str]) -> ZoneSpec {
+    let mut spec = ZoneSpec::new(ZoneName::new("zion").expect("name"));
+    for dir in inherit {
+        let mut props = Props::default();
+        props.set(ResourceKind::InheritPkgDir.def().prop("dir").expect("row"), Value::simple(*dir));
+        spec.stored_mut(ResourceKind::InheritPkgDir).push(props);
+    }
+    spec
+}
+
+fn facts(found: Found) -> InstallFacts {
+    let link = |name: &str, target: &str| HostLink { name: name.into(), target: target.into() };
+    InstallFacts {
+        zonepath: "/zones/zion".into(),
+        found,
+        file_system: "ext4".into(),
+        host_links: vec![link("bin", "usr/bin"), link("sbin", "/usr/sbin"), link("vmlinuz", "boot/vmlinuz")],
+        private: vec!["/zones/other".into()],
+        system_mounts: vec!["/usr".into()],
+    }
+}
+
+fn absent() -> Found {
+    Found::Absent { missing: vec!["/zones".into()] }
+}
+
+fn directory(entries: &[&str], mode: u32) -> Found {
+    let entries = entries.iter().map(|e| (*e).to_owned()).collect();
+    Found::Directory { entries, mode, uid: 0, mounted: false }
+}
+
+#[test]
+fn a_sparse_zone() {
+    let plan = plan_install(&facts(absent()), &spec(&["/usr", "/bin", "/opt/x"]), &Request::Default);
+    assert_eq!(
+        plan.expect("plan").to_string(),
+        "  1  mark the zone incomplete\n\
+         \x20 2  make directory /zones (mode 0755)\n\
+         \x20 3  make directory /zones/zion (mode 0700)\n\
+         \x20 4  make the zone's root /zones/zion/root as a directory\n\
+         \x20 5  fill /zones/zion/root with a minimal private tree (sparse root)\n\
+         \x20 6  make mount points below /zones/zion/root: /dev /proc /sys /run /tmp /usr /opt/x bin -> usr/bin sbin -> /usr/sbin\n\
+         \x20 7  give the zone its own identity: host name zion, new machine id, no password valid\n\
+         \x20 8  wait until /zones/zion/root is on disk\n\
+         \x20 9  mark the zone installed\n"
+    );
+}
+
+#[test]
+fn a_whole_root_leaves_out_every_zone() {
+    let plan = plan_install(&facts(absent()), &spec(&[]), &Request::Default).expect("plan");
+    let Some(InstallStep::Populate { source: Source::Host { enter, leave_out, .. }, .. }) = plan.steps.get(4)
+    else {
+        panic!("{plan}")
+    };
+    assert_eq!(*enter, [PathBuf::from("/usr")]);
+    for path in ["/zones/other", "/zones/zion", "/etc/shadow*", "/var/lib/zones"] {
+        assert!(leave_out.iter().any(|l| l.path == Path::new(path) && l.keep == Keep::Nothing), "{path}");
+    }
+}
+
+#[test]
+fn every_plan_survives_the_journal() {
+    let sources = [
+        Source::Sparse { host: "/".into() },
+        Source::Host { host: "/".into(), enter: vec!["/usr".into()], leave_out: Vec::new() },
+        Source::Tree { dir: "/tree".into() },
+        Source::Archive { file: "/a.tar".into(), packing: Packing::Xz },
+        Source::Image {
+            layout: "/l".into(),
+            layers: vec![Layer { sha256: "00".into(), size: 1, packing: Packing::Gzip }],
+        },
+        Source::Suite { suite: "bookworm".into(), tool: "/usr/bin/mmdebstrap".into() },
+    ];
+    for source in sources {
+        let plan = plan_install(&facts(absent()), &spec(&[]), &Request::Given(source)).expect("plan");
+        let text = serde_json::to_string(&plan).expect("write");
+        assert_eq!(serde_json::from_str::<InstallPlan>(&text).expect("read"), plan);
+        // Only copies of the host bring passwords that must not be valid.
+        let locked =
+            plan.steps.iter().any(|s| matches!(s, InstallStep::Identity { lock_passwords: true, .. }));
+        assert_eq!(locked, text.contains("\"sparse\"") || text.contains("\"leave_out\""), "{text}");
+    }
+}
+
+#[test]
+fn inverses_take_back_what_was_made_and_nothing_else() {
+    let found = directory(&[], 0o755);
+    let plan = plan_install(&facts(found), &spec(&["/usr"]), &Request::Default).expect("plan");
+    assert_eq!(plan.steps[1], InstallStep::OwnDir { path: "/zones/zion".into(), mode: 0o700 });
+    assert_eq!(plan.steps[1].inverse(), None, "the directory was there before");
+    let plan = plan_install(&facts(absent()), &spec(&["/usr"]), &Request::Default).expect("plan");
+    let before: Vec<_> = plan.steps.iter().take_while(|s| !s.is_past_return()).collect();
+    let inverses: Vec<_> = before.iter().filter_map(|s| s.inverse()).map(|s| s.describe()).collect();
+    assert_eq!(
+        inverses,
+        [
+            "mark the zone configured",
+            "remove directory /zones if it is empty",
+            "remove directory /zones/zion if it is empty",
+            "remove /zones/zion/root and all below it, but no mount",
+        ]
+    );
+}
+
+#[test]
+fn refusals() {
+    let plan = |found| plan_install(&facts(found), &spec(&["/usr"]), &Request::Default).expect_err("refused");
+    assert_eq!(
+        plan(directory(&["a", "lost+found"], 0o700)).to_string(),
+        "zonepath /zones/zion is not empty: it holds 'a'; empty it or choose another zonepath"
+    );
+    assert_eq!(
+        plan(directory(&[DETACHED, "root"], 0o700)).to_string(),
+        "Cannot install detached zone.\nUse attach or remove /zones/zion directory."
+    );
+    assert!(matches!(plan(Found::Link("/zones".into())), Refusal::Link { .. }));
+    assert!(matches!(plan(Found::NotADirectory("/zones".into())), Refusal::NotADirectory { .. }));
+    let tree = |dir: &str| {
+        let request = Request::Given(Source::Tree { dir: dir.into() });
+        plan_install(&facts(absent()), &spec(&[]), &request)
+    };
+    assert!(matches!(tree("/zones"), Err(Refusal::SourceHoldsZonepath { .. })));
+    assert!(matches!(tree("/zones/zion/x"), Err(Refusal::SourceInZonepath { .. })));
+    assert!(tree("/zones/zion2").is_ok());
+}
+
+fn removal(found: Found, mounts: &[&str]) -> Result<InstallPlan, Refusal> {
+    let mounts = mounts.iter().map(PathBuf::from).collect();
+    let facts = UninstallFacts { zonepath: "/zones/zion".into(), found, mounts, state: ZoneState::Installed };
+    plan_uninstall(&facts, &ZoneName::new("zion").expect("name"))
+}
+
+#[test]
+fn removals() {
+    let text = |plan: Result<InstallPlan, Refusal>| plan.expect("plan").to_string();
+    assert_eq!(
+        text(removal(directory(&["dev", "root"], 0o700), &[])),
+        "  1  mark the zone incomplete\n\
+         \x20 2  remove /zones/zion/dev and all below it, but no mount\n\
+         \x20 3  remove /zones/zion/root and all below it, but no mount\n\
+         \x20 4  remove directory /zones/zion if it is empty\n\
+         \x20 5  mark the zone configured\n"
+    );
+    assert!(text(removal(directory(&["mine", "root"], 0o700), &[])).contains("additional user data"));
+    assert_eq!(removal(absent(), &[]).expect("plan").steps.len(), 2, "nothing is there any more");
+    // A file system of its own stays mounted.
+    let own = Found::Directory {
+        entries: vec!["lost+found".into(), "root".into()],
+        mode: 0o700,
+        uid: 0,
+        mounted: true,
+    };
+    assert_eq!(removal(own, &[]).expect("plan").steps.len(), 3);
+    let refused = removal(directory(&["root"], 0o700), &["/zones/zion/root/a", "/zones/zion/root/b c"]);
+    assert_eq!(
+        refused.expect_err("mounted").to_string(),
+        "These file systems are mounted on subdirectories of /zones/zion/root.\n  /zones/zion/root/a\n  /zones/zion/root/b c"
+    );
+}
