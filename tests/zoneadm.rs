@@ -529,3 +529,23 @@ fn tree(p: &Place) -> Vec<PathBuf> {
     found.sort();
     found
 }
+
+#[test]
+fn uninstall_asks_a_person() {
+    let p = place();
+    p.zone("zion", "");
+    p.state("zion", "installed");
+    let line = format!("{} -R {} -z zion uninstall", env!("CARGO_BIN_EXE_zoneadm"), p.dir.path().display());
+    for (answers, gone) in [(&["maybe", "no"][..], false), (&[""], false), (&["Yes"], true)] {
+        let mut terminal = rexpect::spawn(&line, Some(10_000)).unwrap();
+        for answer in answers {
+            terminal.exp_string("Are you sure you want to uninstall zone zion (y/[n])? ").unwrap();
+            terminal.send_line(answer).unwrap();
+        }
+        terminal.exp_eof().unwrap();
+        let status = format!("{:?}", terminal.process().wait().unwrap());
+        assert!(status.starts_with("Exited(") && status.ends_with(", 0)"), "{status}");
+        let state = if gone { "configured" } else { "installed" };
+        assert!(p.good("-z zion list -p").starts_with(&format!("-:zion:{state}:")), "{answers:?}");
+    }
+}
