@@ -1,12 +1,15 @@
 //! `zlogin` at a terminal: sessions on a terminal of the zone, escapes, the console.
 #![allow(clippy::disallowed_methods)]
 
+mod lab;
 mod support;
 
 use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
+use lab::Lab;
 use rexpect::session::{PtySession, spawn_command};
 use support::{Zone, errors, run, text, until};
 
@@ -14,8 +17,12 @@ const PATIENCE: Option<u64> = Some(20_000);
 
 /// Runs a script of the host on a terminal, with `zlogin` in `$Z`.
 fn terminal(zone: &Zone, script: &str) -> PtySession {
+    at_terminal(zone.folder.path(), script)
+}
+
+fn at_terminal(root: &Path, script: &str) -> PtySession {
     let mut command = Command::new("sh");
-    command.args(["-c", script]).env("ZONES_ROOT", zone.folder.path()).env("TERM", "dumb");
+    command.args(["-c", script]).env("ZONES_ROOT", root).env("TERM", "dumb");
     command.env("Z", env!("CARGO_BIN_EXE_zlogin"));
     spawn_command(command, PATIENCE).expect("a terminal")
 }
@@ -33,7 +40,8 @@ fn line(session: &mut PtySession, text: &str) {
 /// Waits for the prompt and sends a command that shows where its output ends.
 fn ask(session: &mut PtySession, command: &str) -> String {
     line(session, &format!("{command}; echo E''ND"));
-    expect(session, "END").replace('\r', "")
+    // Without what the line editor of the shell says to the terminal.
+    expect(session, "END").replace('\r', "").replace("\x1b[?2004l", "")
 }
 
 /// Types what no newline is to follow.
@@ -215,34 +223,61 @@ fn stopping_stops_the_command_as_well() {
     assert_eq!(child.wait().expect("it ends").code(), Some(143));
 }
 
+/// Returns a field of the record of a running zone.
+fn record(lab: &Lab, field: &str) -> String {
+    let text = fs::read_to_string(lab.path().join("run/zones/zion/running")).expect("a record");
+    let value = text.split_whitespace().find_map(|w| w.strip_prefix(field)?.strip_prefix('='));
+    value.expect("the field").to_owned()
+}
+
 #[test]
-fn the_console() {
-    let Some(mut zone) = Zone::start("console") else { return };
-    // Nobody serves it yet: zlogin starts a supervisor, which puts a terminal into the zone.
-    let mut s = terminal(
-        &zone,
-        "before=$(stty -g); $Z -C console; echo status=$?; test $before = $(stty -g) && echo same",
+fn the_console_of_a_zone_in_all_its_states() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("zion", "");
+    // Installed: nobody serves the console, and zlogin starts a supervisor for it.
+    let mut s = at_terminal(
+        lab.path(),
+        "before=$(stty -g); $Z -C zion; echo status=$?; test $before = $(stty -g) && echo same",
     );
-    expect(&mut s, "[Connected to zone 'console' console]\r\n");
-    // The first process of the hand-made zone began without a console and looks again when told to.
-    until("the terminal", || text(&zone.sh("stty -F /dev/console size")).contains(' '));
-    let hup = || run(Command::new("kill").args(["-HUP", &zone.init.to_string()]));
-    hup();
-    expect(&mut s, "\r\nconsole console: press Enter to log in\r\n");
+    expect(&mut s, "[Connected to zone 'zion' console]\r\n");
+    lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    expect(&mut s, "\r\n[NOTICE: Zone booting up]\r\n");
+    expect(&mut s, "\r\nzion console: press Enter to log in\r\n");
     keys(&mut s, "\r");
     expect(&mut s, "# ");
     assert_eq!(ask(&mut s, "tty; ps -o tty= -p $$"), "/dev/console\nconsole\n");
     // One at a time.
-    let mut other = terminal(&zone, "$Z -C console; echo status=$?");
+    let mut other = at_terminal(lab.path(), "$Z -C zion; echo status=$?");
     let busy = other.read_line().expect("a line");
     assert!(busy.starts_with("Console is already in use by process ID ") && busy.ends_with('.'), "{busy}");
     expect(&mut other, "status=1");
     keys(&mut s, "\r~.");
-    expect(&mut s, "~.\r\n[Connection to zone 'console' console closed]\r\nstatus=0\r\nsame\r\n");
-    // The shell there lives on; what it writes while nobody is connected is lost.
-    let mut s = terminal(&zone, "$Z -Q -C -d console; echo status=$?");
+    expect(&mut s, "~.\r\n[Connection to zone 'zion' console closed]\r\nstatus=0\r\nsame\r\n");
+    // The supervisor dies, and with it the terminal: the next client starts another.
+    let supervisor = record(&lab, "supervisor");
+    run(Command::new("kill").args(["-9", &supervisor]));
+    let mut s = at_terminal(lab.path(), "$Z -Q -C zion; echo status=$?");
+    expect(&mut s, "\r\nzion console: press Enter to log in\r\n");
+    assert_ne!(record(&lab, "supervisor"), supervisor);
     keys(&mut s, "\r");
     expect(&mut s, "# ");
-    zone.kill();
-    expect(&mut s, "\r\n[NOTICE: Zone halted.  Disconnecting...]\r\nstatus=0\r\n");
+    assert_eq!(ask(&mut s, "tty"), "/dev/console\n");
+    // It stays over a halt and a boot.
+    lab.ok("zoneadm", &["-z", "zion", "halt"]);
+    expect(&mut s, "\r\n[NOTICE: Zone halted]\r\n");
+    lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    expect(&mut s, "\r\n[NOTICE: Zone booting up]\r\n");
+    expect(&mut s, "press Enter to log in\r\n");
+    keys(&mut s, "~.");
+    expect(&mut s, "status=0");
+    // -d: it leaves when the zone halts.
+    let mut s = at_terminal(lab.path(), "$Z -C -d zion; echo status=$?");
+    expect(&mut s, "[Connected to zone 'zion' console]\r\n");
+    lab.ok("zoneadm", &["-z", "zion", "halt"]);
+    expect(&mut s, "\r\n[NOTICE: Zone halted.  Disconnecting...]\r\n");
+    expect(&mut s, "\r\n[Connection to zone 'zion' console closed]\r\nstatus=0\r\n");
+    lab.assert_clean();
+    lab.ok("zoneadm", &["-z", "zion", "uninstall", "-F"]);
+    let out = lab.run("zlogin", &["-C", "zion"]);
+    assert_eq!((out.status, out.err.as_str()), (1, "zlogin: cannot login to a zone which is 'configured'\n"));
 }
