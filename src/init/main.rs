@@ -85,6 +85,7 @@ struct Init {
 
 /// The program.
 fn run(args: Words, env: Words) -> ! {
+    sys::set_name(c"init");
     sys::setsid();
     let Ok(signals) = sys::signals() else { fail(b"init: no signal descriptor\r\n") };
     sys::chdir(c"/");

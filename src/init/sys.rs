@@ -83,6 +83,7 @@ mod nr {
     pub const UNAME: usize = 63;
     pub const CHDIR: usize = 80;
     pub const SETSID: usize = 112;
+    pub const PRCTL: usize = 157;
     pub const REBOOT: usize = 169;
     pub const CLOCK_GETTIME: usize = 228;
     pub const OPENAT: usize = 257;
@@ -116,6 +117,7 @@ mod nr {
     pub const REBOOT: usize = 142;
     pub const SETSID: usize = 157;
     pub const UNAME: usize = 160;
+    pub const PRCTL: usize = 167;
     pub const CLONE: usize = 220;
     pub const EXECVE: usize = 221;
     pub const WAIT4: usize = 260;
@@ -229,6 +231,13 @@ pub fn exit(code: i32) -> ! {
         // SAFETY: takes a number.
         unsafe { call(nr::EXIT_GROUP, [code as usize, 0, 0, 0, 0]) };
     }
+}
+
+/// Sets the name that `ps` and `/proc/1/comm` show. Executed by descriptor, the program has none of its own.
+pub fn set_name(name: &CStr) {
+    const PR_SET_NAME: usize = 15;
+    // SAFETY: the name is a terminated string.
+    unsafe { call(nr::PRCTL, [PR_SET_NAME, name.as_ptr() as usize, 0, 0, 0]) };
 }
 
 /// Opens a file.

@@ -17,6 +17,8 @@ const DEDICATED_CLASH: &str = "The dedicated-cpu resource already exists.  A per
 const POOL_CLASH: &str =
     "The pool property is already set.  A persistent pool is incompatible with\nthe dedicated-cpu resource.";
 
+const LOW_LIMIT: &str = "WARNING: Setting a global zone resource control too low could deny\nservice to even the root user; this could render the system impossible\nto administer.  Please use caution.";
+
 /// Says whether a kind has properties that are views on resource controls.
 fn is_view(kind: R) -> bool {
     kind.def().props.iter().any(|p| p.alias.is_some())
@@ -34,21 +36,44 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// Says whether a resource has these values. An address matches without its prefix as well.
-pub(super) fn matches(kind: R, props: &Props, pairs: &[(Word, Word)]) -> bool {
-    pairs.iter().all(|(name, text)| {
-        let Some(def) = kind.def().prop(&name.text) else { return false };
-        let wanted = match def.check(&Value::simple(text.text.as_str()), Some(kind)) {
-            Ok(Value::Simple(text)) => text,
-            _ => text.text.clone(),
+/// What a resource must have to be meant: properties with their canonical values.
+struct Wanted(Vec<(&'static PropDef, String)>);
+
+impl Wanted {
+    /// Brings the typed values into their canonical form; none when a property is none of the kind's.
+    fn new(kind: R, pairs: &[(Word, Word)]) -> Option<Self> {
+        let canonical = |(name, text): &(Word, Word)| {
+            let def = kind.def().prop(&name.text)?;
+            let text = match def.check(&Value::simple(text.text.as_str()), Some(kind)) {
+                Ok(Value::Simple(text)) => text,
+                _ => text.text.clone(),
+            };
+            Some((def, text))
         };
-        let Some(have) = props.text(def.name).or(def.default) else {
-            return props.list(def.name).any(|item| item == wanted);
-        };
-        let bare = |t: &str| t.split_once('/').map_or(t.to_owned(), |(host, _)| host.to_owned());
-        let one_prefix = have.contains('/') != wanted.contains('/');
-        have == wanted || (def.kind == Kind::Address && one_prefix && bare(have) == bare(&wanted))
-    })
+        pairs.iter().map(canonical).collect::<Option<Vec<_>>>().map(Self)
+    }
+
+    /// Says whether a resource has these values. An address matches without its prefix as well.
+    fn fits(&self, props: &Props) -> bool {
+        self.0.iter().all(|(def, wanted)| {
+            let Some(have) = props.text(def.name).or(def.default) else {
+                return props.list(def.name).any(|item| item == wanted);
+            };
+            let bare = |t: &str| t.split_once('/').map_or(t.to_owned(), |(host, _)| host.to_owned());
+            let one_prefix = have.contains('/') != wanted.contains('/');
+            have == wanted || (def.kind == Kind::Address && one_prefix && bare(have) == bare(wanted))
+        })
+    }
+
+    /// Returns the key of the resource that is meant, when the values say it all.
+    fn key(&self, kind: R) -> Option<String> {
+        let mut keys = kind.def().keys();
+        let (Some(only), None) = (keys.next(), keys.next()) else { return None };
+        let (def, text) = self.0.iter().find(|(def, _)| def.name == only.name)?;
+        let mut props = Props::default();
+        props.set(def, Value::simple(text.as_str()));
+        Some(unique_key(kind, &props))
+    }
 }
 
 /// Returns the places of the resources that are meant, among those of [`ZoneSpec::view`].
@@ -63,7 +88,10 @@ pub(super) fn picked(spec: &ZoneSpec, kind: R, pick: &Pick) -> Vec<usize> {
     match pick {
         Pick::Any => (0..list.len()).collect(),
         Pick::Number(n) => (0..list.len()).filter(|i| i == n).collect(),
-        Pick::Where(pairs) => (0..list.len()).filter(|i| matches(kind, &list[*i], pairs)).collect(),
+        Pick::Where(pairs) => match Wanted::new(kind, pairs) {
+            Some(wanted) => (0..list.len()).filter(|i| wanted.fits(&list[*i])).collect(),
+            None => Vec::new(),
+        },
     }
 }
 
@@ -79,6 +107,20 @@ fn check_qualifiers(kind: R, pick: &Pick) -> Done {
 }
 
 impl Session<'_> {
+    /// Like the function of this name, but goes straight to a resource that is named by its key.
+    fn picked(&mut self, kind: R, pick: &Pick) -> Result<Vec<usize>, Complaint> {
+        if let Pick::Where(pairs) = pick
+            && !is_view(kind)
+            && let Some(wanted) = Wanted::new(kind, pairs)
+            && let Some(key) = wanted.key(kind)
+            && let Some(spec) = &self.spec
+        {
+            let place = self.index.find(spec, kind, &key);
+            return Ok(place.into_iter().filter(|i| wanted.fits(&spec.stored(kind)[*i])).collect());
+        }
+        Ok(picked(self.loaded()?, kind, pick))
+    }
+
     fn check_global_resource(&self, kind: R, verb: Verb) -> Done {
         if !self.zone.is_global() || GLOBAL_RESOURCES.contains(&kind) {
             return Ok(());
@@ -134,12 +176,12 @@ impl Session<'_> {
     pub(super) fn select(&mut self, kind: R, pick: &Pick, at: Span) -> Done {
         self.check_global_resource(kind, Verb::Select)?;
         check_qualifiers(kind, pick)?;
-        let spec = self.loaded()?;
-        let place = match picked(spec, kind, pick)[..] {
+        let place = match self.picked(kind, pick)?[..] {
             [place] => place,
             [] => return Err(Complaint::new(format!("select {kind}: No such resource with that id")).at(at)),
             _ => return Err(Complaint::new(format!("select {kind}: Insufficient specification")).at(at)),
         };
+        let spec = self.loaded()?;
         let props = if is_view(kind) { spec.view(kind).remove(0) } else { spec.stored(kind)[place].clone() };
         self.draft = Some(Draft { kind, props, place: Some(place) });
         Ok(())
@@ -198,6 +240,9 @@ impl Session<'_> {
     fn store_draft(&mut self, con: &mut dyn Console) -> Done {
         self.touch();
         let Some(Draft { kind, props, place }) = self.draft.take() else { return Ok(()) };
+        if self.zone.is_global() && (kind == R::Rctl || is_view(kind)) {
+            con.warn(LOW_LIMIT);
+        }
         if kind == R::Net {
             self.imply_exclusive(&props, con);
         }
@@ -205,15 +250,19 @@ impl Session<'_> {
             return self.store_view(kind, &props);
         }
         let Some(spec) = &mut self.spec else { return Ok(()) };
-        self.index.insert(kind, &props);
         let list = spec.stored_mut(kind);
-        match place.and_then(|place| list.get_mut(place)) {
+        let place = place.filter(|place| *place < list.len());
+        match place {
             // Linux: a modified resource keeps its place; illumos moves it to the end.
-            Some(old) => {
-                self.index.remove(kind, old);
-                *old = props;
+            Some(place) => {
+                self.index.remove(kind, &list[place]);
+                self.index.insert(kind, place, &props);
+                list[place] = props;
             }
-            None => list.push(props),
+            None => {
+                self.index.insert(kind, list.len(), &props);
+                list.push(props);
+            }
         }
         Ok(())
     }
@@ -317,7 +366,7 @@ impl Session<'_> {
     ) -> Done {
         self.check_global_resource(kind, Verb::Remove)?;
         check_qualifiers(kind, pick)?;
-        let places = picked(self.loaded()?, kind, pick);
+        let places = self.picked(kind, pick)?;
         let say = |text: &str| Complaint::new(format!("remove {kind}: {text}")).at(at);
         match (&places[..], pick) {
             // With -F there is nothing to complain about, as the manual of illumos promises.
@@ -349,7 +398,7 @@ impl Session<'_> {
             spec.stored_mut(kind).clear();
         } else if let [place] = places[..] {
             let gone = spec.stored_mut(kind).remove(place);
-            self.index.remove(kind, &gone);
+            self.index.taken_out(kind, &gone);
         } else {
             spec.stored_mut(kind).clear();
             self.index.forget(kind);
@@ -367,10 +416,13 @@ impl Session<'_> {
             return Err(Complaint::new("Zonepath is changeable only in an alternate root.").at(prop.span));
         }
         if self.draft.is_some() {
-            self.set_in_draft(prop, value, con)
-        } else {
-            self.set_global(prop, value, force)
+            return self.set_in_draft(prop, value, con);
         }
+        self.set_global(prop, value, force)?;
+        if self.zone.is_global() && schema::global(&prop.text).is_some_and(|d| d.alias.is_some()) {
+            con.warn(LOW_LIMIT);
+        }
+        Ok(())
     }
 
     fn set_in_draft(&mut self, prop: &Word, value: &Argument, con: &mut dyn Console) -> Done {
@@ -435,7 +487,7 @@ impl Session<'_> {
         let before = spec.stored(R::Rctl).len();
         spec.set_alias(def, &text).map_err(|_| incompatible(def, span))?;
         if let Some(new) = spec.stored(R::Rctl).get(before).cloned() {
-            self.index.insert(R::Rctl, &new);
+            self.index.insert(R::Rctl, before, &new);
         }
         Ok(())
     }

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! The spec is read when a command first needs it, edited in memory, and saved by `commit` or by
-//! the end of the session. Commands of the global scope are in [`super::lifecycle`], those that
-//! work on resources and properties in [`super::resources`].
+//! the end of the session. Commands of the global scope are in `lifecycle`, those that
+//! work on resources and properties in `resources`.
 
 use crate::parser::{Command, Format, ParseError, Verb, Word};
 use crate::spec::schema::{self, ResourceKind};
@@ -354,7 +354,12 @@ impl<'s> Session<'s> {
 
     /// Reads the saved spec, if there is one.
     pub(super) fn load(&mut self) -> Done {
-        let stored = self.store.load(&self.zone).map_err(|e| self.failed(&e))?;
+        let stored = self.store.load(&self.zone).map_err(|e| match e {
+            StoreError::Io(reason) => {
+                Complaint::new(format!("zonecfg: Could not access zone configuration store: {reason}"))
+            }
+            e => self.failed(&e),
+        })?;
         self.index.clear();
         self.draft = None;
         self.ip_type_open = false;

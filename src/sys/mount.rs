@@ -108,6 +108,11 @@ impl Tree {
 }
 
 impl Tree {
+    /// Takes over a detached mount that came from another process.
+    pub fn from_fd(fd: OwnedFd) -> Self {
+        Self { fd }
+    }
+
     /// Returns the descriptor of the mount.
     pub fn into_fd(self) -> OwnedFd {
         self.fd

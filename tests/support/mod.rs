@@ -140,7 +140,7 @@ impl Zone {
         let zone = Self { name, init: init.unwrap_or(0), parent, root, folder };
         let log = std::fs::read_to_string(zone.folder.path().join("log")).unwrap_or_default();
         assert_eq!(line, "up\n", "the zone's root could not be made: {log}");
-        until("the built-in init", || comm(zone.init) == ".init");
+        until("the built-in init", || comm(zone.init) == "init");
         zone.record(ZoneState::Running, None);
         Some(zone)
     }

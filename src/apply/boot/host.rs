@@ -55,6 +55,8 @@ struct Build<'a> {
     process: Option<(i32, Handle)>,
     users: Option<OwnedFd>,
     root: Option<OwnedFd>,
+    /// The mount that becomes `/dev/console`, detached.
+    terminal: Option<Tree>,
 }
 
 /// Carries out the host's steps and waits until the zone's first process has done its own.
@@ -83,6 +85,7 @@ pub fn make_ready(
         process: None,
         users: None,
         root: None,
+        terminal: None,
     };
     // The modes of nodes and directories are exact.
     let umask = rustix::process::umask(Mode::empty());
@@ -140,7 +143,7 @@ impl Build<'_> {
             Step::Inherit { dir } => self.inherit(dir),
             Step::Memory { dir, mode } => self.memory(dir, *mode),
             Step::Dev { nodes } => self.dev(nodes),
-            Step::Console => self.console(),
+            Step::Console => self.make_console(),
             Step::Fs(mount) => self.fs(mount),
             Step::HostName { .. }
             | Step::Loopback
@@ -362,7 +365,11 @@ impl Build<'_> {
         self.attach(&tree, "/dev", "/dev", true)
     }
 
-    fn console(&self) -> Result<(), StepError> {
+    /// Makes the mount of the console, and the file that it goes onto.
+    ///
+    /// It is attached from inside, after the zone's mounts have been locked: a new supervisor must be able to
+    /// take it away, since nothing can be mounted over a terminal that is gone.
+    fn make_console(&mut self) -> Result<(), StepError> {
         let what = "console";
         let owner = (Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)));
         rustix::fs::fchown(self.console, owner.0, owner.1)
@@ -374,8 +381,9 @@ impl Build<'_> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty())
             .map_err(|e| fail(what, "cannot open it", &e.into()))?;
-        let tree = Tree::copy(fd.as_fd(), false).map_err(|e| fail(what, "cannot mount it", &e))?;
-        self.attach(&tree, what, "/dev/console", false)
+        self.target("/dev/console", false).map_err(|why| StepError { what: what.to_owned(), why })?;
+        self.terminal = Some(Tree::copy(fd.as_fd(), false).map_err(|e| fail(what, "cannot mount it", &e))?);
+        Ok(())
     }
 
     fn fs(&self, mount: &Mount) -> Result<(), StepError> {
@@ -467,6 +475,7 @@ impl Build<'_> {
         let built_in = steps.iter().any(|s| matches!(s, Step::Init { program: Init::BuiltIn, .. }));
         let image = if built_in { Some(init_image(init)?) } else { None };
         let mut fds = vec![root.as_fd()];
+        fds.extend(self.terminal.as_ref().map(AsFd::as_fd));
         fds.extend(image.as_ref().map(AsFd::as_fd));
         let what = "zone";
         channel.send(zone::GO, &fds).map_err(|e| fail(what, "cannot reach process 1", &e))?;

@@ -60,6 +60,8 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
     let go = channel.receive().map_err(fail("cannot hear the supervisor"))?;
     let mut fds = go.fds.into_iter();
     let Some(root) = fds.next().filter(|_| go.text == GO) else { process::exit_now(1) };
+    let terminal =
+        if steps.iter().any(|s| matches!(s, Step::Console)) { fds.next().map(Tree::from_fd) } else { None };
     let init = fds.next();
 
     process::become_root().map_err(fail("cannot become root of the zone"))?;
@@ -85,7 +87,12 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
             Step::HostName { name } => rustix::system::sethostname(name.as_bytes())
                 .map_err(|e| format!("cannot set the host name '{name}': {e}"))?,
             Step::Loopback => ns::loopback_up().map_err(fail("cannot switch the loopback interface on"))?,
-            Step::KernelFiles { cgroup } => kernel_files(*cgroup)?,
+            Step::KernelFiles { cgroup } => {
+                kernel_files(*cgroup)?;
+                if let Some(terminal) = &terminal {
+                    console(terminal)?;
+                }
+            }
             Step::Pivot => {
                 rustix::process::pivot_root(".", ".")
                     .map_err(|e| format!("cannot make the zone's root the root: {e}"))?;
@@ -161,6 +168,14 @@ fn kernel_files(cgroup: bool) -> Result<(), String> {
             .map_err(|e| format!("cannot mount {fstype} on /{dir}: {}", reason(&e)))?;
     }
     Ok(())
+}
+
+/// Attaches the console's terminal to its place below the working folder.
+fn console(terminal: &Tree) -> Result<(), String> {
+    let attached =
+        open_beneath(CWD, Path::new("dev/console"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), STRICT)
+            .and_then(|target| terminal.attach(target.as_fd()));
+    attached.map_err(|e| format!("cannot put a terminal on /dev/console: {}", reason(&e)))
 }
 
 fn make(fstype: &str, options: &[(&str, &str)], attrs: Attrs) -> Result<Tree, crate::sys::mount::FsError> {
