@@ -19,11 +19,16 @@ fn zones_with_autoboot_are_booted_and_stopped_with_the_host() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/zones-autoboot");
     let helper = lab.path().join("zones-autoboot");
     let text = fs::read_to_string(source).expect("the helper");
-    fs::write(&helper, text.replace("@SBINDIR@", &programs.to_string_lossy())).expect("the helper as installed");
+    fs::write(&helper, text.replace("@SBINDIR@", &programs.to_string_lossy()))
+        .expect("the helper as installed");
     let run = |what: &str| {
         let out = Command::new("bash").arg(&helper).arg(what).env("ZONES_ROOT", lab.path()).output();
         let out = out.expect("bash can be started");
-        assert!(out.status.success() && out.stderr.is_empty(), "{what}: {}", String::from_utf8_lossy(&out.stderr));
+        assert!(
+            out.status.success() && out.stderr.is_empty(),
+            "{what}: {}",
+            String::from_utf8_lossy(&out.stderr)
+        );
     };
     let states = || ["first", "second", "third"].map(|zone| lab.state(zone));
     run("start");
