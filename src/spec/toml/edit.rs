@@ -294,18 +294,21 @@ fn pair(def: &ResourceDef, before: &[Props], after: &[Props]) -> Vec<Option<usiz
     let mut free = free.into_iter().peekable();
     // Walks both lists side by side: an old one without successor between two that are kept belongs
     // to the new one that now stands there.
+    let mut following = vec![None; pairs.len()];
+    for i in (1..pairs.len()).rev() {
+        following[i - 1] = pairs[i].or(following[i]);
+    }
     let mut last = None;
-    for i in 0..pairs.len() {
-        if let Some(old) = pairs[i] {
-            last = Some(old);
+    for (pair, next) in pairs.iter_mut().zip(following) {
+        if pair.is_some() {
+            last = *pair;
             continue;
         }
         while free.peek().is_some_and(|f| last.is_some_and(|l| *f < l)) {
             free.next();
         }
-        let next = pairs[i + 1..].iter().flatten().next().copied();
         if let Some(f) = free.peek().copied().filter(|f| next.is_none_or(|n| *f < n)) {
-            pairs[i] = Some(f);
+            *pair = Some(f);
             last = Some(f);
             free.next();
         }
