@@ -33,8 +33,11 @@ TEMPLATES  = $(notdir $(wildcard zones.d/*.toml))
 
 .PHONY: all check test demo bench install uninstall clean
 
+# sudo often hides cargo, which lives in a user's home: then what that user has built is taken.
 all:
-	$(CARGO) build --release --locked
+	@if command -v $(CARGO) >/dev/null 2>&1 || ! test -x $(RELEASE)/zoneadm; then \
+	    set -x; $(CARGO) build --release --locked; \
+	else echo "$(CARGO) is not in PATH: taking the programs that are built already"; fi
 
 check:
 	$(CARGO) fmt --check

@@ -170,6 +170,14 @@ impl Program {
         End::Usage
     }
 
+    /// Fails before the zone has been looked up: it is named as it was typed.
+    fn fail_early(&mut self, text: impl std::fmt::Display) -> End {
+        if let Some(zone) = self.options.zone.clone() {
+            self.report.about(&zone);
+        }
+        self.fail(text)
+    }
+
     fn fail(&mut self, text: impl std::fmt::Display) -> End {
         self.report.finish();
         self.report.warn(&text.to_string());
@@ -256,10 +264,10 @@ impl Program {
     /// Refuses what only the administrator of the host may do.
     fn refuse_caller(&mut self, command: &str) -> Result<(), End> {
         if current_zone().is_some() {
-            return Err(self.fail(format!("must be in the global zone to {command} a zone.")));
+            return Err(self.fail_early(format!("must be in the global zone to {command} a zone.")));
         }
         if !rustix::process::geteuid().is_root() {
-            return Err(self.fail(format!("only a privileged user may {command} a zone.")));
+            return Err(self.fail_early(format!("only a privileged user may {command} a zone.")));
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
+use super::direct::{candidates, plain_words};
 use super::environment::{Style, environment};
 use super::identity::{User, find_user, groups_of};
 use crate::sys::channel::Channel;
@@ -130,10 +131,25 @@ impl Job {
         let term: Option<&OsStr> = self.term.as_deref();
         let env = environment(style, user, term, split_usr);
         let env = env.into_iter().map(CString::new).collect::<Result<Vec<_>, _>>()?;
+        if let Some(command) = self.command.as_ref().filter(|_| !self.safe) {
+            execute_plain(&user.shell, command, &env)?;
+        }
         let program = CString::new(OsStr::new(&user.shell).as_bytes())?;
         let source = enter::exec(&program, &args, &env);
         Ok(Failure::Execute { shell: user.shell.clone(), source })
     }
+}
+
+/// Executes a command that needs no shell. Returns when it does need one, also to say what is wrong.
+fn execute_plain(shell: &str, command: &OsStr, env: &[CString]) -> Result<(), NulError> {
+    let Some(words) = plain_words(shell, command) else { return Ok(()) };
+    let path = env.iter().find_map(|v| v.to_str().ok()?.strip_prefix("PATH=")).unwrap_or_default();
+    let first = words[0].to_str().unwrap_or_default();
+    for file in candidates(first, path) {
+        // A missing file, a script without an interpreter: the shell knows what to do and to say.
+        let _ = enter::exec(&CString::new(file)?, &words, env);
+    }
+    Ok(())
 }
 
 /// Returns root with the shell that Solaris prescribes for a safe login, where there is one.

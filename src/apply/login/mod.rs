@@ -9,6 +9,7 @@
 //! ```
 
 mod console;
+mod direct;
 mod environment;
 mod escape;
 mod identity;

@@ -81,7 +81,7 @@ impl Session<'_> {
             }
             let mut seen = fds.iter().map(PollFd::revents);
             let signalled = seen.next().is_some_and(|e| !e.is_empty());
-            let remote = seen.next().filter(|_| remote_open).unwrap_or(PollFlags::empty());
+            let remote = if remote_open { seen.next() } else { None }.unwrap_or(PollFlags::empty());
             let typed = listening && seen.next().is_some_and(|e| !e.is_empty());
             drop(fds);
             if signalled && let Some(end) = self.on_signals(stdin, &mut raw) {

@@ -246,7 +246,7 @@ impl FileStore {
     /// Saves the cache as far as that is possible; who may not, or cannot, does without.
     fn write_cache(&self, text: &str) {
         let dir = self.root.lib_dir();
-        if !dir.is_dir() {
+        if !dir.is_dir() && std::fs::create_dir_all(&dir).is_err() {
             return;
         }
         // Not synced: after a crash of the host a broken cache is made anew.

@@ -315,13 +315,12 @@ impl ZoneStore for FileStore {
         Ok(self.catalog()?.into_iter().find(is).map(|e| e.name))
     }
 
-    fn writable(&self, name: &ZoneName) -> bool {
+    fn writable(&self, _name: &ZoneName) -> bool {
         use rustix::fs::{Access, AtFlags, CWD, accessat};
         // The folder decides, as the file is replaced, not written; before the first zone there is
         // none, and then what is above it decides.
         let dir: PathBuf = self.root.spec_dir();
         let near = dir.ancestors().find(|d| d.exists());
-        let _ = name;
         near.is_some_and(|d| accessat(CWD, d, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).is_ok())
     }
 

@@ -107,7 +107,7 @@ impl Program {
             Bad::Usage => self.sub_usage(command, false),
             Bad::Asked => self.sub_usage(command, true),
             Bad::Silent => End::Usage,
-            Bad::Text(text) => self.fail(text),
+            Bad::Text(text) => self.fail_early(text),
         }
     }
 

@@ -1,0 +1,39 @@
+//! The helper of `zones.service`: boots what has `autoboot=true` and stops what runs.
+#![allow(clippy::disallowed_methods)]
+
+mod lab;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use lab::Lab;
+
+#[test]
+fn zones_with_autoboot_are_booted_and_stopped_with_the_host() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("first", "set autoboot=true");
+    lab.installed("second", "set autoboot=true");
+    lab.installed("third", "set autoboot=false");
+    let programs = Path::new(env!("CARGO_BIN_EXE_zoneadm")).parent().expect("a folder of programs");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/zones-autoboot");
+    let helper = lab.path().join("zones-autoboot");
+    let text = fs::read_to_string(source).expect("the helper");
+    fs::write(&helper, text.replace("@SBINDIR@", &programs.to_string_lossy()))
+        .expect("the helper as installed");
+    let run = |what: &str| {
+        let out = Command::new("bash").arg(&helper).arg(what).env("ZONES_ROOT", lab.path()).output();
+        let out = out.expect("bash can be started");
+        assert!(
+            out.status.success() && out.stderr.is_empty(),
+            "{what}: {}",
+            String::from_utf8_lossy(&out.stderr)
+        );
+    };
+    let states = || ["first", "second", "third"].map(|zone| lab.state(zone));
+    run("start");
+    assert_eq!(states(), ["running", "running", "installed"]);
+    run("stop");
+    assert_eq!(states(), ["installed", "installed", "installed"]);
+    lab.assert_clean();
+}
