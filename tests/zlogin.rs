@@ -404,9 +404,19 @@ fn the_zones_cgroup_is_joined() {
     let folder = mount.join(format!("zones-test-{}", std::process::id()));
     fs::create_dir(&folder).expect("root may make cgroups");
     zone.record(ZoneState::Running, folder.to_str().map(str::to_owned));
-    let out = zone.sh("grep ^0:: /proc/self/cgroup");
-    until("an empty cgroup", || fs::remove_dir(&folder).is_ok());
-    assert_eq!(text(&out), format!("0::/zones-test-{}\n", std::process::id()), "{out:?}");
+    let group = || text(&zone.sh("grep ^0:: /proc/self/cgroup"));
+    let name = format!("0::/zones-test-{}", std::process::id());
+    let first = group();
+    // Where the zone's init has gone, if that is within.
+    fs::create_dir(folder.join("init.scope")).expect("root may make cgroups");
+    fs::write(folder.join("init.scope/cgroup.procs"), zone.init.to_string())
+        .expect("root may move processes");
+    let second = group();
+    fs::write(mount.join("cgroup.procs"), zone.init.to_string()).expect("root may move processes");
+    for folder in [folder.join("init.scope"), folder] {
+        until("an empty cgroup", || fs::remove_dir(&folder).is_ok());
+    }
+    assert_eq!((first, second), (format!("{name}\n"), format!("{name}/init.scope\n")));
 }
 
 fn cgroup2() -> Option<std::path::PathBuf> {

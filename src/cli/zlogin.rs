@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use crate::apply::login::{self, Console, End, Login, LoginError};
 use crate::apply::paths::Root;
-use crate::apply::running;
+use crate::apply::running::{self, Running};
 use crate::apply::store::FileStore;
 use crate::spec::ZoneName;
 use crate::spec::state::ZoneState;
@@ -191,9 +191,9 @@ fn run(options: &Options) -> Result<u8, String> {
     let unknown = || format!("zlogin: zone '{}' unknown", options.zone);
     let zone = ZoneName::new(&options.zone).map_err(|_| unknown())?;
     // The record of a running zone is one small file; the store is asked about others only.
-    let running = running::find(&root, &zone).map(|r| r.state);
-    let state = match running {
-        Some(state) => state,
+    let running = running::find(&root, &zone);
+    let state = match &running {
+        Some(running) => running.state,
         None => FileStore::open(root.clone())
             .state(&zone)
             .map_err(|e| format!("zlogin: zone '{zone}': {e}"))?
@@ -203,14 +203,18 @@ fn run(options: &Options) -> Result<u8, String> {
     if matches!(state, Configured | Incomplete | Mounted | Unavailable) {
         return Err(format!("zlogin: cannot login to a zone which is '{state}'"));
     }
-    let done = if options.console {
-        console(options, &root, &zone)
-    } else if state != ZoneState::Running {
-        Err(LoginError::NotRunning(zone.clone(), state))
-    } else if options.interactive || (options.command.is_empty() && tty::is_tty(io::stdin().as_fd())) {
-        session(options, &root, &zone)
-    } else {
-        login(options).run(&root, &zone).map(status)
+    let done = match running {
+        _ if options.console => console(options, &root, &zone),
+        Some(running) if state == ZoneState::Running => {
+            if options.interactive || (options.command.is_empty() && tty::is_tty(io::stdin().as_fd())) {
+                session(options, &zone, &running)
+            } else {
+                login(options).run(&running).map(status)
+            }
+        }
+        _ => {
+            return Err(format!("zlogin: login allowed only to running zones ({zone} is '{state}')."));
+        }
     };
     done.map_err(|e| describe(&zone, &e))
 }
@@ -218,7 +222,6 @@ fn run(options: &Options) -> Result<u8, String> {
 /// Returns the text of an error, as the interface has it.
 fn describe(zone: &ZoneName, error: &LoginError) -> String {
     match error {
-        LoginError::NotRunning(..) => format!("zlogin: {error}"),
         LoginError::ConsoleBusy(_) => error.to_string(),
         _ => format!("zlogin: zone '{zone}': {error}"),
     }
@@ -249,8 +252,8 @@ fn escape(options: &Options) -> Option<u8> {
     if options.no_escape { None } else { options.escape.or(Some(b'~')) }
 }
 
-fn session(options: &Options, root: &Root, zone: &ZoneName) -> Result<u8, LoginError> {
-    let attached = login(options).attach(root, zone)?;
+fn session(options: &Options, zone: &ZoneName, running: &Running) -> Result<u8, LoginError> {
+    let attached = login(options).attach(running)?;
     let terminal = format!("pts/{}", attached.number);
     if !options.quiet {
         say(&format!("[Connected to zone '{zone}' {terminal}]\n"));

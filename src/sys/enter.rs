@@ -22,7 +22,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
@@ -69,7 +69,8 @@ pub struct Entered {
 impl Target {
     /// Opens the zone whose first process is `init`, started at `start` (see [`process::start_time`]).
     ///
-    /// `cgroup` is the folder of cgroup v2 that entering processes belong in.
+    /// `cgroup` is the zone's folder of cgroup v2. Entering processes join the one below it that the first
+    /// process is in: a folder whose limits an init has split up among others holds no process itself.
     ///
     /// # Errors
     /// When the process is gone, or the system refuses.
@@ -91,7 +92,7 @@ impl Target {
             dropped: dropped_capabilities(init).map_err(at("read the zone's capabilities"))?,
             limits: limits_to_set(init).map_err(at("read the zone's limits"))?,
             oom_score: oom_score_to_set(init),
-            cgroup: cgroup.map(open_folder).transpose()?,
+            cgroup: cgroup.map(|folder| open_folder(&cgroup_of(init, folder))).transpose()?,
         })
     }
 
@@ -191,6 +192,23 @@ fn kinds_of(pid: i32) -> io::Result<Kinds> {
     Ok(kinds)
 }
 
+/// Returns the cgroup folder that a process is in, when that lies in the given folder; else that folder.
+fn cgroup_of(pid: i32, folder: &Path) -> PathBuf {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let path = text.lines().find_map(|l| l.strip_prefix("0::")).unwrap_or_default();
+    beneath(folder, Path::new(path)).unwrap_or_else(|| folder.to_owned())
+}
+
+/// Puts a path of `/proc/PID/cgroup`, which begins at the hierarchy's root, into the folder that one of
+/// its beginnings names.
+fn beneath(folder: &Path, path: &Path) -> Option<PathBuf> {
+    let named = path.ancestors().find(|a| {
+        let relative = a.strip_prefix("/").unwrap_or(a);
+        !relative.as_os_str().is_empty() && folder.ends_with(relative)
+    })?;
+    Some(folder.join(path.strip_prefix(named).ok()?))
+}
+
 /// Returns the capabilities that the bounding set of a process lacks.
 fn dropped_capabilities(pid: i32) -> io::Result<Vec<u32>> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
@@ -283,5 +301,22 @@ pub fn signal_group(pid: i32, signal: nix::sys::signal::Signal) {
     let pid = nix::unistd::Pid::from_raw(pid);
     if killpg(pid, signal).is_err() {
         let _ = kill(pid, signal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cgroup_below_the_zones() {
+        let of = |path: &str| beneath(Path::new("/sys/fs/cgroup/zones/zion"), Path::new(path));
+        let folder = |path: &str| Some(PathBuf::from(path));
+        assert_eq!(of("/zones/zion"), folder("/sys/fs/cgroup/zones/zion"));
+        assert_eq!(of("/zones/zion/init.scope"), folder("/sys/fs/cgroup/zones/zion/init.scope"));
+        assert_eq!(of("/zones/zion/a/zion/b"), folder("/sys/fs/cgroup/zones/zion/a/zion/b"));
+        for other in ["/", "", "/zones/zion2", "/zones", "/user.slice/x"] {
+            assert_eq!(of(other), None, "{other}");
+        }
     }
 }

@@ -24,11 +24,9 @@ use std::path::Path;
 
 use nix::sys::signal::Signal;
 
-use crate::apply::paths::Root;
-use crate::apply::running::{self, Running};
+use crate::apply::running::Running;
 use crate::apply::supervisor::client::CallError;
 use crate::spec::ZoneName;
-use crate::spec::state::ZoneState;
 use crate::sys::channel::Channel;
 use crate::sys::enter::{EnterError, Entered, Target, signal_group};
 use crate::sys::path::reason;
@@ -45,9 +43,6 @@ use streams::Streams;
 /// Why a login does not come about.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
-    /// The zone is not running.
-    #[error("login allowed only to running zones ({0} is '{1}').")]
-    NotRunning(ZoneName, ZoneState),
     /// Somebody else has the console; holds the process id.
     #[error("Console is already in use by process ID {0}.")]
     ConsoleBusy(String),
@@ -63,6 +58,9 @@ pub enum LoginError {
     /// The login failed inside the zone.
     #[error("{0}")]
     Inside(String),
+    /// Somebody killed the new process before it had said anything.
+    #[error("the login was killed before it began")]
+    Killed,
     /// A signal came before the login did.
     #[error("interrupted")]
     Interrupted,
@@ -96,16 +94,9 @@ pub struct Attached {
     pub number: u32,
 }
 
-/// Opens a running zone.
-fn open(root: &Root, zone: &ZoneName) -> Result<Target, LoginError> {
-    let running: Option<Running> = running::find(root, zone);
-    let state = running.as_ref().map_or(ZoneState::Installed, |r| r.state);
-    match running {
-        Some(r) if r.state == ZoneState::Running => {
-            Ok(Target::open(r.init, r.init_start, r.cgroup.as_deref().map(Path::new))?)
-        }
-        _ => Err(LoginError::NotRunning(zone.clone(), state)),
-    }
+/// Opens a zone that can be entered.
+fn open(zone: &Running) -> Result<Target, LoginError> {
+    Ok(Target::open(zone.init, zone.init_start, zone.cgroup.as_deref().map(Path::new))?)
 }
 
 impl Login {
@@ -115,10 +106,11 @@ impl Login {
     }
 
     /// Runs a command, or a shell that reads standard input, without a terminal, and returns how it ended.
+    /// The zone must be running, not only ready.
     ///
     /// # Errors
     /// When the login does not come about.
-    pub fn run(&self, root: &Root, zone: &ZoneName) -> Result<Ended, LoginError> {
+    pub fn run(&self, zone: &Running) -> Result<Ended, LoginError> {
         const TAKEN: &[Signal] = &[
             Signal::SIGHUP,
             Signal::SIGINT,
@@ -127,7 +119,7 @@ impl Login {
             Signal::SIGTSTP,
             Signal::SIGCHLD,
         ];
-        let target = open(root, zone)?;
+        let target = open(zone)?;
         let Streams { inside, mut relay } = Streams::prepare(self.no_input).map_err(LoginError::Relay)?;
         let signals = Signals::take(TAKEN).map_err(LoginError::Relay)?;
         let job = self.job(None);
@@ -164,12 +156,12 @@ impl Login {
         }
     }
 
-    /// Begins a login on a new terminal of the zone.
+    /// Begins a login on a new terminal of the zone, which must be running, not only ready.
     ///
     /// # Errors
     /// When the login does not come about.
-    pub fn attach(&self, root: &Root, zone: &ZoneName) -> Result<Attached, LoginError> {
-        let target = open(root, zone)?;
+    pub fn attach(&self, zone: &Running) -> Result<Attached, LoginError> {
+        let target = open(zone)?;
         let null = tty::null().map_err(LoginError::Relay)?;
         let also_null = || null.try_clone().map(Some).map_err(LoginError::Relay);
         let streams = [also_null()?, also_null()?, also_null()?];
@@ -189,6 +181,7 @@ impl Login {
         let number = message.text.parse();
         match (message.fds.into_iter().next(), number) {
             (Some(master), Ok(number)) => Ok(Attached { pid, channel, master, signals, number }),
+            _ if message.text.is_empty() => Err(LoginError::Killed),
             _ => Err(LoginError::Inside(message.text)),
         }
     }
