@@ -17,3 +17,4 @@ pub mod plan;
 pub mod shell;
 pub mod spec;
 pub mod sys;
+pub mod zfs;

@@ -1,0 +1,3 @@
+//! OpenZFS, typed.
+
+pub mod nvlist;
