@@ -9,3 +9,4 @@ pub mod ns;
 pub mod path;
 pub mod process;
 pub mod tree;
+pub mod zfs;
