@@ -182,7 +182,9 @@ impl Core {
         let library = Library::open(c"libnvpair.so.3")?;
         let (nv, free) = (NvFunctions::load(library), NvFree::load(library));
         let f = Functions::load(Library::open(c"libzfs_core.so.3")?);
-        let (Some(init), Some(_), Some(_), Some(_), Some(_)) = (f.init, nv.unpack, nv.size, nv.pack, free.free) else {
+        let (Some(init), Some(_), Some(_), Some(_), Some(_)) =
+            (f.init, nv.unpack, nv.size, nv.pack, free.free)
+        else {
             return Err(io::Error::new(io::ErrorKind::NotFound, "the libraries of OpenZFS are incomplete"));
         };
         // SAFETY: no arguments. The matching fini is left to the end of the process: the library counts.
@@ -437,7 +439,13 @@ impl Core {
     }
 
     /// Changes a key or who inherits it.
-    pub fn change_key(&self, name: &str, command: u64, props: &[u8], key: Option<&[u8]>) -> Result<(), CoreError> {
+    pub fn change_key(
+        &self,
+        name: &str,
+        command: u64,
+        props: &[u8],
+        key: Option<&[u8]>,
+    ) -> Result<(), CoreError> {
         let f = function!(self, change_key, "lzc_change_key");
         let (name, props, (key, length)) = (c(name)?, self.list(props)?, key_parts(key));
         // SAFETY: all pointers live until the call returns; the key is only read.

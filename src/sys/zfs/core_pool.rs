@@ -7,7 +7,13 @@ use super::core::{Answer, Core, CoreError, c, check, function};
 impl Core {
     /// Runs a channel program; `sync` makes it change things.
     pub fn channel_program(
-        &self, pool: &str, program: &str, instructions: u64, memory: u64, args: &[u8], sync: bool,
+        &self,
+        pool: &str,
+        program: &str,
+        instructions: u64,
+        memory: u64,
+        args: &[u8],
+        sync: bool,
     ) -> Result<Answer, CoreError> {
         let f = if sync {
             function!(self, channel_program, "lzc_channel_program")

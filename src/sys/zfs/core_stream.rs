@@ -160,7 +160,9 @@ impl Core {
         };
         let (force, raw, fd) = (c_int::from(call.force), c_int::from(call.raw), call.fd.as_raw_fd());
         // SAFETY: names and list live until the call returns; the descriptor is open.
-        check(unsafe { f(names.snapshot.as_ptr(), props.raw, or_null(names.origin.as_ref()), force, raw, fd) })
+        check(unsafe {
+            f(names.snapshot.as_ptr(), props.raw, or_null(names.origin.as_ref()), force, raw, fd)
+        })
     }
 
     /// `lzc_receive_with_header`: the first record has been read already.
@@ -271,7 +273,8 @@ impl Core {
     }
 
     fn received(
-        &self, call: impl FnOnce(*mut u64, *mut u64, *mut u64, *mut *mut super::core::Nv) -> c_int,
+        &self,
+        call: impl FnOnce(*mut u64, *mut u64, *mut u64, *mut *mut super::core::Nv) -> c_int,
     ) -> Result<Received, CoreError> {
         let (mut bytes, mut flags) = (0u64, 0u64);
         let Answer { errno, list } =

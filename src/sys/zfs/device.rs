@@ -230,7 +230,8 @@ impl Device {
     /// # Errors
     /// The system's: not there, or not allowed.
     pub fn open() -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).write(true).custom_flags(libc::O_CLOEXEC).open("/dev/zfs")?;
+        let file =
+            OpenOptions::new().read(true).write(true).custom_flags(libc::O_CLOEXEC).open("/dev/zfs")?;
         Ok(Self { fd: file.into() })
     }
 
@@ -245,6 +246,9 @@ impl Device {
             let mut command = request.command.clone();
             let mut buffer = vec![0u8; room];
             let errno = self.once(number, &mut command, &request.source, &mut buffer);
+            if errno == errno::EINTR {
+                continue;
+            }
             let filled = command.dst_filled != 0;
             let needed = usize::try_from(command.dst_size).unwrap_or(usize::MAX);
             if errno == errno::ENOMEM && room > 0 && room < needed && needed <= ANSWER_MAX {
@@ -278,18 +282,11 @@ impl Device {
         command.src_size = source.len() as u64;
         command.dst = if buffer.is_empty() { 0 } else { buffer.as_mut_ptr() as u64 };
         command.dst_size = buffer.len() as u64;
-        loop {
-            // SAFETY: the structure has the size and layout that these ioctls read and write; its two
-            // pointers cover exactly the buffers, which outlive the call.
-            let done = unsafe { libc::ioctl(self.fd.as_raw_fd(), libc::Ioctl::from(number as u32), &raw mut *command) };
-            if done == 0 {
-                return 0;
-            }
-            let errno = io::Error::last_os_error().raw_os_error().unwrap_or(errno::EIO);
-            if errno != errno::EINTR {
-                return errno;
-            }
-        }
+        // SAFETY: the structure has the size and layout that these ioctls read and write; its two
+        // pointers cover exactly the buffers, which outlive the call.
+        let done =
+            unsafe { libc::ioctl(self.fd.as_raw_fd(), libc::Ioctl::from(number as u32), &raw mut *command) };
+        if done == 0 { 0 } else { io::Error::last_os_error().raw_os_error().unwrap_or(errno::EIO) }
     }
 }
 
