@@ -1,5 +1,6 @@
 # The machine with real ZFS. Included by the Makefile; works by itself, too: make -f tests/vm/vm.mk vm
 
+CARGO ?= cargo
 VM := tests/vm/vm
 VM_IMAGE ?= bookworm
 
@@ -16,3 +17,15 @@ vm-image:
 ## vm-clean: removes every built image
 vm-clean:
 	$(VM) clean
+
+.PHONY: test-zfs
+ZFS_RESULTS := target/zfs-results
+
+## test-zfs: the calls of zones::zfs in the machine with real ZFS, compared with pyzfs (VM_IMAGE)
+test-zfs: vm-image
+	$(CARGO) test --no-run --test zfs --message-format=json 2>/dev/null \
+	    | sed -n 's/.*"executable":"\([^"]*\/zfs-[^"]*\)".*/\1/p' | tail -n 1 >target/zfs-test
+	rm -rf $(ZFS_RESULTS)
+	$(VM) run $(VM_IMAGE) tests/zfs/run.sh --results $(ZFS_RESULTS) \
+	    "$$(cat target/zfs-test)=zfs" tests/zfs/cases.jsonl tests/zfs/pyzfs.py
+	python3 tests/zfs/compare.py tests/zfs/cases.jsonl $(ZFS_RESULTS)
