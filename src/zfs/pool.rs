@@ -49,8 +49,8 @@ errors! {
     ChannelProgramError {
         ENOENT => PoolNotFound "the pool '{0}' does not exist";
         ETIME => ZCPTimeout "the channel program on '{0}' took too many instructions";
-        ENOMEM => ZCPMemoryError "the channel program on '{0}' took too much memory";
-        ENOSPC => ZCPSpaceError "there is no room left for the channel program on '{0}'";
+        ENOMEM => ZCPMemoryError "the result of the channel program on '{0}' is too large";
+        ENOSPC => ZCPSpaceError "the channel program on '{0}' took more memory than it may";
         EPERM => ZCPPermissionError "only root of the host may run a channel program on '{0}'";
         EINVAL => ZCPLimitInvalid "the limits of the channel program on '{0}' are invalid", told_apart;
         EINVAL => ZCPSyntaxError "the channel program is not valid: {0}", told_apart;

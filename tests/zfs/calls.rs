@@ -305,7 +305,8 @@ impl Machine {
         };
         Some(match call {
             "channel_program" => {
-                let argv = strings(case, "argv").iter().map(|a| a.as_bytes().to_vec()).collect();
+                let argv = if case.contains_key("argv") { strings(case, "argv") } else { vec!["-"] };
+                let argv = argv.iter().map(|a| a.as_bytes().to_vec()).collect();
                 let args: List = [("argv", Value::Texts(argv))].into();
                 let (instructions, memory) =
                     (limit("instructions", ZCP_INSTRUCTIONS), limit("memory", ZCP_MEMORY));

@@ -6,7 +6,7 @@ pools() {
     for pool in tank dozer; do
         zpool destroy -f "$pool" 2>/dev/null || true
         rm -f "/dev/shm/$pool" && truncate -s 256M "/dev/shm/$pool"
-        zpool create -m none "$pool" "/dev/shm/$pool"
+        zpool create -O canmount=off "$pool" "/dev/shm/$pool"
     done
     zpool set cachefile=none tank
 }
