@@ -20,3 +20,4 @@ pub mod plan;
 pub mod shell;
 pub mod spec;
 pub mod sys;
+pub mod zfs;

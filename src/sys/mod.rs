@@ -12,3 +12,4 @@ pub mod process;
 pub mod pty;
 pub mod tree;
 pub mod tty;
+pub mod zfs;

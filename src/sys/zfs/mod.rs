@@ -1,0 +1,15 @@
+//! OpenZFS as the machine offers it: the C library, opened at run time, and the control device.
+//!
+//! Lists go in and out as packed bytes; what they mean is the business of `crate::zfs`. A host without
+//! ZFS has neither library nor device, and nothing of this is touched there.
+
+pub mod core;
+mod core_pool;
+mod core_stream;
+pub mod device;
+mod dynamic;
+pub mod errno;
+
+pub use core::{Answer, Core, CoreError};
+pub use core_stream::{RECORD_SIZE, ReceiveCall, Received, SendCall};
+pub use device::{Device, Ioctl, Request, Stats};

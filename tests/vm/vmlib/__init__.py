@@ -1,0 +1,1 @@
+"""Builds and boots the machine in which the tests with real ZFS run."""

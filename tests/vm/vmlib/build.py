@@ -1,0 +1,247 @@
+"""Builds an image from two layers that depend on nothing but their section of the recipe.
+
+kernel     vmlinuz and /lib/modules with zfs.ko, compiled in a throw-away tree. We compile by hand and
+           not through dkms: no debugging information, no signing, no copying, half the time.
+userland   the tree of packages, without kernel and without compiler.
+image      both together as an ext4 file, plus an initrd of busybox and the few modules needed to mount it.
+"""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from . import cpio
+from .recipe import Trouble, cache_dir, mirror, proxies
+
+ROOT_SIZE = "3G"
+NEEDED = ("virtio_pci", "virtio_blk", "virtio_console", "ext4", "crc32c_generic", "virtio_rng")
+
+BUILD_ZFS = r"""
+set -e
+export KCFLAGS=-g0
+headers=$(dpkg-query -W -f '${Depends}' @HEADERS@ | sed 's/ .*//;s/,.*//')
+kver=${headers#linux-headers-}
+mkdir -p /out /tmp/dl && cd /tmp/dl
+apt-get download linux-image-$kver zfs-dkms/@ZFS_FROM@ >/dev/null
+dpkg -x linux-image-$kver*.deb /out
+dpkg -x zfs-dkms*.deb /tmp/zfs
+cd /tmp/zfs/usr/src/zfs-*
+common=$(ls -d /usr/src/linux-headers-*-common*)
+./configure --quiet --disable-dependency-tracking --prefix=/usr --with-config=kernel \
+    --with-linux=$common --with-linux-obj=/lib/modules/$kver/build >/tmp/configure.log 2>&1 \
+    || { tail -n 40 /tmp/configure.log; exit 1; }
+make -s -j"$(nproc)" >/tmp/make.log 2>&1 || { tail -n 40 /tmp/make.log; exit 1; }
+base=$(ls -d /out/lib/modules /out/usr/lib/modules 2>/dev/null | head -n 1)
+mkdir -p $base/$kver/updates
+cp module/*.ko $base/$kver/updates/ 2>/dev/null || true
+find module -name '*.ko' -exec cp {} $base/$kver/updates/ \;
+test -s $base/$kver/updates/zfs.ko
+echo $kver >/out/kver
+sed -n 's/^Version: *//p' META >/out/zfs-version
+rm -rf /out/usr/share
+"""
+
+
+def say(text):
+    """One line of progress, on stderr: stdout belongs to the tests."""
+    import sys
+    print(f"vm: {text}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def locked(path):
+    """Two runs at once build once."""
+    with open(path, "w") as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        yield
+
+
+def work_dir():
+    """Where trees are put together: memory when there is enough, for fsync costs nothing there."""
+    shm = Path("/dev/shm")
+    try:
+        free = os.statvfs(shm)
+        with open("/proc/meminfo") as f:
+            available = next(int(line.split()[1]) for line in f if line.startswith("MemAvailable"))
+        if free.f_bavail * free.f_frsize > 6 << 30 and available > 8 << 20:
+            return tempfile.mkdtemp(prefix="zones-vm-", dir=shm)
+    except (OSError, StopIteration):
+        pass
+    return tempfile.mkdtemp(prefix="work-", dir=cache_dir())
+
+
+def mmdebstrap(section, packages, target, *, hooks=(), fmt="null"):
+    """Runs mmdebstrap for one layer; its log is kept for the error message."""
+    uri = mirror()
+    parts = " ".join(section["components"])
+    sources = "".join(f"deb {uri} {suite} {parts}\n" for suite in section["suites"])
+    command = ["mmdebstrap", "--variant=apt", f"--format={fmt}", "--mode=root", "--architectures=amd64",
+               "--quiet",
+               "--aptopt=Acquire::Languages \"none\"",
+               "--dpkgopt=force-unsafe-io",
+               "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
+               "--dpkgopt=path-exclude=/usr/share/locale/*", "--dpkgopt=path-exclude=/usr/share/info/*",
+               f"--include={','.join(packages)}"]
+    command += [f"--aptopt={line}" for line in proxies()]
+    command += [f"--{hook}" for hook in hooks]
+    command += [section["suites"][0], str(target), "-"]
+    log = tempfile.TemporaryFile("w+")
+    environ = dict(os.environ, LC_ALL="C.UTF-8", DEBIAN_FRONTEND="noninteractive")
+    done = subprocess.run(command, input=sources, text=True, stdout=log, stderr=log, env=environ)
+    if done.returncode != 0:
+        log.seek(0)
+        raise Trouble(f"mmdebstrap failed:\n{''.join(log.readlines()[-40:])}")
+
+
+def pins(section):
+    """A setup hook that prefers a suite for the packages listed under it."""
+    text = ""
+    for suite, packages in section.get("pinned", {}).items():
+        text += f"Package: {' '.join(packages)}\\nPin: release n={suite}\\nPin-Priority: 900\\n\\n"
+    return (f"setup-hook=mkdir -p \"$1/etc/apt/preferences.d\"; "
+            f"printf '{text}' >\"$1/etc/apt/preferences.d/image\"")
+
+
+def build_kernel(recipe, out):
+    """The kernel and its modules, as a tar file."""
+    k = recipe.kernel
+    script = BUILD_ZFS.replace("@HEADERS@", k["headers"]).replace("@ZFS_FROM@", k["zfs_from"])
+    with tempfile.TemporaryDirectory(dir=cache_dir()) as temp:
+        path = Path(temp) / "build.sh"
+        path.write_text(script)
+        # The build runs while apt still works in the tree, before the last clean-up.
+        mmdebstrap(k, k["tools"] + [k["headers"]], "-", hooks=[
+            f"customize-hook=upload {path} /build.sh",
+            "customize-hook=chroot \"$1\" sh /build.sh",
+            f"customize-hook=tar -C \"$1/out\" -cf {out} .",
+        ])
+
+
+def build_userland(recipe, out):
+    """The packages of the tests, as a tar file."""
+    u = recipe.userland
+    mmdebstrap(u, u["packages"], out, hooks=[pins(u)], fmt="tar")
+
+
+def layer(recipe, section, build, errors):
+    """Makes one layer if it is not there."""
+    path = cache_dir() / f"{recipe.key(section)}.tar"
+    if path.exists():
+        return
+    begun = time.monotonic()
+    part = path.with_suffix(".part.tar")
+    try:
+        build(recipe, part)
+        part.rename(path)
+        say(f"{section} of {recipe.name}: built in {time.monotonic() - begun:.0f} s")
+    except (Trouble, OSError) as e:
+        errors.append(e)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def check_tools():
+    """Says what to install before anything is started."""
+    missing = [t for t in ("mmdebstrap", "mke2fs", "qemu-system-x86_64") if not shutil.which(t)]
+    if missing:
+        raise Trouble(f"not installed: {', '.join(missing)}. Install mmdebstrap, e2fsprogs and qemu-system-x86 "
+                      "(from backports where qemu-utils comes from there)")
+
+
+def image(recipe):
+    """The folder with root.img, vmlinuz and initrd of an image; builds what is missing."""
+    folder = cache_dir() / recipe.image_key()
+    if (folder / "done").exists():
+        return folder
+    check_tools()
+    with locked(cache_dir() / f".lock-{recipe.name}"):
+        if (folder / "done").exists():
+            return folder
+        if os.geteuid() != 0:
+            raise Trouble("an image is built by root: run it once as root")
+        begun = time.monotonic()
+        say(f"building the image {recipe.name}; the parts are kept in {cache_dir()}")
+        errors = []
+        threads = [threading.Thread(target=layer, args=(recipe, s, b, errors))
+                   for s, b in (("kernel", build_kernel), ("userland", build_userland))]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        if errors:
+            raise errors[0]
+        compose(recipe, folder)
+        say(f"image {recipe.name}: ready after {time.monotonic() - begun:.0f} s")
+    return folder
+
+
+def compose(recipe, folder):
+    """Puts the layers together."""
+    work = Path(work_dir())
+    try:
+        tree = work / "tree"
+        tree.mkdir()
+        extract = ["tar", "-C", str(tree), "--numeric-owner", "--xattrs", "-xf"]
+        subprocess.run([*extract, str(cache_dir() / f"{recipe.key('userland')}.tar")], check=True)
+        # /lib is a link to usr/lib in the tree and must stay one.
+        subprocess.run([*extract, str(cache_dir() / f"{recipe.key('kernel')}.tar"), "--keep-directory-symlink"],
+                       check=True)
+        kver = (tree / "kver").read_text().strip()
+        subprocess.run(["chroot", str(tree), "depmod", kver], check=True)
+        mtab = tree / "etc" / "mtab"
+        mtab.unlink(missing_ok=True)
+        mtab.symlink_to("/proc/self/mounts")
+        (tree / "etc" / "hostname").write_text("zvm\n")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        shutil.copy(next((tree / "boot").glob("vmlinuz-*")), folder / "vmlinuz")
+        initrd(tree, kver, folder / "initrd")
+        shutil.rmtree(tree / "boot")
+        subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-E", "lazy_itable_init=1,nodiscard",
+                        "-m", "0", "-d", str(tree), str(folder / "root.img"), ROOT_SIZE], check=True)
+        versions = f"zfs {(tree / 'zfs-version').read_text().strip()}\nkernel {kver}\n"
+        (folder / "done").write_text(versions)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def initrd(tree, kver, out):
+    """Busybox and the modules for the root disk, in the order of loading."""
+    base = tree / "lib" / "modules" / kver
+    deps = {}
+    for line in (base / "modules.dep").read_text().splitlines():
+        path, _, rest = line.partition(":")
+        deps[path] = rest.split()
+    by_name = {Path(p).name.split(".ko")[0].replace("-", "_"): p for p in deps}
+    order = []
+    for name in NEEDED:
+        path = by_name.get(name)
+        if path is None:
+            continue  # built into the kernel
+        for p in [*reversed(deps[path]), path]:
+            if p not in order:
+                order.append(p)
+    archive = cpio.Archive()
+    for name in ("bin", "modules", "proc", "sys", "dev", "root"):
+        archive.folder(name)
+    archive.file("bin/busybox", (tree / "usr/bin/busybox").read_bytes(), 0o755)
+    archive.link("bin/sh", "busybox")
+    for p in order:
+        archive.file(f"modules/{Path(p).name}", plain(base / p), 0o644)
+    archive.file("modules/order", "".join(f"{Path(p).name}\n" for p in order).encode(), 0o644)
+    out.write_bytes(archive.bytes())
+
+
+def plain(path):
+    """A module's bytes, unpacked: busybox cannot."""
+    if path.suffix == ".xz":
+        import lzma
+        return lzma.decompress(path.read_bytes())
+    return path.read_bytes()

@@ -1,0 +1,85 @@
+"""The command line of the tool."""
+
+import argparse
+import shutil
+import sys
+
+from . import build
+from .machine import Machine, accelerator
+from .recipe import Recipe, Trouble, cache_dir, names
+
+DESCRIPTION = """\
+Builds (once) and boots the machine with real ZFS and pure cgroup v2 in which the tests run.
+
+Layers and images are kept in $ZONES_VM_CACHE (else ~/.cache/zones-vm), named by a hash of their recipe.
+$ZONES_VM_MIRROR overrides the mirror of the host's apt configuration, $ZONES_VM_ACCEL=kvm|tcg the probe,
+$ZONES_VM_MEMORY (MiB) and $ZONES_VM_CPUS the size of the machine."""
+
+
+def parser():
+    p = argparse.ArgumentParser(prog="vm", description=DESCRIPTION,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    sub = p.add_subparsers(dest="command", required=True)
+    one = sub.add_parser("build", help="build an image if it is not there; print its folder")
+    one.add_argument("image", choices=names())
+    one = sub.add_parser("run", help="run SCRIPT in the machine; its output and exit status are those of vm")
+    one.add_argument("image", choices=names())
+    one.add_argument("script")
+    one.add_argument("files", nargs="*", metavar="FILE[=NAME]", help="put into the script's folder, /work")
+    one.add_argument("--arg", action="append", default=[], help="an argument of the script; may be repeated")
+    one.add_argument("--results", metavar="DIR", help="where files that the script leaves in /out go")
+    one.add_argument("--console", metavar="FILE", help="keep the kernel's messages here")
+    one.add_argument("--timeout", type=int, default=900, metavar="SECONDS")
+    one.add_argument("--memory", metavar="MIB")
+    one = sub.add_parser("shell", help="a shell in the machine")
+    one.add_argument("image", choices=names())
+    one.add_argument("files", nargs="*", metavar="FILE[=NAME]")
+    one.add_argument("--results", metavar="DIR")
+    one = sub.add_parser("info", help="versions and accelerator of an image")
+    one.add_argument("image", choices=names())
+    sub.add_parser("clean", help="remove every layer and image from the cache")
+    return p
+
+
+def main(argv):
+    """Returns the exit status; 125 when the machine itself failed."""
+    args = parser().parse_args(argv)
+    try:
+        return dispatch(args)
+    except Trouble as e:
+        print(f"vm: {e}", file=sys.stderr)
+        return 125
+    except KeyboardInterrupt:
+        return 130
+
+
+def dispatch(args):
+    if args.command == "clean":
+        for entry in cache_dir().iterdir():
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        return 0
+    folder = build.image(Recipe(args.image))
+    if args.command == "build":
+        print(folder)
+        return 0
+    if args.command == "info":
+        print((folder / "done").read_text() + f"accelerator {accelerator(folder)}")
+        return 0
+    if args.command == "shell":
+        return shell(folder, args)
+    return Machine(folder, script=args.script, files=args.files, arguments=args.arg, results=args.results,
+                   timeout=args.timeout, console=args.console, memory=args.memory).run()
+
+
+def shell(folder, args):
+    """The terminal is the guest's while it runs: each key goes in as it is pressed."""
+    import termios
+    import tty
+    saved = termios.tcgetattr(0) if sys.stdin.isatty() else None
+    try:
+        if saved:
+            tty.setraw(0)
+        return Machine(folder, files=args.files, shell=True, results=args.results).run()
+    finally:
+        if saved:
+            termios.tcsetattr(0, termios.TCSADRAIN, saved)
