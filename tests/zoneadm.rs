@@ -1,6 +1,8 @@
 //! `zoneadm` as a program, on a throw-away root: command line, list, verify, states. What needs
 //! namespaces is in `boot.rs`.
 
+#![allow(clippy::disallowed_methods)] // tests run programs
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;

@@ -375,29 +375,29 @@ impl Zfs {
                 c.send_space_resume(&what.call(), sent)
             }
         });
-        done.or_else(|e| {
+        done.map_err(|e| {
             let other_pool = from.is_some_and(|f| pool(f) != pool(snapshot));
             let names = [from.unwrap_or(snapshot), snapshot];
             if is(&e, errno::EXDEV) && from.is_some() {
                 let error =
                     if other_pool { SendSpaceError::PoolsDiffer } else { SendSpaceError::SnapshotMismatch };
-                return Err(error(snapshot.to_owned()));
+                return error(snapshot.to_owned());
             }
             if is(&e, errno::EINVAL) {
                 if let Some(bad) = names.iter().find(|n| !is_snapshot(n)) {
-                    return Err(SendSpaceError::NameInvalid((*bad).to_owned()));
+                    return SendSpaceError::NameInvalid((*bad).to_owned());
                 }
                 if let Some(long) = names.iter().find(|n| n.len() > NAME_MAX) {
-                    return Err(Failure::NameTooLong((*long).to_owned()).into());
+                    return Failure::NameTooLong((*long).to_owned()).into();
                 }
                 if other_pool {
-                    return Err(SendSpaceError::PoolsDiffer(snapshot.to_owned()));
+                    return SendSpaceError::PoolsDiffer(snapshot.to_owned());
                 }
             }
             if let Some(from) = from.filter(|f| is(&e, errno::ENOENT) && !is_snapshot(f)) {
-                return Err(SendSpaceError::NameInvalid(from.to_owned()));
+                return SendSpaceError::NameInvalid(from.to_owned());
             }
-            Err(SendSpaceError::from_core(e, snapshot))
+            SendSpaceError::from_core(e, snapshot)
         })
     }
 
@@ -465,7 +465,7 @@ impl Zfs {
     /// # Errors
     /// [`ReceiveError`].
     pub fn receive_one(&self, how: &Receive<'_>) -> Result<ReceiveReport, ReceiveError> {
-        self.receiving(how, |core, call| core.receive_one(call))
+        self.receiving(how, super::super::sys::zfs::core::Core::receive_one)
     }
 
     /// As [`Zfs::receive_one`], with properties that count as set here and the key of a new encryption
@@ -474,7 +474,7 @@ impl Zfs {
     /// # Errors
     /// [`ReceiveError`].
     pub fn receive_with_cmdprops(&self, how: &Receive<'_>) -> Result<ReceiveReport, ReceiveError> {
-        self.receiving(how, |core, call| core.receive_with_cmdprops(call))
+        self.receiving(how, super::super::sys::zfs::core::Core::receive_with_cmdprops)
     }
 
     /// As [`Zfs::receive_with_cmdprops`], and can repair ([`Receive::heal`]; `lzc_receive_with_heal`,
@@ -483,7 +483,7 @@ impl Zfs {
     /// # Errors
     /// [`ReceiveError`].
     pub fn receive_with_heal(&self, how: &Receive<'_>) -> Result<ReceiveReport, ReceiveError> {
-        self.receiving(how, |core, call| core.receive_with_heal(call))
+        self.receiving(how, super::super::sys::zfs::core::Core::receive_with_heal)
     }
 
     fn receiving(

@@ -5,6 +5,8 @@
 //! same through the Python binding, and `compare.py` holds both against the table. Without `--run`, as
 //! in a plain `cargo test`, it checks the table.
 
+#![allow(clippy::disallowed_methods)] // tests run programs
+
 mod calls;
 
 use std::collections::BTreeSet;

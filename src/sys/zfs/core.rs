@@ -4,6 +4,8 @@
 //! called and does no harm otherwise. Names of datasets are C strings here; lists are packed bytes in
 //! the native encoding.
 
+#![allow(unsafe_code)]
+
 use std::ffi::{CStr, CString, c_char, c_int, c_uint};
 use std::io;
 use std::ptr;

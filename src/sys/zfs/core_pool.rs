@@ -1,5 +1,7 @@
 //! The functions of libzfs_core for whole pools.
 
+#![allow(unsafe_code)]
+
 use std::ffi::c_int;
 
 use super::core::{Answer, Core, CoreError, c, check, function};

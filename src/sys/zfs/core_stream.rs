@@ -1,5 +1,7 @@
 //! The functions of libzfs_core that write and read streams.
 
+#![allow(unsafe_code)]
+
 use std::ffi::{CString, c_int, c_uint};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
@@ -87,6 +89,7 @@ impl Core {
         let errno = match (call.resume, redactions.as_ref()) {
             (None, None) => {
                 let send = function!(self, send, "lzc_send");
+                // SAFETY: the names are C strings that outlive the call, and the rest are numbers.
                 unsafe { send(s, f, fd, flags) }
             }
             (Some((object, offset)), None) => {
