@@ -1,7 +1,7 @@
 //! `zoneadm` as a program, on a throw-away root: command line, list, verify, states. What needs
 //! namespaces is in `boot.rs`.
 
-#![allow(clippy::disallowed_methods)] // tests run programs
+#![allow(clippy::disallowed_methods)] // programs are what is tested here
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -241,7 +241,7 @@ fn ten_thousand_zones() {
     // Past the time in which a file does not count as settled: now the cache answers.
     std::thread::sleep(std::time::Duration::from_millis(3_100));
     assert_eq!(p.good("list -cp"), first);
-    let size = fs::metadata(p.path("var/lib/zones/.list.cache")).map(|m| m.len()).unwrap_or(0);
+    let size = fs::metadata(p.path("var/lib/zones/.list.cache")).map_or(0, |m| m.len());
     p.zone("z05000", "ip-type = \"exclusive\"\n");
     fs::remove_file(p.path("etc/zones.d/z00000.toml")).unwrap();
     let changed = p.good("list -cp");
