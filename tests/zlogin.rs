@@ -130,6 +130,10 @@ fn identities() {
         text(&as_user("ann", "grep -E '^(CapEff|CapPrm|CapInh|CapAmb)' /proc/self/status | cut -f2 | uniq")),
         "0000000000000000\n"
     );
+    // Another user's command runs in a login shell, which reads the profile, also when it is a plain one.
+    assert!(zone.sh("echo 'export FROM=profile' > /etc/profile").status.success());
+    assert_eq!(text(&as_user("ann", "printenv FROM")), "profile\n");
+    assert_eq!(text(&as_user("root", "printenv FROM")), "");
     let refused = |user: &str| {
         let out = as_user(user, "echo in");
         assert_eq!((out.status.code(), text(&out).as_str()), (Some(1), ""), "{user}");
@@ -303,10 +307,13 @@ fn input() {
 fn signals_are_passed_on() {
     let Some(zone) = Zone::start("signals") else { return };
     for (signal, status) in [("INT", 130), ("TERM", 143), ("QUIT", 131), ("HUP", 129)] {
-        let mut child =
-            zone.zlogin(&["signals", "echo; exec sleep 60"]).stdout(Stdio::piped()).spawn().expect("runs");
-        let mut byte = [0];
-        std::io::Read::read_exact(child.stdout.as_mut().expect("a pipe"), &mut byte).expect("it began");
+        let mut child = zone.zlogin(&["signals", "exec sleep 60"]).spawn().expect("runs");
+        // The shell before it ignores SIGQUIT.
+        let own = child.id();
+        until("the command", || {
+            let inner = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
+            fs::read_to_string(format!("/proc/{}/comm", inner.trim())).is_ok_and(|c| c == "sleep\n")
+        });
         support::run(
             std::process::Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]),
         );

@@ -131,7 +131,8 @@ impl Job {
         let term: Option<&OsStr> = self.term.as_deref();
         let env = environment(style, user, term, split_usr);
         let env = env.into_iter().map(CString::new).collect::<Result<Vec<_>, _>>()?;
-        if let Some(command) = self.command.as_ref().filter(|_| !self.safe) {
+        // A login shell reads its profile first, which may change anything.
+        if let Some(command) = self.command.as_ref().filter(|_| style == Style::Command) {
             execute_plain(&user.shell, command, &env)?;
         }
         let program = CString::new(OsStr::new(&user.shell).as_bytes())?;
