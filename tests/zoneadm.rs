@@ -239,7 +239,7 @@ fn ten_thousand_zones() {
     // Past the time in which a file does not count as settled: now the cache answers.
     std::thread::sleep(std::time::Duration::from_millis(3_100));
     assert_eq!(p.good("list -cp"), first);
-    let size = fs::metadata(p.path("var/lib/zones/.list.cache")).map(|m| m.len()).unwrap_or(0);
+    let size = fs::metadata(p.path("var/lib/zones/.list.cache")).map_or(0, |m| m.len());
     p.zone("z05000", "ip-type = \"exclusive\"\n");
     fs::remove_file(p.path("etc/zones.d/z00000.toml")).unwrap();
     let changed = p.good("list -cp");
