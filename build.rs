@@ -3,8 +3,6 @@
 //! It cannot be a binary of the package: it is built without the standard library and without libc,
 //! whatever the profile, and is never installed as a file.
 
-#![allow(clippy::disallowed_methods)] // it is not part of the programs
-
 use std::env;
 use std::path::PathBuf;
 use std::process::Command;

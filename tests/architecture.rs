@@ -1,6 +1,5 @@
 //! Holds up the structure that the crate's documentation draws: which part may use which, where
 //! unsafe code and effects may be, how long a file may get.
-#![allow(clippy::disallowed_methods)]
 
 use std::collections::BTreeSet;
 use std::fs;

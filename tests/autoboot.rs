@@ -1,5 +1,4 @@
 //! The helper of `zones.service`: boots what has `autoboot=true` and stops what runs.
-#![allow(clippy::disallowed_methods)]
 
 mod lab;
 

@@ -1,7 +1,5 @@
 //! Real zones: boot, isolation, halt, failure and recovery.
 
-#![allow(clippy::disallowed_methods)]
-
 mod lab;
 
 use std::fs;

@@ -1,6 +1,5 @@
 //! The completions of the shells: their own shells can read them, they know every subcommand, and
 //! their lists of resources and properties are those of the table.
-#![allow(clippy::disallowed_methods)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

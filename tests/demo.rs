@@ -1,7 +1,6 @@
 //! `make demo`, with the programs under test: a zone's whole life, and the host as it was before.
 //!
 //! Alone in this file, and run alone: it compares the host's mounts and processes.
-#![allow(clippy::disallowed_methods)]
 
 mod lab;
 

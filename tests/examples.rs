@@ -1,5 +1,4 @@
 //! What the README and the manual show is what happens.
-#![allow(clippy::disallowed_methods)]
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

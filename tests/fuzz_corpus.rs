@@ -1,5 +1,4 @@
 //! Replays what the fuzz targets start from and have found, so that every run of the tests covers it.
-#![allow(clippy::disallowed_methods)]
 
 use std::fs;
 use std::panic::catch_unwind;

@@ -1,5 +1,4 @@
 //! The built-in init as the first process of a zone made by hand (`support`).
-#![allow(clippy::disallowed_methods)]
 
 mod support;
 

@@ -1,5 +1,4 @@
 //! The manual says what the table says: the marked parts of the pages in `man/` are generated.
-#![allow(clippy::disallowed_methods)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,5 +1,4 @@
 //! `make install` puts everything where it is looked for, and `make uninstall` removes exactly that.
-#![allow(clippy::disallowed_methods)]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,7 +1,5 @@
 //! `zonecfg` as a person sees it: prompts, keys, questions, completion, history; through a pty.
 
-#![allow(clippy::disallowed_methods)]
-
 use std::path::Path;
 use std::process::Command;
 

@@ -15,8 +15,6 @@
 //!
 //! `BLESS=1` writes what the program does now into the files; look at the difference before you keep it.
 
-#![allow(clippy::disallowed_methods)]
-
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

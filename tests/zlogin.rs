@@ -1,5 +1,4 @@
 //! `zlogin` into a zone made by hand (`support`): commands, identities, streams, what leaks.
-#![allow(clippy::disallowed_methods)]
 
 mod support;
 

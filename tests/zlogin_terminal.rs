@@ -1,5 +1,4 @@
 //! `zlogin` at a terminal: sessions on a terminal of the zone, escapes, the console.
-#![allow(clippy::disallowed_methods)]
 
 mod lab;
 mod support;

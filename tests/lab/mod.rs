@@ -1,7 +1,6 @@
 //! A throw-away world for tests that boot real zones: its own specs, states and zonepaths below a
 //! temporary root. Everything is gone when the value is dropped, also after a failure.
 
-#![allow(clippy::disallowed_methods)]
 #![allow(dead_code)] // each test program uses a part of it
 
 use std::fs;

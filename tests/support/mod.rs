@@ -1,6 +1,6 @@
 //! A zone made by hand for tests of what enters one: namespaces, a root on a tmpfs over the machine's own
 //! `/usr`, the built-in init, and the record that says it runs. No part of the engine takes part.
-#![allow(dead_code, clippy::disallowed_methods)]
+#![allow(dead_code)]
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
