@@ -13,12 +13,51 @@ use super::Case;
 
 /// Every call that the table may name.
 pub const NAMES: &[&str] = &[
-    "sh", "create", "clone", "promote", "rename", "destroy", "exists", "snapshot", "destroy_snaps", "bookmark",
-    "get_bookmarks", "get_bookmark_props", "destroy_bookmarks", "hold", "release", "get_holds", "snaprange_space",
-    "rollback", "rollback_to", "send", "send_space", "receive", "load_key", "unload_key", "change_key",
-    "channel_program", "sync", "reopen", "checkpoint", "checkpoint_discard", "dataset", "set_props", "inherit",
-    "children", "snapshots", "received_props", "pools", "pool_props", "pool_stats", "wait", "bootenv", "vdev_props",
-    "attach", "detach", "inside",
+    "sh",
+    "create",
+    "clone",
+    "promote",
+    "rename",
+    "destroy",
+    "exists",
+    "snapshot",
+    "destroy_snaps",
+    "bookmark",
+    "get_bookmarks",
+    "get_bookmark_props",
+    "destroy_bookmarks",
+    "hold",
+    "release",
+    "get_holds",
+    "snaprange_space",
+    "rollback",
+    "rollback_to",
+    "send",
+    "send_space",
+    "receive",
+    "load_key",
+    "unload_key",
+    "change_key",
+    "channel_program",
+    "sync",
+    "reopen",
+    "checkpoint",
+    "checkpoint_discard",
+    "dataset",
+    "set_props",
+    "inherit",
+    "children",
+    "snapshots",
+    "received_props",
+    "pools",
+    "pool_props",
+    "pool_stats",
+    "wait",
+    "bootenv",
+    "vdev_props",
+    "attach",
+    "detach",
+    "inside",
 ];
 
 /// The opened ZFS, and a process in a user namespace of its own.
@@ -209,21 +248,24 @@ impl Machine {
             }
             "get_bookmarks" => {
                 let done = zfs.get_bookmarks(name(), &strings(case, "props"));
-                let word = |(b, p): (&String, &List)| format!("{b}({})", p.names().collect::<Vec<_>>().join(","));
+                let word =
+                    |(b, p): (&String, &List)| format!("{b}({})", p.names().collect::<Vec<_>>().join(","));
                 done.map(|all| all.iter().map(word).collect::<Vec<_>>().join(" ")).words()
             }
             "get_bookmark_props" => {
                 let done = zfs.get_bookmark_props(name());
                 done.map(|p| p.u64(text(case, "prop")).map(number).unwrap_or_default()).words()
             }
-            "destroy_bookmarks" => {
-                batch("BookmarkDestructionFailure", zfs.destroy_bookmarks(&strings(case, "bookmarks")).map(done))
-            }
+            "destroy_bookmarks" => batch(
+                "BookmarkDestructionFailure",
+                zfs.destroy_bookmarks(&strings(case, "bookmarks")).map(done),
+            ),
             "hold" => {
                 let holds = pairs(case, "holds");
                 let holds: Vec<_> = holds.iter().map(|(s, t)| (*s, t.as_str().expect("a tag"))).collect();
                 let cleanup = case.get("cleanup").and_then(Json::as_str);
-                let cleanup = cleanup.map(|p| OpenOptions::new().read(true).write(true).open(p).expect("a device"));
+                let cleanup =
+                    cleanup.map(|p| OpenOptions::new().read(true).write(true).open(p).expect("a device"));
                 let done = zfs.hold(&holds, cleanup.as_ref().map(AsFd::as_fd));
                 batch("HoldFailure", done.map(|none| format!("ok:{}", join(none.iter().map(String::as_str)))))
             }
@@ -237,10 +279,15 @@ impl Machine {
                     owned.iter().map(|(s, t)| (*s, t.iter().map(String::as_str).collect())).collect();
                 let holds: Vec<(&str, &[&str])> = lists.iter().map(|(s, t)| (*s, &t[..])).collect();
                 let done = zfs.release(&holds);
-                batch("HoldReleaseFailure", done.map(|none| format!("ok:{}", join(none.iter().map(String::as_str)))))
+                batch(
+                    "HoldReleaseFailure",
+                    done.map(|none| format!("ok:{}", join(none.iter().map(String::as_str)))),
+                )
             }
             "get_holds" => zfs.get_holds(name()).map(|all| join(all.keys().map(String::as_str))).words(),
-            "snaprange_space" => zfs.snaprange_space(text(case, "first"), text(case, "last")).map(number).words(),
+            "snaprange_space" => {
+                zfs.snaprange_space(text(case, "first"), text(case, "last")).map(number).words()
+            }
             "rollback" => zfs.rollback(name()).words(),
             "rollback_to" => zfs.rollback_to(name(), text(case, "snapshot")).words(),
             _ => return None,
@@ -256,7 +303,8 @@ impl Machine {
         what = what.flags(send_flags(case));
         Some(match call {
             "send" => {
-                let file = OpenOptions::new().write(true).create(true).truncate(true).open(text(case, "file"));
+                let file =
+                    OpenOptions::new().write(true).create(true).truncate(true).open(text(case, "file"));
                 zfs.send(&what, file.expect("a file").as_fd()).words()
             }
             "send_space" => zfs.send_space(&what, 0).map(number).words(),
@@ -272,7 +320,8 @@ impl Machine {
         let header = matches!(how, "header" | "one" | "cmdprops" | "heal")
             .then(|| StreamHeader::read(&mut file).expect("a header"));
         let (props, cmdprops) = (props(case, "props"), props(case, "cmdprops"));
-        let mut receive = Receive::new(text(case, "snapshot"), file.as_fd()).props(&props).cmdprops(&cmdprops);
+        let mut receive =
+            Receive::new(text(case, "snapshot"), file.as_fd()).props(&props).cmdprops(&cmdprops);
         if let Some(header) = &header {
             assert!(header.name().contains('@') && header.guid() != 0);
             receive = receive.header(header);
@@ -340,7 +389,8 @@ impl Machine {
             }
             "vdev_props" => {
                 let stats = zfs.pool_stats(pool()).expect("statistics");
-                let Some(Value::Lists(devices)) = stats.list("vdev_tree").and_then(|t| t.get("children")) else {
+                let Some(Value::Lists(devices)) = stats.list("vdev_tree").and_then(|t| t.get("children"))
+                else {
                     panic!("no devices: {stats:?}");
                 };
                 let guid = devices[0].u64("guid").expect("a guid");
@@ -380,7 +430,9 @@ impl Machine {
                 }
                 names(full.into_iter().collect())
             }
-            "received_props" => zfs.received_props(name()).map(|all| join(all.keys().map(String::as_str))).words(),
+            "received_props" => {
+                zfs.received_props(name()).map(|all| join(all.keys().map(String::as_str))).words()
+            }
             "attach" => zfs.userns_attach(name(), self.namespace(case).as_fd()).words(),
             "detach" => zfs.userns_detach(name(), self.namespace(case).as_fd()).words(),
             "inside" => {

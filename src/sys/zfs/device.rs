@@ -137,7 +137,7 @@ impl Request {
     /// `ENAMETOOLONG` or `EINVAL` when the name cannot be put into a request.
     pub fn new(name: &str) -> Result<Self, i32> {
         // SAFETY: the structure holds integers and arrays of integers; all zeros is a value of it.
-        let command: Box<Command> = unsafe { Box::new_zeroed().assume_init() };
+        let command: Box<Command> = Box::new(unsafe { std::mem::zeroed() });
         let mut request = Self { command, source: Vec::new() };
         put(&mut request.command.name, name)?;
         Ok(request)
