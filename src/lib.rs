@@ -3,12 +3,13 @@
 //! ```text
 //! bin → cli → shell → parser → spec          spec: the leaf, imports nothing of ours
 //!        └──→ apply → plan ──→ spec          plan never imports sys: it sees facts, not the machine
-//!               └───→ sys ───→ spec::name    parser, spec, plan: no files, no processes, no clock
+//!               ├───→ sys ───→ spec::name    parser, spec, plan: no files, no processes, no clock
+//!               └───→ zfs ───→ sys           zfs: OpenZFS, typed; of use without zones, too
 //! ```
 //!
 //! Data first, effects last: text becomes commands ([`parser`]), commands change a spec ([`shell`]),
 //! a spec and observed facts become a plan ([`plan`]), and only [`apply`] carries it out, through
-//! [`sys`].
+//! [`sys`] and [`zfs`].
 
 // See clippy.toml. Tests make and remove what they need; it does not bind them.
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]

@@ -39,6 +39,7 @@ mod pool;
 mod property;
 mod snapshot;
 mod stream;
+mod token;
 mod userns;
 mod words;
 
@@ -52,6 +53,7 @@ pub use pool::*;
 pub use property::*;
 pub use snapshot::*;
 pub use stream::*;
+pub use token::*;
 pub use userns::*;
 
 use crate::sys::zfs::{Core, CoreError, Device};

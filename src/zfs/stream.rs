@@ -244,9 +244,8 @@ errors! {
     /// Why [`Zfs::send_space`] failed.
     SendSpaceError {
         EINVAL | ENOENT => NameInvalid "'{0}' is not the name of a snapshot", told_apart;
-        EINVAL | EXDEV => PoolsDiffer "'{0}' is in another pool than the snapshot to start from", told_apart;
-        EINVAL => SnapshotMismatch "'{0}' is not a later snapshot than the one to start from", told_apart;
-        EXDEV => SnapshotMismatchFrom "'{0}' is not a later snapshot than the one to start from";
+        EINVAL | EXDEV => SnapshotMismatch "'{0}' is not a later snapshot than the one to start from", told_apart;
+        EINVAL | EXDEV => PoolsDiffer "'{0}' is in another pool than the snapshot to start from";
         ENOENT => SnapshotNotFound "the snapshot '{0}', or the one to start from, does not exist";
     }
 
@@ -309,6 +308,28 @@ fn send_error(error: CoreError, call: &Send<'_>) -> SendError {
         1024.. => SendError::from_errno(number, snapshot),
         _ => SendError::StreamIOError(io::Error::from_raw_os_error(number).to_string()),
     }
+}
+
+fn send_space_error(error: CoreError, snapshot: &str, from: Option<&str>) -> SendSpaceError {
+    let other_pool = from.is_some_and(|f| pool(f) != pool(snapshot));
+    let names = [from.unwrap_or(snapshot), snapshot];
+    if is(&error, errno::EXDEV) && from.is_some() && !other_pool {
+        return SendSpaceError::SnapshotMismatch(snapshot.to_owned());
+    }
+    if is(&error, errno::EINVAL) {
+        if let Some(bad) = names.iter().find(|n| !is_snapshot(n)) {
+            return SendSpaceError::NameInvalid((*bad).to_owned());
+        }
+        if let Some(long) = names.iter().find(|n| n.len() > NAME_MAX) {
+            return Failure::NameTooLong((*long).to_owned()).into();
+        }
+        let differ = if other_pool { SendSpaceError::PoolsDiffer } else { SendSpaceError::SnapshotMismatch };
+        return differ(snapshot.to_owned());
+    }
+    if let Some(from) = from.filter(|f| is(&error, errno::ENOENT) && !is_snapshot(f)) {
+        return SendSpaceError::NameInvalid(from.to_owned());
+    }
+    SendSpaceError::from_core(error, snapshot)
 }
 
 fn receive_error(number: i32, call: &Receive<'_>) -> ReceiveError {
@@ -375,30 +396,7 @@ impl Zfs {
                 c.send_space_resume(&what.call(), sent)
             }
         });
-        done.map_err(|e| {
-            let other_pool = from.is_some_and(|f| pool(f) != pool(snapshot));
-            let names = [from.unwrap_or(snapshot), snapshot];
-            if is(&e, errno::EXDEV) && from.is_some() {
-                let error =
-                    if other_pool { SendSpaceError::PoolsDiffer } else { SendSpaceError::SnapshotMismatch };
-                return error(snapshot.to_owned());
-            }
-            if is(&e, errno::EINVAL) {
-                if let Some(bad) = names.iter().find(|n| !is_snapshot(n)) {
-                    return SendSpaceError::NameInvalid((*bad).to_owned());
-                }
-                if let Some(long) = names.iter().find(|n| n.len() > NAME_MAX) {
-                    return Failure::NameTooLong((*long).to_owned()).into();
-                }
-                if other_pool {
-                    return SendSpaceError::PoolsDiffer(snapshot.to_owned());
-                }
-            }
-            if let Some(from) = from.filter(|f| is(&e, errno::ENOENT) && !is_snapshot(f)) {
-                return SendSpaceError::NameInvalid(from.to_owned());
-            }
-            SendSpaceError::from_core(e, snapshot)
-        })
+        done.map_err(|e| send_space_error(e, snapshot, from))
     }
 
     /// Makes a redaction bookmark on a snapshot: what its clones' snapshots have changed will be left
@@ -465,7 +463,7 @@ impl Zfs {
     /// # Errors
     /// [`ReceiveError`].
     pub fn receive_one(&self, how: &Receive<'_>) -> Result<ReceiveReport, ReceiveError> {
-        self.receiving(how, super::super::sys::zfs::core::Core::receive_one)
+        self.receiving(how, |core, call| core.receive_one(call))
     }
 
     /// As [`Zfs::receive_one`], with properties that count as set here and the key of a new encryption
@@ -474,7 +472,7 @@ impl Zfs {
     /// # Errors
     /// [`ReceiveError`].
     pub fn receive_with_cmdprops(&self, how: &Receive<'_>) -> Result<ReceiveReport, ReceiveError> {
-        self.receiving(how, super::super::sys::zfs::core::Core::receive_with_cmdprops)
+        self.receiving(how, |core, call| core.receive_with_cmdprops(call))
     }
 
     /// As [`Zfs::receive_with_cmdprops`], and can repair ([`Receive::heal`]; `lzc_receive_with_heal`,
@@ -483,7 +481,7 @@ impl Zfs {
     /// # Errors
     /// [`ReceiveError`].
     pub fn receive_with_heal(&self, how: &Receive<'_>) -> Result<ReceiveReport, ReceiveError> {
-        self.receiving(how, super::super::sys::zfs::core::Core::receive_with_heal)
+        self.receiving(how, |core, call| core.receive_with_heal(call))
     }
 
     fn receiving(

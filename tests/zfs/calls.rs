@@ -301,7 +301,24 @@ impl Machine {
             what = what.from(from);
         }
         what = what.flags(send_flags(case));
+        if let Some([object, offset]) = case.get("resume").and_then(Json::as_array).map(Vec::as_slice) {
+            what = what.resume(object.as_u64().expect("an object"), offset.as_u64().expect("an offset"));
+        }
+        if let Some(bookmark) = case.get("redactions").and_then(Json::as_str) {
+            what = what.redacted(bookmark);
+        }
         Some(match call {
+            "redact" => {
+                zfs.redact(text(case, "snapshot"), text(case, "bookmark"), &strings(case, "clones")).words()
+            }
+            "send_space_resume" => {
+                let token = self.token(case);
+                zfs.send_space(&token.send(), token.bytes).map(number).words()
+            }
+            "send_rest" => {
+                let file = File::create(text(case, "file")).expect("a file");
+                zfs.send(&self.token(case).send(), file.as_fd()).words()
+            }
             "send" => {
                 let file =
                     OpenOptions::new().write(true).create(true).truncate(true).open(text(case, "file"));
@@ -311,6 +328,12 @@ impl Machine {
             "receive" => self.receive(case),
             _ => return None,
         })
+    }
+
+    /// What an interrupted receive left behind.
+    fn token(&self, case: &Case) -> ResumeToken {
+        let dataset = self.zfs.dataset(text(case, "name")).expect("a dataset");
+        dataset.text("receive_resume_token").expect("a token").parse().expect("a token that can be read")
     }
 
     fn receive(&self, case: &Case) -> String {
@@ -381,6 +404,10 @@ impl Machine {
             "pool_props" => zfs.pool_props(pool()).map(one).words(),
             "pool_stats" => zfs.pool_stats(pool()).map(one).words(),
             "wait" => zfs.wait(pool(), PoolActivity::Scrub, None).map(|b| b.to_string()).words(),
+            "wait_fs" => {
+                let done = zfs.wait_fs(text(case, "name"), FilesystemActivity::DeleteQueue);
+                done.map(|b| b.to_string()).words()
+            }
             "bootenv" => {
                 let env: List = [("version", Value::from(1u64)), ("org.example:x", "y".into())].into();
                 zfs.set_bootenv(pool(), &env).expect("bootenv is set");
@@ -414,6 +441,9 @@ impl Machine {
             all.map(|all| join(all.iter().map(|d| d.name.as_str()))).words()
         };
         Some(match call {
+            "dataset" if text(case, "prop") == "receive_resume_token" => {
+                format!("ok:{}", self.token(case).name)
+            }
             "dataset" => zfs.dataset(name()).map(|d| property(&d, text(case, "prop"))).words(),
             "set_props" => {
                 batch("SetPropFailure", zfs.set_props(name(), &props(case, "props")).map(|()| String::new()))

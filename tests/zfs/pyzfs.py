@@ -49,7 +49,10 @@ def release(case):
 def send(case):
     fd = os.open(case["file"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
-        lzc.lzc_send(data(case["snapshot"]), data(case.get("from")), fd, case.get("flags", []))
+        if "resume" in case:
+            lzc.lzc_send_resume(data(case["snapshot"]), data(case.get("from")), fd, case.get("flags", []), *case["resume"])
+        else:
+            lzc.lzc_send(data(case["snapshot"]), data(case.get("from")), fd, case.get("flags", []))
         return "ok"
     finally:
         os.close(fd)

@@ -1,7 +1,5 @@
 //! The functions of libzfs_core that write and read streams.
 
-#![allow(unsafe_code)]
-
 use std::ffi::{CString, c_int, c_uint};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
@@ -85,11 +83,10 @@ impl Core {
         let redactions = call.redactions.map(c).transpose()?;
         let (s, f) = (snapshot.as_ptr(), or_null(from.as_ref()));
         let (fd, flags) = (to.as_raw_fd(), call.flags as c_uint);
-        // SAFETY: in each of the four, the names live until the call returns and the descriptor is open.
         let errno = match (call.resume, redactions.as_ref()) {
             (None, None) => {
                 let send = function!(self, send, "lzc_send");
-                // SAFETY: the names are C strings that outlive the call, and the rest are numbers.
+                // SAFETY: the names live until the call returns and the descriptor is open.
                 unsafe { send(s, f, fd, flags) }
             }
             (Some((object, offset)), None) => {

@@ -36,7 +36,7 @@ cd /tmp/zfs/usr/src/zfs-*
 common=$(ls -d /usr/src/linux-headers-*-common*)
 ./configure --quiet --disable-dependency-tracking --prefix=/usr --with-config=kernel \
     --with-linux=$common --with-linux-obj=/lib/modules/$kver/build >/tmp/configure.log 2>&1 \
-    || { tail -n 40 /tmp/configure.log; exit 1; }
+    || { tail -n 20 /tmp/configure.log; tail -n 20 build/*/build.log* 2>/dev/null; grep -B30 "^configure: failed program" config.log | tail -n 60; exit 1; }
 make -s -j"$(nproc)" >/tmp/make.log 2>&1 || { tail -n 40 /tmp/make.log; exit 1; }
 base=$(ls -d /out/lib/modules /out/usr/lib/modules 2>/dev/null | head -n 1)
 mkdir -p $base/$kver/updates
