@@ -463,7 +463,7 @@ impl Zfs {
     /// # Errors
     /// [`ReceiveError`].
     pub fn receive_one(&self, how: &Receive<'_>) -> Result<ReceiveReport, ReceiveError> {
-        self.receiving(how, |core, call| core.receive_one(call))
+        self.receiving(how, super::super::sys::zfs::core::Core::receive_one)
     }
 
     /// As [`Zfs::receive_one`], with properties that count as set here and the key of a new encryption
@@ -472,7 +472,7 @@ impl Zfs {
     /// # Errors
     /// [`ReceiveError`].
     pub fn receive_with_cmdprops(&self, how: &Receive<'_>) -> Result<ReceiveReport, ReceiveError> {
-        self.receiving(how, |core, call| core.receive_with_cmdprops(call))
+        self.receiving(how, super::super::sys::zfs::core::Core::receive_with_cmdprops)
     }
 
     /// As [`Zfs::receive_with_cmdprops`], and can repair ([`Receive::heal`]; `lzc_receive_with_heal`,
@@ -481,7 +481,7 @@ impl Zfs {
     /// # Errors
     /// [`ReceiveError`].
     pub fn receive_with_heal(&self, how: &Receive<'_>) -> Result<ReceiveReport, ReceiveError> {
-        self.receiving(how, |core, call| core.receive_with_heal(call))
+        self.receiving(how, super::super::sys::zfs::core::Core::receive_with_heal)
     }
 
     fn receiving(

@@ -1,5 +1,7 @@
 //! The functions of libzfs_core that write and read streams.
 
+#![allow(unsafe_code)]
+
 use std::ffi::{CString, c_int, c_uint};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
@@ -87,6 +89,7 @@ impl Core {
             (None, None) => {
                 let send = function!(self, send, "lzc_send");
                 // SAFETY: the names live until the call returns and the descriptor is open.
+                // SAFETY: the names are C strings that outlive the call, and the rest are numbers.
                 unsafe { send(s, f, fd, flags) }
             }
             (Some((object, offset)), None) => {
