@@ -13,7 +13,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("plan", &["spec"]),
     ("sys", &["spec::name"]),
     ("init", &["sys"]),
-    ("apply", &["plan", "spec", "sys", "init"]),
+    ("zfs", &["sys", "spec::name"]),
+    ("apply", &["plan", "spec", "sys", "init", "zfs"]),
     ("cli", &["apply", "shell", "parser", "plan", "spec", "sys"]),
     // The supervisor has no command line to speak of.
     ("bin", &["cli", "apply", "spec"]),
