@@ -295,6 +295,12 @@ fn pair(def: &ResourceDef, before: &[Props], after: &[Props]) -> Vec<Option<usiz
     // Walks both lists side by side: an old one without successor between two that are kept belongs
     // to the new one that now stands there.
     let mut last = None;
+    // For each place the first old one that is kept behind it; looking for it anew each time would
+    // take a quadratic number of steps.
+    let mut behind = vec![None; pairs.len()];
+    for i in (1..pairs.len()).rev() {
+        behind[i - 1] = pairs[i].or(behind[i]);
+    }
     for i in 0..pairs.len() {
         if let Some(old) = pairs[i] {
             last = Some(old);
@@ -303,8 +309,7 @@ fn pair(def: &ResourceDef, before: &[Props], after: &[Props]) -> Vec<Option<usiz
         while free.peek().is_some_and(|f| last.is_some_and(|l| *f < l)) {
             free.next();
         }
-        let next = pairs[i + 1..].iter().flatten().next().copied();
-        if let Some(f) = free.peek().copied().filter(|f| next.is_none_or(|n| *f < n)) {
+        if let Some(f) = free.peek().copied().filter(|f| behind[i].is_none_or(|n| *f < n)) {
             pairs[i] = Some(f);
             last = Some(f);
             free.next();
