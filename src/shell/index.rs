@@ -1,8 +1,9 @@
 //! Where resources are by their key, so that neither `end` nor `select` need look through all of them:
 //! command files with tens of thousands of resources exist.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use crate::spec::schema::{Kind, PropDef};
 use crate::spec::verify::unique_key;
 use crate::spec::{Props, ResourceKind, ZoneSpec};
 
@@ -11,7 +12,25 @@ const PATIENCE: usize = 256;
 
 /// Keys of the stored resources, per kind; a kind is read when it is first asked for.
 #[derive(Debug, Default)]
-pub(super) struct KeyIndex(HashMap<ResourceKind, Keys>);
+pub(super) struct KeyIndex {
+    keys: HashMap<ResourceKind, Keys>,
+    /// Per property that was asked for: the keys of the resources that have a value.
+    values: HashMap<(ResourceKind, &'static str), (&'static PropDef, Values)>,
+}
+
+type Values = HashMap<String, HashSet<String>>;
+
+/// Returns the text under which a value is found: an address also without its prefix.
+fn found_as(def: &PropDef, text: &str) -> String {
+    match text.split_once('/') {
+        Some((host, _)) if def.kind == Kind::Address => host.to_owned(),
+        _ => text.to_owned(),
+    }
+}
+
+fn value_of<'p>(def: &'static PropDef, props: &'p Props) -> Option<&'p str> {
+    props.text(def.name).or(def.default)
+}
 
 /// Places of one kind. A removal moves what is behind it, so a place is only an upper bound: the
 /// resource is at most `removed` before it.
@@ -30,7 +49,40 @@ impl Keys {
 
 impl KeyIndex {
     fn keys(&mut self, spec: &ZoneSpec, kind: ResourceKind) -> &mut Keys {
-        self.0.entry(kind).or_insert_with(|| Keys::read(spec.stored(kind), kind))
+        self.keys.entry(kind).or_insert_with(|| Keys::read(spec.stored(kind), kind))
+    }
+
+    /// Returns the places of all resources that may have these values, in their order: those that
+    /// have the rarest of them.
+    pub fn having(
+        &mut self,
+        spec: &ZoneSpec,
+        kind: ResourceKind,
+        wanted: &[(&'static PropDef, String)],
+    ) -> Vec<usize> {
+        for (def, _) in wanted {
+            self.values.entry((kind, def.name)).or_insert_with(|| {
+                let mut values = Values::new();
+                for props in spec.stored(kind) {
+                    if let Some(text) = value_of(def, props) {
+                        let keys = values.entry(found_as(def, text)).or_default();
+                        keys.insert(unique_key(kind, props));
+                    }
+                }
+                (def, values)
+            });
+        }
+        let keys = |(def, text): &(&'static PropDef, String)| {
+            let (_, values) = self.values.get(&(kind, def.name))?;
+            values.get(&found_as(def, text))
+        };
+        let Some(Some(rarest)) = wanted.iter().map(keys).min_by_key(|k| k.map_or(0, HashSet::len)) else {
+            return Vec::new();
+        };
+        let rarest: Vec<_> = rarest.iter().cloned().collect();
+        let mut places: Vec<_> = rarest.iter().filter_map(|key| self.find(spec, kind, key)).collect();
+        places.sort_unstable();
+        places
     }
 
     /// Says whether a resource with the key of `props` is stored.
@@ -58,34 +110,48 @@ impl KeyIndex {
 
     /// Notes a resource that is stored at a place from now on.
     pub fn insert(&mut self, kind: ResourceKind, place: usize, props: &Props) {
-        if let Some(keys) = self.0.get_mut(&kind) {
+        if let Some(keys) = self.keys.get_mut(&kind) {
             keys.places.insert(unique_key(kind, props), place + keys.removed);
+        }
+        for (_, (def, values)) in self.values.iter_mut().filter(|((k, _), _)| *k == kind) {
+            if let Some(text) = value_of(def, props) {
+                values.entry(found_as(def, text)).or_default().insert(unique_key(kind, props));
+            }
         }
     }
 
     /// Notes that the key of a resource is free.
     pub fn remove(&mut self, kind: ResourceKind, props: &Props) {
-        if let Some(keys) = self.0.get_mut(&kind) {
+        if let Some(keys) = self.keys.get_mut(&kind) {
             keys.places.remove(&unique_key(kind, props));
+        }
+        for (_, (def, values)) in self.values.iter_mut().filter(|((k, _), _)| *k == kind) {
+            if let Some(text) = value_of(def, props)
+                && let Some(keys) = values.get_mut(&found_as(def, text))
+            {
+                keys.remove(&unique_key(kind, props));
+            }
         }
     }
 
     /// Notes that a resource was taken out of the list.
     pub fn taken_out(&mut self, kind: ResourceKind, props: &Props) {
         self.remove(kind, props);
-        if let Some(keys) = self.0.get_mut(&kind) {
+        if let Some(keys) = self.keys.get_mut(&kind) {
             keys.removed += 1;
         }
     }
 
     /// Forgets a kind that was changed behind the index' back.
     pub fn forget(&mut self, kind: ResourceKind) {
-        self.0.remove(&kind);
+        self.keys.remove(&kind);
+        self.values.retain(|(k, _), _| *k != kind);
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        self.0.clear();
+        self.keys.clear();
+        self.values.clear();
     }
 }
 
@@ -124,5 +190,37 @@ mod tests {
         for (place, props) in spec.stored(kind).to_vec().iter().enumerate() {
             assert_eq!(index.find(&spec, kind, &unique_key(kind, props)), Some(place));
         }
+    }
+
+    #[test]
+    fn resources_are_found_by_any_value() {
+        let kind = ResourceKind::Net;
+        let net = |n: usize, link: &str| {
+            let mut props = Props::default();
+            for (name, text) in [("address", format!("192.0.2.{n}/24")), ("physical", link.to_owned())] {
+                props.set(kind.def().prop(name).expect(name), Value::simple(text));
+            }
+            props
+        };
+        let mut spec = ZoneSpec::new(ZoneName::new("zion").expect("a name"));
+        *spec.stored_mut(kind) = (0..50).map(|n| net(n, if n % 2 == 0 { "eth0" } else { "eth1" })).collect();
+        let mut index = KeyIndex::default();
+        let by = |name: &str, text: &str| (kind.def().prop(name).expect(name), text.to_owned());
+        assert_eq!(index.having(&spec, kind, &[by("physical", "eth1")]).len(), 25);
+        // With and without its prefix; the rarer of two values decides.
+        assert_eq!(index.having(&spec, kind, &[by("address", "192.0.2.7")]), [7]);
+        let both = [by("physical", "eth1"), by("address", "192.0.2.7/24")];
+        assert_eq!(index.having(&spec, kind, &both), [7]);
+        assert!(index.having(&spec, kind, &[by("physical", "eth2")]).is_empty());
+        // What is changed, taken out and added is followed.
+        index.remove(kind, &net(7, "eth1"));
+        index.insert(kind, 7, &net(7, "eth2"));
+        spec.stored_mut(kind)[7] = net(7, "eth2");
+        let gone = spec.stored_mut(kind).remove(3);
+        index.taken_out(kind, &gone);
+        index.insert(kind, 49, &net(60, "eth2"));
+        spec.stored_mut(kind).push(net(60, "eth2"));
+        assert_eq!(index.having(&spec, kind, &[by("physical", "eth2")]), [6, 49]);
+        assert_eq!(index.having(&spec, kind, &[by("physical", "eth1")]).len(), 23);
     }
 }

@@ -107,16 +107,18 @@ fn check_qualifiers(kind: R, pick: &Pick) -> Done {
 }
 
 impl Session<'_> {
-    /// Like the function of this name, but goes straight to a resource that is named by its key.
+    /// Like the function of this name, but does not look through all resources for a value.
     fn picked(&mut self, kind: R, pick: &Pick) -> Result<Vec<usize>, Complaint> {
         if let Pick::Where(pairs) = pick
             && !is_view(kind)
             && let Some(wanted) = Wanted::new(kind, pairs)
-            && let Some(key) = wanted.key(kind)
             && let Some(spec) = &self.spec
         {
-            let place = self.index.find(spec, kind, &key);
-            return Ok(place.into_iter().filter(|i| wanted.fits(&spec.stored(kind)[*i])).collect());
+            let places = match wanted.key(kind) {
+                Some(key) => self.index.find(spec, kind, &key).into_iter().collect(),
+                None => self.index.having(spec, kind, &wanted.0),
+            };
+            return Ok(places.into_iter().filter(|i| wanted.fits(&spec.stored(kind)[*i])).collect());
         }
         Ok(picked(self.loaded()?, kind, pick))
     }
