@@ -286,3 +286,57 @@ fn pager() {
     t.line("exit");
     assert_eq!(t.status(), 0);
 }
+
+/// Prompt and messages begin with the name that was called.
+#[test]
+fn another_name() {
+    let world = World::new();
+    let link = world.dir.path().join("zcfg");
+    std::os::unix::fs::symlink(ZONECFG, &link).expect("a link");
+    let mut command = Command::new(&link);
+    for (name, value) in world.command(&[]).get_envs() {
+        if let Some(value) = value {
+            command.env(name, value);
+        }
+    }
+    let usage = command.output().expect("zcfg");
+    assert_eq!(usage.status.code(), Some(2));
+    assert!(usage.stderr.starts_with(b"usage:\tzcfg help\n\tzcfg -z <zone>"));
+    command.args(["-z", "zion"]);
+    let mut t = Typed(spawn_command(command, TIMEOUT).expect("zcfg on a pty"));
+    t.see("\nzcfg:zion> ");
+    t.line("create -b; set zonepath=/zones/zion; add net");
+    t.see("zcfg:zion:net> ");
+    t.line("cancel");
+    t.line("exit");
+    assert_eq!(t.status(), 0);
+}
+
+/// A session that has changed nothing shows what is saved now.
+#[test]
+fn what_others_save_is_seen() {
+    let world = World::new();
+    world.output(&["-z", "zion", "create -b; set zonepath=/zones/zion; set pool=one"]);
+    let mut t = world.type_into(&["-z", "zion"]);
+    t.see("zonecfg:zion> ");
+    t.line("info pool");
+    t.see("pool: one\r\n");
+    world.output(&["-z", "zion", "set pool=two"]);
+    t.line("info pool");
+    t.see("pool: two\r\n");
+    let file = world.root().join("etc/zones.d/zion.toml");
+    let text = std::fs::read_to_string(&file).expect("the spec");
+    std::fs::write(&file, text.replace("two", "three")).expect("an edit");
+    t.line("set bootargs=-v");
+    t.line("info pool");
+    t.see("pool: three\r\n");
+    // From here on there is something to lose.
+    world.output(&["-z", "zion", "set pool=four"]);
+    t.line("commit");
+    t.see("zion: the configuration was changed by somebody else meanwhile:");
+    t.line("merge; commit; exit");
+    // The conflict was an error.
+    assert_eq!(t.status(), 1);
+    let saved = world.output(&["-z", "zion", "info pool; info bootargs"]);
+    assert_eq!(saved, "pool: four\nbootargs: -v\n");
+}

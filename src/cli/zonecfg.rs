@@ -47,7 +47,7 @@ fn text(value: OsString) -> Result<String, Instead> {
 }
 
 /// Reads options up to the first word that is none, as getopt does.
-fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Arguments, Instead> {
+fn parse(argv: impl IntoIterator<Item = OsString>, program: &str) -> Result<Arguments, Instead> {
     let mut argv: Vec<OsString> = argv.into_iter().collect();
     match argv.first().and_then(|a| a.to_str()) {
         None => return Err(Instead::Mistake(None)),
@@ -60,7 +60,7 @@ fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Arguments, Instead>
     }
     let mut found = Arguments::default();
     let mut parser = lexopt::Parser::from_args(argv);
-    let mistake = |e: lexopt::Error| Instead::Mistake(Some(format!("zonecfg: {e}")));
+    let mistake = |e: lexopt::Error| Instead::Mistake(Some(format!("{program}: {e}")));
     loop {
         match parser.next().map_err(mistake)? {
             None => break,
@@ -93,42 +93,53 @@ fn complain(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
-fn usage() -> String {
-    format!("{}\n{}", help::program_text(), help::commands_text())
+fn usage(program: &str) -> String {
+    format!("{}\n{}", help::program_text(program), help::commands_text())
+}
+
+/// Returns the name that the program was called by, which messages and prompts begin with.
+fn called_as(first: Option<OsString>) -> String {
+    let first = first.unwrap_or_default();
+    let name = Path::new(&first).file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    let good = !name.is_empty() && !name.contains(char::is_control);
+    if good { name.to_owned() } else { "zonecfg".to_owned() }
 }
 
 /// Runs the program and returns its exit status: 0, 1 for an error, 2 for a mistake in the usage.
+/// The first argument is the name of the program.
 pub fn main(argv: impl IntoIterator<Item = OsString>) -> u8 {
+    let mut argv = argv.into_iter();
+    let program = called_as(argv.next());
     if current_zone().is_some() {
-        complain("zonecfg can only be run from the global zone.");
+        complain(&format!("{program} can only be run from the global zone."));
         return 1;
     }
-    match parse(argv) {
-        Ok(arguments) => edit(arguments).unwrap_or_else(|status| status),
-        Err(instead) => say_instead(&instead),
+    match parse(argv, &program) {
+        Ok(arguments) => edit(arguments, program).unwrap_or_else(|status| status),
+        Err(instead) => say_instead(&instead, &program),
     }
 }
 
-fn say_instead(instead: &Instead) -> u8 {
+fn say_instead(instead: &Instead, program: &str) -> u8 {
     let print = |text: &str| {
         let _ = std::io::stdout().lock().write_all(text.as_bytes());
     };
     match instead {
         Instead::Usage => {
-            print(&usage());
+            print(&usage(program));
             2
         }
         Instead::Mistake(reason) => {
             if let Some(reason) = reason {
                 complain(reason);
             }
-            complain(usage().trim_end());
+            complain(usage(program).trim_end());
             2
         }
         Instead::Help(words) => {
             let topic = words.join(" ");
             match help::topic_text(Some(topic.as_str()), None) {
-                Ok(text) if topic.is_empty() => print(&format!("{}\n{text}", help::program_text())),
+                Ok(text) if topic.is_empty() => print(&format!("{}\n{text}", help::program_text(program))),
                 Ok(text) => print(&text),
                 Err(_) => complain(&format!("Unknown help subject {topic}.  ")),
             }
@@ -153,7 +164,7 @@ fn check_root(root: &Path) -> Result<(), u8> {
     Ok(())
 }
 
-fn edit(arguments: Arguments) -> Result<u8, u8> {
+fn edit(arguments: Arguments, program: String) -> Result<u8, u8> {
     if let Some(root) = &arguments.root {
         check_root(root)?;
     }
@@ -166,7 +177,7 @@ fn edit(arguments: Arguments) -> Result<u8, u8> {
         (None, uuid) => {
             let uuid = uuid.as_deref().unwrap_or_default();
             let found = store.by_uuid(&uuid.to_ascii_lowercase()).map_err(|e| {
-                complain(&format!("zonecfg: Could not access zone configuration store: {e}"));
+                complain(&format!("{program}: Could not access zone configuration store: {e}"));
                 1
             })?;
             found.ok_or_else(|| {
@@ -177,12 +188,12 @@ fn edit(arguments: Arguments) -> Result<u8, u8> {
     };
     if arguments.live {
         complain(&format!(
-            "zonecfg: -r is not supported: the configuration of a running zone cannot be edited; \
+            "{program}: -r is not supported: the configuration of a running zone cannot be edited; \
              edit the saved one, then run 'zoneadm -z {zone} reboot'."
         ));
         return Err(1);
     }
-    let options = Options { alternate_root: arguments.root.is_some() };
+    let options = Options { alternate_root: arguments.root.is_some(), program };
     let mut session = Session::new(&store, zone, options);
     if !arguments.words.is_empty() {
         return Ok(script::run_words(&mut session, &arguments.words.join(" ")));
@@ -202,7 +213,18 @@ mod tests {
     use super::*;
 
     fn argv(words: &[&str]) -> Result<Arguments, Instead> {
-        parse(words.iter().map(OsString::from))
+        parse(words.iter().map(OsString::from), "zonecfg")
+    }
+
+    #[test]
+    fn the_name_is_the_one_that_was_called() {
+        let called = |text: &str| called_as(Some(text.into()));
+        assert_eq!(called("/usr/sbin/zonecfg"), "zonecfg");
+        assert_eq!(called("./zcfg"), "zcfg");
+        for odd in ["", "/", "a\nb"] {
+            assert_eq!(called(odd), "zonecfg");
+        }
+        assert_eq!(called_as(None), "zonecfg");
     }
 
     #[test]

@@ -275,11 +275,13 @@ pub fn commands_text() -> String {
 }
 
 /// Returns how the program is called.
-pub fn program_text() -> &'static str {
-    "usage:\tzonecfg help\n\
-     \tzonecfg -z <zone>\t\t\t(interactive)\n\
-     \tzonecfg -z <zone> <command>\n\
-     \tzonecfg -z <zone> -f <command-file>\n"
+pub fn program_text(program: &str) -> String {
+    format!(
+        "usage:\t{program} help\n\
+         \t{program} -z <zone>\t\t\t(interactive)\n\
+         \t{program} -z <zone> <command>\n\
+         \t{program} -z <zone> -f <command-file>\n"
+    )
 }
 
 const SYNTAX: &str = "\
@@ -306,7 +308,7 @@ pub fn topic_text(topic: Option<&str>, scope: Option<ResourceKind>) -> Result<St
     match topic {
         "commands" => return Ok(overview()),
         "syntax" => return Ok(format!("{}\n{SYNTAX}", commands_text())),
-        "usage" => return Ok(format!("{}\n{}", program_text(), commands_text())),
+        "usage" => return Ok(format!("{}\n{}", program_text("zonecfg"), commands_text())),
         "properties" => return Ok(properties_text()),
         "resources" => return Ok(resources_text()),
         _ => (),

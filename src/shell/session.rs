@@ -26,10 +26,18 @@ use super::{export, help, info};
 pub(super) type Done = Result<(), Complaint>;
 
 /// How a session is set up.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// `-R` was given: `set -F zonepath` is allowed.
     pub alternate_root: bool,
+    /// What the program was called, for prompts and messages.
+    pub program: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { alternate_root: false, program: "zonecfg".to_owned() }
+    }
 }
 
 /// What the loop does after a command.
@@ -93,7 +101,6 @@ pub struct Session<'s> {
     pub(super) overwrite: bool,
     /// `ip-type` is still what the template says, so that a property can imply another.
     pub(super) ip_type_open: bool,
-    looked: bool,
     writable: Option<bool>,
     saw_error: bool,
 }
@@ -112,7 +119,6 @@ impl<'s> Session<'s> {
             dirty: false,
             overwrite: false,
             ip_type_open: false,
-            looked: false,
             writable: None,
             saw_error: false,
         }
@@ -120,9 +126,10 @@ impl<'s> Session<'s> {
 
     /// Returns the prompt.
     pub fn prompt(&self) -> String {
+        let program = &self.options.program;
         match &self.draft {
-            None => format!("zonecfg:{}> ", self.zone),
-            Some(draft) => format!("zonecfg:{}:{}> ", self.zone, draft.kind),
+            None => format!("{program}:{}> ", self.zone),
+            Some(draft) => format!("{program}:{}:{}> ", self.zone, draft.kind),
         }
     }
 
@@ -228,7 +235,10 @@ impl<'s> Session<'s> {
         match command {
             Command::AddResource { kind, at } => {
                 self.prepare(Verb::Add)?;
-                self.global_scope(Verb::Add)?;
+                // In a resource the word must be one of its lists.
+                if self.draft.is_some() {
+                    return Err(Complaint::new(help::usage_text(Verb::Add).trim_end()).at(at));
+                }
                 self.add_resource(kind, at)?;
             }
             Command::AddValue { prop, value } => {
@@ -335,14 +345,20 @@ impl<'s> Session<'s> {
         Ok(())
     }
 
-    /// Reads the zone unless there is a spec already.
+    /// Reads the zone unless there is a spec already. One that is not being edited is read again when
+    /// somebody else has saved it since.
     pub(super) fn need_zone(&mut self) -> Done {
-        if self.spec.is_some() {
-            return Ok(());
+        let edited = self.dirty || self.draft.is_some();
+        let stale = match &self.base {
+            Some(base) if !edited => !self.store.is_saved(&base.name, &base.token),
+            _ => false,
+        };
+        if stale {
+            self.base = None;
+            self.spec = None;
         }
-        if !self.looked {
+        if self.spec.is_none() {
             self.load()?;
-            self.looked = self.spec.is_some();
         }
         if self.spec.is_some() {
             return Ok(());
@@ -356,7 +372,8 @@ impl<'s> Session<'s> {
     pub(super) fn load(&mut self) -> Done {
         let stored = self.store.load(&self.zone).map_err(|e| match e {
             StoreError::Io(reason) => {
-                Complaint::new(format!("zonecfg: Could not access zone configuration store: {reason}"))
+                let program = &self.options.program;
+                Complaint::new(format!("{program}: Could not access zone configuration store: {reason}"))
             }
             e => self.failed(&e),
         })?;

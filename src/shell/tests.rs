@@ -89,6 +89,7 @@ fn the_second_of_two_editors_is_told_what_changed() {
     assert_eq!(second.finish(Ending::Eof, false, &mut user), Some(1));
     assert_eq!(store.saved("zion").expect("saved").props.text("autoboot"), None);
     user.out.clear();
+    run(&mut first, &mut user, "set bootargs=third");
     assert_eq!(run(&mut second, &mut user, "set bootargs=second; merge; commit"), "");
     assert_eq!(user.out, "~ pool: (unset) -> web\n! bootargs: second here, first there; kept what is here\n");
     let saved = store.saved("zion").expect("saved");
@@ -96,9 +97,12 @@ fn the_second_of_two_editors_is_told_what_changed() {
     assert_eq!(saved.props.text("bootargs"), Some("second"));
     assert_eq!(saved.props.text("autoboot"), Some("true"));
     // Overwriting on purpose.
-    run(&mut first, &mut user, "set bootargs=third; commit -F");
+    run(&mut first, &mut user, "commit -F");
     assert_eq!(store.saved("zion").expect("saved").props.text("bootargs"), Some("third"));
     assert_eq!(store.saved("zion").expect("saved").props.text("autoboot"), None);
+    // Who has changed nothing goes on with what is saved now.
+    assert_eq!(run(&mut second, &mut user, "set pool=db; commit"), "");
+    assert_eq!(store.saved("zion").expect("saved").props.text("bootargs"), Some("third"));
 }
 
 #[test]

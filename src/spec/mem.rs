@@ -53,6 +53,10 @@ impl ZoneStore for MemStore {
         Ok(zones.get(name.as_str()).map(|z| Stored { spec: z.spec.clone(), token: Self::token(z.serial) }))
     }
 
+    fn is_saved(&self, name: &ZoneName, token: &Token) -> bool {
+        self.zones.borrow().get(name.as_str()).is_some_and(|z| Self::token(z.serial) == *token)
+    }
+
     fn commit(&self, commit: &Commit<'_>) -> Result<Token, StoreError> {
         if self.read_only {
             return Err(StoreError::Denied);

@@ -75,6 +75,8 @@ pub enum StoreError {
 pub trait ZoneStore {
     /// Reads a spec; none when there is no such zone.
     fn load(&self, name: &ZoneName) -> Result<Option<Stored>, StoreError>;
+    /// Says whether what is saved is still what the token stands for.
+    fn is_saved(&self, name: &ZoneName, token: &Token) -> bool;
     /// Saves a spec atomically and returns what is saved now. Keeps the former one as a revision.
     fn commit(&self, commit: &Commit<'_>) -> Result<Token, StoreError>;
     /// Deletes a spec. With `force` also one whose zone is incomplete or installed, or whose file is broken.

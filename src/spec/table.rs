@@ -192,9 +192,9 @@ pub const RESOURCES: &[ResourceDef] = &[
         PropDef { name: "property", shape: NET_PROPERTY, show: Show::IfSet, clearable: true,
             origin: Origin::SmartOs, doc: "Named values for the brand", example: "(name=model,value=virtio)", ..P
             },
-        PropDef { name: "storage", show: Show::IfSet, clearable: true, origin: Origin::Solaris11, honour: NO_KZ,
-            doc: "Storage URI of a kernel zone's disk", example: "dev:/dev/vdb", ..P },
-        PropDef { name: "id", kind: Kind::Uint(0, 65535), show: Show::IfSet, clearable: true,
+        PropDef { name: "storage", key: true, qualifier: true, show: Show::IfSet, clearable: true,
+            origin: Origin::Solaris11, honour: NO_KZ, doc: "Storage URI of a kernel zone's disk", example: "dev:/dev/vdb", ..P },
+        PropDef { name: "id", kind: Kind::Uint(0, 65535), qualifier: true, show: Show::IfSet, clearable: true,
             origin: Origin::Solaris11, honour: NO_KZ, doc: "Disk number of a kernel zone", example: "0", ..P },
         PropDef { name: "bootpri", kind: Kind::Uint(0, 65535), show: Show::IfSet, clearable: true,
             origin: Origin::Solaris11, honour: NO_KZ, doc: "Boot priority of a kernel zone's disk", example: "0",

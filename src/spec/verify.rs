@@ -146,7 +146,12 @@ pub fn missing<'a>(
     props: &'a Props,
 ) -> impl Iterator<Item = &'static PropDef> + use<'a> {
     let cpus = ["cpus", "cores", "sockets"].iter().any(|p| props.get(p).is_some());
+    // A disk of a kernel zone has no node in /dev.
+    let disk = def.kind == R::Device && props.get("storage").is_some();
     def.props.iter().filter(move |p| {
+        if disk && p.name == "match" {
+            return false;
+        }
         let required = p.required || (def.kind == R::DedicatedCpu && p.name == "ncpus" && !cpus);
         required && props.get(p.name).is_none()
     })

@@ -64,6 +64,14 @@ impl FileStore {
         Ok(lock)
     }
 
+    /// Finishes a rename that was killed, so that nobody sees the zone under both names. Who may not do
+    /// that sees it as it lies there.
+    fn settle(&self) {
+        if self.root.lib_dir().join(RENAME).symlink_metadata().is_ok() {
+            let _ = self.hold();
+        }
+    }
+
     /// Reads text and spec of a zone; none when there is no such zone.
     fn read_spec(&self, name: &ZoneName) -> Result<Option<(String, ZoneSpec)>, StoreError> {
         self.read_spec_file(&self.root.spec_file(name), name)
@@ -83,6 +91,7 @@ impl FileStore {
 
     /// Returns the names of the zones that have a spec, sorted.
     fn names_on_disk(&self) -> Result<Vec<ZoneName>, StoreError> {
+        self.settle();
         let zone = |file: &str| ZoneName::new(file.strip_suffix(".toml")?).ok();
         let mut names = list(&self.root.spec_dir(), zone)?;
         names.retain(|n| !n.is_global() && !n.is_reserved());
@@ -202,7 +211,13 @@ fn list<T: Ord>(dir: &std::path::Path, pick: impl Fn(&str) -> Option<T>) -> Resu
 
 impl ZoneStore for FileStore {
     fn load(&self, name: &ZoneName) -> Result<Option<Stored>, StoreError> {
+        self.settle();
         Ok(self.read_spec(name)?.map(|(text, spec)| Stored { spec, token: Token(text) }))
+    }
+
+    fn is_saved(&self, name: &ZoneName, token: &Token) -> bool {
+        let bytes = files::read(&self.root.spec_file(name), toml::SIZE_MAX);
+        bytes.is_ok_and(|b| b.is_some_and(|b| b == token.0.as_bytes()))
     }
 
     fn commit(&self, commit: &Commit<'_>) -> Result<Token, StoreError> {

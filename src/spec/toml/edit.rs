@@ -36,7 +36,11 @@ pub fn update(existing: &str, spec: &ZoneSpec) -> Result<String, TextError> {
         TextError::at(existing.as_bytes(), offset, e.message().replace('\n', ", "))
     })?;
     Editor { document: &mut document }.apply(&old, spec);
-    let text = document.to_string();
+    let mut text = document.to_string();
+    // The library ends lines with LF alone.
+    if existing.contains('\n') && existing.lines().count() == existing.matches("\r\n").count() {
+        text = text.replace("\r\n", "\n").replace('\n', "\r\n");
+    }
     // What is saved must be what was asked for. Should an unforeseen layout defeat the editing
     // above, the comments are worth less than the content.
     match parse(&spec.name, text.as_bytes()) {
@@ -376,6 +380,11 @@ fn fill(table: &mut dyn TableLike, def: &'static ResourceDef, before: &Props, af
 fn put(table: &mut dyn TableLike, name: &str, mut new: Scalar) {
     match table.get_mut(name) {
         Some(node) => {
+            if let (Some(Scalar::Array(old)), Scalar::Array(new)) = (node.as_value_mut(), &new)
+                && edit_array(old, new)
+            {
+                return;
+            }
             if let Some(old) = node.as_value() {
                 *new.decor_mut() = old.decor().clone();
             }
@@ -384,6 +393,70 @@ fn put(table: &mut dyn TableLike, name: &str, mut new: Scalar) {
         None => {
             table.insert(name, value(new));
         }
+    }
+}
+
+/// Takes elements out of a list and puts new ones behind the rest, so that comments in it stay. False
+/// when that does not make the new list, which is then to be written anew.
+fn edit_array(old: &mut Array, new: &Array) -> bool {
+    let text = |v: &Scalar| v.clone().decorated("", "").to_string();
+    let wanted: Vec<_> = new.iter().map(text).collect();
+    let mut kept = 0;
+    let mut gone = Vec::new();
+    for (i, have) in old.iter().map(text).enumerate() {
+        if wanted.get(kept) == Some(&have) {
+            kept += 1;
+        } else {
+            gone.push(i);
+        }
+    }
+    if kept == 0 {
+        return false;
+    }
+    // What follows the last element, as if there were a comma behind it.
+    let mut tail = old.trailing().as_str().unwrap_or_default().to_owned();
+    if let Some(last) = old.len().checked_sub(1).and_then(|i| old.get_mut(i)) {
+        tail.insert_str(0, &text_of(last.decor().suffix()));
+        last.decor_mut().set_suffix("");
+    }
+    for i in gone.into_iter().rev() {
+        // The comment on its line goes with it; the one before it is of the element above.
+        let removed = old.remove(i);
+        let (above, _) = first_line(&text_of(removed.decor().prefix()));
+        match old.get_mut(i) {
+            Some(next) => {
+                let own = text_of(next.decor().prefix());
+                let prefix = match own.contains('\n') {
+                    true => above + &first_line(&own).1,
+                    false => text_of(removed.decor().prefix()),
+                };
+                next.decor_mut().set_prefix(prefix);
+            }
+            None => tail = above + &first_line(&tail).1,
+        }
+    }
+    let indent = old.get(kept - 1).map(|v| text_of(v.decor().prefix())).unwrap_or_default();
+    let indent = indent.rsplit_once('\n').map_or_else(String::new, |(_, i)| format!("\n{i}"));
+    for value in new.iter().skip(kept) {
+        let mut before = " ".to_owned();
+        if tail.contains('\n') {
+            let (above, rest) = first_line(&tail);
+            before = above + &indent;
+            tail = rest;
+        }
+        old.push(value.clone().decorated(before, ""));
+    }
+    old.set_trailing(tail);
+    true
+}
+
+/// Splits what stands between two elements: the end of the line of the first, and the rest from its
+/// line break on.
+fn first_line(between: &str) -> (String, String) {
+    let (first, rest) = between.split_at(between.find('\n').unwrap_or(between.len()));
+    match rest {
+        "" if !first.contains('#') => (String::new(), first.to_owned()),
+        _ => (first.to_owned(), rest.to_owned()),
     }
 }
 

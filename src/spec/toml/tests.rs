@@ -311,6 +311,43 @@ fn with_alias_keys(spec: &ZoneSpec, count: usize) -> (String, ZoneSpec) {
     (text, spec)
 }
 
+#[test]
+fn comments_in_a_list_stay() {
+    let list = |text: &str, options: &[&str]| {
+        let text = format!(
+            "format = 1\n[[fs]]\ndir = \"/a\"\nspecial = \"/b\"\ntype = \"lofs\"\noptions = {text}\n"
+        );
+        let mut spec = read(&text);
+        let items = options.iter().map(|o| Item::Simple((*o).to_owned())).collect();
+        let def = ResourceKind::Fs.def().prop("options").unwrap();
+        spec.stored_mut(ResourceKind::Fs)[0].set(def, Value::List(items));
+        let updated = update(&text, &spec).unwrap();
+        assert_eq!(read(&updated), spec, "{updated}");
+        updated.split_once("options = ").unwrap().1.trim_end().to_owned()
+    };
+    let long = "[\n  \"a\", # one\n  \"b\", # two\n  \"c\" # three\n]";
+    assert_eq!(list(long, &["a", "c"]), "[\n  \"a\", # one\n  \"c\" # three\n]");
+    assert_eq!(list(long, &["b", "c"]), "[\n  \"b\", # two\n  \"c\" # three\n]");
+    assert_eq!(list(long, &["a", "b"]), "[\n  \"a\", # one\n  \"b\" # two\n]");
+    assert_eq!(
+        list(long, &["a", "b", "c", "d"]),
+        "[\n  \"a\", # one\n  \"b\", # two\n  \"c\", # three\n  \"d\"\n]"
+    );
+    assert_eq!(list(long, &["a", "b", "d"]), "[\n  \"a\", # one\n  \"b\", # two\n  \"d\"\n]");
+    let comma = "[\n  \"a\", # one\n]";
+    assert_eq!(list(comma, &["a", "d"]), "[\n  \"a\", # one\n  \"d\",\n]");
+    assert_eq!(list("[ \"a\",  \"b\" ]", &["a", "b", "c"]), "[ \"a\",  \"b\", \"c\" ]");
+    assert_eq!(list("[\"a\", \"b\"]", &["b"]), "[\"b\"]");
+}
+
+#[test]
+fn line_ends_stay() {
+    let text = "format = 1\r\n# path\r\nzonepath = \"/zones/zion\"\r\n";
+    let mut spec = read(text);
+    spec.props.set(schema::global("pool").unwrap(), Value::simple("web"));
+    assert_eq!(update(text, &spec).unwrap(), format!("{text}pool = \"web\"\r\n"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
