@@ -5,14 +5,7 @@ mod lab;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use lab::Lab;
-
-/// Returns the field of the zone's running record.
-fn record(lab: &Lab, zone: &str, field: &str) -> String {
-    let text = fs::read_to_string(lab.path().join("run/zones").join(zone).join("running")).expect("a record");
-    let prefix = format!("{field}=");
-    text.split_whitespace().find_map(|w| w.strip_prefix(&prefix)).expect(field).to_owned()
-}
+use lab::{Lab, record};
 
 #[test]
 fn a_zone_boots_is_entered_and_halts_without_a_trace() {

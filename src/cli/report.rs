@@ -37,7 +37,8 @@ impl Report {
     pub fn plain(&mut self, text: &str) {
         self.aside(|| {
             // Nobody is left to tell when standard error is closed.
-            let _ = writeln!(io::stderr(), "{text}");
+            // In one piece: other programs may write to the same place now.
+            let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
         });
     }
 

@@ -2,10 +2,19 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
 use super::process::wait_readable;
+
+/// How deep a zone may nest cgroups of its own, and how many it may have. Without a limit it could build
+/// a tree that takes minutes to remove, or that outgrows the names and stacks of whoever walks it.
+const LIMITS: [(&str, &str); 2] = [("cgroup.max.depth", "32"), ("cgroup.max.descendants", "4096")];
 
 /// Finds where cgroup v2 is mounted; none when the host has only version 1.
 pub fn mount_point() -> Option<PathBuf> {
@@ -24,19 +33,23 @@ pub fn mount_point() -> Option<PathBuf> {
 /// # Errors
 /// The system's error.
 pub fn make(path: &Path) -> io::Result<OwnedFd> {
-    match fs::create_dir(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => fs::create_dir_all(path)?,
-        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
-        _ => {}
-    }
+    // The mode is given: the caller may have no umask, and a folder that every user of the host can write
+    // to would let each of them put cgroups into the zone's.
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(path)?;
     Ok(fs::File::open(path)?.into())
 }
 
-/// Gives the files that a delegate may write to the zone's root.
+/// Gives the files that a delegate may write to the zone's root, within limits that stay the host's.
 ///
 /// # Errors
 /// The system's error.
 pub fn delegate(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
+    for (file, limit) in LIMITS {
+        match fs::write(path.join(file), limit) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+    }
     std::os::unix::fs::chown(path, Some(uid), Some(gid))?;
     for file in ["cgroup.procs", "cgroup.threads", "cgroup.subtree_control"] {
         match std::os::unix::fs::chown(path.join(file), Some(uid), Some(gid)) {
@@ -74,19 +87,38 @@ pub fn remove(path: &Path) -> io::Result<()> {
 }
 
 fn remove_tree(path: &Path) -> io::Result<()> {
-    match fs::remove_dir(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Ok(()) => return Ok(()),
-        Err(_) => {}
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Errno::INVAL.into());
+    };
+    match rustix::fs::open(parent, FOLDER, Mode::empty()) {
+        Err(Errno::NOENT) => Ok(()),
+        parent => Ok(remove_below(parent?.as_fd(), Path::new(name))?),
     }
-    for entry in fs::read_dir(path)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            remove_tree(&entry.path())?;
+}
+
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// By descriptor: the names that a zone chose may add up to more than a path can hold.
+fn remove_below(parent: BorrowedFd<'_>, name: &Path) -> rustix::io::Result<()> {
+    let remove = || match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
+        Err(Errno::NOENT) => Ok(()),
+        other => other,
+    };
+    if remove().is_ok() {
+        return Ok(());
+    }
+    match rustix::fs::openat(parent, name, FOLDER, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(()),
+        here => {
+            let here = here?;
+            for entry in rustix::fs::Dir::read_from(&here)? {
+                let entry = entry?;
+                let inner = entry.file_name().to_bytes();
+                if entry.file_type() == rustix::fs::FileType::Directory && !matches!(inner, b"." | b"..") {
+                    remove_below(here.as_fd(), Path::new(std::ffi::OsStr::from_bytes(inner)))?;
+                }
+            }
         }
     }
-    match fs::remove_dir(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
+    remove()
 }

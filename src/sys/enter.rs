@@ -110,6 +110,7 @@ impl Target {
         inside: impl FnOnce(&Channel) -> String,
     ) -> Result<Entered, EnterError> {
         process::hide();
+        process::default_sigchld();
         let (ours, theirs) = Channel::pair().map_err(at("make a channel"))?;
         ns::join(self.init.as_fd(), Kinds::PID).map_err(at("enter the zone's pid namespace"))?;
         let cgroup = self.cgroup.as_ref().map(AsFd::as_fd);

@@ -146,6 +146,20 @@ impl Lab {
         panic!("left behind: {left:#?}");
     }
 
+    /// Kills the zone's supervisor and waits until it is gone.
+    pub fn kill_supervisor(&self, zone: &str) {
+        let pid = record(self, zone, "supervisor");
+        assert!(Command::new("kill").args(["-9", &pid]).status().is_ok_and(|s| s.success()));
+        for _ in 0..500 {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            if stat.is_empty() || stat.contains(") Z ") {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        panic!("the supervisor of {zone} lives on");
+    }
+
     /// Returns the suffix by which cgroups of this root differ from those of others.
     fn group_suffix(&self) -> String {
         zones::apply::boot::observe::group_suffix(&zones::apply::paths::Root::new(Some(self.path())))
@@ -192,6 +206,13 @@ impl From<Output> for Run {
             status: output.status.code().unwrap_or_else(|| 128 + output.status.signal().unwrap_or(0)),
         }
     }
+}
+
+/// Returns the field of the zone's running record.
+pub fn record(lab: &Lab, zone: &str, field: &str) -> String {
+    let text = fs::read_to_string(lab.path().join("run/zones").join(zone).join("running")).expect("a record");
+    let prefix = format!("{field}=");
+    text.split_whitespace().find_map(|w| w.strip_prefix(&prefix)).expect(field).to_owned()
 }
 
 /// Says why zones cannot run here.

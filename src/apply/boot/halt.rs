@@ -3,16 +3,19 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::start::{remove_run_files, sweep, write_record};
+use super::start::{clear, remove_run_files, write_record};
 use super::{BootArgs, BootError, start};
 use crate::apply::running::{self, Going, Running};
 use crate::apply::{Op, journal, supervisor};
 use crate::spec::state::ZoneState;
 use crate::sys::cgroup;
-use crate::sys::process::Handle;
+use crate::sys::process::{Handle, realtime};
 
 /// How long `shutdown` waits for the zone's own shutdown, in seconds.
 pub const SHUTDOWN_SECONDS: u64 = 60;
+
+/// How long an init that takes no signal may go on like that after the request to shut down.
+const DEAF_FOR: Duration = Duration::from_secs(2);
 
 /// How long a killed process may take to end, in milliseconds.
 const KILL_MILLIS: u64 = 10_000;
@@ -22,14 +25,33 @@ const KILL_MILLIS: u64 = 10_000;
 /// # Errors
 /// [`BootError`]; the zone stays in `shutting_down` then, and halt can be repeated.
 pub fn halt(op: &mut Op<'_>) -> Result<(), BootError> {
-    let _lock = op.store.lock(op.name)?;
+    let mut killed = false;
+    let _lock = match op.store.try_lock(op.name)? {
+        Some(lock) => lock,
+        None => {
+            killed = cut_short(op)?;
+            op.store.lock(op.name)?
+        }
+    };
     if let Some(running) = running::find(op.store.root(), op.name) {
         return take_down(op, &running, Going::Halt);
     }
-    sweep(op.store.root(), op.name);
-    remove_run_files(op.store.root(), op.name, supervisor::client::is_listening(op.store.root(), op.name));
-    op.out.warn("zone is already halted");
+    clear(op.store.root(), op.name);
+    if !killed {
+        op.out.warn("zone is already halted");
+    }
     Ok(())
+}
+
+/// Ends a zone that another zoneadm is shutting down in order, which may take a minute; that one, which
+/// has the lock, then finds its work done. Says whether there was such a zone.
+fn cut_short(op: &Op<'_>) -> Result<bool, BootError> {
+    let found = running::find(op.store.root(), op.name).filter(|r| r.state == ZoneState::ShuttingDown);
+    let Some(running) = found else { return Ok(false) };
+    if let Some(handle) = open(&running)? {
+        handle.signal(libc::SIGKILL).map_err(BootError::system("kill process 1"))?;
+    }
+    Ok(true)
 }
 
 /// Asks the zone's init for an orderly end, waits for it, and boots again when `again` is given.
@@ -39,6 +61,7 @@ pub fn halt(op: &mut Op<'_>) -> Result<(), BootError> {
 pub fn shutdown(op: &mut Op<'_>, again: Option<&BootArgs>) -> Result<(), BootError> {
     let lock = op.store.lock(op.name)?;
     let Some(mut running) = running::find(op.store.root(), op.name) else {
+        clear(op.store.root(), op.name);
         op.out.warn("zone is already halted");
         return Ok(());
     };
@@ -46,14 +69,13 @@ pub fn shutdown(op: &mut Op<'_>, again: Option<&BootArgs>) -> Result<(), BootErr
         return Err(BootError::NotRunning);
     }
     let handle = open(&running)?;
+    let power_off = power_off(&running)?;
     let going = if again.is_some() { Going::Reboot } else { Going::Halt };
     running.going = Some(going);
     let before = running.state;
     running.state = ZoneState::ShuttingDown;
     write_record(op.store.root(), op.name, &running).map_err(BootError::system("write the record"))?;
     if let Some(handle) = handle {
-        // SIGRTMIN+4 is what systemd(1) takes as "power off"; the built-in init knows it too.
-        let power_off = power_off_signal(&running).unwrap_or(libc::SIGPWR);
         handle.signal(power_off).map_err(BootError::system("signal init"))?;
         if !handle.wait_gone(SHUTDOWN_SECONDS * 1000).map_err(BootError::system("wait for init"))? {
             running.going = None;
@@ -70,16 +92,47 @@ pub fn shutdown(op: &mut Op<'_>, again: Option<&BootArgs>) -> Result<(), BootErr
     }
 }
 
-/// Returns the signal that makes this init power off; none for an init that is not known.
-fn power_off_signal(running: &Running) -> Option<i32> {
-    let name = std::fs::read_to_string(format!("/proc/{}/comm", running.init)).ok()?;
-    match name.trim() {
-        // The built-in init is executed by descriptor: the kernel names it after its file, or, before
-        // Linux 6.14, after the number.
-        "systemd" | "init" | ".init" => Some(crate::sys::process::realtime(4)),
-        n if n.bytes().all(|b| b.is_ascii_digit()) => Some(crate::sys::process::realtime(4)),
-        _ => None,
+/// Waits, after a boot, until init has come so far that it takes a signal, and returns the signal.
+fn power_off(running: &Running) -> Result<i32, BootError> {
+    let start = Instant::now();
+    loop {
+        match power_off_signal(running.init) {
+            Some(signal) => return Ok(signal),
+            // It has just ended by itself.
+            None if !running.is_alive() => return Ok(libc::SIGTERM),
+            None if start.elapsed() > DEAF_FOR => return Err(BootError::Deaf),
+            None => std::thread::sleep(Duration::from_millis(5)),
+        }
     }
+}
+
+/// Returns the signal that makes this init power off; none when it takes none, and would never end.
+///
+/// The kernel keeps every signal from a first process that neither handles nor blocks it.
+fn power_off_signal(init: i32) -> Option<i32> {
+    let of = |file: &str| format!("/proc/{init}/{file}");
+    // It waits in sigtimedwait(2), and what it waits for is not shown.
+    if std::fs::read_link(of("exe")).is_ok_and(|exe| exe.ends_with("busybox")) {
+        return Some(libc::SIGUSR2);
+    }
+    let status = std::fs::read_to_string(of("status")).ok()?;
+    let mask = |name: &str| {
+        let line = status.lines().find_map(|l| l.strip_prefix(name))?;
+        u64::from_str_radix(line.trim(), 16).ok()
+    };
+    // systemd and the built-in init block what they read from a descriptor.
+    let taken = mask("SigCgt:")? | mask("SigBlk:")?;
+    [
+        realtime(4),   // systemd(1), and the built-in init
+        libc::SIGPWR,  // sysvinit
+        libc::SIGTERM, // a script with a trap
+    ]
+    .into_iter()
+    .find(|signal| taken & (1 << (signal - 1)) != 0)
+    .or_else(|| {
+        let waits = std::fs::read_to_string(of("wchan")).is_ok_and(|w| w.contains("sigtimedwait"));
+        waits.then_some(libc::SIGTERM)
+    })
 }
 
 fn open(running: &Running) -> Result<Option<Handle>, BootError> {

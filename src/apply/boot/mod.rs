@@ -72,6 +72,9 @@ pub enum BootError {
     /// The zone did not end in time.
     #[error("unable to shutdown zone: it is still running after {0} seconds; use halt")]
     Slow(u64),
+    /// Init cannot be asked.
+    #[error("unable to shutdown zone: its init takes no signal that would end it; use halt")]
+    Deaf,
     /// Processes of the zone do not die.
     #[error("unable to destroy zone: process {0} does not end; it waits in the kernel, try halt again later")]
     Stuck(i32),

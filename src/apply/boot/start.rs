@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -56,10 +57,14 @@ pub fn start(op: &mut Op<'_>, args: &BootArgs, goal: Goal, lock: OpLock) -> Resu
             match answer.text.as_str() {
                 "ok" => Ok(()),
                 "" => {
-                    // Killed in the middle. Whatever it made ends with it; what is left is swept now.
+                    // Killed in the middle. Whatever it made ends with it, unless init runs already; what is
+                    // left is taken away now.
                     let _ = process::wait(pid);
                     let _lock = op.store.lock(op.name)?;
-                    sweep(op.store.root(), op.name);
+                    match running::find(op.store.root(), op.name) {
+                        Some(left) => super::halt::take_down(op, &left, running::Going::Halt)?,
+                        None => clear(op.store.root(), op.name),
+                    }
                     op.out.warn("zoneadmd ended before the zone was up; what it made has been undone");
                     Err(BootError::Call)
                 }
@@ -92,6 +97,8 @@ fn supervise(
         let _ = rustix::stdio::dup2_stdout(&null);
         let _ = rustix::stdio::dup2_stderr(&null);
     }
+    // A pipe of the caller's among them would not end for its reader as long as process 1 waits.
+    let _ = process::close_all_but(&[report.as_fd().as_raw_fd(), lock.as_fd().as_raw_fd()]);
     let (root, name) = (op.store.root(), op.name);
     match bring_up(root, name, args, goal, plan, facts) {
         Ok(supervisor) => {
@@ -227,11 +234,16 @@ fn first_host_id(map: &str) -> u32 {
         .unwrap_or(0)
 }
 
-fn make_run_dir(root: &Root, dir: &Path) -> io::Result<()> {
+/// Makes the run-time folder of a zone. Everybody may look at the record in it, so that `list` says the
+/// same to all; the socket is closed to others.
+///
+/// # Errors
+/// The system's error.
+pub fn make_run_dir(root: &Root, dir: &Path) -> io::Result<()> {
     if !root.run_dir().is_dir() {
         fs::DirBuilder::new().recursive(true).mode(0o755).create(root.run_dir())?;
     }
-    match fs::DirBuilder::new().mode(0o700).create(dir) {
+    match fs::DirBuilder::new().mode(0o711).create(dir) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         other => other,
     }
@@ -269,16 +281,33 @@ fn next_id(root: &Root) -> io::Result<u32> {
     let file = fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path)?;
     file.lock()?;
     let text = io::read_to_string(&file)?;
-    let last: u32 = text.trim().parse().unwrap_or(0);
-    let mut id = if last >= 9999 { 1 } else { last + 1 };
-    if last >= 9999 || text.contains("wrapped") {
-        let used: Vec<u32> = running::all(root).into_iter().map(|(_, r)| r.id).collect();
+    // Until the numbers have come round once, the next one is free. A file that is new, cut short or
+    // foreign tells nothing about that.
+    let last = text.trim_end().parse::<u32>().ok().filter(|n| *n < MAX_ID);
+    let mut used = Vec::new();
+    let mut id = last.map_or_else(|| after(first_number(&text)), |n| n + 1);
+    if last.is_none() {
+        used.extend(running::all(root).into_iter().map(|(_, r)| r.id));
         while used.contains(&id) {
-            id = if id >= 9999 { 1 } else { id + 1 };
+            id = after(id);
         }
     }
-    fs::write(&path, format!("{id}\n"))?;
+    fs::write(&path, if used.is_empty() { format!("{id}\n") } else { format!("{id} {WRAPPED}\n") })?;
     Ok(id)
+}
+
+/// Highest number of a zone.
+const MAX_ID: u32 = 9999;
+
+/// Stands after the last number once a number may be in use.
+const WRAPPED: &str = "wrapped";
+
+fn first_number(text: &str) -> u32 {
+    text.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(0)
+}
+
+fn after(id: u32) -> u32 {
+    if id >= MAX_ID { 1 } else { id + 1 }
 }
 
 /// Removes what a crash has left of a zone that does not run. The caller holds the lock.
@@ -296,6 +325,13 @@ pub fn sweep(root: &Root, name: &ZoneName) {
     }
 }
 
+/// Removes all that is left of a zone that does not run, but for the console while somebody serves it.
+/// The caller holds the lock.
+pub(super) fn clear(root: &Root, name: &ZoneName) {
+    sweep(root, name);
+    remove_run_files(root, name, supervisor::client::is_listening(root, name));
+}
+
 /// Removes the files of a zone that runs no longer; with `keep_console`, all but the console's.
 pub fn remove_run_files(root: &Root, name: &ZoneName, keep_console: bool) {
     let dir = root.zone_run(name);
@@ -304,6 +340,7 @@ pub fn remove_run_files(root: &Root, name: &ZoneName, keep_console: bool) {
     }
     if !keep_console {
         let _ = fs::remove_file(dir.join(supervisor::SOCKET));
+        let _ = fs::remove_file(dir.join(supervisor::console::WATCHED));
         let _ = fs::remove_dir(&dir);
     }
 }

@@ -166,7 +166,10 @@ fn kernel_files(cgroup: bool) -> Result<(), String> {
             }
             other => other,
         };
-        let target = target.map_err(|e| format!("cannot mount {fstype} on /{dir}: {}", reason(&e)))?;
+        let target = target.map_err(|e| match e.raw_os_error() {
+            Some(libc::ELOOP) => format!("cannot mount {fstype}: mount point /{dir} is a symbolic link"),
+            _ => format!("cannot mount {fstype} on /{dir}: {}", reason(&e)),
+        })?;
         tree.attach(target.as_fd())
             .map_err(|e| format!("cannot mount {fstype} on /{dir}: {}", reason(&e)))?;
     }

@@ -32,8 +32,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::apply::Op;
-use crate::apply::running;
+use crate::apply::boot::start::{remove_run_files, sweep};
+use crate::apply::{Op, running, supervisor};
 use crate::plan::install::{InstallPlan, Refusal, Request, Source, plan_install, plan_uninstall};
 use crate::spec::ResourceKind;
 use crate::spec::store::StoreError;
@@ -163,6 +163,11 @@ fn plan_from(op: &Op<'_>, request: &Request) -> Result<InstallPlan, InstallError
 /// [`InstallError`]; [`InstallError::Unfinished`] leaves the zone incomplete, all others as it was.
 pub fn uninstall(op: &mut Op<'_>, args: &[String]) -> Result<(), InstallError> {
     let plan = uninstall_plan(op, args)?;
+    let (root, name) = (op.store.root(), op.name);
+    supervisor::client::dismiss(root, name, "NOTICE: Zone is being uninstalled.  Disconnecting...");
+    // What a crash has left of the zone's last run: nobody would look for it afterwards.
+    sweep(root, name);
+    remove_run_files(root, name, false);
     run::run(op, &plan)
 }
 

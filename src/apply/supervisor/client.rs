@@ -13,8 +13,9 @@ use super::console::WATCHED;
 use crate::apply::paths::Root;
 use crate::plan::bootargs::BootArgs;
 use crate::spec::ZoneName;
+use crate::sys::channel::Channel;
 use crate::sys::path::reason;
-use crate::sys::process::start_time;
+use crate::sys::process::{default_sigchld, start_time};
 
 /// Why the supervisor could not be asked, or what it answered.
 #[derive(Debug, Error)]
@@ -57,6 +58,23 @@ pub fn boot(root: &Root, name: &ZoneName, args: &BootArgs) -> Result<(), CallErr
     }
 }
 
+/// Ends the supervisor that serves the console of a halted zone; who watches is told why.
+pub fn dismiss(root: &Root, name: &ZoneName, notice: &str) {
+    let Ok(mut stream) = UnixStream::connect(root.zone_run(name).join(SOCKET)) else { return };
+    if stream.write_all(b"HANDOVER\n").is_err() {
+        return;
+    }
+    // The second descriptor is the connection of the one who watches; the first is the socket itself.
+    if let Ok(message) = Channel::from_fd(stream.into()).receive()
+        && let Some(watcher) = message.fds.into_iter().nth(1)
+    {
+        let mut watcher = UnixStream::from(watcher);
+        // One who does not read is not waited for.
+        let _ = watcher.set_nonblocking(true);
+        let _ = watcher.write_all(format!("\r\n[{notice}]\r\n").as_bytes());
+    }
+}
+
 /// Finds the program `zoneadmd`: beside the running program, as they are installed and built.
 pub fn program() -> Option<PathBuf> {
     let own = std::env::current_exe().ok()?;
@@ -80,6 +98,8 @@ pub fn start(root: &Root, name: &ZoneName) -> Result<(), CallError> {
     let mut command = Command::new(program);
     command.arg("-z").arg(name.as_str()).env_clear().env("ZONES_ROOT", root.prefix()).current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // A caller that ignores the signal would have its children reaped before they can be waited for.
+    default_sigchld();
     let mut child = command.spawn().map_err(|e| CallError::NotStarted(reason(&e)))?;
     // It puts itself into the background once it answers.
     let status = child.wait().map_err(|e| CallError::NotStarted(reason(&e)))?;

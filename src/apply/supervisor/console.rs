@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
@@ -70,8 +71,9 @@ impl Console {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}
         }
-        // The folder is closed to others, so the socket's own mode does not matter.
-        Self::new(root, name, UnixListener::bind(&path)?, None)
+        let listener = UnixListener::bind(&path)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        Self::new(root, name, listener, None)
     }
 
     fn new(root: &Root, name: &ZoneName, listener: UnixListener, client: Option<Client>) -> io::Result<Self> {

@@ -14,7 +14,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 
 use super::console::{Console, client_from};
 use super::{Init, Supervisor, client};
-use crate::apply::boot::start::write_record;
+use crate::apply::boot::start::{make_run_dir, write_record};
 use crate::apply::paths::Root;
 use crate::apply::running;
 use crate::spec::ZoneName;
@@ -119,8 +119,11 @@ pub fn resume(root: &Root, name: &ZoneName) -> io::Result<Option<Supervisor>> {
 /// # Errors
 /// The system's error. Another supervisor that answers already is no error: none is returned then.
 pub fn start_alone(root: &Root, name: &ZoneName) -> io::Result<Option<Supervisor>> {
+    // The caller's umask and ignored signals came along.
+    rustix::process::umask(Mode::from(0o022));
+    process::default_sigchld();
     let dir = root.zone_run(name);
-    std::fs::create_dir_all(&dir)?;
+    make_run_dir(root, &dir)?;
     let lock = std::fs::File::create(dir.with_file_name(format!(".adopt.{name}")))?;
     lock.lock()?;
     if client::is_listening(root, name) {
@@ -140,8 +143,12 @@ pub fn start_alone(root: &Root, name: &ZoneName) -> io::Result<Option<Supervisor
     let console = Console::take_over_or_open(root, name)?;
     let init = match running::find(root, name) {
         Some(mut running) => {
-            if running.state != ZoneState::Ready {
-                give_console(running.init, &console)?;
+            // A zone that has put something else over its /dev has no console from now on; its end must be
+            // noticed all the same.
+            if running.state != ZoneState::Ready
+                && let Err(e) = give_console(running.init, &console)
+            {
+                super::log(name, &format!("cannot put a new console into the zone: {e}"));
             }
             let own = i32::try_from(std::process::id()).unwrap_or(0);
             running.supervisor = own;

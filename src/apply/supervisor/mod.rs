@@ -27,7 +27,7 @@ use super::boot::start::{self, Goal, remove_run_files, start_init, write_record}
 use super::boot::{BootArgs, observe};
 use super::paths::Root;
 use super::running::{Going, Running, record};
-use super::store::FileStore;
+use super::store::{FileStore, OpLock};
 use super::{Notice, Op, journal};
 use crate::plan::boot::plan;
 use crate::spec::ZoneName;
@@ -76,8 +76,11 @@ impl Supervisor {
         loop {
             if self.init.is_none() && !self.console.has_client() {
                 let since = *self.idle.get_or_insert_with(Instant::now);
-                if since.elapsed() >= Duration::from_secs(IDLE_SECONDS) {
-                    self.leave();
+                // While the lock is taken somebody works on the zone, and may want this console.
+                if since.elapsed() >= Duration::from_secs(IDLE_SECONDS)
+                    && let Ok(Some(lock)) = FileStore::open(self.root.clone()).try_lock(&self.name)
+                {
+                    self.leave(&lock);
                 }
             } else {
                 self.idle = None;
@@ -86,8 +89,9 @@ impl Supervisor {
         }
     }
 
-    /// Ends the supervisor and removes its socket, unless another one has taken over.
-    fn leave(&self) -> ! {
+    /// Ends the supervisor and removes its files. The lock ends with the process and not before: a boot
+    /// must not find the folder half gone.
+    fn leave(&self, _lock: &OpLock) -> ! {
         remove_run_files(&self.root, &self.name, false);
         process::exit_now(0)
     }
@@ -222,11 +226,15 @@ impl Supervisor {
         let Some(ended) = init.ended else { return };
         let ours = record(&self.root, &self.name)
             .filter(|r| r.init == init.running.init && r.init_start == init.running.init_start);
-        let going = match ours {
+        let store = FileStore::open(self.root.clone());
+        let lock = store.try_lock(&self.name).ok().flatten();
+        let asked = ours.as_ref().and_then(|r| r.going);
+        let elsewhere = match ours {
             None => Some(Going::Halt),
-            Some(r) => r.going,
+            // Whoever has said so holds the lock until all is removed. If it is free, that one has died.
+            Some(_) => asked.filter(|_| lock.is_none()),
         };
-        if let Some(going) = going {
+        if let Some(going) = elsewhere {
             self.init = None;
             match going {
                 Going::Reboot => self.console.notice("NOTICE: Zone rebooting"),
@@ -238,8 +246,8 @@ impl Supervisor {
             }
             return;
         }
-        let store = FileStore::open(self.root.clone());
-        let Ok(Some(lock)) = store.try_lock(&self.name) else { return };
+        let Some(lock) = lock else { return };
+        let again = asked.map_or(ended == Ended::Signal(libc::SIGHUP), |going| going == Going::Reboot);
         let cgroup = init.running.cgroup.clone();
         self.init = None;
         journal::recover(&self.root.zone_run(&self.name).join("journal"));
@@ -248,25 +256,24 @@ impl Supervisor {
         }
         remove_run_files(&self.root, &self.name, true);
         // In a pid namespace, reboot(2) ends process 1 by SIGHUP, and halt and power-off by SIGINT.
-        if ended == Ended::Signal(libc::SIGHUP) {
+        if again {
             self.console.notice("NOTICE: Zone rebooting");
             match self.again(&store) {
                 Ok(()) => drop(lock),
                 Err(text) => {
-                    drop(lock);
                     log(&self.name, &text);
                     self.console.boot_failed();
+                    remove_run_files(&self.root, &self.name, true);
                     if !self.console.has_client() {
-                        self.leave();
+                        self.leave(&lock);
                     }
                 }
             }
             return;
         }
         self.console.last_notice("NOTICE: Zone halted");
-        drop(lock);
         if !self.console.has_client() {
-            self.leave();
+            self.leave(&lock);
         }
     }
 

@@ -1,0 +1,245 @@
+//! What a hostile zone or a careless caller may try, and what must not come of it.
+
+#![allow(clippy::disallowed_methods)]
+
+mod lab;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use lab::{Lab, Run, record};
+
+/// Runs a shell script of at most ten seconds, with the programs' folder in `$B`.
+fn shell(lab: &Lab, script: &str) -> Run {
+    let bin = PathBuf::from(env!("CARGO_BIN_EXE_zoneadm"));
+    let mut command = Command::new("timeout");
+    command
+        .args(["10", "sh", "-c", script])
+        .env("ZONES_ROOT", lab.path())
+        .env("B", bin.parent().expect("a folder"));
+    Run::from(command.stdin(Stdio::null()).output().expect("timeout(1) and sh(1)"))
+}
+
+#[test]
+fn cgroups_of_a_zone_are_bounded_and_nobody_elses() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("zion", "");
+    lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    let text = fs::read_to_string(lab.path().join("run/zones/zion/running")).expect("a record");
+    let Some(group) = text.split_whitespace().find_map(|w| w.strip_prefix("cgroup=")).map(PathBuf::from)
+    else {
+        eprintln!("SKIPPED: this host has no cgroup v2");
+        return;
+    };
+    for folder in [group.as_path(), group.parent().expect("a parent")] {
+        let mode = fs::metadata(folder).expect("it is there").mode();
+        assert_eq!(mode & 0o022, 0, "{} is open to others: {mode:o}", folder.display());
+    }
+    // Names of 250 characters: a few levels of them are longer than any path may be.
+    let script = "cd /sys/fs/cgroup; n=$(printf '%0250d' 1); i=0; \
+        while [ $i -lt 100 ] && mkdir $n 2>/dev/null; do cd -P ./$n || break; i=$((i+1)); done; echo $i";
+    let run = lab.sh("zion", script);
+    let depth: u32 = run.out.trim().parse().expect("a number");
+    assert!((17..100).contains(&depth), "{run:?}");
+    let run = lab.sh("zion", "echo max > /sys/fs/cgroup/cgroup.max.depth");
+    assert_ne!(run.status, 0, "the zone can take its limit away");
+    lab.ok("zoneadm", &["-z", "zion", "halt"]);
+    lab.assert_clean();
+}
+
+#[test]
+fn a_ready_zone_holds_nothing_that_its_caller_had_open() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("zion", "");
+    // cat ends when the last process that has the pipe open has closed it.
+    let run = shell(&lab, "{ $B/zoneadm -z zion ready 7>&1 >/dev/null; } | cat");
+    assert_eq!((run.status, run.err.as_str()), (0, ""), "{run:?}");
+    assert_eq!(lab.state("zion"), "ready");
+    lab.ok("zoneadm", &["-z", "zion", "halt"]);
+    lab.assert_clean();
+}
+
+#[test]
+fn a_caller_that_ignores_its_children() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("zion", "");
+    let ignoring =
+        |line: &str| shell(&lab, &format!("trap '' CHLD PIPE HUP INT TERM; umask 077; exec $B/{line}"));
+    assert_eq!(ignoring("zoneadm -z zion boot").status, 0);
+    let run = ignoring("zlogin zion 'umask; grep SigIgn /proc/self/status; exit 3'");
+    assert_eq!((run.out.as_str(), run.status), ("0022\nSigIgn:\t0000000000000000\n", 3), "{run:?}");
+    lab.kill_supervisor("zion");
+    let run = ignoring("zoneadm -z zion boot");
+    assert!(run.err.contains("restarted zoneadmd to recover"), "{run:?}");
+    assert_eq!(ignoring("zoneadm -z zion reboot").status, 0);
+    assert_eq!(ignoring("zoneadm -z zion shutdown").status, 0);
+    lab.assert_clean();
+}
+
+#[test]
+fn a_zone_that_covers_its_dev_is_still_supervised() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("zion", "");
+    lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    let victim = lab.path().join("victim");
+    fs::write(&victim, "the host's").expect("written");
+    lab.ok("zlogin", &["zion", &format!("mount -t tmpfs t /dev && ln -s {} /dev/console", victim.display())]);
+    let old = record(&lab, "zion", "supervisor");
+    lab.kill_supervisor("zion");
+    lab.run("zoneadm", &["-z", "zion", "boot"]);
+    assert_ne!(record(&lab, "zion", "supervisor"), old, "nobody supervises the zone");
+    assert_eq!(fs::read_to_string(&victim).expect("it is there"), "the host's");
+    // It ends from inside, and that is noticed.
+    lab.run("zlogin", &["zion", "kill -38 1"]);
+    lab.assert_clean();
+    assert_eq!(lab.state("zion"), "installed");
+}
+
+#[test]
+fn any_user_is_told_the_same_by_list() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("zion", "");
+    lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    fs::set_permissions(lab.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
+    let program = lab.path().join("zoneadm");
+    fs::copy(env!("CARGO_BIN_EXE_zoneadm"), &program).expect("copied");
+    let nobody = |args: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program).args(args);
+        Run::from(command.env("ZONES_ROOT", lab.path()).output().expect("setpriv(1)"))
+    };
+    assert_eq!(nobody(&["list", "-cp"]).out, lab.ok("zoneadm", &["list", "-cp"]));
+    let run = nobody(&["-z", "zion", "halt"]);
+    assert_eq!((run.status, run.err.as_str()), (1, "zoneadm: only a privileged user may halt a zone.\n"));
+    let socket = fs::metadata(lab.path().join("run/zones/zion/console.sock")).expect("it is there");
+    assert_eq!(socket.mode() & 0o077, 0, "the socket is open to others");
+    lab.ok("zoneadm", &["-z", "zion", "halt"]);
+    lab.assert_clean();
+}
+
+#[test]
+fn a_halt_does_not_wait_for_an_orderly_shutdown() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("zion", "");
+    lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    let init = record(&lab, "zion", "init");
+    let kill = |signal: &str, pid: &str| Command::new("kill").args([signal, pid]).status().expect("kill(1)");
+    // An init that hangs.
+    kill("-STOP", &init);
+    let begin = || {
+        let child = lab.command("zoneadm").args(["-z", "zion", "shutdown"]).spawn().expect("zoneadm");
+        for _ in 0..500 {
+            if lab.state("zion") == "shutting_down" {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        child
+    };
+    let mut shutdown = begin();
+    let start = Instant::now();
+    let halt = lab.run("zoneadm", &["-z", "zion", "halt"]);
+    assert_eq!((halt.status, halt.err.as_str()), (0, ""));
+    assert!(start.elapsed() < Duration::from_secs(5), "halt took {:?}", start.elapsed());
+    assert!(shutdown.wait().expect("it ends").success());
+    lab.assert_clean();
+
+    // The one who shuts down dies; the supervisor does the rest when init has ended after all.
+    lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    let init = record(&lab, "zion", "init");
+    kill("-STOP", &init);
+    let mut shutdown = begin();
+    shutdown.kill().expect("it was there");
+    shutdown.wait().expect("it ends");
+    kill("-CONT", &init);
+    lab.assert_clean();
+    assert_eq!(lab.state("zion"), "installed");
+}
+
+#[test]
+fn an_init_that_cannot_be_asked_to_end() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("zion", "");
+    lab.ok("zoneadm", &["-z", "zion", "boot", "--", "-i", "/usr/bin/cat"]);
+    let start = Instant::now();
+    let run = lab.run("zoneadm", &["-z", "zion", "shutdown"]);
+    assert!(
+        run.status == 1 && run.err.contains("takes no signal") && run.err.contains("use halt"),
+        "{run:?}"
+    );
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    assert_eq!(lab.state("zion"), "running");
+    lab.ok("zoneadm", &["-z", "zion", "halt"]);
+    lab.assert_clean();
+}
+
+#[test]
+fn uninstall_takes_away_what_a_crash_has_left() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("zion", "");
+    lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    let init = record(&lab, "zion", "init");
+    // The supervisor first: it would tidy up.
+    lab.kill_supervisor("zion");
+    assert!(Command::new("kill").args(["-9", &init]).status().expect("kill(1)").success());
+    for _ in 0..500 {
+        if lab.state("zion") == "installed" {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(!lab.leftovers().is_empty(), "the test shows nothing");
+    lab.ok("zoneadm", &["-z", "zion", "uninstall", "-F"]);
+    lab.assert_clean();
+
+    // Who watches the console of a zone that goes is told, and let go.
+    lab.ok("zoneadm", &["-z", "zion", "install"]);
+    let mut watch = lab.command("zlogin");
+    watch.args(["-C", "zion"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let watch = watch.spawn().expect("zlogin");
+    for _ in 0..500 {
+        if lab.path().join("run/zones/zion/watched").exists() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    lab.ok("zoneadm", &["-z", "zion", "uninstall", "-F"]);
+    let said = Run::from(watch.wait_with_output().expect("it ends"));
+    assert!(said.out.contains("[NOTICE: Zone is being uninstalled.  Disconnecting...]"), "{said:?}");
+    lab.assert_clean();
+}
+
+#[test]
+fn zone_numbers_are_unique_also_after_the_last_one() {
+    let Some(lab) = Lab::new() else { return };
+    for zone in ["a", "b", "c", "d"] {
+        lab.installed(zone, "");
+    }
+    let numbers = lab.path().join("run/zones/.next-id");
+    let boot = |zone: &str| {
+        lab.ok("zoneadm", &["-z", zone, "boot"]);
+        record(&lab, zone, "id")
+    };
+    assert_eq!(boot("a"), "1");
+    assert_eq!(boot("b"), "2");
+    assert_eq!(boot("c"), "3");
+    lab.ok("zoneadm", &["-z", "a", "halt"]);
+    fs::write(&numbers, "9998\n").expect("written");
+    assert_eq!(boot("a"), "9999");
+    assert_eq!(boot("d"), "1");
+    lab.ok("zoneadm", &["-z", "a", "halt"]);
+    assert_eq!(boot("a"), "4", "2 and 3 are in use");
+    // A file that a crash has cut short.
+    lab.ok("zoneadm", &["-z", "d", "halt"]);
+    fs::write(&numbers, "").expect("written");
+    assert_eq!(boot("d"), "1");
+    lab.ok("zoneadm", &["-z", "d", "halt"]);
+    assert_eq!(boot("d"), "5");
+    for zone in ["a", "b", "c", "d"] {
+        lab.ok("zoneadm", &["-z", zone, "halt"]);
+    }
+    lab.assert_clean();
+}
