@@ -330,8 +330,10 @@ impl Iterator for Children<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let next = self.0.next()?;
-            // Datasets of ZFS' own (`$MOS`, `%recv`) have such marks in their names.
-            if !next.as_ref().is_ok_and(|d| d.name.contains(['$', '%'])) {
+            // Datasets of ZFS' own (`$MOS`, `%recv`) have such marks before their names.
+            let own =
+                |d: &Dataset| d.name.rsplit('/').next().is_some_and(|last| last.starts_with(['$', '%']));
+            if !next.as_ref().is_ok_and(own) {
                 return Some(next);
             }
         }

@@ -34,6 +34,8 @@ dpkg -x linux-image-$kver*.deb /out
 dpkg -x zfs-dkms*.deb /tmp/zfs
 cd /tmp/zfs/usr/src/zfs-*
 common=$(ls -d /usr/src/linux-headers-*-common*)
+# With it the build would want debugging information, to be turned into BTF.
+rm -f /lib/modules/$kver/build/vmlinux
 ./configure --quiet --disable-dependency-tracking --prefix=/usr --with-config=kernel \
     --with-linux=$common --with-linux-obj=/lib/modules/$kver/build >/tmp/configure.log 2>&1 \
     || { tail -n 20 /tmp/configure.log; tail -n 20 build/*/build.log* 2>/dev/null; grep -B30 "^configure: failed program" config.log | tail -n 60; exit 1; }

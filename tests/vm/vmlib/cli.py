@@ -2,6 +2,7 @@
 
 import argparse
 import shutil
+import signal
 import sys
 
 from . import build
@@ -44,6 +45,9 @@ def parser():
 def main(argv):
     """Returns the exit status; 125 when the machine itself failed."""
     args = parser().parse_args(argv)
+    # Ending the tool ends the machine: the clean-up runs as after ^C.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda n, _: sys.exit(128 + n))
     try:
         return dispatch(args)
     except Trouble as e:
