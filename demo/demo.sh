@@ -104,7 +104,7 @@ say "Inside it is a system of its own: root, its own name, its own processes onl
 run zlogin zion 'id; hostname; ps -ef'
 
 say "The shared directory can be written, the host's software cannot."
-run zlogin zion 'grep -E " (/|/usr|/export/shared) " /proc/self/mountinfo | cut -d" " -f5,6'
+run zlogin zion 'cut -d" " -f5,6 /proc/self/mountinfo | grep -E "^(/|/usr|/export/shared) "'
 run zlogin zion 'echo "written by $(whoami) of $(hostname)" > /export/shared/greeting; touch /usr/bin/intruder; true'
 run cat "$work/shared/greeting"
 

@@ -113,7 +113,10 @@ fn any_user_is_told_the_same_by_list() {
     };
     assert_eq!(nobody(&["list", "-cp"]).out, lab.ok("zoneadm", &["list", "-cp"]));
     let run = nobody(&["-z", "zion", "halt"]);
-    assert_eq!((run.status, run.err.as_str()), (1, "zoneadm: only a privileged user may halt a zone.\n"));
+    assert_eq!(
+        (run.status, run.err.as_str()),
+        (1, "zoneadm: zone 'zion': only a privileged user may halt a zone.\n")
+    );
     let socket = fs::metadata(lab.path().join("run/zones/zion/console.sock")).expect("it is there");
     assert_eq!(socket.mode() & 0o077, 0, "the socket is open to others");
     lab.ok("zoneadm", &["-z", "zion", "halt"]);
