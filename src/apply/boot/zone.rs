@@ -127,11 +127,14 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
     Ok(())
 }
 
+/// Type, folder, attributes and options of a mount.
+type KernelFs<'a> = (&'a str, &'a str, Attrs, &'a [(&'a str, &'a str)]);
+
 /// Mounts what must be mounted from inside, onto directories of the zone's root (the working folder).
 fn kernel_files(cgroup: bool) -> Result<(), String> {
     let strict = Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC;
     let pts: &[(&str, &str)] = &[("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
-    let list: &[(&str, &str, Attrs, &[(&str, &str)])] = &[
+    let list: &[KernelFs<'_>] = &[
         ("proc", "proc", strict, &[]),
         ("sysfs", "sys", strict | Attrs::RDONLY, &[]),
         ("devpts", "dev/pts", Attrs::NOSUID | Attrs::NOEXEC, pts),
