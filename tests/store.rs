@@ -171,7 +171,7 @@ fn old_revisions_make_room_and_numbers_go_on() {
 
 #[test]
 fn what_is_not_a_spec_is_refused_with_its_place_and_never_overwritten() {
-    let large = format!("format = 1\n{}", "# x\n".repeat(300_000));
+    let large = format!("format = 1\n{}", "# x\n".repeat(4_300_000));
     let foreign: &[(&[u8], &str)] = &[
         (b"", "zion.toml:1:1: the file is empty"),
         (b"format = 1\nzonepath = \"/zo", "zion.toml:2:"),
@@ -179,7 +179,7 @@ fn what_is_not_a_spec_is_refused_with_its_place_and_never_overwritten() {
         (b"\xff\xfeformat", "zion.toml:1:1: the file is not UTF-8"),
         (b"format = 1\nzonepath = \"\0\"", "zion.toml:2:13: the file holds a NUL"),
         (b"format = 1\nzonpath = '/z'\n", "did you mean 'zonepath'?"),
-        (large.as_bytes(), "larger than 1 MiB"),
+        (large.as_bytes(), "larger than 16 MiB"),
     ];
     let p = place();
     for (bytes, wanted) in foreign {
