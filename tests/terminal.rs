@@ -304,7 +304,7 @@ fn another_name() {
     assert!(usage.stderr.starts_with(b"usage:\tzcfg help\n\tzcfg -z <zone>"));
     command.args(["-z", "zion"]);
     let mut t = Typed(spawn_command(command, TIMEOUT).expect("zcfg on a pty"));
-    t.see("\nzcfg:zion> ");
+    t.see("zcfg:zion> ");
     t.line("create -b; set zonepath=/zones/zion; add net");
     t.see("zcfg:zion:net> ");
     t.line("cancel");
