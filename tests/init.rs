@@ -87,7 +87,8 @@ fn a_shell_comes_when_somebody_asks() {
     console.expect(GREETING);
     console.keys("\r");
     console.expect("# ");
-    console.keys("echo pa''used; sleep 100\r");
+    // From within the job, which has the terminal by then.
+    console.keys("sh -c 'echo pa\"\"used; exec sleep 100'\r");
     console.expect("paused");
     // The terminal controls: ^C reaches what runs there.
     console.keys("\x03");
