@@ -246,3 +246,21 @@ fn zone_numbers_are_unique_also_after_the_last_one() {
     }
     lab.assert_clean();
 }
+
+#[test]
+fn mount_points_that_cannot_be() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("zion", "");
+    for (dir, expected) in [
+        ("/usr/no-such-folder/x", "make it on the host, or choose another dir"),
+        ("/dev/console", "the zone's own console is mounted there"),
+        ("/etc/hostname/x", "Not a directory"),
+    ] {
+        let lines = format!("remove -F fs; add fs; set type=lofs; set special=/tmp; set dir={dir}; end");
+        assert_eq!(lab.run_with("zonecfg", &["-z", "zion"], &[], &lines).status, 0);
+        let boot = lab.run("zoneadm", &["-z", "zion", "boot"]);
+        assert!(boot.status == 1 && boot.err.contains(expected), "{boot:?}");
+        assert!(!boot.err.contains("os error"), "{boot:?}");
+        lab.assert_clean();
+    }
+}

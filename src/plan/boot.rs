@@ -244,9 +244,13 @@ fn mounts(spec: &ZoneSpec, facts: &Facts) -> Result<Vec<Mount>, PlanError> {
 fn mount(fs: &Props, facts: &Facts) -> Result<Mount, PlanError> {
     let text = |name| fs.text(name).unwrap_or_default().to_owned();
     let (dir, special, typed) = (text("dir"), text("special"), text("type"));
-    for (reserved, what) in
-        [("/proc", "proc"), ("/sys", "sysfs"), ("/dev/pts", "devpts"), ("/dev/mqueue", "mqueue")]
-    {
+    for (reserved, what) in [
+        ("/proc", "proc"),
+        ("/sys", "sysfs"),
+        ("/dev/pts", "devpts"),
+        ("/dev/mqueue", "mqueue"),
+        ("/dev/console", "console"),
+    ] {
         if dir == reserved || dir.strip_prefix(reserved).is_some_and(|rest| rest.starts_with('/')) {
             return Err(PlanError::ReservedDir(dir, what));
         }
@@ -278,7 +282,8 @@ fn mount(fs: &Props, facts: &Facts) -> Result<Mount, PlanError> {
         ("overlay", _) => Source::Device,
         (_, Special::Missing(reason)) => return Err(PlanError::NoSpecial { dir, special, reason }),
         ("lofs", Special::Dir | Special::File) => Source::Bind,
-        ("lofs", Special::Block | Special::Other) => return Err(wrong("a device", "a directory or file")),
+        ("lofs", Special::Block) => return Err(wrong("a block device", "a directory or file")),
+        ("lofs", Special::Other) => return Err(wrong("a special file", "a directory or file")),
         (_, Special::Block) => Source::Device,
         (_, Special::File) => Source::Image,
         (_, Special::Dir) => return Err(wrong("a directory", "a block device or an image file")),

@@ -276,7 +276,9 @@ pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     setgroups(&list)?;
     setresgid(gid, gid, gid)?;
-    Ok(setresuid(uid, uid, uid)?)
+    setresuid(uid, uid, uid)?;
+    process::hide();
+    Ok(())
 }
 
 /// Executes a program with default signals and mask; returns only on failure.

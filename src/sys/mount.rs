@@ -16,6 +16,8 @@ use rustix::mount::{
 };
 use thiserror::Error;
 
+use super::path::reason;
+
 bitflags! {
     /// Attributes of one mount (mount_setattr(2), `MOUNT_ATTR_*`).
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -156,10 +158,10 @@ pub struct FsError {
 impl FsError {
     fn text(&self) -> String {
         match (&self.option, self.log.is_empty()) {
-            (Some(option), true) => format!("option '{option}' is not understood ({})", self.source),
+            (Some(option), true) => format!("option '{option}' is not understood ({})", reason(&self.source)),
             (Some(option), false) => format!("option '{option}' is not understood ({})", self.log),
-            (None, true) => self.source.to_string(),
-            (None, false) => format!("{} ({})", self.source, self.log),
+            (None, true) => reason(&self.source),
+            (None, false) => format!("{} ({})", reason(&self.source), self.log),
         }
     }
 }

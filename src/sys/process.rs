@@ -127,7 +127,10 @@ pub fn become_root() -> io::Result<()> {
             && libc::syscall(libc::SYS_setresgid, 0, 0, 0) == 0
             && libc::syscall(libc::SYS_setresuid, 0, 0, 0) == 0
     };
-    if done { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let error = io::Error::last_os_error();
+    // A change of ids sets what /proc/sys/fs/suid_dumpable says, and a host may say "readable".
+    hide();
+    if done { Ok(()) } else { Err(error) }
 }
 
 /// Gives capabilities up for good: from the bounding set and from the sets in force (capabilities(7)).

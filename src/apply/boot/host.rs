@@ -265,7 +265,14 @@ impl Build<'_> {
                             mkdirat(within, name, Mode::from(0o755))
                         }
                     })
-                    .map_err(|e| format!("cannot make mount point /{}: {e}", at.display()))?;
+                    .map_err(|e| match e {
+                        rustix::io::Errno::ROFS => format!(
+                            "mount point /{} does not exist, and it lies in a directory that is read-only \
+                             there; make it on the host, or choose another dir",
+                            at.display()
+                        ),
+                        e => format!("cannot make mount point /{}: {}", at.display(), reason(&e.into())),
+                    })?;
                     open(&at, wanted)
                 }
                 other => other,
@@ -317,7 +324,7 @@ impl Build<'_> {
         let own = |name: &Path| chownat(at, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW);
         let error = |name: &Path, e: rustix::io::Errno| StepError {
             what: "device".into(),
-            why: format!("cannot make /dev/{}: {e}", name.display()),
+            why: format!("cannot make /dev/{}: {}", name.display(), reason(&e.into())),
         };
         for node in nodes {
             let path = Path::new(&node.path);

@@ -66,7 +66,8 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
 
     process::become_root().map_err(fail("cannot become root of the zone"))?;
     process::fresh_keyring();
-    rustix::process::fchdir(&root).map_err(|e| format!("cannot enter the zone's root: {e}"))?;
+    rustix::process::fchdir(&root)
+        .map_err(|e| format!("cannot enter the zone's root: {}", reason(&e.into())))?;
     drop(root);
     // The root of the message queues belongs to whoever makes the ipc namespace: not before now.
     let mut kinds = Kinds::MOUNT | Kinds::IPC;
@@ -76,16 +77,17 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
     ns::unshare(kinds).map_err(fail("cannot make mount and ipc namespaces"))?;
     // The copy's top is not locked, as pivot_root(2) demands; the mounts below it stay locked.
     let here = rustix::fs::open(".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-    let here = here.map_err(|e| format!("cannot open the zone's root: {e}"))?;
+    let here = here.map_err(|e| format!("cannot open the zone's root: {}", reason(&e.into())))?;
     let top = Tree::copy(here.as_fd(), true).map_err(fail("cannot copy the zone's mounts"))?;
     top.attach(here.as_fd()).map_err(fail("cannot attach the zone's mounts"))?;
-    rustix::process::fchdir(&top).map_err(|e| format!("cannot enter the zone's root: {e}"))?;
+    rustix::process::fchdir(&top)
+        .map_err(|e| format!("cannot enter the zone's root: {}", reason(&e.into())))?;
     drop((here, top));
 
     for step in steps.iter().filter(|s| s.is_inside()) {
         match step {
             Step::HostName { name } => rustix::system::sethostname(name.as_bytes())
-                .map_err(|e| format!("cannot set the host name '{name}': {e}"))?,
+                .map_err(|e| format!("cannot set the host name '{name}': {}", reason(&e.into())))?,
             Step::Loopback => ns::loopback_up().map_err(fail("cannot switch the loopback interface on"))?,
             Step::KernelFiles { cgroup } => {
                 kernel_files(*cgroup)?;
@@ -95,10 +97,10 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
             }
             Step::Pivot => {
                 rustix::process::pivot_root(".", ".")
-                    .map_err(|e| format!("cannot make the zone's root the root: {e}"))?;
+                    .map_err(|e| format!("cannot make the zone's root the root: {}", reason(&e.into())))?;
                 rustix::mount::unmount(".", rustix::mount::UnmountFlags::DETACH)
-                    .map_err(|e| format!("cannot let go of the host's root: {e}"))?;
-                rustix::process::chdir("/").map_err(|e| format!("cannot enter /: {e}"))?;
+                    .map_err(|e| format!("cannot let go of the host's root: {}", reason(&e.into())))?;
+                rustix::process::chdir("/").map_err(|e| format!("cannot enter /: {}", reason(&e.into())))?;
             }
             Step::Capabilities { drop } => {
                 process::drop_capabilities(drop).map_err(fail("cannot give capabilities up"))?;
@@ -127,14 +129,14 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
     Ok(())
 }
 
-/// Type, directory, attributes and options of a file system.
-type KernelFs = (&'static str, &'static str, Attrs, &'static [(&'static str, &'static str)]);
+/// A file system of the kernel: type, directory, attributes, options.
+type KernelFs<'a> = (&'a str, &'a str, Attrs, &'a [(&'a str, &'a str)]);
 
 /// Mounts what must be mounted from inside, onto directories of the zone's root (the working folder).
 fn kernel_files(cgroup: bool) -> Result<(), String> {
     let strict = Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC;
-    let pts: &'static [(&str, &str)] = &[("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
-    let list: &[KernelFs] = &[
+    let pts: &[(&str, &str)] = &[("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
+    let list: &[KernelFs<'_>] = &[
         ("proc", "proc", strict, &[]),
         ("sysfs", "sys", strict | Attrs::RDONLY, &[]),
         ("devpts", "dev/pts", Attrs::NOSUID | Attrs::NOEXEC, pts),
@@ -161,7 +163,7 @@ fn kernel_files(cgroup: bool) -> Result<(), String> {
         let target = match open() {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let made = rustix::fs::mkdirat(CWD, *dir, Mode::from(0o755));
-                made.map_err(|e| format!("cannot make directory /{dir}: {e}"))?;
+                made.map_err(|e| format!("cannot make directory /{dir}: {}", reason(&e.into())))?;
                 open()
             }
             other => other,
@@ -208,14 +210,14 @@ fn to_init(
     args: &[String],
     built_in: Option<&OwnedFd>,
 ) -> Result<std::convert::Infallible, String> {
-    rustix::process::setsid().map_err(|e| format!("cannot begin a session: {e}"))?;
+    rustix::process::setsid().map_err(|e| format!("cannot begin a session: {}", reason(&e.into())))?;
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let console = rustix::fs::open("/dev/console", flags, Mode::empty())
-        .map_err(|e| format!("cannot open /dev/console: {e}"))?;
+        .map_err(|e| format!("cannot open /dev/console: {}", reason(&e.into())))?;
     rustix::stdio::dup2_stdin(&console)
         .and_then(|()| rustix::stdio::dup2_stdout(&console))
         .and_then(|()| rustix::stdio::dup2_stderr(&console))
-        .map_err(|e| format!("cannot use /dev/console: {e}"))?;
+        .map_err(|e| format!("cannot use /dev/console: {}", reason(&e.into())))?;
     process::reset_signals();
     process::close_on_exec_from(3).map_err(|e| format!("cannot close descriptors: {}", reason(&e)))?;
 

@@ -183,7 +183,10 @@ fn give_console(init: i32, console: &Console) -> io::Result<()> {
         Err(rustix::io::Errno::NOENT) => {}
         other => other?,
     }
-    rustix::fs::mknodat(&dev, "console", FileType::RegularFile, Mode::from(0o600), 0)?;
+    // As that owner: a file system that the zone has mounted itself takes no file of the host's root.
+    process::with_fs_ids(owner.st_uid, owner.st_gid, || {
+        rustix::fs::mknodat(&dev, "console", FileType::RegularFile, Mode::from(0o600), 0)
+    })?;
     let tree = Tree::copy(fd.as_fd(), false)?;
     let mounts = ns::open(init, "mnt")?;
     match ns::fork()? {
