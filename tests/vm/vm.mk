@@ -27,5 +27,6 @@ test-zfs: vm-image
 	    | sed -n 's/.*"executable":"\([^"]*\/zfs-[^"]*\)".*/\1/p' | tail -n 1 >target/zfs-test
 	rm -rf $(ZFS_RESULTS)
 	$(VM) run --results $(ZFS_RESULTS) $(VM_IMAGE) tests/zfs/run.sh \
-	    "$$(cat target/zfs-test)=zfs" tests/zfs/cases.jsonl tests/zfs/pyzfs.py
+	    "$$(cat target/zfs-test)=zfs" tests/zfs/cases.jsonl \
+	    tests/zfs/without-library.jsonl tests/zfs/pyzfs.py
 	python3 tests/zfs/compare.py tests/zfs/cases.jsonl $(ZFS_RESULTS)

@@ -28,8 +28,15 @@ def main():
                 wrong += 1
                 print(f"{name}: pyzfs should have said {other}, said {theirs.get(name)}")
             good += case["call"] != "sh" and theirs.get(name) == found
+    bare = {r["id"]: r["outcome"] for r in lines(folder / "bare")}
+    without = lines(Path(sys.argv[1]).with_name("without-library.jsonl"))
+    for case in without:
+        if bare.get(case["id"]) != case["expect"]:
+            wrong += 1
+            print(f"{case['id']}: expected {case['expect']}, was {bare.get(case['id'])}")
     version = (folder / "version").read_text().split()[-1]
-    print(f"{version}: {len(cases)} calls, {compared} compared with pyzfs, {good} of these alike, {wrong} wrong")
+    print(f"{version}: {len(cases)} calls, {compared} compared with pyzfs, {good} of these alike, "
+          f"{len(without)} without the library; {wrong} wrong")
     return 1 if wrong else 0
 
 

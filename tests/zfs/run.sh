@@ -14,6 +14,11 @@ pools
 ./zfs --run cases.jsonl >/out/ours
 pools
 python3 pyzfs.py cases.jsonl >/out/pyzfs
+pools
+library=$(ldconfig -p | sed -n 's/.*libzfs_core\.so\.3 .*=> //p' | head -n 1)
+mount --bind /dev/null "$library"
+./zfs --run-without-library without-library.jsonl >/out/bare
+umount "$library"
 zpool destroy -f tank
 zpool destroy -f dozer
 zfs version >/out/version
