@@ -165,13 +165,14 @@ pub fn take_down(op: &mut Op<'_>, running: &Running, going: Going) -> Result<(),
 }
 
 /// Removes what is left of a zone whose processes are gone, and lets its supervisor go.
-fn clean(op: &Op<'_>, running: &Running) -> Result<(), BootError> {
+fn clean(op: &mut Op<'_>, running: &Running) -> Result<(), BootError> {
     let root = op.store.root();
-    let errors = journal::recover(&root.zone_run(op.name).join("journal"));
+    for error in journal::recover(&root.zone_run(op.name).join("journal")) {
+        op.out.warn(&format!("WARNING: {error}"));
+    }
     if let Some(path) = &running.cgroup {
         cgroup::remove(Path::new(path)).map_err(BootError::system("remove the zone's cgroup"))?;
     }
-    drop(errors);
     // A supervisor whose console nobody watches ends by itself now; one that is watched stays.
     let mut watched = false;
     if running.supervisor_alive() {

@@ -98,12 +98,16 @@ pub fn make_ready(
         (Some((pid, handle)), Some(channel)) => Ok(Ready { pid, handle, channel }),
         _ => Err(StepError { what: "boot".into(), why: "the plan makes no process".into() }),
     });
-    if result.is_err() {
+    result.map_err(|mut error| {
         build.kill();
         drop(build);
-        journal.undo_all();
-    }
-    result
+        // The first error is the cause; what could not be undone comes after it.
+        for left in journal.undo_all() {
+            error.why.push_str("; ");
+            error.why.push_str(&left);
+        }
+        error
+    })
 }
 
 fn fail(what: impl Into<String>, action: &str, error: &io::Error) -> StepError {

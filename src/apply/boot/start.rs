@@ -204,8 +204,7 @@ pub fn up(
     if let Err(text) = done {
         let _ = ready.handle.signal(libc::SIGKILL);
         let _ = process::wait(ready.pid);
-        journal.undo_all();
-        return Err(text);
+        return Err(journal.undo_all().into_iter().fold(text, |text, left| format!("{text}; {left}")));
     }
     Ok((running, ready))
 }
