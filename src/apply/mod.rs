@@ -11,6 +11,7 @@ pub mod running;
 pub mod store;
 pub mod supervisor;
 pub mod verify;
+pub mod zfs;
 
 use crate::spec::{ZoneName, ZoneSpec};
 use store::FileStore;

@@ -14,6 +14,8 @@ use std::path::Path;
 use nix::unistd::User;
 
 use super::store::FileStore;
+use super::zfs::Asker;
+use crate::plan::{self, boot::zfs_fs};
 use crate::spec::idmap::IdMap;
 use crate::spec::schema::{self, Honour, Kind, PropDef, ResourceKind};
 use crate::spec::store::StoreError;
@@ -82,8 +84,12 @@ pub fn check(
     if spec.zonepath().is_some() {
         zonepath::check(store, name, spec, purpose, &mut found)?;
     }
+    let asker = Asker::new(store.root(), name);
     for resource in spec.stored(ResourceKind::Fs) {
-        fs::check(resource, &mut found);
+        fs::check(resource, &asker, &mut found);
+    }
+    if let Err(e) = plan::zfs::once(spec.stored(ResourceKind::Fs).iter().filter_map(zfs_fs)) {
+        found.error(e.to_string());
     }
     check_datasets(spec, &mut found);
     check_nets(spec, &mut found);

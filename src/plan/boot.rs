@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::bootargs::BootArgs;
 use super::options::{self, UnknownOption};
 use super::step::{Init, Mount, Node, Source, Step};
+use super::zfs;
 use crate::spec::schema::ResourceKind;
 use crate::spec::{Props, ZoneSpec};
 
@@ -26,6 +27,8 @@ pub struct Facts {
     pub linked: Vec<String>,
     /// What each `special` is.
     pub specials: BTreeMap<String, Special>,
+    /// What each `special` of type `zfs` is.
+    pub datasets: BTreeMap<String, zfs::Dataset>,
     /// Nodes that each `device match` has found.
     pub devices: BTreeMap<String, Vec<Node>>,
     /// The host has `/dev/fuse`.
@@ -104,6 +107,9 @@ pub enum PlanError {
     /// A mount point that belongs to the system.
     #[error("could not verify fs {0}: the zone's own {1} is mounted there; choose another dir")]
     ReservedDir(String, &'static str),
+    /// A dataset that the zone cannot have.
+    #[error("{0}")]
+    Zfs(#[from] zfs::Refusal),
     /// Something that this release cannot do.
     #[error("{0}")]
     Unsupported(String),
@@ -238,7 +244,14 @@ fn refuse_unsupported(spec: &ZoneSpec, warnings: &mut Vec<String>) -> Result<(),
 fn mounts(spec: &ZoneSpec, facts: &Facts) -> Result<Vec<Mount>, PlanError> {
     let mut list: Vec<&Props> = spec.stored(ResourceKind::Fs).iter().collect();
     list.sort_by(|a, b| a.text("dir").cmp(&b.text("dir")));
+    zfs::once(list.iter().filter_map(|fs| zfs_fs(fs)))?;
     list.into_iter().map(|fs| mount(fs, facts)).collect()
+}
+
+/// Returns mount point and dataset of an `fs` resource of type `zfs`.
+pub fn zfs_fs(fs: &Props) -> Option<(&str, &str)> {
+    (fs.text("type") == Some("zfs"))
+        .then(|| (fs.text("dir").unwrap_or_default(), fs.text("special").unwrap_or_default()))
 }
 
 fn mount(fs: &Props, facts: &Facts) -> Result<Mount, PlanError> {
@@ -261,13 +274,14 @@ fn mount(fs: &Props, facts: &Facts) -> Result<Mount, PlanError> {
     if options::is_forbidden(&typed) {
         return Err(PlanError::TypeNotAllowed { dir, fstype: typed });
     }
-    if typed == "zfs" {
-        return Err(PlanError::Unsupported(format!(
-            "could not verify fs {dir}: could not access zfs dataset '{special}': this release does not mount ZFS"
-        )));
-    }
     let options = options::parse(&typed, fs.list("options"))
         .map_err(|source| PlanError::Option { dir: dir.clone(), source })?;
+    if typed == "zfs" {
+        let unasked = || zfs::Dataset::Unknown("not looked at".into());
+        let found = facts.datasets.get(&special).cloned().unwrap_or_else(unasked);
+        let options = zfs::limited(options, zfs::check(&dir, &special, &found)?);
+        return Ok(Mount { raw: None, dir, special, fstype: typed, source: Source::Zfs, options });
+    }
     let found = facts.specials.get(&special).cloned().unwrap_or(Special::Missing("not looked at".into()));
     let wrong = |found, needed| PlanError::WrongSpecial {
         dir: dir.clone(),
@@ -439,8 +453,25 @@ mod tests {
         );
         assert!(case(&fs("/proc/x", "lofs"), Some(Special::Dir)).contains("the zone's own proc"));
         assert!(case(&fs("/d", "zfs"), None).contains("could not access zfs dataset '/x'"));
+        let bad = [("dir", "/d"), ("special", "/x"), ("type", "zfs"), ("options", "wild")];
+        assert!(case(&bad, None).contains("option 'wild' is not known for type zfs"));
         let bad = [("dir", "/d"), ("special", "/x"), ("type", "lofs"), ("options", "wild")];
         assert!(case(&bad, Some(Special::Dir)).contains("option 'wild' is not known for type lofs"));
+    }
+
+    #[test]
+    fn a_dataset_is_mounted_once_and_within_its_own_limits() {
+        let (mut s, mut f) = (spec(), facts());
+        add(&mut s, ResourceKind::Fs, &[("dir", "/d"), ("special", "tank/zion"), ("type", "zfs")]);
+        let limits =
+            options::MountOptions { no_exec: true, devices: true, ..options::MountOptions::default() };
+        let dataset = zfs::Filesystem { legacy: true, limits, ..zfs::Filesystem::default() };
+        f.datasets.insert("tank/zion".into(), zfs::Dataset::Filesystem(dataset));
+        let good = plan(&s, &BootArgs::default(), &f).expect("it can boot");
+        assert!(lines(&good).contains(&"fs /d: mount tank/zion as zfs, noexec".to_owned()));
+        add(&mut s, ResourceKind::Fs, &[("dir", "/e"), ("special", "tank/zion"), ("type", "zfs")]);
+        let twice = plan(&s, &BootArgs::default(), &f).expect_err("twice").to_string();
+        assert_eq!(twice, "could not verify fs /e: zfs 'tank/zion' is already mounted on /d of this zone");
     }
 
     #[test]

@@ -7,3 +7,4 @@ pub mod host;
 pub mod install;
 pub mod options;
 pub mod step;
+pub mod zfs;

@@ -54,7 +54,7 @@ pub fn is_forbidden(fstype: &str) -> bool {
 /// Reads the options of an `fs` resource of a type.
 ///
 /// # Errors
-/// [`UnknownOption`] for `lofs` and `tmpfs`, whose options are all known; what another type does not
+/// [`UnknownOption`] for `lofs`, `tmpfs` and `zfs`, whose options are all known; what another type does not
 /// know its file system refuses at the mount.
 pub fn parse<'a>(
     fstype: &str,
@@ -90,6 +90,10 @@ pub fn parse<'a>(
                         name,
                         "size" | "nr_inodes" | "nr_blocks" | "mode" | "uid" | "gid" | "huge" | "inode64"
                     ),
+                    // The module passes over what it does not know.
+                    "zfs" => {
+                        matches!(name, "context" | "fscontext" | "defcontext" | "rootcontext")
+                    }
                     _ => true,
                 };
                 if !known {
@@ -119,6 +123,7 @@ mod tests {
         let e = parse("lofs", ["subvol=x"].into_iter()).expect_err("lofs has no such option");
         assert_eq!(e.to_string(), "option 'subvol=x' is not known for type lofs");
         assert!(parse("tmpfs", ["bogus"].into_iter()).is_err());
+        assert!(parse("zfs", ["bogus"].into_iter()).is_err());
         let o = parse("btrfs", ["subvol=x", "degraded"].into_iter()).expect("left to the file system");
         assert_eq!(o.data, [("subvol".into(), Some("x".into())), ("degraded".into(), None)]);
     }

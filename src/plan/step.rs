@@ -32,6 +32,8 @@ pub enum Source {
     Device,
     /// A file system in a regular file, through a loop device.
     Image,
+    /// A ZFS dataset.
+    Zfs,
 }
 
 /// One `fs` resource, decided.
@@ -165,7 +167,7 @@ impl Step {
             Self::Fs(m) => {
                 let how = match m.source {
                     Source::Bind if m.options.recursive => "mount recursively",
-                    Source::Bind | Source::Device => "mount",
+                    Source::Bind | Source::Device | Source::Zfs => "mount",
                     Source::Tmpfs => return format!("fs {}: mount tmpfs{}", m.dir, m.options.suffix()),
                     Source::Image => "mount through a loop device",
                 };

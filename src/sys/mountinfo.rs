@@ -1,4 +1,4 @@
-//! The mount table of this process, `/proc/self/mountinfo`.
+//! The mount tables of processes, `/proc/PID/mountinfo`.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -29,7 +29,19 @@ pub struct MountEntry {
 /// [`PathError`] when `/proc` is not there.
 pub fn mounts() -> Result<Vec<MountEntry>, PathError> {
     let table = std::fs::read(TABLE).at("read", TABLE)?;
-    Ok(table.split(|b| *b == b'\n').filter_map(parse).collect())
+    Ok(entries(&table))
+}
+
+/// Reads the table of another process, as far as its root reaches.
+///
+/// # Errors
+/// The system's error; `ENOENT` when the process is gone.
+pub fn mounts_of(pid: i32) -> std::io::Result<Vec<MountEntry>> {
+    Ok(entries(&std::fs::read(format!("/proc/{pid}/mountinfo"))?))
+}
+
+fn entries(table: &[u8]) -> Vec<MountEntry> {
+    table.split(|b| *b == b'\n').filter_map(parse).collect()
 }
 
 /// Reads one line; none when it is not one of the table.

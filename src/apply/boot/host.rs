@@ -13,6 +13,8 @@ use thiserror::Error;
 
 use super::zone;
 use crate::apply::journal::Journal;
+use crate::apply::paths::Root;
+use crate::apply::zfs;
 use crate::plan::step::{Init, Mount, Node, Source, Step};
 use crate::spec::ZoneName;
 use crate::sys::channel::Channel;
@@ -67,6 +69,7 @@ struct Build<'a> {
 /// # Errors
 /// [`StepError`] of the first step that failed.
 pub fn make_ready(
+    root: &Root,
     zone: &ZoneName,
     steps: &[Step],
     root_ids: (u32, u32),
@@ -89,7 +92,7 @@ pub fn make_ready(
     };
     // The modes of nodes and directories are exact.
     let umask = rustix::process::umask(Mode::empty());
-    let done = build.run(steps, init, journal);
+    let done = build.run(root, steps, init, journal);
     rustix::process::umask(umask);
     // Back to the host's mounts; the supervisor's own ones end with their last user.
     let back = ns::join(host.as_fd(), Kinds::MOUNT)
@@ -123,12 +126,19 @@ impl Build<'_> {
         }
     }
 
-    fn run(&mut self, steps: &[Step], init: &Path, journal: &mut Journal) -> Result<(), StepError> {
+    fn run(
+        &mut self,
+        root: &Root,
+        steps: &[Step],
+        init: &Path,
+        journal: &mut Journal,
+    ) -> Result<(), StepError> {
         for (number, step) in steps.iter().enumerate().filter(|(_, s)| !s.is_inside()) {
             journal.started(number, &step.inverse()).map_err(|e| fail("journal", "cannot write it", &e))?;
             self.step(step, steps)?;
             journal.done(number).map_err(|e| fail("journal", "cannot write it", &e))?;
         }
+        no_other_has(root, steps)?;
         self.hand_over(steps, init)
     }
 
@@ -436,7 +446,7 @@ impl Build<'_> {
                 let tree = self.tmpfs(&what, attrs, &options)?;
                 self.attach(&tree, &what, &mount.dir, true)
             }
-            Source::Device => self.disk(&what, mount, attrs, &mount.special),
+            Source::Device | Source::Zfs => self.disk(&what, mount, attrs, &mount.special),
             Source::Image => {
                 let image = File::options().read(true).write(!o.read_only).open(&mount.special);
                 let image = image.map_err(|e| fail(&what, &format!("cannot open {}", mount.special), &e))?;
@@ -463,7 +473,9 @@ impl Build<'_> {
             fs.mount(attrs)
         });
         let tree = made.map_err(|e| {
-            let why = if e.source.raw_os_error() == Some(libc::ENODEV) {
+            let why = if e.source.raw_os_error() == Some(libc::ENODEV) && mount.source == Source::Zfs {
+                "the ZFS module is not loaded".to_owned()
+            } else if e.source.raw_os_error() == Some(libc::ENODEV) {
                 format!("this kernel has no file system '{}'", mount.fstype)
             } else {
                 format!("cannot mount {} as {}: {e}", mount.special, mount.fstype)
@@ -473,6 +485,10 @@ impl Build<'_> {
         match self.shift(&tree, what, attrs, false) {
             // What can only be read shows its owners as unknown ids, and is readable as its modes say.
             Err(_) if matches!(mount.fstype.as_str(), "iso9660" | "udf" | "squashfs" | "cramfs") => {}
+            Err(_) if mount.source == Source::Zfs => {
+                let why = "this ZFS cannot map ids; install OpenZFS 2.2 or newer".to_owned();
+                return Err(StepError { what: what.to_owned(), why });
+            }
             other => other?,
         }
         self.attach(&tree, what, &mount.dir, true)
@@ -498,6 +514,29 @@ impl Build<'_> {
                 what: what.into(),
                 why: text.strip_prefix("error ").unwrap_or(text).to_owned(),
             }),
+        }
+    }
+}
+
+/// Makes sure that nobody has mounted a dataset since the plan was made: ZFS itself mounts it any number
+/// of times.
+fn no_other_has(root: &Root, steps: &[Step]) -> Result<(), StepError> {
+    let mounts = || {
+        steps.iter().filter_map(|s| match s {
+            Step::Fs(m) if m.source == Source::Zfs => Some(m),
+            _ => None,
+        })
+    };
+    let names: Vec<&str> = mounts().map(|m| m.special.as_str()).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    match zfs::others(root, &names) {
+        None => Ok(()),
+        Some((name, holder)) => {
+            let dir = mounts().find(|m| m.special == name).map_or("", |m| m.dir.as_str());
+            let why = format!("zfs '{name}' is already mounted {holder}");
+            Err(StepError { what: format!("fs {dir}"), why })
         }
     }
 }

@@ -3,16 +3,17 @@
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
 use super::BootError;
+use super::device::matching;
 use crate::apply::Op;
 use crate::apply::paths::Root;
-use crate::plan::boot::{Facts, Special};
-use crate::plan::step::Node;
+use crate::apply::zfs::Asker;
+use crate::plan::boot::{Facts, Special, zfs_fs};
 use crate::spec::ZoneSpec;
 use crate::spec::idmap::IdRange;
 use crate::spec::schema::ResourceKind;
@@ -52,11 +53,16 @@ pub fn facts(op: &Op<'_>, allocate: bool) -> Result<Facts, BootError> {
             facts.linked.push(dir.to_owned());
         }
     }
-    for special in op.spec.stored(ResourceKind::Fs).iter().filter_map(|r| r.text("special")) {
-        facts.specials.insert(special.to_owned(), look_at(special));
+    let asker = Asker::new(op.store.root(), op.name);
+    for fs in op.spec.stored(ResourceKind::Fs) {
+        if let Some((_, dataset)) = zfs_fs(fs) {
+            facts.datasets.insert(dataset.to_owned(), asker.dataset(dataset));
+        } else if let Some(special) = fs.text("special") {
+            facts.specials.insert(special.to_owned(), look_at(special));
+        }
     }
     for pattern in op.spec.stored(ResourceKind::Device).iter().filter_map(|r| r.text("match")) {
-        facts.devices.insert(pattern.to_owned(), matching(pattern));
+        facts.devices.insert(pattern.to_owned(), matching(pattern, &asker));
     }
     facts.root = root;
     Ok(facts)
@@ -119,40 +125,4 @@ fn own_init(root: &Path) -> Option<String> {
     let systemd = target.file_name().is_some_and(|n| n == "systemd");
     let unified = cgroup::mount_point().is_some_and(|m| m == Path::new("/sys/fs/cgroup"));
     (!systemd || unified).then(|| "/sbin/init".to_owned())
-}
-
-/// Finds the device nodes that a `match` names: a glob below `/dev`. Solaris' names of ZFS volumes,
-/// `/dev/zvol/dsk/P/V` and `/dev/zvol/rdsk/P/V`, mean Linux' `/dev/zvol/P/V`.
-pub fn matching(pattern: &str) -> Vec<Node> {
-    let below = pattern.strip_prefix("/dev/").unwrap_or(pattern).trim_start_matches('/');
-    let real = ["zvol/dsk/", "zvol/rdsk/"]
-        .iter()
-        .find_map(|p| below.strip_prefix(p))
-        .map_or_else(|| below.to_owned(), |rest| format!("zvol/{rest}"));
-    let prefix = &below[..below.len() - real.trim_start_matches("zvol/").len().min(below.len())];
-    let mut nodes = Vec::new();
-    for path in super::glob::expand(Path::new("/dev"), &real) {
-        let Ok(m) = fs::metadata(&path) else { continue };
-        let kind = m.file_type();
-        if !kind.is_block_device() && !kind.is_char_device() {
-            continue;
-        }
-        let Ok(name) = path.strip_prefix("/dev") else { continue };
-        let name = name.to_string_lossy().into_owned();
-        let mut push = |path: String| {
-            nodes.push(Node {
-                path,
-                block: kind.is_block_device(),
-                major: rustix::fs::major(m.rdev()),
-                minor: rustix::fs::minor(m.rdev()),
-                mode: 0o660,
-            });
-        };
-        // The zone finds the device under the name that its spec uses, and under Linux' name.
-        if prefix.starts_with("zvol/") && prefix != "zvol/" {
-            push(format!("{prefix}{}", name.trim_start_matches("zvol/")));
-        }
-        push(name);
-    }
-    nodes
 }

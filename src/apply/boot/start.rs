@@ -180,7 +180,7 @@ pub fn up(
     let spec = fs::copy(root.spec_file(name), dir.join("spec.toml"));
     spec.map_err(|e| failed("cannot keep the spec as booted", e))?;
     let ids = (first_host_id(&facts.uid_map), first_host_id(&facts.gid_map));
-    let ready = host::make_ready(name, &plan.steps, ids, console.slave(), &init, &mut journal)
+    let ready = host::make_ready(root, name, &plan.steps, ids, console.slave(), &init, &mut journal)
         .map_err(|e| e.to_string())?;
     let own = i32::try_from(std::process::id()).unwrap_or(0);
     let mut running = Running {

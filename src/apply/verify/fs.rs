@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::Findings;
 use crate::apply::store::files::reason;
-use crate::plan::options;
+use crate::apply::zfs::Asker;
+use crate::plan::{options, zfs};
 use crate::spec::Props;
 
 const NFS_MAGIC: i64 = 0x6969;
@@ -13,7 +14,7 @@ const NFS_MAGIC: i64 = 0x6969;
 /// Where mount and fsck helpers lie.
 const HELPERS: [&str; 4] = ["/sbin", "/usr/sbin", "/bin", "/usr/bin"];
 
-pub fn check(resource: &Props, found: &mut Findings) {
+pub fn check(resource: &Props, asker: &Asker<'_>, found: &mut Findings) {
     let text = |name| resource.text(name).unwrap_or_default();
     let (dir, special, kind) = (text("dir"), text("special"), text("type"));
     if options::is_forbidden(kind) {
@@ -24,8 +25,8 @@ pub fn check(resource: &Props, found: &mut Findings) {
         found.error(format!("could not verify fs {dir}: {e}"));
     }
     if kind == "zfs" {
-        if !Path::new("/dev/zfs").exists() {
-            found.error(format!("could not verify fs {dir}: could not access zfs dataset '{special}'"));
+        if let Err(e) = zfs::check(dir, special, &asker.dataset(special)) {
+            found.error(e.to_string());
         }
         return;
     }

@@ -1,0 +1,188 @@
+//! What ZFS says of the datasets that a spec names, and who has them mounted. Reads only.
+//!
+//! ZFS is opened when the first name is asked for: a zone without it never touches it.
+
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::paths::Root;
+use super::running;
+use crate::plan::options::MountOptions;
+use crate::plan::zfs::{Dataset, Filesystem, Holder, Who};
+use crate::spec::ZoneName;
+use crate::sys::mountinfo::{self, MountEntry};
+use crate::zfs::{self, DatasetError, Kind, Mountpoint, Zfs};
+
+/// How often a mount is looked for that the kernel still counts and no process shows: it may be that of
+/// a zone that ends at this moment.
+const LOOKS: u32 = 40;
+const BETWEEN: Duration = Duration::from_millis(25);
+
+/// Asks ZFS on behalf of one zone.
+#[derive(Debug)]
+pub struct Asker<'a> {
+    root: &'a Root,
+    zone: &'a ZoneName,
+    zfs: OnceCell<Result<Zfs, String>>,
+}
+
+impl<'a> Asker<'a> {
+    /// Makes an asker; nothing is opened yet.
+    pub fn new(root: &'a Root, zone: &'a ZoneName) -> Self {
+        Self { root, zone, zfs: OnceCell::new() }
+    }
+
+    fn zfs(&self) -> Result<&Zfs, &str> {
+        self.zfs.get_or_init(|| Zfs::open().map_err(|e| chain(&e))).as_ref().map_err(String::as_str)
+    }
+
+    /// Finds out what a dataset is and who has it mounted.
+    pub fn dataset(&self, name: &str) -> Dataset {
+        let zfs = match self.zfs() {
+            Ok(zfs) => zfs,
+            Err(why) => return Dataset::Unknown(why.to_owned()),
+        };
+        match zfs.dataset(name) {
+            Ok(d) if d.kind == Some(Kind::Filesystem) && !d.is_snapshot => {
+                Dataset::Filesystem(self.filesystem(&d))
+            }
+            Ok(_) => Dataset::NotFilesystem,
+            Err(DatasetError::DatasetNotFound(_)) => Dataset::Missing,
+            Err(e) => Dataset::Unknown(chain(&e)),
+        }
+    }
+
+    fn filesystem(&self, d: &zfs::Dataset) -> Filesystem {
+        let off = |property| d.number(property) == Some(0);
+        let limits = MountOptions {
+            read_only: d.number("readonly") == Some(1),
+            no_suid: off("setuid"),
+            devices: !off("devices"),
+            no_exec: off("exec"),
+            no_atime: off("atime"),
+            ..MountOptions::default()
+        };
+        Filesystem {
+            legacy: d.mountpoint() == Mountpoint::Legacy,
+            locked: d.word("keystatus").as_deref() == Some("unavailable"),
+            limits,
+            mounted: self.holder(d),
+        }
+    }
+
+    /// Says whether there is a volume of that name that has a device.
+    pub fn is_volume(&self, name: &str) -> bool {
+        let found = self.zfs().ok().and_then(|zfs| zfs.dataset(name).ok());
+        found.is_some_and(|d| d.kind == Some(Kind::Volume) && d.word("volmode").as_deref() != Some("none"))
+    }
+
+    /// Finds who has a filesystem mounted, this zone's own processes aside.
+    fn holder(&self, d: &zfs::Dataset) -> Option<Holder> {
+        // The kernel keeps statistics of what is mounted, under the number of the object set.
+        let counted = d.number("objsetid").map(|id| kstat(&d.name, id));
+        for look in 0..LOOKS {
+            if counted.as_ref().is_some_and(|file| !file.exists()) {
+                return None;
+            }
+            let mut all = holders(self.root, &|entry| is_of(entry, &d.name));
+            let own = Who::Zone(self.zone.to_string());
+            let found = all.iter().position(|(_, holder)| holder.who != own);
+            match found {
+                Some(at) => return Some(all.swap_remove(at).1),
+                None if !all.is_empty() => return None,
+                // A release that keeps no such statistics: what processes show is all there is to know.
+                None if counted.as_ref().is_none_or(|file| !file.parent().is_some_and(Path::is_dir)) => {
+                    return None;
+                }
+                None if look + 1 < LOOKS => std::thread::sleep(BETWEEN),
+                None => {}
+            }
+        }
+        Some(Holder { point: String::new(), who: Who::Nobody })
+    }
+}
+
+fn kstat(name: &str, id: u64) -> PathBuf {
+    Path::new("/proc/spl/kstat/zfs").join(zfs::name::pool(name)).join(format!("objset-{id:#x}"))
+}
+
+fn is_of(entry: &MountEntry, name: &str) -> bool {
+    entry.kind == "zfs" && entry.source == Path::new(name)
+}
+
+/// Finds who has one of these datasets mounted besides the caller's own mount namespace, which is that
+/// of a zone that is being booted: two boots that both found a dataset free both see it here.
+pub fn others<'n>(root: &Root, names: &[&'n str]) -> Option<(&'n str, Holder)> {
+    let wanted = |entry: &MountEntry| names.iter().any(|name| is_of(entry, name));
+    let found = holders(root, &wanted).into_iter().find(|(_, holder)| holder.who != Who::Host);
+    found.and_then(|(source, holder)| Some((*names.iter().find(|n| source == Path::new(n))?, holder)))
+}
+
+/// Looks through the mount tables of all processes, each mount namespace once.
+fn holders(root: &Root, wanted: &dyn Fn(&MountEntry) -> bool) -> Vec<(PathBuf, Holder)> {
+    let zones: Vec<(String, u64)> = running::all(root)
+        .into_iter()
+        .filter_map(|(name, r)| Some((name.to_string(), namespace(r.init, "pid")?)))
+        .collect();
+    let own = i32::try_from(std::process::id()).unwrap_or(0);
+    let host = namespace(own, "mnt");
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());
+    let mut seen = BTreeSet::new();
+    let mut found = Vec::new();
+    for pid in std::iter::once(own).chain(pids) {
+        let Some(mnt) = namespace(pid, "mnt") else { continue };
+        // A process sees the part of its namespace that lies below its root.
+        let top = std::fs::read_link(format!("/proc/{pid}/root")).unwrap_or_default();
+        if !seen.insert((mnt, top)) {
+            continue;
+        }
+        for entry in mountinfo::mounts_of(pid).unwrap_or_default().into_iter().filter(|e| wanted(e)) {
+            let who = match zone_of(pid, &zones) {
+                _ if host == Some(mnt) => Who::Host,
+                Some(zone) => Who::Zone(zone),
+                None => Who::Process { pid, program: program(pid), namespace: mnt },
+            };
+            found.push((entry.source, Holder { point: entry.point.display().to_string(), who }));
+        }
+    }
+    found
+}
+
+fn namespace(pid: i32, kind: &str) -> Option<u64> {
+    std::fs::metadata(format!("/proc/{pid}/ns/{kind}")).ok().map(|m| m.ino())
+}
+
+/// Returns the zone that a process belongs to: it or one of those that started it is in the zone's
+/// process namespace.
+fn zone_of(pid: i32, zones: &[(String, u64)]) -> Option<String> {
+    let mut pid = pid;
+    while pid > 1 {
+        let own = namespace(pid, "pid")?;
+        if let Some((zone, _)) = zones.iter().find(|(_, pids)| *pids == own) {
+            return Some(zone.clone());
+        }
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        pid = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
+    }
+    None
+}
+
+fn program(pid: i32) -> String {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    name.trim().to_owned()
+}
+
+/// Returns an error with its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,22 @@
+#!/bin/bash
+# In the machine with real ZFS: what the Solaris guide says about ZFS file systems and volumes in a
+# zone, each sentence a case, with the real programs. One line for each case, a count at the end.
+cd "$(dirname "$0")" || exit 2
+export PATH=$PWD:$PATH
+. ./lib.sh
+
+truncate -s 512M /dev/shm/tank
+zpool create -O canmount=off -o cachefile=none tank /dev/shm/tank || exit 2
+zfs create -o canmount=off tank/zone
+
+for part in ${*:-files volumes}; do
+    echo "== $part"
+    . "./$part.sh"
+done
+
+echo "== afterwards"
+good "no mount of the pool is left" eval '! grep -q "zfs tank/" /proc/self/mountinfo'
+good "every dataset can be destroyed" zfs destroy -r tank/zone
+good "the pool can be destroyed" zpool destroy tank
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
