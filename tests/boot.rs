@@ -234,14 +234,29 @@ fn killed_at_any_step_the_next_command_recovers() {
     assert!(reached >= 7, "only {reached} steps were reached");
 }
 
+/// Kills a process and waits until it has ended: on a busy machine that takes a moment.
+fn kill(pid: &str) {
+    assert!(std::process::Command::new("kill").args(["-9", pid]).status().is_ok_and(|s| s.success()));
+    let stat = format!("/proc/{pid}/stat");
+    let ended = || {
+        fs::read_to_string(&stat).map_or(true, |s| s.rsplit(") ").next().is_some_and(|s| s.starts_with('Z')))
+    };
+    for _ in 0..1000 {
+        if ended() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("process {pid} does not end");
+}
+
 #[test]
 fn a_zone_outlives_its_supervisor() {
     let Some(lab) = Lab::new() else { return };
     lab.installed("zion", "");
     lab.ok("zoneadm", &["-z", "zion", "boot"]);
     let supervisor = record(&lab, "zion", "supervisor");
-    let killed = std::process::Command::new("kill").args(["-9", &supervisor]).status();
-    assert!(killed.is_ok_and(|s| s.success()));
+    kill(&supervisor);
     assert_eq!(lab.ok("zlogin", &["zion", "hostname"]), "zion\n");
     let again = lab.run("zoneadm", &["-z", "zion", "boot"]);
     assert!(again.status == 0 && again.err.contains("restarted zoneadmd to recover"), "{again:?}");
@@ -251,7 +266,7 @@ fn a_zone_outlives_its_supervisor() {
     // Killed again, and halted without any.
     lab.ok("zoneadm", &["-z", "zion", "boot"]);
     let supervisor = record(&lab, "zion", "supervisor");
-    assert!(std::process::Command::new("kill").args(["-9", &supervisor]).status().is_ok_and(|s| s.success()));
+    kill(&supervisor);
     lab.ok("zoneadm", &["-z", "zion", "halt"]);
     lab.assert_clean();
 }
