@@ -38,35 +38,36 @@ gives "what the host wrote is there for the zone" "from the host" inside "cat /e
 refused "device nodes on it cannot be opened" "Permission denied" inside "echo x >/export/shared/null"
 
 # The file system cannot be remounted in a different location.
-bad "it cannot be mounted a second time inside" inside "mkdir -p /mnt2; mount -t zfs tank/zone/zion /mnt2"
-bad "nor by the system call alone" inside "mount -i -t zfs tank/zone/zion /mnt2"
+refused "it cannot be mounted a second time inside" /dev/zfs inside "mkdir -p /mnt2; mount -t zfs tank/zone/zion /mnt2"
+refused "nor by the system call alone" "already mounted" inside "mount -i -t zfs tank/zone/zion /mnt2"
 bad "it cannot be moved" inside "mount --move /export/shared /mnt2"
 bad "it cannot be taken away" inside "umount /export/shared"
 bad "it cannot be taken away lazily" inside "umount -l /export/shared"
+good "it is still where it was" inside "findmnt /export/shared"
 bad "nor in a mount namespace of a nested user namespace" inside "unshare -Urm umount /export/shared"
-bad "nor can another dataset be mounted" inside "mount -i -t zfs tank/zone /mnt2"
+refused "nor can another dataset be mounted" "permission denied" inside "mount -i -t zfs tank/zone /mnt2"
 
 # Nor can the zone administrator change properties.
 before=$(zfs get -Hp -o property,value,source all tank/zone/zion | grep -v -E '^(used|available|referenced|written|logical|compressratio|refcompressratio|usedby)')
 good "there is no /dev/zfs inside" inside "! test -e /dev/zfs"
 for setting in atime=off readonly=on compression=off quota=1G mountpoint=/x sharenfs=on zoned=on user:prop=x; do
-    bad "the zone cannot set $setting" inside "zfs set $setting tank/zone/zion"
+    refused "the zone cannot set $setting" /dev/zfs inside "zfs set $setting tank/zone/zion"
 done
-bad "nor inherit" inside "zfs inherit compression tank/zone/zion"
-bad "nor create below it" inside "zfs create tank/zone/zion/child"
-bad "nor take a snapshot" inside "zfs snapshot tank/zone/zion@inside"
-bad "nor destroy it" inside "zfs destroy -r tank/zone/zion"
+refused "nor inherit" /dev/zfs inside "zfs inherit compression tank/zone/zion"
+refused "nor create below it" /dev/zfs inside "zfs create tank/zone/zion/child"
+refused "nor take a snapshot" /dev/zfs inside "zfs snapshot tank/zone/zion@inside"
+refused "nor destroy it" /dev/zfs inside "zfs destroy -r tank/zone/zion"
 zfs_device=$(printf '%d %d' "0x$(stat -c %t /dev/zfs)" "0x$(stat -c %T /dev/zfs)")
-bad "nor make the control device" inside "mknod /tmp/zfs c $zfs_device"
-bad "nor make it on the file system" inside "mknod /export/shared/zfs c $zfs_device"
-bad "nor make it in a nested user namespace" inside "unshare -Urm sh -c 'mount -t tmpfs t /mnt2 && mknod /mnt2/zfs c $zfs_device'"
-bad "nor by way of a snapshot folder" inside "mkdir /export/shared/.zfs/snapshot/inside"
+refused "nor make the control device" "Operation not permitted" inside "mknod /tmp/zfs c $zfs_device"
+refused "nor make it on the file system" "Operation not permitted" inside "mknod /export/shared/zfs c $zfs_device"
+refused "nor make it in a nested user namespace" "Operation not permitted" inside "unshare -Urm sh -c 'mount -t tmpfs t /mnt2 && mknod /mnt2/zfs c $zfs_device'"
+refused "nor by way of a snapshot folder" "Permission denied" inside "mkdir /export/shared/.zfs/snapshot/inside"
 gives "every property is as it was" "$before" eval "zfs get -Hp -o property,value,source all tank/zone/zion | grep -v -E '^(used|available|referenced|written|logical|compressratio|refcompressratio|usedby)'"
 
 # The global administrator is responsible for setting and controlling properties.
 zfs set readonly=on tank/zone/zion
 refused "the host's readonly=on holds in the running zone" "Read-only file system" inside "touch /export/shared/x"
-bad "and cannot be undone inside" inside "mount -o remount,rw /export/shared"
+refused "and cannot be undone inside" "permission denied" inside "mount -i -o remount,rw /export/shared"
 zfs set readonly=off tank/zone/zion
 good "and ends with readonly=off" inside "touch /export/shared/x"
 good "the host sets quota while the zone runs" zfs set refquota=8M tank/zone/zion
@@ -94,7 +95,7 @@ zfs set exec=on setuid=on devices=on tank/zone/zion
 with "$(fs tank/zone/zion /export/shared ro)"
 zoneadm -z zion boot
 refused "option ro" "Read-only file system" inside "touch /export/shared/y"
-bad "cannot be undone inside" inside "mount -o remount,rw,bind /export/shared"
+refused "cannot be undone inside" "permission denied" inside "mount -i -o remount,rw,bind /export/shared"
 zoneadm -z zion halt
 with "$(fs tank/zone/zion /export/shared wild)"
 refused_zone "an unknown option" "option 'wild' is not known for type zfs"

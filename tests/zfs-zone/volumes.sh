@@ -15,7 +15,7 @@ gives "the volume is there under the name used" "$vol" inside_number /dev/zvol/d
 gives "and under Linux' name" "$vol" inside_number /dev/zvol/tank/vol
 gives "the zone's root owns it" "0 block special file" inside "stat -c '%u %F' /dev/zvol/dsk/tank/vol"
 gives "no other volume is there" "1" inside "ls -R /dev/zvol | grep -cxv -e '' -e '.*:' -e dsk -e tank | sort -u | sed 's/2/1/'"
-bad "nor can its node be made" inside "mknod /tmp/other b ${other%:*} ${other#*:}"
+refused "nor can its node be made" "Operation not permitted" inside "mknod /tmp/other b ${other%:*} ${other#*:}"
 good "dd writes and reads it" inside "echo from the zone | dd of=/dev/zvol/dsk/tank/vol conv=notrunc,fsync status=none &&
     [ \"\$(dd if=/dev/zvol/tank/vol bs=13 count=1 status=none)\" = 'from the zone' ]"
 gives "and the host sees the same bytes" "from the zone" dd if=/dev/zvol/tank/vol bs=13 count=1 status=none
@@ -25,17 +25,17 @@ refused "the zone cannot mount it: a malformed one could harm the kernel" "permi
 
 # Pools cannot be created or modified within a zone, whatever devices or files it has.
 good "files for a pool" inside "truncate -s 128M /root/file"
-bad "zpool create on the volume" inside "zpool create -f inner /dev/zvol/tank/vol"
-bad "zpool create on a file" inside "zpool create -f inner /root/file"
-bad "zpool add" inside "zpool add -f tank /root/file"
-bad "zpool attach" inside "zpool attach tank /dev/shm/tank /root/file"
-bad "zpool remove" inside "zpool remove tank /dev/shm/tank"
-bad "zpool export" inside "zpool export tank"
-bad "zpool import" inside "zpool import -d /root -a"
-bad "zpool scrub" inside "zpool scrub tank"
-bad "zpool destroy" inside "zpool destroy -f tank"
-bad "zpool set" inside "zpool set comment=x tank"
-bad "a channel program" inside "echo 'zfs.sync.destroy(\"tank/other\")' >/tmp/p; zfs program tank /tmp/p"
+refused "zpool create on the volume" /dev/zfs inside "zpool create -f inner /dev/zvol/tank/vol"
+refused "zpool create on a file" /dev/zfs inside "zpool create -f inner /root/file"
+refused "zpool add" /dev/zfs inside "zpool add -f tank /root/file"
+refused "zpool attach" /dev/zfs inside "zpool attach tank /dev/shm/tank /root/file"
+refused "zpool remove" /dev/zfs inside "zpool remove tank /dev/shm/tank"
+refused "zpool export" /dev/zfs inside "zpool export tank"
+refused "zpool import" /dev/zfs inside "zpool import -d /root -a"
+refused "zpool scrub" /dev/zfs inside "zpool scrub tank"
+refused "zpool destroy" /dev/zfs inside "zpool destroy -f tank"
+refused "zpool set" /dev/zfs inside "zpool set comment=x tank"
+refused "a channel program" /dev/zfs inside "echo 'zfs.sync.destroy(\"tank/other\")' >/tmp/p; zfs program tank /tmp/p"
 gives "the host has the one pool that it had" "tank ONLINE -" eval "zpool list -H -o name,health,comment | tr '\t' ' '"
 zoneadm -z zion halt
 
