@@ -4,6 +4,11 @@
 # make bench      how fast, beside other programs that start containers (root)
 # make install    programs, manual, completions, units, templates
 # make uninstall  removes exactly what install has put there
+#
+# With real ZFS, in a virtual machine that is built once (see tests/vm/vm.mk):
+# make test-zfs        the calls of zones::zfs, beside the Python binding
+# make test-zfs-zones  ZFS file systems and volumes in real zones
+# make vm              a shell in that machine
 
 CARGO   ?= cargo
 DESTDIR ?=
@@ -91,3 +96,5 @@ uninstall:
 
 clean:
 	$(CARGO) clean
+
+include tests/vm/vm.mk
