@@ -16,7 +16,7 @@ use crate::spec::{ResourceKind, ZoneName, ZoneSpec};
 mod facts;
 mod source;
 
-pub use facts::{Found, HostLink, InstallFacts, Refusal, UninstallFacts};
+pub use facts::{Found, HostLink, InstallFacts, NewDataset, OwnDataset, Refusal, UninstallFacts};
 pub use source::{Keep, Layer, LeaveOut, Packing, Request, Source};
 
 /// Names in a zonepath that are ours; everything else there belongs to the administrator.
@@ -24,6 +24,9 @@ pub const STANDARD_ENTRIES: [&str; 4] = ["dev", "lu", "root", "SUNWattached.xml"
 
 /// What a fresh file system of its own brings along at its top.
 pub const LOST_FOUND: &str = "lost+found";
+
+/// What ZFS shows at the top of a file system whose `snapdir` is visible.
+const SNAPSHOTS: &str = ".zfs";
 
 /// The manifest that marks a zonepath as one of a detached zone.
 pub const DETACHED: &str = "SUNWdetached.xml";
@@ -60,6 +63,22 @@ pub enum InstallStep {
         path: PathBuf,
         /// Permission bits; the owner is root.
         mode: u32,
+    },
+    /// Makes and mounts a ZFS file system.
+    MakeDataset {
+        /// Its name.
+        name: String,
+        /// Where it will be mounted, by inheritance.
+        path: PathBuf,
+        /// Permission bits of its top; the owner is root.
+        mode: u32,
+    },
+    /// Destroys a ZFS file system with its snapshots and removes its mount point.
+    DestroyDataset {
+        /// Its name.
+        name: String,
+        /// Where it is mounted.
+        path: PathBuf,
     },
     /// Corrects owner and mode of a directory that exists.
     OwnDir {
@@ -130,6 +149,12 @@ impl InstallStep {
         match self {
             Self::SetState { from: _, to } => format!("mark the zone {to}"),
             Self::MakeDir { path, mode } => format!("make directory {} (mode {mode:04o})", path.display()),
+            Self::MakeDataset { name, path, mode } => {
+                format!("make ZFS file system {name}, mounted on {} (mode {mode:04o})", path.display())
+            }
+            Self::DestroyDataset { name, path } => {
+                format!("destroy ZFS file system {name}, mounted on {}", path.display())
+            }
             Self::OwnDir { path, mode } => {
                 format!("give directory {} to root (mode {mode:04o})", path.display())
             }
@@ -171,7 +196,11 @@ impl InstallStep {
             Self::MakeRoot { path, storage: Storage::Directory } => {
                 Some(Self::RemoveTree { path: path.clone() })
             }
-            Self::OwnDir { path: _, mode: _ }
+            Self::MakeDataset { name, path, mode: _ } => {
+                Some(Self::DestroyDataset { name: name.clone(), path: path.clone() })
+            }
+            Self::DestroyDataset { name: _, path: _ }
+            | Self::OwnDir { path: _, mode: _ }
             | Self::Populate { root: _, source: _ }
             | Self::MountPoints { root: _, dirs: _, links: _ }
             | Self::Identity { root: _, hostname: _, host: _, lock_passwords: _ }
@@ -185,7 +214,7 @@ impl InstallStep {
     /// Says whether a failure in this step or later leaves the zone incomplete. Before, everything
     /// is taken back and the zone is configured again.
     pub fn is_past_return(&self) -> bool {
-        matches!(self, Self::Populate { .. } | Self::RemoveTree { .. })
+        matches!(self, Self::Populate { .. } | Self::RemoveTree { .. } | Self::DestroyDataset { .. })
     }
 }
 
@@ -223,7 +252,16 @@ pub fn plan_install(
     match &facts.found {
         Found::Absent { missing } => {
             steps.extend(missing.iter().map(|p| InstallStep::MakeDir { path: p.clone(), mode: 0o755 }));
-            steps.push(InstallStep::MakeDir { path: zonepath.clone(), mode: 0o700 });
+            let path = zonepath.clone();
+            steps.push(match &facts.dataset {
+                Some(NewDataset { name, exists: false }) if missing.is_empty() => {
+                    InstallStep::MakeDataset { name: name.clone(), path, mode: 0o700 }
+                }
+                Some(NewDataset { name, exists: true }) if missing.is_empty() => {
+                    return Err(Refusal::DatasetExists { path, dataset: name.clone() });
+                }
+                _ => InstallStep::MakeDir { path, mode: 0o700 },
+            });
         }
         Found::Directory { entries, mode, uid, mounted: _ } => {
             if entries.iter().any(|e| e == DETACHED) {
@@ -319,6 +357,16 @@ fn host_copy(facts: &InstallFacts) -> Source {
 pub fn plan_uninstall(facts: &UninstallFacts, zone: &ZoneName) -> Result<InstallPlan, Refusal> {
     let zonepath = &facts.zonepath;
     let mut removals = Vec::new();
+    let destroy =
+        |d: &OwnDataset| InstallStep::DestroyDataset { name: d.name.clone(), path: zonepath.clone() };
+    // One that is not mounted was being made or destroyed when something stopped that.
+    if let Some(dataset) = facts.dataset.as_ref().filter(|d| !d.mounted) {
+        if facts.state == ZoneState::Installed {
+            let (path, dataset) = (zonepath.clone(), dataset.name.clone());
+            return Err(Refusal::NotMounted { path, dataset });
+        }
+        removals.push(destroy(dataset));
+    }
     match &facts.found {
         Found::Absent { missing: _ } => {}
         Found::Directory { entries, mode: _, uid: _, mounted } => {
@@ -328,9 +376,15 @@ pub fn plan_uninstall(facts: &UninstallFacts, zone: &ZoneName) -> Result<Install
             }
             let ours = |e: &&String| STANDARD_ENTRIES.contains(&e.as_str());
             let step = |e: &String| InstallStep::RemoveTree { path: zonepath.join(e) };
-            removals.extend(entries.iter().filter(ours).map(step));
-            let foreign = entries.iter().any(|e| !(ours(&e) || *mounted && e == LOST_FOUND));
-            if foreign {
+            let natural = |e: &String| *mounted && [LOST_FOUND, SNAPSHOTS].contains(&e.as_str());
+            let foreign = entries.iter().any(|e| !(ours(&e) || natural(e)));
+            let dataset = facts.dataset.as_ref().filter(|d| d.mounted && !foreign);
+            if dataset.is_none() {
+                removals.extend(entries.iter().filter(ours).map(step));
+            }
+            if let Some(dataset) = dataset {
+                removals.push(destroy(dataset));
+            } else if foreign {
                 removals.push(InstallStep::KeepUserData { path: zonepath.clone() });
             } else if !mounted {
                 removals.push(InstallStep::RemoveDir { path: zonepath.clone() });

@@ -34,10 +34,10 @@ test-zfs: vm-image
 .PHONY: test-zfs-zones
 ZONE_BINS := zonecfg zoneadm zoneadmd zlogin zonename
 
-## test-zfs-zones: ZFS file systems and volumes in real zones, in the machine (VM_IMAGE)
+## test-zfs-zones: ZFS in real zones, in the machine (VM_IMAGE)
 test-zfs-zones: vm-image
 	$(CARGO) build --bins
 	mkdir -p target/zfs-zone
 	for b in $(ZONE_BINS); do strip -o target/zfs-zone/$$b target/debug/$$b || exit 1; done
 	$(VM) run $(VM_IMAGE) tests/zfs-zone/run.sh $(ZONE_BINS:%=target/zfs-zone/%) \
-	    tests/zfs-zone/lib.sh tests/zfs-zone/files.sh tests/zfs-zone/volumes.sh
+	    tests/zfs-zone/lib.sh tests/zfs-zone/files.sh tests/zfs-zone/volumes.sh tests/zfs-zone/zonepath.sh

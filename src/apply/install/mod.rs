@@ -16,6 +16,7 @@
 
 pub mod accounts;
 pub mod archive;
+mod dataset;
 mod identity;
 mod image;
 pub mod journal;
@@ -79,6 +80,14 @@ pub enum InstallError {
     /// A place where boot mounts is not a directory.
     #[error("{} must be a directory: the zone could not boot", .0.display())]
     NotADirectory(PathBuf),
+    /// A ZFS file system cannot be destroyed.
+    #[error("cannot destroy the ZFS file system {name}: {why}")]
+    Dataset {
+        /// Its name.
+        name: String,
+        /// The reason.
+        why: String,
+    },
     /// The operation failed on the way; the zone is incomplete.
     #[error("{0}")]
     Unfinished(Box<Self>),
@@ -120,7 +129,8 @@ impl InstallError {
     }
 }
 
-/// Installs a zone. Arguments: none, or one of `-d DIR`, `-a ARCHIVE`, `-o LAYOUT`, `-s SUITE`.
+/// Installs a zone. Arguments: none, or one of `-d DIR`, `-a ARCHIVE`, `-o LAYOUT`, `-s SUITE`; and
+/// `-x nodataset`, with which the zonepath is a directory also where it could be a ZFS file system.
 ///
 /// # Errors
 /// [`InstallError`]; [`InstallError::Unfinished`] leaves the zone incomplete, all others as it was.
@@ -134,7 +144,8 @@ pub fn install(op: &mut Op<'_>, args: &[String]) -> Result<(), InstallError> {
 /// # Errors
 /// [`InstallError`] when it would be refused.
 pub fn install_plan(op: &Op<'_>, args: &[String]) -> Result<InstallPlan, InstallError> {
-    plan_from(op, &request::parse(args)?)
+    let (request, own_dataset) = request::parse(args)?;
+    plan_from(op, &request, own_dataset)
 }
 
 /// Installs from a source that is given as data.
@@ -142,17 +153,18 @@ pub fn install_plan(op: &Op<'_>, args: &[String]) -> Result<InstallPlan, Install
 /// # Errors
 /// As [`install`].
 pub fn install_from(op: &mut Op<'_>, source: Source) -> Result<(), InstallError> {
-    let plan = plan_from(op, &Request::Given(source))?;
+    let plan = plan_from(op, &Request::Given(source), true)?;
     run::run(op, &plan)
 }
 
-fn plan_from(op: &Op<'_>, request: &Request) -> Result<InstallPlan, InstallError> {
+fn plan_from(op: &Op<'_>, request: &Request, own_dataset: bool) -> Result<InstallPlan, InstallError> {
     let sparse = !op.spec.stored(ResourceKind::InheritPkgDir).is_empty();
     let host = match request {
         Request::Given(Source::Sparse { host } | Source::Host { host, .. }) => host.as_path(),
         _ => Path::new("/"),
     };
-    let facts = observe::install_facts(op, host, *request == Request::Default && !sparse)?;
+    let mut facts = observe::install_facts(op, host, *request == Request::Default && !sparse)?;
+    facts.dataset = facts.dataset.filter(|_| own_dataset);
     Ok(plan_install(&facts, op.spec, request)?)
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
 
-use super::InstallError;
+use super::{InstallError, dataset};
 use crate::apply::Op;
 use crate::apply::paths::Root;
 use crate::plan::install::{Found, HostLink, InstallFacts, Refusal, STANDARD_ENTRIES, UninstallFacts};
@@ -44,6 +44,7 @@ pub(super) fn install_facts(
         zonepath,
         found,
         file_system,
+        dataset: dataset::child(&table, &real),
         host_links: host_links(host)?,
         private: Vec::new(),
         system_mounts: Vec::new(),
@@ -73,11 +74,12 @@ pub(super) fn uninstall_facts(op: &Op<'_>) -> Result<UninstallFacts, InstallErro
     };
     let mounts = mounts_below(&table, &real).into_iter().filter(ours).map(shown).collect();
     let state = op.store.installed_state(op.name)?;
-    Ok(UninstallFacts { zonepath, found, mounts, state })
+    let dataset = dataset::own(op, &table, &real);
+    Ok(UninstallFacts { zonepath, found, mounts, dataset, state })
 }
 
 /// Returns a path below the alternate root as the mount table has it.
-fn real_path(root: &Root, path: &Path) -> PathBuf {
+pub(super) fn real_path(root: &Root, path: &Path) -> PathBuf {
     match (path.strip_prefix(root.prefix()), std::fs::canonicalize(root.prefix())) {
         (Ok(rest), Ok(prefix)) => prefix.join(rest),
         _ => path.to_owned(),

@@ -9,29 +9,36 @@ use crate::plan::install::{Request, Source};
 use crate::sys::path::{At, reason};
 
 /// Shown after a wrong argument.
-const USAGE: &str = "install takes at most one of -d DIR, -a ARCHIVE, -o LAYOUT, -s SUITE";
+const USAGE: &str = "install takes at most one of -d DIR, -a ARCHIVE, -o LAYOUT, -s SUITE, and -x nodataset";
 
-/// Reads the arguments and looks at the source that they name.
+/// Reads the arguments and looks at the source that they name. Says also whether the zonepath may be a
+/// ZFS file system of its own.
 ///
 /// # Errors
 /// [`InstallError::Usage`], or [`InstallError::Source`] when the source is not usable.
-pub(super) fn parse(args: &[String]) -> Result<Request, InstallError> {
+pub(super) fn parse(args: &[String]) -> Result<(Request, bool), InstallError> {
     let usage = |e: lexopt::Error| InstallError::Usage(format!("{e}; {USAGE}"));
     let mut given: Option<(char, String)> = None;
+    let mut own_dataset = true;
     let args = args.iter().filter(|a| !a.is_empty());
     let mut parser = lexopt::Parser::from_args(args);
     while let Some(arg) = parser.next().map_err(usage)? {
         let flag = match arg {
-            Short(c @ ('a' | 'd' | 'o' | 's')) => c,
+            Short(c @ ('a' | 'd' | 'o' | 's' | 'x')) => c,
             other => return Err(usage(other.unexpected())),
         };
         let value = parser.value().and_then(lexopt::ValueExt::string).map_err(usage)?;
-        if given.replace((flag, value)).is_some() {
+        if flag == 'x' {
+            if value != "nodataset" {
+                return Err(InstallError::Usage(format!("-x {value} is not known; {USAGE}")));
+            }
+            own_dataset = false;
+        } else if given.replace((flag, value)).is_some() {
             return Err(InstallError::Usage(USAGE.to_owned()));
         }
     }
-    let Some((flag, value)) = given else { return Ok(Request::Default) };
-    Ok(Request::Given(match flag {
+    let Some((flag, value)) = given else { return Ok((Request::Default, own_dataset)) };
+    let source = match flag {
         'a' => archive_source(&value)?,
         'o' => image_source(&value)?,
         's' => {
@@ -39,7 +46,8 @@ pub(super) fn parse(args: &[String]) -> Result<Request, InstallError> {
             Source::Suite { tool: suite::find(&value).map_err(wrong)?, suite: value }
         }
         _ => Source::Tree { dir: directory("source directory", &value)? },
-    }))
+    };
+    Ok((Request::Given(source), own_dataset))
 }
 
 fn archive_source(value: &str) -> Result<Source, InstallError> {

@@ -6,7 +6,7 @@ use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 use super::journal::{Journal, Phase};
-use super::{InstallError, identity, observe, source};
+use super::{InstallError, dataset, identity, observe, source};
 use crate::apply::Op;
 use crate::plan::install::{InstallPlan, InstallStep};
 use crate::sys::path::{At, Owned};
@@ -76,6 +76,8 @@ fn carry_out(op: &mut Op<'_>, step: &InstallStep) -> Result<bool, InstallError> 
             let (parent, name) = observe::open_parent(root, path)?;
             return Ok(parent.make_dir(Path::new(&name), Owned::root(*mode))?.1);
         }
+        InstallStep::MakeDataset { name, path, mode } => return dataset::make(op, name, path, *mode),
+        InstallStep::DestroyDataset { name, path } => return dataset::destroy(op, name, path),
         InstallStep::OwnDir { path, mode } => {
             op.out.say(&format!("{}: changing permissions to {mode:04o}.", path.display()));
             observe::open(root, path)?.set_owned(Owned::root(*mode))?;
@@ -117,7 +119,7 @@ fn carry_out(op: &mut Op<'_>, step: &InstallStep) -> Result<bool, InstallError> 
 }
 
 /// Removes a directory if it is empty; says what it holds if it is not.
-fn remove_dir(op: &mut Op<'_>, path: &Path) -> Result<bool, InstallError> {
+pub(super) fn remove_dir(op: &mut Op<'_>, path: &Path) -> Result<bool, InstallError> {
     let (parent, name) = match observe::open_parent(op.store.root(), path) {
         Err(InstallError::Path(e)) if e.is_not_found() => return Ok(false),
         other => other?,

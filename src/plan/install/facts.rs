@@ -41,6 +41,24 @@ pub struct HostLink {
     pub target: PathBuf,
 }
 
+/// A ZFS file system that a zonepath can be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewDataset {
+    /// Its name.
+    pub name: String,
+    /// There is one of that name already.
+    pub exists: bool,
+}
+
+/// The ZFS file system that `install` has made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnDataset {
+    /// Its name.
+    pub name: String,
+    /// It is mounted on the zonepath.
+    pub mounted: bool,
+}
+
 /// What `install` must know of the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstallFacts {
@@ -50,6 +68,8 @@ pub struct InstallFacts {
     pub found: Found,
     /// Type of the file system that it will lie on, as the mount table has it.
     pub file_system: String,
+    /// The ZFS file system that it can be, when the folder above is the mount point of one.
+    pub dataset: Option<NewDataset>,
     /// Links at the top of the host's root.
     pub host_links: Vec<HostLink>,
     /// Zonepaths of all zones and our own folders: nothing of a zone is copied into another.
@@ -67,6 +87,8 @@ pub struct UninstallFacts {
     pub found: Found,
     /// Mount points at or below the zone's root and our other entries.
     pub mounts: Vec<PathBuf>,
+    /// The ZFS file system that was made for the zone.
+    pub dataset: Option<OwnDataset>,
     /// State on disk.
     pub state: ZoneState,
 }
@@ -121,6 +143,24 @@ pub enum Refusal {
         dir: PathBuf,
         /// The zonepath.
         path: PathBuf,
+    },
+    /// A file system that ZFS would mount over the zonepath.
+    #[error(
+        "zonepath {}: the ZFS file system {dataset} exists and is not mounted; mount it, destroy it, or choose another zonepath", path.display()
+    )]
+    DatasetExists {
+        /// The zonepath.
+        path: PathBuf,
+        /// The dataset.
+        dataset: String,
+    },
+    /// What is to be removed cannot be seen.
+    #[error("zonepath {}: its ZFS file system {dataset} is not mounted; use zfs mount {dataset}", path.display())]
+    NotMounted {
+        /// The zonepath.
+        path: PathBuf,
+        /// The dataset.
+        dataset: String,
     },
     /// Something is mounted in the zone.
     #[error("These file systems are mounted on subdirectories of {}.{}", root.display(), lines(mounts))]

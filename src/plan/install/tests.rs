@@ -19,6 +19,7 @@ fn facts(found: Found) -> InstallFacts {
         zonepath: "/zones/zion".into(),
         found,
         file_system: "ext4".into(),
+        dataset: None,
         host_links: vec![link("bin", "usr/bin"), link("sbin", "/usr/sbin"), link("vmlinuz", "boot/vmlinuz")],
         private: vec!["/zones/other".into()],
         system_mounts: vec!["/usr".into()],
@@ -132,8 +133,60 @@ fn refusals() {
 
 fn removal(found: Found, mounts: &[&str]) -> Result<InstallPlan, Refusal> {
     let mounts = mounts.iter().map(PathBuf::from).collect();
-    let facts = UninstallFacts { zonepath: "/zones/zion".into(), found, mounts, state: ZoneState::Installed };
+    let facts = UninstallFacts {
+        zonepath: "/zones/zion".into(),
+        found,
+        mounts,
+        dataset: None,
+        state: ZoneState::Installed,
+    };
     plan_uninstall(&facts, &ZoneName::new("zion").expect("name"))
+}
+
+#[test]
+fn a_zonepath_that_is_a_file_system_of_zfs() {
+    let plan = |exists, found| {
+        let dataset = Some(NewDataset { name: "tank/zones/zion".into(), exists });
+        plan_install(&InstallFacts { dataset, ..facts(found) }, &spec(&["/usr"]), &Request::Default)
+    };
+    let here = || Found::Absent { missing: Vec::new() };
+    let made = plan(false, here()).expect("plan");
+    assert_eq!(
+        made.steps[1].describe(),
+        "make ZFS file system tank/zones/zion, mounted on /zones/zion (mode 0700)"
+    );
+    assert_eq!(
+        made.steps[1].inverse().expect("one").describe(),
+        "destroy ZFS file system tank/zones/zion, mounted on /zones/zion"
+    );
+    let text = serde_json::to_string(&made).expect("write");
+    assert_eq!(serde_json::from_str::<InstallPlan>(&text).expect("read"), made);
+    assert!(matches!(plan(true, here()), Err(Refusal::DatasetExists { .. })), "it would be mounted over");
+    // A directory that is there is used as it is.
+    assert!(!plan(false, directory(&[], 0o700)).expect("plan").to_string().contains("ZFS"));
+
+    let remove = |mounted, found, state| {
+        let dataset = Some(OwnDataset { name: "tank/zones/zion".into(), mounted });
+        let facts =
+            UninstallFacts { zonepath: "/zones/zion".into(), found, mounts: Vec::new(), dataset, state };
+        plan_uninstall(&facts, &ZoneName::new("zion").expect("name"))
+    };
+    let own = |entries: &[&str]| match directory(entries, 0o700) {
+        Found::Directory { entries, mode, uid, .. } => Found::Directory { entries, mode, uid, mounted: true },
+        other => other,
+    };
+    let steps = |plan: Result<InstallPlan, Refusal>| plan.expect("plan").to_string();
+    assert_eq!(
+        steps(remove(true, own(&[".zfs", "root"]), ZoneState::Installed)),
+        "  1  mark the zone incomplete\n\
+         \x20 2  destroy ZFS file system tank/zones/zion, mounted on /zones/zion\n\
+         \x20 3  mark the zone configured\n"
+    );
+    let kept = steps(remove(true, own(&["mine", "root"]), ZoneState::Installed));
+    assert!(!kept.contains("destroy") && kept.contains("additional user data"), "{kept}");
+    let unmounted = remove(false, directory(&[], 0o700), ZoneState::Installed);
+    assert!(matches!(unmounted, Err(Refusal::NotMounted { .. })));
+    assert!(steps(remove(false, here(), ZoneState::Incomplete)).contains("destroy"));
 }
 
 #[test]

@@ -1,0 +1,216 @@
+//! A zonepath that is a ZFS file system of its own: made at install, destroyed at uninstall.
+
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::mount::UnmountFlags;
+
+use super::{InstallError, observe};
+use crate::apply::Op;
+use crate::apply::paths::Root;
+use crate::plan::install::{NewDataset, OwnDataset, STANDARD_ENTRIES};
+use crate::sys::mount::{Attrs, NewFs, Tree};
+use crate::sys::mountinfo::{MountEntry, mount_at};
+use crate::sys::path::{Dir, Owned, STRICT, reason};
+use crate::sys::tree::remove_tree;
+use crate::zfs::{self, Kind, Mountpoint, Source, Zfs, nvlist::List};
+
+/// The property that says which zone a file system was made for. Its children inherit it, and are not
+/// believed.
+const MARK: &str = "zones:zone";
+
+/// A file system that was just unmounted may still be in use for a moment.
+const TRIES: u32 = 40;
+const BETWEEN: Duration = Duration::from_millis(50);
+
+/// Returns the dataset that is mounted, whole, exactly at a path.
+fn mounted_at<'t>(table: &'t [MountEntry], path: &Path) -> Option<&'t str> {
+    let mount = mount_at(table, path)?;
+    let whole = mount.kind == "zfs" && mount.point == path && mount.root == Path::new("/");
+    mount.source.to_str().filter(|_| whole)
+}
+
+/// Returns the file system that a zonepath would be if it were one of its own: a child of the one whose
+/// mount point is the folder above, mounted by inheritance.
+pub(super) fn child(table: &[MountEntry], real: &Path) -> Option<NewDataset> {
+    let (above, base) = (real.parent()?, real.file_name()?.to_str()?);
+    let parent = mounted_at(table, above)?;
+    let zfs = Zfs::open().ok()?;
+    let inherits =
+        matches!(zfs.dataset(parent).ok()?.mountpoint(), Mountpoint::Path(p) if Path::new(&p) == above);
+    let name = format!("{parent}/{base}");
+    let good = inherits && name.len() <= zfs::name::NAME_MAX && zfs::name::is_filesystem(&name);
+    let exists = zfs.dataset(&name).is_ok();
+    good.then_some(NewDataset { name, exists })
+}
+
+/// Finds the file system that was made for a zone at its zonepath, mounted or not.
+pub(super) fn own(op: &Op<'_>, table: &[MountEntry], real: &Path) -> Option<OwnDataset> {
+    let (name, mounted) = match mounted_at(table, real) {
+        Some(name) => (name.to_owned(), true),
+        None => (child(table, real)?.name, false),
+    };
+    let d = Zfs::open().ok()?.dataset(&name).ok()?;
+    is_for(&d, op).then_some(OwnDataset { name, mounted })
+}
+
+fn is_for(d: &zfs::Dataset, op: &Op<'_>) -> bool {
+    d.text(MARK) == Some(op.name.as_str()) && *d.source(MARK) == Source::Local
+}
+
+/// Makes and mounts the file system; a plain directory where that fails. Says whether there was nothing
+/// before.
+pub(super) fn make(op: &mut Op<'_>, name: &str, path: &Path, mode: u32) -> Result<bool, InstallError> {
+    let (parent, base) = observe::open_parent(op.store.root(), path)?;
+    let (dir, made) = parent.make_dir(Path::new(&base), Owned::root(mode))?;
+    match create(op, name, path, &dir) {
+        Ok(()) => {
+            drop(dir);
+            observe::open(op.store.root(), path)?.set_owned(Owned::root(mode))?;
+            op.out.say("A ZFS file system has been created for this zone.");
+            Ok(true)
+        }
+        Err(why) => {
+            op.out.warn(&format!(
+                "WARNING: cannot make the ZFS file system {name}: {why}; {} becomes a directory",
+                path.display()
+            ));
+            Ok(made)
+        }
+    }
+}
+
+fn create(op: &Op<'_>, name: &str, path: &Path, dir: &Dir) -> Result<(), String> {
+    let zfs = Zfs::open().map_err(|e| e.to_string())?;
+    let props: List = [("sharenfs", "off"), ("sharesmb", "off"), (MARK, op.name.as_str())].into();
+    zfs.create(name, Kind::Filesystem, &props, None).map_err(|e| e.to_string())?;
+    super::kill_point();
+    let mounted = mount(&zfs, name, Some(path))
+        .and_then(|tree| tree.attach(dir.as_fd()).map_err(|e| format!("cannot mount it: {}", reason(&e))));
+    mounted.map_err(|why| match zfs.destroy(name) {
+        Ok(()) => why,
+        Err(e) => format!("{why}; {e}"),
+    })
+}
+
+/// Mounts a file system, detached, as its properties say.
+fn mount(zfs: &Zfs, name: &str, path: Option<&Path>) -> Result<Tree, String> {
+    let d = zfs.dataset(name).map_err(|e| e.to_string())?;
+    let mut attrs = Attrs::empty();
+    for (property, attr) in [
+        ("setuid", Attrs::NOSUID),
+        ("devices", Attrs::NODEV),
+        ("exec", Attrs::NOEXEC),
+        ("atime", Attrs::NOATIME),
+    ] {
+        attrs.set(attr, d.number(property) == Some(0));
+    }
+    let made = NewFs::open("zfs").and_then(|fs| {
+        fs.set("source", name)?;
+        // The way to the snapshots below `.zfs`; the kernel takes no comma here.
+        if let Some(path) = path.and_then(Path::to_str).filter(|p| !p.contains(',')) {
+            fs.set("mntpoint", path)?;
+        }
+        fs.mount(attrs)
+    });
+    made.map_err(|e| format!("cannot mount it: {e}"))
+}
+
+/// Destroys the file system of a zone with its snapshots. One that cannot be destroyed is emptied.
+pub(super) fn destroy(op: &mut Op<'_>, name: &str, path: &Path) -> Result<bool, InstallError> {
+    let failed = |why: String| InstallError::Dataset { name: name.to_owned(), why };
+    let zfs = Zfs::open().map_err(|e| failed(e.to_string()))?;
+    let Some(d) = zfs.dataset(name).ok().filter(|d| is_for(d, op)) else {
+        // It went before we were stopped, or was never made; the mount point may be there.
+        return remove_mount_point(op, path);
+    };
+    let root = op.store.root().clone();
+    let table = crate::sys::mountinfo::mounts()?;
+    let mounted = mounted_at(&table, &observe::real_path(&root, path)) == Some(name);
+    if !mounted {
+        let tree = mount(&zfs, name, None).map_err(&failed)?;
+        let top = rustix::fs::openat(&tree, ".", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        let top = Dir::from_fd(top.map_err(|e| failed(e.to_string()))?, path.to_owned());
+        if top.entries()?.iter().any(|(e, _)| !STANDARD_ENTRIES.iter().any(|ours| e == ours) && e != ".zfs") {
+            return Err(failed(format!(
+                "it holds additional user data and is not mounted; use zfs mount {name}"
+            )));
+        }
+    }
+    let snapshots = match dependants(&zfs, &d) {
+        Ok(list) => list,
+        Err(why) => return empty(op, name, path, &why),
+    };
+    if mounted && let Err(why) = unmount(&root, path) {
+        return empty(op, name, path, &why);
+    }
+    super::kill_point();
+    let names: Vec<&str> = snapshots.iter().map(String::as_str).collect();
+    if !names.is_empty() {
+        zfs.destroy_snaps(&names, false).map_err(|e| failed(e.to_string()))?;
+    }
+    for last in (0..TRIES).rev() {
+        match zfs.destroy(name) {
+            Ok(()) => break,
+            Err(e) if last == 0 || !is_busy(&e) => return Err(failed(e.to_string())),
+            Err(_) => std::thread::sleep(BETWEEN),
+        }
+    }
+    super::kill_point();
+    op.out.say("The ZFS file system for this zone has been destroyed.");
+    remove_mount_point(op, path)?;
+    Ok(true)
+}
+
+fn is_busy(error: &zfs::DestroyError) -> bool {
+    matches!(error, zfs::DestroyError::Any(failure) if failure.is_busy())
+}
+
+/// Returns the snapshots; an error when something depends on the file system.
+fn dependants(zfs: &Zfs, d: &zfs::Dataset) -> Result<Vec<String>, String> {
+    if let Some(child) = zfs.children(&d.name).next() {
+        return Err(child.map_or_else(|e| e.to_string(), |c| format!("{} lies below it", c.name)));
+    }
+    let mut names = Vec::new();
+    for snapshot in zfs.snapshots(&d.name, true) {
+        let snapshot = snapshot.map_err(|e| e.to_string())?;
+        if snapshot.clones > 0 {
+            return Err(format!("{} has clones", snapshot.name));
+        }
+        names.push(snapshot.name);
+    }
+    Ok(names)
+}
+
+/// Unmounts by way of the folder above, which no link can lead elsewhere.
+fn unmount(root: &Root, path: &Path) -> Result<(), String> {
+    let (parent, base) = observe::open_parent(root, path).map_err(|e| e.to_string())?;
+    let at = Path::new("/proc/self/fd").join(parent.as_fd().as_raw_fd().to_string()).join(base);
+    rustix::mount::unmount(&at, UnmountFlags::NOFOLLOW)
+        .map_err(|e| format!("{} cannot be unmounted: {}", path.display(), reason(&e.into())))
+}
+
+/// Removes what is the zone's from a file system that stays.
+fn empty(op: &mut Op<'_>, name: &str, path: &Path, why: &str) -> Result<bool, InstallError> {
+    op.out.warn(&format!(
+        "WARNING: cannot destroy the ZFS file system {name}: {why}; the zone's files in it are removed"
+    ));
+    let dir = observe::open(op.store.root(), path)?;
+    for entry in STANDARD_ENTRIES {
+        remove_tree(&dir, entry.as_ref(), &mut |_| super::kill_point())?;
+    }
+    Ok(true)
+}
+
+fn remove_mount_point(op: &mut Op<'_>, path: &Path) -> Result<bool, InstallError> {
+    let Ok((parent, base)) = observe::open_parent(op.store.root(), path) else { return Ok(false) };
+    match parent.dir(&base, STRICT) {
+        Ok(dir) if dir.entries()?.is_empty() => {
+            drop(dir);
+            super::run::remove_dir(op, path)
+        }
+        _ => Ok(false),
+    }
+}
