@@ -130,8 +130,19 @@ fn a_halt_does_not_wait_for_an_orderly_shutdown() {
     lab.ok("zoneadm", &["-z", "zion", "boot"]);
     let init = record(&lab, "zion", "init");
     let kill = |signal: &str, pid: &str| Command::new("kill").args([signal, pid]).status().expect("kill(1)");
-    // An init that hangs.
-    kill("-STOP", &init);
+    // An init that hangs, once it has come so far that it takes a signal.
+    let hang = |init: &str| {
+        let listens = || {
+            let status = fs::read_to_string(format!("/proc/{init}/status")).expect("init runs");
+            let mask = status.lines().find_map(|l| l.strip_prefix("SigBlk:")).expect("a mask");
+            u64::from_str_radix(mask.trim(), 16).expect("hexadecimal") & (1 << (38 - 1)) != 0
+        };
+        while !listens() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        kill("-STOP", init);
+    };
+    hang(&init);
     let begin = || {
         let child = lab.command("zoneadm").args(["-z", "zion", "shutdown"]).spawn().expect("zoneadm");
         for _ in 0..500 {
@@ -153,7 +164,7 @@ fn a_halt_does_not_wait_for_an_orderly_shutdown() {
     // The one who shuts down dies; the supervisor does the rest when init has ended after all.
     lab.ok("zoneadm", &["-z", "zion", "boot"]);
     let init = record(&lab, "zion", "init");
-    kill("-STOP", &init);
+    hang(&init);
     let mut shutdown = begin();
     shutdown.kill().expect("it was there");
     shutdown.wait().expect("it ends");
