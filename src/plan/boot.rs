@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::bootargs::BootArgs;
+use super::limits::{self, LimitError};
 use super::options::{self, UnknownOption};
 use super::step::{Init, Mount, Node, Source, Step};
 use super::zfs;
@@ -21,6 +22,8 @@ pub struct Facts {
     pub uid_map: String,
     /// Lines of the zone's gid map.
     pub gid_map: String,
+    /// What the host has for limits.
+    pub host: limits::Host,
     /// Folder for the zone's cgroup, when the host has cgroup v2.
     pub cgroup: Option<PathBuf>,
     /// Inherited directories that are symbolic links in the zone's root: they need no mount.
@@ -110,6 +113,9 @@ pub enum PlanError {
     /// A dataset that the zone cannot have.
     #[error("{0}")]
     Zfs(#[from] zfs::Refusal),
+    /// Limits that cannot be kept.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Limits(Vec<LimitError>),
     /// Something that this release cannot do.
     #[error("{0}")]
     Unsupported(String),
@@ -144,13 +150,19 @@ const STANDARD_NODES: &[(&str, u32, u32)] =
 pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, PlanError> {
     let mut warnings = Vec::new();
     refuse_unsupported(spec, &mut warnings)?;
+    let limits = limits::limits(spec, &facts.host).map_err(PlanError::Limits)?;
+    warnings.extend(limits.warnings);
     let mounts = mounts(spec, facts)?;
     let taken = |dir: &str| mounts.iter().any(|m| m.dir == dir);
 
     let mut steps = Vec::new();
     if let Some(path) = &facts.cgroup {
         steps.push(Step::Cgroup { path: path.clone() });
+        if !limits.group.is_empty() {
+            steps.push(Step::Limits { path: path.clone(), settings: limits.group });
+        }
     }
+    steps.push(Step::Process { locked: limits.locked, policy: limits.policy });
     steps.push(Step::Namespaces { uid_map: facts.uid_map.clone(), gid_map: facts.gid_map.clone() });
     steps.push(Step::Root { path: facts.root.clone() });
     let mut inherit: Vec<&str> =
@@ -171,6 +183,9 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     steps.push(Step::KernelFiles { cgroup: facts.cgroup.is_some() });
     steps.push(Step::Pivot);
     steps.push(Step::Capabilities { drop: DROPPED.to_vec() });
+    if !limits.ipc.is_empty() {
+        steps.push(Step::Ipc { settings: limits.ipc });
+    }
     steps.push(init(args, facts));
     for word in &args.ignored {
         warnings.push(format!("Ignoring invalid boot arguments: {word}"));
@@ -190,29 +205,18 @@ fn refuse_unsupported(spec: &ZoneSpec, warnings: &mut Vec<String>) -> Result<(),
             "cannot open ZFS dataset '{dataset}': this release does not delegate datasets"
         ));
     }
-    // A zone without its limits, or with more rights than its spec says, is not the zone that was asked for.
-    let limits = [
-        ResourceKind::Rctl,
-        ResourceKind::CappedMemory,
-        ResourceKind::DedicatedCpu,
-        ResourceKind::SecurityFlags,
-    ];
-    if let Some(kind) = limits.into_iter().find(|k| !spec.stored(*k).is_empty()) {
-        let name = match kind {
-            ResourceKind::Rctl => spec.stored(kind)[0].text("name").unwrap_or("rctl"),
-            _ => kind.name(),
-        };
-        return refuse(format!(
-            "{name} cannot be enforced by this release, and a zone is not booted without its limits; remove it to boot"
-        ));
+    // A zone with more rights than its spec says is not the zone that was asked for.
+    if !spec.stored(ResourceKind::SecurityFlags).is_empty() {
+        return refuse(
+            "security-flags cannot be enforced by this release, and a zone is not booted without them; remove \
+             them to boot"
+                .into(),
+        );
     }
-    let limits = [("pool", ""), ("file-mac-profile", "none"), ("scheduling-class", "")];
-    for (name, harmless) in limits {
-        if let Some(value) = spec.props.text(name).filter(|v| *v != harmless && !v.is_empty()) {
-            return refuse(format!(
-                "{name}={value} cannot be enforced by this release; clear {name} to boot"
-            ));
-        }
+    if let Some(value) = spec.props.text("file-mac-profile").filter(|v| !matches!(*v, "" | "none")) {
+        return refuse(format!(
+            "file-mac-profile={value} cannot be enforced by this release; clear file-mac-profile to boot"
+        ));
     }
     let privileges = spec.props.text("limitpriv").unwrap_or_default();
     for privilege in privileges.split(',').map(str::trim).filter(|p| !matches!(*p, "" | "default")) {
@@ -411,6 +415,7 @@ mod tests {
             lines(&plan),
             [
                 "make cgroup /sys/fs/cgroup/zones/zion",
+                "take the resource limits of the host's process 1",
                 "begin process 1 in new user, mount, pid, uts, ipc and net namespaces, ids 0:1000000000:65536 (zone:host:count)",
                 "mount /zones/zion/root on / with mapped ids",
                 "inherit-pkg-dir /usr: mount the host's /usr read-only",
@@ -479,7 +484,7 @@ mod tests {
         let mut s = spec();
         s.set_alias(crate::spec::schema::global("max-lwps").expect("in the table"), "1000").expect("free");
         let e = plan(&s, &BootArgs::default(), &facts()).expect_err("limits need the controller");
-        assert!(e.to_string().contains("zone.max-lwps"));
+        assert!(e.to_string().contains("could not verify max-lwps"));
         let mut s = spec();
         add(&mut s, ResourceKind::Net, &[("physical", "eth0")]);
         let p = plan(&s, &BootArgs::default(), &facts()).expect("a zone without network harms nobody");

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::limits::{Policy, Setting};
 use super::options::MountOptions;
 
 /// A device node to make.
@@ -70,6 +71,20 @@ pub enum Step {
         /// Folder in the host's cgroup v2 tree.
         path: PathBuf,
     },
+    /// Give the cgroup its limits, before anything runs in it.
+    Limits {
+        /// Folder in the host's cgroup v2 tree.
+        path: PathBuf,
+        /// Files and values.
+        settings: Vec<Setting>,
+    },
+    /// Forget the caller's resource limits and priority: every zone begins with those of the host's process 1.
+    Process {
+        /// Bytes that each process may lock into memory.
+        locked: Option<u64>,
+        /// How processes are scheduled.
+        policy: Policy,
+    },
     /// Begin the zone's first process in namespaces of its own.
     Namespaces {
         /// Lines of the uid map.
@@ -122,6 +137,11 @@ pub enum Step {
         /// Their numbers (capabilities(7)).
         drop: Vec<u32>,
     },
+    /// Set limits of the zone's ipc namespace, from outside, once process 1 has made it.
+    Ipc {
+        /// Knobs below `/proc/sys/kernel`, and values.
+        settings: Vec<Setting>,
+    },
     /// Start the first program.
     Init {
         /// Which.
@@ -148,6 +168,20 @@ impl Step {
     pub fn describe(&self) -> String {
         match self {
             Self::Cgroup { path } => format!("make cgroup {}", path.display()),
+            Self::Limits { settings, .. } => format!("limit {}", list(settings)),
+            Self::Process { locked, policy } => {
+                let mut text = "take the resource limits of the host's process 1".to_owned();
+                if let Some(bytes) = locked {
+                    text.push_str(&format!(", at most {bytes} bytes locked by a process"));
+                }
+                match policy {
+                    Policy::Normal => {}
+                    Policy::Batch => text.push_str(", SCHED_BATCH"),
+                    Policy::Idle => text.push_str(", SCHED_IDLE"),
+                }
+                text
+            }
+            Self::Ipc { settings } => format!("limit {}", list(settings)),
             Self::Namespaces { uid_map, .. } => {
                 let ranges: Vec<_> =
                     uid_map.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(":")).collect();
@@ -213,6 +247,9 @@ impl Step {
             | Self::Loopback
             | Self::KernelFiles { .. }
             | Self::Pivot
+            | Self::Limits { .. }
+            | Self::Process { .. }
+            | Self::Ipc { .. }
             | Self::Capabilities { .. } => Inverse::WithNamespaces,
         }
     }
@@ -229,6 +266,20 @@ impl Step {
                 | Self::Init { .. }
         )
     }
+}
+
+impl Step {
+    /// Says whether the supervisor does the step once process 1 has done all of its own but init.
+    pub fn is_late(&self) -> bool {
+        matches!(self, Self::Ipc { .. })
+    }
+}
+
+/// Returns settings as `file=value` words.
+fn list(settings: &[Setting]) -> String {
+    let words: Vec<_> =
+        settings.iter().map(|s| format!("{}={}", s.file, s.value.replace(' ', ","))).collect();
+    words.join(" ")
 }
 
 impl MountOptions {

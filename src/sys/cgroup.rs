@@ -39,6 +39,26 @@ pub fn make(path: &Path) -> io::Result<OwnedFd> {
     Ok(fs::File::open(path)?.into())
 }
 
+/// Switches a controller on for a folder: in every folder above it, where it is not on yet. The processes
+/// that are there already are not limited by that.
+///
+/// # Errors
+/// The system's error; `ENOENT` when the host has no such controller.
+pub fn enable(path: &Path, controller: &str) -> io::Result<()> {
+    let Some(top) = mount_point().filter(|top| path.starts_with(top)) else {
+        return Err(Errno::NOENT.into());
+    };
+    let mut above: Vec<&Path> = path.ancestors().skip(1).take_while(|p| p.starts_with(&top)).collect();
+    above.reverse();
+    for folder in above {
+        let file = folder.join("cgroup.subtree_control");
+        if !fs::read_to_string(&file)?.split_whitespace().any(|c| c == controller) {
+            fs::write(&file, format!("+{controller}"))?;
+        }
+    }
+    Ok(())
+}
+
 /// Gives the files that a delegate may write to the zone's root, within limits that stay the host's.
 ///
 /// # Errors

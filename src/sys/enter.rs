@@ -220,7 +220,7 @@ fn dropped_capabilities(pid: i32) -> io::Result<Vec<u32>> {
 }
 
 /// Returns the limits of a process that differ from ours.
-fn limits_to_set(pid: i32) -> io::Result<Vec<(libc::__rlimit_resource_t, libc::rlimit)>> {
+pub(super) fn limits_to_set(pid: i32) -> io::Result<Vec<(libc::__rlimit_resource_t, libc::rlimit)>> {
     let get = |who: i32, resource| {
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         // SAFETY: the new limit is null, the old one is writable.
@@ -237,7 +237,7 @@ fn limits_to_set(pid: i32) -> io::Result<Vec<(libc::__rlimit_resource_t, libc::r
     Ok(list)
 }
 
-fn set_limit(resource: libc::__rlimit_resource_t, limit: &libc::rlimit) -> io::Result<()> {
+pub(super) fn set_limit(resource: libc::__rlimit_resource_t, limit: &libc::rlimit) -> io::Result<()> {
     // SAFETY: the limit is readable for the call.
     let done = unsafe { libc::setrlimit(resource, std::ptr::from_ref(limit)) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

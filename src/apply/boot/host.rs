@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, mkdirat, mknodat, symlinkat};
 use thiserror::Error;
 
-use super::zone;
+use super::{limits, zone};
 use crate::apply::journal::Journal;
 use crate::apply::paths::Root;
 use crate::apply::zfs;
@@ -133,13 +133,25 @@ impl Build<'_> {
         init: &Path,
         journal: &mut Journal,
     ) -> Result<(), StepError> {
-        for (number, step) in steps.iter().enumerate().filter(|(_, s)| !s.is_inside()) {
+        self.steps(steps, journal, |s| !s.is_inside() && !s.is_late())?;
+        no_other_has(root, steps)?;
+        self.hand_over(steps, init)?;
+        self.steps(steps, journal, Step::is_late)
+    }
+
+    /// Carries out those steps that are wanted, in their order.
+    fn steps(
+        &mut self,
+        steps: &[Step],
+        journal: &mut Journal,
+        wanted: impl Fn(&Step) -> bool,
+    ) -> Result<(), StepError> {
+        for (number, step) in steps.iter().enumerate().filter(|(_, s)| wanted(s)) {
             journal.started(number, &step.inverse()).map_err(|e| fail("journal", "cannot write it", &e))?;
             self.step(step, steps)?;
             journal.done(number).map_err(|e| fail("journal", "cannot write it", &e))?;
         }
-        no_other_has(root, steps)?;
-        self.hand_over(steps, init)
+        Ok(())
     }
 
     fn step(&mut self, step: &Step, all: &[Step]) -> Result<(), StepError> {
@@ -152,6 +164,9 @@ impl Build<'_> {
                 self.cgroup = Some(fd);
                 Ok(())
             }
+            Step::Limits { path, settings } => limits::group(path, settings),
+            Step::Process { locked, policy } => limits::process(*locked, *policy),
+            Step::Ipc { settings } => limits::ipc(self.process.as_ref().map_or(0, |(pid, _)| *pid), settings),
             Step::Namespaces { uid_map, gid_map } => self.namespaces(uid_map, gid_map, all),
             Step::Root { path } => self.root(path),
             Step::Inherit { dir } => self.inherit(dir),

@@ -117,6 +117,9 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
                 return Err(start(&program, &init_words(&given), init.as_ref()));
             }
             Step::Cgroup { .. }
+            | Step::Limits { .. }
+            | Step::Process { .. }
+            | Step::Ipc { .. }
             | Step::Namespaces { .. }
             | Step::Root { .. }
             | Step::Inherit { .. }

@@ -1,0 +1,115 @@
+//! Limits: what the host has for them, and putting them in place.
+
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use super::host::StepError;
+use crate::plan::limits::{self, Host, Policy, Setting, numbers};
+use crate::spec::ZoneSpec;
+use crate::sys::ns::{self, Kinds, Side};
+use crate::sys::path::reason;
+use crate::sys::{cgroup, process, rlimit};
+
+/// Looks at what this host offers for the limits of a zone.
+pub fn host(spec: &ZoneSpec) -> Host {
+    let mount = cgroup::mount_point();
+    let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
+    let controllers = mount.as_ref().map(|m| read(&m.join("cgroup.controllers"))).unwrap_or_default();
+    let online = numbers(&read(Path::new("/sys/devices/system/cpu/online"))).unwrap_or_default();
+    Host {
+        controllers: controllers.split_whitespace().map(str::to_owned).collect(),
+        online,
+        taken: mount.as_deref().map(taken).unwrap_or_default(),
+        page: rustix::param::page_size() as u64,
+        has_pool: mount
+            .as_ref()
+            .zip(limits::pool(spec))
+            .is_some_and(|(m, pool)| m.join(pool).join("cgroup.procs").exists()),
+        mount,
+    }
+}
+
+/// Returns the cpus that zones have for themselves.
+fn taken(mount: &Path) -> Vec<u32> {
+    let groups = fs::read_dir(mount).into_iter().flatten().flatten();
+    groups
+        .filter(|g| g.file_name().to_str().is_some_and(|n| n.starts_with("zones.")))
+        .filter_map(|g| fs::read_to_string(g.path().join("cpuset.cpus")).ok())
+        .filter_map(|list| numbers(&list))
+        .flatten()
+        .collect()
+}
+
+/// Writes the limits of a cgroup.
+pub(super) fn group(path: &Path, settings: &[Setting]) -> Result<(), StepError> {
+    for setting in settings {
+        let failed = |why: String| StepError { what: setting.subject.clone(), why };
+        let controller = setting.file.split('.').next().unwrap_or_default();
+        cgroup::enable(path, controller)
+            .map_err(|e| failed(format!("cannot switch the controller {controller} on: {}", reason(&e))))?;
+        let file = path.join(setting.file);
+        fs::write(&file, &setting.value).map_err(|e| {
+            failed(format!("cannot write {} to {}: {}", setting.value, file.display(), reason(&e)))
+        })?;
+        // The kernel takes a partition that cannot be, and says so only when asked.
+        if setting.file == "cpuset.cpus.partition" {
+            let now = fs::read_to_string(&file).unwrap_or_default();
+            if now.trim() != setting.value {
+                return Err(failed(format!(
+                    "the kernel gives no cpus of its own to the zone: {}",
+                    now.trim()
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Gives this process, and so the zone, what does not depend on who called.
+pub(super) fn process(locked: Option<u64>, policy: Policy) -> Result<(), StepError> {
+    let failed = |what: &str, action: &str, e: &io::Error| StepError {
+        what: what.to_owned(),
+        why: format!("{action}: {}", reason(e)),
+    };
+    rlimit::take_from(1).map_err(|e| failed("limits", "cannot take the limits of process 1", &e))?;
+    if let Some(bytes) = locked {
+        rlimit::lock_at_most(bytes).map_err(|e| failed("capped-memory locked", "cannot limit it", &e))?;
+    }
+    let number = match policy {
+        Policy::Normal => rlimit::NORMAL,
+        Policy::Batch => rlimit::BATCH,
+        Policy::Idle => rlimit::IDLE,
+    };
+    rlimit::schedule(number).map_err(|e| failed("scheduling-class", "cannot set it", &e))
+}
+
+/// Writes the limits of the ipc namespace that a process is in. Which namespace a knob belongs to is
+/// decided by who opens it.
+pub(super) fn ipc(pid: i32, settings: &[Setting]) -> Result<(), StepError> {
+    let failed = |what: &str, e: &io::Error| StepError {
+        what: what.to_owned(),
+        why: format!("cannot limit it: {}", reason(e)),
+    };
+    let namespace = ns::open(pid, "ipc").map_err(|e| failed("ipc", &e))?;
+    match ns::fork().map_err(|e| failed("ipc", &e))? {
+        Side::Child => {
+            let done = ns::join(namespace.as_fd(), Kinds::IPC).and_then(|()| {
+                settings
+                    .iter()
+                    .try_for_each(|s| fs::write(Path::new("/proc/sys/kernel").join(s.file), &s.value))
+            });
+            // Error numbers fit into an exit status.
+            process::exit_now(done.map_or_else(|e| e.raw_os_error().unwrap_or(libc::EIO), |()| 0))
+        }
+        Side::Parent(child, _) => match process::wait(child).map_err(|e| failed("ipc", &e))? {
+            process::Ended::Exit(0) => Ok(()),
+            process::Ended::Exit(number) => {
+                let subjects: Vec<_> = settings.iter().map(|s| s.subject.as_str()).collect();
+                Err(failed(&subjects.join(", "), &io::Error::from_raw_os_error(number)))
+            }
+            process::Ended::Signal(_) => Err(failed("ipc", &io::ErrorKind::Interrupted.into())),
+        },
+    }
+}
