@@ -93,7 +93,7 @@ pub fn check(
     }
     check_datasets(spec, &mut found);
     check_nets(spec, &mut found);
-    limits::check(spec, &mut found);
+    limits::check(spec, purpose, &mut found);
     check_privileges(spec, &mut found);
     check_ids(store, name, spec, &mut found)?;
     Ok(found)

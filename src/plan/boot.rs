@@ -163,6 +163,9 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
         }
     }
     steps.push(Step::Process { locked: limits.locked, policy: limits.policy });
+    if !limits.ipc.is_empty() {
+        steps.push(Step::Ipc { settings: limits.ipc });
+    }
     steps.push(Step::Namespaces { uid_map: facts.uid_map.clone(), gid_map: facts.gid_map.clone() });
     steps.push(Step::Root { path: facts.root.clone() });
     let mut inherit: Vec<&str> =
@@ -183,9 +186,6 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     steps.push(Step::KernelFiles { cgroup: facts.cgroup.is_some() });
     steps.push(Step::Pivot);
     steps.push(Step::Capabilities { drop: DROPPED.to_vec() });
-    if !limits.ipc.is_empty() {
-        steps.push(Step::Ipc { settings: limits.ipc });
-    }
     steps.push(init(args, facts));
     for word in &args.ignored {
         warnings.push(format!("Ignoring invalid boot arguments: {word}"));

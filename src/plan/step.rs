@@ -85,6 +85,12 @@ pub enum Step {
         /// How processes are scheduled.
         policy: Policy,
     },
+    /// Make the zone's ipc namespace with limits. It belongs to the host: root of the zone could change
+    /// those of its own.
+    Ipc {
+        /// Knobs below `/proc/sys/kernel`, and values.
+        settings: Vec<Setting>,
+    },
     /// Begin the zone's first process in namespaces of its own.
     Namespaces {
         /// Lines of the uid map.
@@ -137,11 +143,6 @@ pub enum Step {
         /// Their numbers (capabilities(7)).
         drop: Vec<u32>,
     },
-    /// Set limits of the zone's ipc namespace, from outside, once process 1 has made it.
-    Ipc {
-        /// Knobs below `/proc/sys/kernel`, and values.
-        settings: Vec<Setting>,
-    },
     /// Start the first program.
     Init {
         /// Which.
@@ -181,7 +182,7 @@ impl Step {
                 }
                 text
             }
-            Self::Ipc { settings } => format!("limit {}", list(settings)),
+            Self::Ipc { settings } => format!("make an ipc namespace and limit {}", list(settings)),
             Self::Namespaces { uid_map, .. } => {
                 let ranges: Vec<_> =
                     uid_map.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(":")).collect();
@@ -265,13 +266,6 @@ impl Step {
                 | Self::Capabilities { .. }
                 | Self::Init { .. }
         )
-    }
-}
-
-impl Step {
-    /// Says whether the supervisor does the step once process 1 has done all of its own but init.
-    pub fn is_late(&self) -> bool {
-        matches!(self, Self::Ipc { .. })
     }
 }
 

@@ -77,7 +77,9 @@ pub fn make_ready(
     init: &Path,
     journal: &mut Journal,
 ) -> Result<Ready, StepError> {
-    let host = ns::own_mounts().map_err(|e| fail("boot", "cannot open the mount namespace", &e))?;
+    let host = ns::open_own("mnt").map_err(|e| fail("boot", "cannot open the mount namespace", &e))?;
+    let ipc = steps.iter().any(|s| matches!(s, Step::Ipc { .. })).then(|| ns::open_own("ipc")).transpose();
+    let ipc = ipc.map_err(|e| fail("boot", "cannot open the ipc namespace", &e))?;
     let mut build = Build {
         zone,
         uid: root_ids.0,
@@ -96,6 +98,7 @@ pub fn make_ready(
     rustix::process::umask(umask);
     // Back to the host's mounts; the supervisor's own ones end with their last user.
     let back = ns::join(host.as_fd(), Kinds::MOUNT)
+        .and_then(|()| ipc.map_or(Ok(()), |ipc| ns::join(ipc.as_fd(), Kinds::IPC)))
         .map_err(|e| fail("boot", "cannot return to the host's mounts", &e));
     let result = done.and(back).and_then(|()| match (build.process.take(), build.channel.take()) {
         (Some((pid, handle)), Some(channel)) => Ok(Ready { pid, handle, channel }),
@@ -133,25 +136,13 @@ impl Build<'_> {
         init: &Path,
         journal: &mut Journal,
     ) -> Result<(), StepError> {
-        self.steps(steps, journal, |s| !s.is_inside() && !s.is_late())?;
-        no_other_has(root, steps)?;
-        self.hand_over(steps, init)?;
-        self.steps(steps, journal, Step::is_late)
-    }
-
-    /// Carries out those steps that are wanted, in their order.
-    fn steps(
-        &mut self,
-        steps: &[Step],
-        journal: &mut Journal,
-        wanted: impl Fn(&Step) -> bool,
-    ) -> Result<(), StepError> {
-        for (number, step) in steps.iter().enumerate().filter(|(_, s)| wanted(s)) {
+        for (number, step) in steps.iter().enumerate().filter(|(_, s)| !s.is_inside()) {
             journal.started(number, &step.inverse()).map_err(|e| fail("journal", "cannot write it", &e))?;
             self.step(step, steps)?;
             journal.done(number).map_err(|e| fail("journal", "cannot write it", &e))?;
         }
-        Ok(())
+        no_other_has(root, steps)?;
+        self.hand_over(steps, init)
     }
 
     fn step(&mut self, step: &Step, all: &[Step]) -> Result<(), StepError> {
@@ -166,12 +157,15 @@ impl Build<'_> {
             }
             Step::Limits { path, settings } => limits::group(path, settings),
             Step::Process { locked, policy } => limits::process(*locked, *policy),
-            Step::Ipc { settings } => limits::ipc(self.process.as_ref().map_or(0, |(pid, _)| *pid), settings),
+            Step::Ipc { settings } => limits::ipc(settings),
             Step::Namespaces { uid_map, gid_map } => self.namespaces(uid_map, gid_map, all),
             Step::Root { path } => self.root(path),
             Step::Inherit { dir } => self.inherit(dir),
             Step::Memory { dir, mode } => self.memory(dir, *mode),
-            Step::Dev { nodes } => self.dev(nodes),
+            Step::Dev { nodes } => {
+                self.dev(nodes)?;
+                if all.iter().any(|s| matches!(s, Step::Ipc { .. })) { self.queues() } else { Ok(()) }
+            }
             Step::Console => self.make_console(),
             Step::Fs(mount) => self.fs(mount),
             Step::HostName { .. }
@@ -399,6 +393,17 @@ impl Build<'_> {
         let file = rustix::fs::openat(at, name, flags, Mode::from(0o444)).map_err(|e| error(name, e))?;
         rustix::io::write(&file, format!("{}\n", self.zone).as_bytes()).map_err(|e| error(name, e))?;
         self.attach(&tree, "/dev", "/dev", true)
+    }
+
+    /// Mounts the message queues of an ipc namespace that belongs to the host: only the host can.
+    fn queues(&self) -> Result<(), StepError> {
+        let what = "/dev/mqueue";
+        match NewFs::open("mqueue").and_then(|fs| fs.mount(Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC)) {
+            Ok(tree) => self.attach(&tree, what, what, true),
+            // A kernel without POSIX message queues.
+            Err(e) if e.source.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+            Err(e) => Err(StepError { what: what.into(), why: format!("cannot mount mqueue: {e}") }),
+        }
     }
 
     /// Makes the mount of the console, and the file that it goes onto.

@@ -70,7 +70,9 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
         .map_err(|e| format!("cannot enter the zone's root: {}", reason(&e.into())))?;
     drop(root);
     // The root of the message queues belongs to whoever makes the ipc namespace: not before now.
-    let mut kinds = Kinds::MOUNT | Kinds::IPC;
+    let mut kinds = Kinds::MOUNT;
+    let limited = steps.iter().any(|s| matches!(s, Step::Ipc { .. }));
+    kinds.set(Kinds::IPC, !limited);
     if steps.iter().any(|s| matches!(s, Step::Cgroup { .. })) {
         kinds |= Kinds::CGROUP;
     }
@@ -90,7 +92,7 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
                 .map_err(|e| format!("cannot set the host name '{name}': {}", reason(&e.into())))?,
             Step::Loopback => ns::loopback_up().map_err(fail("cannot switch the loopback interface on"))?,
             Step::KernelFiles { cgroup } => {
-                kernel_files(*cgroup)?;
+                kernel_files(*cgroup, !limited)?;
                 if let Some(terminal) = &terminal {
                     console(terminal)?;
                 }
@@ -136,7 +138,7 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
 type KernelFs<'a> = (&'a str, &'a str, Attrs, &'a [(&'a str, &'a str)]);
 
 /// Mounts what must be mounted from inside, onto directories of the zone's root (the working folder).
-fn kernel_files(cgroup: bool) -> Result<(), String> {
+fn kernel_files(cgroup: bool, mqueue: bool) -> Result<(), String> {
     let strict = Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC;
     let pts: &[(&str, &str)] = &[("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
     let list: &[KernelFs<'_>] = &[
@@ -147,7 +149,7 @@ fn kernel_files(cgroup: bool) -> Result<(), String> {
         ("cgroup2", "sys/fs/cgroup", strict, &[]),
     ];
     for (fstype, dir, attrs, options) in list {
-        if *fstype == "cgroup2" && !cgroup {
+        if (*fstype == "cgroup2" && !cgroup) || (*fstype == "mqueue" && !mqueue) {
             continue;
         }
         let made = make(fstype, options, *attrs);
