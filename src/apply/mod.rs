@@ -10,6 +10,7 @@ pub mod paths;
 pub mod running;
 pub mod store;
 pub mod supervisor;
+pub mod usage;
 pub mod verify;
 pub mod zfs;
 

@@ -32,7 +32,7 @@ test-zfs: vm-image
 	python3 tests/zfs/compare.py tests/zfs/cases.jsonl $(ZFS_RESULTS)
 
 .PHONY: test-zfs-zones
-ZONE_BINS := zonecfg zoneadm zoneadmd zlogin zonename
+ZONE_BINS := zonecfg zoneadm zoneadmd zlogin zonename zonestat
 
 ## test-zfs-zones: ZFS in real zones, in the machine (VM_IMAGE)
 test-zfs-zones: vm-image

@@ -142,3 +142,18 @@ refused "a pool that is not there is named" "could not verify pool 'nowhere'" zo
 echo 'clear pool' | zonecfg -z caged
 gone caged
 rmdir /sys/fs/cgroup/web
+
+# What zonestat shows is what the groups say.
+limited seen $'set max-processes=120\nadd capped-cpu\nset ncpus=0.5\nend\nadd capped-memory\nset physical=64M\nset swap=64M\nend'
+zlogin seen "exec python3 -c '
+x = b\"z\" * (30 << 20)
+while True: pass'" >/dev/null 2>&1 &
+sleep 2
+line=$(zonestat -p -z seen 2)
+IFS=: read -r _ cpu cap memory memory_cap _ swap_cap tasks tasks_cap _ <<<"$line"
+gives "zonestat shows the limits" "50 67108864 67108864 120" echo "$cap" "$memory_cap" "$swap_cap" "$tasks_cap"
+good "and half a cpu in use ($cpu)" [ "$cpu" -ge 44 ] && [ "$cpu" -le 56 ]
+good "30 MB and more ($memory)" [ "$memory" -ge $((30 << 20)) ]
+good "and its processes ($tasks)" [ "$tasks" -ge 2 ]
+gone seen
+wait

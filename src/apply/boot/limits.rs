@@ -46,7 +46,7 @@ pub(super) fn group(path: &Path, settings: &[Setting]) -> Result<(), StepError> 
     for setting in settings {
         let failed = |why: String| StepError { what: setting.subject.clone(), why };
         let controller = setting.file.split('.').next().unwrap_or_default();
-        cgroup::enable(path, controller)
+        cgroup::enable(path, &[controller])
             .map_err(|e| failed(format!("cannot switch the controller {controller} on: {}", reason(&e))))?;
         let file = path.join(setting.file);
         fs::write(&file, &setting.value).map_err(|e| {
