@@ -216,6 +216,12 @@ pub fn reset_signals() {
     }
 }
 
+/// Gives up a personality of the caller's, such as addresses that are not random (personality(2)).
+pub fn plain_personality() {
+    // SAFETY: personality(2) takes a number; 0 is a plain Linux process.
+    unsafe { libc::personality(0) };
+}
+
 /// Has ended children wait to be reaped, also when the caller ignores them.
 pub fn default_sigchld() {
     // SAFETY: the disposition set is the default one.
