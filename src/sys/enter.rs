@@ -32,6 +32,7 @@ use super::channel::Channel;
 use super::ns::{self, Kinds, Side};
 use super::path::{self, reason};
 use super::process::{self, Handle};
+use super::rlimit::{Limit, limits_to_set, set_limit};
 use super::tty;
 
 /// A step of entering that failed.
@@ -54,7 +55,7 @@ pub struct Target {
     init: OwnedFd,
     kinds: Kinds,
     dropped: Vec<u32>,
-    limits: Vec<(libc::__rlimit_resource_t, libc::rlimit)>,
+    limits: Vec<Limit>,
     oom_score: Option<String>,
     cgroup: Option<OwnedFd>,
 }
@@ -270,33 +271,9 @@ fn dropped_capabilities(pid: i32) -> io::Result<Vec<u32>> {
     Ok((0..u64::BITS).filter(|n| bounds & (1 << n) == 0).collect())
 }
 
-/// Returns the limits of a process that differ from ours.
-pub(super) fn limits_to_set(pid: i32) -> io::Result<Vec<(libc::__rlimit_resource_t, libc::rlimit)>> {
-    let get = |who: i32, resource| {
-        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: the new limit is null, the old one is writable.
-        let done = unsafe { libc::prlimit(who, resource, std::ptr::null(), &raw mut limit) };
-        if done == 0 { Ok(limit) } else { Err(io::Error::last_os_error()) }
-    };
-    let mut list = Vec::new();
-    for resource in 0..=libc::RLIMIT_RTTIME {
-        let (theirs, ours) = (get(pid, resource)?, get(0, resource)?);
-        if (theirs.rlim_cur, theirs.rlim_max) != (ours.rlim_cur, ours.rlim_max) {
-            list.push((resource, theirs));
-        }
-    }
-    Ok(list)
-}
-
-pub(super) fn set_limit(resource: libc::__rlimit_resource_t, limit: &libc::rlimit) -> io::Result<()> {
-    // SAFETY: the limit is readable for the call.
-    let done = unsafe { libc::setrlimit(resource, std::ptr::from_ref(limit)) };
-    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
 /// Returns the out-of-memory score of a process when ours is another: a protected shell of the host
 /// must not make processes of a zone unkillable.
-fn oom_score_to_set(pid: i32) -> Option<String> {
+pub(super) fn oom_score_to_set(pid: i32) -> Option<String> {
     let theirs = std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).ok()?;
     let ours = std::fs::read_to_string("/proc/self/oom_score_adj").ok()?;
     (theirs != ours).then_some(theirs)
