@@ -174,9 +174,10 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     inherit.sort_unstable();
     steps.extend(inherit.into_iter().map(|dir| Step::Inherit { dir: dir.to_owned() }));
     steps.push(Step::Dev { nodes: nodes(spec, facts) });
-    for (dir, mode) in [("/dev/shm", 0o1777), ("/run", 0o755)] {
+    // Memory that the end of its processes does not free: the kernel's own limit is half of all for each.
+    for (dir, mode, percent) in [("/dev/shm", 0o1777, 25), ("/run", 0o755, 10)] {
         if !taken(dir) {
-            steps.push(Step::Memory { dir, mode });
+            steps.push(Step::Memory { dir, mode, percent });
         }
     }
     steps.push(Step::Console);
@@ -420,8 +421,8 @@ mod tests {
                 "mount /zones/zion/root on / with mapped ids",
                 "inherit-pkg-dir /usr: mount the host's /usr read-only",
                 "make /dev with null zero full random urandom tty vdb",
-                "mount tmpfs on /dev/shm, mode 1777",
-                "mount tmpfs on /run, mode 755",
+                "mount tmpfs on /dev/shm, mode 1777, 25% of the memory",
+                "mount tmpfs on /run, mode 755, 10% of the memory",
                 "put the console on /dev/console",
                 "fs /b: mount tmpfs, size=1m",
                 "fs /b/c: mount /srv, read-only",

@@ -114,6 +114,8 @@ pub enum Step {
         dir: &'static str,
         /// Permission bits of its top.
         mode: u32,
+        /// How much of the machine's memory it may hold, in percent.
+        percent: u32,
     },
     /// Make the zone's `/dev` with its nodes.
     Dev {
@@ -193,7 +195,9 @@ impl Step {
             }
             Self::Root { path } => format!("mount {} on / with mapped ids", path.display()),
             Self::Inherit { dir } => format!("inherit-pkg-dir {dir}: mount the host's {dir} read-only"),
-            Self::Memory { dir, mode } => format!("mount tmpfs on {dir}, mode {mode:o}"),
+            Self::Memory { dir, mode, percent } => {
+                format!("mount tmpfs on {dir}, mode {mode:o}, {percent}% of the memory")
+            }
             Self::Dev { nodes } => {
                 let names: Vec<_> = nodes.iter().map(|n| n.path.as_str()).collect();
                 format!("make /dev with {}", names.join(" "))

@@ -163,7 +163,7 @@ impl Build<'_> {
             Step::Namespaces { uid_map, gid_map } => self.namespaces(uid_map, gid_map, all),
             Step::Root { path } => self.root(path),
             Step::Inherit { dir } => self.inherit(dir),
-            Step::Memory { dir, mode } => self.memory(dir, *mode),
+            Step::Memory { dir, mode, percent } => self.memory(dir, *mode, *percent),
             Step::Dev { nodes } => {
                 self.dev(nodes)?;
                 if all.iter().any(|s| matches!(s, Step::Ipc { .. })) { self.queues() } else { Ok(()) }
@@ -189,12 +189,19 @@ impl Build<'_> {
         let (ours, theirs) = Channel::pair().map_err(|e| fail(what, "cannot make a channel", &e))?;
         let kinds = Kinds::USER | Kinds::PID | Kinds::UTS;
         let cgroup = self.cgroup.as_ref().map(AsFd::as_fd);
-        match ns::spawn(kinds, cgroup) {
-            Ok(Side::Child) => {
-                drop(ours);
+        limits::processes(all).map_err(|e| fail(what, "cannot limit the number of processes", &e))?;
+        // The owner pays for what the namespace uses of a user's limits. Were that the host's root, one zone
+        // could leave it, and all other zones, without inotify instances, queued signals and the like.
+        let mut ours = Some(ours);
+        let begun = process::as_owner(self.uid, || match ns::spawn(kinds, cgroup)? {
+            Side::Child => {
+                ours = None;
                 zone::run(&theirs, all)
             }
-            Ok(Side::Parent(pid, fd)) => self.process = Some((pid, Handle::from_fd(fd))),
+            Side::Parent(pid, fd) => Ok((pid, Handle::from_fd(fd))),
+        });
+        match begun.and_then(|begun| begun) {
+            Ok(begun) => self.process = Some(begun),
             Err(e) => {
                 let hint = match e.raw_os_error() {
                     Some(libc::ENOSPC | libc::EUSERS) => {
@@ -208,7 +215,7 @@ impl Build<'_> {
             }
         }
         drop(theirs);
-        self.channel = Some(ours);
+        self.channel = ours;
         let pid = self.process.as_ref().map_or(0, |(pid, _)| *pid);
         ns::write_id_maps(pid, uid_map, gid_map)
             .map_err(|e| fail("idmap", "the kernel refuses the id map", &e))?;
@@ -332,9 +339,10 @@ impl Build<'_> {
         made.map_err(|e| StepError { what: what.to_owned(), why: format!("cannot mount tmpfs: {e}") })
     }
 
-    fn memory(&self, dir: &str, mode: u32) -> Result<(), StepError> {
+    fn memory(&self, dir: &str, mode: u32, percent: u32) -> Result<(), StepError> {
         let (uid, gid, mode) = (self.uid.to_string(), self.gid.to_string(), format!("{mode:o}"));
-        let options = [("uid", uid.as_str()), ("gid", &gid), ("mode", &mode)];
+        let size = format!("{percent}%");
+        let options = [("uid", uid.as_str()), ("gid", &gid), ("mode", &mode), ("size", &size)];
         let tree = self.tmpfs(dir, Attrs::NOSUID | Attrs::NODEV, &options)?;
         self.attach(&tree, dir, dir, true)
     }

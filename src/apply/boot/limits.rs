@@ -6,10 +6,11 @@ use std::path::Path;
 
 use super::host::StepError;
 use crate::plan::limits::{self, Host, Policy, Setting, numbers};
+use crate::plan::step::Step;
 use crate::spec::ZoneSpec;
 use crate::sys::ns::{self, Kinds};
 use crate::sys::path::reason;
-use crate::sys::{cgroup, rlimit};
+use crate::sys::{cgroup, process, rlimit};
 
 /// Looks at what this host offers for the limits of a zone.
 pub fn host(spec: &ZoneSpec) -> Host {
@@ -73,6 +74,11 @@ pub(super) fn process(locked: Option<u64>, policy: Policy) -> Result<(), StepErr
         why: format!("{action}: {}", reason(e)),
     };
     rlimit::take_from(1).map_err(|e| failed("limits", "cannot take the limits of process 1", &e))?;
+    // A caller that is never to be killed for want of memory, bound to one processor or without random
+    // addresses makes no such zone.
+    process::take_oom_score(1).map_err(|e| failed("limits", "cannot set the out-of-memory score", &e))?;
+    process::plain_personality();
+    process::run_anywhere();
     if let Some(bytes) = locked {
         rlimit::lock_at_most(bytes).map_err(|e| failed("capped-memory locked", "cannot limit it", &e))?;
     }
@@ -83,6 +89,25 @@ pub(super) fn process(locked: Option<u64>, policy: Policy) -> Result<(), StepErr
     };
     rlimit::schedule(number).map_err(|e| failed("scheduling-class", "cannot set it", &e))
 }
+
+/// Limits how many processes the zone can have, all its users together, when the spec does not: to a third
+/// of what the host can have. The kernel keeps the limit for the user namespace that is made under it
+/// (Linux 5.14), with or without a pids controller.
+pub(super) fn processes(steps: &[Step]) -> io::Result<()> {
+    let is_limited = |s: &Step| matches!(s, Step::Limits { settings, .. } if settings.iter().any(|l| l.file == "pids.max"));
+    if steps.iter().any(is_limited) {
+        return Ok(());
+    }
+    let number = |name: &str| {
+        let text = fs::read_to_string(Path::new("/proc/sys/kernel").join(name)).ok()?;
+        text.trim().parse::<u64>().ok()
+    };
+    let most = ["pid_max", "threads-max"].into_iter().filter_map(number).min();
+    most.map_or(Ok(()), |most| rlimit::processes_at_most(most / PROCESSES_SHARE))
+}
+
+/// The part of all processes that a zone without a limit of its own can have: one in so many.
+const PROCESSES_SHARE: u64 = 3;
 
 /// Moves this process into an ipc namespace of its own, which the zone's first process shares, and limits it.
 ///
