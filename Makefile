@@ -51,7 +51,10 @@ check:
 
 test:
 	.ci/setup
-	$(MAKE) --no-print-directory check
+	.ci/images $(MAKE) --no-print-directory check tests
+
+.PHONY: tests
+tests:
 	.ci/tests
 
 demo: all

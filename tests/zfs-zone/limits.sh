@@ -1,4 +1,5 @@
 # Limits on cgroup v2: each checked by a load that would go beyond it.
+# images: bookworm
 group() { # zone: its folder
     local g
     for g in /sys/fs/cgroup/zones/$1 /sys/fs/cgroup/zones.$1 /sys/fs/cgroup/*/$1; do
