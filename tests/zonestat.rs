@@ -23,7 +23,10 @@ fn a_busy_zone_is_seen_to_be_busy() {
     lab.ok("zoneadm", &["-z", "zion", "boot"]);
     let (_, idle, _) = zonestat(&lab, &["-p", "-z", "zion", "0.2"]);
     let tasks = |line: &str| line.trim().split(':').nth(7).and_then(|n| n.parse::<u32>().ok());
-    lab.sh("zion", "for i in 1 2 3; do timeout 20 sh -c 'while :; do :; done' >/dev/null 2>&1 </dev/null & done");
+    lab.sh(
+        "zion",
+        "for i in 1 2 3; do timeout 20 sh -c 'while :; do :; done' >/dev/null 2>&1 </dev/null & done",
+    );
     let (status, text, err) = zonestat(&lab, &["--json", "-z", "zion", "0.5", "2"]);
     assert_eq!((status, err.as_str()), (0, ""));
     let reports: Vec<serde_json::Value> =
