@@ -19,6 +19,7 @@ pub mod glob;
 pub mod halt;
 pub mod host;
 pub mod observe;
+mod proc;
 pub mod start;
 pub mod zone;
 
