@@ -7,5 +7,6 @@ pub mod dataset;
 pub mod host;
 pub mod install;
 pub mod options;
+pub mod reclaim;
 pub mod step;
 pub mod zfs;

@@ -6,6 +6,7 @@
 //! | [`withdraw`] | the host lets go of it: unmounted, `zoned=on`, owned by the zone's root |
 //! | [`registry`] | attached to the zone's user namespace, and detached again |
 //! | [`inside`] | mounted by the zone's first process |
+//! | [`reclaim`] | given back to the host, once it is harmless |
 //! | [`record`] | what they were like, for the next boot to compare |
 //!
 //! The kernel forgets nothing and tells nothing: an attachment lives until it is taken back through its
@@ -15,6 +16,7 @@
 
 pub mod inside;
 pub mod observe;
+pub mod reclaim;
 pub mod record;
 pub mod registry;
 mod walk;
