@@ -94,7 +94,7 @@ pub fn check(
     if let Err(e) = plan::zfs::once(spec.stored(ResourceKind::Fs).iter().filter_map(zfs_fs)) {
         found.error(e.to_string());
     }
-    check_datasets(store, spec, &asker, &mut found)?;
+    check_datasets(store, name, spec, &asker, purpose, &mut found)?;
     check_nets(spec, &mut found);
     limits::check(spec, purpose, &mut found);
     check_privileges(spec, &mut found);
@@ -169,17 +169,33 @@ fn check_brand(spec: &ZoneSpec, found: &mut Findings) {
 /// Looks at the datasets that the zone is to administer.
 fn check_datasets(
     store: &FileStore,
+    name: &ZoneName,
     spec: &ZoneSpec,
     asker: &Asker<'_>,
+    purpose: Purpose,
     found: &mut Findings,
 ) -> Result<(), StoreError> {
     let names = plan::dataset::names(spec);
-    if names.is_empty() {
+    let mounts = || spec.stored(ResourceKind::Fs).iter().filter_map(zfs_fs);
+    if names.is_empty() && mounts().next().is_none() {
         return Ok(());
     }
-    let looked: BTreeMap<String, Found> =
-        names.into_iter().map(|name| (name.clone(), dataset::observe::look(asker, &name))).collect();
     let claims = dataset::observe::claims(store)?;
+    if let Err(e) = plan::zfs::nobody_elses(name.as_str(), mounts(), &claims) {
+        found.error(e.to_string());
+    }
+    let record = dataset::record::read(store.root(), name);
+    let mut looked = BTreeMap::new();
+    for name in names {
+        let tree = dataset::observe::look(asker, &name, &plan::dataset::locks(spec, &name));
+        // A boot tells the same itself.
+        if purpose == Purpose::Verify {
+            for text in record.differences(&tree).into_iter().chain(dataset::observe::shares(&tree)) {
+                found.warn(format!("WARNING: {text}"));
+            }
+        }
+        looked.insert(name, tree);
+    }
     let look = |name: &str| looked.get(name).unwrap_or(&Found::Missing);
     for Refusal { dataset, why } in plan::dataset::check(spec, look, &claims) {
         found.error(format!("could not verify zfs dataset {dataset}: {why}"));

@@ -36,12 +36,16 @@ pub struct Facts {
     pub delegations: BTreeMap<String, dataset::Found>,
     /// The datasets that the zones of this host are configured to have.
     pub claims: Vec<dataset::Claim>,
+    /// What is different from the zone's last boot.
+    pub notes: Vec<String>,
     /// Major and minor number of `/dev/zfs`.
     pub control: Option<(u32, u32)>,
     /// The zone's run-time folder.
     pub run: PathBuf,
     /// Nodes that each `device match` has found.
     pub devices: BTreeMap<String, Vec<Node>>,
+    /// The host has `/proc/spl`, which shows the names of everybody's datasets to everybody.
+    pub spl: bool,
     /// The host has `/dev/fuse`.
     pub fuse: bool,
     /// The init program of the zone's root that can run here, when there is one.
@@ -159,7 +163,7 @@ const STANDARD_NODES: &[(&str, u32, u32)] =
 /// # Errors
 /// [`PlanError`] that names the resource at fault.
 pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, PlanError> {
-    let mut warnings = Vec::new();
+    let mut warnings = facts.notes.clone();
     refuse_unsupported(spec, &mut warnings)?;
     let limits = limits::limits(spec, &facts.host).map_err(PlanError::Limits)?;
     warnings.extend(limits.warnings);
@@ -199,11 +203,14 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
             steps.push(Step::Memory { dir, mode, percent });
         }
     }
+    if facts.spl {
+        steps.push(Step::Proc { hidden: vec!["spl"] });
+    }
     steps.push(Step::Console);
     steps.extend(mounts.into_iter().map(|m| Step::Fs(Box::new(m))));
     steps.push(Step::HostName { name: spec.name.to_string() });
     steps.push(Step::Loopback);
-    steps.push(Step::KernelFiles { cgroup: facts.cgroup.is_some() });
+    steps.push(Step::KernelFiles { proc: !facts.spl, cgroup: facts.cgroup.is_some() });
     steps.push(Step::Pivot);
     steps.extend(dataset::mounts(trees.iter().map(|(_, tree)| *tree)));
     steps.push(Step::Capabilities { drop: DROPPED.to_vec() });
@@ -278,6 +285,7 @@ fn mounts(spec: &ZoneSpec, facts: &Facts) -> Result<Vec<Mount>, PlanError> {
     let mut list: Vec<&Props> = spec.stored(ResourceKind::Fs).iter().collect();
     list.sort_by(|a, b| a.text("dir").cmp(&b.text("dir")));
     zfs::once(list.iter().filter_map(|fs| zfs_fs(fs)))?;
+    zfs::nobody_elses(spec.name.as_str(), list.iter().filter_map(|fs| zfs_fs(fs)), &facts.claims)?;
     list.into_iter().map(|fs| mount(fs, facts)).collect()
 }
 

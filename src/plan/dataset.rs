@@ -1,6 +1,7 @@
 //! `dataset` resources: what was observed of a dataset, whether a zone can have it, and what of it the
 //! zone cannot change. Nothing is touched here.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use thiserror::Error;
@@ -66,6 +67,14 @@ pub struct Tree {
 pub struct Member {
     /// Its name.
     pub name: String,
+    /// The number by which it is known for ever.
+    pub guid: u64,
+    /// Its `mountpoint`: a path, `legacy` or `none`.
+    pub mountpoint: String,
+    /// The values of its locked properties, as they are shown.
+    pub locked_values: BTreeMap<String, String>,
+    /// Its root directory is the zone's, as an earlier boot has found or made it.
+    pub given: bool,
     /// Where it is to be mounted: `mountpoint` is a path and `canmount` is on.
     pub point: Option<String>,
     /// It is encrypted and its key is not loaded.
@@ -213,6 +222,11 @@ pub fn check<'f>(spec: &ZoneSpec, found: impl Fn(&str) -> &'f Found, claims: &[C
     refused
 }
 
+/// Returns the other zone that is to have a dataset, one above it, or one below it delegated.
+pub fn delegated_elsewhere<'c>(zone: &str, name: &str, claims: &'c [Claim]) -> Option<&'c Claim> {
+    claims.iter().find(|c| c.kind == ClaimKind::Delegated && c.zone != zone && overlap(name, &c.dataset))
+}
+
 fn claimed(spec: &ZoneSpec, name: &str, tree: &Tree, claims: &[Claim]) -> Option<Claim> {
     let own = spec.name.as_str();
     let taken = claims.iter().find(|claim| match claim.kind {
@@ -246,7 +260,7 @@ pub fn withdraw(name: &str, tree: &Tree) -> Step {
         dataset: name.to_owned(),
         mounted: tree.mounted.clone(),
         zoned: tree.zoned,
-        members: tree.members.iter().filter(|m| !m.locked).map(|m| m.name.clone()).collect(),
+        members: tree.members.iter().filter(|m| !m.locked && !m.given).map(|m| m.name.clone()).collect(),
     }
 }
 

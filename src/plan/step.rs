@@ -150,6 +150,12 @@ pub enum Step {
     },
     /// Put the console into `/dev`.
     Console,
+    /// Mount `/proc` from outside, with folders of it covered for good: what is covered from inside the
+    /// zone's root can uncover.
+    Proc {
+        /// The folders, below `/proc`.
+        hidden: Vec<&'static str>,
+    },
     /// Mount an `fs` resource.
     Fs(Box<Mount>),
     /// Set the host name.
@@ -159,8 +165,11 @@ pub enum Step {
     },
     /// Switch the loopback interface on.
     Loopback,
-    /// Mount `/proc`, `/sys`, `/dev/pts`, `/dev/mqueue` (and `/sys/fs/cgroup`) from inside.
+    /// Mount `/proc` (unless that is done), `/sys`, `/dev/pts`, `/dev/mqueue` (and `/sys/fs/cgroup`) from
+    /// inside.
     KernelFiles {
+        /// Whether `/proc` is to be mounted.
+        proc: bool,
         /// Whether the zone has a cgroup to show.
         cgroup: bool,
     },
@@ -279,9 +288,14 @@ impl Step {
             }
             Self::HostName { name } => format!("set the host name {name}"),
             Self::Loopback => "switch the loopback interface on".into(),
-            Self::KernelFiles { cgroup } => {
+            Self::Proc { hidden } => {
+                let hidden: Vec<_> = hidden.iter().map(|h| format!("/proc/{h}")).collect();
+                format!("mount /proc, with nothing in {}", hidden.join(" "))
+            }
+            Self::KernelFiles { proc, cgroup } => {
                 format!(
-                    "mount /proc /sys /dev/pts /dev/mqueue{} inside",
+                    "mount {}/sys /dev/pts /dev/mqueue{} inside",
+                    if *proc { "/proc " } else { "" },
                     if *cgroup { " /sys/fs/cgroup" } else { "" }
                 )
             }
@@ -315,6 +329,7 @@ impl Step {
             | Self::Memory { .. }
             | Self::Dev { .. }
             | Self::Console
+            | Self::Proc { .. }
             | Self::Fs(_)
             | Self::HostName { .. }
             | Self::Loopback

@@ -20,6 +20,7 @@ pub mod halt;
 pub mod host;
 pub mod limits;
 pub mod observe;
+mod proc;
 pub mod start;
 pub mod zone;
 

@@ -39,6 +39,8 @@ pub const GO: &str = "go";
 pub const READY: &str = "ready";
 /// Before a text that the process has for whoever watches the console.
 pub const NOTICE: &str = "notice ";
+/// Before the name of a filesystem whose root directory belongs to nobody of the zone.
+pub const NOT_OURS: &str = "foreign ";
 /// The supervisor tells the process to start init, as the plan says.
 pub const BOOT: &str = "boot";
 
@@ -94,8 +96,8 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
             Step::HostName { name } => rustix::system::sethostname(name.as_bytes())
                 .map_err(|e| format!("cannot set the host name '{name}': {}", reason(&e.into())))?,
             Step::Loopback => ns::loopback_up().map_err(fail("cannot switch the loopback interface on"))?,
-            Step::KernelFiles { cgroup } => {
-                kernel_files(*cgroup, !limited)?;
+            Step::KernelFiles { proc, cgroup } => {
+                kernel_files(*proc, *cgroup, !limited)?;
                 if let Some(terminal) = &terminal {
                     console(terminal)?;
                 }
@@ -108,10 +110,12 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
                 rustix::process::chdir("/").map_err(|e| format!("cannot enter /: {}", reason(&e.into())))?;
             }
             Step::MountDataset { name, dir, options } => {
-                if let Err(text) = dataset::inside::mount_at(name, dir, options) {
-                    let told = channel.send(&format!("{NOTICE}{text}"), &[]);
-                    told.map_err(fail("cannot tell the supervisor"))?;
-                }
+                let text = match dataset::inside::mount_at(name, dir, options) {
+                    Ok(true) => continue,
+                    Ok(false) => format!("{NOT_OURS}{name}"),
+                    Err(text) => format!("{NOTICE}{text}"),
+                };
+                channel.send(&text, &[]).map_err(fail("cannot tell the supervisor"))?;
             }
             Step::Capabilities { drop } => {
                 process::drop_capabilities(drop).map_err(fail("cannot give capabilities up"))?;
@@ -140,6 +144,7 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
             | Step::Memory { .. }
             | Step::Dev { .. }
             | Step::Console
+            | Step::Proc { .. }
             | Step::Fs(_) => {}
         }
     }
@@ -150,7 +155,7 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
 type KernelFs<'a> = (&'a str, &'a str, Attrs, &'a [(&'a str, &'a str)]);
 
 /// Mounts what must be mounted from inside, onto directories of the zone's root (the working folder).
-fn kernel_files(cgroup: bool, mqueue: bool) -> Result<(), String> {
+fn kernel_files(proc: bool, cgroup: bool, mqueue: bool) -> Result<(), String> {
     let strict = Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC;
     let pts: &[(&str, &str)] = &[("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
     let list: &[KernelFs<'_>] = &[
@@ -161,7 +166,13 @@ fn kernel_files(cgroup: bool, mqueue: bool) -> Result<(), String> {
         ("cgroup2", "sys/fs/cgroup", strict, &[]),
     ];
     for (fstype, dir, attrs, options) in list {
-        if (*fstype == "cgroup2" && !cgroup) || (*fstype == "mqueue" && !mqueue) {
+        let wanted = match *fstype {
+            "proc" => proc,
+            "cgroup2" => cgroup,
+            "mqueue" => mqueue,
+            _ => true,
+        };
+        if !wanted {
             continue;
         }
         let made = make(fstype, options, *attrs);

@@ -25,6 +25,7 @@ pub use daemon::{resume, start_alone};
 use super::boot::host::Ready;
 use super::boot::start::{self, Goal, remove_run_files, start_init, write_record};
 use super::boot::{BootArgs, observe};
+use super::dataset::{self, withdraw::Told};
 use super::paths::Root;
 use super::running::{Going, Running, record};
 use super::store::{FileStore, OpLock};
@@ -207,7 +208,7 @@ impl Supervisor {
         self.console.notice(&format!("NOTICE: Zone booting up{with}"));
         let word = super::boot::zone::boot_word(&args);
         let handle = Handle::open(init.running.init).map_err(|e| e.to_string())?;
-        let ready = Ready { pid: init.running.init, handle, channel, notices: Vec::new() };
+        let ready = Ready { pid: init.running.init, handle, channel, told: Told::default() };
         init.running.state = ZoneState::Running;
         write_record(&self.root, &self.name, &init.running).map_err(|e| e.to_string())?;
         start_init(&ready, &word).inspect_err(|_| self.console.boot_failed())
@@ -250,7 +251,9 @@ impl Supervisor {
         let again = asked.map_or(ended == Ended::Signal(libc::SIGHUP), |going| going == Going::Reboot);
         let cgroup = init.running.cgroup.clone();
         self.init = None;
-        for error in journal::recover(&self.root.zone_run(&self.name).join("journal")) {
+        let mut errors = dataset::take_back(&self.root, &self.name);
+        errors.extend(journal::recover(&self.root.zone_run(&self.name).join("journal")));
+        for error in errors {
             log(&self.name, &error);
         }
         if let Some(path) = cgroup {
@@ -289,7 +292,7 @@ impl Supervisor {
         let plan = plan(&saved.spec, &args, &facts).map_err(|e| e.to_string())?;
         let (running, ready) =
             start::up(&self.root, &self.name, Goal::Running, &plan, &facts, &self.console)?;
-        for text in &ready.notices {
+        for text in &ready.told.warnings {
             log(&self.name, &format!("WARNING: {text}"));
             self.console.notice(&format!("WARNING: {text}"));
         }
