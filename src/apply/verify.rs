@@ -27,8 +27,10 @@ use crate::spec::{Props, Value, ZoneName, ZoneSpec, words};
 pub enum Purpose {
     /// `zoneadm verify`: complains only.
     Verify,
-    /// `zoneadm install`: the zonepath may still be missing.
+    /// `zoneadm install`, `clone`, `attach`: the zonepath may still be missing.
     Install,
+    /// `zoneadm move`: the new zonepath, which may be missing, of a zone that is installed.
+    Move,
     /// `ready`, `boot`, `reboot`: quick, so without a look at all other zones.
     Boot,
 }
