@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{InstallError, dataset, delegated, observe, promote, run, snapshots, source};
 use crate::apply::Op;
 use crate::apply::zfs::holders;
+use crate::plan;
 use crate::plan::install::{
     ATTACHED, CloneFacts, CopyFrom, DETACHED, Found, InstallPlan, Refusal, SourceZone, plan_clone,
 };
@@ -196,9 +197,10 @@ fn shared(target: &ZoneSpec, source: &ZoneSpec) -> Vec<String> {
     both(ResourceKind::Device, &equal("match"), &mut |device| {
         texts.push(format!("WARNING: device '{}' is configured in both zones.", text(device, "match")));
     });
-    both(ResourceKind::Dataset, &equal("name"), &mut |dataset| {
-        texts.push(format!("WARNING: dataset '{}' is configured in both zones.", text(dataset, "name")));
-    });
+    let theirs = plan::dataset::names(source);
+    for name in plan::dataset::names(target).iter().filter(|n| theirs.contains(n)) {
+        texts.push(format!("WARNING: dataset '{name}' is configured in both zones."));
+    }
     texts
 }
 

@@ -20,7 +20,7 @@ use crate::zfs::{self, Kind, Mountpoint, Source, Zfs, nvlist::List};
 
 /// The property that says which zone a file system was made for. Its children inherit it, and are not
 /// believed.
-pub(super) const MARK: &str = "zones:zone";
+pub(super) const MARK: &str = crate::plan::dataset::ZONE_MARK;
 
 /// A file system that was just unmounted may still be in use for a moment.
 pub(super) const TRIES: u32 = 40;

@@ -8,10 +8,11 @@ use std::path::Path;
 
 use super::{InstallError, dataset, snapshots};
 use crate::apply::Op;
+use crate::plan::dataset::{is_within, names};
 use crate::plan::install::Tree;
 use crate::spec::idmap::{IdMap, IdRange};
 use crate::spec::store::{StoreError, ZoneStore};
-use crate::spec::{ResourceKind, ZoneName, ZoneSpec};
+use crate::spec::{ZoneName, ZoneSpec};
 use crate::sys::tree::{Ids, shift_ids};
 use crate::zfs::{self, Dataset, DatasetError, Kind, Zfs, name};
 
@@ -28,10 +29,6 @@ fn bad(why: String) -> InstallError {
 /// # Errors
 /// [`InstallError::Impossible`] with everything that is in the way of the first pair.
 pub(super) fn trees(op: &Op<'_>, source: &ZoneSpec) -> Result<Vec<Tree>, InstallError> {
-    let names = |spec: &ZoneSpec| -> Vec<String> {
-        let list = spec.stored(ResourceKind::Dataset).iter();
-        list.filter_map(|d| d.text("name").map(str::to_owned)).collect()
-    };
     let (theirs, ours) = (names(source), names(op.spec));
     if theirs.is_empty() {
         return Err(bad(format!("zone '{}' has no dataset resource", source.name)));
@@ -58,9 +55,7 @@ pub(super) fn trees(op: &Op<'_>, source: &ZoneSpec) -> Result<Vec<Tree>, Install
 }
 
 fn overlap(a: &str, b: &str) -> bool {
-    let within =
-        |a: &str, b: &str| a.strip_prefix(b).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    within(a, b) || within(b, a)
+    is_within(a, b) || is_within(b, a)
 }
 
 /// Checks one pair; returns what is to be cloned, outer ones first.

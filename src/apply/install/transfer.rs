@@ -12,6 +12,7 @@ use super::{InstallError, dataset, observe, run};
 use crate::apply::paths::Root;
 use crate::apply::zfs::holders;
 use crate::apply::{Notice, Op};
+use crate::plan::dataset::{is_within, names as dataset_names};
 use crate::plan::install::{DatasetPlace, Found, InstallPlan, MoveFacts, MoveSource, Refusal, plan_move};
 use crate::spec::name::collapse_slashes;
 use crate::spec::store::ZoneStore;
@@ -113,13 +114,11 @@ fn source(
 
 /// Says whether a configuration names the dataset or one below it: it would not find it any more.
 fn is_named(op: &Op<'_>, name: &str) -> Result<bool, InstallError> {
-    let within =
-        |text: &str| text.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let names = |spec: &ZoneSpec| {
         let of = |kind, prop| spec.stored(kind).iter().filter_map(move |r| r.text(prop));
-        of(ResourceKind::Dataset, "name").any(within)
-            || of(ResourceKind::Fs, "special").any(within)
-            || of(ResourceKind::Device, "match").any(|m| m.contains(name))
+        dataset_names(spec).iter().any(|text| is_within(text, name))
+            || of(ResourceKind::Fs, "special").any(|text| is_within(text, name))
+            || of(ResourceKind::Device, "match").any(|text| text.contains(name))
     };
     if names(op.spec) {
         return Ok(true);

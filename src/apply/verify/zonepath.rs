@@ -53,7 +53,9 @@ pub fn check(
             if let Some(parent) = path.parent() {
                 check_parent(parent, found);
             }
-            if state != ZoneState::Configured && !matches!(purpose, Purpose::Install | Purpose::Move) {
+            if state != ZoneState::Configured
+                && !matches!(purpose, Purpose::Install | Purpose::CloneAll | Purpose::Move)
+            {
                 check_root(&zonepath, &path.join("root"), state, found);
             }
         }

@@ -183,6 +183,7 @@ impl Program {
         let spec = self.spec(verb, &name)?;
         let purpose = match verb {
             Verb::Verify => Some(Purpose::Verify),
+            Verb::Clone if words.life.clone.datasets => Some(Purpose::CloneAll),
             Verb::Install | Verb::Clone | Verb::Attach => Some(Purpose::Install),
             Verb::Ready | Verb::Boot | Verb::Reboot | Verb::Move => Some(Purpose::Boot),
             Verb::Detach if !words.life.show => Some(Purpose::Boot),
