@@ -30,8 +30,12 @@ use crate::spec::{Props, Value, ZoneName, ZoneSpec, words};
 pub enum Purpose {
     /// `zoneadm verify`: complains only.
     Verify,
-    /// `zoneadm install`: the zonepath may still be missing.
+    /// `zoneadm install`, `clone`, `attach`: the zonepath may still be missing.
     Install,
+    /// `zoneadm clone --with-datasets`: nor are the datasets there.
+    CloneAll,
+    /// `zoneadm move`: the new zonepath, which may be missing, of a zone that is installed.
+    Move,
     /// `ready`, `boot`, `reboot`: quick, so without a look at all other zones.
     Boot,
 }
@@ -94,7 +98,9 @@ pub fn check(
     if let Err(e) = plan::zfs::once(spec.stored(ResourceKind::Fs).iter().filter_map(zfs_fs)) {
         found.error(e.to_string());
     }
-    check_datasets(store, name, spec, &asker, purpose, &mut found)?;
+    if purpose != Purpose::CloneAll {
+        check_datasets(store, name, spec, &asker, purpose, &mut found)?;
+    }
     check_nets(spec, &mut found);
     limits::check(spec, purpose, &mut found);
     check_privileges(spec, &mut found);

@@ -5,6 +5,7 @@
 //! lock is taken before the state is read; boot and halt take it themselves, because it goes over
 //! to the zone's supervisor.
 
+mod lifecycle;
 mod operate;
 pub mod usage;
 
@@ -121,7 +122,7 @@ fn run(name: &str, options: Options, command: &str, args: Vec<OsString>) -> End 
         return help(name, &args);
     }
     let Some(sub) = usage::find(command) else {
-        let later = ["apply", "attach", "clone", "detach", "move", "rename"];
+        let later = ["apply", "rename"];
         if later.contains(&command) {
             let mut report = Report::new(name);
             report.warn(&format!("{command} is not available yet in this version"));
