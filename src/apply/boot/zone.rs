@@ -23,6 +23,7 @@ use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags};
 
+use crate::apply::dataset;
 use crate::plan::boot::init_words;
 use crate::plan::bootargs::BootArgs;
 use crate::plan::step::{Init, Step};
@@ -36,6 +37,8 @@ use crate::sys::process;
 pub const GO: &str = "go";
 /// The process says that the zone is ready.
 pub const READY: &str = "ready";
+/// Before a text that the process has for whoever watches the console.
+pub const NOTICE: &str = "notice ";
 /// The supervisor tells the process to start init, as the plan says.
 pub const BOOT: &str = "boot";
 
@@ -102,6 +105,12 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
                     .map_err(|e| format!("cannot let go of the host's root: {}", reason(&e.into())))?;
                 rustix::process::chdir("/").map_err(|e| format!("cannot enter /: {}", reason(&e.into())))?;
             }
+            Step::MountDataset { name, dir, options } => {
+                if let Err(text) = dataset::inside::mount_at(name, dir, options) {
+                    let told = channel.send(&format!("{NOTICE}{text}"), &[]);
+                    told.map_err(fail("cannot tell the supervisor"))?;
+                }
+            }
             Step::Capabilities { drop } => {
                 process::drop_capabilities(drop).map_err(fail("cannot give capabilities up"))?;
             }
@@ -117,7 +126,10 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
                 return Err(start(&program, &init_words(&given), init.as_ref()));
             }
             Step::Cgroup { .. }
+            | Step::Withdraw { .. }
             | Step::Namespaces { .. }
+            | Step::Pin { .. }
+            | Step::Delegate { .. }
             | Step::Root { .. }
             | Step::Inherit { .. }
             | Step::Memory { .. }
