@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use super::zone;
 use crate::apply::dataset::{self, withdraw::Ids};
+use crate::apply::guard;
 use crate::apply::journal::Journal;
 use crate::apply::paths::Root;
 use crate::apply::zfs;
@@ -70,6 +71,8 @@ struct Build<'a> {
     root: Option<OwnedFd>,
     /// The mount that becomes `/dev/console`, detached.
     terminal: Option<Tree>,
+    /// Where the zone's requests to ZFS arrive.
+    listener: Option<OwnedFd>,
 }
 
 /// Carries out the host's steps and waits until the zone's first process has done its own.
@@ -104,6 +107,7 @@ pub fn make_ready(
         users: None,
         root: None,
         terminal: None,
+        listener: None,
     };
     // The modes of nodes and directories are exact.
     let umask = rustix::process::umask(Mode::empty());
@@ -112,7 +116,9 @@ pub fn make_ready(
     // Back to the host's mounts; the supervisor's own ones end with their last user.
     let back = ns::join(host.as_fd(), Kinds::MOUNT)
         .map_err(|e| fail("boot", "cannot return to the host's mounts", &e));
-    let result = done.and(back).and_then(|()| match (build.process.take(), build.channel.take()) {
+    // Only now: a process that is made among the zone's mounts would keep them.
+    let guarded = done.and(back).and_then(|()| build.guard(root));
+    let result = guarded.and_then(|()| match (build.process.take(), build.channel.take()) {
         (Some((pid, handle)), Some(channel)) => {
             Ok(Ready { pid, handle, channel, notices: std::mem::take(&mut build.notices) })
         }
@@ -163,6 +169,13 @@ impl Build<'_> {
         }
     }
 
+    /// Starts the guard; nothing of the zone runs yet.
+    fn guard(&mut self, root: &Root) -> Result<(), StepError> {
+        let (Some(listener), Some((pid, _))) = (self.listener.take(), &self.process) else { return Ok(()) };
+        guard::start(root, self.zone, *pid, &[listener.as_fd()])
+            .map_err(|e| fail("dataset", "cannot start the guard", &e))
+    }
+
     fn run(
         &mut self,
         root: &Root,
@@ -204,6 +217,7 @@ impl Build<'_> {
             | Step::KernelFiles { .. }
             | Step::Pivot
             | Step::MountDataset { .. }
+            | Step::Guard
             | Step::Capabilities { .. }
             | Step::Init { .. } => Ok(()),
         }
@@ -577,6 +591,7 @@ impl Build<'_> {
             let answer = channel.receive().map_err(|e| fail(what, "cannot hear process 1", &e))?;
             match answer.text.strip_prefix(zone::NOTICE) {
                 Some(text) => self.notices.push(text.to_owned()),
+                None if answer.text == zone::GUARD => self.listener = answer.fds.into_iter().next(),
                 None => break answer,
             }
         };
