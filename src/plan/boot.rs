@@ -188,7 +188,11 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
         steps.push(Step::Pin { run: facts.run.clone() });
     }
     for (name, _) in &trees {
-        steps.push(Step::Delegate { dataset: name.clone(), locks: dataset::locks(spec, name) });
+        steps.push(Step::Delegate {
+            dataset: name.clone(),
+            locks: dataset::locks(spec, name),
+            below: dataset::locks_below(spec, name),
+        });
     }
     steps.push(Step::Root { path: facts.root.clone() });
     let mut inherit: Vec<&str> =
@@ -213,6 +217,10 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     steps.push(Step::KernelFiles { proc: !facts.spl, cgroup: facts.cgroup.is_some() });
     steps.push(Step::Pivot);
     steps.extend(dataset::mounts(trees.iter().map(|(_, tree)| *tree)));
+    if !trees.is_empty() {
+        // It takes a capability that the zone may have to give up.
+        steps.push(Step::Guard);
+    }
     steps.push(Step::Capabilities { drop: DROPPED.to_vec() });
     steps.push(init(args, facts));
     for word in &args.ignored {

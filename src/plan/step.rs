@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::dataset::CHILD_LOCKS;
 use super::limits::{Policy, Setting};
 use super::options::MountOptions;
 
@@ -123,6 +122,8 @@ pub enum Step {
         dataset: String,
         /// The properties that the zone cannot change on the dataset itself.
         locks: Vec<String>,
+        /// The properties that it cannot change on everything below it.
+        below: Vec<String>,
     },
     /// Mount the zone's root with its ids mapped.
     Root {
@@ -184,6 +185,9 @@ pub enum Step {
         /// What its properties say of the mount.
         options: MountOptions,
     },
+    /// Let only those requests to ZFS through that administer the zone's datasets, and check those that
+    /// could change what is locked.
+    Guard,
     /// Give up capabilities that no zone has use for.
     Capabilities {
         /// Their numbers (capabilities(7)).
@@ -253,11 +257,11 @@ impl Step {
                 format!("dataset {dataset}: {unmount}{} zoned=on", if *zoned { "keep" } else { "set" })
             }
             Self::Pin { run } => format!("keep the user namespace at hand in {}", run.display()),
-            Self::Delegate { dataset, locks } => {
+            Self::Delegate { dataset, locks, below } => {
                 format!(
                     "dataset {dataset}: give it to the zone with all below it; {} locked, and {} below it",
                     locks.join(", "),
-                    CHILD_LOCKS.join(", ")
+                    below.join(", ")
                 )
             }
             Self::MountDataset { name, dir, options } => {
@@ -300,6 +304,9 @@ impl Step {
                 )
             }
             Self::Pivot => "make the zone's root the only root".into(),
+            Self::Guard => {
+                "guard /dev/zfs: requests on the zone's datasets only, checked against the locks".into()
+            }
             Self::Capabilities { drop } => format!("give up {} capabilities", drop.len()),
             Self::Init { program, args } => {
                 let name = match program {
@@ -338,6 +345,7 @@ impl Step {
             | Self::Limits { .. }
             | Self::Process { .. }
             | Self::Ipc { .. }
+            | Self::Guard
             | Self::Capabilities { .. } => Inverse::WithNamespaces,
         }
     }
@@ -351,6 +359,7 @@ impl Step {
                 | Self::KernelFiles { .. }
                 | Self::Pivot
                 | Self::MountDataset { .. }
+                | Self::Guard
                 | Self::Capabilities { .. }
                 | Self::Init { .. }
         )

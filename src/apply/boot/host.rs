@@ -14,6 +14,7 @@ use thiserror::Error;
 use super::{limits, zone};
 use crate::apply::dataset;
 use crate::apply::dataset::withdraw::{Ids, Told};
+use crate::apply::guard;
 use crate::apply::journal::Journal;
 use crate::apply::paths::Root;
 use crate::apply::zfs;
@@ -71,6 +72,8 @@ struct Build<'a> {
     root: Option<OwnedFd>,
     /// The mount that becomes `/dev/console`, detached.
     terminal: Option<Tree>,
+    /// Where the zone's requests to ZFS arrive.
+    listener: Option<OwnedFd>,
 }
 
 /// Carries out the host's steps and waits until the zone's first process has done its own.
@@ -107,6 +110,7 @@ pub fn make_ready(
         users: None,
         root: None,
         terminal: None,
+        listener: None,
     };
     // The modes of nodes and directories are exact.
     let umask = rustix::process::umask(Mode::empty());
@@ -116,7 +120,9 @@ pub fn make_ready(
     let back = ns::join(host.as_fd(), Kinds::MOUNT)
         .and_then(|()| ipc.map_or(Ok(()), |ipc| ns::join(ipc.as_fd(), Kinds::IPC)))
         .map_err(|e| fail("boot", "cannot return to the host's mounts", &e));
-    let result = done.and(back).and_then(|()| match (build.process.take(), build.channel.take()) {
+    // Only now: a process that is made among the zone's mounts would keep them.
+    let guarded = done.and(back).and_then(|()| build.guard(root));
+    let result = guarded.and_then(|()| match (build.process.take(), build.channel.take()) {
         (Some((pid, handle)), Some(channel)) => {
             Ok(Ready { pid, handle, channel, told: std::mem::take(&mut build.told) })
         }
@@ -165,6 +171,13 @@ impl Build<'_> {
             let _ = handle.signal(libc::SIGKILL);
             let _ = process::wait(pid);
         }
+    }
+
+    /// Starts the guard; nothing of the zone runs yet.
+    fn guard(&mut self, root: &Root) -> Result<(), StepError> {
+        let (Some(listener), Some((pid, _))) = (self.listener.take(), &self.process) else { return Ok(()) };
+        guard::start(root, self.zone, *pid, &[listener.as_fd()])
+            .map_err(|e| fail("dataset", "cannot start the guard", &e))
     }
 
     fn run(
@@ -217,6 +230,7 @@ impl Build<'_> {
             | Step::KernelFiles { .. }
             | Step::Pivot
             | Step::MountDataset { .. }
+            | Step::Guard
             | Step::Capabilities { .. }
             | Step::Init { .. } => Ok(()),
         }
@@ -629,6 +643,8 @@ impl Build<'_> {
                 self.told.warnings.push(text.to_owned());
             } else if let Some(name) = answer.text.strip_prefix(zone::NOT_OURS) {
                 self.told.not_given.push(name.to_owned());
+            } else if answer.text == zone::GUARD {
+                self.listener = answer.fds.into_iter().next();
             } else {
                 break answer;
             }

@@ -15,7 +15,7 @@ use crate::apply::paths::Root;
 use crate::apply::running::{RECORD, Running};
 use crate::apply::store::OpLock;
 use crate::apply::supervisor::{self, Console, Supervisor};
-use crate::apply::{Op, running};
+use crate::apply::{Op, guard, running};
 use crate::plan::boot::{Facts, Plan, plan};
 use crate::plan::dataset::Found;
 use crate::spec::ZoneName;
@@ -374,7 +374,7 @@ pub(super) fn clear(root: &Root, name: &ZoneName) {
 /// Removes the files of a zone that runs no longer; with `keep_console`, all but the console's.
 pub fn remove_run_files(root: &Root, name: &ZoneName, keep_console: bool) {
     let dir = root.zone_run(name);
-    for file in [RECORD, "running.new", "journal", "spec.toml"] {
+    for file in [RECORD, "running.new", "journal", "spec.toml", guard::SOCKET] {
         let _ = fs::remove_file(dir.join(file));
     }
     if !keep_console {
