@@ -10,6 +10,7 @@ pub mod paths;
 pub mod running;
 pub mod store;
 pub mod supervisor;
+pub mod trust;
 pub mod verify;
 pub mod zfs;
 

@@ -14,7 +14,7 @@ use crate::apply::paths::Root;
 use crate::apply::running::{RECORD, Running};
 use crate::apply::store::OpLock;
 use crate::apply::supervisor::{self, Console, Supervisor};
-use crate::apply::{Op, running};
+use crate::apply::{Op, running, trust};
 use crate::plan::boot::{Facts, Plan, plan};
 use crate::spec::ZoneName;
 use crate::spec::state::ZoneState;
@@ -243,9 +243,18 @@ pub fn make_run_dir(root: &Root, dir: &Path) -> io::Result<()> {
         fs::DirBuilder::new().recursive(true).mode(0o755).create(root.run_dir())?;
     }
     match fs::DirBuilder::new().mode(0o711).create(dir) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        other => other,
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        other => return other,
     }
+    // What is read here is believed, and what is written here follows links.
+    for dir in [&root.run_dir(), dir] {
+        let meta = fs::symlink_metadata(dir)?;
+        if !meta.is_dir() || !trust::is_trusted(&meta, 0o022) {
+            let text = format!("{} is not a directory that only root can write to", dir.display());
+            return Err(io::Error::other(text));
+        }
+    }
+    Ok(())
 }
 
 /// Stores the built-in init once for all zones and returns its path.
@@ -318,7 +327,7 @@ pub fn sweep(root: &Root, name: &ZoneName) {
     journal::recover(&dir.join("journal"));
     if let Some(old) = running::record(root, name).filter(|r| !r.is_alive()) {
         if let Some(cgroup) = old.cgroup {
-            let _ = crate::sys::cgroup::remove(Path::new(&cgroup));
+            let _ = running::remove_cgroup(name.as_str(), Path::new(&cgroup));
         }
         let _ = fs::remove_file(dir.join(RECORD));
     }

@@ -26,7 +26,7 @@ use super::boot::host::Ready;
 use super::boot::start::{self, Goal, remove_run_files, start_init, write_record};
 use super::boot::{BootArgs, observe};
 use super::paths::Root;
-use super::running::{Going, Running, record};
+use super::running::{self, Going, Running, record};
 use super::store::{FileStore, OpLock};
 use super::{Notice, Op, journal};
 use crate::plan::boot::plan;
@@ -252,7 +252,7 @@ impl Supervisor {
         self.init = None;
         journal::recover(&self.root.zone_run(&self.name).join("journal"));
         if let Some(path) = cgroup {
-            let _ = crate::sys::cgroup::remove(std::path::Path::new(&path));
+            let _ = running::remove_cgroup(self.name.as_str(), std::path::Path::new(&path));
         }
         remove_run_files(&self.root, &self.name, true);
         // In a pid namespace, reboot(2) ends process 1 by SIGHUP, and halt and power-off by SIGINT.
