@@ -124,6 +124,11 @@ impl Supervisor {
         } else {
             None
         };
+        let rests = self.console.rests().and_then(|time| Timespec::try_from(time).ok());
+        let timeout = match (timeout, rests) {
+            (Some(a), Some(b)) => Some(if (a.tv_sec, a.tv_nsec) < (b.tv_sec, b.tv_nsec) { a } else { b }),
+            (a, b) => a.or(b),
+        };
         // Interrupted or not: what is not ready now is asked for again in the next round.
         let _ = poll(&mut fds, timeout.as_ref());
         let got = |i: usize| fds[i].revents();
