@@ -179,7 +179,8 @@ pub fn up(
     // What a running zone was booted with, for whoever asks later.
     let spec = fs::copy(root.spec_file(name), dir.join("spec.toml"));
     spec.map_err(|e| failed("cannot keep the spec as booted", e))?;
-    let ids = (first_host_id(&facts.uid_map), first_host_id(&facts.gid_map));
+    let ids = first_host_id(&facts.uid_map).zip(first_host_id(&facts.gid_map));
+    let ids = ids.ok_or("the id map of the zone has no root")?;
     let ready = host::make_ready(root, name, &plan.steps, ids, console.slave(), &init, &mut journal)
         .map_err(|e| e.to_string())?;
     let own = i32::try_from(std::process::id()).unwrap_or(0);
@@ -224,13 +225,11 @@ pub fn start_init(ready: &Ready, word: &str) -> Result<(), String> {
 }
 
 /// Returns the host id of the zone's id 0, from the lines of a map.
-fn first_host_id(map: &str) -> u32 {
-    map.lines()
-        .find_map(|l| {
-            let mut fields = l.split_whitespace();
-            (fields.next() == Some("0")).then(|| fields.next()?.parse().ok()).flatten()
-        })
-        .unwrap_or(0)
+pub fn first_host_id(map: &str) -> Option<u32> {
+    map.lines().find_map(|l| {
+        let mut fields = l.split_whitespace();
+        (fields.next() == Some("0")).then(|| fields.next()?.parse().ok()).flatten()
+    })
 }
 
 /// Makes the run-time folder of a zone. Everybody may look at the record in it, so that `list` says the
