@@ -9,7 +9,7 @@ use super::bootargs::BootArgs;
 use super::limits::{self, LimitError};
 use super::options::{self, UnknownOption};
 use super::step::{Init, Mount, Node, Source, Step};
-use super::zfs;
+use super::{dataset, zfs};
 use crate::spec::schema::ResourceKind;
 use crate::spec::{Props, ZoneSpec};
 
@@ -32,6 +32,14 @@ pub struct Facts {
     pub specials: BTreeMap<String, Special>,
     /// What each `special` of type `zfs` is.
     pub datasets: BTreeMap<String, zfs::Dataset>,
+    /// What each `dataset` is.
+    pub delegations: BTreeMap<String, dataset::Found>,
+    /// The datasets that the zones of this host are configured to have.
+    pub claims: Vec<dataset::Claim>,
+    /// Major and minor number of `/dev/zfs`.
+    pub control: Option<(u32, u32)>,
+    /// The zone's run-time folder.
+    pub run: PathBuf,
     /// Nodes that each `device match` has found.
     pub devices: BTreeMap<String, Vec<Node>>,
     /// The host has `/dev/fuse`.
@@ -116,6 +124,9 @@ pub enum PlanError {
     /// Limits that cannot be kept.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Limits(Vec<LimitError>),
+    /// A dataset that cannot be delegated to the zone.
+    #[error("{0}")]
+    Dataset(#[from] dataset::Refusal),
     /// Something that this release cannot do.
     #[error("{0}")]
     Unsupported(String),
@@ -152,6 +163,7 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     refuse_unsupported(spec, &mut warnings)?;
     let limits = limits::limits(spec, &facts.host).map_err(PlanError::Limits)?;
     warnings.extend(limits.warnings);
+    let trees = delegated(spec, facts)?;
     let mounts = mounts(spec, facts)?;
     let taken = |dir: &str| mounts.iter().any(|m| m.dir == dir);
 
@@ -163,7 +175,17 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
         }
     }
     steps.push(Step::Process { locked: limits.locked, policy: limits.policy });
+    if !limits.ipc.is_empty() {
+        steps.push(Step::Ipc { settings: limits.ipc });
+    }
+    steps.extend(trees.iter().map(|(name, tree)| dataset::withdraw(name, tree)));
     steps.push(Step::Namespaces { uid_map: facts.uid_map.clone(), gid_map: facts.gid_map.clone() });
+    if !trees.is_empty() {
+        steps.push(Step::Pin { run: facts.run.clone() });
+    }
+    for (name, _) in &trees {
+        steps.push(Step::Delegate { dataset: name.clone(), locks: dataset::locks(spec, name) });
+    }
     steps.push(Step::Root { path: facts.root.clone() });
     let mut inherit: Vec<&str> =
         spec.stored(ResourceKind::InheritPkgDir).iter().filter_map(|r| r.text("dir")).collect();
@@ -183,10 +205,8 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     steps.push(Step::Loopback);
     steps.push(Step::KernelFiles { cgroup: facts.cgroup.is_some() });
     steps.push(Step::Pivot);
+    steps.extend(dataset::mounts(trees.iter().map(|(_, tree)| *tree)));
     steps.push(Step::Capabilities { drop: DROPPED.to_vec() });
-    if !limits.ipc.is_empty() {
-        steps.push(Step::Ipc { settings: limits.ipc });
-    }
     steps.push(init(args, facts));
     for word in &args.ignored {
         warnings.push(format!("Ignoring invalid boot arguments: {word}"));
@@ -200,11 +220,6 @@ fn refuse_unsupported(spec: &ZoneSpec, warnings: &mut Vec<String>) -> Result<(),
     let brand = spec.global("brand").unwrap_or_default();
     if brand != "linux" {
         return refuse(format!("brand '{brand}' cannot run on Linux; use 'set brand=linux'"));
-    }
-    if let Some(dataset) = spec.stored(ResourceKind::Dataset).first().and_then(|d| d.text("name")) {
-        return refuse(format!(
-            "cannot open ZFS dataset '{dataset}': this release does not delegate datasets"
-        ));
     }
     // A zone with more rights than its spec says is not the zone that was asked for.
     if !spec.stored(ResourceKind::SecurityFlags).is_empty() {
@@ -244,6 +259,19 @@ fn refuse_unsupported(spec: &ZoneSpec, warnings: &mut Vec<String>) -> Result<(),
         warnings.push("admin: no rights are given to users of the host by this release".into());
     }
     Ok(())
+}
+
+/// Returns the datasets that the zone gets, with what they are.
+fn delegated<'a>(spec: &ZoneSpec, facts: &'a Facts) -> Result<Vec<(String, &'a dataset::Tree)>, PlanError> {
+    let found = |name: &str| facts.delegations.get(name).unwrap_or(&dataset::Found::Missing);
+    if let Some(refusal) = dataset::check(spec, found, &facts.claims).into_iter().next() {
+        return Err(refusal.into());
+    }
+    let tree = |name: String| match found(&name) {
+        dataset::Found::Filesystem(tree) => Some((name, &**tree)),
+        _ => None,
+    };
+    Ok(dataset::names(spec).into_iter().filter_map(tree).collect())
 }
 
 fn mounts(spec: &ZoneSpec, facts: &Facts) -> Result<Vec<Mount>, PlanError> {
@@ -323,6 +351,9 @@ fn nodes(spec: &ZoneSpec, facts: &Facts) -> Vec<Node> {
             mode: 0o666,
         })
         .collect();
+    if let Some((major, minor)) = facts.control.filter(|_| !dataset::names(spec).is_empty()) {
+        nodes.push(Node { path: "zfs".into(), block: false, major, minor, mode: 0o666 });
+    }
     for device in spec.stored(ResourceKind::Device) {
         for node in device.text("match").and_then(|m| facts.devices.get(m)).into_iter().flatten() {
             if nodes.iter().all(|n| n.path != node.path) {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::dataset::CHILD_LOCKS;
 use super::limits::{Policy, Setting};
 use super::options::MountOptions;
 
@@ -85,12 +86,43 @@ pub enum Step {
         /// How processes are scheduled.
         policy: Policy,
     },
+    /// Make the zone's ipc namespace with limits. It belongs to the host: root of the zone could change
+    /// those of its own.
+    Ipc {
+        /// Knobs below `/proc/sys/kernel`, and values.
+        settings: Vec<Setting>,
+    },
     /// Begin the zone's first process in namespaces of its own.
     Namespaces {
         /// Lines of the uid map.
         uid_map: String,
         /// Lines of the gid map.
         gid_map: String,
+    },
+    /// Take a dataset that the zone is to have from the host: mounted nowhere, `zoned` on, root
+    /// directories owned by the zone's root.
+    Withdraw {
+        /// Its name.
+        dataset: String,
+        /// Where the host has it or something below it mounted, in the order of mounting.
+        mounted: Vec<String>,
+        /// `zoned` is on and local already.
+        zoned: bool,
+        /// The filesystems whose root directories are looked at.
+        members: Vec<String>,
+    },
+    /// Keep the user namespace at hand, so that datasets can be taken from it when all its processes
+    /// are gone.
+    Pin {
+        /// The zone's run-time folder.
+        run: PathBuf,
+    },
+    /// Give a dataset and all below it to the zone.
+    Delegate {
+        /// Its name.
+        dataset: String,
+        /// The properties that the zone cannot change on the dataset itself.
+        locks: Vec<String>,
     },
     /// Mount the zone's root with its ids mapped.
     Root {
@@ -134,15 +166,19 @@ pub enum Step {
     },
     /// Make the zone's root the only root.
     Pivot,
+    /// Mount a filesystem of a delegated dataset, as the zone's own `zfs mount` would.
+    MountDataset {
+        /// Its name.
+        name: String,
+        /// Its mount point, as the zone sees it.
+        dir: String,
+        /// What its properties say of the mount.
+        options: MountOptions,
+    },
     /// Give up capabilities that no zone has use for.
     Capabilities {
         /// Their numbers (capabilities(7)).
         drop: Vec<u32>,
-    },
-    /// Set limits of the zone's ipc namespace, from outside, once process 1 has made it.
-    Ipc {
-        /// Knobs below `/proc/sys/kernel`, and values.
-        settings: Vec<Setting>,
     },
     /// Start the first program.
     Init {
@@ -159,6 +195,10 @@ pub enum Step {
 pub enum Inverse {
     /// It ends with the zone's namespaces.
     WithNamespaces,
+    /// It is never undone: a dataset that a zone has had stays its own.
+    Stays,
+    /// Take all datasets from the user namespace that is kept in this run-time folder, and let it go.
+    Release(PathBuf),
     /// Kill what is in the cgroup and remove it.
     RemoveCgroup(PathBuf),
     /// Kill the first process; the kernel ends all others and the namespaces with it.
@@ -183,7 +223,7 @@ impl Step {
                 }
                 text
             }
-            Self::Ipc { settings } => format!("limit {}", list(settings)),
+            Self::Ipc { settings } => format!("make an ipc namespace and limit {}", list(settings)),
             Self::Namespaces { uid_map, .. } => {
                 let ranges: Vec<_> =
                     uid_map.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(":")).collect();
@@ -191,6 +231,30 @@ impl Step {
                     "begin process 1 in new user, mount, pid, uts, ipc and net namespaces, ids {} (zone:host:count)",
                     ranges.join(" ")
                 )
+            }
+            Self::Withdraw { dataset, mounted, zoned, .. } => {
+                let unmount = if mounted.is_empty() {
+                    String::new()
+                } else {
+                    format!(
+                        "unmount {} on the host, ",
+                        mounted.iter().rev().cloned().collect::<Vec<_>>().join(" ")
+                    )
+                };
+                format!("dataset {dataset}: {unmount}{} zoned=on", if *zoned { "keep" } else { "set" })
+            }
+            Self::Pin { run } => format!("keep the user namespace at hand in {}", run.display()),
+            Self::Delegate { dataset, locks } => {
+                format!(
+                    "dataset {dataset}: give it to the zone with all below it; {} locked, and {} below it",
+                    locks.join(", "),
+                    CHILD_LOCKS.join(", ")
+                )
+            }
+            Self::MountDataset { name, dir, options } => {
+                // Devices never work on what a zone has mounted, whatever the property says.
+                let options = MountOptions { devices: false, ..options.clone() };
+                format!("dataset {name}: mount it on {dir} inside{}", options.suffix())
             }
             Self::Root { path } => format!("mount {} on / with mapped ids", path.display()),
             Self::Inherit { dir } => format!("inherit-pkg-dir {dir}: mount the host's {dir} read-only"),
@@ -241,7 +305,12 @@ impl Step {
         match self {
             Self::Cgroup { path } => Inverse::RemoveCgroup(path.clone()),
             Self::Namespaces { .. } | Self::Init { .. } => Inverse::KillInit,
-            Self::Root { .. }
+            Self::Withdraw { .. } => Inverse::Stays,
+            // What is given away goes back with the namespace.
+            Self::Pin { run } => Inverse::Release(run.clone()),
+            Self::Delegate { .. }
+            | Self::MountDataset { .. }
+            | Self::Root { .. }
             | Self::Inherit { .. }
             | Self::Memory { .. }
             | Self::Dev { .. }
@@ -266,16 +335,10 @@ impl Step {
                 | Self::Loopback
                 | Self::KernelFiles { .. }
                 | Self::Pivot
+                | Self::MountDataset { .. }
                 | Self::Capabilities { .. }
                 | Self::Init { .. }
         )
-    }
-}
-
-impl Step {
-    /// Says whether the supervisor does the step once process 1 has done all of its own but init.
-    pub fn is_late(&self) -> bool {
-        matches!(self, Self::Ipc { .. })
     }
 }
 

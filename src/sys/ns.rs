@@ -141,12 +141,12 @@ pub fn open(pid: i32, name: &str) -> io::Result<OwnedFd> {
     Ok(std::fs::File::open(format!("/proc/{pid}/ns/{name}"))?.into())
 }
 
-/// Opens a mount namespace of this process.
+/// Opens a namespace of this process by its kind, as `/proc/self/ns` names it.
 ///
 /// # Errors
 /// The system's error.
-pub fn own_mounts() -> io::Result<OwnedFd> {
-    Ok(std::fs::File::open("/proc/self/ns/mnt")?.into())
+pub fn open_own(kind: &str) -> io::Result<OwnedFd> {
+    Ok(std::fs::File::open(format!("/proc/self/ns/{kind}"))?.into())
 }
 
 /// Writes the id maps of a new user namespace, lines of `inside outside count` (user_namespaces(7)).

@@ -2,14 +2,13 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::AsFd;
 use std::path::Path;
 
 use super::host::StepError;
 use crate::plan::limits::{self, Host, Policy, Setting, numbers};
 use crate::plan::step::Step;
 use crate::spec::ZoneSpec;
-use crate::sys::ns::{self, Kinds, Side};
+use crate::sys::ns::{self, Kinds};
 use crate::sys::path::reason;
 use crate::sys::{cgroup, process, rlimit};
 
@@ -48,7 +47,7 @@ pub(super) fn group(path: &Path, settings: &[Setting]) -> Result<(), StepError> 
     for setting in settings {
         let failed = |why: String| StepError { what: setting.subject.clone(), why };
         let controller = setting.file.split('.').next().unwrap_or_default();
-        cgroup::enable(path, controller)
+        cgroup::enable(path, &[controller])
             .map_err(|e| failed(format!("cannot switch the controller {controller} on: {}", reason(&e))))?;
         let file = path.join(setting.file);
         fs::write(&file, &setting.value).map_err(|e| {
@@ -110,31 +109,19 @@ pub(super) fn processes(steps: &[Step]) -> io::Result<()> {
 /// The part of all processes that a zone without a limit of its own can have: one in so many.
 const PROCESSES_SHARE: u64 = 3;
 
-/// Writes the limits of the ipc namespace that a process is in. Which namespace a knob belongs to is
-/// decided by who opens it.
-pub(super) fn ipc(pid: i32, settings: &[Setting]) -> Result<(), StepError> {
-    let failed = |what: &str, e: &io::Error| StepError {
+/// Moves this process into an ipc namespace of its own, which the zone's first process shares, and limits it.
+///
+/// Which namespace a knob belongs to is decided by who opens it. A namespace that process 1 makes itself
+/// would let root of the zone change them (Linux 6.9, and earlier releases that took that over).
+pub(super) fn ipc(settings: &[Setting]) -> Result<(), StepError> {
+    let failed = |what: &str, action: &str, e: &io::Error| StepError {
         what: what.to_owned(),
-        why: format!("cannot limit it: {}", reason(e)),
+        why: format!("{action}: {}", reason(e)),
     };
-    let namespace = ns::open(pid, "ipc").map_err(|e| failed("ipc", &e))?;
-    match ns::fork().map_err(|e| failed("ipc", &e))? {
-        Side::Child => {
-            let done = ns::join(namespace.as_fd(), Kinds::IPC).and_then(|()| {
-                settings
-                    .iter()
-                    .try_for_each(|s| fs::write(Path::new("/proc/sys/kernel").join(s.file), &s.value))
-            });
-            // Error numbers fit into an exit status.
-            process::exit_now(done.map_or_else(|e| e.raw_os_error().unwrap_or(libc::EIO), |()| 0))
-        }
-        Side::Parent(child, _) => match process::wait(child).map_err(|e| failed("ipc", &e))? {
-            process::Ended::Exit(0) => Ok(()),
-            process::Ended::Exit(number) => {
-                let subjects: Vec<_> = settings.iter().map(|s| s.subject.as_str()).collect();
-                Err(failed(&subjects.join(", "), &io::Error::from_raw_os_error(number)))
-            }
-            process::Ended::Signal(_) => Err(failed("ipc", &io::ErrorKind::Interrupted.into())),
-        },
+    ns::unshare(Kinds::IPC).map_err(|e| failed("ipc", "cannot make a namespace", &e))?;
+    for setting in settings {
+        fs::write(Path::new("/proc/sys/kernel").join(setting.file), &setting.value)
+            .map_err(|e| failed(&setting.subject, "cannot limit it", &e))?;
     }
+    Ok(())
 }
