@@ -20,6 +20,7 @@ pub mod halt;
 pub mod host;
 pub mod limits;
 pub mod observe;
+mod source;
 pub mod start;
 pub mod zone;
 
