@@ -12,6 +12,7 @@ pub mod paths;
 pub mod running;
 pub mod store;
 pub mod supervisor;
+pub mod trust;
 pub mod usage;
 pub mod verify;
 pub mod zfs;

@@ -1,6 +1,6 @@
 //! What a boot does: the spec and what was observed become a list of steps. Nothing is touched here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -30,6 +30,10 @@ pub struct Facts {
     pub linked: Vec<String>,
     /// What each `special` is.
     pub specials: BTreeMap<String, Special>,
+    /// The zone's root in which a `special` lies, when it lies in one.
+    pub within: BTreeMap<String, PathBuf>,
+    /// Other paths of `fs` resources that lead into the root of a zone.
+    pub in_zones: BTreeSet<String>,
     /// What each `special` of type `zfs` is.
     pub datasets: BTreeMap<String, zfs::Dataset>,
     /// What each `dataset` is.
@@ -329,7 +333,22 @@ fn mount(fs: &Props, facts: &Facts) -> Result<Mount, PlanError> {
         let unasked = || zfs::Dataset::Unknown("not looked at".into());
         let found = facts.datasets.get(&special).cloned().unwrap_or_else(unasked);
         let options = zfs::limited(options, zfs::check(&dir, &special, &found)?);
-        return Ok(Mount { raw: None, dir, special, fstype: typed, source: Source::Zfs, options });
+        return Ok(Mount {
+            raw: None,
+            dir,
+            special,
+            within: None,
+            fstype: typed,
+            source: Source::Zfs,
+            options,
+        });
+    }
+    let named = options.data.iter().filter_map(|(_, value)| value.as_deref()).flat_map(|v| v.split(':'));
+    if let Some(path) = fs.text("raw").into_iter().chain(named).find(|p| facts.in_zones.contains(*p)) {
+        return Err(PlanError::Unsupported(format!(
+            "could not verify fs {dir}: {path} lies in the root of a zone, which could put anything there; \
+             choose a path outside"
+        )));
     }
     let found = facts.specials.get(&special).cloned().unwrap_or(Special::Missing("not looked at".into()));
     let wrong = |found, needed| PlanError::WrongSpecial {
@@ -353,7 +372,8 @@ fn mount(fs: &Props, facts: &Facts) -> Result<Mount, PlanError> {
         (_, Special::Other) => return Err(wrong("neither", "a block device or an image file")),
     };
     let fstype = options::linux_type(&typed).to_owned();
-    Ok(Mount { raw: fs.text("raw").map(str::to_owned), dir, special, fstype, source, options })
+    let within = facts.within.get(&special).cloned();
+    Ok(Mount { raw: fs.text("raw").map(str::to_owned), dir, special, within, fstype, source, options })
 }
 
 fn nodes(spec: &ZoneSpec, facts: &Facts) -> Vec<Node> {

@@ -44,6 +44,8 @@ pub struct Mount {
     pub dir: String,
     /// What.
     pub special: String,
+    /// The zone's root in which that lies: it is resolved beneath, and links are not followed.
+    pub within: Option<PathBuf>,
     /// Device to check first.
     pub raw: Option<String>,
     /// Linux' name of the type.

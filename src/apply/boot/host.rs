@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, mkdirat, mknodat, symlinkat};
 use thiserror::Error;
 
-use super::{limits, zone};
+use super::{limits, source, zone};
 use crate::apply::dataset;
 use crate::apply::dataset::withdraw::{Ids, Told};
 use crate::apply::guard;
@@ -559,9 +559,8 @@ impl Build<'_> {
         }
         match mount.source {
             Source::Bind => {
-                let fd =
-                    rustix::fs::open(mount.special.as_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-                        .map_err(|e| fail(&what, &format!("could not access {}", mount.special), &e.into()))?;
+                let fd = source::open(&mount.special, mount.within.as_deref(), OFlags::PATH)
+                    .map_err(|e| fail(&what, &format!("could not access {}", mount.special), &e))?;
                 let stat = rustix::fs::fstat(&fd)
                     .map_err(|e| fail(&what, "cannot look at the source", &e.into()))?;
                 let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
@@ -579,8 +578,14 @@ impl Build<'_> {
             }
             Source::Device | Source::Zfs => self.disk(&what, mount, attrs, &mount.special),
             Source::Image => {
-                let image = File::options().read(true).write(!o.read_only).open(&mount.special);
-                let image = image.map_err(|e| fail(&what, &format!("cannot open {}", mount.special), &e))?;
+                let flags = if o.read_only { OFlags::RDONLY } else { OFlags::RDWR };
+                let image = source::open(&mount.special, mount.within.as_deref(), flags | OFlags::NONBLOCK);
+                let image: File =
+                    image.map_err(|e| fail(&what, &format!("cannot open {}", mount.special), &e))?.into();
+                if !image.metadata().is_ok_and(|m| m.is_file()) {
+                    let why = format!("{} is not an image file any more", mount.special);
+                    return Err(StepError { what, why });
+                }
                 let device = loopdev::attach(&image, o.read_only).map_err(|e| {
                     fail(&what, &format!("cannot make a loop device for {}", mount.special), &e)
                 })?;

@@ -21,6 +21,7 @@ pub mod host;
 pub mod limits;
 pub mod observe;
 mod proc;
+mod source;
 pub mod start;
 pub mod zone;
 

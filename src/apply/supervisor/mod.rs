@@ -29,7 +29,7 @@ use super::boot::start::{self, Goal, remove_run_files, start_init, write_record}
 use super::boot::{BootArgs, observe};
 use super::dataset::{self, withdraw::Told};
 use super::paths::Root;
-use super::running::{Going, Running, record};
+use super::running::{self, Going, Running, record};
 use super::store::{FileStore, OpLock};
 use super::{Notice, Op, journal};
 use crate::plan::boot::plan;
@@ -133,6 +133,11 @@ impl Supervisor {
             Some(Timespec { tv_sec: 1, tv_nsec: 0 })
         } else {
             None
+        };
+        let rests = self.console.rests().and_then(|time| Timespec::try_from(time).ok());
+        let timeout = match (timeout, rests) {
+            (Some(a), Some(b)) => Some(if (a.tv_sec, a.tv_nsec) < (b.tv_sec, b.tv_nsec) { a } else { b }),
+            (a, b) => a.or(b),
         };
         // Interrupted or not: what is not ready now is asked for again in the next round.
         let _ = poll(&mut fds, timeout.as_ref());
@@ -286,7 +291,7 @@ impl Supervisor {
             log(&self.name, &error);
         }
         if let Some(path) = cgroup {
-            let _ = crate::sys::cgroup::remove(std::path::Path::new(&path));
+            let _ = running::remove_cgroup(self.name.as_str(), std::path::Path::new(&path));
         }
         remove_run_files(&self.root, &self.name, true);
         // In a pid namespace, reboot(2) ends process 1 by SIGHUP, and halt and power-off by SIGINT.
