@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::{Policy, Setting};
 use super::options::MountOptions;
+use crate::spec::privilege;
 
 /// A device node to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,7 +133,7 @@ pub enum Step {
     },
     /// Make the zone's root the only root.
     Pivot,
-    /// Give up capabilities that no zone has use for.
+    /// Give up the capabilities that the zone's privileges do not cover.
     Capabilities {
         /// Their numbers (capabilities(7)).
         drop: Vec<u32>,
@@ -218,7 +219,13 @@ impl Step {
                 )
             }
             Self::Pivot => "make the zone's root the only root".into(),
-            Self::Capabilities { drop } => format!("give up {} capabilities", drop.len()),
+            Self::Capabilities { drop } => {
+                let keep = drop.iter().filter(|n| **n < u64::BITS).fold(u64::MAX, |keep, n| keep & !(1 << n));
+                match privilege::names(keep).join(" ") {
+                    none if none.is_empty() => "give up all capabilities".into(),
+                    names => format!("give up all capabilities but {names}"),
+                }
+            }
             Self::Init { program, args } => {
                 let name = match program {
                     Init::Own(path) => path.clone(),
