@@ -165,6 +165,7 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     }
     steps.push(Step::Console);
     steps.extend(mounts.into_iter().map(|m| Step::Fs(Box::new(m))));
+    steps.extend(host_id(spec).map(|id| Step::HostId { id }));
     steps.push(Step::HostName { name: spec.name.to_string() });
     steps.push(Step::Loopback);
     steps.push(Step::KernelFiles { cgroup: facts.cgroup.is_some() });
@@ -207,10 +208,8 @@ fn refuse_unsupported(spec: &ZoneSpec, warnings: &mut Vec<String>) -> Result<(),
             "file-mac-profile={value} cannot be enforced by this release; clear file-mac-profile to boot"
         ));
     }
-    for name in ["hostid", "fs-allowed"] {
-        if spec.props.text(name).is_some_and(|v| !v.is_empty()) {
-            warnings.push(format!("{name} has no effect in this release"));
-        }
+    if spec.props.text("fs-allowed").is_some_and(|v| !v.is_empty()) {
+        warnings.push("fs-allowed has no effect in this release".into());
     }
     for kind in [ResourceKind::Net, ResourceKind::Anet] {
         if !spec.stored(kind).is_empty() {
@@ -223,6 +222,13 @@ fn refuse_unsupported(spec: &ZoneSpec, warnings: &mut Vec<String>) -> Result<(),
         warnings.push("admin: no rights are given to users of the host by this release".into());
     }
     Ok(())
+}
+
+/// Returns the host id that the spec gives to the zone.
+fn host_id(spec: &ZoneSpec) -> Option<u32> {
+    let text = spec.props.text("hostid")?;
+    let digits = text.strip_prefix("0x").or(text.strip_prefix("0X")).unwrap_or(text);
+    u32::from_str_radix(digits, 16).ok()
 }
 
 fn mounts(spec: &ZoneSpec, facts: &Facts) -> Result<Vec<Mount>, PlanError> {

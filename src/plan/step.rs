@@ -119,6 +119,11 @@ pub enum Step {
     Console,
     /// Mount an `fs` resource.
     Fs(Box<Mount>),
+    /// Put the zone's host id where gethostid(3) looks for it.
+    HostId {
+        /// The number.
+        id: u32,
+    },
     /// Set the host name.
     HostName {
         /// The name.
@@ -210,6 +215,7 @@ impl Step {
                 let check = m.raw.as_ref().map_or(String::new(), |raw| format!("check {raw}, then "));
                 format!("fs {}: {check}{how} {}{kind}{}", m.dir, m.special, m.options.suffix())
             }
+            Self::HostId { id } => format!("put the host id {id:08x} on /etc/hostid, read-only"),
             Self::HostName { name } => format!("set the host name {name}"),
             Self::Loopback => "switch the loopback interface on".into(),
             Self::KernelFiles { cgroup } => {
@@ -250,6 +256,7 @@ impl Step {
             | Self::Dev { .. }
             | Self::Console
             | Self::Fs(_)
+            | Self::HostId { .. }
             | Self::HostName { .. }
             | Self::Loopback
             | Self::KernelFiles { .. }

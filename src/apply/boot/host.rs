@@ -3,6 +3,8 @@
 //! All mounts are made in a mount namespace of the supervisor's own, which the zone's first process
 //! then copies. The host's mount table is never touched, so a crash leaves nothing mounted.
 
+mod hostid;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -174,6 +176,7 @@ impl Build<'_> {
             Step::Dev { nodes } => self.dev(nodes),
             Step::Console => self.make_console(),
             Step::Fs(mount) => self.fs(mount),
+            Step::HostId { id } => self.host_id(*id),
             Step::HostName { .. }
             | Step::Loopback
             | Step::KernelFiles { .. }

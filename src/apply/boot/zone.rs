@@ -126,6 +126,7 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
             | Step::Memory { .. }
             | Step::Dev { .. }
             | Step::Console
+            | Step::HostId { .. }
             | Step::Fs(_) => {}
         }
     }
