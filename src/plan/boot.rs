@@ -9,7 +9,7 @@ use super::bootargs::BootArgs;
 use super::limits::{self, LimitError};
 use super::options::{self, UnknownOption};
 use super::step::{Init, Mount, Node, Source, Step};
-use super::zfs;
+use super::{dataset, zfs};
 use crate::spec::privilege::{self, PrivilegeError};
 use crate::spec::schema::ResourceKind;
 use crate::spec::{Props, ZoneSpec};
@@ -33,6 +33,14 @@ pub struct Facts {
     pub specials: BTreeMap<String, Special>,
     /// What each `special` of type `zfs` is.
     pub datasets: BTreeMap<String, zfs::Dataset>,
+    /// What each `dataset` is.
+    pub delegations: BTreeMap<String, dataset::Found>,
+    /// The datasets that the zones of this host are configured to have.
+    pub claims: Vec<dataset::Claim>,
+    /// Major and minor number of `/dev/zfs`.
+    pub control: Option<(u32, u32)>,
+    /// The zone's run-time folder.
+    pub run: PathBuf,
     /// Nodes that each `device match` has found.
     pub devices: BTreeMap<String, Vec<Node>>,
     /// The host has `/dev/fuse`.
@@ -120,6 +128,9 @@ pub enum PlanError {
     /// Privileges that cannot be.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Privileges(Vec<PrivilegeError>),
+    /// A dataset that cannot be delegated to the zone.
+    #[error("{0}")]
+    Dataset(#[from] dataset::Refusal),
     /// Something that this release cannot do.
     #[error("{0}")]
     Unsupported(String),
@@ -139,6 +150,7 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     warnings.extend(granted.idle.iter().map(|(name, why)| format!("limitpriv: {name} has no effect: {why}")));
     let limits = limits::limits(spec, &facts.host).map_err(PlanError::Limits)?;
     warnings.extend(limits.warnings);
+    let trees = delegated(spec, facts)?;
     let mounts = mounts(spec, facts)?;
     let taken = |dir: &str| mounts.iter().any(|m| m.dir == dir);
 
@@ -150,7 +162,18 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
         }
     }
     steps.push(Step::Process { locked: limits.locked, policy: limits.policy });
+    steps.extend(trees.iter().map(|(name, tree)| dataset::withdraw(name, tree)));
     steps.push(Step::Namespaces { uid_map: facts.uid_map.clone(), gid_map: facts.gid_map.clone() });
+    if !trees.is_empty() {
+        steps.push(Step::Pin { run: facts.run.clone() });
+    }
+    for (name, _) in &trees {
+        steps.push(Step::Delegate {
+            dataset: name.clone(),
+            locks: dataset::locks(spec, name),
+            below: dataset::locks_below(spec, name),
+        });
+    }
     steps.push(Step::Root { path: facts.root.clone() });
     let mut inherit: Vec<&str> =
         spec.stored(ResourceKind::InheritPkgDir).iter().filter_map(|r| r.text("dir")).collect();
@@ -170,6 +193,11 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     steps.push(Step::Loopback);
     steps.push(Step::KernelFiles { cgroup: facts.cgroup.is_some() });
     steps.push(Step::Pivot);
+    steps.extend(dataset::mounts(trees.iter().map(|(_, tree)| *tree)));
+    if !trees.is_empty() {
+        // It takes a capability that the zone may have to give up.
+        steps.push(Step::Guard);
+    }
     // Also those that only a later kernel will know.
     let drop = (0..u64::BITS).filter(|n| granted.keep & 1 << n == 0).collect();
     steps.push(Step::Capabilities { drop });
@@ -189,11 +217,6 @@ fn refuse_unsupported(spec: &ZoneSpec, warnings: &mut Vec<String>) -> Result<(),
     let brand = spec.global("brand").unwrap_or_default();
     if brand != "linux" {
         return refuse(format!("brand '{brand}' cannot run on Linux; use 'set brand=linux'"));
-    }
-    if let Some(dataset) = spec.stored(ResourceKind::Dataset).first().and_then(|d| d.text("name")) {
-        return refuse(format!(
-            "cannot open ZFS dataset '{dataset}': this release does not delegate datasets"
-        ));
     }
     // A zone with more rights than its spec says is not the zone that was asked for.
     if !spec.stored(ResourceKind::SecurityFlags).is_empty() {
@@ -229,6 +252,19 @@ fn host_id(spec: &ZoneSpec) -> Option<u32> {
     let text = spec.props.text("hostid")?;
     let digits = text.strip_prefix("0x").or(text.strip_prefix("0X")).unwrap_or(text);
     u32::from_str_radix(digits, 16).ok()
+}
+
+/// Returns the datasets that the zone gets, with what they are.
+fn delegated<'a>(spec: &ZoneSpec, facts: &'a Facts) -> Result<Vec<(String, &'a dataset::Tree)>, PlanError> {
+    let found = |name: &str| facts.delegations.get(name).unwrap_or(&dataset::Found::Missing);
+    if let Some(refusal) = dataset::check(spec, found, &facts.claims).into_iter().next() {
+        return Err(refusal.into());
+    }
+    let tree = |name: String| match found(&name) {
+        dataset::Found::Filesystem(tree) => Some((name, &**tree)),
+        _ => None,
+    };
+    Ok(dataset::names(spec).into_iter().filter_map(tree).collect())
 }
 
 fn mounts(spec: &ZoneSpec, facts: &Facts) -> Result<Vec<Mount>, PlanError> {
@@ -308,6 +344,9 @@ fn nodes(spec: &ZoneSpec, facts: &Facts) -> Vec<Node> {
             mode: 0o666,
         })
         .collect();
+    if let Some((major, minor)) = facts.control.filter(|_| !dataset::names(spec).is_empty()) {
+        nodes.push(Node { path: "zfs".into(), block: false, major, minor, mode: 0o666 });
+    }
     for device in spec.stored(ResourceKind::Device) {
         for node in device.text("match").and_then(|m| facts.devices.get(m)).into_iter().flatten() {
             if nodes.iter().all(|n| n.path != node.path) {

@@ -93,6 +93,33 @@ pub enum Step {
         /// Lines of the gid map.
         gid_map: String,
     },
+    /// Take a dataset that the zone is to have from the host: mounted nowhere, `zoned` on, root
+    /// directories owned by the zone's root.
+    Withdraw {
+        /// Its name.
+        dataset: String,
+        /// Where the host has it or something below it mounted, in the order of mounting.
+        mounted: Vec<String>,
+        /// `zoned` is on and local already.
+        zoned: bool,
+        /// The filesystems whose root directories are looked at.
+        members: Vec<String>,
+    },
+    /// Keep the user namespace at hand, so that datasets can be taken from it when all its processes
+    /// are gone.
+    Pin {
+        /// The zone's run-time folder.
+        run: PathBuf,
+    },
+    /// Give a dataset and all below it to the zone.
+    Delegate {
+        /// Its name.
+        dataset: String,
+        /// The properties that the zone cannot change on the dataset itself.
+        locks: Vec<String>,
+        /// The properties that it cannot change on everything below it.
+        below: Vec<String>,
+    },
     /// Mount the zone's root with its ids mapped.
     Root {
         /// The host's folder.
@@ -138,6 +165,18 @@ pub enum Step {
     },
     /// Make the zone's root the only root.
     Pivot,
+    /// Mount a filesystem of a delegated dataset, as the zone's own `zfs mount` would.
+    MountDataset {
+        /// Its name.
+        name: String,
+        /// Its mount point, as the zone sees it.
+        dir: String,
+        /// What its properties say of the mount.
+        options: MountOptions,
+    },
+    /// Let only those requests to ZFS through that administer the zone's datasets, and check those that
+    /// could change what is locked.
+    Guard,
     /// Give up the capabilities that the zone's privileges do not cover.
     Capabilities {
         /// Their numbers (capabilities(7)).
@@ -163,6 +202,10 @@ pub enum Step {
 pub enum Inverse {
     /// It ends with the zone's namespaces.
     WithNamespaces,
+    /// It is never undone: a dataset that a zone has had stays its own.
+    Stays,
+    /// Take all datasets from the user namespace that is kept in this run-time folder, and let it go.
+    Release(PathBuf),
     /// Kill what is in the cgroup and remove it.
     RemoveCgroup(PathBuf),
     /// Kill the first process; the kernel ends all others and the namespaces with it.
@@ -196,6 +239,30 @@ impl Step {
                     ranges.join(" ")
                 )
             }
+            Self::Withdraw { dataset, mounted, zoned, .. } => {
+                let unmount = if mounted.is_empty() {
+                    String::new()
+                } else {
+                    format!(
+                        "unmount {} on the host, ",
+                        mounted.iter().rev().cloned().collect::<Vec<_>>().join(" ")
+                    )
+                };
+                format!("dataset {dataset}: {unmount}{} zoned=on", if *zoned { "keep" } else { "set" })
+            }
+            Self::Pin { run } => format!("keep the user namespace at hand in {}", run.display()),
+            Self::Delegate { dataset, locks, below } => {
+                format!(
+                    "dataset {dataset}: give it to the zone with all below it; {} locked, and {} below it",
+                    locks.join(", "),
+                    below.join(", ")
+                )
+            }
+            Self::MountDataset { name, dir, options } => {
+                // Devices never work on what a zone has mounted, whatever the property says.
+                let options = MountOptions { devices: false, ..options.clone() };
+                format!("dataset {name}: mount it on {dir} inside{}", options.suffix())
+            }
             Self::Root { path } => format!("mount {} on / with mapped ids", path.display()),
             Self::Inherit { dir } => format!("inherit-pkg-dir {dir}: mount the host's {dir} read-only"),
             Self::Memory { dir, mode } => format!("mount tmpfs on {dir}, mode {mode:o}"),
@@ -225,6 +292,9 @@ impl Step {
                 )
             }
             Self::Pivot => "make the zone's root the only root".into(),
+            Self::Guard => {
+                "guard /dev/zfs: requests on the zone's datasets only, checked against the locks".into()
+            }
             Self::Capabilities { drop } => {
                 let keep = drop.iter().filter(|n| **n < u64::BITS).fold(u64::MAX, |keep, n| keep & !(1 << n));
                 match privilege::names(keep).join(" ") {
@@ -250,7 +320,12 @@ impl Step {
         match self {
             Self::Cgroup { path } => Inverse::RemoveCgroup(path.clone()),
             Self::Namespaces { .. } | Self::Init { .. } => Inverse::KillInit,
-            Self::Root { .. }
+            Self::Withdraw { .. } => Inverse::Stays,
+            // What is given away goes back with the namespace.
+            Self::Pin { run } => Inverse::Release(run.clone()),
+            Self::Delegate { .. }
+            | Self::MountDataset { .. }
+            | Self::Root { .. }
             | Self::Inherit { .. }
             | Self::Memory { .. }
             | Self::Dev { .. }
@@ -264,6 +339,7 @@ impl Step {
             | Self::Limits { .. }
             | Self::Process { .. }
             | Self::Ipc { .. }
+            | Self::Guard
             | Self::Capabilities { .. } => Inverse::WithNamespaces,
         }
     }
@@ -276,6 +352,8 @@ impl Step {
                 | Self::Loopback
                 | Self::KernelFiles { .. }
                 | Self::Pivot
+                | Self::MountDataset { .. }
+                | Self::Guard
                 | Self::Capabilities { .. }
                 | Self::Init { .. }
         )

@@ -12,7 +12,7 @@
 //! | 5 | child | new session, standard streams, all others close on exec | no controlling terminal of the host to push input into |
 //! | 6 | child | limits and a session keyring of its own | raising a limit needs the host's rights; if the zone has used up its keys, an empty keyring is there already |
 //! | 7 | child | user namespace and all others in one call | the kernel joins the user namespace first: from there on the process has no right outside the zone |
-//! | 8 | child | root of the zone, only the capabilities that the zone may have | before the first look at anything that the zone controls |
+//! | 8 | child | root of the zone, under the zone's filter, only the capabilities that the zone may have | before the first look at anything that the zone controls |
 //! | 9 | child | whatever the caller does: identity, terminal, exec | |
 
 #![allow(unsafe_code)]
@@ -20,17 +20,19 @@
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
+use super::cgroup;
 use super::channel::Channel;
 use super::ns::{self, Kinds, Side};
 use super::path::reason;
 use super::process;
+use super::seccomp::{self, filter::Instruction};
 
 /// A step of entering that failed.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +58,21 @@ pub struct Target {
     oom_score: Option<String>,
     cgroup: Option<OwnedFd>,
 }
+
+/// A system call filter for a process that enters.
+#[derive(Clone, Copy)]
+pub struct Filter<'a> {
+    /// The filter.
+    pub program: &'a [Instruction],
+    /// Gives away what hears it; the process waits until then.
+    pub hand_over: &'a dyn Fn(BorrowedFd<'_>) -> io::Result<()>,
+}
+
+/// What the new process and its parent say to each other about the filter.
+const LISTENER: &str = "listener";
+
+/// How long a new process may take until it is under its filter, in milliseconds.
+const FILTERED_WITHIN: u64 = 10_000;
 
 /// The process that entered, as the host sees it.
 #[derive(Debug)]
@@ -92,12 +109,19 @@ impl Target {
             dropped: dropped_capabilities(init).map_err(at("read the zone's capabilities"))?,
             limits: limits_to_set(init).map_err(at("read the zone's limits"))?,
             oom_score: oom_score_to_set(init),
-            cgroup: cgroup.map(|folder| open_folder(&cgroup_of(init, folder))).transpose()?,
+            cgroup: cgroup
+                .map(|folder| {
+                    open_folder(&cgroup::of_process(init, folder).unwrap_or_else(|| folder.to_owned()))
+                })
+                .transpose()?,
         })
     }
 
     /// Enters the zone with a new process, which runs `inside` as root of the zone, in `/` and in a new
     /// session, with the given standard streams (none: those of this process).
+    ///
+    /// With `filter`, the process is put under it before it does anything else in the zone, and goes on once
+    /// what hears the filter has been given away.
     ///
     /// `inside` ends in [`exec`]; what it returns is why it could not, and goes to [`Entered::channel`].
     /// Afterwards this process can no longer fork on the host.
@@ -107,6 +131,7 @@ impl Target {
     pub fn enter(
         &self,
         streams: [Option<OwnedFd>; 3],
+        filter: Option<Filter<'_>>,
         inside: impl FnOnce(&Channel) -> String,
     ) -> Result<Entered, EnterError> {
         process::hide();
@@ -115,12 +140,19 @@ impl Target {
         ns::join(self.init.as_fd(), Kinds::PID).map_err(at("enter the zone's pid namespace"))?;
         let cgroup = self.cgroup.as_ref().map(AsFd::as_fd);
         match ns::spawn(Kinds::empty(), cgroup).map_err(at("start a process in the zone"))? {
-            Side::Parent(pid, _) => Ok(Entered { pid, channel: ours }),
+            Side::Parent(pid, _) => {
+                drop(theirs);
+                if let Some(filter) = filter {
+                    pass_on(&ours, &filter)?;
+                }
+                Ok(Entered { pid, channel: ours })
+            }
             Side::Child => {
                 // Nothing of the parent's program may run here, not even when something panics.
                 let _never_return = Quit;
                 drop(ours);
-                let failure = match self.cross(streams) {
+                let crossed = self.cross(streams, || filter.map_or(Ok(()), |f| be_filtered(&theirs, &f)));
+                let failure = match crossed {
                     Ok(()) => inside(&theirs),
                     Err(e) => e.to_string(),
                 };
@@ -131,7 +163,11 @@ impl Target {
     }
 
     /// Steps 5 to 8 of the module's table.
-    fn cross(&self, streams: [Option<OwnedFd>; 3]) -> Result<(), EnterError> {
+    fn cross(
+        &self,
+        streams: [Option<OwnedFd>; 3],
+        filter: impl FnOnce() -> Result<(), EnterError>,
+    ) -> Result<(), EnterError> {
         rustix::process::setsid().map_err(at("begin a session"))?;
         let [input, output, errors] = &streams;
         let placed = [
@@ -150,10 +186,36 @@ impl Target {
         process::fresh_keyring();
         ns::join(self.init.as_fd(), self.kinds).map_err(at("enter the zone's namespaces"))?;
         process::become_root().map_err(at("become root of the zone"))?;
+        filter()?;
         process::drop_capabilities(&self.dropped).map_err(at("drop capabilities"))?;
         process::fresh_keyring();
         rustix::process::chdir("/").map_err(at("change to the zone's root"))
     }
+}
+
+/// Puts this process under a filter and has the parent give away what hears it.
+fn be_filtered(parent: &Channel, filter: &Filter<'_>) -> Result<(), EnterError> {
+    let step = "guard the process";
+    let listener = seccomp::install(filter.program).map_err(at(step))?;
+    parent.send(LISTENER, &[listener.as_fd()]).map_err(at(step))?;
+    drop(listener);
+    if parent.receive().map_err(at(step))?.text == LISTENER { Ok(()) } else { quit() }
+}
+
+/// The parent's side of [`be_filtered`].
+fn pass_on(child: &Channel, filter: &Filter<'_>) -> Result<(), EnterError> {
+    let step = "guard the process";
+    // Nothing of the zone's can delay it but a cgroup that is frozen.
+    if !process::wait_readable(child.as_fd(), FILTERED_WITHIN).map_err(at(step))? {
+        return Err(at(step)(rustix::io::Errno::TIMEDOUT));
+    }
+    let message = child.receive().map_err(at(step))?;
+    let Some(listener) = message.fds.into_iter().next() else {
+        let text = if message.text.is_empty() { "it was killed".to_owned() } else { message.text };
+        return Err(at("enter the zone")(io::Error::other(text)));
+    };
+    (filter.hand_over)(listener.as_fd()).map_err(at(step))?;
+    child.send(LISTENER, &[]).map_err(at(step))
 }
 
 /// Ends the process instead of returning to where it was forked.
@@ -191,23 +253,6 @@ fn kinds_of(pid: i32) -> io::Result<Kinds> {
         }
     }
     Ok(kinds)
-}
-
-/// Returns the cgroup folder that a process is in, when that lies in the given folder; else that folder.
-fn cgroup_of(pid: i32, folder: &Path) -> PathBuf {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    let path = text.lines().find_map(|l| l.strip_prefix("0::")).unwrap_or_default();
-    beneath(folder, Path::new(path)).unwrap_or_else(|| folder.to_owned())
-}
-
-/// Puts a path of `/proc/PID/cgroup`, which begins at the hierarchy's root, into the folder that one of
-/// its beginnings names.
-fn beneath(folder: &Path, path: &Path) -> Option<PathBuf> {
-    let named = path.ancestors().find(|a| {
-        let relative = a.strip_prefix("/").unwrap_or(a);
-        !relative.as_os_str().is_empty() && folder.ends_with(relative)
-    })?;
-    Some(folder.join(path.strip_prefix(named).ok()?))
 }
 
 /// Returns the capabilities that the bounding set of a process lacks.
@@ -304,22 +349,5 @@ pub fn signal_group(pid: i32, signal: nix::sys::signal::Signal) {
     let pid = nix::unistd::Pid::from_raw(pid);
     if killpg(pid, signal).is_err() {
         let _ = kill(pid, signal);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cgroup_below_the_zones() {
-        let of = |path: &str| beneath(Path::new("/sys/fs/cgroup/zones/zion"), Path::new(path));
-        let folder = |path: &str| Some(PathBuf::from(path));
-        assert_eq!(of("/zones/zion"), folder("/sys/fs/cgroup/zones/zion"));
-        assert_eq!(of("/zones/zion/init.scope"), folder("/sys/fs/cgroup/zones/zion/init.scope"));
-        assert_eq!(of("/zones/zion/a/zion/b"), folder("/sys/fs/cgroup/zones/zion/a/zion/b"));
-        for other in ["/", "", "/zones/zion2", "/zones", "/user.slice/x"] {
-            assert_eq!(of(other), None, "{other}");
-        }
     }
 }

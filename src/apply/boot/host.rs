@@ -14,17 +14,21 @@ use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, mkdira
 use thiserror::Error;
 
 use super::{limits, zone};
+use crate::apply::dataset::{self, withdraw::Ids};
+use crate::apply::guard;
 use crate::apply::journal::Journal;
 use crate::apply::paths::Root;
 use crate::apply::zfs;
 use crate::plan::step::{Init, Mount, Node, Source, Step};
 use crate::spec::ZoneName;
+use crate::spec::idmap::IdRange;
 use crate::sys::channel::Channel;
 use crate::sys::mount::{Attrs, NewFs, Tree};
 use crate::sys::ns::{self, Kinds, Side};
 use crate::sys::path::{STRICT, open_beneath, reason};
 use crate::sys::process::{self, Handle};
 use crate::sys::{cgroup, loopdev};
+use crate::zfs::Zfs;
 
 /// A step that failed: which, and why.
 #[derive(Debug, Error)]
@@ -45,11 +49,19 @@ pub struct Ready {
     pub handle: Handle,
     /// The way to it.
     pub channel: Channel,
+    /// What the administrators of host and zone should know.
+    pub notices: Vec<String>,
 }
 
 /// What the steps work on.
 struct Build<'a> {
     zone: &'a ZoneName,
+    /// The zone's run-time folder.
+    run: PathBuf,
+    /// The host's mount namespace.
+    host: BorrowedFd<'a>,
+    ids: Ids,
+    notices: Vec<String>,
     /// Host ids of the zone's root.
     uid: u32,
     gid: u32,
@@ -61,6 +73,8 @@ struct Build<'a> {
     root: Option<OwnedFd>,
     /// The mount that becomes `/dev/console`, detached.
     terminal: Option<Tree>,
+    /// Where the zone's requests to ZFS arrive.
+    listener: Option<OwnedFd>,
 }
 
 /// Carries out the host's steps and waits until the zone's first process has done its own.
@@ -82,6 +96,10 @@ pub fn make_ready(
     let host = ns::own_mounts().map_err(|e| fail("boot", "cannot open the mount namespace", &e))?;
     let mut build = Build {
         zone,
+        run: root.zone_run(zone),
+        host: host.as_fd(),
+        ids: Ids { root: root_ids, maps: maps(steps) },
+        notices: Vec::new(),
         uid: root_ids.0,
         gid: root_ids.1,
         console,
@@ -91,6 +109,7 @@ pub fn make_ready(
         users: None,
         root: None,
         terminal: None,
+        listener: None,
     };
     // The modes of nodes and directories are exact.
     let umask = rustix::process::umask(Mode::empty());
@@ -99,8 +118,12 @@ pub fn make_ready(
     // Back to the host's mounts; the supervisor's own ones end with their last user.
     let back = ns::join(host.as_fd(), Kinds::MOUNT)
         .map_err(|e| fail("boot", "cannot return to the host's mounts", &e));
-    let result = done.and(back).and_then(|()| match (build.process.take(), build.channel.take()) {
-        (Some((pid, handle)), Some(channel)) => Ok(Ready { pid, handle, channel }),
+    // Only now: a process that is made among the zone's mounts would keep them.
+    let guarded = done.and(back).and_then(|()| build.guard(root));
+    let result = guarded.and_then(|()| match (build.process.take(), build.channel.take()) {
+        (Some((pid, handle)), Some(channel)) => {
+            Ok(Ready { pid, handle, channel, notices: std::mem::take(&mut build.notices) })
+        }
         _ => Err(StepError { what: "boot".into(), why: "the plan makes no process".into() }),
     });
     result.map_err(|mut error| {
@@ -115,6 +138,26 @@ pub fn make_ready(
     })
 }
 
+/// Returns the ranges of users and groups that the plan maps.
+fn maps(steps: &[Step]) -> (Vec<IdRange>, Vec<IdRange>) {
+    let ranges = |text: &str| {
+        let range = |line: &str| {
+            let mut n = line.split_whitespace().map(str::parse);
+            Some(IdRange { inside: n.next()?.ok()?, outside: n.next()?.ok()?, count: n.next()?.ok()? })
+        };
+        text.lines().filter_map(range).collect()
+    };
+    let found = steps.iter().find_map(|s| match s {
+        Step::Namespaces { uid_map, gid_map } => Some((ranges(uid_map), ranges(gid_map))),
+        _ => None,
+    });
+    found.unwrap_or_default()
+}
+
+fn no_namespace(what: &str) -> StepError {
+    StepError { what: what.to_owned(), why: "the plan makes no user namespace before it".into() }
+}
+
 fn fail(what: impl Into<String>, action: &str, error: &io::Error) -> StepError {
     StepError { what: what.into(), why: format!("{action}: {}", reason(error)) }
 }
@@ -126,6 +169,13 @@ impl Build<'_> {
             let _ = handle.signal(libc::SIGKILL);
             let _ = process::wait(pid);
         }
+    }
+
+    /// Starts the guard; nothing of the zone runs yet.
+    fn guard(&mut self, root: &Root) -> Result<(), StepError> {
+        let (Some(listener), Some((pid, _))) = (self.listener.take(), &self.process) else { return Ok(()) };
+        guard::start(root, self.zone, *pid, &[listener.as_fd()])
+            .map_err(|e| fail("dataset", "cannot start the guard", &e))
     }
 
     fn run(
@@ -169,7 +219,10 @@ impl Build<'_> {
             Step::Limits { path, settings } => limits::group(path, settings),
             Step::Process { locked, policy } => limits::process(*locked, *policy),
             Step::Ipc { settings } => limits::ipc(self.process.as_ref().map_or(0, |(pid, _)| *pid), settings),
+            Step::Withdraw { dataset, members, .. } => self.withdraw(dataset, members),
             Step::Namespaces { uid_map, gid_map } => self.namespaces(uid_map, gid_map, all),
+            Step::Pin { .. } => self.pin(),
+            Step::Delegate { dataset, .. } => self.delegate(dataset),
             Step::Root { path } => self.root(path),
             Step::Inherit { dir } => self.inherit(dir),
             Step::Memory { dir, mode } => self.memory(dir, *mode),
@@ -181,6 +234,8 @@ impl Build<'_> {
             | Step::Loopback
             | Step::KernelFiles { .. }
             | Step::Pivot
+            | Step::MountDataset { .. }
+            | Step::Guard
             | Step::Capabilities { .. }
             | Step::Init { .. } => Ok(()),
         }
@@ -222,6 +277,32 @@ impl Build<'_> {
         self.users =
             Some(ns::open(pid, "user").map_err(|e| fail(what, "cannot open the user namespace", &e))?);
         Ok(())
+    }
+
+    fn withdraw(&mut self, dataset: &str, members: &[String]) -> Result<(), StepError> {
+        let failed = |why: String| StepError { what: format!("dataset {dataset}"), why };
+        let zfs = Zfs::open().map_err(|e| failed(e.to_string()))?;
+        self.notices.extend(dataset::withdraw::withdraw(&zfs, dataset, members, &self.ids).map_err(failed)?);
+        Ok(())
+    }
+
+    /// Pins the user namespace in the host's mounts: there it outlives every process of ours.
+    fn pin(&self) -> Result<(), StepError> {
+        let what = "user namespace";
+        let users = self.users.as_ref().ok_or_else(|| no_namespace(what))?;
+        let own = ns::own_mounts().map_err(|e| fail(what, "cannot open the mount namespace", &e))?;
+        ns::join(self.host, Kinds::MOUNT).map_err(|e| fail(what, "cannot join the host's mounts", &e))?;
+        let pinned = dataset::registry::pin(&self.run, users.as_fd());
+        ns::join(own.as_fd(), Kinds::MOUNT).map_err(|e| fail(what, "cannot join the zone's mounts", &e))?;
+        pinned.map_err(|e| fail(what, "cannot pin it", &e))
+    }
+
+    fn delegate(&self, dataset: &str) -> Result<(), StepError> {
+        let what = format!("dataset {dataset}");
+        let users = self.users.as_ref().ok_or_else(|| no_namespace(&what))?;
+        dataset::registry::note(&self.run, dataset).map_err(|e| fail(&what, "cannot note it", &e))?;
+        let zfs = Zfs::open().map_err(|e| StepError { what: what.clone(), why: e.to_string() })?;
+        dataset::registry::attach(&zfs, dataset, users.as_fd()).map_err(|why| StepError { what, why })
     }
 
     /// Maps the ids of a detached mount and sets its attributes.
@@ -524,7 +605,14 @@ impl Build<'_> {
         fds.extend(image.as_ref().map(AsFd::as_fd));
         let what = "zone";
         channel.send(zone::GO, &fds).map_err(|e| fail(what, "cannot reach process 1", &e))?;
-        let answer = channel.receive().map_err(|e| fail(what, "cannot hear process 1", &e))?;
+        let answer = loop {
+            let answer = channel.receive().map_err(|e| fail(what, "cannot hear process 1", &e))?;
+            match answer.text.strip_prefix(zone::NOTICE) {
+                Some(text) => self.notices.push(text.to_owned()),
+                None if answer.text == zone::GUARD => self.listener = answer.fds.into_iter().next(),
+                None => break answer,
+            }
+        };
         match answer.text.as_str() {
             zone::READY => Ok(()),
             "" => Err(StepError { what: what.into(), why: "process 1 ended before it was ready".into() }),

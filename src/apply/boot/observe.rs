@@ -10,9 +10,9 @@ use rustix::fs::{Mode, OFlags};
 
 use super::BootError;
 use super::device::matching;
-use crate::apply::Op;
 use crate::apply::paths::Root;
 use crate::apply::zfs::Asker;
+use crate::apply::{Op, dataset};
 use crate::plan;
 use crate::plan::boot::{Facts, Special, zfs_fs};
 use crate::spec::ZoneSpec;
@@ -62,6 +62,15 @@ pub fn facts(op: &Op<'_>, allocate: bool) -> Result<Facts, BootError> {
             facts.specials.insert(special.to_owned(), look_at(special));
         }
     }
+    for name in plan::dataset::names(op.spec) {
+        let found = dataset::observe::look(&asker, &name);
+        facts.delegations.insert(name, found);
+    }
+    if !facts.delegations.is_empty() {
+        facts.claims = dataset::observe::claims(op.store)?;
+        facts.control = dataset::observe::control();
+    }
+    facts.run = op.store.root().zone_run(op.name);
     for pattern in op.spec.stored(ResourceKind::Device).iter().filter_map(|r| r.text("match")) {
         facts.devices.insert(pattern.to_owned(), matching(pattern, &asker));
     }

@@ -23,6 +23,7 @@ use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags};
 
+use crate::apply::{dataset, guard};
 use crate::plan::boot::init_words;
 use crate::plan::bootargs::BootArgs;
 use crate::plan::step::{Init, Step};
@@ -30,12 +31,16 @@ use crate::sys::channel::Channel;
 use crate::sys::mount::{Attrs, NewFs, Tree};
 use crate::sys::ns::{self, Kinds};
 use crate::sys::path::{STRICT, open_beneath, reason};
-use crate::sys::process;
+use crate::sys::{process, seccomp};
 
 /// The supervisor tells the process to go on with the mounts it is given.
 pub const GO: &str = "go";
 /// The process says that the zone is ready.
 pub const READY: &str = "ready";
+/// The process hands over where its requests to ZFS are to be answered.
+pub const GUARD: &str = "guard";
+/// Before a text that the process has for whoever watches the console.
+pub const NOTICE: &str = "notice ";
 /// The supervisor tells the process to start init, as the plan says.
 pub const BOOT: &str = "boot";
 
@@ -102,6 +107,17 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
                     .map_err(|e| format!("cannot let go of the host's root: {}", reason(&e.into())))?;
                 rustix::process::chdir("/").map_err(|e| format!("cannot enter /: {}", reason(&e.into())))?;
             }
+            Step::MountDataset { name, dir, options } => {
+                if let Err(text) = dataset::inside::mount_at(name, dir, options) {
+                    let told = channel.send(&format!("{NOTICE}{text}"), &[]);
+                    told.map_err(fail("cannot tell the supervisor"))?;
+                }
+            }
+            Step::Guard if guard::is_left_out() => {}
+            Step::Guard => {
+                let listener = seccomp::install(&guard::program()).map_err(fail("cannot guard /dev/zfs"))?;
+                channel.send(GUARD, &[listener.as_fd()]).map_err(fail("cannot tell the supervisor"))?;
+            }
             Step::Capabilities { drop } => {
                 process::drop_capabilities(drop).map_err(fail("cannot give capabilities up"))?;
             }
@@ -120,7 +136,10 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
             | Step::Limits { .. }
             | Step::Process { .. }
             | Step::Ipc { .. }
+            | Step::Withdraw { .. }
             | Step::Namespaces { .. }
+            | Step::Pin { .. }
+            | Step::Delegate { .. }
             | Step::Root { .. }
             | Step::Inherit { .. }
             | Step::Memory { .. }
