@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::{Policy, Setting};
 use super::options::MountOptions;
+use crate::spec::privilege;
 
 /// A device node to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,6 +162,11 @@ pub enum Step {
     },
     /// Mount an `fs` resource.
     Fs(Box<Mount>),
+    /// Put the zone's host id where gethostid(3) looks for it.
+    HostId {
+        /// The number.
+        id: u32,
+    },
     /// Set the host name.
     HostName {
         /// The name.
@@ -190,7 +196,7 @@ pub enum Step {
     /// Let only those requests to ZFS through that administer the zone's datasets, and check those that
     /// could change what is locked.
     Guard,
-    /// Give up capabilities that no zone has use for.
+    /// Give up the capabilities that the zone's privileges do not cover.
     Capabilities {
         /// Their numbers (capabilities(7)).
         drop: Vec<u32>,
@@ -292,6 +298,7 @@ impl Step {
                 let check = m.raw.as_ref().map_or(String::new(), |raw| format!("check {raw}, then "));
                 format!("fs {}: {check}{how} {}{kind}{}", m.dir, m.special, m.options.suffix())
             }
+            Self::HostId { id } => format!("put the host id {id:08x} on /etc/hostid, read-only"),
             Self::HostName { name } => format!("set the host name {name}"),
             Self::Loopback => "switch the loopback interface on".into(),
             Self::Proc { hidden } => {
@@ -309,7 +316,13 @@ impl Step {
             Self::Guard => {
                 "guard /dev/zfs: requests on the zone's datasets only, checked against the locks".into()
             }
-            Self::Capabilities { drop } => format!("give up {} capabilities", drop.len()),
+            Self::Capabilities { drop } => {
+                let keep = drop.iter().filter(|n| **n < u64::BITS).fold(u64::MAX, |keep, n| keep & !(1 << n));
+                match privilege::names(keep).join(" ") {
+                    none if none.is_empty() => "give up all capabilities".into(),
+                    names => format!("give up all capabilities but {names}"),
+                }
+            }
             Self::Init { program, args } => {
                 let name = match program {
                     Init::Own(path) => path.clone(),
@@ -340,6 +353,7 @@ impl Step {
             | Self::Console
             | Self::Proc { .. }
             | Self::Fs(_)
+            | Self::HostId { .. }
             | Self::HostName { .. }
             | Self::Loopback
             | Self::KernelFiles { .. }

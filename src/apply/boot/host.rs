@@ -3,6 +3,8 @@
 //! All mounts are made in a mount namespace of the supervisor's own, which the zone's first process
 //! then copies. The host's mount table is never touched, so a crash leaves nothing mounted.
 
+mod hostid;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -225,6 +227,7 @@ impl Build<'_> {
             Step::Console => self.make_console(),
             Step::Proc { hidden } => self.proc(hidden),
             Step::Fs(mount) => self.fs(mount),
+            Step::HostId { id } => self.host_id(*id),
             Step::HostName { .. }
             | Step::Loopback
             | Step::KernelFiles { .. }

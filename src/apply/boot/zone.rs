@@ -152,6 +152,7 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
             | Step::Dev { .. }
             | Step::Console
             | Step::Proc { .. }
+            | Step::HostId { .. }
             | Step::Fs(_) => {}
         }
     }
