@@ -12,6 +12,7 @@ _zoneadm() {
     local -a commands
     commands=(
         'boot:start the zone'
+        'doctor:say what this host offers and lacks for zones'
         'halt:stop the zone at once'
         'help:show how a subcommand is called'
         'install:make the root of the zone'
@@ -35,6 +36,7 @@ _zoneadm() {
         arguments)
             case $line[1] in
                 list) _arguments '-c[all]' '-i[also installed]' '-n[without the host]' '-p[for scripts]' '-v[table]' '--json[as JSON]' ;;
+                doctor) _arguments '--json[as JSON]' ;;
                 install) _arguments '-a[archive]:archive:_files' '-d[tree]:directory:_files -/' '-o[image layout]:directory:_files -/' '-s[suite]:suite: ' '-x[option]:option:(nodataset)' ;;
                 uninstall) _arguments '-F[do not ask]' ;;
                 shutdown) _arguments '-r[boot again]' ;;

@@ -177,7 +177,7 @@ fn program(pid: i32) -> String {
 }
 
 /// Returns an error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -51,6 +51,12 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     sub("uninstall", "[-F]", "Remove the root of a zone; -F does not ask first."),
     sub("mark", "incomplete", "Declare a zone unusable; it can only be uninstalled then."),
     sub(
+        "doctor",
+        "[--json]",
+        "Say what this host offers and lacks for zones, what each lack means and what to do about it.\n\
+         Fails when no zone could run. Changes nothing; as root it tries more.",
+    ),
+    sub(
         "plan",
         "subcommand [arguments]",
         "Print the steps that install, uninstall, ready, boot, reboot, shutdown or halt would take,\n\
@@ -81,9 +87,10 @@ impl Subcommand {
 /// Prints the usage of the program, with what the subcommands do when asked for.
 pub fn print(program: &str, asked: bool, out: &mut dyn Write) -> io::Result<()> {
     let names: Vec<_> =
-        SUBCOMMANDS.iter().map(|s| s.name).filter(|n| !matches!(*n, "help" | "list")).collect();
+        SUBCOMMANDS.iter().map(|s| s.name).filter(|n| !matches!(*n, "help" | "list" | "doctor")).collect();
     writeln!(out, "usage:\t{program} help")?;
     writeln!(out, "\t{program} [-R root] [-z zone] [-u uuid-match] list")?;
+    writeln!(out, "\t{program} [-R root] doctor")?;
     writeln!(out, "\t{program} [-R root] {{-z zone|-u uuid-match}} <{}>", names.join("|"))?;
     writeln!(out, "\nSubcommands:\n")?;
     for sub in SUBCOMMANDS {
