@@ -19,12 +19,13 @@ const IMAGES: [&str; 2] = ["bookworm", "trixie"];
 const LIMIT: &str = "1500";
 
 /// The programs that the scripts run. Debug builds: tests stop them at given moments.
-const PROGRAMS: [&str; 5] = [
+const PROGRAMS: [&str; 6] = [
     env!("CARGO_BIN_EXE_zonecfg"),
     env!("CARGO_BIN_EXE_zoneadm"),
     env!("CARGO_BIN_EXE_zoneadmd"),
     env!("CARGO_BIN_EXE_zlogin"),
     env!("CARGO_BIN_EXE_zonename"),
+    env!("CARGO_BIN_EXE_zonestat"),
 ];
 
 /// A script with real zones.
