@@ -238,7 +238,12 @@ fn cgroup(cgroup: &Cgroup, out: &mut Diagnosis) {
         _ => ("not there", "look for cgroup_disable= on the kernel's command line, and at its configuration"),
     };
     let found = format!("{}: {why}", names(&lacking));
-    out.missing(topic, found, format!("zones with {} are refused", needs(&lacking)), advice);
+    out.missing(
+        topic,
+        found,
+        format!("zones with {} are refused, unless the limit is marked as best effort", needs(&lacking)),
+        advice,
+    );
 }
 
 fn seccomp(facts: &Facts, out: &mut Diagnosis) {
