@@ -13,7 +13,7 @@ _zoneadm() {
             *) command=$word; break ;;
         esac
     done
-    local commands="boot halt help install list mark plan ready reboot reclaim shutdown uninstall verify"
+    local commands="attach boot clone detach doctor halt help install list mark move plan ready reboot reclaim shutdown uninstall verify"
     if [[ -z $command ]]; then
         case $prev in
             -z) COMPREPLY=($(compgen -W "$(zoneadm list -cn 2>/dev/null)" -- "$cur")) ;;
@@ -25,6 +25,7 @@ _zoneadm() {
     fi
     case $command in
         list) COMPREPLY=($(compgen -W "-c -i -n -p -v --json" -- "$cur")) ;;
+        doctor) COMPREPLY=($(compgen -W "--json" -- "$cur")) ;;
         help) COMPREPLY=($(compgen -W "$commands" -- "$cur")) ;;
         plan) COMPREPLY=($(compgen -W "boot halt install ready reboot shutdown uninstall" -- "$cur")) ;;
         mark) COMPREPLY=($(compgen -W "incomplete" -- "$cur")) ;;

@@ -4,7 +4,7 @@ function __zoneadm_without
     set -l words (commandline -opc)
     set -e words[1]
     for word in $words
-        contains -- $word boot halt help install list mark plan ready reboot reclaim shutdown uninstall verify; and return 1
+        contains -- $word attach boot clone detach doctor halt help install list mark move plan ready reboot reclaim shutdown uninstall verify; and return 1
     end
     return 0
 end
@@ -14,6 +14,7 @@ complete -c zoneadm -s z -x -a '(zoneadm list -cn 2>/dev/null)' -d Zone
 complete -c zoneadm -s u -x -d 'Uuid of the zone'
 complete -c zoneadm -s R -x -a '(__fish_complete_directories)' -d 'Alternate root'
 complete -c zoneadm -n __zoneadm_without -a boot -d 'Start the zone'
+complete -c zoneadm -n __zoneadm_without -a doctor -d 'Say what this host offers and lacks for zones'
 complete -c zoneadm -n __zoneadm_without -a halt -d 'Stop the zone at once'
 complete -c zoneadm -n __zoneadm_without -a help -d 'Show how a subcommand is called'
 complete -c zoneadm -n __zoneadm_without -a install -d 'Make the root of the zone'
@@ -32,6 +33,7 @@ complete -c zoneadm -n '__fish_seen_subcommand_from list' -s n -d 'Without the h
 complete -c zoneadm -n '__fish_seen_subcommand_from list' -s p -d 'For scripts'
 complete -c zoneadm -n '__fish_seen_subcommand_from list' -s v -d Table
 complete -c zoneadm -n '__fish_seen_subcommand_from list' -l json -d 'As JSON'
+complete -c zoneadm -n '__fish_seen_subcommand_from doctor' -l json -d 'As JSON'
 complete -c zoneadm -n '__fish_seen_subcommand_from install' -s a -r -F -d Archive
 complete -c zoneadm -n '__fish_seen_subcommand_from install' -s d -x -a '(__fish_complete_directories)' -d Tree
 complete -c zoneadm -n '__fish_seen_subcommand_from install' -s o -x -a '(__fish_complete_directories)' -d 'Image layout'

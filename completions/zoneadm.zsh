@@ -12,6 +12,7 @@ _zoneadm() {
     local -a commands
     commands=(
         'boot:start the zone'
+        'doctor:say what this host offers and lacks for zones'
         'halt:stop the zone at once'
         'help:show how a subcommand is called'
         'install:make the root of the zone'
@@ -36,6 +37,7 @@ _zoneadm() {
         arguments)
             case $line[1] in
                 list) _arguments '-c[all]' '-i[also installed]' '-n[without the host]' '-p[for scripts]' '-v[table]' '--json[as JSON]' ;;
+                doctor) _arguments '--json[as JSON]' ;;
                 install) _arguments '-a[archive]:archive:_files' '-d[tree]:directory:_files -/' '-o[image layout]:directory:_files -/' '-s[suite]:suite: ' '-x[option]:option:(nodataset)' ;;
                 reclaim) _arguments '-F[make what is found harmless and go on]' '1:dataset:(${(f)"$(zfs list -Ho name 2>/dev/null)"})' ;;
                 uninstall) _arguments '-F[do not ask]' ;;
