@@ -5,6 +5,7 @@
 //! lock is taken before the state is read; boot and halt take it themselves, because it goes over
 //! to the zone's supervisor.
 
+mod lifecycle;
 mod operate;
 pub mod usage;
 
@@ -18,6 +19,7 @@ use lexopt::{Arg, Parser};
 use super::report::Report;
 use crate::apply::Notice;
 use crate::apply::dataset::reclaim::reclaim;
+use crate::apply::doctor;
 use crate::apply::list::{self, Format, Listing, Row, Selection};
 use crate::apply::login::current_zone;
 use crate::apply::paths::Root;
@@ -121,7 +123,7 @@ fn run(name: &str, options: Options, command: &str, args: Vec<OsString>) -> End 
         return help(name, &args);
     }
     let Some(sub) = usage::find(command) else {
-        let later = ["apply", "attach", "clone", "detach", "move", "rename"];
+        let later = ["apply", "rename"];
         if later.contains(&command) {
             let mut report = Report::new(name);
             report.warn(&format!("{command} is not available yet in this version"));
@@ -145,6 +147,7 @@ fn run(name: &str, options: Options, command: &str, args: Vec<OsString>) -> End 
     let mut program = Program { name: name.to_owned(), options, store, report };
     match sub.name {
         "list" => program.list(args),
+        "doctor" => program.doctor(args),
         "plan" => program.plan(&args),
         "reclaim" => program.reclaim(args),
         _ => program.change(sub.name, &args),
@@ -291,6 +294,32 @@ impl Program {
                 End::Good
             }
             Err(e) => self.fail(e),
+        }
+    }
+
+    /// Says what this host offers and lacks for zones.
+    fn doctor(&mut self, args: Vec<OsString>) -> End {
+        let mut json = false;
+        let mut parser = Parser::from_args(args);
+        loop {
+            match parser.next() {
+                Ok(Some(Arg::Long("json"))) => json = true,
+                Ok(Some(Arg::Short('?') | Arg::Long("help"))) => return self.sub_usage("doctor", true),
+                Ok(None) => break,
+                Ok(Some(_)) | Err(_) => return self.sub_usage("doctor", false),
+            }
+        }
+        // It is about the host, not about one zone.
+        if self.options.zone.is_some() || self.options.uuid.is_some() {
+            return self.sub_usage("doctor", false);
+        }
+        if current_zone().is_some() {
+            return self.fail("doctor looks at the host: it must be run in the global zone.");
+        }
+        let diagnosis = doctor::examine(&self.store);
+        match page(|out| doctor::print(&diagnosis, json, out), End::Good) {
+            End::Good if !diagnosis.is_good() => End::Failed,
+            end => end,
         }
     }
 

@@ -184,10 +184,19 @@ pub fn names(spec: &ZoneSpec) -> Vec<String> {
 /// Returns the properties that a zone cannot change on a delegated dataset itself: those that no zone
 /// can, and the resource's own `lock` list.
 pub fn locks(spec: &ZoneSpec, name: &str) -> Vec<String> {
+    with_own_locks(ROOT_LOCKS, spec, name)
+}
+
+/// Returns the same for everything below it.
+pub fn locks_below(spec: &ZoneSpec, name: &str) -> Vec<String> {
+    with_own_locks(CHILD_LOCKS, spec, name)
+}
+
+fn with_own_locks(always: &[&str], spec: &ZoneSpec, name: &str) -> Vec<String> {
     let is_it = |text: &str| expand_tokens(text, &spec.name) == name;
     let own = spec.stored(ResourceKind::Dataset).iter().filter(|d| d.text("name").is_some_and(is_it));
     let more = own.filter_map(|d| d.text("lock")).flat_map(|list| list.split(',')).map(str::trim);
-    let mut all: Vec<String> = ROOT_LOCKS.iter().map(|p| (*p).to_owned()).collect();
+    let mut all: Vec<String> = always.iter().map(|p| (*p).to_owned()).collect();
     for property in more.filter(|p| !p.is_empty()) {
         if !all.iter().any(|p| p == property) {
             all.push(property.to_owned());

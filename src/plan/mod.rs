@@ -6,6 +6,7 @@ pub mod bootargs;
 pub mod dataset;
 pub mod host;
 pub mod install;
+pub mod limits;
 pub mod options;
 pub mod reclaim;
 pub mod step;

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::dataset::CHILD_LOCKS;
+use super::limits::{Policy, Setting};
 use super::options::MountOptions;
+use crate::spec::privilege;
 
 /// A device node to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub struct Mount {
     pub dir: String,
     /// What.
     pub special: String,
+    /// The zone's root in which that lies: it is resolved beneath, and links are not followed.
+    pub within: Option<PathBuf>,
     /// Device to check first.
     pub raw: Option<String>,
     /// Linux' name of the type.
@@ -70,6 +73,26 @@ pub enum Step {
     Cgroup {
         /// Folder in the host's cgroup v2 tree.
         path: PathBuf,
+    },
+    /// Give the cgroup its limits, before anything runs in it.
+    Limits {
+        /// Folder in the host's cgroup v2 tree.
+        path: PathBuf,
+        /// Files and values.
+        settings: Vec<Setting>,
+    },
+    /// Forget the caller's resource limits and priority: every zone begins with those of the host's process 1.
+    Process {
+        /// Bytes that each process may lock into memory.
+        locked: Option<u64>,
+        /// How processes are scheduled.
+        policy: Policy,
+    },
+    /// Make the zone's ipc namespace with limits. It belongs to the host: root of the zone could change
+    /// those of its own.
+    Ipc {
+        /// Knobs below `/proc/sys/kernel`, and values.
+        settings: Vec<Setting>,
     },
     /// Begin the zone's first process in namespaces of its own.
     Namespaces {
@@ -102,6 +125,8 @@ pub enum Step {
         dataset: String,
         /// The properties that the zone cannot change on the dataset itself.
         locks: Vec<String>,
+        /// The properties that it cannot change on everything below it.
+        below: Vec<String>,
     },
     /// Mount the zone's root with its ids mapped.
     Root {
@@ -119,6 +144,8 @@ pub enum Step {
         dir: &'static str,
         /// Permission bits of its top.
         mode: u32,
+        /// How much of the machine's memory it may hold, in percent.
+        percent: u32,
     },
     /// Make the zone's `/dev` with its nodes.
     Dev {
@@ -135,6 +162,11 @@ pub enum Step {
     },
     /// Mount an `fs` resource.
     Fs(Box<Mount>),
+    /// Put the zone's host id where gethostid(3) looks for it.
+    HostId {
+        /// The number.
+        id: u32,
+    },
     /// Set the host name.
     HostName {
         /// The name.
@@ -161,7 +193,10 @@ pub enum Step {
         /// What its properties say of the mount.
         options: MountOptions,
     },
-    /// Give up capabilities that no zone has use for.
+    /// Let only those requests to ZFS through that administer the zone's datasets, and check those that
+    /// could change what is locked.
+    Guard,
+    /// Give up the capabilities that the zone's privileges do not cover.
     Capabilities {
         /// Their numbers (capabilities(7)).
         drop: Vec<u32>,
@@ -196,6 +231,20 @@ impl Step {
     pub fn describe(&self) -> String {
         match self {
             Self::Cgroup { path } => format!("make cgroup {}", path.display()),
+            Self::Limits { settings, .. } => format!("limit {}", list(settings)),
+            Self::Process { locked, policy } => {
+                let mut text = "take the resource limits of the host's process 1".to_owned();
+                if let Some(bytes) = locked {
+                    text.push_str(&format!(", at most {bytes} bytes locked by a process"));
+                }
+                match policy {
+                    Policy::Normal => {}
+                    Policy::Batch => text.push_str(", SCHED_BATCH"),
+                    Policy::Idle => text.push_str(", SCHED_IDLE"),
+                }
+                text
+            }
+            Self::Ipc { settings } => format!("make an ipc namespace and limit {}", list(settings)),
             Self::Namespaces { uid_map, .. } => {
                 let ranges: Vec<_> =
                     uid_map.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(":")).collect();
@@ -216,11 +265,11 @@ impl Step {
                 format!("dataset {dataset}: {unmount}{} zoned=on", if *zoned { "keep" } else { "set" })
             }
             Self::Pin { run } => format!("keep the user namespace at hand in {}", run.display()),
-            Self::Delegate { dataset, locks } => {
+            Self::Delegate { dataset, locks, below } => {
                 format!(
                     "dataset {dataset}: give it to the zone with all below it; {} locked, and {} below it",
                     locks.join(", "),
-                    CHILD_LOCKS.join(", ")
+                    below.join(", ")
                 )
             }
             Self::MountDataset { name, dir, options } => {
@@ -230,7 +279,9 @@ impl Step {
             }
             Self::Root { path } => format!("mount {} on / with mapped ids", path.display()),
             Self::Inherit { dir } => format!("inherit-pkg-dir {dir}: mount the host's {dir} read-only"),
-            Self::Memory { dir, mode } => format!("mount tmpfs on {dir}, mode {mode:o}"),
+            Self::Memory { dir, mode, percent } => {
+                format!("mount tmpfs on {dir}, mode {mode:o}, {percent}% of the memory")
+            }
             Self::Dev { nodes } => {
                 let names: Vec<_> = nodes.iter().map(|n| n.path.as_str()).collect();
                 format!("make /dev with {}", names.join(" "))
@@ -247,6 +298,7 @@ impl Step {
                 let check = m.raw.as_ref().map_or(String::new(), |raw| format!("check {raw}, then "));
                 format!("fs {}: {check}{how} {}{kind}{}", m.dir, m.special, m.options.suffix())
             }
+            Self::HostId { id } => format!("put the host id {id:08x} on /etc/hostid, read-only"),
             Self::HostName { name } => format!("set the host name {name}"),
             Self::Loopback => "switch the loopback interface on".into(),
             Self::Proc { hidden } => {
@@ -261,7 +313,16 @@ impl Step {
                 )
             }
             Self::Pivot => "make the zone's root the only root".into(),
-            Self::Capabilities { drop } => format!("give up {} capabilities", drop.len()),
+            Self::Guard => {
+                "guard /dev/zfs: requests on the zone's datasets only, checked against the locks".into()
+            }
+            Self::Capabilities { drop } => {
+                let keep = drop.iter().filter(|n| **n < u64::BITS).fold(u64::MAX, |keep, n| keep & !(1 << n));
+                match privilege::names(keep).join(" ") {
+                    none if none.is_empty() => "give up all capabilities".into(),
+                    names => format!("give up all capabilities but {names}"),
+                }
+            }
             Self::Init { program, args } => {
                 let name = match program {
                     Init::Own(path) => path.clone(),
@@ -292,10 +353,15 @@ impl Step {
             | Self::Console
             | Self::Proc { .. }
             | Self::Fs(_)
+            | Self::HostId { .. }
             | Self::HostName { .. }
             | Self::Loopback
             | Self::KernelFiles { .. }
             | Self::Pivot
+            | Self::Limits { .. }
+            | Self::Process { .. }
+            | Self::Ipc { .. }
+            | Self::Guard
             | Self::Capabilities { .. } => Inverse::WithNamespaces,
         }
     }
@@ -309,10 +375,18 @@ impl Step {
                 | Self::KernelFiles { .. }
                 | Self::Pivot
                 | Self::MountDataset { .. }
+                | Self::Guard
                 | Self::Capabilities { .. }
                 | Self::Init { .. }
         )
     }
+}
+
+/// Returns settings as `file=value` words.
+fn list(settings: &[Setting]) -> String {
+    let words: Vec<_> =
+        settings.iter().map(|s| format!("{}={}", s.file, s.value.replace(' ', ","))).collect();
+    words.join(" ")
 }
 
 impl MountOptions {

@@ -39,6 +39,36 @@ pub fn make(path: &Path) -> io::Result<OwnedFd> {
     Ok(fs::File::open(path)?.into())
 }
 
+/// Switches controllers on for a folder: in every folder above it, where they are not on yet. The
+/// processes that are there already are not limited by that.
+///
+/// # Errors
+/// The system's error; `ENOENT` when the host has no such controller.
+pub fn enable(path: &Path, controllers: &[&str]) -> io::Result<()> {
+    let Some(top) = mount_point().filter(|top| path.starts_with(top)) else {
+        return Err(Errno::NOENT.into());
+    };
+    let mut above: Vec<&Path> = path.ancestors().skip(1).take_while(|p| p.starts_with(&top)).collect();
+    above.reverse();
+    for folder in above {
+        let file = folder.join("cgroup.subtree_control");
+        let on = fs::read_to_string(&file)?;
+        let missing = controllers.iter().filter(|c| !on.split_whitespace().any(|o| o == **c));
+        let words: Vec<String> = missing.map(|c| format!("+{c}")).collect();
+        if !words.is_empty() {
+            fs::write(&file, words.join(" "))?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns those of the controllers that count what a zone uses which this host has.
+pub fn counting() -> Vec<&'static str> {
+    let all = mount_point().and_then(|m| fs::read_to_string(m.join("cgroup.controllers")).ok());
+    let all = all.unwrap_or_default();
+    ["cpu", "memory", "pids", "io"].into_iter().filter(|c| all.split_whitespace().any(|a| a == *c)).collect()
+}
+
 /// Gives the files that a delegate may write to the zone's root, within limits that stay the host's.
 ///
 /// # Errors
@@ -121,4 +151,38 @@ fn remove_below(parent: BorrowedFd<'_>, name: &Path) -> rustix::io::Result<()> {
         }
     }
     remove()
+}
+
+/// Returns the cgroup folder that a process or thread is in; none when it lies outside the given folder.
+pub fn of_process(pid: i32, folder: &Path) -> Option<PathBuf> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let path = text.lines().find_map(|l| l.strip_prefix("0::"))?;
+    beneath(folder, Path::new(path))
+}
+
+/// Puts a path of `/proc/PID/cgroup`, which begins at the hierarchy's root, into the folder that one of
+/// its beginnings names.
+fn beneath(folder: &Path, path: &Path) -> Option<PathBuf> {
+    let named = path.ancestors().find(|a| {
+        let relative = a.strip_prefix("/").unwrap_or(a);
+        !relative.as_os_str().is_empty() && folder.ends_with(relative)
+    })?;
+    Some(folder.join(path.strip_prefix(named).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cgroup_below_the_zones() {
+        let of = |path: &str| beneath(Path::new("/sys/fs/cgroup/zones/zion"), Path::new(path));
+        let folder = |path: &str| Some(PathBuf::from(path));
+        assert_eq!(of("/zones/zion"), folder("/sys/fs/cgroup/zones/zion"));
+        assert_eq!(of("/zones/zion/init.scope"), folder("/sys/fs/cgroup/zones/zion/init.scope"));
+        assert_eq!(of("/zones/zion/a/zion/b"), folder("/sys/fs/cgroup/zones/zion/a/zion/b"));
+        for other in ["/", "", "/zones/zion2", "/zones", "/user.slice/x"] {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
 }

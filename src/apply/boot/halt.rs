@@ -8,7 +8,6 @@ use super::{BootArgs, BootError, start};
 use crate::apply::running::{self, Going, Running};
 use crate::apply::{Op, dataset, journal, supervisor};
 use crate::spec::state::ZoneState;
-use crate::sys::cgroup;
 use crate::sys::process::{Handle, realtime};
 
 /// How long `shutdown` waits for the zone's own shutdown, in seconds.
@@ -175,7 +174,8 @@ fn clean(op: &mut Op<'_>, running: &Running) -> Result<(), BootError> {
         op.out.warn(&format!("WARNING: {error}"));
     }
     if let Some(path) = &running.cgroup {
-        cgroup::remove(Path::new(path)).map_err(BootError::system("remove the zone's cgroup"))?;
+        running::remove_cgroup(op.name.as_str(), Path::new(path))
+            .map_err(BootError::system("remove the zone's cgroup"))?;
     }
     // A supervisor whose console nobody watches ends by itself now; one that is watched stays.
     let mut watched = false;

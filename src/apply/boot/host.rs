@@ -3,6 +3,8 @@
 //! All mounts are made in a mount namespace of the supervisor's own, which the zone's first process
 //! then copies. The host's mount table is never touched, so a crash leaves nothing mounted.
 
+mod hostid;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,9 +13,10 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, mkdirat, mknodat, symlinkat};
 use thiserror::Error;
 
-use super::zone;
+use super::{limits, source, zone};
 use crate::apply::dataset;
 use crate::apply::dataset::withdraw::{Ids, Told};
+use crate::apply::guard;
 use crate::apply::journal::Journal;
 use crate::apply::paths::Root;
 use crate::apply::zfs;
@@ -71,6 +74,8 @@ struct Build<'a> {
     root: Option<OwnedFd>,
     /// The mount that becomes `/dev/console`, detached.
     terminal: Option<Tree>,
+    /// Where the zone's requests to ZFS arrive.
+    listener: Option<OwnedFd>,
 }
 
 /// Carries out the host's steps and waits until the zone's first process has done its own.
@@ -89,7 +94,9 @@ pub fn make_ready(
     init: &Path,
     journal: &mut Journal,
 ) -> Result<Ready, StepError> {
-    let host = ns::own_mounts().map_err(|e| fail("boot", "cannot open the mount namespace", &e))?;
+    let host = ns::open_own("mnt").map_err(|e| fail("boot", "cannot open the mount namespace", &e))?;
+    let ipc = steps.iter().any(|s| matches!(s, Step::Ipc { .. })).then(|| ns::open_own("ipc")).transpose();
+    let ipc = ipc.map_err(|e| fail("boot", "cannot open the ipc namespace", &e))?;
     let mut build = Build {
         zone,
         run: root.zone_run(zone),
@@ -105,6 +112,7 @@ pub fn make_ready(
         users: None,
         root: None,
         terminal: None,
+        listener: None,
     };
     // The modes of nodes and directories are exact.
     let umask = rustix::process::umask(Mode::empty());
@@ -112,8 +120,11 @@ pub fn make_ready(
     rustix::process::umask(umask);
     // Back to the host's mounts; the supervisor's own ones end with their last user.
     let back = ns::join(host.as_fd(), Kinds::MOUNT)
+        .and_then(|()| ipc.map_or(Ok(()), |ipc| ns::join(ipc.as_fd(), Kinds::IPC)))
         .map_err(|e| fail("boot", "cannot return to the host's mounts", &e));
-    let result = done.and(back).and_then(|()| match (build.process.take(), build.channel.take()) {
+    // Only now: a process that is made among the zone's mounts would keep them.
+    let guarded = done.and(back).and_then(|()| build.guard(root));
+    let result = guarded.and_then(|()| match (build.process.take(), build.channel.take()) {
         (Some((pid, handle)), Some(channel)) => {
             Ok(Ready { pid, handle, channel, told: std::mem::take(&mut build.told) })
         }
@@ -164,6 +175,13 @@ impl Build<'_> {
         }
     }
 
+    /// Starts the guard; nothing of the zone runs yet.
+    fn guard(&mut self, root: &Root) -> Result<(), StepError> {
+        let (Some(listener), Some((pid, _))) = (self.listener.take(), &self.process) else { return Ok(()) };
+        guard::start(root, self.zone, *pid, &[listener.as_fd()])
+            .map_err(|e| fail("dataset", "cannot start the guard", &e))
+    }
+
     fn run(
         &mut self,
         root: &Root,
@@ -185,27 +203,37 @@ impl Build<'_> {
             Step::Cgroup { path } => {
                 let what = || format!("cgroup {}", path.display());
                 let fd = cgroup::make(path).map_err(|e| fail(what(), "cannot make it", &e))?;
+                // For zonestat; a host that does not let us has its reasons, and the zone works all the same.
+                let _ = cgroup::enable(path, &cgroup::counting());
                 cgroup::delegate(path, self.uid, self.gid)
                     .map_err(|e| fail(what(), "cannot delegate it", &e))?;
                 self.cgroup = Some(fd);
                 Ok(())
             }
+            Step::Limits { path, settings } => limits::group(path, settings),
+            Step::Process { locked, policy } => limits::process(*locked, *policy),
+            Step::Ipc { settings } => limits::ipc(settings),
             Step::Withdraw { dataset, members, .. } => self.withdraw(root, dataset, members),
             Step::Namespaces { uid_map, gid_map } => self.namespaces(uid_map, gid_map, all),
             Step::Pin { .. } => self.pin(),
             Step::Delegate { dataset, .. } => self.delegate(dataset),
             Step::Root { path } => self.root(path),
             Step::Inherit { dir } => self.inherit(dir),
-            Step::Memory { dir, mode } => self.memory(dir, *mode),
-            Step::Dev { nodes } => self.dev(nodes),
+            Step::Memory { dir, mode, percent } => self.memory(dir, *mode, *percent),
+            Step::Dev { nodes } => {
+                self.dev(nodes)?;
+                if all.iter().any(|s| matches!(s, Step::Ipc { .. })) { self.queues() } else { Ok(()) }
+            }
             Step::Console => self.make_console(),
             Step::Proc { hidden } => self.proc(hidden),
             Step::Fs(mount) => self.fs(mount),
+            Step::HostId { id } => self.host_id(*id),
             Step::HostName { .. }
             | Step::Loopback
             | Step::KernelFiles { .. }
             | Step::Pivot
             | Step::MountDataset { .. }
+            | Step::Guard
             | Step::Capabilities { .. }
             | Step::Init { .. } => Ok(()),
         }
@@ -221,12 +249,19 @@ impl Build<'_> {
         let (ours, theirs) = Channel::pair().map_err(|e| fail(what, "cannot make a channel", &e))?;
         let kinds = Kinds::USER | Kinds::PID | Kinds::UTS;
         let cgroup = self.cgroup.as_ref().map(AsFd::as_fd);
-        match ns::spawn(kinds, cgroup) {
-            Ok(Side::Child) => {
-                drop(ours);
+        limits::processes(all).map_err(|e| fail(what, "cannot limit the number of processes", &e))?;
+        // The owner pays for what the namespace uses of a user's limits. Were that the host's root, one zone
+        // could leave it, and all other zones, without inotify instances, queued signals and the like.
+        let mut ours = Some(ours);
+        let begun = process::as_owner(self.uid, || match ns::spawn(kinds, cgroup)? {
+            Side::Child => {
+                ours = None;
                 zone::run(&theirs, all)
             }
-            Ok(Side::Parent(pid, fd)) => self.process = Some((pid, Handle::from_fd(fd))),
+            Side::Parent(pid, fd) => Ok((pid, Handle::from_fd(fd))),
+        });
+        match begun.and_then(|begun| begun) {
+            Ok(begun) => self.process = Some(begun),
             Err(e) => {
                 let hint = match e.raw_os_error() {
                     Some(libc::ENOSPC | libc::EUSERS) => {
@@ -240,7 +275,7 @@ impl Build<'_> {
             }
         }
         drop(theirs);
-        self.channel = Some(ours);
+        self.channel = ours;
         let pid = self.process.as_ref().map_or(0, |(pid, _)| *pid);
         ns::write_id_maps(pid, uid_map, gid_map)
             .map_err(|e| fail("idmap", "the kernel refuses the id map", &e))?;
@@ -262,7 +297,7 @@ impl Build<'_> {
     fn pin(&self) -> Result<(), StepError> {
         let what = "user namespace";
         let users = self.users.as_ref().ok_or_else(|| no_namespace(what))?;
-        let own = ns::own_mounts().map_err(|e| fail(what, "cannot open the mount namespace", &e))?;
+        let own = ns::open_own("mnt").map_err(|e| fail(what, "cannot open the mount namespace", &e))?;
         ns::join(self.host, Kinds::MOUNT).map_err(|e| fail(what, "cannot join the host's mounts", &e))?;
         let pinned = dataset::registry::pin(&self.run, users.as_fd());
         ns::join(own.as_fd(), Kinds::MOUNT).map_err(|e| fail(what, "cannot join the zone's mounts", &e))?;
@@ -392,9 +427,10 @@ impl Build<'_> {
         made.map_err(|e| StepError { what: what.to_owned(), why: format!("cannot mount tmpfs: {e}") })
     }
 
-    fn memory(&self, dir: &str, mode: u32) -> Result<(), StepError> {
+    fn memory(&self, dir: &str, mode: u32, percent: u32) -> Result<(), StepError> {
         let (uid, gid, mode) = (self.uid.to_string(), self.gid.to_string(), format!("{mode:o}"));
-        let options = [("uid", uid.as_str()), ("gid", &gid), ("mode", &mode)];
+        let size = format!("{percent}%");
+        let options = [("uid", uid.as_str()), ("gid", &gid), ("mode", &mode), ("size", &size)];
         let tree = self.tmpfs(dir, Attrs::NOSUID | Attrs::NODEV, &options)?;
         self.attach(&tree, dir, dir, true)
     }
@@ -473,6 +509,17 @@ impl Build<'_> {
         self.attach(&tree, "/dev", "/dev", true)
     }
 
+    /// Mounts the message queues of an ipc namespace that belongs to the host: only the host can.
+    fn queues(&self) -> Result<(), StepError> {
+        let what = "/dev/mqueue";
+        match NewFs::open("mqueue").and_then(|fs| fs.mount(Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC)) {
+            Ok(tree) => self.attach(&tree, what, what, true),
+            // A kernel without POSIX message queues.
+            Err(e) if e.source.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+            Err(e) => Err(StepError { what: what.into(), why: format!("cannot mount mqueue: {e}") }),
+        }
+    }
+
     /// Makes the mount of the console, and the file that it goes onto.
     ///
     /// It is attached from inside, after the zone's mounts have been locked: a new supervisor must be able to
@@ -515,9 +562,8 @@ impl Build<'_> {
         }
         match mount.source {
             Source::Bind => {
-                let fd =
-                    rustix::fs::open(mount.special.as_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-                        .map_err(|e| fail(&what, &format!("could not access {}", mount.special), &e.into()))?;
+                let fd = source::open(&mount.special, mount.within.as_deref(), OFlags::PATH)
+                    .map_err(|e| fail(&what, &format!("could not access {}", mount.special), &e))?;
                 let stat = rustix::fs::fstat(&fd)
                     .map_err(|e| fail(&what, "cannot look at the source", &e.into()))?;
                 let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
@@ -535,8 +581,14 @@ impl Build<'_> {
             }
             Source::Device | Source::Zfs => self.disk(&what, mount, attrs, &mount.special),
             Source::Image => {
-                let image = File::options().read(true).write(!o.read_only).open(&mount.special);
-                let image = image.map_err(|e| fail(&what, &format!("cannot open {}", mount.special), &e))?;
+                let flags = if o.read_only { OFlags::RDONLY } else { OFlags::RDWR };
+                let image = source::open(&mount.special, mount.within.as_deref(), flags | OFlags::NONBLOCK);
+                let image: File =
+                    image.map_err(|e| fail(&what, &format!("cannot open {}", mount.special), &e))?.into();
+                if !image.metadata().is_ok_and(|m| m.is_file()) {
+                    let why = format!("{} is not an image file any more", mount.special);
+                    return Err(StepError { what, why });
+                }
                 let device = loopdev::attach(&image, o.read_only).map_err(|e| {
                     fail(&what, &format!("cannot make a loop device for {}", mount.special), &e)
                 })?;
@@ -599,6 +651,8 @@ impl Build<'_> {
                 self.told.warnings.push(text.to_owned());
             } else if let Some(name) = answer.text.strip_prefix(zone::NOT_OURS) {
                 self.told.not_given.push(name.to_owned());
+            } else if answer.text == zone::GUARD {
+                self.listener = answer.fds.into_iter().next();
             } else {
                 break answer;
             }

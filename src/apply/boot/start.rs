@@ -15,7 +15,7 @@ use crate::apply::paths::Root;
 use crate::apply::running::{RECORD, Running};
 use crate::apply::store::OpLock;
 use crate::apply::supervisor::{self, Console, Supervisor};
-use crate::apply::{Op, running};
+use crate::apply::{Op, guard, running, trust};
 use crate::plan::boot::{Facts, Plan, plan};
 use crate::plan::dataset::Found;
 use crate::spec::ZoneName;
@@ -201,7 +201,8 @@ pub fn up(
     // What a running zone was booted with, for whoever asks later.
     let spec = fs::copy(root.spec_file(name), dir.join("spec.toml"));
     spec.map_err(|e| failed("cannot keep the spec as booted", e))?;
-    let ids = (first_host_id(&facts.uid_map), first_host_id(&facts.gid_map));
+    let ids = first_host_id(&facts.uid_map).zip(first_host_id(&facts.gid_map));
+    let ids = ids.ok_or("the id map of the zone has no root")?;
     let mut ready = host::make_ready(root, name, &plan.steps, ids, console.slave(), &init, &mut journal)
         .map_err(|e| e.to_string())?;
     let own = i32::try_from(std::process::id()).unwrap_or(0);
@@ -244,7 +245,7 @@ fn note_datasets(root: &Root, name: &ZoneName, facts: &Facts, told: &Told) -> Re
         Found::Filesystem(tree) => Some(&**tree),
         _ => None,
     });
-    let now = Record::of(first_host_id(&facts.uid_map), trees, &told.not_given);
+    let now = Record::of(first_host_id(&facts.uid_map).unwrap_or_default(), trees, &told.not_given);
     dataset::record::note_boot(root, name, &now)
 }
 
@@ -263,13 +264,11 @@ pub fn start_init(ready: &Ready, word: &str) -> Result<(), String> {
 }
 
 /// Returns the host id of the zone's id 0, from the lines of a map.
-pub(super) fn first_host_id(map: &str) -> u32 {
-    map.lines()
-        .find_map(|l| {
-            let mut fields = l.split_whitespace();
-            (fields.next() == Some("0")).then(|| fields.next()?.parse().ok()).flatten()
-        })
-        .unwrap_or(0)
+pub fn first_host_id(map: &str) -> Option<u32> {
+    map.lines().find_map(|l| {
+        let mut fields = l.split_whitespace();
+        (fields.next() == Some("0")).then(|| fields.next()?.parse().ok()).flatten()
+    })
 }
 
 /// Makes the run-time folder of a zone. Everybody may look at the record in it, so that `list` says the
@@ -282,9 +281,18 @@ pub fn make_run_dir(root: &Root, dir: &Path) -> io::Result<()> {
         fs::DirBuilder::new().recursive(true).mode(0o755).create(root.run_dir())?;
     }
     match fs::DirBuilder::new().mode(0o711).create(dir) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        other => other,
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        other => return other,
     }
+    // What is read here is believed, and what is written here follows links.
+    for dir in [&root.run_dir(), dir] {
+        let meta = fs::symlink_metadata(dir)?;
+        if !meta.is_dir() || !trust::is_trusted(&meta, 0o022) {
+            let text = format!("{} is not a directory that only root can write to", dir.display());
+            return Err(io::Error::other(text));
+        }
+    }
+    Ok(())
 }
 
 /// Stores the built-in init once for all zones and returns its path.
@@ -358,7 +366,7 @@ pub fn sweep(root: &Root, name: &ZoneName) {
     journal::recover(&dir.join("journal"));
     if let Some(old) = running::record(root, name).filter(|r| !r.is_alive()) {
         if let Some(cgroup) = old.cgroup {
-            let _ = crate::sys::cgroup::remove(Path::new(&cgroup));
+            let _ = running::remove_cgroup(name.as_str(), Path::new(&cgroup));
         }
         let _ = fs::remove_file(dir.join(RECORD));
     }
@@ -374,7 +382,7 @@ pub(super) fn clear(root: &Root, name: &ZoneName) {
 /// Removes the files of a zone that runs no longer; with `keep_console`, all but the console's.
 pub fn remove_run_files(root: &Root, name: &ZoneName, keep_console: bool) {
     let dir = root.zone_run(name);
-    for file in [RECORD, "running.new", "journal", "spec.toml"] {
+    for file in [RECORD, "running.new", "journal", "spec.toml", guard::SOCKET] {
         let _ = fs::remove_file(dir.join(file));
     }
     if !keep_console {

@@ -24,7 +24,7 @@ use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags};
 
-use crate::apply::dataset;
+use crate::apply::{dataset, guard};
 use crate::plan::boot::init_words;
 use crate::plan::bootargs::BootArgs;
 use crate::plan::step::{Init, Step};
@@ -32,12 +32,14 @@ use crate::sys::channel::Channel;
 use crate::sys::mount::{Attrs, NewFs, Tree};
 use crate::sys::ns::{self, Kinds};
 use crate::sys::path::{STRICT, open_beneath, reason};
-use crate::sys::process;
+use crate::sys::{process, seccomp};
 
 /// The supervisor tells the process to go on with the mounts it is given.
 pub const GO: &str = "go";
 /// The process says that the zone is ready.
 pub const READY: &str = "ready";
+/// The process hands over where its requests to ZFS are to be answered.
+pub const GUARD: &str = "guard";
 /// Before a text that the process has for whoever watches the console.
 pub const NOTICE: &str = "notice ";
 /// Before the name of a filesystem whose root directory belongs to nobody of the zone.
@@ -76,7 +78,9 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
         .map_err(|e| format!("cannot enter the zone's root: {}", reason(&e.into())))?;
     drop(root);
     // The root of the message queues belongs to whoever makes the ipc namespace: not before now.
-    let mut kinds = Kinds::MOUNT | Kinds::IPC;
+    let mut kinds = Kinds::MOUNT;
+    let limited = steps.iter().any(|s| matches!(s, Step::Ipc { .. }));
+    kinds.set(Kinds::IPC, !limited);
     if steps.iter().any(|s| matches!(s, Step::Cgroup { .. })) {
         kinds |= Kinds::CGROUP;
     }
@@ -96,7 +100,7 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
                 .map_err(|e| format!("cannot set the host name '{name}': {}", reason(&e.into())))?,
             Step::Loopback => ns::loopback_up().map_err(fail("cannot switch the loopback interface on"))?,
             Step::KernelFiles { proc, cgroup } => {
-                kernel_files(*proc, *cgroup)?;
+                kernel_files(*proc, *cgroup, !limited)?;
                 if let Some(terminal) = &terminal {
                     console(terminal)?;
                 }
@@ -116,6 +120,11 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
                 };
                 channel.send(&text, &[]).map_err(fail("cannot tell the supervisor"))?;
             }
+            Step::Guard if guard::is_left_out() => {}
+            Step::Guard => {
+                let listener = seccomp::install(&guard::program()).map_err(fail("cannot guard /dev/zfs"))?;
+                channel.send(GUARD, &[listener.as_fd()]).map_err(fail("cannot tell the supervisor"))?;
+            }
             Step::Capabilities { drop } => {
                 process::drop_capabilities(drop).map_err(fail("cannot give capabilities up"))?;
             }
@@ -131,6 +140,9 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
                 return Err(start(&program, &init_words(&given), init.as_ref()));
             }
             Step::Cgroup { .. }
+            | Step::Limits { .. }
+            | Step::Process { .. }
+            | Step::Ipc { .. }
             | Step::Withdraw { .. }
             | Step::Namespaces { .. }
             | Step::Pin { .. }
@@ -141,6 +153,7 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
             | Step::Dev { .. }
             | Step::Console
             | Step::Proc { .. }
+            | Step::HostId { .. }
             | Step::Fs(_) => {}
         }
     }
@@ -151,7 +164,7 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
 type KernelFs<'a> = (&'a str, &'a str, Attrs, &'a [(&'a str, &'a str)]);
 
 /// Mounts what must be mounted from inside, onto directories of the zone's root (the working folder).
-fn kernel_files(proc: bool, cgroup: bool) -> Result<(), String> {
+fn kernel_files(proc: bool, cgroup: bool, mqueue: bool) -> Result<(), String> {
     let strict = Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC;
     let pts: &[(&str, &str)] = &[("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
     let list: &[KernelFs<'_>] = &[
@@ -162,7 +175,13 @@ fn kernel_files(proc: bool, cgroup: bool) -> Result<(), String> {
         ("cgroup2", "sys/fs/cgroup", strict, &[]),
     ];
     for (fstype, dir, attrs, options) in list {
-        if (*fstype == "cgroup2" && !cgroup) || (*fstype == "proc" && !proc) {
+        let wanted = match *fstype {
+            "proc" => proc,
+            "cgroup2" => cgroup,
+            "mqueue" => mqueue,
+            _ => true,
+        };
+        if !wanted {
             continue;
         }
         let made = make(fstype, options, *attrs);

@@ -223,6 +223,7 @@ mod tests {
     fn mounts_of_a_tree() {
         let mount = |kind: &str, source: &str| MountEntry {
             id: 1,
+            device: (0, 1),
             root: "/".into(),
             point: "/x".into(),
             kind: kind.into(),
