@@ -162,7 +162,7 @@ gives "and left alone" "65534" inside "stat -c %u /owned/dir"
 gives "only the root directory is given" "0" inside "stat -c %u /owned"
 zoneadm -z zion halt
 gives "not told again" "" zoneadm -z zion boot
-inside "zfs set mountpoint=/proc/x containers/owned; zfs create -o mountpoint=/etc/passwd containers/owned/file; zfs create -o mountpoint=/deep/er/place containers/owned/deep"
+inside "zfs destroy containers/owned/child; zfs set mountpoint=/proc/x containers/owned; zfs create -o mountpoint=/etc/passwd containers/owned/file; zfs create -o mountpoint=/deep/er/place containers/owned/deep"
 zoneadm -z zion halt
 zoneadm -z zion boot 2>/tmp/out
 good "a mount point in /proc is refused with a notice" grep -q "cannot mount containers/owned on /proc/x: the zone's own files are there" /tmp/out

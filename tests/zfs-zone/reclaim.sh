@@ -48,7 +48,8 @@ refuses "a setgid file" "tank/back: /a/b/sgid (setgid)"
 again 'rm -r /back/a; cp /bin/true /back/cap'
 mount -i -t zfs tank/back /mnt
 # setxattr(2) of 64-bit machines: cap_net_raw+ep
-perl -e 'exit(syscall(188, "/mnt/cap", "security.capability", pack("H*", "0100000200200000000000000000000000000000"), 20, 0) != 0)' || fail "setxattr"
+perl -e '$f = "/mnt/cap"; $n = "security.capability"; $v = pack("H*", "0100000200200000000000000000000000000000");
+    exit(syscall(188, $f, $n, $v, 20, 0) != 0)' || fail "setxattr"
 umount /mnt
 refuses "a file with capabilities" "tank/back: /cap (file capabilities)"
 again 'rm /back/cap'
@@ -74,7 +75,7 @@ done
 zfs create -o mountpoint=/theirs tank/theirs
 again 'zfs set mountpoint=/theirs tank/back'
 refuses "the mountpoint of another dataset" "mountpoint /theirs is that of tank/theirs, too"
-mkdir -p /full/x; ln -sfn /etc /led
+mkdir -p /full/x; touch /full/x/file; ln -sfn /etc /led
 again 'zfs set mountpoint=/full tank/back'
 refuses "a mountpoint that hides files" "mountpoint /full is a directory with files in it"
 again 'zfs set mountpoint=/led/x tank/back'

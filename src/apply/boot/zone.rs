@@ -8,8 +8,9 @@
 //! | wait for the supervisor | it maps the ids and mounts everything that needs the host's rights |
 //! | become root of the zone | from here on no host right is left |
 //! | own mount namespace | copied across the user namespace, so every mount made so far is locked: the zone can neither take it away nor make it writable (mount_namespaces(7)) |
-//! | kernel file systems | they show the namespaces of the process that mounts them |
+//! | kernel file systems | they show the namespaces of the process that mounts them; `/proc` is there already where parts of it are covered |
 //! | pivot | the host's tree is gone; a locked mount cannot be the new root, so a copy is |
+//! | datasets | mounted by the zone, so not locked, at mount points that lead nowhere else any more |
 //! | capabilities | the last thing that needs them is done |
 //! | tell the supervisor, wait | the zone is *ready*; nothing runs in it yet |
 //! | console, exec | stdio from inside, every other descriptor closed |

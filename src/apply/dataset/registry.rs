@@ -183,10 +183,20 @@ pub fn mounted(zfs: &Zfs, name: &str) -> Option<String> {
         .find_map(|c| mounted(zfs, &c.name))
 }
 
+/// Says who has a dataset mounted, as far as processes show it.
 fn holder(dataset: &str) -> String {
-    let table = mountinfo::mounts().unwrap_or_default();
-    match table.iter().find(|m| is_of(m, dataset)) {
-        Some(mount) => format!("it is mounted on {}", mount.point.display()),
-        None => "a process has it open".to_owned(),
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());
+    let mut found = pids.filter_map(|pid| {
+        let table = mountinfo::mounts_of(pid).ok()?;
+        table.into_iter().find(|m| is_of(m, dataset)).map(|m| (pid, m))
+    });
+    match found.next() {
+        Some((pid, mount)) => {
+            let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            let point = mount.point.display();
+            format!("process {pid} ({}) has it mounted on {point}", name.trim())
+        }
+        None => "a process of the host has a file of it open".to_owned(),
     }
 }

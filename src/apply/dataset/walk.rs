@@ -39,7 +39,12 @@ impl Entry<'_> {
             return false;
         }
         let path = Path::new("/proc/self/fd").join(self.dir.as_raw_fd().to_string()).join(self.name);
-        rustix::fs::lgetxattr(&path, "security.capability", &mut [] as &mut [u8]).is_ok_and(|size| size > 0)
+        let mut value = [0_u8; 64];
+        // Whatever it is that cannot be read, it is there.
+        !matches!(
+            rustix::fs::lgetxattr(&path, "security.capability", &mut value),
+            Err(rustix::io::Errno::NODATA | rustix::io::Errno::NOTSUP)
+        )
     }
 }
 
@@ -125,6 +130,28 @@ fn level(
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn capabilities_are_seen() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").expect("written");
+        let net_raw = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let set =
+            rustix::fs::setxattr(&file, "security.capability", &net_raw, rustix::fs::XattrFlags::empty());
+        let fd = rustix::fs::open(folder.path(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        let (Ok(()), Ok(tree)) = (set, Tree::copy(fd.expect("opened").as_fd(), false)) else {
+            eprintln!("SKIPPED: no rights");
+            return;
+        };
+        let mut seen = Vec::new();
+        walk(&tree, &mut |e| {
+            seen.push(e.has_capabilities());
+            ControlFlow::Continue(())
+        })
+        .expect("walked");
+        assert_eq!(seen, [true]);
+    }
 
     #[test]
     fn a_tree_is_seen_whole_whatever_its_depth() {

@@ -64,7 +64,7 @@ pub struct Told {
 /// directories of `members` to the zone's root.
 ///
 /// # Errors
-/// The reason as text; the host has its mounts back then.
+/// The reason as text. The host has its mounts back then, unless `zoned` was set already.
 pub fn withdraw(
     root: &Root,
     zfs: &Zfs,

@@ -326,7 +326,7 @@ impl Supervisor {
         let plan = plan(&saved.spec, &args, &facts).map_err(|e| e.to_string())?;
         let (running, ready) =
             start::up(&self.root, &self.name, Goal::Running, &plan, &facts, &self.console)?;
-        for text in &ready.told.warnings {
+        for text in plan.warnings.iter().chain(&ready.told.warnings) {
             log(&self.name, &format!("WARNING: {text}"));
             self.console.notice(&format!("WARNING: {text}"));
         }
