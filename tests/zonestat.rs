@@ -21,7 +21,7 @@ fn a_busy_zone_is_seen_to_be_busy() {
     let Some(lab) = Lab::new() else { return };
     lab.installed("zion", "");
     lab.ok("zoneadm", &["-z", "zion", "boot"]);
-    let (_, idle, _) = zonestat(&lab, &["-p", "-z", "zion", "0.2"]);
+    let (_, idle, _) = zonestat(&lab, &["-p", "-z", "zion", "0.2", "1"]);
     let tasks = |line: &str| line.trim().split(':').nth(7).and_then(|n| n.parse::<u32>().ok());
     lab.sh(
         "zion",
@@ -44,7 +44,7 @@ fn a_busy_zone_is_seen_to_be_busy() {
     let names: Vec<&str> = table.lines().filter_map(|l| l.split_whitespace().next()).collect();
     assert_eq!(names, ["ZONE", "global", "zion"]);
     lab.ok("zoneadm", &["-z", "zion", "halt"]);
-    let (status, out, err) = zonestat(&lab, &["-p", "-z", "zion", "0.1"]);
+    let (status, out, err) = zonestat(&lab, &["-p", "-z", "zion", "0.1", "1"]);
     assert_eq!((status, out.as_str(), err.as_str()), (1, "", "zonestat: zone 'zion' is not running\n"));
     lab.assert_clean();
 }

@@ -24,6 +24,8 @@ pub const SIGNALS: &[Signal] = &[
 /// How much typed input may wait for the other side. Escapes are noticed up to there.
 const MAX_PENDING: usize = 64 << 10;
 const CHUNK: usize = 16 << 10;
+/// What is carried at most after the end of the process: more than a terminal holds.
+const MAX_REST: usize = 256 << 10;
 
 /// How a session ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -86,8 +88,14 @@ impl Session<'_> {
             drop(fds);
             if signalled && let Some(end) = self.on_signals(stdin, &mut raw) {
                 if let End::Exited(_) = end {
-                    // Everything that was written before the end is here already.
-                    while self.carry_output(stdout) == Some(true) {}
+                    // Everything that was written before the end is here already. What is written on and
+                    // on by others, who still have the terminal open, is not waited for.
+                    let mut carried = 0;
+                    while carried < MAX_REST
+                        && let Some(more @ 1..) = self.carry_output(stdout)
+                    {
+                        carried += more;
+                    }
                 }
                 return Ok(end);
             }
@@ -126,15 +134,13 @@ impl Session<'_> {
         }
     }
 
-    /// Carries one chunk from the other side; says whether there was one, none when it has closed.
-    fn carry_output(&self, stdout: BorrowedFd<'_>) -> Option<bool> {
+    /// Carries one chunk from the other side; says how long it was, none when it has closed.
+    fn carry_output(&self, stdout: BorrowedFd<'_>) -> Option<usize> {
         let mut buffer = [0; CHUNK];
         match tty::read(self.remote, &mut buffer) {
             Ok(0) => None,
-            Ok(n) => tty::write_all(stdout, &buffer[..n]).ok().map(|()| true),
-            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                Some(false)
-            }
+            Ok(n) => tty::write_all(stdout, &buffer[..n]).ok().map(|()| n),
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Some(0),
             Err(_) => None,
         }
     }

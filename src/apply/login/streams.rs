@@ -132,11 +132,16 @@ impl Relay {
         Ok(others)
     }
 
-    /// Carries the output that is there already, and ends.
+    /// Carries the output that is there already, and ends. What others write on and on is not waited for.
     pub fn finish(mut self) {
         self.input = None;
         for output in &mut self.outputs {
-            while output.carry_some() == Some(true) {}
+            let mut left = tty::readable(output.from.as_fd());
+            while left > 0
+                && let Some(carried @ 1..) = output.carry_some()
+            {
+                left = left.saturating_sub(carried);
+            }
         }
     }
 }
@@ -173,8 +178,8 @@ impl Output {
         self.carry_some().is_some()
     }
 
-    /// Carries one chunk. Says whether there was one; none at the end.
-    fn carry_some(&mut self) -> Option<bool> {
+    /// Carries one chunk. Says how long it was, 0 when there was none just now; none at the end.
+    fn carry_some(&mut self) -> Option<usize> {
         let mut buffer = [0; CHUNK];
         match self.from.read(&mut buffer) {
             Ok(0) => None,
@@ -182,10 +187,10 @@ impl Output {
                 let text = &buffer[..n];
                 let (stdout, stderr) = (io::stdout(), io::stderr());
                 let to = if self.errors { stderr.as_fd() } else { stdout.as_fd() };
-                tty::write_all(to, text).ok().map(|()| true)
+                tty::write_all(to, text).ok().map(|()| n)
             }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Some(false),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => Some(false),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Some(0),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => Some(0),
             Err(_) => None,
         }
     }

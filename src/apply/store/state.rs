@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::files::{self, OpLock};
 use super::{FileStore, STATE};
+use crate::apply::trust;
 use crate::spec::idmap::{IdMap, IdRange, PRIVATE_COUNT, PRIVATE_FIRST};
 use crate::spec::state::ZoneState;
 use crate::spec::store::{StoreError, ZoneStore};
@@ -70,6 +71,7 @@ impl FileStore {
     /// # Errors
     /// The lock file cannot be made.
     pub fn lock(&self, zone: &ZoneName) -> Result<OpLock, StoreError> {
+        self.refuse_foreign(zone)?;
         OpLock::wait(&self.lock_file(zone))
     }
 
@@ -78,7 +80,13 @@ impl FileStore {
     /// # Errors
     /// The lock file cannot be made.
     pub fn try_lock(&self, zone: &ZoneName) -> Result<Option<OpLock>, StoreError> {
+        self.refuse_foreign(zone)?;
         OpLock::attempt(&self.lock_file(zone))
+    }
+
+    /// Whoever is to act on a zone acts by what these folders say.
+    fn refuse_foreign(&self, zone: &ZoneName) -> Result<(), StoreError> {
+        trust::folders(&self.root, zone).map_err(StoreError::Invalid)
     }
 
     fn lock_file(&self, zone: &ZoneName) -> PathBuf {

@@ -10,7 +10,7 @@ use super::{End, Program, page, verb};
 use crate::apply::boot::{self, BootArgs};
 use crate::apply::store::OpLock;
 use crate::apply::verify::{self, Purpose};
-use crate::apply::{Notice, Op, install, running};
+use crate::apply::{Notice, Op, dataset, install, running};
 use crate::plan::step::Step;
 use crate::spec::state::{Start, Verb, ZoneState, allowed};
 use crate::spec::store::{StoreError, ZoneStore};
@@ -395,6 +395,8 @@ impl Program {
             _ => format!("kill process 1 (process {}), and with it all others of the zone", zone.init),
         };
         let mut lines = vec![first];
+        let given = dataset::registry::noted(&self.store.root().zone_run(name));
+        lines.extend(given.iter().map(|d| format!("dataset {d}: take it from the zone; zoned stays on")));
         lines.extend(zone.cgroup.iter().map(|path| format!("remove cgroup {path}")));
         lines.push(format!("remove {}", self.store.root().zone_run(name).display()));
         lines

@@ -72,6 +72,19 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     ),
     sub("mark", "incomplete", "Declare a zone unusable; it can only be uninstalled then."),
     sub(
+        "reclaim",
+        "[-F] dataset",
+        "Give a ZFS dataset that a zone has had back to the host: turn zoned off, when no zone is to\n\
+         have it, its mountpoints are harmless and it holds no setuid or setgid files, no file\n\
+         capabilities and no devices. Tells what it finds. -F makes that harmless and goes on.",
+    ),
+    sub(
+        "doctor",
+        "[--json]",
+        "Say what this host offers and lacks for zones, what each lack means and what to do about it.\n\
+         Fails when no zone could run. Changes nothing; as root it tries more.",
+    ),
+    sub(
         "plan",
         "subcommand [arguments]",
         "Print the steps that install, uninstall, clone, move, detach, attach, ready, boot, reboot,\n\
@@ -101,10 +114,15 @@ impl Subcommand {
 
 /// Prints the usage of the program, with what the subcommands do when asked for.
 pub fn print(program: &str, asked: bool, out: &mut dyn Write) -> io::Result<()> {
-    let names: Vec<_> =
-        SUBCOMMANDS.iter().map(|s| s.name).filter(|n| !matches!(*n, "help" | "list")).collect();
+    let names: Vec<_> = SUBCOMMANDS
+        .iter()
+        .map(|s| s.name)
+        .filter(|n| !matches!(*n, "help" | "list" | "doctor" | "reclaim"))
+        .collect();
     writeln!(out, "usage:\t{program} help")?;
     writeln!(out, "\t{program} [-R root] [-z zone] [-u uuid-match] list")?;
+    writeln!(out, "\t{program} [-R root] doctor")?;
+    writeln!(out, "\t{program} [-R root] reclaim [-F] dataset")?;
     writeln!(out, "\t{program} [-R root] {{-z zone|-u uuid-match}} <{}>", names.join("|"))?;
     writeln!(out, "\nSubcommands:\n")?;
     for sub in SUBCOMMANDS {
