@@ -13,7 +13,7 @@ _zoneadm() {
             *) command=$word; break ;;
         esac
     done
-    local commands="boot halt help install list mark plan ready reboot shutdown uninstall verify"
+    local commands="boot halt help install list mark plan ready reboot reclaim shutdown uninstall verify"
     if [[ -z $command ]]; then
         case $prev in
             -z) COMPREPLY=($(compgen -W "$(zoneadm list -cn 2>/dev/null)" -- "$cur")) ;;
@@ -28,6 +28,7 @@ _zoneadm() {
         help) COMPREPLY=($(compgen -W "$commands" -- "$cur")) ;;
         plan) COMPREPLY=($(compgen -W "boot halt install ready reboot shutdown uninstall" -- "$cur")) ;;
         mark) COMPREPLY=($(compgen -W "incomplete" -- "$cur")) ;;
+        reclaim) COMPREPLY=($(compgen -W "-F $(zfs list -Ho name 2>/dev/null)" -- "$cur")) ;;
         uninstall) COMPREPLY=($(compgen -W "-F" -- "$cur")) ;;
         shutdown) COMPREPLY=($(compgen -W "-r --" -- "$cur")) ;;
         boot | reboot) COMPREPLY=($(compgen -W "--" -- "$cur")) ;;

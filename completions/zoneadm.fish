@@ -4,7 +4,7 @@ function __zoneadm_without
     set -l words (commandline -opc)
     set -e words[1]
     for word in $words
-        contains -- $word boot halt help install list mark plan ready reboot shutdown uninstall verify; and return 1
+        contains -- $word boot halt help install list mark plan ready reboot reclaim shutdown uninstall verify; and return 1
     end
     return 0
 end
@@ -22,6 +22,7 @@ complete -c zoneadm -n __zoneadm_without -a mark -d 'Declare the zone incomplete
 complete -c zoneadm -n __zoneadm_without -a plan -d 'Print what a subcommand would do'
 complete -c zoneadm -n __zoneadm_without -a ready -d 'Set up everything but the processes'
 complete -c zoneadm -n __zoneadm_without -a reboot -d 'Halt and boot'
+complete -c zoneadm -n __zoneadm_without -a reclaim -d 'Give a dataset back to the host'
 complete -c zoneadm -n __zoneadm_without -a shutdown -d 'Ask the zone to stop'
 complete -c zoneadm -n __zoneadm_without -a uninstall -d 'Remove the root of the zone'
 complete -c zoneadm -n __zoneadm_without -a verify -d 'Check the configuration against this host'
@@ -36,6 +37,8 @@ complete -c zoneadm -n '__fish_seen_subcommand_from install' -s d -x -a '(__fish
 complete -c zoneadm -n '__fish_seen_subcommand_from install' -s o -x -a '(__fish_complete_directories)' -d 'Image layout'
 complete -c zoneadm -n '__fish_seen_subcommand_from install' -s s -x -d Suite
 complete -c zoneadm -n '__fish_seen_subcommand_from install' -s x -x -a nodataset -d Option
+complete -c zoneadm -n '__fish_seen_subcommand_from reclaim' -s F -d 'Make what is found harmless and go on'
+complete -c zoneadm -n '__fish_seen_subcommand_from reclaim' -a '(zfs list -Ho name 2>/dev/null)'
 complete -c zoneadm -n '__fish_seen_subcommand_from uninstall' -s F -d 'Do not ask'
 complete -c zoneadm -n '__fish_seen_subcommand_from shutdown' -s r -d 'Boot again'
 complete -c zoneadm -n '__fish_seen_subcommand_from mark' -a incomplete

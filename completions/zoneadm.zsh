@@ -20,6 +20,7 @@ _zoneadm() {
         'plan:print what a subcommand would do'
         'ready:set up everything but the processes'
         'reboot:halt and boot'
+        'reclaim:give a dataset back to the host'
         'shutdown:ask the zone to stop'
         'uninstall:remove the root of the zone'
         'verify:check the configuration against this host'
@@ -36,6 +37,7 @@ _zoneadm() {
             case $line[1] in
                 list) _arguments '-c[all]' '-i[also installed]' '-n[without the host]' '-p[for scripts]' '-v[table]' '--json[as JSON]' ;;
                 install) _arguments '-a[archive]:archive:_files' '-d[tree]:directory:_files -/' '-o[image layout]:directory:_files -/' '-s[suite]:suite: ' '-x[option]:option:(nodataset)' ;;
+                reclaim) _arguments '-F[make what is found harmless and go on]' '1:dataset:(${(f)"$(zfs list -Ho name 2>/dev/null)"})' ;;
                 uninstall) _arguments '-F[do not ask]' ;;
                 shutdown) _arguments '-r[boot again]' ;;
                 mark) _values state incomplete ;;

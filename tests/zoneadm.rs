@@ -436,7 +436,10 @@ fn verify_names_what_this_host_cannot_do() {
     );
     assert_eq!(
         verify("limitpriv = \"default,sys_time\"\n"),
-        failed("privilege \"sys_time\" is not permitted within the zone's privilege set")
+        failed(
+            "privilege \"sys_time\" is not permitted within the zone's privilege set: the clock is the whole \
+             machine's"
+        )
     );
     assert_eq!(
         verify("limitpriv = \"default,net_rwaccess\"\n"),

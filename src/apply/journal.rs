@@ -141,6 +141,16 @@ fn crash_point(step: usize) {
     let _ = step;
 }
 
+/// In debug builds, ends the process at a place within a step when a test asks for it by name.
+pub fn crash_in(place: &str) {
+    #[cfg(debug_assertions)]
+    if std::env::var("ZONES_TEST_KILL_AT").is_ok_and(|wanted| wanted == place) {
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    }
+    #[cfg(not(debug_assertions))]
+    let _ = place;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,6 +2,7 @@
 
 pub mod boot;
 pub mod dataset;
+pub mod guard;
 pub mod init_image;
 pub mod install;
 pub mod journal;

@@ -5,6 +5,7 @@
 //! lock is taken before the state is read; boot and halt take it themselves, because it goes over
 //! to the zone's supervisor.
 
+mod lifecycle;
 mod operate;
 pub mod usage;
 
@@ -17,6 +18,7 @@ use lexopt::{Arg, Parser};
 
 use super::report::Report;
 use crate::apply::Notice;
+use crate::apply::dataset::reclaim::reclaim;
 use crate::apply::list::{self, Format, Listing, Row, Selection};
 use crate::apply::login::current_zone;
 use crate::apply::paths::Root;
@@ -120,7 +122,7 @@ fn run(name: &str, options: Options, command: &str, args: Vec<OsString>) -> End 
         return help(name, &args);
     }
     let Some(sub) = usage::find(command) else {
-        let later = ["apply", "attach", "clone", "detach", "move", "reclaim", "rename"];
+        let later = ["apply", "rename"];
         if later.contains(&command) {
             let mut report = Report::new(name);
             report.warn(&format!("{command} is not available yet in this version"));
@@ -145,6 +147,7 @@ fn run(name: &str, options: Options, command: &str, args: Vec<OsString>) -> End 
     match sub.name {
         "list" => program.list(args),
         "plan" => program.plan(&args),
+        "reclaim" => program.reclaim(args),
         _ => program.change(sub.name, &args),
     }
 }
@@ -259,6 +262,37 @@ impl Program {
             self.report.warn(problem);
         }
         if problems.is_empty() { end } else { End::Failed }
+    }
+
+    /// Gives a dataset that a zone has had back to the host.
+    fn reclaim(&mut self, args: Vec<OsString>) -> End {
+        let (mut force, mut dataset) = (false, None);
+        let mut parser = Parser::from_args(args);
+        loop {
+            match parser.next() {
+                Ok(Some(Arg::Short('F'))) => force = true,
+                Ok(Some(Arg::Value(name))) if dataset.is_none() => dataset = Some(name),
+                Ok(Some(Arg::Short('?') | Arg::Long("help"))) => return self.sub_usage("reclaim", true),
+                Ok(None) => break,
+                Ok(Some(_)) | Err(_) => return self.sub_usage("reclaim", false),
+            }
+        }
+        let Some(dataset) = dataset.map(|d| d.to_string_lossy().into_owned()) else {
+            return self.sub_usage("reclaim", false);
+        };
+        if current_zone().is_some() {
+            return self.fail("must be in the global zone to reclaim a dataset.");
+        }
+        if !rustix::process::geteuid().is_root() {
+            return self.fail("only a privileged user may reclaim a dataset.");
+        }
+        match reclaim(&self.store, &mut self.report, &dataset, force) {
+            Ok(()) => {
+                self.report.finish();
+                End::Good
+            }
+            Err(e) => self.fail(e),
+        }
     }
 
     /// Refuses what only the administrator of the host may do.

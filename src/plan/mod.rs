@@ -8,5 +8,6 @@ pub mod host;
 pub mod install;
 pub mod limits;
 pub mod options;
+pub mod reclaim;
 pub mod step;
 pub mod zfs;

@@ -74,6 +74,12 @@ impl IdRange {
         self.outside.checked_add(offset)
     }
 
+    /// Returns the zone's id for an id of the host.
+    pub fn zone(&self, id: u32) -> Option<u32> {
+        let offset = id.checked_sub(self.outside).filter(|o| *o < self.count)?;
+        self.inside.checked_add(offset)
+    }
+
     /// Says whether two ranges share host ids.
     pub fn overlaps_outside(&self, other: &Self) -> bool {
         let end = |r: &Self| u64::from(r.outside) + u64::from(r.count);

@@ -1,5 +1,6 @@
 //! How the kernel is called; the only module with unsafe code. It knows nothing of zones but names.
 
+pub mod assume;
 pub mod cgroup;
 pub mod channel;
 pub mod enter;
@@ -11,6 +12,7 @@ pub mod path;
 pub mod process;
 pub mod pty;
 pub mod rlimit;
+pub mod seccomp;
 pub mod tree;
 pub mod tty;
 pub mod zfs;

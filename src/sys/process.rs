@@ -224,6 +224,16 @@ pub fn close_all_but(keep: &[i32]) -> io::Result<()> {
     Ok(())
 }
 
+/// Lets this process have as many descriptors as its hard limit allows.
+///
+/// # Errors
+/// The system's error.
+pub fn raise_descriptor_limit() -> io::Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let now = getrlimit(Resource::Nofile);
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: now.maximum, maximum: now.maximum })?)
+}
+
 /// Resets what a process inherits across exec: signal mask and dispositions, umask.
 pub fn reset_signals() {
     // SAFETY: the set is initialised by sigemptyset; the dispositions set are the default ones, and their

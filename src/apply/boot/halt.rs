@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::start::{clear, remove_run_files, write_record};
 use super::{BootArgs, BootError, start};
 use crate::apply::running::{self, Going, Running};
-use crate::apply::{Op, journal, supervisor};
+use crate::apply::{Op, dataset, journal, supervisor};
 use crate::spec::state::ZoneState;
 use crate::sys::process::{Handle, realtime};
 
@@ -166,6 +166,10 @@ pub fn take_down(op: &mut Op<'_>, running: &Running, going: Going) -> Result<(),
 /// Removes what is left of a zone whose processes are gone, and lets its supervisor go.
 fn clean(op: &mut Op<'_>, running: &Running) -> Result<(), BootError> {
     let root = op.store.root();
+    journal::crash_in("killed");
+    for error in dataset::take_back(root, op.name) {
+        op.out.warn(&format!("WARNING: {error}"));
+    }
     for error in journal::recover(&root.zone_run(op.name).join("journal")) {
         op.out.warn(&format!("WARNING: {error}"));
     }

@@ -3,6 +3,8 @@
 //! All mounts are made in a mount namespace of the supervisor's own, which the zone's first process
 //! then copies. The host's mount table is never touched, so a crash leaves nothing mounted.
 
+mod hostid;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,7 +14,9 @@ use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, mkdira
 use thiserror::Error;
 
 use super::{limits, source, zone};
-use crate::apply::dataset::{self, withdraw::Ids};
+use crate::apply::dataset;
+use crate::apply::dataset::withdraw::{Ids, Told};
+use crate::apply::guard;
 use crate::apply::journal::Journal;
 use crate::apply::paths::Root;
 use crate::apply::zfs;
@@ -46,8 +50,8 @@ pub struct Ready {
     pub handle: Handle,
     /// The way to it.
     pub channel: Channel,
-    /// What the administrators of host and zone should know.
-    pub notices: Vec<String>,
+    /// What the administrators of host and zone should know of its datasets.
+    pub told: Told,
 }
 
 /// What the steps work on.
@@ -58,7 +62,7 @@ struct Build<'a> {
     /// The host's mount namespace.
     host: BorrowedFd<'a>,
     ids: Ids,
-    notices: Vec<String>,
+    told: Told,
     /// Host ids of the zone's root.
     uid: u32,
     gid: u32,
@@ -70,6 +74,8 @@ struct Build<'a> {
     root: Option<OwnedFd>,
     /// The mount that becomes `/dev/console`, detached.
     terminal: Option<Tree>,
+    /// Where the zone's requests to ZFS arrive.
+    listener: Option<OwnedFd>,
 }
 
 /// Carries out the host's steps and waits until the zone's first process has done its own.
@@ -96,7 +102,7 @@ pub fn make_ready(
         run: root.zone_run(zone),
         host: host.as_fd(),
         ids: Ids { root: root_ids, maps: maps(steps) },
-        notices: Vec::new(),
+        told: Told::default(),
         uid: root_ids.0,
         gid: root_ids.1,
         console,
@@ -106,6 +112,7 @@ pub fn make_ready(
         users: None,
         root: None,
         terminal: None,
+        listener: None,
     };
     // The modes of nodes and directories are exact.
     let umask = rustix::process::umask(Mode::empty());
@@ -115,9 +122,11 @@ pub fn make_ready(
     let back = ns::join(host.as_fd(), Kinds::MOUNT)
         .and_then(|()| ipc.map_or(Ok(()), |ipc| ns::join(ipc.as_fd(), Kinds::IPC)))
         .map_err(|e| fail("boot", "cannot return to the host's mounts", &e));
-    let result = done.and(back).and_then(|()| match (build.process.take(), build.channel.take()) {
+    // Only now: a process that is made among the zone's mounts would keep them.
+    let guarded = done.and(back).and_then(|()| build.guard(root));
+    let result = guarded.and_then(|()| match (build.process.take(), build.channel.take()) {
         (Some((pid, handle)), Some(channel)) => {
-            Ok(Ready { pid, handle, channel, notices: std::mem::take(&mut build.notices) })
+            Ok(Ready { pid, handle, channel, told: std::mem::take(&mut build.told) })
         }
         _ => Err(StepError { what: "boot".into(), why: "the plan makes no process".into() }),
     });
@@ -166,6 +175,13 @@ impl Build<'_> {
         }
     }
 
+    /// Starts the guard; nothing of the zone runs yet.
+    fn guard(&mut self, root: &Root) -> Result<(), StepError> {
+        let (Some(listener), Some((pid, _))) = (self.listener.take(), &self.process) else { return Ok(()) };
+        guard::start(root, self.zone, *pid, &[listener.as_fd()])
+            .map_err(|e| fail("dataset", "cannot start the guard", &e))
+    }
+
     fn run(
         &mut self,
         root: &Root,
@@ -175,14 +191,14 @@ impl Build<'_> {
     ) -> Result<(), StepError> {
         for (number, step) in steps.iter().enumerate().filter(|(_, s)| !s.is_inside()) {
             journal.started(number, &step.inverse()).map_err(|e| fail("journal", "cannot write it", &e))?;
-            self.step(step, steps)?;
+            self.step(root, step, steps)?;
             journal.done(number).map_err(|e| fail("journal", "cannot write it", &e))?;
         }
         no_other_has(root, steps)?;
         self.hand_over(steps, init)
     }
 
-    fn step(&mut self, step: &Step, all: &[Step]) -> Result<(), StepError> {
+    fn step(&mut self, root: &Root, step: &Step, all: &[Step]) -> Result<(), StepError> {
         match step {
             Step::Cgroup { path } => {
                 let what = || format!("cgroup {}", path.display());
@@ -197,7 +213,7 @@ impl Build<'_> {
             Step::Limits { path, settings } => limits::group(path, settings),
             Step::Process { locked, policy } => limits::process(*locked, *policy),
             Step::Ipc { settings } => limits::ipc(settings),
-            Step::Withdraw { dataset, members, .. } => self.withdraw(dataset, members),
+            Step::Withdraw { dataset, members, .. } => self.withdraw(root, dataset, members),
             Step::Namespaces { uid_map, gid_map } => self.namespaces(uid_map, gid_map, all),
             Step::Pin { .. } => self.pin(),
             Step::Delegate { dataset, .. } => self.delegate(dataset),
@@ -209,12 +225,15 @@ impl Build<'_> {
                 if all.iter().any(|s| matches!(s, Step::Ipc { .. })) { self.queues() } else { Ok(()) }
             }
             Step::Console => self.make_console(),
+            Step::Proc { hidden } => self.proc(hidden),
             Step::Fs(mount) => self.fs(mount),
+            Step::HostId { id } => self.host_id(*id),
             Step::HostName { .. }
             | Step::Loopback
             | Step::KernelFiles { .. }
             | Step::Pivot
             | Step::MountDataset { .. }
+            | Step::Guard
             | Step::Capabilities { .. }
             | Step::Init { .. } => Ok(()),
         }
@@ -265,10 +284,12 @@ impl Build<'_> {
         Ok(())
     }
 
-    fn withdraw(&mut self, dataset: &str, members: &[String]) -> Result<(), StepError> {
+    fn withdraw(&mut self, root: &Root, dataset: &str, members: &[String]) -> Result<(), StepError> {
         let failed = |why: String| StepError { what: format!("dataset {dataset}"), why };
         let zfs = Zfs::open().map_err(|e| failed(e.to_string()))?;
-        self.notices.extend(dataset::withdraw::withdraw(&zfs, dataset, members, &self.ids).map_err(failed)?);
+        let told = dataset::withdraw::withdraw(root, &zfs, dataset, members, &self.ids).map_err(failed)?;
+        self.told.warnings.extend(told.warnings);
+        self.told.not_given.extend(told.not_given);
         Ok(())
     }
 
@@ -412,6 +433,22 @@ impl Build<'_> {
         let options = [("uid", uid.as_str()), ("gid", &gid), ("mode", &mode), ("size", &size)];
         let tree = self.tmpfs(dir, Attrs::NOSUID | Attrs::NODEV, &options)?;
         self.attach(&tree, dir, dir, true)
+    }
+
+    /// Mounts the zone's `/proc` and covers folders of it. Made here, the covers are locked in the zone.
+    fn proc(&self, hidden: &[&str]) -> Result<(), StepError> {
+        let what = "/proc";
+        let pid = self.process.as_ref().map_or(0, |(pid, _)| *pid);
+        let pids = ns::open(pid, "pid").map_err(|e| fail(what, "cannot open the process namespace", &e))?;
+        let target = self.target(what, true).map_err(|why| StepError { what: what.into(), why })?;
+        super::proc::mount(pids.as_fd(), target.as_fd()).map_err(|e| fail(what, "cannot mount it", &e))?;
+        for folder in hidden {
+            let dir = format!("/proc/{folder}");
+            let attrs = Attrs::RDONLY | Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC;
+            let cover = self.tmpfs(&dir, attrs, &[("mode", "555"), ("size", "4k"), ("nr_inodes", "1")])?;
+            self.attach(&cover, &dir, &dir, true)?;
+        }
+        Ok(())
     }
 
     fn dev(&self, nodes: &[Node]) -> Result<(), StepError> {
@@ -610,9 +647,14 @@ impl Build<'_> {
         channel.send(zone::GO, &fds).map_err(|e| fail(what, "cannot reach process 1", &e))?;
         let answer = loop {
             let answer = channel.receive().map_err(|e| fail(what, "cannot hear process 1", &e))?;
-            match answer.text.strip_prefix(zone::NOTICE) {
-                Some(text) => self.notices.push(text.to_owned()),
-                None => break answer,
+            if let Some(text) = answer.text.strip_prefix(zone::NOTICE) {
+                self.told.warnings.push(text.to_owned());
+            } else if let Some(name) = answer.text.strip_prefix(zone::NOT_OURS) {
+                self.told.not_given.push(name.to_owned());
+            } else if answer.text == zone::GUARD {
+                self.listener = answer.fds.into_iter().next();
+            } else {
+                break answer;
             }
         };
         match answer.text.as_str() {

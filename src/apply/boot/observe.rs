@@ -11,11 +11,13 @@ use rustix::fs::{Mode, OFlags};
 use super::BootError;
 use super::device::matching;
 use super::source::{self, Place, Roots};
+use super::start::first_host_id;
 use crate::apply::paths::Root;
 use crate::apply::zfs::Asker;
 use crate::apply::{Op, dataset};
 use crate::plan;
 use crate::plan::boot::{Facts, Special, zfs_fs};
+use crate::plan::dataset::Found;
 use crate::spec::idmap::IdRange;
 use crate::spec::schema::ResourceKind;
 use crate::spec::{Props, ZoneSpec};
@@ -45,6 +47,7 @@ pub fn facts(op: &Op<'_>, allocate: bool) -> Result<Facts, BootError> {
         gid_map: lines(&ids.gid),
         host: super::limits::host(op.spec),
         cgroup: cgroup::mount_point().map(|m| group_folder(op, &m)),
+        spl: Path::new("/proc/spl").exists(),
         fuse: Path::new("/dev/fuse").exists(),
         own_init: if sparse { None } else { own_init(&root) },
         ..Facts::default()
@@ -83,14 +86,7 @@ pub fn facts(op: &Op<'_>, allocate: bool) -> Result<Facts, BootError> {
         let in_zones = other_paths(fs).filter(|path| roots.place(path) != Place::Host);
         facts.in_zones.extend(in_zones.map(str::to_owned));
     }
-    for name in plan::dataset::names(op.spec) {
-        let found = dataset::observe::look(&asker, &name);
-        facts.delegations.insert(name, found);
-    }
-    if !facts.delegations.is_empty() {
-        facts.claims = dataset::observe::claims(op.store)?;
-        facts.control = dataset::observe::control();
-    }
+    datasets(op, &asker, &mut facts)?;
     facts.run = op.store.root().zone_run(op.name);
     for pattern in op.spec.stored(ResourceKind::Device).iter().filter_map(|r| r.text("match")) {
         facts.devices.insert(pattern.to_owned(), matching(pattern, &asker));
@@ -102,6 +98,27 @@ pub fn facts(op: &Op<'_>, allocate: bool) -> Result<Facts, BootError> {
 /// Returns the folder of the zone's cgroup.
 fn group_folder(op: &Op<'_>, mount: &Path) -> PathBuf {
     plan::limits::folder(op.spec, mount, &format!("{}{}", op.name, group_suffix(op.store.root())))
+}
+
+/// Looks at the datasets that are to be delegated.
+fn datasets(op: &Op<'_>, asker: &Asker<'_>, facts: &mut Facts) -> Result<(), BootError> {
+    let names = plan::dataset::names(op.spec);
+    if names.is_empty() && facts.datasets.is_empty() {
+        return Ok(());
+    }
+    facts.claims = dataset::observe::claims(op.store)?;
+    facts.control = dataset::observe::control();
+    let record = dataset::record::read(op.store.root(), op.name);
+    let root = first_host_id(&facts.uid_map).unwrap_or_default();
+    for name in names {
+        let mut found = dataset::observe::look(asker, &name, &plan::dataset::locks(op.spec, &name));
+        facts.notes.extend(record.differences(&found));
+        if let Found::Filesystem(tree) = &mut found {
+            record.mark(root, tree);
+        }
+        facts.delegations.insert(name, found);
+    }
+    Ok(())
 }
 
 /// Returns the host's folder that is the zone's root.

@@ -13,7 +13,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 
 use super::console::{Console, client_from};
-use super::{Init, Supervisor, client};
+use super::{Init, Supervisor, Watch, client};
 use crate::apply::boot::start::{make_run_dir, write_record};
 use crate::apply::paths::Root;
 use crate::apply::running;
@@ -110,7 +110,7 @@ pub fn resume(root: &Root, name: &ZoneName) -> io::Result<Option<Supervisor>> {
         }
         _ => None,
     };
-    Ok(Some(Supervisor { root: root.clone(), name: name.clone(), console, init, idle: None }))
+    Ok(Some(Supervisor { root: root.clone(), name: name.clone(), console, init, idle: None, guard: None }))
 }
 
 /// Starts a supervisor where there is none: takes a running zone over, or serves the console of one
@@ -159,8 +159,10 @@ pub fn start_alone(root: &Root, name: &ZoneName) -> io::Result<Option<Supervisor
         }
         None => None,
     };
+    // Before whoever asked for the supervisor asks for the guard.
+    let guard = init.as_ref().and_then(|i| Watch::begin(root, name, i.running.init));
     theirs.send("up", &[])?;
-    Ok(Some(Supervisor { root: root.clone(), name: name.clone(), console, init, idle: None }))
+    Ok(Some(Supervisor { root: root.clone(), name: name.clone(), console, init, idle: None, guard }))
 }
 
 /// Puts a new console in the place of the dead one of a running zone. Whoever had the old one open
