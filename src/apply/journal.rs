@@ -94,6 +94,7 @@ pub fn undo(steps: &[Inverse]) -> Vec<String> {
         match inverse {
             // The first process ends with the channel to its supervisor, and the namespaces with it.
             Inverse::WithNamespaces | Inverse::KillInit => {}
+            Inverse::RemoveLink(remains) => errors.extend(super::net::remove(remains)),
             Inverse::RemoveCgroup(path) => {
                 if let Err(e) = cgroup::remove(path) {
                     errors.push(format!("cannot remove cgroup {}: {e}", path.display()));

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::bootargs::BootArgs;
 use super::options::{self, UnknownOption};
 use super::step::{Init, Mount, Node, Source, Step};
-use super::zfs;
+use super::{net, zfs};
 use crate::spec::schema::ResourceKind;
 use crate::spec::{Props, ZoneSpec};
 
@@ -33,6 +33,8 @@ pub struct Facts {
     pub devices: BTreeMap<String, Vec<Node>>,
     /// The host has `/dev/fuse`.
     pub fuse: bool,
+    /// Links and addresses of the host.
+    pub net: net::NetFacts,
     /// The init program of the zone's root that can run here, when there is one.
     pub own_init: Option<String>,
 }
@@ -110,6 +112,9 @@ pub enum PlanError {
     /// A dataset that the zone cannot have.
     #[error("{0}")]
     Zfs(#[from] zfs::Refusal),
+    /// A network that the zone cannot have.
+    #[error("{0}")]
+    Net(#[from] net::Refusal),
     /// Something that this release cannot do.
     #[error("{0}")]
     Unsupported(String),
@@ -145,6 +150,8 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     let mut warnings = Vec::new();
     refuse_unsupported(spec, &mut warnings)?;
     let mounts = mounts(spec, facts)?;
+    let network = net::plan(spec, &facts.net)?;
+    warnings.extend(network.warnings);
     let taken = |dir: &str| mounts.iter().any(|m| m.dir == dir);
 
     let mut steps = Vec::new();
@@ -166,6 +173,8 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     }
     steps.push(Step::Console);
     steps.extend(mounts.into_iter().map(|m| Step::Fs(Box::new(m))));
+    // Late: whoever has one of the addresses has had time to say so.
+    steps.extend(network.links.into_iter().map(|link| Step::Link(Box::new(link))));
     steps.push(Step::HostName { name: spec.name.to_string() });
     steps.push(Step::Loopback);
     steps.push(Step::KernelFiles { cgroup: facts.cgroup.is_some() });
@@ -226,13 +235,6 @@ fn refuse_unsupported(spec: &ZoneSpec, warnings: &mut Vec<String>) -> Result<(),
     for name in ["hostid", "fs-allowed"] {
         if spec.props.text(name).is_some_and(|v| !v.is_empty()) {
             warnings.push(format!("{name} has no effect in this release"));
-        }
-    }
-    for kind in [ResourceKind::Net, ResourceKind::Anet] {
-        if !spec.stored(kind).is_empty() {
-            warnings.push(format!(
-                "{kind}: networks are not set up by this release; the zone has its loopback interface only"
-            ));
         }
     }
     if !spec.stored(ResourceKind::Admin).is_empty() {
@@ -481,14 +483,11 @@ mod tests {
         let e = plan(&s, &BootArgs::default(), &facts()).expect_err("limits need the controller");
         assert!(e.to_string().contains("zone.max-lwps"));
         let mut s = spec();
-        add(&mut s, ResourceKind::Net, &[("physical", "eth0")]);
-        let p = plan(&s, &BootArgs::default(), &facts()).expect("a zone without network harms nobody");
-        assert_eq!(p.warnings.len(), 1);
         s.props.set(
             crate::spec::schema::global("limitpriv").expect("in the table"),
             Value::simple("default,sys_time"),
         );
-        assert_eq!(plan(&s, &BootArgs::default(), &facts()).expect("more is not granted").warnings.len(), 2);
+        assert_eq!(plan(&s, &BootArgs::default(), &facts()).expect("more is not granted").warnings.len(), 1);
         s.props.set(
             crate::spec::schema::global("limitpriv").expect("in the table"),
             Value::simple("default,!net_raw"),

@@ -5,6 +5,7 @@ pub mod boot;
 pub mod bootargs;
 pub mod host;
 pub mod install;
+pub mod net;
 pub mod options;
 pub mod step;
 pub mod zfs;

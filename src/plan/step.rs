@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::net::link::{Link, Remains};
 use super::options::MountOptions;
 
 /// A device node to make.
@@ -103,6 +104,8 @@ pub enum Step {
     Console,
     /// Mount an `fs` resource.
     Fs(Box<Mount>),
+    /// Make a network link.
+    Link(Box<Link>),
     /// Set the host name.
     HostName {
         /// The name.
@@ -139,6 +142,8 @@ pub enum Inverse {
     WithNamespaces,
     /// Kill what is in the cgroup and remove it.
     RemoveCgroup(PathBuf),
+    /// Take away what a network link leaves on the host.
+    RemoveLink(Box<Remains>),
     /// Kill the first process; the kernel ends all others and the namespaces with it.
     KillInit,
 }
@@ -175,6 +180,7 @@ impl Step {
                 let check = m.raw.as_ref().map_or(String::new(), |raw| format!("check {raw}, then "));
                 format!("fs {}: {check}{how} {}{kind}{}", m.dir, m.special, m.options.suffix())
             }
+            Self::Link(link) => link.describe(),
             Self::HostName { name } => format!("set the host name {name}"),
             Self::Loopback => "switch the loopback interface on".into(),
             Self::KernelFiles { cgroup } => {
@@ -202,6 +208,7 @@ impl Step {
     pub fn inverse(&self) -> Inverse {
         match self {
             Self::Cgroup { path } => Inverse::RemoveCgroup(path.clone()),
+            Self::Link(link) => Inverse::RemoveLink(Box::new(link.remains())),
             Self::Namespaces { .. } | Self::Init { .. } => Inverse::KillInit,
             Self::Root { .. }
             | Self::Inherit { .. }

@@ -134,6 +134,14 @@ pub fn own_mounts() -> io::Result<OwnedFd> {
     Ok(std::fs::File::open("/proc/self/ns/mnt")?.into())
 }
 
+/// Opens the network namespace of this process.
+///
+/// # Errors
+/// The system's error.
+pub fn own_network() -> io::Result<OwnedFd> {
+    Ok(std::fs::File::open("/proc/self/ns/net")?.into())
+}
+
 /// Writes the id maps of a new user namespace, lines of `inside outside count` (user_namespaces(7)).
 ///
 /// # Errors

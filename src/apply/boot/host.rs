@@ -13,8 +13,10 @@ use thiserror::Error;
 
 use super::zone;
 use crate::apply::journal::Journal;
+use crate::apply::net;
 use crate::apply::paths::Root;
 use crate::apply::zfs;
+use crate::plan::net::Link;
 use crate::plan::step::{Init, Mount, Node, Source, Step};
 use crate::spec::ZoneName;
 use crate::sys::channel::Channel;
@@ -59,6 +61,7 @@ struct Build<'a> {
     root: Option<OwnedFd>,
     /// The mount that becomes `/dev/console`, detached.
     terminal: Option<Tree>,
+    network: Option<net::Network>,
 }
 
 /// Carries out the host's steps and waits until the zone's first process has done its own.
@@ -89,6 +92,7 @@ pub fn make_ready(
         users: None,
         root: None,
         terminal: None,
+        network: None,
     };
     // The modes of nodes and directories are exact.
     let umask = rustix::process::umask(Mode::empty());
@@ -133,16 +137,17 @@ impl Build<'_> {
         init: &Path,
         journal: &mut Journal,
     ) -> Result<(), StepError> {
+        self.network = net::Network::begin(steps).map_err(|why| StepError { what: "net".into(), why })?;
         for (number, step) in steps.iter().enumerate().filter(|(_, s)| !s.is_inside()) {
             journal.started(number, &step.inverse()).map_err(|e| fail("journal", "cannot write it", &e))?;
-            self.step(step, steps)?;
+            self.step(root, step, steps)?;
             journal.done(number).map_err(|e| fail("journal", "cannot write it", &e))?;
         }
         no_other_has(root, steps)?;
         self.hand_over(steps, init)
     }
 
-    fn step(&mut self, step: &Step, all: &[Step]) -> Result<(), StepError> {
+    fn step(&mut self, root: &Root, step: &Step, all: &[Step]) -> Result<(), StepError> {
         match step {
             Step::Cgroup { path } => {
                 let what = || format!("cgroup {}", path.display());
@@ -159,6 +164,7 @@ impl Build<'_> {
             Step::Dev { nodes } => self.dev(nodes),
             Step::Console => self.make_console(),
             Step::Fs(mount) => self.fs(mount),
+            Step::Link(link) => self.link(root, link),
             Step::HostName { .. }
             | Step::Loopback
             | Step::KernelFiles { .. }
@@ -204,6 +210,22 @@ impl Build<'_> {
         self.users =
             Some(ns::open(pid, "user").map_err(|e| fail(what, "cannot open the user namespace", &e))?);
         Ok(())
+    }
+
+    fn link(&mut self, root: &Root, link: &Link) -> Result<(), StepError> {
+        let fail = |why: String| StepError { what: link.what.clone(), why };
+        let (Some(network), Some(channel)) = (&mut self.network, &self.channel) else {
+            return Err(fail("the plan makes no process".into()));
+        };
+        let namespace = || {
+            let sent = channel.receive().map_err(|e| format!("cannot hear process 1: {}", reason(&e)))?;
+            let fd = sent.fds.into_iter().next().filter(|_| sent.text == zone::NETWORK);
+            fd.ok_or_else(|| match sent.text.strip_prefix("error ") {
+                Some(text) => text.to_owned(),
+                None => "process 1 ended before it had a network namespace".into(),
+            })
+        };
+        network.make(root, link, namespace).map_err(fail)
     }
 
     /// Maps the ids of a detached mount and sets its attributes.

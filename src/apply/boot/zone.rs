@@ -32,6 +32,8 @@ use crate::sys::ns::{self, Kinds};
 use crate::sys::path::{STRICT, open_beneath, reason};
 use crate::sys::process;
 
+/// The process hands over its network namespace, when the zone has links.
+pub const NETWORK: &str = "network";
 /// The supervisor tells the process to go on with the mounts it is given.
 pub const GO: &str = "go";
 /// The process says that the zone is ready.
@@ -57,6 +59,10 @@ pub fn run(channel: &Channel, steps: &[Step]) -> ! {
 fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
     let fail = |what: &'static str| move |e: io::Error| format!("{what}: {}", reason(&e));
     ns::unshare(Kinds::NET).map_err(fail("cannot make a network namespace"))?;
+    if steps.iter().any(|s| matches!(s, Step::Link(_))) {
+        let namespace = ns::own_network().map_err(fail("cannot open the network namespace"))?;
+        channel.send(NETWORK, &[namespace.as_fd()]).map_err(fail("cannot tell the supervisor"))?;
+    }
     let go = channel.receive().map_err(fail("cannot hear the supervisor"))?;
     let mut fds = go.fds.into_iter();
     let Some(root) = fds.next().filter(|_| go.text == GO) else { process::exit_now(1) };
@@ -123,7 +129,8 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
             | Step::Memory { .. }
             | Step::Dev { .. }
             | Step::Console
-            | Step::Fs(_) => {}
+            | Step::Fs(_)
+            | Step::Link(_) => {}
         }
     }
     Ok(())
