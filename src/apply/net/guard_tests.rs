@@ -3,8 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::frame::{DROP, KEY_BYTES, Kind, PASS, VALUE_BYTES, key, value};
-use super::guard::{Guard, Limit, Onward, program};
+use super::guard::{Guard, Limit, Onward, program, receiving};
+use super::uplink::{LISTENER_BYTES, MAX_LISTENERS, shared, wire};
 use crate::sys::bpf::{Map, Program, Shape};
+use crate::sys::netlink::filter::Way;
 
 const ZONE: [u8; 6] = [2, 0, 0, 0, 0, 7];
 const HOST: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -256,6 +258,49 @@ fn an_exclusive_zone_is_held_to_what_is_asked() {
         g.onward = Onward::Wire(NOWHERE);
     });
     check(&wire, &[("whatever", ethernet(OTHER, OTHER, 0x88cc), SENT)]);
+}
+
+#[test]
+fn every_set_of_rules_is_one_that_the_kernel_takes() {
+    let Some(case) = Case::new() else { return };
+    let (v4, v6) = ([case.addresses[0]], [case.addresses[1]]);
+    for addresses in [None, Some(&[][..]), Some(&v4[..]), Some(&v6[..]), Some(&case.addresses[..])] {
+        for bits in 0..64_u8 {
+            let on = |bit: u8| bits & 1 << bit != 0;
+            let guard = Guard {
+                mac: on(0).then_some(ZONE),
+                addresses,
+                may_ask: on(1),
+                restricted: on(2),
+                dhcp: on(3),
+                vlan: if on(4) { 42 } else { 0 },
+                rate: on(5).then_some(Limit { until: &case.until, bits: 1 << 30 }),
+                onward: Onward::Bridge,
+            };
+            let switch =
+                Onward::Switch { table: &case.table, own: NOWHERE, lower: NOWHERE + 1, lower_mac: HOST };
+            for onward in [Onward::Bridge, Onward::Wire(NOWHERE), switch] {
+                let guard = Guard { onward, ..guard };
+                if let Err(e) = Program::load("test", &program(&guard)) {
+                    panic!("{guard:?}: {e}");
+                }
+            }
+        }
+    }
+    for vlan in [0, 42] {
+        let limit = Limit { until: &case.until, bits: 8000 };
+        Program::load("test", &receiving(Some(&limit), vlan)).expect("taken");
+        Program::load("test", &receiving(None, vlan)).expect("taken");
+    }
+    let listeners = Map::new(Shape::Array, "test", 4, LISTENER_BYTES, MAX_LISTENERS).expect("a map");
+    for way in [Way::In, Way::Out] {
+        for all in [None, Some(&listeners)] {
+            Program::load("test", &shared(&case.table, all, way)).expect("taken");
+        }
+        for vlan in [0, 42] {
+            Program::load("test", &wire(NOWHERE, vlan, way)).expect("taken");
+        }
+    }
 }
 
 #[test]

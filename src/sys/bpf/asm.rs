@@ -4,6 +4,8 @@
 //! Registers: [`R0`] holds results, [`R1`] to [`R5`] arguments, which a call destroys; [`R6`] to [`R9`]
 //! are kept; [`FP`] is the end of 512 bytes of stack, whose places are negative.
 
+use std::collections::BTreeMap;
+
 /// A register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reg(u8);
@@ -169,7 +171,7 @@ impl Asm {
 
     fn wide(&mut self, dst: Reg, src: Reg, value: u64) {
         let half = |v: u64| u32::try_from(v & 0xffff_ffff).unwrap_or(0).cast_signed();
-        self.put(0x18, dst, src, 0, half(value));
+        self.put(WIDE, dst, src, 0, half(value));
         self.put(0x00, R0, R0, 0, half(value >> 32));
     }
 
@@ -217,7 +219,7 @@ impl Asm {
     /// Jumps.
     pub fn jump(&mut self, to: Label) {
         self.jumps.push((self.code.len(), to));
-        self.put(0x05, R0, R0, 0, 0);
+        self.put(JUMP, R0, R0, 0, 0);
     }
 
     /// Jumps if the lower 32 bits of a register compare so with a number.
@@ -275,7 +277,7 @@ impl Asm {
 
     /// Ends the program with `R0` as its result.
     pub fn exit(&mut self) {
-        self.put(0x95, R0, R0, 0, 0);
+        self.put(EXIT, R0, R0, 0, 0);
     }
 
     /// Ends the program with a number.
@@ -284,22 +286,64 @@ impl Asm {
         self.exit();
     }
 
-    /// Returns the instructions, with jumps that lead to their labels.
+    /// Returns the instructions, with jumps that lead to their labels. What nothing leads to is left out:
+    /// the kernel refuses it.
     ///
     /// # Panics
     /// When a label was never put anywhere or is too far away: a mistake in a program of ours.
-    pub fn finish(mut self) -> Vec<u64> {
-        for (from, label) in self.jumps {
-            let to = self.places[label.0].expect("every label has a place");
-            let distance = i64::try_from(to).unwrap_or(0) - i64::try_from(from).unwrap_or(0) - 1;
-            let distance = i16::try_from(distance).expect("programs are short");
-            let mut bytes = self.code[from].to_ne_bytes();
-            bytes[2..4].copy_from_slice(&distance.to_ne_bytes());
-            self.code[from] = u64::from_ne_bytes(bytes);
+    pub fn finish(self) -> Vec<u64> {
+        let targets: BTreeMap<usize, usize> = self
+            .jumps
+            .iter()
+            .map(|(from, label)| (*from, self.places[label.0].expect("every label has a place")))
+            .collect();
+        let reached = self.reached(&targets);
+        // Where each instruction, or the next one that is kept, comes to lie.
+        let mut places = Vec::with_capacity(reached.len() + 1);
+        let mut kept = 0_i64;
+        for reached in &reached {
+            places.push(kept);
+            kept += i64::from(*reached);
         }
-        self.code
+        places.push(kept);
+        let mut code = Vec::new();
+        for (at, instruction) in self.code.iter().enumerate().filter(|(at, _)| reached[*at]) {
+            let mut bytes = instruction.to_ne_bytes();
+            if let Some(to) = targets.get(&at) {
+                let distance = i16::try_from(places[*to] - places[at] - 1).expect("programs are short");
+                bytes[2..4].copy_from_slice(&distance.to_ne_bytes());
+            }
+            code.push(u64::from_ne_bytes(bytes));
+        }
+        code
+    }
+
+    /// Tells of each instruction whether the program can come to it.
+    fn reached(&self, targets: &BTreeMap<usize, usize>) -> Vec<bool> {
+        let mut reached = vec![false; self.code.len()];
+        let mut open = vec![0];
+        while let Some(at) = open.pop() {
+            if at >= reached.len() || std::mem::replace(&mut reached[at], true) {
+                continue;
+            }
+            open.extend(targets.get(&at));
+            match self.code[at].to_ne_bytes()[0] {
+                EXIT | JUMP => {}
+                // Two places long.
+                WIDE => {
+                    reached[at + 1] = true;
+                    open.push(at + 2);
+                }
+                _ => open.push(at + 1),
+            }
+        }
+        reached
     }
 }
+
+const EXIT: u8 = 0x95;
+const JUMP: u8 = 0x05;
+const WIDE: u8 = 0x18;
 
 #[cfg(test)]
 mod tests {
@@ -332,13 +376,29 @@ mod tests {
     }
 
     #[test]
+    fn what_nothing_leads_to_is_left_out() {
+        let mut a = Asm::new();
+        let (on, dead) = (a.label(), a.label());
+        a.jump(on);
+        a.here(dead);
+        a.set_wide(R3, 7);
+        a.jump(dead);
+        a.here(on);
+        a.exit();
+        let code = a.finish();
+        assert_eq!(code.len(), 2);
+        assert_eq!(code[0].to_ne_bytes()[2..4], [0, 0]);
+    }
+
+    #[test]
     fn bytes_are_compared_in_aligned_steps() {
         let count = |at, length| {
             let mut a = Asm::new();
             let end = a.label();
             a.jump_unless_bytes(at, &vec![1; length], R0, end);
             a.here(end);
-            a.finish().len() / 2
+            a.exit();
+            (a.finish().len() - 1) / 2
         };
         assert_eq!(count(-16, 6), 2);
         assert_eq!(count(-10, 6), 2);

@@ -10,6 +10,8 @@ pub mod asm;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use crate::sys::path::reason;
+
 const MAP_CREATE: i32 = 0;
 const MAP_LOOKUP: i32 = 1;
 const MAP_UPDATE: i32 = 2;
@@ -238,7 +240,7 @@ impl Program {
                         let text = String::from_utf8_lossy(&log[..end]).into_owned();
                         let tail: Vec<&str> = text.lines().rev().take(12).collect();
                         let tail: Vec<&str> = tail.into_iter().rev().collect();
-                        Err(io::Error::new(e.kind(), format!("{e}: {}", tail.join("; "))))
+                        Err(io::Error::new(e.kind(), format!("{}: {}", reason(&e), tail.join("; "))))
                     }
                     taken => taken,
                 }
