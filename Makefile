@@ -26,7 +26,7 @@ FISHDIR = $(PREFIX)/share/fish/vendor_completions.d
 TEMPLATEDIR = /usr/share/zones/zones.d
 
 RELEASE    = target/release
-BINS       = zlogin zonename
+BINS       = zlogin zonename zonestat
 SBINS      = zonecfg zoneadm zoneadmd
 MAN1       = $(notdir $(wildcard man/*.1))
 MAN5       = $(notdir $(wildcard man/*.5))
@@ -51,7 +51,10 @@ check:
 
 test:
 	.ci/setup
-	$(MAKE) --no-print-directory check
+	.ci/images $(MAKE) --no-print-directory check tests
+
+.PHONY: tests
+tests:
 	.ci/tests
 
 demo: all

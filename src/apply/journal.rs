@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::apply::dataset;
 use crate::plan::step::Inverse;
 use crate::sys::cgroup;
 
@@ -93,7 +94,8 @@ pub fn undo(steps: &[Inverse]) -> Vec<String> {
     for inverse in steps.iter().rev() {
         match inverse {
             // The first process ends with the channel to its supervisor, and the namespaces with it.
-            Inverse::WithNamespaces | Inverse::KillInit => {}
+            Inverse::WithNamespaces | Inverse::KillInit | Inverse::Stays => {}
+            Inverse::Release(run) => errors.extend(dataset::registry::release(run)),
             Inverse::RemoveLink(remains) => errors.extend(super::net::remove(remains)),
             Inverse::RemoveCgroup(path) => {
                 if let Err(e) = cgroup::remove(path) {

@@ -89,7 +89,18 @@ impl Row {
     }
 
     fn of(entry: Entry, active: Option<&running::Running>) -> Self {
-        let Entry { name, state, zonepath, uuid, brand, ip_type, autoboot, idmap: _, problem: _ } = entry;
+        let Entry {
+            name,
+            state,
+            zonepath,
+            uuid,
+            brand,
+            ip_type,
+            autoboot,
+            idmap: _,
+            datasets: _,
+            problem: _,
+        } = entry;
         Self {
             id: active.map(|r| r.id),
             name: name.to_string(),

@@ -1,6 +1,7 @@
 //! Carries plans out: the store of specs and states, the engine, and the operations of `zoneadm`.
 
 pub mod boot;
+pub mod dataset;
 pub mod init_image;
 pub mod install;
 pub mod journal;
@@ -11,6 +12,7 @@ pub mod paths;
 pub mod running;
 pub mod store;
 pub mod supervisor;
+pub mod usage;
 pub mod verify;
 pub mod zfs;
 

@@ -9,12 +9,15 @@ mod fs;
 mod limits;
 mod zonepath;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use nix::unistd::User;
 
+use super::dataset;
 use super::store::FileStore;
 use super::zfs::Asker;
+use crate::plan::dataset::{Found, Refusal};
 use crate::plan::{self, boot::zfs_fs};
 use crate::spec::idmap::IdMap;
 use crate::spec::schema::{self, Honour, Kind, PropDef, ResourceKind};
@@ -91,9 +94,9 @@ pub fn check(
     if let Err(e) = plan::zfs::once(spec.stored(ResourceKind::Fs).iter().filter_map(zfs_fs)) {
         found.error(e.to_string());
     }
-    check_datasets(spec, &mut found);
+    check_datasets(store, spec, &asker, &mut found)?;
     check_nets(spec, &mut found);
-    limits::check(spec, &mut found);
+    limits::check(spec, purpose, &mut found);
     check_privileges(spec, &mut found);
     check_ids(store, name, spec, &mut found)?;
     Ok(found)
@@ -163,13 +166,25 @@ fn check_brand(spec: &ZoneSpec, found: &mut Findings) {
     }
 }
 
-fn check_datasets(spec: &ZoneSpec, found: &mut Findings) {
-    if Path::new("/dev/zfs").exists() {
-        return;
+/// Looks at the datasets that the zone is to administer.
+fn check_datasets(
+    store: &FileStore,
+    spec: &ZoneSpec,
+    asker: &Asker<'_>,
+    found: &mut Findings,
+) -> Result<(), StoreError> {
+    let names = plan::dataset::names(spec);
+    if names.is_empty() {
+        return Ok(());
     }
-    for name in spec.stored(ResourceKind::Dataset).iter().filter_map(|d| d.text("name")) {
-        found.error(format!("could not verify zfs dataset {name}: this host has no ZFS"));
+    let looked: BTreeMap<String, Found> =
+        names.into_iter().map(|name| (name.clone(), dataset::observe::look(asker, &name))).collect();
+    let claims = dataset::observe::claims(store)?;
+    let look = |name: &str| looked.get(name).unwrap_or(&Found::Missing);
+    for Refusal { dataset, why } in plan::dataset::check(spec, look, &claims) {
+        found.error(format!("could not verify zfs dataset {dataset}: {why}"));
     }
+    Ok(())
 }
 
 /// Looks for the links. A missing one is a warning, as it may come later.

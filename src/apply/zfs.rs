@@ -35,7 +35,7 @@ impl<'a> Asker<'a> {
         Self { root, zone, zfs: OnceCell::new() }
     }
 
-    fn zfs(&self) -> Result<&Zfs, &str> {
+    pub(super) fn zfs(&self) -> Result<&Zfs, &str> {
         self.zfs.get_or_init(|| Zfs::open().map_err(|e| chain(&e))).as_ref().map_err(String::as_str)
     }
 
@@ -56,19 +56,10 @@ impl<'a> Asker<'a> {
     }
 
     fn filesystem(&self, d: &zfs::Dataset) -> Filesystem {
-        let off = |property| d.number(property) == Some(0);
-        let limits = MountOptions {
-            read_only: d.number("readonly") == Some(1),
-            no_suid: off("setuid"),
-            devices: !off("devices"),
-            no_exec: off("exec"),
-            no_atime: off("atime"),
-            ..MountOptions::default()
-        };
         Filesystem {
             legacy: d.mountpoint() == Mountpoint::Legacy,
-            locked: d.word("keystatus").as_deref() == Some("unavailable"),
-            limits,
+            locked: is_locked(d),
+            limits: limits(d),
             mounted: self.holder(d),
         }
     }
@@ -105,7 +96,26 @@ impl<'a> Asker<'a> {
     }
 }
 
-fn kstat(name: &str, id: u64) -> PathBuf {
+/// Returns what the properties of a filesystem say of its mount.
+pub(super) fn limits(d: &zfs::Dataset) -> MountOptions {
+    let off = |property| d.number(property) == Some(0);
+    MountOptions {
+        read_only: d.number("readonly") == Some(1),
+        no_suid: off("setuid"),
+        devices: !off("devices"),
+        no_exec: off("exec"),
+        no_atime: off("atime"),
+        ..MountOptions::default()
+    }
+}
+
+/// Says whether a filesystem cannot be mounted for want of its key.
+pub(super) fn is_locked(d: &zfs::Dataset) -> bool {
+    d.word("keystatus").as_deref() == Some("unavailable")
+}
+
+/// Returns the file that is there while the kernel has a filesystem mounted anywhere.
+pub(super) fn kstat(name: &str, id: u64) -> PathBuf {
     Path::new("/proc/spl/kstat/zfs").join(zfs::name::pool(name)).join(format!("objset-{id:#x}"))
 }
 
@@ -177,7 +187,7 @@ fn program(pid: i32) -> String {
 }
 
 /// Returns an error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::bootargs::BootArgs;
+use super::limits::{self, LimitError};
 use super::options::{self, UnknownOption};
 use super::step::{Init, Mount, Node, Source, Step};
-use super::{net, zfs};
+use super::{dataset, net, zfs};
 use crate::spec::schema::ResourceKind;
 use crate::spec::{Props, ZoneSpec};
 
@@ -21,6 +22,8 @@ pub struct Facts {
     pub uid_map: String,
     /// Lines of the zone's gid map.
     pub gid_map: String,
+    /// What the host has for limits.
+    pub host: limits::Host,
     /// Folder for the zone's cgroup, when the host has cgroup v2.
     pub cgroup: Option<PathBuf>,
     /// Inherited directories that are symbolic links in the zone's root: they need no mount.
@@ -29,6 +32,14 @@ pub struct Facts {
     pub specials: BTreeMap<String, Special>,
     /// What each `special` of type `zfs` is.
     pub datasets: BTreeMap<String, zfs::Dataset>,
+    /// What each `dataset` is.
+    pub delegations: BTreeMap<String, dataset::Found>,
+    /// The datasets that the zones of this host are configured to have.
+    pub claims: Vec<dataset::Claim>,
+    /// Major and minor number of `/dev/zfs`.
+    pub control: Option<(u32, u32)>,
+    /// The zone's run-time folder.
+    pub run: PathBuf,
     /// Nodes that each `device match` has found.
     pub devices: BTreeMap<String, Vec<Node>>,
     /// The host has `/dev/fuse`.
@@ -115,6 +126,12 @@ pub enum PlanError {
     /// A network that the zone cannot have.
     #[error("{0}")]
     Net(#[from] net::Refusal),
+    /// Limits that cannot be kept.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Limits(Vec<LimitError>),
+    /// A dataset that cannot be delegated to the zone.
+    #[error("{0}")]
+    Dataset(#[from] dataset::Refusal),
     /// Something that this release cannot do.
     #[error("{0}")]
     Unsupported(String),
@@ -149,6 +166,9 @@ const STANDARD_NODES: &[(&str, u32, u32)] =
 pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, PlanError> {
     let mut warnings = Vec::new();
     refuse_unsupported(spec, &mut warnings)?;
+    let limits = limits::limits(spec, &facts.host).map_err(PlanError::Limits)?;
+    warnings.extend(limits.warnings);
+    let trees = delegated(spec, facts)?;
     let mounts = mounts(spec, facts)?;
     let network = net::plan(spec, &facts.net)?;
     warnings.extend(network.warnings);
@@ -157,8 +177,22 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     let mut steps = Vec::new();
     if let Some(path) = &facts.cgroup {
         steps.push(Step::Cgroup { path: path.clone() });
+        if !limits.group.is_empty() {
+            steps.push(Step::Limits { path: path.clone(), settings: limits.group });
+        }
     }
+    steps.push(Step::Process { locked: limits.locked, policy: limits.policy });
+    if !limits.ipc.is_empty() {
+        steps.push(Step::Ipc { settings: limits.ipc });
+    }
+    steps.extend(trees.iter().map(|(name, tree)| dataset::withdraw(name, tree)));
     steps.push(Step::Namespaces { uid_map: facts.uid_map.clone(), gid_map: facts.gid_map.clone() });
+    if !trees.is_empty() {
+        steps.push(Step::Pin { run: facts.run.clone() });
+    }
+    for (name, _) in &trees {
+        steps.push(Step::Delegate { dataset: name.clone(), locks: dataset::locks(spec, name) });
+    }
     steps.push(Step::Root { path: facts.root.clone() });
     let mut inherit: Vec<&str> =
         spec.stored(ResourceKind::InheritPkgDir).iter().filter_map(|r| r.text("dir")).collect();
@@ -166,9 +200,10 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     inherit.sort_unstable();
     steps.extend(inherit.into_iter().map(|dir| Step::Inherit { dir: dir.to_owned() }));
     steps.push(Step::Dev { nodes: nodes(spec, facts) });
-    for (dir, mode) in [("/dev/shm", 0o1777), ("/run", 0o755)] {
+    // Memory that the end of its processes does not free: the kernel's own limit is half of all for each.
+    for (dir, mode, percent) in [("/dev/shm", 0o1777, 25), ("/run", 0o755, 10)] {
         if !taken(dir) {
-            steps.push(Step::Memory { dir, mode });
+            steps.push(Step::Memory { dir, mode, percent });
         }
     }
     steps.push(Step::Console);
@@ -179,6 +214,7 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     steps.push(Step::Loopback);
     steps.push(Step::KernelFiles { cgroup: facts.cgroup.is_some() });
     steps.push(Step::Pivot);
+    steps.extend(dataset::mounts(trees.iter().map(|(_, tree)| *tree)));
     steps.push(Step::Capabilities { drop: DROPPED.to_vec() });
     steps.push(init(args, facts));
     for word in &args.ignored {
@@ -194,34 +230,18 @@ fn refuse_unsupported(spec: &ZoneSpec, warnings: &mut Vec<String>) -> Result<(),
     if brand != "linux" {
         return refuse(format!("brand '{brand}' cannot run on Linux; use 'set brand=linux'"));
     }
-    if let Some(dataset) = spec.stored(ResourceKind::Dataset).first().and_then(|d| d.text("name")) {
-        return refuse(format!(
-            "cannot open ZFS dataset '{dataset}': this release does not delegate datasets"
-        ));
+    // A zone with more rights than its spec says is not the zone that was asked for.
+    if !spec.stored(ResourceKind::SecurityFlags).is_empty() {
+        return refuse(
+            "security-flags cannot be enforced by this release, and a zone is not booted without them; remove \
+             them to boot"
+                .into(),
+        );
     }
-    // A zone without its limits, or with more rights than its spec says, is not the zone that was asked for.
-    let limits = [
-        ResourceKind::Rctl,
-        ResourceKind::CappedMemory,
-        ResourceKind::DedicatedCpu,
-        ResourceKind::SecurityFlags,
-    ];
-    if let Some(kind) = limits.into_iter().find(|k| !spec.stored(*k).is_empty()) {
-        let name = match kind {
-            ResourceKind::Rctl => spec.stored(kind)[0].text("name").unwrap_or("rctl"),
-            _ => kind.name(),
-        };
+    if let Some(value) = spec.props.text("file-mac-profile").filter(|v| !matches!(*v, "" | "none")) {
         return refuse(format!(
-            "{name} cannot be enforced by this release, and a zone is not booted without its limits; remove it to boot"
+            "file-mac-profile={value} cannot be enforced by this release; clear file-mac-profile to boot"
         ));
-    }
-    let limits = [("pool", ""), ("file-mac-profile", "none"), ("scheduling-class", "")];
-    for (name, harmless) in limits {
-        if let Some(value) = spec.props.text(name).filter(|v| *v != harmless && !v.is_empty()) {
-            return refuse(format!(
-                "{name}={value} cannot be enforced by this release; clear {name} to boot"
-            ));
-        }
     }
     let privileges = spec.props.text("limitpriv").unwrap_or_default();
     for privilege in privileges.split(',').map(str::trim).filter(|p| !matches!(*p, "" | "default")) {
@@ -241,6 +261,19 @@ fn refuse_unsupported(spec: &ZoneSpec, warnings: &mut Vec<String>) -> Result<(),
         warnings.push("admin: no rights are given to users of the host by this release".into());
     }
     Ok(())
+}
+
+/// Returns the datasets that the zone gets, with what they are.
+fn delegated<'a>(spec: &ZoneSpec, facts: &'a Facts) -> Result<Vec<(String, &'a dataset::Tree)>, PlanError> {
+    let found = |name: &str| facts.delegations.get(name).unwrap_or(&dataset::Found::Missing);
+    if let Some(refusal) = dataset::check(spec, found, &facts.claims).into_iter().next() {
+        return Err(refusal.into());
+    }
+    let tree = |name: String| match found(&name) {
+        dataset::Found::Filesystem(tree) => Some((name, &**tree)),
+        _ => None,
+    };
+    Ok(dataset::names(spec).into_iter().filter_map(tree).collect())
 }
 
 fn mounts(spec: &ZoneSpec, facts: &Facts) -> Result<Vec<Mount>, PlanError> {
@@ -320,6 +353,9 @@ fn nodes(spec: &ZoneSpec, facts: &Facts) -> Vec<Node> {
             mode: 0o666,
         })
         .collect();
+    if let Some((major, minor)) = facts.control.filter(|_| !dataset::names(spec).is_empty()) {
+        nodes.push(Node { path: "zfs".into(), block: false, major, minor, mode: 0o666 });
+    }
     for device in spec.stored(ResourceKind::Device) {
         for node in device.text("match").and_then(|m| facts.devices.get(m)).into_iter().flatten() {
             if nodes.iter().all(|n| n.path != node.path) {
@@ -413,12 +449,13 @@ mod tests {
             lines(&plan),
             [
                 "make cgroup /sys/fs/cgroup/zones/zion",
+                "take the resource limits of the host's process 1",
                 "begin process 1 in new user, mount, pid, uts, ipc and net namespaces, ids 0:1000000000:65536 (zone:host:count)",
                 "mount /zones/zion/root on / with mapped ids",
                 "inherit-pkg-dir /usr: mount the host's /usr read-only",
                 "make /dev with null zero full random urandom tty vdb",
-                "mount tmpfs on /dev/shm, mode 1777",
-                "mount tmpfs on /run, mode 755",
+                "mount tmpfs on /dev/shm, mode 1777, 25% of the memory",
+                "mount tmpfs on /run, mode 755, 10% of the memory",
                 "put the console on /dev/console",
                 "fs /b: mount tmpfs, size=1m",
                 "fs /b/c: mount /srv, read-only",
@@ -481,7 +518,7 @@ mod tests {
         let mut s = spec();
         s.set_alias(crate::spec::schema::global("max-lwps").expect("in the table"), "1000").expect("free");
         let e = plan(&s, &BootArgs::default(), &facts()).expect_err("limits need the controller");
-        assert!(e.to_string().contains("zone.max-lwps"));
+        assert!(e.to_string().contains("could not verify max-lwps"));
         let mut s = spec();
         s.props.set(
             crate::spec::schema::global("limitpriv").expect("in the table"),

@@ -3,8 +3,10 @@
 
 pub mod boot;
 pub mod bootargs;
+pub mod dataset;
 pub mod host;
 pub mod install;
+pub mod limits;
 pub mod net;
 pub mod options;
 pub mod step;

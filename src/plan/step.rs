@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::dataset::CHILD_LOCKS;
+use super::limits::{Policy, Setting};
 use super::net::link::{Link, Remains};
 use super::options::MountOptions;
 
@@ -71,12 +73,57 @@ pub enum Step {
         /// Folder in the host's cgroup v2 tree.
         path: PathBuf,
     },
+    /// Give the cgroup its limits, before anything runs in it.
+    Limits {
+        /// Folder in the host's cgroup v2 tree.
+        path: PathBuf,
+        /// Files and values.
+        settings: Vec<Setting>,
+    },
+    /// Forget the caller's resource limits and priority: every zone begins with those of the host's process 1.
+    Process {
+        /// Bytes that each process may lock into memory.
+        locked: Option<u64>,
+        /// How processes are scheduled.
+        policy: Policy,
+    },
+    /// Make the zone's ipc namespace with limits. It belongs to the host: root of the zone could change
+    /// those of its own.
+    Ipc {
+        /// Knobs below `/proc/sys/kernel`, and values.
+        settings: Vec<Setting>,
+    },
     /// Begin the zone's first process in namespaces of its own.
     Namespaces {
         /// Lines of the uid map.
         uid_map: String,
         /// Lines of the gid map.
         gid_map: String,
+    },
+    /// Take a dataset that the zone is to have from the host: mounted nowhere, `zoned` on, root
+    /// directories owned by the zone's root.
+    Withdraw {
+        /// Its name.
+        dataset: String,
+        /// Where the host has it or something below it mounted, in the order of mounting.
+        mounted: Vec<String>,
+        /// `zoned` is on and local already.
+        zoned: bool,
+        /// The filesystems whose root directories are looked at.
+        members: Vec<String>,
+    },
+    /// Keep the user namespace at hand, so that datasets can be taken from it when all its processes
+    /// are gone.
+    Pin {
+        /// The zone's run-time folder.
+        run: PathBuf,
+    },
+    /// Give a dataset and all below it to the zone.
+    Delegate {
+        /// Its name.
+        dataset: String,
+        /// The properties that the zone cannot change on the dataset itself.
+        locks: Vec<String>,
     },
     /// Mount the zone's root with its ids mapped.
     Root {
@@ -94,6 +141,8 @@ pub enum Step {
         dir: &'static str,
         /// Permission bits of its top.
         mode: u32,
+        /// How much of the machine's memory it may hold, in percent.
+        percent: u32,
     },
     /// Make the zone's `/dev` with its nodes.
     Dev {
@@ -120,6 +169,15 @@ pub enum Step {
     },
     /// Make the zone's root the only root.
     Pivot,
+    /// Mount a filesystem of a delegated dataset, as the zone's own `zfs mount` would.
+    MountDataset {
+        /// Its name.
+        name: String,
+        /// Its mount point, as the zone sees it.
+        dir: String,
+        /// What its properties say of the mount.
+        options: MountOptions,
+    },
     /// Give up capabilities that no zone has use for.
     Capabilities {
         /// Their numbers (capabilities(7)).
@@ -140,6 +198,10 @@ pub enum Step {
 pub enum Inverse {
     /// It ends with the zone's namespaces.
     WithNamespaces,
+    /// It is never undone: a dataset that a zone has had stays its own.
+    Stays,
+    /// Take all datasets from the user namespace that is kept in this run-time folder, and let it go.
+    Release(PathBuf),
     /// Kill what is in the cgroup and remove it.
     RemoveCgroup(PathBuf),
     /// Take away what a network link leaves on the host.
@@ -153,6 +215,20 @@ impl Step {
     pub fn describe(&self) -> String {
         match self {
             Self::Cgroup { path } => format!("make cgroup {}", path.display()),
+            Self::Limits { settings, .. } => format!("limit {}", list(settings)),
+            Self::Process { locked, policy } => {
+                let mut text = "take the resource limits of the host's process 1".to_owned();
+                if let Some(bytes) = locked {
+                    text.push_str(&format!(", at most {bytes} bytes locked by a process"));
+                }
+                match policy {
+                    Policy::Normal => {}
+                    Policy::Batch => text.push_str(", SCHED_BATCH"),
+                    Policy::Idle => text.push_str(", SCHED_IDLE"),
+                }
+                text
+            }
+            Self::Ipc { settings } => format!("make an ipc namespace and limit {}", list(settings)),
             Self::Namespaces { uid_map, .. } => {
                 let ranges: Vec<_> =
                     uid_map.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(":")).collect();
@@ -161,9 +237,35 @@ impl Step {
                     ranges.join(" ")
                 )
             }
+            Self::Withdraw { dataset, mounted, zoned, .. } => {
+                let unmount = if mounted.is_empty() {
+                    String::new()
+                } else {
+                    format!(
+                        "unmount {} on the host, ",
+                        mounted.iter().rev().cloned().collect::<Vec<_>>().join(" ")
+                    )
+                };
+                format!("dataset {dataset}: {unmount}{} zoned=on", if *zoned { "keep" } else { "set" })
+            }
+            Self::Pin { run } => format!("keep the user namespace at hand in {}", run.display()),
+            Self::Delegate { dataset, locks } => {
+                format!(
+                    "dataset {dataset}: give it to the zone with all below it; {} locked, and {} below it",
+                    locks.join(", "),
+                    CHILD_LOCKS.join(", ")
+                )
+            }
+            Self::MountDataset { name, dir, options } => {
+                // Devices never work on what a zone has mounted, whatever the property says.
+                let options = MountOptions { devices: false, ..options.clone() };
+                format!("dataset {name}: mount it on {dir} inside{}", options.suffix())
+            }
             Self::Root { path } => format!("mount {} on / with mapped ids", path.display()),
             Self::Inherit { dir } => format!("inherit-pkg-dir {dir}: mount the host's {dir} read-only"),
-            Self::Memory { dir, mode } => format!("mount tmpfs on {dir}, mode {mode:o}"),
+            Self::Memory { dir, mode, percent } => {
+                format!("mount tmpfs on {dir}, mode {mode:o}, {percent}% of the memory")
+            }
             Self::Dev { nodes } => {
                 let names: Vec<_> = nodes.iter().map(|n| n.path.as_str()).collect();
                 format!("make /dev with {}", names.join(" "))
@@ -210,7 +312,12 @@ impl Step {
             Self::Cgroup { path } => Inverse::RemoveCgroup(path.clone()),
             Self::Link(link) => Inverse::RemoveLink(Box::new(link.remains())),
             Self::Namespaces { .. } | Self::Init { .. } => Inverse::KillInit,
-            Self::Root { .. }
+            Self::Withdraw { .. } => Inverse::Stays,
+            // What is given away goes back with the namespace.
+            Self::Pin { run } => Inverse::Release(run.clone()),
+            Self::Delegate { .. }
+            | Self::MountDataset { .. }
+            | Self::Root { .. }
             | Self::Inherit { .. }
             | Self::Memory { .. }
             | Self::Dev { .. }
@@ -220,6 +327,9 @@ impl Step {
             | Self::Loopback
             | Self::KernelFiles { .. }
             | Self::Pivot
+            | Self::Limits { .. }
+            | Self::Process { .. }
+            | Self::Ipc { .. }
             | Self::Capabilities { .. } => Inverse::WithNamespaces,
         }
     }
@@ -232,10 +342,18 @@ impl Step {
                 | Self::Loopback
                 | Self::KernelFiles { .. }
                 | Self::Pivot
+                | Self::MountDataset { .. }
                 | Self::Capabilities { .. }
                 | Self::Init { .. }
         )
     }
+}
+
+/// Returns settings as `file=value` words.
+fn list(settings: &[Setting]) -> String {
+    let words: Vec<_> =
+        settings.iter().map(|s| format!("{}={}", s.file, s.value.replace(' ', ","))).collect();
+    words.join(" ")
 }
 
 impl MountOptions {

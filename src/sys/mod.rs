@@ -12,6 +12,7 @@ pub mod ns;
 pub mod path;
 pub mod process;
 pub mod pty;
+pub mod rlimit;
 pub mod tree;
 pub mod tty;
 pub mod zfs;

@@ -115,6 +115,32 @@ pub fn with_fs_ids<T>(uid: u32, gid: u32, work: impl FnOnce() -> T) -> T {
     work()
 }
 
+/// Runs `work` as another user of the host who keeps this process' capabilities, such as the one that is
+/// to own a user namespace: what a namespace uses of a user's limits (user.max_*, inotify, signals that
+/// wait) is counted against its owner.
+///
+/// The saved user id stays, so that there is a way back. The ids of a child that `work` makes stay as they
+/// are there.
+///
+/// # Errors
+/// The system's error; `work` has not run then.
+pub fn as_owner<T>(uid: u32, work: impl FnOnce() -> T) -> io::Result<T> {
+    // The raw call: it changes this thread only, and there is no other.
+    let set = |real: u32, effective: u32| -> io::Result<()> {
+        // SAFETY: the call takes numbers.
+        let done = unsafe { libc::syscall(libc::SYS_setresuid, real, effective, u32::MAX) };
+        if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    };
+    let before = (rustix::process::getuid().as_raw(), rustix::process::geteuid().as_raw());
+    let sets = rustix::thread::capabilities(None)?;
+    set(uid, uid)?;
+    // The change has put them out of force; they are permitted as long as the saved id is root's.
+    let done = rustix::thread::set_capabilities(None, sets).map(|()| work());
+    set(before.0, before.1)?;
+    rustix::thread::set_capabilities(None, sets)?;
+    Ok(done?)
+}
+
 /// Becomes root of the user namespace that this process is in: all user ids, group ids, no others.
 ///
 /// # Errors
@@ -214,6 +240,32 @@ pub fn reset_signals() {
         }
         libc::umask(0o022);
     }
+}
+
+/// Gives up a personality of the caller's, such as addresses that are not random (personality(2)).
+pub fn plain_personality() {
+    // SAFETY: personality(2) takes a number; 0 is a plain Linux process.
+    unsafe { libc::personality(0) };
+}
+
+/// Takes the out-of-memory score of another process: how likely the kernel kills this one when there is no
+/// memory left (proc_pid_oom_score_adj(5)).
+///
+/// # Errors
+/// The system's error.
+pub fn take_oom_score(pid: i32) -> io::Result<()> {
+    match super::enter::oom_score_to_set(pid) {
+        Some(score) => std::fs::write("/proc/self/oom_score_adj", score),
+        None => Ok(()),
+    }
+}
+
+/// Lets this process run on every processor that its cpuset has, whatever its caller was bound to.
+pub fn run_anywhere() {
+    // Larger than any machine: the kernel takes what there is.
+    let all = [u8::MAX; 1024];
+    // SAFETY: the mask is readable for the length that is passed.
+    unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, all.len(), all.as_ptr()) };
 }
 
 /// Has ended children wait to be reaped, also when the caller ignores them.

@@ -11,7 +11,8 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, mkdirat, mknodat, symlinkat};
 use thiserror::Error;
 
-use super::zone;
+use super::{limits, zone};
+use crate::apply::dataset::{self, withdraw::Ids};
 use crate::apply::journal::Journal;
 use crate::apply::net;
 use crate::apply::paths::Root;
@@ -19,12 +20,14 @@ use crate::apply::zfs;
 use crate::plan::net::Link;
 use crate::plan::step::{Init, Mount, Node, Source, Step};
 use crate::spec::ZoneName;
+use crate::spec::idmap::IdRange;
 use crate::sys::channel::Channel;
 use crate::sys::mount::{Attrs, NewFs, Tree};
 use crate::sys::ns::{self, Kinds, Side};
 use crate::sys::path::{STRICT, open_beneath, reason};
 use crate::sys::process::{self, Handle};
 use crate::sys::{cgroup, loopdev};
+use crate::zfs::Zfs;
 
 /// A step that failed: which, and why.
 #[derive(Debug, Error)]
@@ -45,11 +48,19 @@ pub struct Ready {
     pub handle: Handle,
     /// The way to it.
     pub channel: Channel,
+    /// What the administrators of host and zone should know.
+    pub notices: Vec<String>,
 }
 
 /// What the steps work on.
 struct Build<'a> {
     zone: &'a ZoneName,
+    /// The zone's run-time folder.
+    run: PathBuf,
+    /// The host's mount namespace.
+    host: BorrowedFd<'a>,
+    ids: Ids,
+    notices: Vec<String>,
     /// Host ids of the zone's root.
     uid: u32,
     gid: u32,
@@ -80,9 +91,15 @@ pub fn make_ready(
     init: &Path,
     journal: &mut Journal,
 ) -> Result<Ready, StepError> {
-    let host = ns::own_mounts().map_err(|e| fail("boot", "cannot open the mount namespace", &e))?;
+    let host = ns::open_own("mnt").map_err(|e| fail("boot", "cannot open the mount namespace", &e))?;
+    let ipc = steps.iter().any(|s| matches!(s, Step::Ipc { .. })).then(|| ns::open_own("ipc")).transpose();
+    let ipc = ipc.map_err(|e| fail("boot", "cannot open the ipc namespace", &e))?;
     let mut build = Build {
         zone,
+        run: root.zone_run(zone),
+        host: host.as_fd(),
+        ids: Ids { root: root_ids, maps: maps(steps) },
+        notices: Vec::new(),
         uid: root_ids.0,
         gid: root_ids.1,
         console,
@@ -100,9 +117,12 @@ pub fn make_ready(
     rustix::process::umask(umask);
     // Back to the host's mounts; the supervisor's own ones end with their last user.
     let back = ns::join(host.as_fd(), Kinds::MOUNT)
+        .and_then(|()| ipc.map_or(Ok(()), |ipc| ns::join(ipc.as_fd(), Kinds::IPC)))
         .map_err(|e| fail("boot", "cannot return to the host's mounts", &e));
     let result = done.and(back).and_then(|()| match (build.process.take(), build.channel.take()) {
-        (Some((pid, handle)), Some(channel)) => Ok(Ready { pid, handle, channel }),
+        (Some((pid, handle)), Some(channel)) => {
+            Ok(Ready { pid, handle, channel, notices: std::mem::take(&mut build.notices) })
+        }
         _ => Err(StepError { what: "boot".into(), why: "the plan makes no process".into() }),
     });
     result.map_err(|mut error| {
@@ -115,6 +135,26 @@ pub fn make_ready(
         }
         error
     })
+}
+
+/// Returns the ranges of users and groups that the plan maps.
+fn maps(steps: &[Step]) -> (Vec<IdRange>, Vec<IdRange>) {
+    let ranges = |text: &str| {
+        let range = |line: &str| {
+            let mut n = line.split_whitespace().map(str::parse);
+            Some(IdRange { inside: n.next()?.ok()?, outside: n.next()?.ok()?, count: n.next()?.ok()? })
+        };
+        text.lines().filter_map(range).collect()
+    };
+    let found = steps.iter().find_map(|s| match s {
+        Step::Namespaces { uid_map, gid_map } => Some((ranges(uid_map), ranges(gid_map))),
+        _ => None,
+    });
+    found.unwrap_or_default()
+}
+
+fn no_namespace(what: &str) -> StepError {
+    StepError { what: what.to_owned(), why: "the plan makes no user namespace before it".into() }
 }
 
 fn fail(what: impl Into<String>, action: &str, error: &io::Error) -> StepError {
@@ -152,16 +192,27 @@ impl Build<'_> {
             Step::Cgroup { path } => {
                 let what = || format!("cgroup {}", path.display());
                 let fd = cgroup::make(path).map_err(|e| fail(what(), "cannot make it", &e))?;
+                // For zonestat; a host that does not let us has its reasons, and the zone works all the same.
+                let _ = cgroup::enable(path, &cgroup::counting());
                 cgroup::delegate(path, self.uid, self.gid)
                     .map_err(|e| fail(what(), "cannot delegate it", &e))?;
                 self.cgroup = Some(fd);
                 Ok(())
             }
+            Step::Limits { path, settings } => limits::group(path, settings),
+            Step::Process { locked, policy } => limits::process(*locked, *policy),
+            Step::Ipc { settings } => limits::ipc(settings),
+            Step::Withdraw { dataset, members, .. } => self.withdraw(dataset, members),
             Step::Namespaces { uid_map, gid_map } => self.namespaces(uid_map, gid_map, all),
+            Step::Pin { .. } => self.pin(),
+            Step::Delegate { dataset, .. } => self.delegate(dataset),
             Step::Root { path } => self.root(path),
             Step::Inherit { dir } => self.inherit(dir),
-            Step::Memory { dir, mode } => self.memory(dir, *mode),
-            Step::Dev { nodes } => self.dev(nodes),
+            Step::Memory { dir, mode, percent } => self.memory(dir, *mode, *percent),
+            Step::Dev { nodes } => {
+                self.dev(nodes)?;
+                if all.iter().any(|s| matches!(s, Step::Ipc { .. })) { self.queues() } else { Ok(()) }
+            }
             Step::Console => self.make_console(),
             Step::Fs(mount) => self.fs(mount),
             Step::Link(link) => self.link(root, link),
@@ -169,6 +220,7 @@ impl Build<'_> {
             | Step::Loopback
             | Step::KernelFiles { .. }
             | Step::Pivot
+            | Step::MountDataset { .. }
             | Step::Capabilities { .. }
             | Step::Init { .. } => Ok(()),
         }
@@ -184,12 +236,19 @@ impl Build<'_> {
         let (ours, theirs) = Channel::pair().map_err(|e| fail(what, "cannot make a channel", &e))?;
         let kinds = Kinds::USER | Kinds::PID | Kinds::UTS;
         let cgroup = self.cgroup.as_ref().map(AsFd::as_fd);
-        match ns::spawn(kinds, cgroup) {
-            Ok(Side::Child) => {
-                drop(ours);
+        limits::processes(all).map_err(|e| fail(what, "cannot limit the number of processes", &e))?;
+        // The owner pays for what the namespace uses of a user's limits. Were that the host's root, one zone
+        // could leave it, and all other zones, without inotify instances, queued signals and the like.
+        let mut ours = Some(ours);
+        let begun = process::as_owner(self.uid, || match ns::spawn(kinds, cgroup)? {
+            Side::Child => {
+                ours = None;
                 zone::run(&theirs, all)
             }
-            Ok(Side::Parent(pid, fd)) => self.process = Some((pid, Handle::from_fd(fd))),
+            Side::Parent(pid, fd) => Ok((pid, Handle::from_fd(fd))),
+        });
+        match begun.and_then(|begun| begun) {
+            Ok(begun) => self.process = Some(begun),
             Err(e) => {
                 let hint = match e.raw_os_error() {
                     Some(libc::ENOSPC | libc::EUSERS) => {
@@ -203,7 +262,7 @@ impl Build<'_> {
             }
         }
         drop(theirs);
-        self.channel = Some(ours);
+        self.channel = ours;
         let pid = self.process.as_ref().map_or(0, |(pid, _)| *pid);
         ns::write_id_maps(pid, uid_map, gid_map)
             .map_err(|e| fail("idmap", "the kernel refuses the id map", &e))?;
@@ -226,6 +285,32 @@ impl Build<'_> {
             })
         };
         network.make(root, link, namespace).map_err(fail)
+    }
+
+    fn withdraw(&mut self, dataset: &str, members: &[String]) -> Result<(), StepError> {
+        let failed = |why: String| StepError { what: format!("dataset {dataset}"), why };
+        let zfs = Zfs::open().map_err(|e| failed(e.to_string()))?;
+        self.notices.extend(dataset::withdraw::withdraw(&zfs, dataset, members, &self.ids).map_err(failed)?);
+        Ok(())
+    }
+
+    /// Pins the user namespace in the host's mounts: there it outlives every process of ours.
+    fn pin(&self) -> Result<(), StepError> {
+        let what = "user namespace";
+        let users = self.users.as_ref().ok_or_else(|| no_namespace(what))?;
+        let own = ns::open_own("mnt").map_err(|e| fail(what, "cannot open the mount namespace", &e))?;
+        ns::join(self.host, Kinds::MOUNT).map_err(|e| fail(what, "cannot join the host's mounts", &e))?;
+        let pinned = dataset::registry::pin(&self.run, users.as_fd());
+        ns::join(own.as_fd(), Kinds::MOUNT).map_err(|e| fail(what, "cannot join the zone's mounts", &e))?;
+        pinned.map_err(|e| fail(what, "cannot pin it", &e))
+    }
+
+    fn delegate(&self, dataset: &str) -> Result<(), StepError> {
+        let what = format!("dataset {dataset}");
+        let users = self.users.as_ref().ok_or_else(|| no_namespace(&what))?;
+        dataset::registry::note(&self.run, dataset).map_err(|e| fail(&what, "cannot note it", &e))?;
+        let zfs = Zfs::open().map_err(|e| StepError { what: what.clone(), why: e.to_string() })?;
+        dataset::registry::attach(&zfs, dataset, users.as_fd()).map_err(|why| StepError { what, why })
     }
 
     /// Maps the ids of a detached mount and sets its attributes.
@@ -343,9 +428,10 @@ impl Build<'_> {
         made.map_err(|e| StepError { what: what.to_owned(), why: format!("cannot mount tmpfs: {e}") })
     }
 
-    fn memory(&self, dir: &str, mode: u32) -> Result<(), StepError> {
+    fn memory(&self, dir: &str, mode: u32, percent: u32) -> Result<(), StepError> {
         let (uid, gid, mode) = (self.uid.to_string(), self.gid.to_string(), format!("{mode:o}"));
-        let options = [("uid", uid.as_str()), ("gid", &gid), ("mode", &mode)];
+        let size = format!("{percent}%");
+        let options = [("uid", uid.as_str()), ("gid", &gid), ("mode", &mode), ("size", &size)];
         let tree = self.tmpfs(dir, Attrs::NOSUID | Attrs::NODEV, &options)?;
         self.attach(&tree, dir, dir, true)
     }
@@ -406,6 +492,17 @@ impl Build<'_> {
         let file = rustix::fs::openat(at, name, flags, Mode::from(0o444)).map_err(|e| error(name, e))?;
         rustix::io::write(&file, format!("{}\n", self.zone).as_bytes()).map_err(|e| error(name, e))?;
         self.attach(&tree, "/dev", "/dev", true)
+    }
+
+    /// Mounts the message queues of an ipc namespace that belongs to the host: only the host can.
+    fn queues(&self) -> Result<(), StepError> {
+        let what = "/dev/mqueue";
+        match NewFs::open("mqueue").and_then(|fs| fs.mount(Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC)) {
+            Ok(tree) => self.attach(&tree, what, what, true),
+            // A kernel without POSIX message queues.
+            Err(e) if e.source.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+            Err(e) => Err(StepError { what: what.into(), why: format!("cannot mount mqueue: {e}") }),
+        }
     }
 
     /// Makes the mount of the console, and the file that it goes onto.
@@ -528,7 +625,13 @@ impl Build<'_> {
         fds.extend(image.as_ref().map(AsFd::as_fd));
         let what = "zone";
         channel.send(zone::GO, &fds).map_err(|e| fail(what, "cannot reach process 1", &e))?;
-        let answer = channel.receive().map_err(|e| fail(what, "cannot hear process 1", &e))?;
+        let answer = loop {
+            let answer = channel.receive().map_err(|e| fail(what, "cannot hear process 1", &e))?;
+            match answer.text.strip_prefix(zone::NOTICE) {
+                Some(text) => self.notices.push(text.to_owned()),
+                None => break answer,
+            }
+        };
         match answer.text.as_str() {
             zone::READY => Ok(()),
             "" => Err(StepError { what: what.into(), why: "process 1 ended before it was ready".into() }),

@@ -18,6 +18,7 @@ pub mod fsck;
 pub mod glob;
 pub mod halt;
 pub mod host;
+pub mod limits;
 pub mod observe;
 pub mod start;
 pub mod zone;

@@ -10,9 +10,10 @@ use rustix::fs::{Mode, OFlags};
 
 use super::BootError;
 use super::device::matching;
-use crate::apply::Op;
 use crate::apply::paths::Root;
 use crate::apply::zfs::Asker;
+use crate::apply::{Op, dataset};
+use crate::plan;
 use crate::plan::boot::{Facts, Special, zfs_fs};
 use crate::spec::ZoneSpec;
 use crate::spec::idmap::IdRange;
@@ -41,8 +42,8 @@ pub fn facts(op: &Op<'_>, allocate: bool) -> Result<Facts, BootError> {
     let mut facts = Facts {
         uid_map: lines(&ids.uid),
         gid_map: lines(&ids.gid),
-        cgroup: cgroup::mount_point()
-            .map(|m| m.join("zones").join(format!("{}{}", op.name, group_suffix(op.store.root())))),
+        host: super::limits::host(op.spec),
+        cgroup: cgroup::mount_point().map(|m| group_folder(op, &m)),
         fuse: Path::new("/dev/fuse").exists(),
         own_init: if sparse { None } else { own_init(&root) },
         ..Facts::default()
@@ -61,12 +62,26 @@ pub fn facts(op: &Op<'_>, allocate: bool) -> Result<Facts, BootError> {
             facts.specials.insert(special.to_owned(), look_at(special));
         }
     }
+    for name in plan::dataset::names(op.spec) {
+        let found = dataset::observe::look(&asker, &name);
+        facts.delegations.insert(name, found);
+    }
+    if !facts.delegations.is_empty() {
+        facts.claims = dataset::observe::claims(op.store)?;
+        facts.control = dataset::observe::control();
+    }
+    facts.run = op.store.root().zone_run(op.name);
     for pattern in op.spec.stored(ResourceKind::Device).iter().filter_map(|r| r.text("match")) {
         facts.devices.insert(pattern.to_owned(), matching(pattern, &asker));
     }
     facts.net = crate::apply::net::observe::facts(op.store, op.name, op.spec).map_err(BootError::Network)?;
     facts.root = root;
     Ok(facts)
+}
+
+/// Returns the folder of the zone's cgroup.
+fn group_folder(op: &Op<'_>, mount: &Path) -> PathBuf {
+    plan::limits::folder(op.spec, mount, &format!("{}{}", op.name, group_suffix(op.store.root())))
 }
 
 /// Returns the host's folder that is the zone's root.

@@ -14,7 +14,7 @@ use crate::apply::paths::Root;
 use crate::apply::running::{RECORD, Running};
 use crate::apply::store::OpLock;
 use crate::apply::supervisor::{self, Console, Supervisor};
-use crate::apply::{Op, running};
+use crate::apply::{Op, dataset, running};
 use crate::plan::boot::{Facts, Plan, plan};
 use crate::spec::ZoneName;
 use crate::spec::state::ZoneState;
@@ -22,6 +22,9 @@ use crate::sys::channel::Channel;
 use crate::sys::ns::{Side, fork};
 use crate::sys::path::reason;
 use crate::sys::process;
+
+/// Before what the supervisor tells besides success or failure.
+const WARNING: &str = "WARNING: ";
 
 /// How far a start goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +56,13 @@ pub fn start(op: &mut Op<'_>, args: &BootArgs, goal: Goal, lock: OpLock) -> Resu
         }
         Side::Parent(pid, _) => {
             drop((theirs, lock));
-            let answer = ours.receive().map_err(BootError::system("hear the supervisor"))?;
+            let answer = loop {
+                let answer = ours.receive().map_err(BootError::system("hear the supervisor"))?;
+                match answer.text.strip_prefix(WARNING) {
+                    Some(_) => op.out.warn(&answer.text),
+                    None => break answer,
+                }
+            };
             match answer.text.as_str() {
                 "ok" => Ok(()),
                 "" => {
@@ -100,7 +109,11 @@ fn supervise(
     // A pipe of the caller's among them would not end for its reader as long as process 1 waits.
     let _ = process::close_all_but(&[report.as_fd().as_raw_fd(), lock.as_fd().as_raw_fd()]);
     let (root, name) = (op.store.root(), op.name);
-    match bring_up(root, name, args, goal, plan, facts) {
+    let tell = |text: &str| {
+        // The one who asked may be gone; the console has it, too.
+        let _ = report.send(&format!("{WARNING}{text}"), &[]);
+    };
+    match bring_up(root, name, args, goal, plan, facts, &tell) {
         Ok(supervisor) => {
             lock.release();
             let sent = report.send("ok", &[]);
@@ -115,7 +128,8 @@ fn supervise(
     }
 }
 
-/// Brings a zone up in this process, which becomes its supervisor.
+/// Brings a zone up in this process, which becomes its supervisor. `tell` hears what the administrator
+/// should know.
 ///
 /// # Errors
 /// The reason as text; everything has been undone then.
@@ -126,6 +140,7 @@ pub fn bring_up(
     goal: Goal,
     plan: &Plan,
     facts: &Facts,
+    tell: &dyn Fn(&str),
 ) -> Result<Supervisor, String> {
     let dir = root.zone_run(name);
     make_run_dir(root, &dir).map_err(|e| format!("cannot make {}: {}", dir.display(), reason(&e)))?;
@@ -142,6 +157,10 @@ pub fn bring_up(
     let result = up(root, name, goal, plan, facts, &console);
     match result {
         Ok((running, ready)) => {
+            for text in &ready.notices {
+                console.notice(&format!("{WARNING}{text}"));
+                tell(text);
+            }
             if goal == Goal::Ready {
                 console.notice("NOTICE: Zone readied");
             }
@@ -316,6 +335,8 @@ pub fn sweep(root: &Root, name: &ZoneName) {
         return;
     }
     journal::recover(&dir.join("journal"));
+    // What the journal's inverse could not take back, or the journal does not tell of.
+    dataset::registry::release(&dir);
     if let Some(old) = running::record(root, name).filter(|r| !r.is_alive()) {
         if let Some(cgroup) = old.cgroup {
             let _ = crate::sys::cgroup::remove(Path::new(&cgroup));

@@ -23,6 +23,7 @@ use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags};
 
+use crate::apply::dataset;
 use crate::plan::boot::init_words;
 use crate::plan::bootargs::BootArgs;
 use crate::plan::step::{Init, Step};
@@ -38,6 +39,8 @@ pub const NETWORK: &str = "network";
 pub const GO: &str = "go";
 /// The process says that the zone is ready.
 pub const READY: &str = "ready";
+/// Before a text that the process has for whoever watches the console.
+pub const NOTICE: &str = "notice ";
 /// The supervisor tells the process to start init, as the plan says.
 pub const BOOT: &str = "boot";
 
@@ -76,7 +79,9 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
         .map_err(|e| format!("cannot enter the zone's root: {}", reason(&e.into())))?;
     drop(root);
     // The root of the message queues belongs to whoever makes the ipc namespace: not before now.
-    let mut kinds = Kinds::MOUNT | Kinds::IPC;
+    let mut kinds = Kinds::MOUNT;
+    let limited = steps.iter().any(|s| matches!(s, Step::Ipc { .. }));
+    kinds.set(Kinds::IPC, !limited);
     if steps.iter().any(|s| matches!(s, Step::Cgroup { .. })) {
         kinds |= Kinds::CGROUP;
     }
@@ -96,7 +101,7 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
                 .map_err(|e| format!("cannot set the host name '{name}': {}", reason(&e.into())))?,
             Step::Loopback => ns::loopback_up().map_err(fail("cannot switch the loopback interface on"))?,
             Step::KernelFiles { cgroup } => {
-                kernel_files(*cgroup)?;
+                kernel_files(*cgroup, !limited)?;
                 if let Some(terminal) = &terminal {
                     console(terminal)?;
                 }
@@ -107,6 +112,12 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
                 rustix::mount::unmount(".", rustix::mount::UnmountFlags::DETACH)
                     .map_err(|e| format!("cannot let go of the host's root: {}", reason(&e.into())))?;
                 rustix::process::chdir("/").map_err(|e| format!("cannot enter /: {}", reason(&e.into())))?;
+            }
+            Step::MountDataset { name, dir, options } => {
+                if let Err(text) = dataset::inside::mount_at(name, dir, options) {
+                    let told = channel.send(&format!("{NOTICE}{text}"), &[]);
+                    told.map_err(fail("cannot tell the supervisor"))?;
+                }
             }
             Step::Capabilities { drop } => {
                 process::drop_capabilities(drop).map_err(fail("cannot give capabilities up"))?;
@@ -123,7 +134,13 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
                 return Err(start(&program, &init_words(&given), init.as_ref()));
             }
             Step::Cgroup { .. }
+            | Step::Limits { .. }
+            | Step::Process { .. }
+            | Step::Ipc { .. }
+            | Step::Withdraw { .. }
             | Step::Namespaces { .. }
+            | Step::Pin { .. }
+            | Step::Delegate { .. }
             | Step::Root { .. }
             | Step::Inherit { .. }
             | Step::Memory { .. }
@@ -140,7 +157,7 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
 type KernelFs<'a> = (&'a str, &'a str, Attrs, &'a [(&'a str, &'a str)]);
 
 /// Mounts what must be mounted from inside, onto directories of the zone's root (the working folder).
-fn kernel_files(cgroup: bool) -> Result<(), String> {
+fn kernel_files(cgroup: bool, mqueue: bool) -> Result<(), String> {
     let strict = Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC;
     let pts: &[(&str, &str)] = &[("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
     let list: &[KernelFs<'_>] = &[
@@ -151,7 +168,7 @@ fn kernel_files(cgroup: bool) -> Result<(), String> {
         ("cgroup2", "sys/fs/cgroup", strict, &[]),
     ];
     for (fstype, dir, attrs, options) in list {
-        if *fstype == "cgroup2" && !cgroup {
+        if (*fstype == "cgroup2" && !cgroup) || (*fstype == "mqueue" && !mqueue) {
             continue;
         }
         let made = make(fstype, options, *attrs);

@@ -19,7 +19,7 @@ use crate::zfs::{self, Kind, Mountpoint, Source, Zfs, nvlist::List};
 
 /// The property that says which zone a file system was made for. Its children inherit it, and are not
 /// believed.
-const MARK: &str = "zones:zone";
+const MARK: &str = crate::plan::dataset::ZONE_MARK;
 
 /// A file system that was just unmounted may still be in use for a moment.
 const TRIES: u32 = 40;

@@ -105,6 +105,26 @@ impl Login {
         Job { user, safe: self.safe, command, term, terminal }
     }
 
+    /// Enters the zone with a process that does the job, unless a signal says to end.
+    fn enter(
+        &self,
+        target: &Target,
+        streams: [Option<OwnedFd>; 3],
+        signals: &Signals,
+        job: &Job,
+    ) -> Result<Entered, LoginError> {
+        let mut ends = false;
+        let mut stop = || {
+            while let Some(signal) = signals.next() {
+                ends |= !matches!(signal, Signal::SIGCHLD | Signal::SIGWINCH | Signal::SIGTSTP);
+            }
+            ends
+        };
+        let entered =
+            target.enter(streams, signals.as_fd(), &mut stop, |channel| job.run(channel).to_string());
+        if ends { Err(LoginError::Interrupted) } else { Ok(entered?) }
+    }
+
     /// Runs a command, or a shell that reads standard input, without a terminal, and returns how it ended.
     /// The zone must be running, not only ready.
     ///
@@ -123,7 +143,7 @@ impl Login {
         let Streams { inside, mut relay } = Streams::prepare(self.no_input).map_err(LoginError::Relay)?;
         let signals = Signals::take(TAKEN).map_err(LoginError::Relay)?;
         let job = self.job(None);
-        let entered = target.enter(inside, |channel| job.run(channel).to_string())?;
+        let entered = self.enter(&target, inside, &signals, &job)?;
         let mut channel = Some(entered.channel);
         // Until the program is executed, what the zone shows the new process may keep it for ever.
         loop {
@@ -167,7 +187,7 @@ impl Login {
         let streams = [also_null()?, also_null()?, also_null()?];
         let signals = Signals::take(SIGNALS).map_err(LoginError::Relay)?;
         let job = self.job(Some(Look::of(io::stdin().as_fd())));
-        let Entered { pid, channel } = target.enter(streams, |channel| job.run(channel).to_string())?;
+        let Entered { pid, channel } = self.enter(&target, streams, &signals, &job)?;
         // What the zone shows the new process may keep it for ever; the user must not be kept as well.
         while !tty::wait_for(channel.as_fd(), signals.as_fd()).map_err(LoginError::Relay)? {
             while let Some(signal) = signals.next() {

@@ -15,13 +15,15 @@ use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use super::files;
 use super::state::Record;
 use super::{FileStore, STATE};
+use crate::plan::dataset;
 use crate::spec::idmap::{IdMap, IdRange};
+use crate::spec::schema::ResourceKind;
 use crate::spec::state::ZoneState;
 use crate::spec::store::StoreError;
 use crate::spec::{ZoneName, ZoneSpec};
 
 const CACHE: &str = ".list.cache"; // no zone has a name with a dot in front
-const HEADER: &str = "zones list cache 1\n";
+const HEADER: &str = "zones list cache 2\n";
 
 /// A file changed so recently may change again without a new time stamp (file systems count time in
 /// steps of up to two seconds), so its line is not kept.
@@ -46,6 +48,8 @@ pub struct Entry {
     pub autoboot: bool,
     /// Ranges of the `idmap` resources, users and groups; empty for a private range.
     pub idmap: Vec<IdRange>,
+    /// ZFS datasets, and whether each is delegated; the others are file systems.
+    pub datasets: Vec<(String, bool)>,
     /// Why spec or state cannot be read; then the fields above hold what is known.
     pub problem: Option<String>,
 }
@@ -61,6 +65,7 @@ impl Entry {
             ip_type: String::new(),
             autoboot: false,
             idmap: Vec::new(),
+            datasets: Vec::new(),
             problem: None,
         }
     }
@@ -82,6 +87,9 @@ impl Entry {
         if let Some(uuid) = spec.props.text("uuid") {
             uuid.clone_into(&mut self.uuid);
         }
+        let fs = spec.stored(ResourceKind::Fs).iter().filter(|fs| fs.text("type") == Some("zfs"));
+        let fs = fs.filter_map(|fs| Some((fs.text("special")?.to_owned(), false)));
+        self.datasets = dataset::names(spec).into_iter().map(|name| (name, true)).chain(fs).collect();
         // A map that breaks a rule is verify's matter.
         if let Ok(Some(IdMap { mut uid, gid })) = IdMap::from_spec(spec) {
             uid.extend(gid);
@@ -92,8 +100,10 @@ impl Entry {
     }
 
     fn line(&self, stamp: Stamps) -> Option<String> {
-        let Self { name, state, zonepath, uuid, brand, ip_type, autoboot, idmap, problem } = self;
-        let texts = [zonepath, uuid, brand, ip_type];
+        let Self { name, state, zonepath, uuid, brand, ip_type, autoboot, idmap, datasets, problem } = self;
+        let datasets: String =
+            datasets.iter().map(|(name, own)| format!("{}{name},", if *own { '+' } else { '-' })).collect();
+        let texts = [zonepath, uuid, brand, ip_type, &datasets];
         if problem.is_some() || texts.iter().any(|t| t.contains(['\t', '\n'])) {
             return None;
         }
@@ -115,6 +125,14 @@ impl Entry {
         let autoboot = fields.next()?.parse().ok()?;
         let mut text = || fields.next().map(str::to_owned);
         let (zonepath, uuid, brand, ip_type) = (text()?, text()?, text()?, text()?);
+        // No name of a dataset has a comma.
+        let names = text()?;
+        let datasets = names.split_terminator(',').map(|n| match n.split_at_checked(1) {
+            Some(("+", name)) => Some((name.to_owned(), true)),
+            Some(("-", name)) => Some((name.to_owned(), false)),
+            _ => None,
+        });
+        let datasets = datasets.collect::<Option<_>>()?;
         let ranges = fields.next()?;
         let mut idmap = Vec::new();
         for range in ranges.split_terminator(',') {
@@ -123,7 +141,7 @@ impl Entry {
             idmap.push(IdRange { inside, outside, count });
         }
         let name = name.clone();
-        Some(Self { name, state, zonepath, uuid, brand, ip_type, autoboot, idmap, problem: None })
+        Some(Self { name, state, zonepath, uuid, brand, ip_type, autoboot, idmap, datasets, problem: None })
     }
 }
 

@@ -207,7 +207,7 @@ impl Supervisor {
         self.console.notice(&format!("NOTICE: Zone booting up{with}"));
         let word = super::boot::zone::boot_word(&args);
         let handle = Handle::open(init.running.init).map_err(|e| e.to_string())?;
-        let ready = Ready { pid: init.running.init, handle, channel };
+        let ready = Ready { pid: init.running.init, handle, channel, notices: Vec::new() };
         init.running.state = ZoneState::Running;
         write_record(&self.root, &self.name, &init.running).map_err(|e| e.to_string())?;
         start_init(&ready, &word).inspect_err(|_| self.console.boot_failed())
@@ -250,7 +250,9 @@ impl Supervisor {
         let again = asked.map_or(ended == Ended::Signal(libc::SIGHUP), |going| going == Going::Reboot);
         let cgroup = init.running.cgroup.clone();
         self.init = None;
-        journal::recover(&self.root.zone_run(&self.name).join("journal"));
+        for error in journal::recover(&self.root.zone_run(&self.name).join("journal")) {
+            log(&self.name, &error);
+        }
         if let Some(path) = cgroup {
             let _ = crate::sys::cgroup::remove(std::path::Path::new(&path));
         }
@@ -287,6 +289,10 @@ impl Supervisor {
         let plan = plan(&saved.spec, &args, &facts).map_err(|e| e.to_string())?;
         let (running, ready) =
             start::up(&self.root, &self.name, Goal::Running, &plan, &facts, &self.console)?;
+        for text in &ready.notices {
+            log(&self.name, &format!("WARNING: {text}"));
+            self.console.notice(&format!("WARNING: {text}"));
+        }
         self.init = Some(Init { running, handle: ready.handle, channel: None, ended: None });
         Ok(())
     }

@@ -1,0 +1,46 @@
+//! Datasets mounted by the zone's first process, in the zone's own user and mount namespaces: the
+//! mounts are the zone's, as if its own `zfs mount -a` had made them, and that finds them made.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags};
+
+use super::withdraw::mount;
+use crate::plan::options::MountOptions;
+use crate::sys::path::reason;
+
+/// Places that are not the zone's to cover at boot.
+const FORBIDDEN: [&str; 3] = ["/proc", "/sys", "/dev"];
+
+/// Mounts a filesystem. Its mount point is what the zone's administrator has set, so whatever is wrong
+/// with it is told and keeps no zone from booting.
+///
+/// # Errors
+/// The reason as text.
+pub fn mount_at(name: &str, dir: &str, options: &MountOptions) -> Result<(), String> {
+    let failed = |why: String| format!("cannot mount {name} on {dir}: {why}");
+    let path = Path::new(dir);
+    if path == Path::new("/") || FORBIDDEN.iter().any(|f| path.starts_with(f)) {
+        return Err(failed("the zone's own files are there; use zfs set mountpoint".into()));
+    }
+    make_dirs(path).map_err(|e| failed(reason(&e.into())))?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let target = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| failed(reason(&e.into())))?;
+    let tree = mount(name, options, Some(dir)).map_err(|e| failed(e.to_string()))?;
+    tree.attach(target.as_fd()).map_err(|e| failed(reason(&e)))
+}
+
+/// Makes a directory with those above it, as `zfs mount` does.
+fn make_dirs(path: &Path) -> rustix::io::Result<()> {
+    let above: Vec<&Path> = path.ancestors().collect();
+    for dir in above.into_iter().rev().skip(1) {
+        match rustix::fs::mkdirat(CWD, dir, Mode::from(0o755)) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            // It may be there all the same, on something that is read-only.
+            Err(_) if dir.is_dir() => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}

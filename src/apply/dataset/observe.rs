@@ -1,0 +1,182 @@
+//! What a dataset that is to be delegated is, and who else is configured to have it. Reads only.
+
+use std::fs;
+use std::path::Path;
+
+use crate::apply::store::FileStore;
+use crate::apply::zfs::{Asker, chain, is_locked, limits};
+use crate::plan::dataset::{Claim, ClaimKind, Found, Member, Tree, ZONE_MARK, is_within};
+use crate::spec::store::StoreError;
+use crate::sys::mountinfo::{self, MountEntry};
+use crate::zfs::{Dataset, DatasetError, Kind, ListError, Mountpoint, Source, Zfs};
+
+/// The first release whose datasets can be given to a user namespace.
+const FIRST: (u32, u32) = (2, 2);
+
+/// Finds out what a dataset is, with everything below it.
+pub fn look(asker: &Asker<'_>, name: &str) -> Found {
+    if let Some(version) = too_old() {
+        return Found::Unknown(format!(
+            "the ZFS of this host ({version}) cannot give datasets to zones; install OpenZFS 2.2.11, 2.3.9, 2.4.4 or newer"
+        ));
+    }
+    let zfs = match asker.zfs() {
+        Ok(zfs) => zfs,
+        Err(why) => return Found::Unknown(why.to_owned()),
+    };
+    match zfs.dataset(name) {
+        Ok(d) if d.is_snapshot => Found::Snapshot,
+        Ok(d) if d.kind == Some(Kind::Filesystem) => match tree(zfs, &d) {
+            Ok(tree) => Found::Filesystem(Box::new(tree)),
+            Err(e) => Found::Unknown(chain(&e)),
+        },
+        Ok(_) => Found::Volume,
+        Err(DatasetError::DatasetNotFound(_)) => Found::Missing,
+        Err(e) => Found::Unknown(chain(&e)),
+    }
+}
+
+/// Returns the version of the ZFS module when that cannot delegate.
+fn too_old() -> Option<String> {
+    let text = fs::read_to_string("/sys/module/zfs/version").ok()?;
+    is_too_old(&text).then(|| text.trim().to_owned())
+}
+
+fn is_too_old(version: &str) -> bool {
+    let mut numbers = version.trim().split(['.', '-']).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < FIRST,
+        // Somebody's own build: the kernel will say.
+        _ => false,
+    }
+}
+
+fn tree(zfs: &Zfs, d: &Dataset) -> Result<Tree, ListError> {
+    let mut members = Vec::new();
+    descend(zfs, d, &mut members)?;
+    let mounted = mountinfo::mounts().unwrap_or_default();
+    let mounted = mounted.iter().filter(|m| is_of(m, &d.name)).map(|m| m.point.display().to_string());
+    Ok(Tree {
+        inherits: match d.source("mountpoint") {
+            Source::Inherited(from) => Some(from.clone()),
+            _ => None,
+        },
+        zoned: d.zoned() && *d.source("zoned") == Source::Local,
+        mounted: mounted.collect(),
+        members,
+    })
+}
+
+/// Says whether a mount is of a dataset, of one below it, or of a snapshot of those.
+pub fn is_of(mount: &MountEntry, dataset: &str) -> bool {
+    let source = mount.source.to_string_lossy();
+    let name = source.split_once('@').map_or(&*source, |(name, _)| name);
+    mount.kind == "zfs" && is_within(name, dataset)
+}
+
+fn descend(zfs: &Zfs, d: &Dataset, members: &mut Vec<Member>) -> Result<(), ListError> {
+    members.push(member(d));
+    for child in zfs.children(&d.name) {
+        match child {
+            Ok(child) if child.kind == Some(Kind::Filesystem) => descend(zfs, &child, members)?,
+            Ok(_) => {}
+            // Destroyed a moment ago.
+            Err(ListError::DatasetNotFound(_)) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+fn member(d: &Dataset) -> Member {
+    let point = match d.mountpoint() {
+        Mountpoint::Path(path) if d.word("canmount").as_deref() == Some("on") => Some(path),
+        _ => None,
+    };
+    // The administrator of a zone can write any mark; a zonepath is never zoned.
+    let marked = !d.zoned() && *d.source(ZONE_MARK) == Source::Local;
+    Member {
+        name: d.name.clone(),
+        point,
+        locked: is_locked(d),
+        limits: limits(d),
+        zone: d.text(ZONE_MARK).filter(|_| marked).map(str::to_owned),
+    }
+}
+
+/// Returns the number of the control device, `/dev/zfs`: major and minor.
+pub fn control() -> Option<(u32, u32)> {
+    let number = |text: &str| {
+        let (major, minor) = text.trim().split_once(':')?;
+        Some((major.parse().ok()?, minor.parse().ok()?))
+    };
+    let shown = fs::read_to_string("/sys/class/misc/zfs/dev").ok();
+    shown.as_deref().and_then(number).or_else(|| misc(&fs::read_to_string("/proc/misc").ok()?))
+}
+
+/// Finds the number in the list of misc devices, whose major number is 10.
+fn misc(list: &str) -> Option<(u32, u32)> {
+    let mut words = list.lines().map(|line| line.split_whitespace());
+    words.find_map(|mut w| Some((10, w.next()?.parse().ok().filter(|_| w.next() == Some("zfs"))?)))
+}
+
+/// Returns all datasets that the configured zones of this host are to have.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn claims(store: &FileStore) -> Result<Vec<Claim>, StoreError> {
+    let table = mountinfo::mounts().unwrap_or_default();
+    let mut claims = Vec::new();
+    for entry in store.catalog()? {
+        let zone = entry.name.to_string();
+        let mut claim = |dataset: String, kind| claims.push(Claim { zone: zone.clone(), dataset, kind });
+        if !entry.zonepath.is_empty() {
+            let path = store.root().host_path(Path::new(&entry.zonepath));
+            let holder = mountinfo::mount_at(&table, &path).filter(|m| m.kind == "zfs");
+            if let Some(dataset) = holder.and_then(|m| m.source.to_str()) {
+                claim(dataset.to_owned(), ClaimKind::Zonepath);
+            }
+        }
+        for (dataset, delegated) in entry.datasets {
+            claim(dataset, if delegated { ClaimKind::Delegated } else { ClaimKind::Fs });
+        }
+    }
+    Ok(claims)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_that_cannot_delegate() {
+        for old in ["2.1.11-1+deb12u1", "0.8.6", "2.1.99"] {
+            assert!(is_too_old(old), "{old}");
+        }
+        for new in ["2.2.0-1", "2.3.2-2~bpo12+2", "2.4.99-1", "3.0.0", "unknown", ""] {
+            assert!(!is_too_old(new), "{new}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_the_control_device() {
+        assert_eq!(misc(" 57 fuse\n249 zfs\n"), Some((10, 249)));
+        assert_eq!(misc("249 zfsx\nx zfs\n"), None);
+    }
+
+    #[test]
+    fn mounts_of_a_tree() {
+        let mount = |kind: &str, source: &str| MountEntry {
+            id: 1,
+            root: "/".into(),
+            point: "/x".into(),
+            kind: kind.into(),
+            source: source.into(),
+        };
+        for inside in ["tank/a", "tank/a/b", "tank/a@s", "tank/a/b@s"] {
+            assert!(is_of(&mount("zfs", inside), "tank/a"), "{inside}");
+        }
+        assert!(!is_of(&mount("zfs", "tank/ab"), "tank/a") && !is_of(&mount("zfs", "tank"), "tank/a"));
+        assert!(!is_of(&mount("tmpfs", "tank/a"), "tank/a"));
+    }
+}

@@ -1,0 +1,179 @@
+//! What has been given to a zone's user namespace, written down so that it can always be taken back.
+//!
+//! In the zone's run-time folder: `datasets`, one name a line, and `userns`, the namespace itself,
+//! mounted there. Both are there before the first attachment and until after the last detachment.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::mount::UnmountFlags;
+
+use super::observe::is_of;
+use crate::apply::zfs::{chain, kstat};
+use crate::sys::mount::Tree;
+use crate::sys::mountinfo;
+use crate::sys::path::reason;
+use crate::zfs::{AttachError, DetachError, Kind, OpenError, Zfs};
+
+/// Name of the list below the zone's run-time folder.
+const LIST: &str = "datasets";
+
+/// Name of the pinned namespace there.
+const PIN: &str = "userns";
+
+/// The kernel's number for the file system of namespaces.
+const NSFS_MAGIC: i64 = 0x6e73_6673;
+
+/// How long the end of the zone's mounts is waited for. Usually a few milliseconds.
+const MOUNTS_END: Duration = Duration::from_secs(2);
+const BETWEEN: Duration = Duration::from_millis(10);
+
+/// Mounts a user namespace on a file of the zone's run-time folder. To be called in the host's mount
+/// namespace.
+///
+/// # Errors
+/// The system's error.
+pub fn pin(run: &Path, users: BorrowedFd<'_>) -> io::Result<()> {
+    let path = run.join(PIN);
+    // What a zone before this one has left would hide this one.
+    unpin(&path)?;
+    fs::write(&path, "")?;
+    let target = rustix::fs::open(&path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    Tree::copy(users, false)?.attach(target.as_fd())
+}
+
+fn unpin(path: &Path) -> io::Result<()> {
+    while is_pinned(path) {
+        rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?;
+    }
+    match fs::remove_file(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn is_pinned(path: &Path) -> bool {
+    rustix::fs::statfs(path).is_ok_and(|s| s.f_type == NSFS_MAGIC)
+}
+
+/// Notes that a dataset is about to be attached.
+///
+/// # Errors
+/// The system's error.
+pub fn note(run: &Path, dataset: &str) -> io::Result<()> {
+    let mut text = fs::read_to_string(run.join(LIST)).unwrap_or_default();
+    text.push_str(dataset);
+    text.push('\n');
+    let beside = run.join("datasets.new");
+    fs::write(&beside, text)?;
+    fs::rename(beside, run.join(LIST))
+}
+
+/// Returns what is attached to a zone, or may be.
+pub fn noted(run: &Path) -> Vec<String> {
+    let text = fs::read_to_string(run.join(LIST)).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Gives a dataset and all below it to a user namespace.
+///
+/// # Errors
+/// The reason as text.
+pub fn attach(zfs: &Zfs, dataset: &str, users: BorrowedFd<'_>) -> Result<(), String> {
+    match zfs.userns_attach(dataset, users) {
+        // This very namespace has it: nobody else can have a namespace made a moment ago.
+        Ok(()) | Err(AttachError::AlreadyAttached(_)) => Ok(()),
+        Err(e) => Err(chain(&e)),
+    }
+}
+
+/// Says whether a zone's run-time folder tells of anything to take back.
+pub fn is_left(run: &Path) -> bool {
+    run.join(PIN).symlink_metadata().is_ok() || run.join(LIST).exists()
+}
+
+/// Takes everything back that a zone was given, and waits until none of it is mounted any more. To be
+/// called when the zone's processes are gone, in the host's mount namespace; may be repeated. Returns
+/// what went wrong.
+pub fn release(run: &Path) -> Vec<String> {
+    if !is_left(run) {
+        return Vec::new();
+    }
+    let names = noted(run);
+    let pin = run.join(PIN);
+    let zfs = match Zfs::open() {
+        Ok(zfs) => Some(zfs),
+        // The module has gone, and with it all that it knew.
+        Err(OpenError::NoModule) => None,
+        Err(e) => return vec![chain(&e)],
+    };
+    if let Some(zfs) = &zfs
+        && is_pinned(&pin)
+    {
+        let errors = match File::open(&pin) {
+            Ok(users) => detach(zfs, &names, users.as_fd()),
+            Err(e) => vec![format!("cannot open {}: {}", pin.display(), reason(&e))],
+        };
+        if !errors.is_empty() {
+            // List and namespace stay, for the next command to try again.
+            return errors;
+        }
+    }
+    let mut errors: Vec<String> =
+        zfs.iter().flat_map(|zfs| names.iter().filter_map(|name| still_mounted(zfs, name))).collect();
+    match unpin(&pin) {
+        Ok(()) => {
+            let _ = fs::remove_file(run.join(LIST));
+        }
+        Err(e) => errors.push(format!("cannot unmount {}: {}", pin.display(), reason(&e))),
+    }
+    errors
+}
+
+fn detach(zfs: &Zfs, names: &[String], users: BorrowedFd<'_>) -> Vec<String> {
+    let detach = |name: &String| match zfs.userns_detach(name, users) {
+        Ok(()) | Err(DetachError::NotAttached(_)) => None,
+        Err(e) => Some(chain(&e)),
+    };
+    names.iter().filter_map(detach).collect()
+}
+
+/// Waits for the mounts of a dataset and of those below it to end, which the kernel does a moment after
+/// the last process of the zone.
+fn still_mounted(zfs: &Zfs, name: &str) -> Option<String> {
+    let start = Instant::now();
+    loop {
+        let busy = mounted(zfs, name)?;
+        if start.elapsed() > MOUNTS_END {
+            return Some(format!("dataset {busy} is still in use: {}", holder(&busy)));
+        }
+        std::thread::sleep(BETWEEN);
+    }
+}
+
+/// Returns the first filesystem of a tree that the kernel has mounted anywhere.
+pub fn mounted(zfs: &Zfs, name: &str) -> Option<String> {
+    let d = zfs.dataset(name).ok()?;
+    let is_mounted = |d: &crate::zfs::Dataset| {
+        d.kind == Some(Kind::Filesystem) && d.number("objsetid").is_some_and(|id| kstat(&d.name, id).exists())
+    };
+    if is_mounted(&d) {
+        return Some(d.name);
+    }
+    zfs.children(name)
+        .flatten()
+        .filter(|c| c.kind == Some(Kind::Filesystem))
+        .find_map(|c| mounted(zfs, &c.name))
+}
+
+fn holder(dataset: &str) -> String {
+    let table = mountinfo::mounts().unwrap_or_default();
+    match table.iter().find(|m| is_of(m, dataset)) {
+        Some(mount) => format!("it is mounted on {}", mount.point.display()),
+        None => "a process has it open".to_owned(),
+    }
+}

@@ -1,0 +1,397 @@
+//! `dataset` resources: what was observed of a dataset, whether a zone can have it, and what of it the
+//! zone cannot change. Nothing is touched here.
+
+use std::fmt;
+
+use thiserror::Error;
+
+use super::options::MountOptions;
+use super::step::Step;
+use crate::spec::ZoneSpec;
+use crate::spec::name::expand_tokens;
+use crate::spec::schema::ResourceKind;
+
+/// Properties of a delegated dataset itself that its zone cannot change.
+pub const ROOT_LOCKS: &[&str] = &[
+    "quota",
+    "reservation",
+    "refquota",
+    "refreservation",
+    "filesystem_limit",
+    "snapshot_limit",
+    "sharenfs",
+    "sharesmb",
+    "zoned",
+];
+
+/// Properties of everything below a delegated dataset that its zone cannot change.
+pub const CHILD_LOCKS: &[&str] = &["sharenfs", "sharesmb", "zoned"];
+
+/// The `attr` resource by which a spec says a second time that a zone gets a whole pool.
+pub const POOL_ATTR: &str = "delegate-pool";
+
+/// The property that says which zone a file system was made for by `zoneadm install`.
+pub const ZONE_MARK: &str = "zones:zone";
+
+/// What a dataset is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// ZFS cannot be asked, cannot delegate, or answers with an error; why.
+    Unknown(String),
+    /// There is none of that name.
+    Missing,
+    /// A volume.
+    Volume,
+    /// A snapshot.
+    Snapshot,
+    /// A filesystem.
+    Filesystem(Box<Tree>),
+}
+
+/// A filesystem with everything below it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tree {
+    /// The ancestor whose `mountpoint` it has.
+    pub inherits: Option<String>,
+    /// `zoned` is on, and set on the dataset itself.
+    pub zoned: bool,
+    /// Where the host has it, or something below it, mounted; in the order of mounting.
+    pub mounted: Vec<String>,
+    /// The filesystems: first the dataset itself, each before its children.
+    pub members: Vec<Member>,
+}
+
+/// One filesystem of a delegated tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// Where it is to be mounted: `mountpoint` is a path and `canmount` is on.
+    pub point: Option<String>,
+    /// It is encrypted and its key is not loaded.
+    pub locked: bool,
+    /// What its properties (`readonly`, `setuid`, `devices`, `exec`, `atime`) say of a mount.
+    pub limits: MountOptions,
+    /// The zone whose zonepath it was made for.
+    pub zone: Option<String>,
+}
+
+/// A dataset that a zone is configured to have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The zone.
+    pub zone: String,
+    /// The dataset.
+    pub dataset: String,
+    /// How.
+    pub kind: ClaimKind,
+}
+
+/// How a zone has a dataset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimKind {
+    /// By a `dataset` resource.
+    Delegated,
+    /// By an `fs` resource of type `zfs`.
+    Fs,
+    /// Its zonepath lies on it.
+    Zonepath,
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { zone, dataset, kind } = self;
+        match kind {
+            ClaimKind::Delegated => write!(f, "dataset {dataset} of zone '{zone}'"),
+            ClaimKind::Fs => write!(f, "{dataset}, an fs of zone '{zone}'"),
+            ClaimKind::Zonepath => write!(f, "{dataset}, which holds the zonepath of zone '{zone}'"),
+        }
+    }
+}
+
+/// Why a zone cannot have a dataset.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum Why {
+    /// It cannot be asked about.
+    #[error("{0}")]
+    Unknown(String),
+    /// No such dataset.
+    #[error("dataset does not exist")]
+    Missing,
+    /// Volumes go another way.
+    #[error(
+        "it is a volume, which a zone gets by a device resource: add device; set match=/dev/zvol/dsk/{0}; end"
+    )]
+    Volume(String),
+    /// Snapshots cannot be delegated.
+    #[error("it is a snapshot; delegate the file system")]
+    Snapshot,
+    /// What is mounted where must be for the zone to say.
+    #[error("mountpoint cannot be inherited")]
+    Inherited,
+    /// The spec has it already.
+    #[error("the zone has {0} already, and everything below it")]
+    Twice(String),
+    /// Somebody else is to have it.
+    #[error("it overlaps with {0}")]
+    Overlap(Claim),
+    /// A whole pool, and nobody has said so twice.
+    #[error(
+        "it is the whole pool {pool}, with all that anybody ever makes in it; if the zone is to have that, type:\nzonecfg -z {zone} 'add attr; set name={POOL_ATTR}; set type=string; set value={pool}; end'"
+    )]
+    Pool {
+        /// The zone.
+        zone: String,
+        /// The pool.
+        pool: String,
+    },
+}
+
+/// A dataset that a zone cannot have.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("cannot open ZFS dataset '{dataset}': {why}")]
+pub struct Refusal {
+    /// The dataset.
+    pub dataset: String,
+    /// Why.
+    pub why: Why,
+}
+
+/// Says whether a dataset is another one or lies below it.
+pub fn is_within(name: &str, other: &str) -> bool {
+    name.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn overlap(a: &str, b: &str) -> bool {
+    is_within(a, b) || is_within(b, a)
+}
+
+/// Returns the names of a spec's `dataset` resources, in its order, tokens expanded.
+pub fn names(spec: &ZoneSpec) -> Vec<String> {
+    let list = spec.stored(ResourceKind::Dataset).iter().filter_map(|d| d.text("name"));
+    list.map(|name| expand_tokens(name, &spec.name)).collect()
+}
+
+/// Returns the properties that a zone cannot change on a delegated dataset itself: those that no zone
+/// can, and the resource's own `lock` list.
+pub fn locks(spec: &ZoneSpec, name: &str) -> Vec<String> {
+    let is_it = |text: &str| expand_tokens(text, &spec.name) == name;
+    let own = spec.stored(ResourceKind::Dataset).iter().filter(|d| d.text("name").is_some_and(is_it));
+    let more = own.filter_map(|d| d.text("lock")).flat_map(|list| list.split(',')).map(str::trim);
+    let mut all: Vec<String> = ROOT_LOCKS.iter().map(|p| (*p).to_owned()).collect();
+    for property in more.filter(|p| !p.is_empty()) {
+        if !all.iter().any(|p| p == property) {
+            all.push(property.to_owned());
+        }
+    }
+    all
+}
+
+/// Checks the `dataset` resources of a spec; `found` looks one up, `claims` are the datasets that the
+/// zones of this host are configured to have, this one among them. Returns what is refused.
+///
+/// Below the file system of a zonepath a dataset may be delegated: it is mounted by itself.
+pub fn check<'f>(spec: &ZoneSpec, found: impl Fn(&str) -> &'f Found, claims: &[Claim]) -> Vec<Refusal> {
+    let mut refused = Vec::new();
+    let list = names(spec);
+    for (at, name) in list.iter().enumerate() {
+        let why = match found(name) {
+            Found::Unknown(why) => Some(Why::Unknown(why.clone())),
+            Found::Missing => Some(Why::Missing),
+            Found::Volume => Some(Why::Volume(name.clone())),
+            Found::Snapshot => Some(Why::Snapshot),
+            Found::Filesystem(tree) if tree.inherits.is_some() => Some(Why::Inherited),
+            Found::Filesystem(tree) => list[..at]
+                .iter()
+                .find(|earlier| overlap(name, earlier))
+                .map(|earlier| Why::Twice(earlier.clone()))
+                .or_else(|| claimed(spec, name, tree, claims).map(Why::Overlap))
+                .or_else(|| whole_pool(spec, name)),
+        };
+        refused.extend(why.map(|why| Refusal { dataset: name.clone(), why }));
+    }
+    refused
+}
+
+fn claimed(spec: &ZoneSpec, name: &str, tree: &Tree, claims: &[Claim]) -> Option<Claim> {
+    let own = spec.name.as_str();
+    let taken = claims.iter().find(|claim| match claim.kind {
+        ClaimKind::Delegated => claim.zone != own && overlap(name, &claim.dataset),
+        ClaimKind::Fs => overlap(name, &claim.dataset),
+        ClaimKind::Zonepath => is_within(&claim.dataset, name),
+    });
+    // A zonepath that is not mounted at the moment is known by its mark.
+    let marked = || {
+        let (member, zone) = tree.members.iter().find_map(|m| Some((m, m.zone.clone()?)))?;
+        Some(Claim { zone, dataset: member.name.clone(), kind: ClaimKind::Zonepath })
+    };
+    taken.cloned().or_else(marked)
+}
+
+fn whole_pool(spec: &ZoneSpec, name: &str) -> Option<Why> {
+    if name.contains('/') {
+        return None;
+    }
+    let said = spec
+        .stored(ResourceKind::Attr)
+        .iter()
+        .any(|a| a.text("name") == Some(POOL_ATTR) && a.text("value") == Some(name));
+    (!said).then(|| Why::Pool { zone: spec.name.to_string(), pool: name.to_owned() })
+}
+
+/// Returns the steps on the host before the zone's namespaces are made: a copy of the host's mounts
+/// that still holds a dataset would keep it busy.
+pub fn withdraw(name: &str, tree: &Tree) -> Step {
+    Step::Withdraw {
+        dataset: name.to_owned(),
+        mounted: tree.mounted.clone(),
+        zoned: tree.zoned,
+        members: tree.members.iter().filter(|m| !m.locked).map(|m| m.name.clone()).collect(),
+    }
+}
+
+/// Returns the mounts that are made inside, in the order of their mount points.
+pub fn mounts<'a>(trees: impl Iterator<Item = &'a Tree>) -> Vec<Step> {
+    let members = trees.flat_map(|t| &t.members).filter(|m| !m.locked);
+    let mut list: Vec<(&str, &Member)> = members.filter_map(|m| Some((m.point.as_deref()?, m))).collect();
+    list.sort_by(|a, b| a.0.cmp(b.0));
+    let step = |(dir, m): (&str, &Member)| Step::MountDataset {
+        name: m.name.clone(),
+        dir: dir.to_owned(),
+        options: m.limits.clone(),
+    };
+    list.into_iter().map(step).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{Props, Value, ZoneName};
+
+    fn spec(datasets: &[&str]) -> ZoneSpec {
+        let mut spec = ZoneSpec::new(ZoneName::new("zion").expect("a good name"));
+        for name in datasets {
+            add(&mut spec, ResourceKind::Dataset, &[("name", name)]);
+        }
+        spec
+    }
+
+    fn add(spec: &mut ZoneSpec, kind: ResourceKind, pairs: &[(&str, &str)]) {
+        let mut props = Props::default();
+        for (name, text) in pairs {
+            props.set(kind.def().prop(name).expect("the table has it"), Value::simple(*text));
+        }
+        spec.stored_mut(kind).push(props);
+    }
+
+    fn filesystem(names: &[&str]) -> Found {
+        let member = |name: &&str| Member { name: (*name).into(), ..Member::default() };
+        Found::Filesystem(Box::new(Tree { members: names.iter().map(member).collect(), ..Tree::default() }))
+    }
+
+    fn claim(zone: &str, dataset: &str, kind: ClaimKind) -> Claim {
+        Claim { zone: zone.into(), dataset: dataset.into(), kind }
+    }
+
+    fn refused(spec: &ZoneSpec, found: &Found, claims: &[Claim]) -> Vec<String> {
+        check(spec, |_| found, claims).into_iter().map(|r| r.why.to_string()).collect()
+    }
+
+    #[test]
+    fn what_is_no_filesystem_of_its_own_is_refused() {
+        let s = spec(&["tank/a"]);
+        assert_eq!(refused(&s, &Found::Missing, &[]), ["dataset does not exist"]);
+        assert_eq!(refused(&s, &Found::Unknown("no ZFS".into()), &[]), ["no ZFS"]);
+        assert!(refused(&s, &Found::Volume, &[])[0].contains("set match=/dev/zvol/dsk/tank/a"));
+        assert!(refused(&s, &Found::Snapshot, &[])[0].contains("snapshot"));
+        let tree = Tree { inherits: Some("tank".into()), ..Tree::default() };
+        let inherited = Found::Filesystem(Box::new(tree));
+        assert_eq!(refused(&s, &inherited, &[]), ["mountpoint cannot be inherited"]);
+        assert_eq!(refused(&s, &filesystem(&["tank/a"]), &[]), [] as [&str; 0]);
+        let text = check(&s, |_| &Found::Missing, &[])[0].to_string();
+        assert_eq!(text, "cannot open ZFS dataset 'tank/a': dataset does not exist");
+    }
+
+    #[test]
+    fn nobody_shares_a_dataset() {
+        use ClaimKind::{Delegated, Fs, Zonepath};
+        let (s, found) = (spec(&["tank/a/b"]), filesystem(&["tank/a/b"]));
+        for (dataset, kind, shared) in [
+            ("tank/a/b", Delegated, true),
+            ("tank/a", Delegated, true),
+            ("tank/a/b/c", Delegated, true),
+            ("tank/a/bc", Delegated, false),
+            ("tank/a/b/c", Fs, true),
+            ("tank/a", Fs, true),
+            ("tank/a/b/c", Zonepath, true),
+            ("tank/a/b", Zonepath, true),
+            ("tank/a", Zonepath, false),
+        ] {
+            let claims = [claim("other", dataset, kind)];
+            assert_eq!(refused(&s, &found, &claims).len(), usize::from(shared), "{dataset} {kind:?}");
+        }
+        let own = |kind| refused(&s, &found, &[claim("zion", "tank/a/b", kind)]);
+        assert!(own(Delegated).is_empty());
+        assert_eq!(own(Fs), ["it overlaps with tank/a/b, an fs of zone 'zion'"]);
+        assert_eq!(
+            refused(&s, &found, &[claim("other", "tank/a", Delegated)]),
+            ["it overlaps with dataset tank/a of zone 'other'"]
+        );
+        let twice = spec(&["tank/a", "tank/b", "tank/a/b"]);
+        assert_eq!(refused(&twice, &found, &[]), ["the zone has tank/a already, and everything below it"]);
+        let member = Member { name: "tank/a/b/z".into(), zone: Some("old".into()), ..Member::default() };
+        let marked = Tree { members: vec![member], ..Tree::default() };
+        let why = refused(&s, &Found::Filesystem(Box::new(marked)), &[]);
+        assert_eq!(why, ["it overlaps with tank/a/b/z, which holds the zonepath of zone 'old'"]);
+    }
+
+    #[test]
+    fn a_whole_pool_only_when_it_is_said_twice() {
+        let mut s = spec(&["tank"]);
+        let why = refused(&s, &filesystem(&["tank"]), &[]);
+        let command =
+            "zonecfg -z zion 'add attr; set name=delegate-pool; set type=string; set value=tank; end'";
+        assert!(why[0].ends_with(command), "{why:?}");
+        add(&mut s, ResourceKind::Attr, &[("name", POOL_ATTR), ("type", "string"), ("value", "rpool")]);
+        assert_eq!(refused(&s, &filesystem(&["tank"]), &[]).len(), 1);
+        add(&mut s, ResourceKind::Attr, &[("name", POOL_ATTR), ("type", "string"), ("value", "tank")]);
+        assert!(refused(&s, &filesystem(&["tank"]), &[]).is_empty());
+    }
+
+    #[test]
+    fn locks_and_tokens() {
+        let mut s = spec(&[]);
+        let pairs = [("name", "tank/%{zonename}"), ("lock", "compression, quota,recordsize")];
+        add(&mut s, ResourceKind::Dataset, &pairs);
+        assert_eq!(names(&s), ["tank/zion"]);
+        let locked = locks(&s, "tank/zion");
+        assert_eq!(locked[..ROOT_LOCKS.len()], *ROOT_LOCKS);
+        assert_eq!(locked[ROOT_LOCKS.len()..], ["compression", "recordsize"]);
+        assert_eq!(locks(&s, "tank/other"), *ROOT_LOCKS);
+    }
+
+    #[test]
+    fn mounted_by_their_mount_points() {
+        let member = |name: &str, point: &str, locked| Member {
+            name: name.into(),
+            point: Some(point.into()),
+            locked,
+            ..Member::default()
+        };
+        let mut tree = Tree::default();
+        tree.members.push(member("t", "/b", false));
+        tree.members.push(member("t/x", "/b/c", false));
+        tree.members.push(member("t/y", "/a", false));
+        tree.members.push(member("t/z", "/c", true));
+        tree.members.push(Member { name: "t/none".into(), ..Member::default() });
+        let lines: Vec<_> = mounts([&tree].into_iter()).iter().map(Step::describe).collect();
+        assert_eq!(
+            lines,
+            [
+                "dataset t/y: mount it on /a inside",
+                "dataset t: mount it on /b inside",
+                "dataset t/x: mount it on /b/c inside"
+            ]
+        );
+    }
+}
