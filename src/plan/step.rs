@@ -1,5 +1,6 @@
 //! The steps of a boot, as data: each can be printed, noted in the journal and undone.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -155,6 +156,13 @@ pub enum Step {
     Fs(Box<Mount>),
     /// Make a network link.
     Link(Box<Link>),
+    /// Write the resolver and hosts files where they are not the zone's own.
+    Names {
+        /// The host's folder that is the zone's root.
+        root: PathBuf,
+        /// The zone's addresses.
+        addresses: Vec<IpAddr>,
+    },
     /// Set the host name.
     HostName {
         /// The name.
@@ -283,6 +291,9 @@ impl Step {
                 format!("fs {}: {check}{how} {}{kind}{}", m.dir, m.special, m.options.suffix())
             }
             Self::Link(link) => link.describe(),
+            Self::Names { .. } => {
+                "write /etc/resolv.conf and /etc/hosts, where they are not the zone's own".into()
+            }
             Self::HostName { name } => format!("set the host name {name}"),
             Self::Loopback => "switch the loopback interface on".into(),
             Self::KernelFiles { cgroup } => {
@@ -323,6 +334,7 @@ impl Step {
             | Self::Dev { .. }
             | Self::Console
             | Self::Fs(_)
+            | Self::Names { .. }
             | Self::HostName { .. }
             | Self::Loopback
             | Self::KernelFiles { .. }

@@ -215,6 +215,11 @@ impl Build<'_> {
             }
             Step::Console => self.make_console(),
             Step::Fs(mount) => self.fs(mount),
+            Step::Names { root: inside, addresses } => {
+                let state = root.zone_lib(self.zone);
+                self.notices.extend(net::resolver::boot(inside, &state, self.zone.as_str(), addresses));
+                Ok(())
+            }
             Step::Link(link) => self.link(root, link),
             Step::HostName { .. }
             | Step::Loopback
@@ -276,15 +281,7 @@ impl Build<'_> {
         let (Some(network), Some(channel)) = (&mut self.network, &self.channel) else {
             return Err(fail("the plan makes no process".into()));
         };
-        let namespace = || {
-            let sent = channel.receive().map_err(|e| format!("cannot hear process 1: {}", reason(&e)))?;
-            let fd = sent.fds.into_iter().next().filter(|_| sent.text == zone::NETWORK);
-            fd.ok_or_else(|| match sent.text.strip_prefix("error ") {
-                Some(text) => text.to_owned(),
-                None => "process 1 ended before it had a network namespace".into(),
-            })
-        };
-        network.make(root, link, namespace).map_err(fail)
+        network.make(root, link, || zone::network_of(channel)).map_err(fail)
     }
 
     fn withdraw(&mut self, dataset: &str, members: &[String]) -> Result<(), StepError> {

@@ -49,6 +49,19 @@ pub fn boot_word(args: &BootArgs) -> String {
     if args.words.is_empty() { BOOT.into() } else { format!("{BOOT} {}", args.line()) }
 }
 
+/// Takes the network namespace that a zone's process hands over.
+///
+/// # Errors
+/// The reason as text.
+pub fn network_of(channel: &Channel) -> Result<OwnedFd, String> {
+    let sent = channel.receive().map_err(|e| format!("cannot hear process 1: {}", reason(&e)))?;
+    let fd = sent.fds.into_iter().next().filter(|_| sent.text == NETWORK);
+    fd.ok_or_else(|| match sent.text.strip_prefix("error ") {
+        Some(text) => text.to_owned(),
+        None => "process 1 ended before it had a network namespace".into(),
+    })
+}
+
 /// Runs the zone's side. Never returns: it becomes init, or ends.
 pub fn run(channel: &Channel, steps: &[Step]) -> ! {
     process::hide();
@@ -147,6 +160,7 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
             | Step::Dev { .. }
             | Step::Console
             | Step::Fs(_)
+            | Step::Names { .. }
             | Step::Link(_) => {}
         }
     }

@@ -158,7 +158,7 @@ impl Network {
             made = link::add_pair(host, &wanted.port, wanted.mtu, peer);
         }
         made.map_err(|e| match e.number() {
-            libc::EOPNOTSUPP => "this kernel has no veth links (CONFIG_VETH)".into(),
+            libc::EOPNOTSUPP => super::NO_VETH.into(),
             _ => net("cannot make the link")(e),
         })?;
         let port = link::named(host, &wanted.port).map_err(net("cannot look at a link"))?;

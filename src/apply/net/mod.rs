@@ -17,6 +17,7 @@
 //! The table of who is where lies in the kernel, and lives as long as the programs on the host's link.
 //! The last zone on a link takes them off.
 
+pub mod able;
 mod build;
 mod claims;
 mod frame;
@@ -40,6 +41,9 @@ use std::io;
 
 use crate::sys::netlink::NetError;
 use crate::sys::path::reason;
+
+/// What is missing for links of zones.
+const NO_VETH: &str = "this kernel has no veth links (CONFIG_VETH)";
 
 /// A failure with its reason, for a message that names the link.
 type Done<T> = Result<T, String>;
