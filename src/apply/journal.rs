@@ -122,14 +122,18 @@ pub fn recover(path: &Path) -> Vec<String> {
     errors
 }
 
-/// In debug builds, ends the process at a step, as `kill -9` would, when a test asks for it.
 fn crash_point(step: usize) {
+    crash_at(&step.to_string());
+}
+
+/// In debug builds, ends the process at a place, as `kill -9` would, when a test asks for it.
+pub fn crash_at(place: &str) {
     #[cfg(debug_assertions)]
-    if std::env::var("ZONES_TEST_KILL_AT").is_ok_and(|n| n == step.to_string()) {
+    if std::env::var("ZONES_TEST_KILL_AT").is_ok_and(|n| n == place) {
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     }
     #[cfg(not(debug_assertions))]
-    let _ = step;
+    let _ = place;
 }
 
 #[cfg(test)]

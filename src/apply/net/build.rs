@@ -13,6 +13,7 @@ use super::lock::NetLock;
 use super::probe::Probe;
 use super::switch::{ALIAS, Switch, attach, join, load, map, prepare, zone_of};
 use super::{Done, claims, net, sys};
+use crate::apply::journal::crash_at;
 use crate::apply::paths::Root;
 use crate::plan::net::{Link, Way};
 use crate::plan::step::Step;
@@ -65,6 +66,7 @@ impl Network {
         }
         self.probe.free(&mut self.host, wanted)?;
         self.claim(root, wanted)?;
+        crash_at("link-claimed");
         match wanted.way {
             Way::Moved => self.move_in(wanted),
             _ => self.pair(wanted),
@@ -101,6 +103,7 @@ impl Network {
 
     fn pair(&mut self, wanted: &Link) -> Done<()> {
         let port = self.make_pair(wanted)?;
+        crash_at("link-paired");
         let _lock = NetLock::wait().map_err(sys("cannot lock the network"))?;
         let fresh = prepare(&mut self.host, port)?;
         debug_assert!(fresh, "the port is new");
@@ -110,10 +113,12 @@ impl Network {
             Way::Wire => {
                 self.guarded(wanted, port, Onward::Wire(wanted.lower_index))?;
                 join(&mut self.host, wanted.lower_index, port, wanted.vlan)?;
+                crash_at("wire-joined");
                 self.open_lower(wanted)?;
             }
             Way::Moved => {}
         }
+        crash_at("link-ruled");
         let alias = format!("{ALIAS}{} {}", wanted.zone, wanted.name);
         let change = link::Change {
             set: link::UP,
@@ -127,6 +132,7 @@ impl Network {
             announce(namespace.as_fd(), wanted);
         }
         self.set_up_inside(wanted)?;
+        crash_at("link-up");
         for (ip, source) in &wanted.beside_host {
             // Where the host has a way on the link already, that one serves.
             let direct = route::direct(&mut self.host, ip).map_err(net("cannot read the routes"))?;
@@ -174,6 +180,7 @@ impl Network {
             lower: wanted.lower_index,
             lower_mac: wanted.lower_mac.0,
         };
+        crash_at("switch-made");
         self.guarded(wanted, port, onward)?;
         for (key, ip) in keys(wanted) {
             let Some(other) = switch.enter(&mut self.host, &key, port)? else { continue };
@@ -182,6 +189,7 @@ impl Network {
                 "could not bring network interface up: address in use by zone '{zone}': {ip}"
             ));
         }
+        crash_at("switch-entered");
         if wanted.way == Way::Own {
             switch.listen(&mut self.host, port, wanted.vlan)?;
             route::take_frames(&mut self.host, wanted.lower_index, wanted.mac.0)

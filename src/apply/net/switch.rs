@@ -4,6 +4,7 @@
 use super::frame::{KEY_BYTES, VALUE_BYTES, value};
 use super::uplink::{LISTENER_BYTES, MAX_LISTENERS, shared, wire};
 use super::{Done, net, sys};
+use crate::apply::journal::crash_at;
 use crate::sys::bpf::{Map, Program, Shape};
 use crate::sys::netlink::filter::{self, Way};
 use crate::sys::netlink::{Socket, link};
@@ -132,6 +133,7 @@ impl Switch {
         for way in [Way::Out, Way::In] {
             let program = load("zones_shared", &shared(&self.table, self.listeners.as_ref(), way))?;
             attach(host, self.lower, way, &program, SHARED)?;
+            crash_at(&format!("switch-{way:?}"));
         }
         Ok(())
     }
