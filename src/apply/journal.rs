@@ -100,6 +100,7 @@ pub fn undo(zone: &str, steps: &[Inverse]) -> Vec<String> {
             // The first process ends with the channel to its supervisor, and the namespaces with it.
             Inverse::WithNamespaces | Inverse::KillInit | Inverse::Stays => {}
             Inverse::Release(run) => errors.extend(dataset::registry::release(run)),
+            Inverse::RemoveLink(remains) => errors.extend(super::net::remove(remains)),
             Inverse::RemoveCgroup(path) => {
                 if let Err(e) = running::remove_cgroup(zone, path) {
                     errors.push(format!("cannot remove cgroup {}: {e}", path.display()));
@@ -133,18 +134,13 @@ fn zone_of(path: &Path) -> String {
 
 /// In debug builds, ends the process at a step, as `kill -9` would, when a test asks for it.
 fn crash_point(step: usize) {
-    #[cfg(debug_assertions)]
-    if std::env::var("ZONES_TEST_KILL_AT").is_ok_and(|n| n == step.to_string()) {
-        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-    }
-    #[cfg(not(debug_assertions))]
-    let _ = step;
+    crash_at(&step.to_string());
 }
 
-/// In debug builds, ends the process at a place within a step when a test asks for it by name.
-pub fn crash_in(place: &str) {
+/// In debug builds, ends the process at a place, as `kill -9` would, when a test asks for it.
+pub fn crash_at(place: &str) {
     #[cfg(debug_assertions)]
-    if std::env::var("ZONES_TEST_KILL_AT").is_ok_and(|wanted| wanted == place) {
+    if std::env::var("ZONES_TEST_KILL_AT").is_ok_and(|n| n == place) {
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     }
     #[cfg(not(debug_assertions))]

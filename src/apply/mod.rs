@@ -9,6 +9,7 @@ pub mod install;
 pub mod journal;
 pub mod list;
 pub mod login;
+pub mod net;
 pub mod paths;
 pub mod running;
 pub mod store;

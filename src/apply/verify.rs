@@ -7,10 +7,10 @@
 
 mod fs;
 mod limits;
+mod net;
 mod zonepath;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use nix::unistd::User;
 
@@ -101,7 +101,7 @@ pub fn check(
     if purpose != Purpose::CloneAll {
         check_datasets(store, name, spec, &asker, purpose, &mut found)?;
     }
-    check_nets(spec, &mut found);
+    net::check(store, name, spec, purpose, &mut found)?;
     limits::check(spec, purpose, &mut found);
     check_privileges(spec, &mut found);
     check_ids(store, name, spec, &mut found)?;
@@ -207,32 +207,6 @@ fn check_datasets(
         found.error(format!("could not verify zfs dataset {dataset}: {why}"));
     }
     Ok(())
-}
-
-/// Looks for the links. A missing one is a warning, as it may come later.
-fn check_nets(spec: &ZoneSpec, found: &mut Findings) {
-    let exclusive = spec.global("ip-type").as_deref() == Some("exclusive");
-    let link = |name: &str| Path::new("/sys/class/net").join(name);
-    for net in spec.stored(ResourceKind::Net) {
-        let Some(physical) = net.text("physical") else { continue };
-        // With a link below it, the zone's own is made at boot.
-        let needed = net.text("global-nic").filter(|n| *n != "auto").unwrap_or(physical);
-        if !link(needed).exists() {
-            found.warn(format!(
-                "WARNING: skipping network interface '{needed}' which may not be present/plumbed in the global zone."
-            ));
-        } else if exclusive && net.text("global-nic").is_none() && is_up(&link(physical)) {
-            found.warn(format!(
-                "WARNING: skipping network interface '{physical}' which is used in the global zone."
-            ));
-        }
-    }
-}
-
-fn is_up(link: &Path) -> bool {
-    let flags = std::fs::read_to_string(link.join("flags")).unwrap_or_default();
-    let flags = flags.trim().strip_prefix("0x").and_then(|f| u32::from_str_radix(f, 16).ok());
-    flags.is_some_and(|f| f & 1 != 0)
 }
 
 fn check_privileges(spec: &ZoneSpec, found: &mut Findings) {

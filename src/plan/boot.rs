@@ -9,7 +9,7 @@ use super::bootargs::BootArgs;
 use super::limits::{self, LimitError};
 use super::options::{self, UnknownOption};
 use super::step::{Init, Mount, Node, Source, Step};
-use super::{dataset, zfs};
+use super::{dataset, net, zfs};
 use crate::spec::privilege::{self, PrivilegeError};
 use crate::spec::schema::ResourceKind;
 use crate::spec::{Props, ZoneSpec};
@@ -53,6 +53,8 @@ pub struct Facts {
     pub spl: bool,
     /// The host has `/dev/fuse`.
     pub fuse: bool,
+    /// Links and addresses of the host.
+    pub net: net::NetFacts,
     /// The init program of the zone's root that can run here, when there is one.
     pub own_init: Option<String>,
 }
@@ -130,6 +132,9 @@ pub enum PlanError {
     /// A dataset that the zone cannot have.
     #[error("{0}")]
     Zfs(#[from] zfs::Refusal),
+    /// A network that the zone cannot have.
+    #[error("{0}")]
+    Net(#[from] net::Refusal),
     /// Limits that cannot be kept.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Limits(Vec<LimitError>),
@@ -160,6 +165,8 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     warnings.extend(limits.warnings);
     let trees = delegated(spec, facts)?;
     let mounts = mounts(spec, facts)?;
+    let network = net::plan(spec, &facts.net)?;
+    warnings.extend(network.warnings);
     let taken = |dir: &str| mounts.iter().any(|m| m.dir == dir);
 
     let mut steps = Vec::new();
@@ -204,6 +211,12 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     steps.push(Step::Console);
     steps.extend(mounts.into_iter().map(|m| Step::Fs(Box::new(m))));
     steps.extend(host_id(spec).map(|id| Step::HostId { id }));
+    // Late: whoever has one of the addresses has had time to say so.
+    if !network.links.is_empty() {
+        let addresses = network.links.iter().flat_map(|l| l.addresses.iter().map(|n| n.addr())).collect();
+        steps.push(Step::Names { root: facts.root.clone(), addresses });
+    }
+    steps.extend(network.links.into_iter().map(|link| Step::Link(Box::new(link))));
     steps.push(Step::HostName { name: spec.name.to_string() });
     steps.push(Step::Loopback);
     steps.push(Step::KernelFiles { proc: !facts.spl, cgroup: facts.cgroup.is_some() });
@@ -245,13 +258,6 @@ fn refuse_unsupported(spec: &ZoneSpec, warnings: &mut Vec<String>) -> Result<(),
     }
     if spec.props.text("fs-allowed").is_some_and(|v| !v.is_empty()) {
         warnings.push("fs-allowed has no effect in this release".into());
-    }
-    for kind in [ResourceKind::Net, ResourceKind::Anet] {
-        if !spec.stored(kind).is_empty() {
-            warnings.push(format!(
-                "{kind}: networks are not set up by this release; the zone has its loopback interface only"
-            ));
-        }
     }
     if !spec.stored(ResourceKind::Admin).is_empty() {
         warnings.push("admin: no rights are given to users of the host by this release".into());
@@ -542,9 +548,6 @@ mod tests {
         let e = plan(&s, &BootArgs::default(), &facts()).expect_err("limits need the controller");
         assert!(e.to_string().contains("could not verify max-lwps"));
         let mut s = spec();
-        add(&mut s, ResourceKind::Net, &[("physical", "eth0")]);
-        let p = plan(&s, &BootArgs::default(), &facts()).expect("a zone without network harms nobody");
-        assert_eq!(p.warnings.len(), 1);
         s.props.set(
             crate::spec::schema::global("limitpriv").expect("in the table"),
             Value::simple("default,sys_time"),

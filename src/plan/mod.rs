@@ -7,6 +7,7 @@ pub mod dataset;
 pub mod host;
 pub mod install;
 pub mod limits;
+pub mod net;
 pub mod options;
 pub mod reclaim;
 pub mod step;

@@ -1,10 +1,12 @@
 //! The steps of a boot, as data: each can be printed, noted in the journal and undone.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::limits::{Policy, Setting};
+use super::net::link::{Link, Remains};
 use super::options::MountOptions;
 use crate::spec::privilege;
 
@@ -167,6 +169,15 @@ pub enum Step {
         /// The number.
         id: u32,
     },
+    /// Make a network link.
+    Link(Box<Link>),
+    /// Write the resolver and hosts files where they are not the zone's own.
+    Names {
+        /// The host's folder that is the zone's root.
+        root: PathBuf,
+        /// The zone's addresses.
+        addresses: Vec<IpAddr>,
+    },
     /// Set the host name.
     HostName {
         /// The name.
@@ -222,6 +233,8 @@ pub enum Inverse {
     Release(PathBuf),
     /// Kill what is in the cgroup and remove it.
     RemoveCgroup(PathBuf),
+    /// Take away what a network link leaves on the host.
+    RemoveLink(Box<Remains>),
     /// Kill the first process; the kernel ends all others and the namespaces with it.
     KillInit,
 }
@@ -299,6 +312,10 @@ impl Step {
                 format!("fs {}: {check}{how} {}{kind}{}", m.dir, m.special, m.options.suffix())
             }
             Self::HostId { id } => format!("put the host id {id:08x} on /etc/hostid, read-only"),
+            Self::Link(link) => link.describe(),
+            Self::Names { .. } => {
+                "write /etc/resolv.conf and /etc/hosts, where they are not the zone's own".into()
+            }
             Self::HostName { name } => format!("set the host name {name}"),
             Self::Loopback => "switch the loopback interface on".into(),
             Self::Proc { hidden } => {
@@ -340,6 +357,7 @@ impl Step {
     pub fn inverse(&self) -> Inverse {
         match self {
             Self::Cgroup { path } => Inverse::RemoveCgroup(path.clone()),
+            Self::Link(link) => Inverse::RemoveLink(Box::new(link.remains())),
             Self::Namespaces { .. } | Self::Init { .. } => Inverse::KillInit,
             Self::Withdraw { .. } => Inverse::Stays,
             // What is given away goes back with the namespace.
@@ -354,6 +372,7 @@ impl Step {
             | Self::Proc { .. }
             | Self::Fs(_)
             | Self::HostId { .. }
+            | Self::Names { .. }
             | Self::HostName { .. }
             | Self::Loopback
             | Self::KernelFiles { .. }

@@ -1,12 +1,14 @@
 //! How the kernel is called; the only module with unsafe code. It knows nothing of zones but names.
 
 pub mod assume;
+pub mod bpf;
 pub mod cgroup;
 pub mod channel;
 pub mod enter;
 pub mod loopdev;
 pub mod mount;
 pub mod mountinfo;
+pub mod netlink;
 pub mod ns;
 pub mod path;
 pub mod process;

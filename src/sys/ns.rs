@@ -149,6 +149,14 @@ pub fn open_own(kind: &str) -> io::Result<OwnedFd> {
     Ok(std::fs::File::open(format!("/proc/self/ns/{kind}"))?.into())
 }
 
+/// Opens the network namespace of this thread.
+///
+/// # Errors
+/// The system's error.
+pub fn own_network() -> io::Result<OwnedFd> {
+    Ok(std::fs::File::open("/proc/thread-self/ns/net")?.into())
+}
+
 /// Writes the id maps of a new user namespace, lines of `inside outside count` (user_namespaces(7)).
 ///
 /// # Errors

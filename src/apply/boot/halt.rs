@@ -166,7 +166,7 @@ pub fn take_down(op: &mut Op<'_>, running: &Running, going: Going) -> Result<(),
 /// Removes what is left of a zone whose processes are gone, and lets its supervisor go.
 fn clean(op: &mut Op<'_>, running: &Running) -> Result<(), BootError> {
     let root = op.store.root();
-    journal::crash_in("killed");
+    journal::crash_at("killed");
     for error in dataset::take_back(root, op.name) {
         op.out.warn(&format!("WARNING: {error}"));
     }

@@ -3,9 +3,9 @@
 //! All mounts are made in a mount namespace of the supervisor's own, which the zone's first process
 //! then copies. The host's mount table is never touched, so a crash leaves nothing mounted.
 
+mod fs;
 mod hostid;
 
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
@@ -13,22 +13,24 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, mkdirat, mknodat, symlinkat};
 use thiserror::Error;
 
-use super::{limits, source, zone};
+use super::{limits, zone};
 use crate::apply::dataset;
 use crate::apply::dataset::withdraw::{Ids, Told};
 use crate::apply::guard;
 use crate::apply::journal::Journal;
+use crate::apply::net;
 use crate::apply::paths::Root;
 use crate::apply::zfs;
-use crate::plan::step::{Init, Mount, Node, Source, Step};
+use crate::plan::net::Link;
+use crate::plan::step::{Init, Node, Source, Step};
 use crate::spec::ZoneName;
 use crate::spec::idmap::IdRange;
+use crate::sys::cgroup;
 use crate::sys::channel::Channel;
 use crate::sys::mount::{Attrs, NewFs, Tree};
 use crate::sys::ns::{self, Kinds, Side};
 use crate::sys::path::{STRICT, open_beneath, reason};
 use crate::sys::process::{self, Handle};
-use crate::sys::{cgroup, loopdev};
 use crate::zfs::Zfs;
 
 /// A step that failed: which, and why.
@@ -76,6 +78,7 @@ struct Build<'a> {
     terminal: Option<Tree>,
     /// Where the zone's requests to ZFS arrive.
     listener: Option<OwnedFd>,
+    network: Option<net::Network>,
 }
 
 /// Carries out the host's steps and waits until the zone's first process has done its own.
@@ -113,6 +116,7 @@ pub fn make_ready(
         root: None,
         terminal: None,
         listener: None,
+        network: None,
     };
     // The modes of nodes and directories are exact.
     let umask = rustix::process::umask(Mode::empty());
@@ -189,6 +193,7 @@ impl Build<'_> {
         init: &Path,
         journal: &mut Journal,
     ) -> Result<(), StepError> {
+        self.network = net::Network::begin(steps).map_err(|why| StepError { what: "net".into(), why })?;
         for (number, step) in steps.iter().enumerate().filter(|(_, s)| !s.is_inside()) {
             journal.started(number, &step.inverse()).map_err(|e| fail("journal", "cannot write it", &e))?;
             self.step(root, step, steps)?;
@@ -228,6 +233,12 @@ impl Build<'_> {
             Step::Proc { hidden } => self.proc(hidden),
             Step::Fs(mount) => self.fs(mount),
             Step::HostId { id } => self.host_id(*id),
+            Step::Names { root: inside, addresses } => {
+                let state = root.zone_lib(self.zone);
+                self.told.warnings.extend(net::resolver::boot(inside, &state, self.zone.as_str(), addresses));
+                Ok(())
+            }
+            Step::Link(link) => self.link(root, link),
             Step::HostName { .. }
             | Step::Loopback
             | Step::KernelFiles { .. }
@@ -282,6 +293,14 @@ impl Build<'_> {
         self.users =
             Some(ns::open(pid, "user").map_err(|e| fail(what, "cannot open the user namespace", &e))?);
         Ok(())
+    }
+
+    fn link(&mut self, root: &Root, link: &Link) -> Result<(), StepError> {
+        let fail = |why: String| StepError { what: link.what.clone(), why };
+        let (Some(network), Some(channel)) = (&mut self.network, &self.channel) else {
+            return Err(fail("the plan makes no process".into()));
+        };
+        network.make(root, link, || zone::network_of(channel)).map_err(fail)
     }
 
     fn withdraw(&mut self, root: &Root, dataset: &str, members: &[String]) -> Result<(), StepError> {
@@ -539,98 +558,6 @@ impl Build<'_> {
         self.target("/dev/console", false).map_err(|why| StepError { what: what.to_owned(), why })?;
         self.terminal = Some(Tree::copy(fd.as_fd(), false).map_err(|e| fail(what, "cannot mount it", &e))?);
         Ok(())
-    }
-
-    fn fs(&self, mount: &Mount) -> Result<(), StepError> {
-        let what = format!("fs {}", mount.dir);
-        if let Some(raw) = &mount.raw {
-            super::fsck::check(&mount.fstype, Path::new(raw))
-                .map_err(|why| StepError { what: what.clone(), why })?;
-        }
-        let o = &mount.options;
-        let mut attrs = Attrs::empty();
-        for (on, attr) in [
-            (o.read_only, Attrs::RDONLY),
-            (o.no_suid, Attrs::NOSUID),
-            (!o.devices, Attrs::NODEV),
-            (o.no_exec, Attrs::NOEXEC),
-            (o.no_atime, Attrs::NOATIME),
-            (o.no_dir_atime, Attrs::NODIRATIME),
-            (o.strict_atime, Attrs::STRICTATIME),
-        ] {
-            attrs.set(attr, on);
-        }
-        match mount.source {
-            Source::Bind => {
-                let fd = source::open(&mount.special, mount.within.as_deref(), OFlags::PATH)
-                    .map_err(|e| fail(&what, &format!("could not access {}", mount.special), &e))?;
-                let stat = rustix::fs::fstat(&fd)
-                    .map_err(|e| fail(&what, "cannot look at the source", &e.into()))?;
-                let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-                let tree =
-                    Tree::copy(fd.as_fd(), o.recursive).map_err(|e| fail(&what, "cannot mount", &e))?;
-                self.shift(&tree, &what, attrs, o.recursive)?;
-                self.attach(&tree, &what, &mount.dir, directory)
-            }
-            Source::Tmpfs => {
-                let (uid, gid) = (self.uid.to_string(), self.gid.to_string());
-                let mut options = vec![("uid", uid.as_str()), ("gid", gid.as_str())];
-                options.extend(o.data.iter().map(|(k, v)| (k.as_str(), v.as_deref().unwrap_or_default())));
-                let tree = self.tmpfs(&what, attrs, &options)?;
-                self.attach(&tree, &what, &mount.dir, true)
-            }
-            Source::Device | Source::Zfs => self.disk(&what, mount, attrs, &mount.special),
-            Source::Image => {
-                let flags = if o.read_only { OFlags::RDONLY } else { OFlags::RDWR };
-                let image = source::open(&mount.special, mount.within.as_deref(), flags | OFlags::NONBLOCK);
-                let image: File =
-                    image.map_err(|e| fail(&what, &format!("cannot open {}", mount.special), &e))?.into();
-                if !image.metadata().is_ok_and(|m| m.is_file()) {
-                    let why = format!("{} is not an image file any more", mount.special);
-                    return Err(StepError { what, why });
-                }
-                let device = loopdev::attach(&image, o.read_only).map_err(|e| {
-                    fail(&what, &format!("cannot make a loop device for {}", mount.special), &e)
-                })?;
-                self.disk(&what, mount, attrs, &device.path.to_string_lossy())
-            }
-        }
-    }
-
-    fn disk(&self, what: &str, mount: &Mount, attrs: Attrs, source: &str) -> Result<(), StepError> {
-        let made = NewFs::open(&mount.fstype).and_then(|fs| {
-            fs.set("source", source)?;
-            if mount.options.read_only {
-                fs.flag("ro")?;
-            }
-            for (key, value) in &mount.options.data {
-                match value {
-                    Some(value) => fs.set(key, value)?,
-                    None => fs.flag(key)?,
-                }
-            }
-            fs.mount(attrs)
-        });
-        let tree = made.map_err(|e| {
-            let why = if e.source.raw_os_error() == Some(libc::ENODEV) && mount.source == Source::Zfs {
-                "the ZFS module is not loaded".to_owned()
-            } else if e.source.raw_os_error() == Some(libc::ENODEV) {
-                format!("this kernel has no file system '{}'", mount.fstype)
-            } else {
-                format!("cannot mount {} as {}: {e}", mount.special, mount.fstype)
-            };
-            StepError { what: what.to_owned(), why }
-        })?;
-        match self.shift(&tree, what, attrs, false) {
-            // What can only be read shows its owners as unknown ids, and is readable as its modes say.
-            Err(_) if matches!(mount.fstype.as_str(), "iso9660" | "udf" | "squashfs" | "cramfs") => {}
-            Err(_) if mount.source == Source::Zfs => {
-                let why = "this ZFS cannot map ids; install OpenZFS 2.2 or newer".to_owned();
-                return Err(StepError { what: what.to_owned(), why });
-            }
-            other => other?,
-        }
-        self.attach(&tree, what, &mount.dir, true)
     }
 
     /// Gives the zone's process its mounts and waits until it has done its part.

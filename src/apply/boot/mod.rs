@@ -70,6 +70,9 @@ pub enum BootError {
         /// The reason.
         source: io::Error,
     },
+    /// The host's network cannot be looked at.
+    #[error("network: {0}")]
+    Network(String),
     /// The zone is not running.
     #[error("not running")]
     NotRunning,

@@ -91,6 +91,7 @@ pub fn facts(op: &Op<'_>, allocate: bool) -> Result<Facts, BootError> {
     for pattern in op.spec.stored(ResourceKind::Device).iter().filter_map(|r| r.text("match")) {
         facts.devices.insert(pattern.to_owned(), matching(pattern, &asker));
     }
+    facts.net = crate::apply::net::observe::facts(op.store, op.name, op.spec).map_err(BootError::Network)?;
     facts.root = root;
     Ok(facts)
 }

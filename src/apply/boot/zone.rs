@@ -34,6 +34,8 @@ use crate::sys::ns::{self, Kinds};
 use crate::sys::path::{STRICT, open_beneath, reason};
 use crate::sys::{process, seccomp};
 
+/// The process hands over its network namespace, when the zone has links.
+pub const NETWORK: &str = "network";
 /// The supervisor tells the process to go on with the mounts it is given.
 pub const GO: &str = "go";
 /// The process says that the zone is ready.
@@ -52,6 +54,19 @@ pub fn boot_word(args: &BootArgs) -> String {
     if args.words.is_empty() { BOOT.into() } else { format!("{BOOT} {}", args.line()) }
 }
 
+/// Takes the network namespace that a zone's process hands over.
+///
+/// # Errors
+/// The reason as text.
+pub fn network_of(channel: &Channel) -> Result<OwnedFd, String> {
+    let sent = channel.receive().map_err(|e| format!("cannot hear process 1: {}", reason(&e)))?;
+    let fd = sent.fds.into_iter().next().filter(|_| sent.text == NETWORK);
+    fd.ok_or_else(|| match sent.text.strip_prefix("error ") {
+        Some(text) => text.to_owned(),
+        None => "process 1 ended before it had a network namespace".into(),
+    })
+}
+
 /// Runs the zone's side. Never returns: it becomes init, or ends.
 pub fn run(channel: &Channel, steps: &[Step]) -> ! {
     process::hide();
@@ -65,6 +80,10 @@ pub fn run(channel: &Channel, steps: &[Step]) -> ! {
 fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
     let fail = |what: &'static str| move |e: io::Error| format!("{what}: {}", reason(&e));
     ns::unshare(Kinds::NET).map_err(fail("cannot make a network namespace"))?;
+    if steps.iter().any(|s| matches!(s, Step::Link(_))) {
+        let namespace = ns::own_network().map_err(fail("cannot open the network namespace"))?;
+        channel.send(NETWORK, &[namespace.as_fd()]).map_err(fail("cannot tell the supervisor"))?;
+    }
     let go = channel.receive().map_err(fail("cannot hear the supervisor"))?;
     let mut fds = go.fds.into_iter();
     let Some(root) = fds.next().filter(|_| go.text == GO) else { process::exit_now(1) };
@@ -154,7 +173,9 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
             | Step::Console
             | Step::Proc { .. }
             | Step::HostId { .. }
-            | Step::Fs(_) => {}
+            | Step::Fs(_)
+            | Step::Names { .. }
+            | Step::Link(_) => {}
         }
     }
     Ok(())

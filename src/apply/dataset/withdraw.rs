@@ -16,7 +16,7 @@ use rustix::mount::UnmountFlags;
 use super::observe::is_of;
 use super::registry::mounted;
 use super::walk::walk;
-use crate::apply::journal::crash_in;
+use crate::apply::journal::crash_at;
 use crate::apply::paths::Root;
 use crate::apply::zfs::{limits, others};
 use crate::plan::options::MountOptions;
@@ -73,7 +73,7 @@ pub fn withdraw(
     ids: &Ids,
 ) -> Result<Told, String> {
     let undo = unmount_all(zfs, dataset)?;
-    crash_in("unmounted");
+    crash_at("unmounted");
     let taken = free(root, zfs, dataset).and_then(|()| {
         // Also where an ancestor or a stream has switched it on: only a local value locks the quota.
         let set = zfs.set_props(dataset, &[("zoned", Value::from(1u64))].into());
@@ -83,7 +83,7 @@ pub fn withdraw(
         mount_again(zfs, &undo);
         return Err(why);
     }
-    crash_in("zoned");
+    crash_at("zoned");
     let mut told = Told::default();
     for member in members {
         match give(zfs, member, ids) {
