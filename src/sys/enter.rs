@@ -32,7 +32,7 @@ use super::cgroup;
 use super::channel::Channel;
 use super::ns::{self, Kinds, Side};
 use super::path::{self, reason};
-use super::process::{self, Handle};
+use super::process::{self, Child, Handle};
 use super::rlimit::{Limit, limits_to_set, set_limit};
 use super::seccomp::{self, filter::Instruction};
 use super::tty;
@@ -77,8 +77,8 @@ const LISTENER: &str = "listener";
 /// The process that entered, as the host sees it.
 #[derive(Debug)]
 pub struct Entered {
-    /// Its process id, also the id of its session and of its process group.
-    pub pid: i32,
+    /// The process; its id is also that of its session and of its process group.
+    pub child: Child,
     /// Ends when it executes a program. A message without descriptors before that is why it failed.
     pub channel: Channel,
 }
@@ -173,10 +173,12 @@ impl Target {
         let told = number.receive().map_err(at("hear the new process"))?;
         let Ok(pid) = told.text.parse() else {
             // It has failed before there was another process: it is waited for in that one's place.
-            return Ok(Entered { pid: porter, channel: ours });
+            let child = Child::new(porter).map_err(at("wait for a process"))?;
+            return Ok(Entered { child, channel: ours });
         };
         process::wait(porter).map_err(at("wait for a process"))?;
-        Ok(Entered { pid, channel: ours })
+        let child = Child::new(pid).map_err(at("wait for a process"))?;
+        Ok(Entered { child, channel: ours })
     }
 
     /// Steps 5 to 10 of the module's table.

@@ -334,6 +334,63 @@ pub fn reap(pid: i32) -> Option<Ended> {
     }
 }
 
+/// A child of this process that may be traced: then the kernel shows its end to the tracer first, and to
+/// this process only once the tracer lets go.
+#[derive(Debug)]
+pub struct Child {
+    /// Its process id.
+    pub pid: i32,
+    handle: Handle,
+}
+
+/// What is known of the end of a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// How it ended.
+    Known(Ended),
+    /// It has ended, and somebody who traces it keeps to himself how.
+    Kept,
+}
+
+impl Child {
+    /// How long a tracer may take to see the end of a child, in milliseconds.
+    const TRACER_MILLIS: u64 = 1000;
+
+    /// Takes over a child of this process.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn new(pid: i32) -> io::Result<Self> {
+        Ok(Self { pid, handle: Handle::open(pid)? })
+    }
+
+    /// Reaps the child if it has ended; none while it lives.
+    pub fn end(&self) -> Option<End> {
+        if let Some(ended) = reap(self.pid) {
+            return Some(End::Known(ended));
+        }
+        if !self.handle.wait_gone(0).unwrap_or(true) {
+            return None;
+        }
+        let start = std::time::Instant::now();
+        loop {
+            if let Some(ended) = reap(self.pid) {
+                return Some(End::Known(ended));
+            }
+            if start.elapsed().as_millis() >= u128::from(Self::TRACER_MILLIS) {
+                return Some(End::Kept);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+}
+
+impl AsFd for Child {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
+    }
+}
+
 /// Waits for a child to end and reaps it.
 ///
 /// # Errors

@@ -85,21 +85,16 @@ impl Streams {
 const CHUNK: usize = 64 << 10;
 
 impl Relay {
-    /// Waits until something can be carried, or one of the two other descriptors has something; carries,
-    /// and says which of the two had.
+    /// Waits until something can be carried, or one of the other descriptors has something; carries, and
+    /// says which of the others had.
     ///
     /// # Errors
     /// The system's error.
-    pub fn turn(
-        &mut self,
-        first: BorrowedFd<'_>,
-        second: Option<BorrowedFd<'_>>,
-    ) -> io::Result<(bool, bool)> {
+    pub fn turn(&mut self, others: [Option<BorrowedFd<'_>>; 3]) -> io::Result<[bool; 3]> {
         let stdin = io::stdin();
         let entry = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
-        let mut fds = Vec::with_capacity(6);
-        fds.push(entry(first));
-        fds.extend(second.map(entry));
+        let mut fds = Vec::with_capacity(7);
+        fds.extend(others.into_iter().flatten().map(entry));
         if let Some(input) = &self.input {
             // The pipe reports an error without being asked when nobody reads it any more.
             let full = !input.pending.is_empty();
@@ -116,10 +111,7 @@ impl Relay {
         let seen: Vec<_> = fds.iter().map(PollFd::revents).collect();
         drop(fds);
         let mut seen = seen.into_iter();
-        let others = (
-            seen.next().is_some_and(|e| !e.is_empty()),
-            second.is_some() && seen.next().is_some_and(|e| !e.is_empty()),
-        );
+        let others = others.map(|fd| fd.is_some() && seen.next().is_some_and(|e| !e.is_empty()));
         if let Some(input) = &mut self.input {
             let full = !input.pending.is_empty();
             let pipe = seen.next().unwrap_or(PollFlags::empty());
