@@ -213,7 +213,8 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     steps.extend(host_id(spec).map(|id| Step::HostId { id }));
     // Late: whoever has one of the addresses has had time to say so.
     if !network.links.is_empty() {
-        let addresses = network.links.iter().flat_map(|l| l.addresses.iter().map(|n| n.addr())).collect();
+        let addresses =
+            network.links.iter().flat_map(|l| l.addresses.iter().map(ipnet::IpNet::addr)).collect();
         steps.push(Step::Names { root: facts.root.clone(), addresses });
     }
     steps.extend(network.links.into_iter().map(|link| Step::Link(Box::new(link))));

@@ -1,11 +1,8 @@
 //! Attacks on processes that enter a zone, and on what they look up there.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use super::{Lab, both_ways, until};
+use super::Lab;
 
 /// Guards `sys::enter::Target::port` (no number in the zone while in the host's namespaces: its mounts and
 /// connections would be read from `/proc`) and `sys::process::hide` (nothing else of it is readable, and

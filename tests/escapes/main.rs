@@ -1,41 +1,22 @@
 //! A hostile zone, a hostile archive, a hostile folder: what each may try, and that nothing comes of it.
 //!
-//! Each test is an attack that works against a build without the defence that it names. That has been seen:
-//! `tests/escapes/naive` has for each defence a patch that takes it out, and `tests/escapes/without` applies
-//! one after the other to a copy of the sources and looks that the tests fail that guard it. The defences of
-//! a release build have no switch.
+//! Each test is an attack that was seen to work against the release before its defence; the comment names
+//! the defence. The defences of a release build have no switch. `tests/attacks.rs` and the tests of install,
+//! login and networks have more of them.
 //!
 //! What leads along a path is tried twice, the second time with programs that find no `openat2`.
 
 #[path = "../lab/mod.rs"]
 mod lab;
 
-mod archives;
-mod callers;
 mod entering;
-mod exhaustion;
-mod kernel;
-mod left_behind;
 mod paths;
-mod planted;
-mod sharing;
-mod terminals;
 
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-
-use lab::{Lab, Run};
+use lab::Lab;
+use std::process::{Child, Stdio};
 
 /// Zones that a test tells a script to attack from.
 impl Lab {
-    /// Runs a Python script as the zone's root.
-    fn python(&self, zone: &str, script: &str, args: &[&str]) -> Run {
-        let mut words = vec![zone, "python3", "-"];
-        words.extend(args);
-        self.run_with("zlogin", &words, &[], script)
-    }
-
     /// Starts a Python script as the zone's root and returns once it has said that it is ready.
     fn attacker(&self, zone: &str, script: &str, args: &[&str]) -> Attacker {
         use std::io::{BufRead, BufReader, Write};
@@ -70,14 +51,6 @@ impl Lab {
         self.ok("zoneadm", &["-z", zone, "halt"]);
         self.assert_clean();
     }
-
-    /// Runs a Python script on the host.
-    fn host_python(&self, script: &str, args: &[&str]) -> Run {
-        let mut command = Command::new("timeout");
-        command.args(["60", "python3", "-c", script]).args(args).env("ZONES_ROOT", self.path());
-        command.env("BIN", PathBuf::from(env!("CARGO_BIN_EXE_zoneadm")).parent().expect("a folder"));
-        Run::from(command.stdin(Stdio::null()).output().expect("python3"))
-    }
 }
 
 /// A script that attacks until its input ends.
@@ -103,15 +76,6 @@ impl Drop for Attacker {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// Waits for something that is bound to come.
-fn until(what: &str, mut there: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !there() {
-        assert!(start.elapsed() < Duration::from_secs(20), "{what}: waited for in vain");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
