@@ -11,6 +11,7 @@ use super::step::Step;
 use crate::spec::ZoneSpec;
 use crate::spec::name::expand_tokens;
 use crate::spec::schema::ResourceKind;
+use crate::spec::words::POOL_ATTR;
 
 /// Properties of a delegated dataset itself that its zone cannot change.
 pub const ROOT_LOCKS: &[&str] = &[
@@ -27,9 +28,6 @@ pub const ROOT_LOCKS: &[&str] = &[
 
 /// Properties of everything below a delegated dataset that its zone cannot change.
 pub const CHILD_LOCKS: &[&str] = &["sharenfs", "sharesmb", "zoned"];
-
-/// The `attr` resource by which a spec says a second time that a zone gets a whole pool.
-pub const POOL_ATTR: &str = "delegate-pool";
 
 /// The property that says which zone a file system was made for by `zoneadm install`.
 pub const ZONE_MARK: &str = "zones:zone";
@@ -258,7 +256,9 @@ fn whole_pool(spec: &ZoneSpec, name: &str) -> Option<Why> {
     let said = spec
         .stored(ResourceKind::Attr)
         .iter()
-        .any(|a| a.text("name") == Some(POOL_ATTR) && a.text("value") == Some(name));
+        .filter(|a| a.text("name") == Some(POOL_ATTR))
+        .filter_map(|a| a.text("value"))
+        .any(|pools| pools.split(',').any(|pool| pool.trim() == name));
     (!said).then(|| Why::Pool { zone: spec.name.to_string(), pool: name.to_owned() })
 }
 
@@ -377,7 +377,7 @@ mod tests {
         assert!(why[0].ends_with(command), "{why:?}");
         add(&mut s, ResourceKind::Attr, &[("name", POOL_ATTR), ("type", "string"), ("value", "rpool")]);
         assert_eq!(refused(&s, &filesystem(&["tank"]), &[]).len(), 1);
-        add(&mut s, ResourceKind::Attr, &[("name", POOL_ATTR), ("type", "string"), ("value", "tank")]);
+        add(&mut s, ResourceKind::Attr, &[("name", POOL_ATTR), ("type", "string"), ("value", "a, tank")]);
         assert!(refused(&s, &filesystem(&["tank"]), &[]).is_empty());
     }
 

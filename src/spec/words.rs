@@ -3,6 +3,10 @@
 
 use super::privilege;
 
+/// The `attr` resource, of type string, by which a spec says a second time that a zone gets whole pools;
+/// its value is a comma list of their names.
+pub const POOL_ATTR: &str = "delegate-pool";
+
 /// Names of sets that `limitpriv` accepts in place of a privilege.
 pub const PRIVILEGE_SETS: &[&str] = &["default", "basic", "all", "none"];
 
