@@ -94,7 +94,7 @@ fn source(
     real: &Path,
     zonepath: &Path,
 ) -> Result<MoveSource, InstallError> {
-    if !mount_at(table, real).is_some_and(|m| m.point == real) {
+    if mount_at(table, real).is_none_or(|m| m.point != real) {
         return Ok(MoveSource::Directory);
     }
     let Some(name) = dataset::mounted_at(table, real) else { return Ok(MoveSource::Mounted) };

@@ -68,7 +68,7 @@ impl CloneFacts {
             return Err(format!("the ZFS file system {name} exists"));
         }
         if pool(dataset) != pool(name) {
-            return Err(format!("{} is in another pool than {dataset}", name));
+            return Err(format!("{name} is in another pool than {dataset}"));
         }
         if matches!(target.found, Found::Directory { mounted: true, .. }) {
             return Err(format!("a file system is already mounted on {}", target.zonepath.display()));
