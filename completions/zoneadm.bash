@@ -27,7 +27,7 @@ _zoneadm() {
         list) COMPREPLY=($(compgen -W "-c -i -n -p -v --json" -- "$cur")) ;;
         doctor) COMPREPLY=($(compgen -W "--json" -- "$cur")) ;;
         help) COMPREPLY=($(compgen -W "$commands" -- "$cur")) ;;
-        plan) COMPREPLY=($(compgen -W "boot halt install ready reboot shutdown uninstall" -- "$cur")) ;;
+        plan) COMPREPLY=($(compgen -W "attach boot clone detach halt install move ready reboot shutdown uninstall" -- "$cur")) ;;
         mark) COMPREPLY=($(compgen -W "incomplete" -- "$cur")) ;;
         reclaim) COMPREPLY=($(compgen -W "-F $(zfs list -Ho name 2>/dev/null)" -- "$cur")) ;;
         clone)

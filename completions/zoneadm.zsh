@@ -51,7 +51,7 @@ _zoneadm() {
                 uninstall) _arguments '-F[do not ask]' ;;
                 shutdown) _arguments '-r[boot again]' ;;
                 mark) _values state incomplete ;;
-                plan) _values subcommand boot halt install ready reboot shutdown uninstall ;;
+                plan) _values subcommand attach boot clone detach halt install move ready reboot shutdown uninstall ;;
                 help) _describe -t commands subcommand commands ;;
             esac
             ;;

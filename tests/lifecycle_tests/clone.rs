@@ -173,6 +173,7 @@ fn only_a_whole_installed_zone_is_a_source() {
     );
     drop(mounted);
     put(&p.path("zones/neo/file"), b"", 0o644);
+    fs::set_permissions(p.path("zones/neo"), fs::Permissions::from_mode(0o700)).expect("chmod");
     let taken = format!(
         "zonepath {} is not empty: it holds 'file'; empty it or choose another zonepath",
         p.shown("zones/neo")

@@ -74,8 +74,16 @@ zfs set reservation=$(($(value available tank) * 6 / 10)) tank/lc/lc0
 says "where no clone can be made the files are copied" "its files are copied instead" adm lc4 clone lc0
 gives "into a file system of its own" "tank/lc/lc4 -" eval "echo \$(findmnt -no SOURCE /lc/lc4) \$(value origin tank/lc/lc4)"
 gives "and its snapshot is gone" "tank/lc/lc0@SUNWzone1 tank/lc/lc0@SUNWzone2 tank/lc/lc0@mine" eval "snaps tank/lc/lc0"
-zfs inherit reservation tank/lc/lc0
+zfs set reservation=none tank/lc/lc0
 adm lc4 uninstall -F >/dev/null
+
+# Two clones of one snapshot: it goes with the second, and can be cloned until then.
+adm lc4 clone -s SUNWzone2 lc0 >/dev/null || fail "clone -s SUNWzone2"
+says "a snapshot stays while a clone of it is there" "$destroyed" adm lc2 uninstall -F
+good "(it is there)" zfs list tank/lc/lc0@SUNWzone2
+says "and can be cloned again" "$cloned" adm lc2 clone -s SUNWzone2 lc0
+adm lc4 uninstall -F >/dev/null
+good "(and is there)" zfs list tank/lc/lc0@SUNWzone2
 
 echo "-- uninstall of the origin"
 # lc0@SUNWzone1 -> lc1, lc0@SUNWzone2 -> lc2, lc1@SUNWzone1 -> lc3: promoting lc2 takes all of lc0's names along.

@@ -157,7 +157,7 @@ impl InstallError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Unfinished(_) => {
-                Some("the zone is incomplete now; 'zoneadm uninstall' clears it, then install again")
+                Some("the zone is incomplete now; 'zoneadm uninstall' clears it, then try again")
             }
             _ => None,
         }
