@@ -150,7 +150,8 @@ impl World {
 
     /// Joins a link of the host with one outside, both on.
     pub fn cable(&self, name: &str, outside: &str) {
-        let peer = link::Peer { name: outside, namespace: self.outside.0.as_fd(), mac: [2, 0xee, 0, 0, 0, last()] };
+        let peer =
+            link::Peer { name: outside, namespace: self.outside.0.as_fd(), mac: [2, 0xee, 0, 0, 0, last()] };
         link::add_pair(&mut socket(), name, 1500, peer).expect("a pair");
         up(&mut socket(), name);
         self.outside.at(|| up(&mut socket(), outside));
@@ -308,8 +309,14 @@ pub fn tcp(from: &Space, to: &Space, address: &str) -> Result<IpAddr, String> {
         stream.set_read_timeout(Some(limit)).map_err(|e| e.to_string())?;
     }
     let mut word = [0; 5];
-    client.write_all(b"there").and_then(|()| server.read_exact(&mut word)).map_err(|e| format!("there: {e}"))?;
-    server.write_all(b"again").and_then(|()| client.read_exact(&mut word)).map_err(|e| format!("again: {e}"))?;
+    client
+        .write_all(b"there")
+        .and_then(|()| server.read_exact(&mut word))
+        .map_err(|e| format!("there: {e}"))?;
+    server
+        .write_all(b"again")
+        .and_then(|()| client.read_exact(&mut word))
+        .map_err(|e| format!("again: {e}"))?;
     assert_eq!(&word, b"again");
     Ok(peer.ip())
 }
@@ -328,7 +335,8 @@ pub fn udp(from: &Space, source: Option<&str>, to: &Space, address: &str) -> Res
     let server = to.at(|| UdpSocket::bind((ip(address), 0))).map_err(|e| format!("bind: {e}"))?;
     server.set_read_timeout(Some(IN_VAIN)).map_err(|e| e.to_string())?;
     let any = if address.contains(':') { "::" } else { "0.0.0.0" };
-    let client = from.at(|| UdpSocket::bind((ip(source.unwrap_or(any)), 0))).map_err(|e| format!("bind: {e}"))?;
+    let client =
+        from.at(|| UdpSocket::bind((ip(source.unwrap_or(any)), 0))).map_err(|e| format!("bind: {e}"))?;
     let target = server.local_addr().map_err(|e| e.to_string())?;
     client.send_to(b"word", target).map_err(|e| format!("send: {e}"))?;
     let mut buffer = [0; 8];

@@ -157,8 +157,7 @@ pub fn packet(to_mac: [u8; 6], from_mac: [u8; 6], from: IpAddr, to: IpAddr, mark
             let mut header = vec![0x45, 0, length[0], length[1], 0, 0, 0, 0, 64, 17, 0, 0];
             header.extend(from.octets());
             header.extend(to.octets());
-            let sum: u32 =
-                header.chunks(2).map(|c| u32::from(u16::from_be_bytes([c[0], c[1]]))).sum();
+            let sum: u32 = header.chunks(2).map(|c| u32::from(u16::from_be_bytes([c[0], c[1]]))).sum();
             let folded = (sum & 0xffff) + (sum >> 16);
             let sum = !u16::try_from((folded & 0xffff) + (folded >> 16)).expect("folded");
             header[10..12].copy_from_slice(&sum.to_be_bytes());
