@@ -16,6 +16,7 @@
 
 pub mod apply;
 pub mod cli;
+pub mod guard;
 pub mod parser;
 pub mod plan;
 pub mod shell;

@@ -14,14 +14,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sys", &["spec::name"]),
     ("init", &["sys"]),
     ("zfs", &["sys", "spec::name"]),
-    ("apply", &["plan", "spec", "sys", "init", "zfs"]),
+    ("guard", &["zfs"]),
+    ("apply", &["plan", "spec", "sys", "init", "zfs", "guard"]),
     ("cli", &["apply", "shell", "parser", "plan", "spec", "sys"]),
     // The supervisor has no command line to speak of.
     ("bin", &["cli", "apply", "spec"]),
 ];
 
 /// Parts that only compute: no files, no processes, no clock, no randomness.
-const PURE: &[&str] = &["spec", "parser", "plan"];
+const PURE: &[&str] = &["spec", "parser", "plan", "guard"];
 const EFFECTS: &[&str] = &[
     "std::fs",
     "std::process",
@@ -215,7 +216,11 @@ fn what_decides_has_no_effects() {
             }
         }
     }
-    assert!(wrong.is_empty(), "spec, parser and plan must not touch the machine:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "spec, parser, plan and guard must not touch the machine:\n{}",
+        wrong.join("\n")
+    );
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 pub mod boot;
 pub mod dataset;
+pub mod doctor;
+pub mod guard;
 pub mod init_image;
 pub mod install;
 pub mod journal;
@@ -12,6 +14,7 @@ pub mod paths;
 pub mod running;
 pub mod store;
 pub mod supervisor;
+pub mod trust;
 pub mod usage;
 pub mod verify;
 pub mod zfs;

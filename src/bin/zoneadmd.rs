@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use zones::apply::paths::Root;
-use zones::apply::supervisor;
+use zones::apply::{guard, supervisor};
 use zones::spec::ZoneName;
 
 fn main() -> ExitCode {
@@ -14,6 +14,14 @@ fn main() -> ExitCode {
         return usage();
     }
     let root = Root::new(None);
+    match guard::resume(&root, &name) {
+        Ok(Some(guard)) => guard.serve(),
+        Ok(None) => {}
+        Err(e) => {
+            eprintln!("zoneadmd: zone '{name}': guard: {e}");
+            return ExitCode::FAILURE;
+        }
+    }
     let found = match supervisor::resume(&root, &name) {
         Ok(None) => supervisor::start_alone(&root, &name),
         other => other,

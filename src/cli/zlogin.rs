@@ -7,9 +7,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::apply::login::{self, Console, End, Login, LoginError};
+use crate::apply::login::{self, Console, End, Login, LoginError, Zone};
 use crate::apply::paths::Root;
-use crate::apply::running::{self, Running};
+use crate::apply::running;
 use crate::apply::store::FileStore;
 use crate::spec::ZoneName;
 use crate::spec::state::ZoneState;
@@ -206,10 +206,14 @@ fn run(options: &Options) -> Result<u8, String> {
     let done = match running {
         _ if options.console => console(options, &root, &zone),
         Some(running) if state == ZoneState::Running => {
+            let (entry, warning) = Zone::new(&root, &zone, &running).map_err(|e| describe(&zone, &e))?;
+            if let Some(warning) = warning {
+                complain(&format!("zlogin: zone '{zone}': {warning}"));
+            }
             if options.interactive || (options.command.is_empty() && tty::is_tty(io::stdin().as_fd())) {
-                session(options, &zone, &running)
+                session(options, &zone, &entry)
             } else {
-                login(options).run(&running).map(status)
+                login(options).run(&entry).map(status)
             }
         }
         _ => {
@@ -252,8 +256,8 @@ fn escape(options: &Options) -> Option<u8> {
     if options.no_escape { None } else { options.escape.or(Some(b'~')) }
 }
 
-fn session(options: &Options, zone: &ZoneName, running: &Running) -> Result<u8, LoginError> {
-    let attached = login(options).attach(running)?;
+fn session(options: &Options, zone: &ZoneName, entry: &Zone<'_>) -> Result<u8, LoginError> {
+    let attached = login(options).attach(entry)?;
     let terminal = format!("pts/{}", attached.number);
     if !options.quiet {
         say(&format!("[Connected to zone '{zone}' {terminal}]\n"));
@@ -263,7 +267,7 @@ fn session(options: &Options, zone: &ZoneName, running: &Running) -> Result<u8, 
         complain(&format!("\n[Connection to zone '{zone}' {terminal} closed]"));
     }
     Ok(match end {
-        End::Exited(ended) if !options.command.is_empty() => status(ended),
+        End::Exited(ended) if !options.command.is_empty() => status(login::known(ended)?),
         End::Exited(_) | End::Disconnected | End::Closed => 0,
         End::Signal(signal) => ended_by(signal),
     })

@@ -1,6 +1,7 @@
 //! `dataset` resources: what was observed of a dataset, whether a zone can have it, and what of it the
 //! zone cannot change. Nothing is touched here.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use thiserror::Error;
@@ -66,6 +67,14 @@ pub struct Tree {
 pub struct Member {
     /// Its name.
     pub name: String,
+    /// The number by which it is known for ever.
+    pub guid: u64,
+    /// Its `mountpoint`: a path, `legacy` or `none`.
+    pub mountpoint: String,
+    /// The values of its locked properties, as they are shown.
+    pub locked_values: BTreeMap<String, String>,
+    /// Its root directory is the zone's, as an earlier boot has found or made it.
+    pub given: bool,
     /// Where it is to be mounted: `mountpoint` is a path and `canmount` is on.
     pub point: Option<String>,
     /// It is encrypted and its key is not loaded.
@@ -175,10 +184,19 @@ pub fn names(spec: &ZoneSpec) -> Vec<String> {
 /// Returns the properties that a zone cannot change on a delegated dataset itself: those that no zone
 /// can, and the resource's own `lock` list.
 pub fn locks(spec: &ZoneSpec, name: &str) -> Vec<String> {
+    with_own_locks(ROOT_LOCKS, spec, name)
+}
+
+/// Returns the same for everything below it.
+pub fn locks_below(spec: &ZoneSpec, name: &str) -> Vec<String> {
+    with_own_locks(CHILD_LOCKS, spec, name)
+}
+
+fn with_own_locks(always: &[&str], spec: &ZoneSpec, name: &str) -> Vec<String> {
     let is_it = |text: &str| expand_tokens(text, &spec.name) == name;
     let own = spec.stored(ResourceKind::Dataset).iter().filter(|d| d.text("name").is_some_and(is_it));
     let more = own.filter_map(|d| d.text("lock")).flat_map(|list| list.split(',')).map(str::trim);
-    let mut all: Vec<String> = ROOT_LOCKS.iter().map(|p| (*p).to_owned()).collect();
+    let mut all: Vec<String> = always.iter().map(|p| (*p).to_owned()).collect();
     for property in more.filter(|p| !p.is_empty()) {
         if !all.iter().any(|p| p == property) {
             all.push(property.to_owned());
@@ -211,6 +229,11 @@ pub fn check<'f>(spec: &ZoneSpec, found: impl Fn(&str) -> &'f Found, claims: &[C
         refused.extend(why.map(|why| Refusal { dataset: name.clone(), why }));
     }
     refused
+}
+
+/// Returns the other zone that is to have a dataset, one above it, or one below it delegated.
+pub fn delegated_elsewhere<'c>(zone: &str, name: &str, claims: &'c [Claim]) -> Option<&'c Claim> {
+    claims.iter().find(|c| c.kind == ClaimKind::Delegated && c.zone != zone && overlap(name, &c.dataset))
 }
 
 fn claimed(spec: &ZoneSpec, name: &str, tree: &Tree, claims: &[Claim]) -> Option<Claim> {
@@ -246,7 +269,7 @@ pub fn withdraw(name: &str, tree: &Tree) -> Step {
         dataset: name.to_owned(),
         mounted: tree.mounted.clone(),
         zoned: tree.zoned,
-        members: tree.members.iter().filter(|m| !m.locked).map(|m| m.name.clone()).collect(),
+        members: tree.members.iter().filter(|m| !m.locked && !m.given).map(|m| m.name.clone()).collect(),
     }
 }
 

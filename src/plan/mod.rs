@@ -9,5 +9,6 @@ pub mod install;
 pub mod limits;
 pub mod net;
 pub mod options;
+pub mod reclaim;
 pub mod step;
 pub mod zfs;

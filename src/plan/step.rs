@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::dataset::CHILD_LOCKS;
 use super::limits::{Policy, Setting};
 use super::net::link::{Link, Remains};
 use super::options::MountOptions;
+use crate::spec::privilege;
 
 /// A device node to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub struct Mount {
     pub dir: String,
     /// What.
     pub special: String,
+    /// The zone's root in which that lies: it is resolved beneath, and links are not followed.
+    pub within: Option<PathBuf>,
     /// Device to check first.
     pub raw: Option<String>,
     /// Linux' name of the type.
@@ -125,6 +127,8 @@ pub enum Step {
         dataset: String,
         /// The properties that the zone cannot change on the dataset itself.
         locks: Vec<String>,
+        /// The properties that it cannot change on everything below it.
+        below: Vec<String>,
     },
     /// Mount the zone's root with its ids mapped.
     Root {
@@ -152,8 +156,19 @@ pub enum Step {
     },
     /// Put the console into `/dev`.
     Console,
+    /// Mount `/proc` from outside, with folders of it covered for good: what is covered from inside the
+    /// zone's root can uncover.
+    Proc {
+        /// The folders, below `/proc`.
+        hidden: Vec<&'static str>,
+    },
     /// Mount an `fs` resource.
     Fs(Box<Mount>),
+    /// Put the zone's host id where gethostid(3) looks for it.
+    HostId {
+        /// The number.
+        id: u32,
+    },
     /// Make a network link.
     Link(Box<Link>),
     /// Write the resolver and hosts files where they are not the zone's own.
@@ -170,8 +185,11 @@ pub enum Step {
     },
     /// Switch the loopback interface on.
     Loopback,
-    /// Mount `/proc`, `/sys`, `/dev/pts`, `/dev/mqueue` (and `/sys/fs/cgroup`) from inside.
+    /// Mount `/proc` (unless that is done), `/sys`, `/dev/pts`, `/dev/mqueue` (and `/sys/fs/cgroup`) from
+    /// inside.
     KernelFiles {
+        /// Whether `/proc` is to be mounted.
+        proc: bool,
         /// Whether the zone has a cgroup to show.
         cgroup: bool,
     },
@@ -186,7 +204,10 @@ pub enum Step {
         /// What its properties say of the mount.
         options: MountOptions,
     },
-    /// Give up capabilities that no zone has use for.
+    /// Let only those requests to ZFS through that administer the zone's datasets, and check those that
+    /// could change what is locked.
+    Guard,
+    /// Give up the capabilities that the zone's privileges do not cover.
     Capabilities {
         /// Their numbers (capabilities(7)).
         drop: Vec<u32>,
@@ -257,11 +278,11 @@ impl Step {
                 format!("dataset {dataset}: {unmount}{} zoned=on", if *zoned { "keep" } else { "set" })
             }
             Self::Pin { run } => format!("keep the user namespace at hand in {}", run.display()),
-            Self::Delegate { dataset, locks } => {
+            Self::Delegate { dataset, locks, below } => {
                 format!(
                     "dataset {dataset}: give it to the zone with all below it; {} locked, and {} below it",
                     locks.join(", "),
-                    CHILD_LOCKS.join(", ")
+                    below.join(", ")
                 )
             }
             Self::MountDataset { name, dir, options } => {
@@ -290,20 +311,35 @@ impl Step {
                 let check = m.raw.as_ref().map_or(String::new(), |raw| format!("check {raw}, then "));
                 format!("fs {}: {check}{how} {}{kind}{}", m.dir, m.special, m.options.suffix())
             }
+            Self::HostId { id } => format!("put the host id {id:08x} on /etc/hostid, read-only"),
             Self::Link(link) => link.describe(),
             Self::Names { .. } => {
                 "write /etc/resolv.conf and /etc/hosts, where they are not the zone's own".into()
             }
             Self::HostName { name } => format!("set the host name {name}"),
             Self::Loopback => "switch the loopback interface on".into(),
-            Self::KernelFiles { cgroup } => {
+            Self::Proc { hidden } => {
+                let hidden: Vec<_> = hidden.iter().map(|h| format!("/proc/{h}")).collect();
+                format!("mount /proc, with nothing in {}", hidden.join(" "))
+            }
+            Self::KernelFiles { proc, cgroup } => {
                 format!(
-                    "mount /proc /sys /dev/pts /dev/mqueue{} inside",
+                    "mount {}/sys /dev/pts /dev/mqueue{} inside",
+                    if *proc { "/proc " } else { "" },
                     if *cgroup { " /sys/fs/cgroup" } else { "" }
                 )
             }
             Self::Pivot => "make the zone's root the only root".into(),
-            Self::Capabilities { drop } => format!("give up {} capabilities", drop.len()),
+            Self::Guard => {
+                "guard /dev/zfs: requests on the zone's datasets only, checked against the locks".into()
+            }
+            Self::Capabilities { drop } => {
+                let keep = drop.iter().filter(|n| **n < u64::BITS).fold(u64::MAX, |keep, n| keep & !(1 << n));
+                match privilege::names(keep).join(" ") {
+                    none if none.is_empty() => "give up all capabilities".into(),
+                    names => format!("give up all capabilities but {names}"),
+                }
+            }
             Self::Init { program, args } => {
                 let name = match program {
                     Init::Own(path) => path.clone(),
@@ -333,7 +369,9 @@ impl Step {
             | Self::Memory { .. }
             | Self::Dev { .. }
             | Self::Console
+            | Self::Proc { .. }
             | Self::Fs(_)
+            | Self::HostId { .. }
             | Self::Names { .. }
             | Self::HostName { .. }
             | Self::Loopback
@@ -342,6 +380,7 @@ impl Step {
             | Self::Limits { .. }
             | Self::Process { .. }
             | Self::Ipc { .. }
+            | Self::Guard
             | Self::Capabilities { .. } => Inverse::WithNamespaces,
         }
     }
@@ -355,6 +394,7 @@ impl Step {
                 | Self::KernelFiles { .. }
                 | Self::Pivot
                 | Self::MountDataset { .. }
+                | Self::Guard
                 | Self::Capabilities { .. }
                 | Self::Init { .. }
         )

@@ -152,3 +152,37 @@ fn remove_below(parent: BorrowedFd<'_>, name: &Path) -> rustix::io::Result<()> {
     }
     remove()
 }
+
+/// Returns the cgroup folder that a process or thread is in; none when it lies outside the given folder.
+pub fn of_process(pid: i32, folder: &Path) -> Option<PathBuf> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let path = text.lines().find_map(|l| l.strip_prefix("0::"))?;
+    beneath(folder, Path::new(path))
+}
+
+/// Puts a path of `/proc/PID/cgroup`, which begins at the hierarchy's root, into the folder that one of
+/// its beginnings names.
+fn beneath(folder: &Path, path: &Path) -> Option<PathBuf> {
+    let named = path.ancestors().find(|a| {
+        let relative = a.strip_prefix("/").unwrap_or(a);
+        !relative.as_os_str().is_empty() && folder.ends_with(relative)
+    })?;
+    Some(folder.join(path.strip_prefix(named).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cgroup_below_the_zones() {
+        let of = |path: &str| beneath(Path::new("/sys/fs/cgroup/zones/zion"), Path::new(path));
+        let folder = |path: &str| Some(PathBuf::from(path));
+        assert_eq!(of("/zones/zion"), folder("/sys/fs/cgroup/zones/zion"));
+        assert_eq!(of("/zones/zion/init.scope"), folder("/sys/fs/cgroup/zones/zion/init.scope"));
+        assert_eq!(of("/zones/zion/a/zion/b"), folder("/sys/fs/cgroup/zones/zion/a/zion/b"));
+        for other in ["/", "", "/zones/zion2", "/zones", "/user.slice/x"] {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
+}

@@ -11,7 +11,7 @@
 //! | 4 | host | one fork into the zone's cgroup: the porter | this process stays on the host |
 //! | 5 | porter | standard streams, all others close on exec, limits, a session keyring of its own | raising a limit needs the host's rights; if the zone has used up its keys, an empty keyring is there already |
 //! | 6 | porter | all namespaces of the zone in one call, the pid namespace for its children | the kernel joins the user namespace first: from there on the process has no right outside the zone. The zone cannot see the porter: it has no number there. A process that the zone can see while it is in namespaces of the host shows it their mounts and connections (`/proc/PID/mountinfo`, `/proc/PID/net`) |
-//! | 7 | porter | root of the zone, only the capabilities that the zone may have | before the first look at anything that the zone controls |
+//! | 7 | porter | root of the zone, under the zone's filter, only the capabilities that the zone may have | before the first look at anything that the zone controls |
 //! | 8 | porter | a second fork, whose child has the first process for its parent; end of the porter | the first process can wait for the one that the zone sees |
 //! | 9 | child | new session | no controlling terminal of the host to push input into |
 //! | 10 | child | whatever the caller does: identity, terminal, exec | |
@@ -23,16 +23,18 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
+use super::cgroup;
 use super::channel::Channel;
 use super::ns::{self, Kinds, Side};
 use super::path::{self, reason};
-use super::process::{self, Handle};
+use super::process::{self, Child, Handle};
 use super::rlimit::{Limit, limits_to_set, set_limit};
+use super::seccomp::{self, filter::Instruction};
 use super::tty;
 
 /// A step of entering that failed.
@@ -60,11 +62,23 @@ pub struct Target {
     cgroup: Option<OwnedFd>,
 }
 
+/// A system call filter for a process that enters.
+#[derive(Clone, Copy)]
+pub struct Filter<'a> {
+    /// The filter.
+    pub program: &'a [Instruction],
+    /// Gives away what hears it; the process waits until then.
+    pub hand_over: &'a dyn Fn(BorrowedFd<'_>) -> io::Result<()>,
+}
+
+/// What the new process and its parent say to each other about the filter.
+const LISTENER: &str = "listener";
+
 /// The process that entered, as the host sees it.
 #[derive(Debug)]
 pub struct Entered {
-    /// Its process id, also the id of its session and of its process group.
-    pub pid: i32,
+    /// The process; its id is also that of its session and of its process group.
+    pub child: Child,
     /// Ends when it executes a program. A message without descriptors before that is why it failed.
     pub channel: Channel,
 }
@@ -95,12 +109,19 @@ impl Target {
             dropped: dropped_capabilities(init).map_err(at("read the zone's capabilities"))?,
             limits: limits_to_set(init).map_err(at("read the zone's limits"))?,
             oom_score: oom_score_to_set(init),
-            cgroup: cgroup.map(|folder| open_folder(&cgroup_of(init, folder))).transpose()?,
+            cgroup: cgroup
+                .map(|folder| {
+                    open_folder(&cgroup::of_process(init, folder).unwrap_or_else(|| folder.to_owned()))
+                })
+                .transpose()?,
         })
     }
 
     /// Enters the zone with a new process, which runs `inside` as root of the zone, in `/` and in a new
     /// session, with the given standard streams (none: those of this process).
+    ///
+    /// With `filter`, the process is put under it before it does anything else in the zone, and goes on once
+    /// what hears the filter has been given away.
     ///
     /// `inside` ends in [`exec`]; what it returns is why it could not, and goes to [`Entered::channel`].
     ///
@@ -115,6 +136,7 @@ impl Target {
         streams: [Option<OwnedFd>; 3],
         wake: BorrowedFd<'_>,
         mut stop: impl FnMut() -> bool,
+        filter: Option<Filter<'_>>,
         inside: impl FnOnce(&Channel) -> String,
     ) -> Result<Entered, EnterError> {
         process::hide();
@@ -128,25 +150,35 @@ impl Target {
                 // Nothing of the parent's program may run here, not even when something panics.
                 let _never_return = Quit;
                 drop((ours, number));
-                self.port(streams, &theirs, porters, inside);
+                self.port(streams, &theirs, porters, filter.as_ref(), inside);
                 quit()
             }
         };
         drop((theirs, porters));
-        while !tty::wait_for(number.as_fd(), wake).map_err(at("wait for the new process"))? {
-            if stop() {
-                let _ = handle.signal(libc::SIGKILL);
-                let _ = process::wait(porter);
-                return Err(at("enter the zone")(rustix::io::Errno::INTR));
+        let mut wait = |what: BorrowedFd<'_>| -> Result<(), EnterError> {
+            while !tty::wait_for(what, wake).map_err(at("wait for the new process"))? {
+                if stop() {
+                    let _ = handle.signal(libc::SIGKILL);
+                    let _ = process::wait(porter);
+                    return Err(at("enter the zone")(rustix::io::Errno::INTR));
+                }
             }
+            Ok(())
+        };
+        if let Some(filter) = &filter {
+            wait(ours.as_fd())?;
+            pass_on(&ours, filter)?;
         }
+        wait(number.as_fd())?;
         let told = number.receive().map_err(at("hear the new process"))?;
         let Ok(pid) = told.text.parse() else {
             // It has failed before there was another process: it is waited for in that one's place.
-            return Ok(Entered { pid: porter, channel: ours });
+            let child = Child::new(porter).map_err(at("wait for a process"))?;
+            return Ok(Entered { child, channel: ours });
         };
         process::wait(porter).map_err(at("wait for a process"))?;
-        Ok(Entered { pid, channel: ours })
+        let child = Child::new(pid).map_err(at("wait for a process"))?;
+        Ok(Entered { child, channel: ours })
     }
 
     /// Steps 5 to 10 of the module's table.
@@ -155,10 +187,12 @@ impl Target {
         streams: [Option<OwnedFd>; 3],
         channel: &Channel,
         number: Channel,
+        filter: Option<&Filter<'_>>,
         inside: impl FnOnce(&Channel) -> String,
     ) {
-        let spawned =
-            self.cross(streams).and_then(|()| ns::spawn_sibling().map_err(at("start a process in the zone")));
+        let spawned = self
+            .cross(streams, || filter.map_or(Ok(()), |f| be_filtered(channel, f)))
+            .and_then(|()| ns::spawn_sibling().map_err(at("start a process in the zone")));
         let failure = match spawned {
             Ok(Side::Parent(pid, _)) => {
                 let _ = number.send(&pid.to_string(), &[]);
@@ -177,7 +211,11 @@ impl Target {
     }
 
     /// Steps 5 to 7 of the module's table.
-    fn cross(&self, streams: [Option<OwnedFd>; 3]) -> Result<(), EnterError> {
+    fn cross(
+        &self,
+        streams: [Option<OwnedFd>; 3],
+        filter: impl FnOnce() -> Result<(), EnterError>,
+    ) -> Result<(), EnterError> {
         let [input, output, errors] = &streams;
         let placed = [
             input.as_ref().map(dup2_stdin),
@@ -196,6 +234,7 @@ impl Target {
         process::fresh_keyring();
         ns::join(self.init.as_fd(), self.kinds | Kinds::PID).map_err(at("enter the zone's namespaces"))?;
         process::become_root().map_err(at("become root of the zone"))?;
+        filter()?;
         process::drop_capabilities(&self.dropped).map_err(at("drop capabilities"))?;
         process::fresh_keyring();
         Ok(())
@@ -206,6 +245,27 @@ impl Target {
 fn begin() -> Result<(), EnterError> {
     rustix::process::setsid().map_err(at("begin a session"))?;
     rustix::process::chdir("/").map_err(at("change to the zone's root"))
+}
+
+/// Puts this process under a filter and has the parent give away what hears it.
+fn be_filtered(parent: &Channel, filter: &Filter<'_>) -> Result<(), EnterError> {
+    let step = "guard the process";
+    let listener = seccomp::install(filter.program).map_err(at(step))?;
+    parent.send(LISTENER, &[listener.as_fd()]).map_err(at(step))?;
+    drop(listener);
+    if parent.receive().map_err(at(step))?.text == LISTENER { Ok(()) } else { quit() }
+}
+
+/// The parent's side of [`be_filtered`].
+fn pass_on(child: &Channel, filter: &Filter<'_>) -> Result<(), EnterError> {
+    let step = "guard the process";
+    let message = child.receive().map_err(at(step))?;
+    let Some(listener) = message.fds.into_iter().next() else {
+        let text = if message.text.is_empty() { "it was killed".to_owned() } else { message.text };
+        return Err(at("enter the zone")(io::Error::other(text)));
+    };
+    (filter.hand_over)(listener.as_fd()).map_err(at(step))?;
+    child.send(LISTENER, &[]).map_err(at(step))
 }
 
 /// Ends the process instead of returning to where it was forked.
@@ -243,23 +303,6 @@ fn kinds_of(pid: i32) -> io::Result<Kinds> {
         }
     }
     Ok(kinds)
-}
-
-/// Returns the cgroup folder that a process is in, when that lies in the given folder; else that folder.
-fn cgroup_of(pid: i32, folder: &Path) -> PathBuf {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    let path = text.lines().find_map(|l| l.strip_prefix("0::")).unwrap_or_default();
-    beneath(folder, Path::new(path)).unwrap_or_else(|| folder.to_owned())
-}
-
-/// Puts a path of `/proc/PID/cgroup`, which begins at the hierarchy's root, into the folder that one of
-/// its beginnings names.
-fn beneath(folder: &Path, path: &Path) -> Option<PathBuf> {
-    let named = path.ancestors().find(|a| {
-        let relative = a.strip_prefix("/").unwrap_or(a);
-        !relative.as_os_str().is_empty() && folder.ends_with(relative)
-    })?;
-    Some(folder.join(path.strip_prefix(named).ok()?))
 }
 
 /// Returns the capabilities that the bounding set of a process lacks.
@@ -342,22 +385,5 @@ pub fn signal_group(pid: i32, signal: nix::sys::signal::Signal) {
     let pid = nix::unistd::Pid::from_raw(pid);
     if killpg(pid, signal).is_err() {
         let _ = kill(pid, signal);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cgroup_below_the_zones() {
-        let of = |path: &str| beneath(Path::new("/sys/fs/cgroup/zones/zion"), Path::new(path));
-        let folder = |path: &str| Some(PathBuf::from(path));
-        assert_eq!(of("/zones/zion"), folder("/sys/fs/cgroup/zones/zion"));
-        assert_eq!(of("/zones/zion/init.scope"), folder("/sys/fs/cgroup/zones/zion/init.scope"));
-        assert_eq!(of("/zones/zion/a/zion/b"), folder("/sys/fs/cgroup/zones/zion/a/zion/b"));
-        for other in ["/", "", "/zones/zion2", "/zones", "/user.slice/x"] {
-            assert_eq!(of(other), None, "{other}");
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! How the kernel is called; the only module with unsafe code. It knows nothing of zones but names.
 
+pub mod assume;
 pub mod bpf;
 pub mod cgroup;
 pub mod channel;
@@ -13,6 +14,7 @@ pub mod path;
 pub mod process;
 pub mod pty;
 pub mod rlimit;
+pub mod seccomp;
 pub mod tree;
 pub mod tty;
 pub mod zfs;

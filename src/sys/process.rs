@@ -224,6 +224,16 @@ pub fn close_all_but(keep: &[i32]) -> io::Result<()> {
     Ok(())
 }
 
+/// Lets this process have as many descriptors as its hard limit allows.
+///
+/// # Errors
+/// The system's error.
+pub fn raise_descriptor_limit() -> io::Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let now = getrlimit(Resource::Nofile);
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: now.maximum, maximum: now.maximum })?)
+}
+
 /// Resets what a process inherits across exec: signal mask and dispositions, umask.
 pub fn reset_signals() {
     // SAFETY: the set is initialised by sigemptyset; the dispositions set are the default ones, and their
@@ -321,6 +331,63 @@ pub fn reap(pid: i32) -> Option<Ended> {
         Some(Ended::Signal(libc::WTERMSIG(status)))
     } else {
         Some(Ended::Exit(libc::WEXITSTATUS(status)))
+    }
+}
+
+/// A child of this process that may be traced: then the kernel shows its end to the tracer first, and to
+/// this process only once the tracer lets go.
+#[derive(Debug)]
+pub struct Child {
+    /// Its process id.
+    pub pid: i32,
+    handle: Handle,
+}
+
+/// What is known of the end of a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// How it ended.
+    Known(Ended),
+    /// It has ended, and somebody who traces it keeps to himself how.
+    Kept,
+}
+
+impl Child {
+    /// How long a tracer may take to see the end of a child, in milliseconds.
+    const TRACER_MILLIS: u64 = 1000;
+
+    /// Takes over a child of this process.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn new(pid: i32) -> io::Result<Self> {
+        Ok(Self { pid, handle: Handle::open(pid)? })
+    }
+
+    /// Reaps the child if it has ended; none while it lives.
+    pub fn end(&self) -> Option<End> {
+        if let Some(ended) = reap(self.pid) {
+            return Some(End::Known(ended));
+        }
+        if !self.handle.wait_gone(0).unwrap_or(true) {
+            return None;
+        }
+        let start = std::time::Instant::now();
+        loop {
+            if let Some(ended) = reap(self.pid) {
+                return Some(End::Known(ended));
+            }
+            if start.elapsed().as_millis() >= u128::from(Self::TRACER_MILLIS) {
+                return Some(End::Kept);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+}
+
+impl AsFd for Child {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
     }
 }
 

@@ -20,6 +20,8 @@ pub mod halt;
 pub mod host;
 pub mod limits;
 pub mod observe;
+mod proc;
+mod source;
 pub mod start;
 pub mod zone;
 
@@ -29,7 +31,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::running::{self, Running};
-use super::{Op, supervisor};
+use super::{Op, guard, supervisor};
 use crate::plan::boot::{Plan, PlanError, plan};
 pub use crate::plan::bootargs::BootArgs;
 use crate::spec::state::ZoneState;
@@ -179,14 +181,22 @@ fn boot_ready(op: &mut Op<'_>, running: &Running, args: &BootArgs) -> Result<(),
 
 /// Starts a supervisor for a running zone whose own one has died, and says so.
 fn recover_supervisor(op: &mut Op<'_>, running: &Running) {
+    let guarded = guard::ensure(op.store.root(), op.name, running);
     if running.supervisor_alive() {
+        if let Err(e) = guarded {
+            op.out.warn(&format!("WARNING: {e}"));
+        }
         return;
     }
     let state = running.state;
-    match supervisor::client::start(op.store.root(), op.name) {
+    let started = supervisor::client::start(op.store.root(), op.name);
+    match started {
         Ok(()) => op.out.warn(&format!(
             "WARNING: zone is in state '{state}', but zoneadmd does not appear to be available; restarted zoneadmd to recover."
         )),
         Err(e) => op.out.warn(&format!("WARNING: zoneadmd has died and cannot be restarted: {e}")),
+    }
+    if let Some(text) = guarded.ok().and_then(guard::Guarded::warning) {
+        op.out.warn(text);
     }
 }

@@ -8,8 +8,9 @@
 //! | wait for the supervisor | it maps the ids and mounts everything that needs the host's rights |
 //! | become root of the zone | from here on no host right is left |
 //! | own mount namespace | copied across the user namespace, so every mount made so far is locked: the zone can neither take it away nor make it writable (mount_namespaces(7)) |
-//! | kernel file systems | they show the namespaces of the process that mounts them |
+//! | kernel file systems | they show the namespaces of the process that mounts them; `/proc` is there already where parts of it are covered |
 //! | pivot | the host's tree is gone; a locked mount cannot be the new root, so a copy is |
+//! | datasets | mounted by the zone, so not locked, at mount points that lead nowhere else any more |
 //! | capabilities | the last thing that needs them is done |
 //! | tell the supervisor, wait | the zone is *ready*; nothing runs in it yet |
 //! | console, exec | stdio from inside, every other descriptor closed |
@@ -23,7 +24,7 @@ use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags};
 
-use crate::apply::dataset;
+use crate::apply::{dataset, guard};
 use crate::plan::boot::init_words;
 use crate::plan::bootargs::BootArgs;
 use crate::plan::step::{Init, Step};
@@ -31,7 +32,7 @@ use crate::sys::channel::Channel;
 use crate::sys::mount::{Attrs, NewFs, Tree};
 use crate::sys::ns::{self, Kinds};
 use crate::sys::path::{STRICT, open_beneath, reason};
-use crate::sys::process;
+use crate::sys::{process, seccomp};
 
 /// The process hands over its network namespace, when the zone has links.
 pub const NETWORK: &str = "network";
@@ -39,8 +40,12 @@ pub const NETWORK: &str = "network";
 pub const GO: &str = "go";
 /// The process says that the zone is ready.
 pub const READY: &str = "ready";
+/// The process hands over where its requests to ZFS are to be answered.
+pub const GUARD: &str = "guard";
 /// Before a text that the process has for whoever watches the console.
 pub const NOTICE: &str = "notice ";
+/// Before the name of a filesystem whose root directory belongs to nobody of the zone.
+pub const NOT_OURS: &str = "foreign ";
 /// The supervisor tells the process to start init, as the plan says.
 pub const BOOT: &str = "boot";
 
@@ -113,8 +118,8 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
             Step::HostName { name } => rustix::system::sethostname(name.as_bytes())
                 .map_err(|e| format!("cannot set the host name '{name}': {}", reason(&e.into())))?,
             Step::Loopback => ns::loopback_up().map_err(fail("cannot switch the loopback interface on"))?,
-            Step::KernelFiles { cgroup } => {
-                kernel_files(*cgroup, !limited)?;
+            Step::KernelFiles { proc, cgroup } => {
+                kernel_files(*proc, *cgroup, !limited)?;
                 if let Some(terminal) = &terminal {
                     console(terminal)?;
                 }
@@ -127,10 +132,17 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
                 rustix::process::chdir("/").map_err(|e| format!("cannot enter /: {}", reason(&e.into())))?;
             }
             Step::MountDataset { name, dir, options } => {
-                if let Err(text) = dataset::inside::mount_at(name, dir, options) {
-                    let told = channel.send(&format!("{NOTICE}{text}"), &[]);
-                    told.map_err(fail("cannot tell the supervisor"))?;
-                }
+                let text = match dataset::inside::mount_at(name, dir, options) {
+                    Ok(true) => continue,
+                    Ok(false) => format!("{NOT_OURS}{name}"),
+                    Err(text) => format!("{NOTICE}{text}"),
+                };
+                channel.send(&text, &[]).map_err(fail("cannot tell the supervisor"))?;
+            }
+            Step::Guard if guard::is_left_out() => {}
+            Step::Guard => {
+                let listener = seccomp::install(&guard::program()).map_err(fail("cannot guard /dev/zfs"))?;
+                channel.send(GUARD, &[listener.as_fd()]).map_err(fail("cannot tell the supervisor"))?;
             }
             Step::Capabilities { drop } => {
                 process::drop_capabilities(drop).map_err(fail("cannot give capabilities up"))?;
@@ -159,6 +171,8 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
             | Step::Memory { .. }
             | Step::Dev { .. }
             | Step::Console
+            | Step::Proc { .. }
+            | Step::HostId { .. }
             | Step::Fs(_)
             | Step::Names { .. }
             | Step::Link(_) => {}
@@ -171,7 +185,7 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
 type KernelFs<'a> = (&'a str, &'a str, Attrs, &'a [(&'a str, &'a str)]);
 
 /// Mounts what must be mounted from inside, onto directories of the zone's root (the working folder).
-fn kernel_files(cgroup: bool, mqueue: bool) -> Result<(), String> {
+fn kernel_files(proc: bool, cgroup: bool, mqueue: bool) -> Result<(), String> {
     let strict = Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC;
     let pts: &[(&str, &str)] = &[("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
     let list: &[KernelFs<'_>] = &[
@@ -182,7 +196,13 @@ fn kernel_files(cgroup: bool, mqueue: bool) -> Result<(), String> {
         ("cgroup2", "sys/fs/cgroup", strict, &[]),
     ];
     for (fstype, dir, attrs, options) in list {
-        if (*fstype == "cgroup2" && !cgroup) || (*fstype == "mqueue" && !mqueue) {
+        let wanted = match *fstype {
+            "proc" => proc,
+            "cgroup2" => cgroup,
+            "mqueue" => mqueue,
+            _ => true,
+        };
+        if !wanted {
             continue;
         }
         let made = make(fstype, options, *attrs);

@@ -90,7 +90,11 @@ pub(super) fn identity(
     Ok(())
 }
 
-fn machine_id(root: &Dir, etc: &Dir, always: bool) -> Result<(), InstallError> {
+/// Gives the root a machine id of its own; without `always` only where it has one.
+///
+/// # Errors
+/// [`InstallError`] when a file cannot be written.
+pub(super) fn machine_id(root: &Dir, etc: &Dir, always: bool) -> Result<(), InstallError> {
     let id = format!("{}\n", uuid::Uuid::new_v4().simple());
     if always || etc.stat("machine-id")?.is_some_and(|s| s.st_size > 0) {
         etc.write("machine-id", Owned::root(0o444), id.as_bytes())?;

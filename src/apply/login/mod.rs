@@ -19,18 +19,20 @@ mod streams;
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::sys::signal::Signal;
 
+use crate::apply::guard::{self, Guarded};
+use crate::apply::paths::Root;
 use crate::apply::running::Running;
 use crate::apply::supervisor::client::CallError;
 use crate::spec::ZoneName;
 use crate::sys::channel::Channel;
-use crate::sys::enter::{EnterError, Entered, Target, signal_group};
+use crate::sys::enter::{EnterError, Entered, Filter, Target, signal_group};
 use crate::sys::path::reason;
-use crate::sys::process::{Ended, reap};
+use crate::sys::process::{self, Child, Ended};
 use crate::sys::tty::{self, Look, Signals};
 
 pub use console::Console;
@@ -58,9 +60,15 @@ pub enum LoginError {
     /// The login failed inside the zone.
     #[error("{0}")]
     Inside(String),
+    /// The guard of the zone's datasets cannot be reached.
+    #[error("{0}")]
+    Guard(#[from] guard::RefuseReason),
     /// Somebody killed the new process before it had said anything.
     #[error("the login was killed before it began")]
     Killed,
+    /// The process has ended, and a tracer in the zone keeps its status.
+    #[error("the command has ended, and a process of the zone that traces it does not let its status out")]
+    Kept,
     /// A signal came before the login did.
     #[error("interrupted")]
     Interrupted,
@@ -86,7 +94,7 @@ pub struct Login {
 
 /// A login on a terminal of the zone.
 pub struct Attached {
-    pid: i32,
+    child: Child,
     channel: Channel,
     master: OwnedFd,
     signals: Signals,
@@ -94,18 +102,34 @@ pub struct Attached {
     pub number: u32,
 }
 
-/// Opens a zone that can be entered.
-fn open(zone: &Running) -> Result<Target, LoginError> {
-    Ok(Target::open(zone.init, zone.init_start, zone.cgroup.as_deref().map(Path::new))?)
+/// The zone that is logged in to.
+#[derive(Debug)]
+pub struct Zone<'a> {
+    root: &'a Root,
+    name: &'a ZoneName,
+    running: &'a Running,
+    /// A process that enters is guarded.
+    guarded: bool,
 }
 
-impl Login {
-    fn job(&self, terminal: Option<Look>) -> Job {
-        let (user, command, term) = (self.user.clone(), self.command.clone(), self.term.clone());
-        Job { user, safe: self.safe, command, term, terminal }
+impl<'a> Zone<'a> {
+    /// Finds out what a login to a running zone takes, and brings its guard back if that has died. Returns
+    /// what the administrator should know then.
+    ///
+    /// # Errors
+    /// [`LoginError::Guard`].
+    pub fn new(
+        root: &'a Root,
+        name: &'a ZoneName,
+        running: &'a Running,
+    ) -> Result<(Self, Option<&'static str>), LoginError> {
+        let guarded = guard::is_needed(root, name) && !guard::is_left_out();
+        let found = if guarded { guard::ensure(root, name, running)? } else { Guarded::Yes };
+        Ok((Self { root, name, running, guarded }, found.warning()))
     }
 
-    /// Enters the zone with a process that does the job, unless a signal says to end.
+    /// Enters the zone with a process that does the job, guarded when that is needed, unless a signal says
+    /// to end.
     fn enter(
         &self,
         target: &Target,
@@ -120,9 +144,24 @@ impl Login {
             }
             ends
         };
-        let entered =
-            target.enter(streams, signals.as_fd(), &mut stop, |channel| job.run(channel).to_string());
+        let program = guard::program();
+        let hand_over = |listener: BorrowedFd<'_>| guard::enlist(self.root, self.name, listener);
+        let filter = self.guarded.then_some(Filter { program: &program, hand_over: &hand_over });
+        let inside = |channel: &Channel| job.run(channel).to_string();
+        let entered = target.enter(streams, signals.as_fd(), &mut stop, filter, inside);
         if ends { Err(LoginError::Interrupted) } else { Ok(entered?) }
+    }
+}
+
+/// Opens a zone that can be entered.
+fn open(zone: &Running) -> Result<Target, LoginError> {
+    Ok(Target::open(zone.init, zone.init_start, zone.cgroup.as_deref().map(Path::new))?)
+}
+
+impl Login {
+    fn job(&self, terminal: Option<Look>) -> Job {
+        let (user, command, term) = (self.user.clone(), self.command.clone(), self.term.clone());
+        Job { user, safe: self.safe, command, term, terminal }
     }
 
     /// Runs a command, or a shell that reads standard input, without a terminal, and returns how it ended.
@@ -130,7 +169,7 @@ impl Login {
     ///
     /// # Errors
     /// When the login does not come about.
-    pub fn run(&self, zone: &Running) -> Result<Ended, LoginError> {
+    pub fn run(&self, zone: &Zone<'_>) -> Result<Ended, LoginError> {
         const TAKEN: &[Signal] = &[
             Signal::SIGHUP,
             Signal::SIGINT,
@@ -139,38 +178,38 @@ impl Login {
             Signal::SIGTSTP,
             Signal::SIGCHLD,
         ];
-        let target = open(zone)?;
+        let target = open(zone.running)?;
         let Streams { inside, mut relay } = Streams::prepare(self.no_input).map_err(LoginError::Relay)?;
         let signals = Signals::take(TAKEN).map_err(LoginError::Relay)?;
         let job = self.job(None);
-        let entered = self.enter(&target, inside, &signals, &job)?;
-        let mut channel = Some(entered.channel);
+        let Entered { child, channel } = zone.enter(&target, inside, &signals, &job)?;
+        let mut channel = Some(channel);
         // Until the program is executed, what the zone shows the new process may keep it for ever.
         loop {
             let told = channel.as_ref().map(AsFd::as_fd);
-            let (signalled, told) = relay.turn(signals.as_fd(), told).map_err(LoginError::Relay)?;
+            let others = [Some(signals.as_fd()), Some(child.as_fd()), told];
+            let [signalled, ended, told] = relay.turn(others).map_err(LoginError::Relay)?;
             if told && let Some(channel) = channel.take() {
                 failure_of(&channel)?;
             }
+            if ended && let Some(end) = child.end() {
+                // It may have failed and ended between two looks.
+                channel.as_ref().map_or(Ok(()), failure_of)?;
+                relay.finish();
+                return known(end);
+            }
             while signalled && let Some(signal) = signals.next() {
                 match signal {
-                    Signal::SIGCHLD => {
-                        if let Some(end) = reap(entered.pid) {
-                            // It may have failed and ended between two looks.
-                            channel.as_ref().map_or(Ok(()), failure_of)?;
-                            relay.finish();
-                            return Ok(end);
-                        }
-                    }
+                    Signal::SIGCHLD => {}
                     // The group has no parent in its session, so the kernel ignores a plain SIGTSTP there.
                     Signal::SIGTSTP => {
-                        signal_group(entered.pid, Signal::SIGSTOP);
+                        signal_group(child.pid, Signal::SIGSTOP);
                         tty::stop_self();
-                        signal_group(entered.pid, Signal::SIGCONT);
+                        signal_group(child.pid, Signal::SIGCONT);
                     }
                     // No program of the zone runs yet that could answer in its own way.
-                    _ if channel.is_some() => signal_group(entered.pid, Signal::SIGKILL),
-                    other => signal_group(entered.pid, other),
+                    _ if channel.is_some() => signal_group(child.pid, Signal::SIGKILL),
+                    other => signal_group(child.pid, other),
                 }
             }
         }
@@ -180,19 +219,19 @@ impl Login {
     ///
     /// # Errors
     /// When the login does not come about.
-    pub fn attach(&self, zone: &Running) -> Result<Attached, LoginError> {
-        let target = open(zone)?;
+    pub fn attach(&self, zone: &Zone<'_>) -> Result<Attached, LoginError> {
+        let target = open(zone.running)?;
         let null = tty::null().map_err(LoginError::Relay)?;
         let also_null = || null.try_clone().map(Some).map_err(LoginError::Relay);
         let streams = [also_null()?, also_null()?, also_null()?];
         let signals = Signals::take(SIGNALS).map_err(LoginError::Relay)?;
         let job = self.job(Some(Look::of(io::stdin().as_fd())));
-        let Entered { pid, channel } = self.enter(&target, streams, &signals, &job)?;
+        let Entered { child, channel } = zone.enter(&target, streams, &signals, &job)?;
         // What the zone shows the new process may keep it for ever; the user must not be kept as well.
         while !tty::wait_for(channel.as_fd(), signals.as_fd()).map_err(LoginError::Relay)? {
             while let Some(signal) = signals.next() {
                 if !matches!(signal, Signal::SIGCHLD | Signal::SIGWINCH | Signal::SIGTSTP) {
-                    signal_group(pid, Signal::SIGKILL);
+                    signal_group(child.pid, Signal::SIGKILL);
                     return Err(LoginError::Interrupted);
                 }
             }
@@ -200,10 +239,21 @@ impl Login {
         let message = channel.receive().map_err(LoginError::Relay)?;
         let number = message.text.parse();
         match (message.fds.into_iter().next(), number) {
-            (Some(master), Ok(number)) => Ok(Attached { pid, channel, master, signals, number }),
+            (Some(master), Ok(number)) => Ok(Attached { child, channel, master, signals, number }),
             _ if message.text.is_empty() => Err(LoginError::Killed),
             _ => Err(LoginError::Inside(message.text)),
         }
+    }
+}
+
+/// Returns how a process has ended, if that can be known.
+///
+/// # Errors
+/// [`LoginError::Kept`].
+pub fn known(end: process::End) -> Result<Ended, LoginError> {
+    match end {
+        process::End::Known(ended) => Ok(ended),
+        process::End::Kept => Err(LoginError::Kept),
     }
 }
 
@@ -220,7 +270,7 @@ impl Attached {
     /// The system's error.
     pub fn talk(&self, escape: Option<u8>) -> Result<End, LoginError> {
         let remote = self.master.as_fd();
-        let child = Some(self.pid);
+        let child = Some(&self.child);
         let session = Session { remote, is_terminal: true, child, escape, signals: &self.signals };
         let end = session.run().map_err(LoginError::Relay)?;
         if let End::Exited(_) = end {

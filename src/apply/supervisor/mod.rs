@@ -11,6 +11,7 @@
 pub mod client;
 pub mod console;
 mod daemon;
+mod watch;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
@@ -21,12 +22,14 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 pub use console::Console;
 pub use daemon::{resume, start_alone};
+use watch::Watch;
 
 use super::boot::host::Ready;
 use super::boot::start::{self, Goal, remove_run_files, start_init, write_record};
 use super::boot::{BootArgs, observe};
+use super::dataset::{self, withdraw::Told};
 use super::paths::Root;
-use super::running::{Going, Running, record};
+use super::running::{self, Going, Running, record};
 use super::store::{FileStore, OpLock};
 use super::{Notice, Op, journal};
 use crate::plan::boot::plan;
@@ -61,6 +64,8 @@ pub struct Supervisor {
     console: Console,
     init: Option<Init>,
     idle: Option<Instant>,
+    /// The zone's guard, when it has delegated datasets.
+    guard: Option<Watch>,
 }
 
 impl Supervisor {
@@ -68,11 +73,12 @@ impl Supervisor {
     pub fn new(root: Root, name: ZoneName, console: Console, running: Running, ready: Ready) -> Self {
         let channel = (running.state == ZoneState::Ready).then_some(ready.channel);
         let init = Init { running, handle: ready.handle, channel, ended: None };
-        Self { root, name, console, init: Some(init), idle: None }
+        Self { root, name, console, init: Some(init), idle: None, guard: None }
     }
 
     /// Serves until the zone has ended and nobody watches. Never returns.
     pub fn serve(mut self) -> ! {
+        self.watch_guard();
         loop {
             if self.init.is_none() && !self.console.has_client() {
                 let since = *self.idle.get_or_insert_with(Instant::now);
@@ -116,6 +122,10 @@ impl Supervisor {
             fds.push(PollFd::from_borrowed_fd(c.stream.as_fd(), wanted));
             fds.len() - 1
         });
+        let guard_at = self.guard.as_ref().map(|g| {
+            fds.push(PollFd::from_borrowed_fd(g.as_fd(), PollFlags::IN));
+            fds.len() - 1
+        });
         // A take-down that waits for the lock tries again soon; an idle supervisor looks at the clock.
         let timeout = if waits {
             Some(Timespec { tv_sec: 0, tv_nsec: 10_000_000 })
@@ -124,12 +134,18 @@ impl Supervisor {
         } else {
             None
         };
+        let rests = self.console.rests().and_then(|time| Timespec::try_from(time).ok());
+        let timeout = match (timeout, rests) {
+            (Some(a), Some(b)) => Some(if (a.tv_sec, a.tv_nsec) < (b.tv_sec, b.tv_nsec) { a } else { b }),
+            (a, b) => a.or(b),
+        };
         // Interrupted or not: what is not ready now is asked for again in the next round.
         let _ = poll(&mut fds, timeout.as_ref());
         let got = |i: usize| fds[i].revents();
         let (connection, output) = (!got(0).is_empty(), got(1));
         let ended = init_at.is_some_and(|i| !got(i).is_empty());
         let client = client_at.map_or(PollFlags::empty(), got);
+        let guard = guard_at.is_some_and(|i| !got(i).is_empty());
         drop(fds);
 
         if output.intersects(PollFlags::IN | PollFlags::HUP) {
@@ -150,9 +166,28 @@ impl Supervisor {
         } else if waits {
             self.take_down();
         }
+        if guard && !self.guard.as_mut().is_some_and(Watch::take) {
+            self.guard_has_ended();
+        }
         if connection {
             self.request();
         }
+    }
+
+    /// Takes part in holding what the guard of the running zone needs.
+    fn watch_guard(&mut self) {
+        let Some(init) = self.init.as_ref().map(|i| i.running.init) else { return };
+        if self.guard.is_none() {
+            self.guard = Watch::begin(&self.root, &self.name, init);
+        }
+    }
+
+    fn guard_has_ended(&mut self) {
+        let lives = self.init.as_ref().filter(|i| i.ended.is_none()).map(|i| i.running.init);
+        self.guard = match (self.guard.take(), lives) {
+            (Some(watch), Some(init)) => watch.replace(&self.root, &self.name, init),
+            _ => None,
+        };
     }
 
     fn request(&mut self) {
@@ -207,7 +242,7 @@ impl Supervisor {
         self.console.notice(&format!("NOTICE: Zone booting up{with}"));
         let word = super::boot::zone::boot_word(&args);
         let handle = Handle::open(init.running.init).map_err(|e| e.to_string())?;
-        let ready = Ready { pid: init.running.init, handle, channel, notices: Vec::new() };
+        let ready = Ready { pid: init.running.init, handle, channel, told: Told::default() };
         init.running.state = ZoneState::Running;
         write_record(&self.root, &self.name, &init.running).map_err(|e| e.to_string())?;
         start_init(&ready, &word).inspect_err(|_| self.console.boot_failed())
@@ -249,12 +284,14 @@ impl Supervisor {
         let Some(lock) = lock else { return };
         let again = asked.map_or(ended == Ended::Signal(libc::SIGHUP), |going| going == Going::Reboot);
         let cgroup = init.running.cgroup.clone();
-        self.init = None;
-        for error in journal::recover(&self.root.zone_run(&self.name).join("journal")) {
+        (self.init, self.guard) = (None, None);
+        let mut errors = dataset::take_back(&self.root, &self.name);
+        errors.extend(journal::recover(&self.root.zone_run(&self.name).join("journal")));
+        for error in errors {
             log(&self.name, &error);
         }
         if let Some(path) = cgroup {
-            let _ = crate::sys::cgroup::remove(std::path::Path::new(&path));
+            let _ = running::remove_cgroup(self.name.as_str(), std::path::Path::new(&path));
         }
         remove_run_files(&self.root, &self.name, true);
         // In a pid namespace, reboot(2) ends process 1 by SIGHUP, and halt and power-off by SIGINT.
@@ -289,11 +326,12 @@ impl Supervisor {
         let plan = plan(&saved.spec, &args, &facts).map_err(|e| e.to_string())?;
         let (running, ready) =
             start::up(&self.root, &self.name, Goal::Running, &plan, &facts, &self.console)?;
-        for text in &ready.notices {
+        for text in plan.warnings.iter().chain(&ready.told.warnings) {
             log(&self.name, &format!("WARNING: {text}"));
             self.console.notice(&format!("WARNING: {text}"));
         }
         self.init = Some(Init { running, handle: ready.handle, channel: None, ended: None });
+        self.watch_guard();
         Ok(())
     }
 }
@@ -302,7 +340,7 @@ impl Supervisor {
 pub fn stay_for_client(root: &Root, name: &ZoneName, console: Console) {
     if let Ok(crate::sys::ns::Side::Child) = crate::sys::ns::fork() {
         // Every other descriptor of the failed boot is closed, the caller's lock among them.
-        Supervisor { root: root.clone(), name: name.clone(), console, init: None, idle: None }
+        Supervisor { root: root.clone(), name: name.clone(), console, init: None, idle: None, guard: None }
             .become_daemon();
     }
 }

@@ -139,6 +139,7 @@ fn removal(found: Found, mounts: &[&str]) -> Result<InstallPlan, Refusal> {
         mounts,
         dataset: None,
         state: ZoneState::Installed,
+        left: vec![],
     };
     plan_uninstall(&facts, &ZoneName::new("zion").expect("name"))
 }
@@ -166,9 +167,15 @@ fn a_zonepath_that_is_a_file_system_of_zfs() {
     assert!(!plan(false, directory(&[], 0o700)).expect("plan").to_string().contains("ZFS"));
 
     let remove = |mounted, found, state| {
-        let dataset = Some(OwnDataset { name: "tank/zones/zion".into(), mounted });
-        let facts =
-            UninstallFacts { zonepath: "/zones/zion".into(), found, mounts: Vec::new(), dataset, state };
+        let dataset = Some(OwnDataset { name: "tank/zones/zion".into(), mounted, fresh: false });
+        let facts = UninstallFacts {
+            zonepath: "/zones/zion".into(),
+            found,
+            mounts: Vec::new(),
+            dataset,
+            state,
+            left: vec![],
+        };
         plan_uninstall(&facts, &ZoneName::new("zion").expect("name"))
     };
     let own = |entries: &[&str]| match directory(entries, 0o700) {

@@ -45,7 +45,7 @@ pub enum Ioctl {
 /// What every answer about a dataset holds (`dmu_objset_stats_t`).
 #[derive(Clone, Copy)]
 #[repr(C)]
-struct RawStats {
+pub(super) struct RawStats {
     clones: u64,
     creation_txg: u64,
     guid: u64,
@@ -54,28 +54,31 @@ struct RawStats {
     inconsistent: u8,
     redacted: u8,
     origin: [u8; 256],
+    _pad: u8,
 }
 
 /// `struct zfs_cmd`. Fields that we never touch are only there for their size.
 #[derive(Clone)]
 #[repr(C)]
-struct Command {
-    name: [u8; 4096],
-    src: u64,
-    src_size: u64,
-    dst: u64,
-    dst_size: u64,
-    dst_filled: i32,
+pub(super) struct Command {
+    pub(super) name: [u8; 4096],
+    pub(super) src: u64,
+    pub(super) src_size: u64,
+    pub(super) dst: u64,
+    pub(super) dst_size: u64,
+    pub(super) dst_filled: i32,
     _pad: i32,
-    _history: u64,
-    value: [u8; 8192],
-    _string: [u8; 256],
+    pub(super) history: u64,
+    pub(super) value: [u8; 8192],
+    pub(super) string: [u8; 256],
     guid: u64,
-    _conf: [u64; 2],
-    cookie: u64,
+    pub(super) conf: u64,
+    pub(super) conf_size: u64,
+    pub(super) cookie: u64,
     objset_type: u64,
     _perm: u64,
-    _history_range: [u64; 2],
+    /// Length and address.
+    pub(super) history_range: [u64; 2],
     obj: u64,
     _iflags: u64,
     _share: [u64; 4],
@@ -85,7 +88,7 @@ struct Command {
     _defer_destroy: u32,
     _flags: u32,
     _action_handle: u64,
-    cleanup_fd: i32,
+    pub(super) cleanup_fd: i32,
     simple: u8,
     _pad2: [u8; 3],
     _objects: [u64; 3],
@@ -95,9 +98,13 @@ struct Command {
 
 const _: () = {
     assert!(size_of::<Command>() == 13_744);
+    assert!(size_of::<RawStats>() == 288 && offset_of!(RawStats, _pad) == 287);
     assert!(offset_of!(Command, src) == 4096);
     assert!(offset_of!(Command, value) == 4144);
+    assert!(offset_of!(Command, string) == 12_336);
+    assert!(offset_of!(Command, conf) == 12_600);
     assert!(offset_of!(Command, cookie) == 12_616);
+    assert!(offset_of!(Command, history_range) == 12_640);
     assert!(offset_of!(Command, objset_type) == 12_624);
     assert!(offset_of!(Command, stats) == 12_704);
     assert!(offset_of!(Command, cleanup_fd) == 13_664);

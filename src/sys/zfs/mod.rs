@@ -9,6 +9,7 @@ mod core_stream;
 pub mod device;
 mod dynamic;
 pub mod errno;
+pub mod foreign;
 pub mod volume;
 
 pub use core::{Answer, Core, CoreError};

@@ -1,0 +1,117 @@
+//! The process whose request is checked, as the host sees it.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileExt, MetadataExt};
+
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+
+use crate::sys::assume::Credentials;
+use crate::sys::zfs::foreign::Piece;
+
+/// Device and number of a namespace's file: its identity.
+pub type Identity = (u64, u64);
+
+/// A thread that waits in its request. What is here was opened by its number: it is the caller's only if
+/// the request is still waiting afterwards.
+#[derive(Debug)]
+pub struct Caller {
+    /// Its ids and capabilities.
+    pub credentials: Credentials,
+    /// Its user namespace.
+    pub users: File,
+    /// How a log names it.
+    pub shown: String,
+    process: OwnedFd,
+    memory: File,
+}
+
+/// Says which namespace a file is.
+///
+/// # Errors
+/// The system's error.
+pub fn identity(file: &File) -> io::Result<Identity> {
+    let meta = file.metadata()?;
+    Ok((meta.dev(), meta.ino()))
+}
+
+/// Returns the user id that a thread acts under; none when it is gone.
+pub fn user(thread: i32) -> Option<u32> {
+    Credentials::parse(&fs::read_to_string(format!("/proc/{thread}/status")).ok()?).map(|c| c.users[1])
+}
+
+impl Caller {
+    /// Opens a thread.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn open(thread: i32) -> io::Result<Self> {
+        let file = |name: &str| format!("/proc/{thread}/{name}");
+        let status = fs::read_to_string(file("status"))?;
+        let unreadable = || io::Error::from(io::ErrorKind::InvalidData);
+        let credentials = Credentials::parse(&status).ok_or_else(unreadable)?;
+        let line = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).unwrap_or_default().trim();
+        let leader: i32 = line("Tgid:").parse().map_err(|_| unreadable())?;
+        // The last number is the one in the innermost namespace.
+        let inside = line("NStgid:").split_whitespace().next_back().unwrap_or("?");
+        let program: String = line("Name:").chars().map(printable).collect();
+        let shown = format!("pid {leader} ({inside} in the zone), uid {}, {program}", credentials.users[0]);
+        Ok(Self {
+            memory: File::options().read(true).write(true).open(file("mem"))?,
+            users: File::open(file("ns/user"))?,
+            process: open_process(thread, leader)?,
+            credentials,
+            shown,
+        })
+    }
+
+    /// Takes a copy of one of its descriptors.
+    ///
+    /// # Errors
+    /// The system's error; `EBADF` when it is not open.
+    pub fn descriptor(&self, number: i32) -> io::Result<OwnedFd> {
+        Ok(pidfd_getfd(self.process.as_fd(), number, PidfdGetfdFlags::empty())?)
+    }
+
+    /// Copies a piece of its memory.
+    ///
+    /// # Errors
+    /// `EFAULT` when it is not there.
+    pub fn read(&self, piece: Piece) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(piece.size).map_err(|_| fault())?];
+        self.memory.read_exact_at(&mut bytes, piece.at).map_err(|_| fault())?;
+        Ok(bytes)
+    }
+
+    /// Writes into its memory.
+    ///
+    /// # Errors
+    /// `EFAULT` when it cannot be written there.
+    pub fn write(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.memory.write_all_at(bytes, at).map_err(|_| fault())
+    }
+}
+
+fn fault() -> io::Error {
+    io::Error::from_raw_os_error(libc::EFAULT)
+}
+
+/// Opens a thread, whose descriptors need not be those of its process; the process where the kernel knows
+/// no such (before Linux 6.9).
+fn open_process(thread: i32, leader: i32) -> io::Result<OwnedFd> {
+    const PIDFD_THREAD: u32 = libc::O_EXCL.cast_unsigned();
+    let open = |number: i32, flags| {
+        let pid = Pid::from_raw(number).ok_or(rustix::io::Errno::SRCH)?;
+        pidfd_open(pid, flags)
+    };
+    match open(thread, PidfdFlags::from_bits_retain(PIDFD_THREAD)) {
+        Err(rustix::io::Errno::INVAL) => Ok(open(leader, PidfdFlags::empty())?),
+        other => Ok(other?),
+    }
+}
+
+/// Keeps what a zone has named from writing anything but text into a log.
+pub fn printable(c: char) -> char {
+    if c.is_ascii_graphic() || c == ' ' { c } else { '?' }
+}

@@ -1,0 +1,346 @@
+//! The guard's loop: requests in, workers out.
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
+
+use super::caller::{Identity, identity, user};
+use super::report::Log;
+use super::work::Job;
+use crate::apply::paths::Root;
+use crate::apply::running;
+use crate::guard::Locks;
+use crate::spec::{ZoneName, toml};
+use crate::sys::cgroup;
+use crate::sys::channel::Channel;
+use crate::sys::ns::{self, Kinds, Side};
+use crate::sys::process::{self, Handle};
+use crate::sys::seccomp::{Listener, Waiting};
+
+/// Workers at once.
+const WORKERS: usize = 64;
+
+/// Workers at once for one user of the zone, but its root: nobody else can use all of them up.
+const WORKERS_OF_USER: usize = 16;
+
+/// How often workers are looked at whose callers may have died.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
+
+/// What a connection to the socket wants: that the guard hears a listener.
+pub const LISTEN: &str = "LISTEN";
+/// That it is given every listener, now and later.
+pub const KEEP: &str = "KEEP";
+/// One listener.
+pub const ONE: &str = "one";
+/// Those that there were have been sent.
+pub const ALL: &str = "all";
+/// The guard hears it.
+pub const HEARD: &str = "heard";
+
+/// A request that waits for a worker.
+struct Queued {
+    listener: Rc<Listener>,
+    waiting: Waiting,
+    user: u32,
+}
+
+/// A worker.
+struct Worker {
+    pid: i32,
+    handle: Handle,
+    of: Queued,
+}
+
+/// The guard of one zone.
+pub struct Guard {
+    root: Root,
+    name: ZoneName,
+    locks: Locks,
+    users: Identity,
+    /// User id of the zone's root, on the host.
+    zone_root: u32,
+    init: Handle,
+    /// The zone's folder of cgroup v2.
+    cgroup: Option<PathBuf>,
+    socket: UnixListener,
+    listeners: Vec<Rc<Listener>>,
+    keepers: Vec<Channel>,
+    queue: VecDeque<Queued>,
+    workers: Vec<Worker>,
+    /// Both ends of the way by which workers report.
+    reports: (Channel, Channel),
+    log: Log,
+}
+
+impl Guard {
+    /// Puts a guard together. The zone's first process is `pid`, `init` is the same.
+    ///
+    /// # Errors
+    /// The system's error when the zone has ended.
+    pub(super) fn new(
+        root: &Root,
+        name: &ZoneName,
+        pid: i32,
+        init: Handle,
+        socket: UnixListener,
+        listeners: Vec<OwnedFd>,
+    ) -> io::Result<Self> {
+        process::reset_signals();
+        process::hide();
+        let users = identity(&File::open(format!("/proc/{pid}/ns/user"))?)?;
+        let zone_root = zone_root(pid).unwrap_or(0);
+        if init.wait_gone(0)? {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let mut log = Log::new(root.zone_lib(name));
+        // A spec that cannot be read locks everything.
+        let locks = match read_locks(root, name) {
+            Ok(locks) => locks,
+            Err(text) => {
+                note(&mut log, name, &format!("every request is refused: {text}"));
+                Locks::default()
+            }
+        };
+        let reports = Channel::pair()?;
+        rustix::io::ioctl_fionbio(reports.1.as_fd(), true)?;
+        // The descriptors of many listeners.
+        let _ = process::raise_descriptor_limit();
+        Ok(Self {
+            cgroup: running::record(root, name).and_then(|r| r.cgroup).map(PathBuf::from),
+            root: root.clone(),
+            name: name.clone(),
+            locks,
+            users,
+            zone_root,
+            init,
+            socket,
+            listeners: listeners.into_iter().map(|fd| Rc::new(Listener::from_fd(fd))).collect(),
+            keepers: Vec::new(),
+            queue: VecDeque::new(),
+            workers: Vec::new(),
+            reports,
+            log,
+        })
+    }
+
+    /// Serves until the zone has ended. Never returns.
+    pub fn serve(mut self) -> ! {
+        loop {
+            self.start_workers();
+            self.wait_once();
+        }
+    }
+
+    fn wait_once(&mut self) {
+        fn entry(fd: BorrowedFd<'_>) -> PollFd<'_> {
+            PollFd::from_borrowed_fd(fd, PollFlags::IN)
+        }
+        let mut fds =
+            vec![entry(self.init.as_fd()), entry(self.socket.as_fd()), entry(self.reports.0.as_fd())];
+        fds.extend(self.listeners.iter().map(|l| entry(l.as_fd())));
+        fds.extend(self.workers.iter().map(|w| entry(w.handle.as_fd())));
+        fds.extend(self.keepers.iter().map(|k| entry(k.as_fd())));
+        let timeout = (!self.workers.is_empty()).then_some(LOOK);
+        let quiet = matches!(poll(&mut fds, timeout.as_ref()), Ok(0));
+        let seen: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
+        drop(fds);
+        let (mut listeners, mut workers) = (self.listeners.len(), self.workers.len());
+        let mut seen = seen.into_iter();
+        let mut next = || seen.next().unwrap_or(PollFlags::empty());
+        if !next().is_empty() {
+            // The first process has ended, and the kernel has ended all others before it.
+            process::exit_now(0);
+        }
+        let (connection, report) = (!next().is_empty(), !next().is_empty());
+        // From behind, so that what is removed moves nothing that is still to be looked at.
+        let flags: Vec<PollFlags> = (0..listeners).map(|_| next()).collect();
+        let ended: Vec<bool> = (0..workers).map(|_| !next().is_empty()).collect();
+        let hung_up: Vec<bool> = (0..self.keepers.len()).map(|_| !next().is_empty()).collect();
+        while workers > 0 {
+            workers -= 1;
+            if ended[workers] {
+                let worker = self.workers.swap_remove(workers);
+                self.has_ended(&worker);
+            }
+        }
+        while listeners > 0 {
+            listeners -= 1;
+            if flags[listeners].contains(PollFlags::IN) {
+                self.take_up(listeners);
+            } else if !flags[listeners].is_empty() {
+                // No process is left that could ask.
+                self.listeners.swap_remove(listeners);
+            }
+        }
+        let mut hung_up = hung_up.into_iter();
+        // Nobody who keeps the listeners has anything to say.
+        self.keepers.retain(|_| !hung_up.next().unwrap_or(false));
+        if report && let Ok(message) = self.reports.0.receive() {
+            self.note(&message.text);
+        }
+        if connection {
+            self.connection();
+        }
+        if quiet {
+            self.end_orphans();
+        }
+    }
+
+    fn take_up(&mut self, number: usize) {
+        let listener = self.listeners[number].clone();
+        match listener.receive() {
+            Ok(Some(waiting)) => {
+                let user = user(waiting.thread).unwrap_or(u32::MAX);
+                self.queue.push_back(Queued { listener, waiting, user });
+            }
+            Ok(None) => {}
+            Err(e) => {
+                self.listeners.swap_remove(number);
+                self.note(&format!("a listener is given up: {e}"));
+            }
+        }
+    }
+
+    /// Starts as many workers as there is room for.
+    fn start_workers(&mut self) {
+        let mut at = 0;
+        while self.workers.len() < WORKERS && at < self.queue.len() {
+            let user = self.queue[at].user;
+            let busy = self.workers.iter().filter(|w| w.of.user == user).count();
+            if user != self.zone_root && busy >= WORKERS_OF_USER {
+                at += 1;
+                continue;
+            }
+            if let Some(queued) = self.queue.remove(at) {
+                self.start_worker(queued);
+            }
+        }
+    }
+
+    fn start_worker(&mut self, queued: Queued) {
+        // What it costs is the zone's: there, too, it ends when the zone is killed.
+        let folder = self.cgroup.as_deref().and_then(|zone| cgroup_of(queued.waiting.thread, zone));
+        let side = ns::spawn(Kinds::empty(), folder.as_ref().map(AsFd::as_fd))
+            .or_else(|_| ns::spawn(Kinds::empty(), None));
+        match side {
+            Ok(Side::Child) => {
+                let job = Job {
+                    locks: &self.locks,
+                    users: self.users,
+                    listener: &queued.listener,
+                    waiting: queued.waiting,
+                    reports: &self.reports.1,
+                };
+                job.run()
+            }
+            Ok(Side::Parent(pid, fd)) => {
+                self.workers.push(Worker { pid, handle: Handle::from_fd(fd), of: queued });
+            }
+            Err(e) => {
+                queued.listener.answer(queued.waiting.id, libc::EAGAIN);
+                self.note(&format!("refused: no process can be made to check a request: {e}"));
+            }
+        }
+    }
+
+    fn has_ended(&mut self, worker: &Worker) {
+        let ended = process::reap(worker.pid);
+        // One that was killed before it could answer.
+        if worker.of.listener.answer(worker.of.waiting.id, libc::EPERM) {
+            self.note(&format!("refused: a check ended without an answer ({ended:?})"));
+        }
+    }
+
+    /// Ends workers whose callers have been killed, as the kernel would have ended their calls.
+    fn end_orphans(&mut self) {
+        for worker in self.workers.iter().filter(|w| !w.of.listener.is_waiting(w.of.waiting.id)) {
+            let _ = worker.handle.signal(libc::SIGKILL);
+        }
+        self.queue.retain(|q| q.listener.is_waiting(q.waiting.id));
+    }
+
+    fn connection(&mut self) {
+        let Ok((stream, _)) = self.socket.accept() else { return };
+        // The folder is closed to others; this holds even if somebody opens it.
+        let is_root = rustix::net::sockopt::socket_peercred(&stream).is_ok_and(|c| c.uid.is_root());
+        let patience = Some(Duration::from_secs(1));
+        if !is_root
+            || stream.set_read_timeout(patience).is_err()
+            || stream.set_write_timeout(patience).is_err()
+        {
+            return;
+        }
+        let channel = Channel::from_fd(stream.into());
+        let Ok(message) = channel.receive() else { return };
+        match (message.text.as_str(), message.fds.into_iter().next()) {
+            (LISTEN, Some(fd)) => {
+                // Who keeps the listeners has it before anybody depends on it.
+                self.keepers.retain(|k| k.send(ONE, &[fd.as_fd()]).is_ok());
+                self.listeners.push(Rc::new(Listener::from_fd(fd)));
+                let _ = channel.send(HEARD, &[]);
+            }
+            (KEEP, _) => {
+                let sent = self.listeners.iter().try_for_each(|l| channel.send(ONE, &[l.as_fd()]));
+                if sent.and_then(|()| channel.send(ALL, &[])).is_ok() {
+                    self.keepers.push(channel);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn note(&mut self, text: &str) {
+        note(&mut self.log, &self.name, text);
+    }
+}
+
+impl std::fmt::Debug for Guard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let state = (&self.root, &self.locks, self.listeners.len(), self.workers.len());
+        f.debug_tuple("Guard").field(&self.name).field(&state).finish()
+    }
+}
+
+fn note(log: &mut Log, name: &ZoneName, text: &str) {
+    if let Some(line) = log.add(text) {
+        log_line(name, &line);
+    }
+}
+
+/// Writes a line to the system log, where there is one (facility daemon, level warning).
+pub(super) fn log_line(name: &ZoneName, text: &str) {
+    if let Ok(socket) = UnixDatagram::unbound() {
+        // A log that does not keep up must not stop the guard.
+        let _ = socket.set_nonblocking(true);
+        let _ = socket.send_to(format!("<28>zoneadmd: [zone '{name}'] guard: {text}").as_bytes(), "/dev/log");
+    }
+}
+
+/// Reads what is locked from the spec as the zone was booted with.
+fn read_locks(root: &Root, name: &ZoneName) -> Result<Locks, String> {
+    let bytes = fs::read(root.zone_run(name).join("spec.toml")).map_err(|e| e.to_string())?;
+    Ok(super::locks(&toml::parse(name, &bytes).map_err(|e| e.to_string())?))
+}
+
+/// Returns the host's id of the zone's user 0.
+fn zone_root(pid: i32) -> Option<u32> {
+    let map = fs::read_to_string(format!("/proc/{pid}/uid_map")).ok()?;
+    map.lines().find_map(|l| {
+        let mut fields = l.split_whitespace();
+        (fields.next() == Some("0")).then(|| fields.next()?.parse().ok())?
+    })
+}
+
+/// Opens the cgroup of a thread, if it lies in the zone's.
+fn cgroup_of(thread: i32, zone: &Path) -> Option<OwnedFd> {
+    let path = cgroup::of_process(thread, zone)?;
+    rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()
+}

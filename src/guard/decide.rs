@@ -1,0 +1,330 @@
+//! The check of one request.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::locks::{Locks, Place, canonical};
+use crate::zfs::nvlist::{List, Value};
+
+/// The requests that are checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checked {
+    /// Set properties.
+    SetProp,
+    /// Inherit a property, or take its received value.
+    Inherit,
+    /// Make a filesystem or volume.
+    Create,
+    /// Make a clone.
+    Clone,
+    /// Receive a stream, by the older request.
+    Receive,
+    /// Receive a stream.
+    ReceiveNew,
+    /// Destroy a filesystem, volume or snapshot.
+    Destroy,
+    /// Rename one.
+    Rename,
+    /// Wait until something on a filesystem is done.
+    WaitFs,
+    /// Change an encryption key.
+    ChangeKey,
+}
+
+impl Checked {
+    /// Returns what a user would call it.
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::SetProp => "set",
+            Self::Inherit => "inherit",
+            Self::Create => "create",
+            Self::Clone => "clone",
+            Self::Receive | Self::ReceiveNew => "receive",
+            Self::Destroy => "destroy",
+            Self::Rename => "rename",
+            Self::WaitFs => "wait",
+            Self::ChangeKey => "change-key",
+        }
+    }
+}
+
+/// The part of a request that is checked, copied from its caller.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// Which.
+    pub call: Checked,
+    /// `zc_name`: the dataset.
+    pub name: String,
+    /// `zc_value`: new name, property to inherit, snapshot to receive.
+    pub value: String,
+    /// `zc_string`: the origin of a clone that is received.
+    pub origin: String,
+    /// `zc_cookie`: "received" for properties.
+    pub cookie: u64,
+    /// `zc_nvlist_src`.
+    pub arguments: Option<List>,
+    /// `zc_nvlist_conf`: properties given to the older receive by hand.
+    pub local: Option<List>,
+}
+
+/// What was found of the dataset that a stream goes into; empty when there is none yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    /// Names of the properties that are set on it, locally or by a receive.
+    pub set: BTreeSet<String>,
+}
+
+/// The end of a check.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// Carry this out, in the caller's name.
+    Perform {
+        /// The request, without what was left out.
+        request: Request,
+        /// Properties of a stream that the zone does not get.
+        left_out: Vec<String>,
+    },
+    /// Tell the caller this error.
+    Refuse {
+        /// Which.
+        error: Error,
+        /// Why, for the log.
+        reason: Reason,
+    },
+}
+
+/// Why a request is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The property is locked on that dataset.
+    Locked(String),
+    /// Properties are marked as received, which would take away those that are not mentioned.
+    AsReceived,
+    /// The delegated dataset carries the zone's limits.
+    Root,
+    /// The zone sees it, and no more.
+    ReadOnly(String),
+    /// The zone does not see it.
+    Invisible(String),
+    /// It cannot be understood.
+    Malformed(String),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Locked(property) => write!(f, "property {property} is locked"),
+            Self::AsReceived => write!(f, "properties cannot be set as received ones"),
+            Self::Root => write!(f, "it is delegated to the zone, or holds a dataset that is"),
+            Self::ReadOnly(name) => write!(f, "{name} is above what is delegated to the zone"),
+            Self::Invisible(name) => write!(f, "{name} is not delegated to the zone"),
+            Self::Malformed(what) => write!(f, "the request cannot be understood: {what}"),
+        }
+    }
+}
+
+/// What the caller is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// `EPERM`.
+    NotPermitted,
+    /// `ENOENT`.
+    NotFound,
+    /// `EINVAL`.
+    Invalid,
+}
+
+/// An early end of a check.
+type Refusal = (Error, Reason);
+
+fn locked(property: &str) -> Refusal {
+    (Error::NotPermitted, Reason::Locked(property.to_owned()))
+}
+
+impl Request {
+    /// Returns the snapshot that a stream is received as.
+    ///
+    /// # Errors
+    /// The refusal of a request that does not say it.
+    fn snapshot(&self) -> Result<&str, Refusal> {
+        if self.call == Checked::Receive {
+            return Ok(&self.value);
+        }
+        let name = self.arguments.as_ref().and_then(|a| a.str("snapname"));
+        name.ok_or_else(|| malformed("no snapshot name"))
+    }
+
+    /// Returns the dataset whose properties decide about a receive that brings properties along.
+    pub fn received_into(&self) -> Option<&str> {
+        let brings = match self.call {
+            Checked::Receive => self.arguments.is_some(),
+            Checked::ReceiveNew => self.arguments.as_ref().is_some_and(|a| a.contains("props")),
+            _ => false,
+        };
+        let name = self.snapshot().ok().filter(|_| brings)?;
+        name.split('@').next()
+    }
+}
+
+fn malformed(what: &str) -> Refusal {
+    (Error::Invalid, Reason::Malformed(what.to_owned()))
+}
+
+/// Checks a request. Only [`Request::received_into`] needs a `target`.
+pub fn decide(request: Request, locks: &Locks, target: &Target) -> Verdict {
+    match check(request, locks, target) {
+        Ok((request, left_out)) => Verdict::Perform { request, left_out },
+        Err((error, reason)) => Verdict::Refuse { error, reason },
+    }
+}
+
+fn check(mut request: Request, locks: &Locks, target: &Target) -> Result<(Request, Vec<String>), Refusal> {
+    let mut left_out = Vec::new();
+    if request.call == Checked::WaitFs {
+        // To wait is to read: ancestors may be looked at.
+        return match locks.place(&request.name) {
+            Place::Outside => Err(invisible(&request.name)),
+            _ => Ok((request, left_out)),
+        };
+    }
+    let place = inside(locks, &request.name)?;
+    match request.call {
+        Checked::SetProp => {
+            if request.cookie != 0 {
+                return Err((Error::NotPermitted, Reason::AsReceived));
+            }
+            request.arguments.as_ref().map_or(Ok(()), |list| free(list, place))?;
+        }
+        Checked::Inherit if place.locks(&request.value) => return Err(locked(&request.value)),
+        Checked::Inherit | Checked::WaitFs => {}
+        Checked::Create | Checked::ChangeKey => props(&request, place)?,
+        Checked::Clone => {
+            let origin = request.arguments.as_ref().and_then(|a| a.str("origin"));
+            inside(locks, origin.ok_or_else(|| malformed("no origin"))?)?;
+            props(&request, place)?;
+        }
+        Checked::Destroy => movable(locks, &request.name)?,
+        Checked::Rename => {
+            movable(locks, &request.name)?;
+            inside(locks, &request.value)?;
+        }
+        Checked::Receive | Checked::ReceiveNew => {
+            // The request names two datasets, and the kernel asks about the first only.
+            let place = inside(locks, request.snapshot()?)?;
+            receive(&mut request, locks, place, target, &mut left_out)?;
+        }
+    }
+    Ok((request, left_out))
+}
+
+fn invisible(name: &str) -> Refusal {
+    (Error::NotFound, Reason::Invisible(name.to_owned()))
+}
+
+/// Makes sure that the zone may write to a dataset at all.
+fn inside<'a>(locks: &'a Locks, name: &str) -> Result<Place<'a>, Refusal> {
+    match locks.place(name) {
+        Place::Outside => Err(invisible(name)),
+        Place::Ancestor => Err((Error::NotPermitted, Reason::ReadOnly(name.to_owned()))),
+        place => Ok(place),
+    }
+}
+
+/// Makes sure that no delegated dataset goes away under this name. Its snapshots may.
+fn movable(locks: &Locks, name: &str) -> Result<(), Refusal> {
+    if !name.contains(['@', '#']) && locks.holds_root(name) {
+        return Err((Error::NotPermitted, Reason::Root));
+    }
+    Ok(())
+}
+
+/// Makes sure that none of these properties is locked.
+fn free(list: &List, place: Place<'_>) -> Result<(), Refusal> {
+    list.names().find(|n| place.locks(n)).map_or(Ok(()), |n| Err(locked(n)))
+}
+
+/// The same for the `props` among the arguments.
+fn props(request: &Request, place: Place<'_>) -> Result<(), Refusal> {
+    match request.arguments.as_ref().and_then(|a| a.get("props")) {
+        None => Ok(()),
+        Some(Value::List(list)) => free(list, place),
+        Some(_) => Err(malformed("props are no list")),
+    }
+}
+
+/// Takes locked properties out of a stream; refuses those given by hand.
+///
+/// A receive into a dataset that exists first takes away what is set there and does not come with the
+/// stream; the first receive even what is set locally. Where something locked would go that way, none
+/// of the stream's properties is taken over.
+fn receive(
+    request: &mut Request,
+    locks: &Locks,
+    place: Place<'_>,
+    target: &Target,
+    left_out: &mut Vec<String>,
+) -> Result<(), Refusal> {
+    let legacy = request.call == Checked::Receive;
+    let origin = if legacy {
+        Some(request.origin.as_str()).filter(|o| !o.is_empty())
+    } else {
+        match request.arguments.as_ref().and_then(|a| a.get("origin")) {
+            None => None,
+            Some(value) => Some(value.as_str().ok_or_else(|| malformed("the origin is no name"))?),
+        }
+    };
+    if let Some(origin) = origin {
+        inside(locks, origin)?;
+    }
+    let keeps = target.set.iter().any(|p| place.locks(p));
+    let mut sift = |list: &mut List| {
+        let names: Vec<String> =
+            list.names().filter(|n| keeps || place.locks(n)).map(str::to_owned).collect();
+        for name in names {
+            list.remove(&name);
+            left_out.push(name);
+        }
+    };
+    if legacy {
+        if let Some(list) = &mut request.arguments {
+            sift(list);
+        }
+        // An empty list would still take away what is set.
+        if keeps {
+            request.arguments = None;
+        }
+        if let Some(list) = &mut request.local {
+            by_hand(list, place)?;
+        }
+        return Ok(());
+    }
+    let Some(arguments) = &mut request.arguments else { return Err(malformed("no arguments")) };
+    if let Some(value) = arguments.remove("props") {
+        let Value::List(mut list) = value else { return Err(malformed("props are no list")) };
+        sift(&mut list);
+        if !keeps {
+            arguments.insert("props", Value::List(list));
+        }
+    }
+    if let Some(value) = arguments.remove("localprops") {
+        let Value::List(mut list) = value else { return Err(malformed("localprops are no list")) };
+        by_hand(&mut list, place)?;
+        arguments.insert("localprops", Value::List(list));
+    }
+    Ok(())
+}
+
+/// Checks `receive -o`. What `-x` keeps away the lock keeps away as well, so that is taken out.
+fn by_hand(list: &mut List, place: Place<'_>) -> Result<(), Refusal> {
+    let names: Vec<String> = list.names().filter(|n| place.locks(n)).map(str::to_owned).collect();
+    for name in names {
+        if list.get(&name) != Some(&Value::Present) {
+            return Err(locked(&canonical(&name)));
+        }
+        list.remove(&name);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,11 @@
+//! What a zone may ask of ZFS, beyond what the kernel itself decides. Nothing is touched here.
+//!
+//! [`calls`] says of each request that `/dev/zfs` knows whether a zone gets it, gets it checked, or does
+//! not get it. [`decide`] checks one: a copy of the request against the locked properties.
+
+pub mod calls;
+mod decide;
+mod locks;
+
+pub use decide::{Checked, Error, Reason, Request, Target, Verdict, decide};
+pub use locks::{Locks, Place, Tree, canonical};
