@@ -192,6 +192,11 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
             below: dataset::locks_below(spec, name),
         });
     }
+    // Before the root is seen with the zone's ids: the files are the host's to write.
+    if !network.links.is_empty() {
+        let addresses = network.links.iter().flat_map(|l| l.addresses.iter().map(ipnet::IpNet::addr)).collect();
+        steps.push(Step::Names { root: facts.root.clone(), addresses });
+    }
     steps.push(Step::Root { path: facts.root.clone() });
     let mut inherit: Vec<&str> =
         spec.stored(ResourceKind::InheritPkgDir).iter().filter_map(|r| r.text("dir")).collect();
@@ -212,11 +217,6 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     steps.extend(mounts.into_iter().map(|m| Step::Fs(Box::new(m))));
     steps.extend(host_id(spec).map(|id| Step::HostId { id }));
     // Late: whoever has one of the addresses has had time to say so.
-    if !network.links.is_empty() {
-        let addresses =
-            network.links.iter().flat_map(|l| l.addresses.iter().map(ipnet::IpNet::addr)).collect();
-        steps.push(Step::Names { root: facts.root.clone(), addresses });
-    }
     steps.extend(network.links.into_iter().map(|link| Step::Link(Box::new(link))));
     steps.push(Step::HostName { name: spec.name.to_string() });
     steps.push(Step::Loopback);

@@ -76,6 +76,14 @@ pub struct Refusal {
     pub what: String,
     /// The reason, and what to do.
     pub why: String,
+    /// It may pass without a change of the spec: somebody else has an address now.
+    pub passing: bool,
+}
+
+impl Refusal {
+    fn new(what: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { what: what.into(), why: why.into(), passing: false }
+    }
 }
 
 /// A network, decided.
@@ -135,8 +143,8 @@ pub fn plan(spec: &ZoneSpec, facts: &NetFacts) -> Result<Network, Refusal> {
     } else {
         if let Some(anet) = spec.stored(ResourceKind::Anet).first() {
             let what = format!("anet linkname={}", anet.text("linkname").unwrap_or("net0"));
-            let why = "a shared zone uses the host's links; use net, or set ip-type=exclusive".into();
-            return Err(Refusal { what, why });
+            let why = "a shared zone uses the host's links; use net, or set ip-type=exclusive";
+            return Err(Refusal::new(what, why));
         }
         build.shared(spec.stored(ResourceKind::Net))?;
     }
@@ -172,7 +180,7 @@ impl<'a> Build<'a> {
 
     /// Returns a link of the host that zones can use.
     fn usable(&self, what: &str, name: &str) -> Result<&'a HostLink, Refusal> {
-        let refuse = |why: String| Err(Refusal { what: what.to_owned(), why });
+        let refuse = |why: String| Err(Refusal::new(what, why));
         let Some(link) = self.facts.links.get(name) else {
             if let Some(zone) = self.facts.owned.get(name) {
                 return refuse(format!("link '{name}' is used by the non-global zone '{zone}'"));
@@ -213,7 +221,7 @@ impl<'a> Build<'a> {
             for name in ["global-nic", "mac-addr", "vlan-id"] {
                 if list.iter().any(|n| n.text(name).is_some()) {
                     let why = format!("{name} is for a link of the zone's own; set ip-type=exclusive");
-                    return Err(Refusal { what, why });
+                    return Err(Refusal::new(what, why));
                 }
             }
             let mut addresses: Vec<IpNet> = Vec::new();
@@ -289,7 +297,7 @@ impl<'a> Build<'a> {
                         "link '{physical}' is used in the global zone, where it has the address {ip}; remove that, \
                          or use global-nic or ip-type=shared"
                     );
-                    return Err(Refusal { what, why });
+                    return Err(Refusal::new(what, why));
                 }
                 self.given_away(&made, host, !texts.is_empty())?
             };
@@ -303,10 +311,8 @@ impl<'a> Build<'a> {
     }
 
     fn default_link(&self, what: &str) -> Result<&'a str, Refusal> {
-        self.facts.default_link.as_deref().ok_or_else(|| Refusal {
-            what: what.to_owned(),
-            why: "this host has no default route, so no link to choose; name one with zonecfg".into(),
-        })
+        let why = "this host has no default route, so no link to choose; name one with zonecfg";
+        self.facts.default_link.as_deref().ok_or_else(|| Refusal::new(what, why))
     }
 
     /// A link that the zone has for itself. A device goes into the zone. What the kernel would destroy
@@ -341,7 +347,7 @@ impl<'a> Build<'a> {
         let mtu = made.mtu.unwrap_or(host.mtu);
         if mtu > host.mtu {
             let why = format!("mtu {mtu} is more than the {} of '{}'", host.mtu, made.lower);
-            return Err(Refusal { what: made.what.clone(), why });
+            return Err(Refusal::new(&made.what, why));
         }
         Ok(Link {
             what: made.what.clone(),
@@ -362,7 +368,7 @@ impl<'a> Build<'a> {
     }
 
     fn choose_mac(&self, made: &Made<'_>) -> Result<Mac, Refusal> {
-        let refuse = |why: String| Refusal { what: made.what.clone(), why };
+        let refuse = |why: String| Refusal::new(&made.what, why);
         let prefix = match made.prefix {
             None => Vec::new(),
             Some(text) => mac::prefix(text).ok_or_else(|| {
@@ -412,7 +418,7 @@ impl<'a> Build<'a> {
     fn anet(&mut self, anet: &'a Props) -> Result<(), Refusal> {
         let name = anet.text("linkname").unwrap_or("net0");
         let what = format!("anet linkname={name}");
-        let refuse = |why: String| Refusal { what: what.clone(), why };
+        let refuse = |why: String| Refusal::new(&what, why);
         let lower = match anet.text("lower-link").unwrap_or("auto") {
             "auto" => self.default_link(&what)?,
             lower => lower,
@@ -476,7 +482,7 @@ impl<'a> Build<'a> {
     fn check_names(&self) -> Result<(), Refusal> {
         let mut seen = BTreeSet::new();
         for link in &self.network.links {
-            let refuse = |why: String| Err(Refusal { what: link.what.clone(), why });
+            let refuse = |why: String| Err(Refusal::new(&link.what, why));
             let name = link.name.as_str();
             if name.is_empty() || name.len() > 15 || name == "lo" {
                 return refuse(format!(
@@ -502,7 +508,7 @@ impl<'a> Build<'a> {
         for link in &self.network.links {
             let refuse = |ip: IpAddr, who: String| {
                 let why = format!("could not bring network interface up: address in use by {who}: {ip}");
-                Err(Refusal { what: link.what.clone(), why })
+                Err(Refusal { passing: true, ..Refusal::new(&link.what, why) })
             };
             for ip in link.claimed() {
                 if !seen.insert((&link.lower, link.vlan, ip)) {

@@ -15,7 +15,7 @@ use super::switch::{ALIAS, Switch, attach, join, load, map, prepare, zone_of};
 use super::{Done, claims, net, sys};
 use crate::apply::journal::crash_at;
 use crate::apply::paths::Root;
-use crate::plan::net::{Link, Way};
+use crate::plan::net::{Link, Mac, Way};
 use crate::plan::step::Step;
 use crate::sys::bpf::{Map, Shape};
 use crate::sys::netlink::{Socket, filter, link, route};
@@ -64,13 +64,34 @@ impl Network {
             self.inside = Some(Inside::open(fd.as_fd())?);
             self.namespace = Some(fd);
         }
-        self.probe.free(&mut self.host, wanted)?;
+        // Zones first: one that is up answers like a machine.
         self.claim(root, wanted)?;
+        if let Some((ip, mac)) = self.probe.taken(&mut self.host, wanted)? {
+            return Err(self.in_use(wanted, ip, mac)?);
+        }
         crash_at("link-claimed");
         match wanted.way {
             Way::Moved => self.move_in(wanted),
             _ => self.pair(wanted),
         }
+    }
+
+    /// Says who has an address that somebody has answered for.
+    fn in_use(&mut self, wanted: &Link, ip: IpAddr, mac: [u8; 6]) -> Done<String> {
+        // A zone below another alternate root: its claim is not ours to see, its port is.
+        let mut zone = None;
+        if let Some(switch) = Switch::find(&mut self.host, wanted.lower_index)? {
+            let keys = [keys_of(Way::Shared, 0, mac, &[ip]), keys_of(Way::Own, 0, mac, &[])].concat();
+            for (key, _) in keys {
+                let port = switch.port(&key)?;
+                zone = zone.or(port.map(|p| zone_of(&mut self.host, p)).transpose()?.flatten());
+            }
+        }
+        let who = zone.map_or_else(
+            || format!("the machine with the link-layer address {} on '{}'", Mac(mac), wanted.lower),
+            |zone| format!("zone '{zone}'"),
+        );
+        Ok(format!("could not bring network interface up: address in use by {who}: {ip}"))
     }
 
     fn claim(&mut self, root: &Root, wanted: &Link) -> Done<()> {
@@ -246,7 +267,7 @@ pub(super) fn keys(wanted: &Link) -> Vec<(Vec<u8>, String)> {
 pub(super) fn keys_of(way: Way, vlan: u16, mac: [u8; 6], addresses: &[IpAddr]) -> Vec<(Vec<u8>, String)> {
     match way {
         Way::Own => {
-            vec![(key(Kind::Mac, vlan, &mac).to_vec(), crate::plan::net::Mac(mac).to_string())]
+            vec![(key(Kind::Mac, vlan, &mac).to_vec(), Mac(mac).to_string())]
         }
         Way::Shared => addresses
             .iter()

@@ -7,7 +7,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::{Done, net};
-use crate::plan::net::{Link, Mac, Way};
+use crate::plan::net::{Link, Way};
 use crate::sys::netlink::{NetError, Socket, link, route};
 
 /// How long an answer may take. On a wire it takes some tenths of a millisecond.
@@ -52,25 +52,21 @@ impl Probe {
         Ok(Self { begun: Instant::now(), asked })
     }
 
-    /// Waits for answers about the addresses of one link, as long as they may still come.
+    /// Waits for answers about the addresses of one link, as long as they may still come. Returns the
+    /// address that somebody has, and the link-layer address of who answered.
     ///
     /// # Errors
-    /// Text that names who has the address.
-    pub fn free(&mut self, host: &mut Socket, wanted: &Link) -> Done<()> {
+    /// The reason as text.
+    pub fn taken(&mut self, host: &mut Socket, wanted: &Link) -> Done<Option<(IpAddr, [u8; 6])>> {
         let ours =
             |(index, ip): &&(u32, IpAddr)| *index == wanted.lower_index && wanted.claimed().contains(ip);
-        let mut open: Vec<(u32, IpAddr)> = self.asked.iter().filter(ours).copied().collect();
+        let open: Vec<(u32, IpAddr)> = self.asked.iter().filter(ours).copied().collect();
         while !open.is_empty() {
             for (index, ip) in &open {
                 let answer = route::answer(host, *index, ip).map_err(net("cannot read the neighbours"))?;
                 if let Some(mac) = answer {
                     self.forget(host);
-                    return Err(format!(
-                        "could not bring network interface up: address in use by the machine with the link-layer \
-                         address {} on '{}': {ip}",
-                        Mac(mac),
-                        wanted.lower
-                    ));
+                    return Ok(Some((*ip, mac)));
                 }
             }
             if self.begun.elapsed() >= PATIENCE {
@@ -78,16 +74,16 @@ impl Probe {
             }
             sleep(STEP);
         }
-        for (index, ip) in open.drain(..) {
+        for (index, ip) in &open {
             // What is not known is asked again by the first packet; nothing else depends on it.
-            let _ = route::forget(host, index, &ip);
-            self.asked.retain(|a| *a != (index, ip));
+            let _ = route::forget(host, *index, ip);
         }
-        Ok(())
+        self.asked.retain(|a| !open.contains(a));
+        Ok(None)
     }
 
     /// Forgets what was asked.
-    pub fn forget(&mut self, host: &mut Socket) {
+    fn forget(&mut self, host: &mut Socket) {
         for (index, ip) in self.asked.drain(..) {
             let _ = route::forget(host, index, &ip);
         }

@@ -77,7 +77,7 @@ pub fn hosts(name: &str, addresses: &[IpAddr]) -> String {
 /// the reason is returned as a warning.
 pub fn boot(root: &Path, state: &Path, name: &str, addresses: &[IpAddr]) -> Option<String> {
     let done = refresh(Path::new("/"), root, state, name, addresses);
-    done.err().map(|e| format!("WARNING: resolv.conf and hosts are left as they are: {e}"))
+    done.err().map(|e| format!("resolv.conf and hosts are left as they are: {e}"))
 }
 
 /// Brings a zone's resolver file up to date, and gives it a hosts file, where they are not its own.

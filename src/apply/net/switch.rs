@@ -23,6 +23,8 @@ const PREPARED: [u8; KEY_BYTES] = [0; KEY_BYTES];
 #[derive(Debug)]
 pub struct Switch {
     lower: u32,
+    /// Both programs are there; one alone is what a crash has left.
+    whole: bool,
     /// Who is where.
     pub table: Map,
     listeners: Option<Map>,
@@ -93,8 +95,14 @@ impl Switch {
     /// # Errors
     /// The reason as text.
     pub fn find(host: &mut Socket, lower: u32) -> Done<Option<Self>> {
-        let found = filter::find(host, lower, Way::In).map_err(net("cannot read the link's programs"))?;
-        let Some(found) = found.filter(|f| f.name == SHARED) else { return Ok(None) };
+        let mut look = |way| {
+            let found = filter::find(host, lower, way).map_err(net("cannot read the link's programs"))?;
+            Ok::<_, String>(found.filter(|f| f.name == SHARED))
+        };
+        // The way in comes last and goes first: where it is, both are.
+        let inward = look(Way::In)?;
+        let whole = inward.is_some();
+        let Some(found) = inward.map_or_else(|| look(Way::Out), |f| Ok(Some(f)))? else { return Ok(None) };
         let ids =
             Program::by_id(found.id).and_then(|p| p.maps()).map_err(sys("cannot open the link's program"))?;
         let open = |at: usize, key, value| {
@@ -103,7 +111,7 @@ impl Switch {
                 .transpose()
         };
         let Some(table) = open(0, KEY_BYTES, VALUE_BYTES)? else { return Ok(None) };
-        Ok(Some(Self { lower, table, listeners: open(1, 4, LISTENER_BYTES)? }))
+        Ok(Some(Self { lower, whole, table, listeners: open(1, 4, LISTENER_BYTES)? }))
     }
 
     /// Returns what zones have on a link, made when they have nothing there. The caller has the lock.
@@ -111,7 +119,11 @@ impl Switch {
     /// # Errors
     /// The reason as text.
     pub fn open(host: &mut Socket, lower: u32) -> Done<Self> {
-        if let Some(found) = Self::find(host, lower)? {
+        if let Some(mut found) = Self::find(host, lower)? {
+            if !found.whole {
+                found.attach(host)?;
+                found.whole = true;
+            }
             return Ok(found);
         }
         if is_wire(host, lower)? {
@@ -122,7 +134,7 @@ impl Switch {
         if fresh {
             table.set(&PREPARED, &value(1)).map_err(sys("cannot write the link's table"))?;
         }
-        let switch = Self { lower, table, listeners: None };
+        let switch = Self { lower, whole: true, table, listeners: None };
         switch.attach(host)?;
         Ok(switch)
     }
@@ -136,6 +148,15 @@ impl Switch {
             crash_at(&format!("switch-{way:?}"));
         }
         Ok(())
+    }
+
+    /// Returns the port under a key.
+    ///
+    /// # Errors
+    /// The reason as text.
+    pub fn port(&self, key: &[u8]) -> Done<Option<u32>> {
+        let found = self.table.get(key).map_err(sys("cannot read the link's table"))?;
+        Ok(found.map(|v| number(&v)))
     }
 
     /// Enters a zone's port under a key. A port that is there already and exists is returned; one that is
@@ -279,9 +300,15 @@ fn take_off(host: &mut Socket, lower: u32, prepared: bool) -> Done<()> {
             _ => {}
         }
     }
-    if !prepared {
-        return Ok(());
-    }
+    if prepared { unprepare(host, lower) } else { Ok(()) }
+}
+
+/// Removes the queue discipline of a link when nobody has a program there, be it ours or not: made a
+/// moment before a crash, it tells nothing of itself.
+///
+/// # Errors
+/// The reason as text.
+pub fn unprepare(host: &mut Socket, lower: u32) -> Done<()> {
     let others = [Way::In, Way::Out].map(|way| filter::count(host, lower, way).unwrap_or(1));
     if others != [0, 0] {
         return Ok(());

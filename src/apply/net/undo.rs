@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::build::keys_of;
 use super::lock::NetLock;
-use super::switch::{Switch, part, zone_of};
+use super::switch::{Switch, part, unprepare, zone_of};
 use super::{Done, claims, net, sys};
 use crate::apply::journal::crash_at;
 use crate::plan::net::Way;
@@ -78,7 +78,9 @@ fn gone(done: Result<(), NetError>) -> Result<(), NetError> {
 }
 
 fn leave_switch(host: &mut Socket, remains: &Remains, port: Option<u32>) -> Done<()> {
-    let Some(switch) = Switch::find(host, remains.lower_index)? else { return Ok(()) };
+    let Some(switch) = Switch::find(host, remains.lower_index)? else {
+        return unprepare(host, remains.lower_index);
+    };
     for (key, _) in keys_of(remains.way, remains.vlan, remains.mac, &remains.addresses) {
         switch.leave(host, &key, port)?;
     }

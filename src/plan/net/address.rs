@@ -14,7 +14,7 @@ pub fn given(
     facts: &NetFacts,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<IpNet>, Refusal> {
-    let refuse = |why: String| Refusal { what: format!("{what} address={text}"), why };
+    let refuse = |why: String| Refusal::new(format!("{what} address={text}"), why);
     let (host, prefix) = match text.split_once('/') {
         Some((host, prefix)) => (host, prefix.parse::<u8>().ok()),
         None => (text, None),
@@ -74,7 +74,7 @@ pub fn routers<'t>(
 ) -> Result<Vec<IpAddr>, Refusal> {
     let mut found = Vec::new();
     for text in texts {
-        let refuse = |why: String| Refusal { what: format!("{what} defrouter={text}"), why };
+        let refuse = |why: String| Refusal::new(format!("{what} defrouter={text}"), why);
         let mut list = resolve(text, facts).map_err(&refuse)?;
         // A name may have addresses of a kind that this link has not.
         let has = |ip: &IpAddr| addresses.iter().any(|a| a.addr().is_ipv4() == ip.is_ipv4());
