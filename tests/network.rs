@@ -329,7 +329,7 @@ fn a_zone_takes_nothing_that_is_for_another() {
     let theirs = |h: &&Heard| h.mentions(ip("192.0.2.8")) || h.mentions(ip("2001:db8::8"));
     // What it says itself, to make sure of its second address, goes nowhere, and does not count.
     let mac = zion.at(|| find("eth0")).mac.expect("an address");
-    let foreign: Vec<_> = heard.iter().filter(theirs).filter(|h| h.from_mac() != mac).collect();
+    let foreign: Vec<_> = heard.iter().filter(theirs).filter(|h| h.sender_mac() != mac).collect();
     assert!(foreign.is_empty(), "{foreign:02x?}");
     assert!(tcp(&w.outside, &zion, "192.0.2.7").is_ok());
     let heard = ear.heard(SOON);

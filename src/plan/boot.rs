@@ -194,7 +194,8 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     }
     // Before the root is seen with the zone's ids: the files are the host's to write.
     if !network.links.is_empty() {
-        let addresses = network.links.iter().flat_map(|l| l.addresses.iter().map(ipnet::IpNet::addr)).collect();
+        let addresses =
+            network.links.iter().flat_map(|l| l.addresses.iter().map(ipnet::IpNet::addr)).collect();
         steps.push(Step::Names { root: facts.root.clone(), addresses });
     }
     steps.push(Step::Root { path: facts.root.clone() });

@@ -116,7 +116,7 @@ pub struct Heard {
 }
 
 impl Heard {
-    pub fn from_mac(&self) -> [u8; 6] {
+    pub fn sender_mac(&self) -> [u8; 6] {
         self.frame[6..12].try_into().expect("six bytes")
     }
 

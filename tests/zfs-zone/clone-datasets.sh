@@ -1,4 +1,5 @@
 # clone --with-datasets.
+# images: bookworm
 # files: lifecycle.lib
 . ./lifecycle.lib
 conf lc0 /lc/lc0; conf lc1 /lc/lc1

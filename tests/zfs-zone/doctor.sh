@@ -1,4 +1,5 @@
 # What zoneadm doctor says of ZFS.
+# images: bookworm
 # topic NAME: state and finding; advice NAME
 doctor() { zoneadm doctor --json >/tmp/doctor; }
 field() { python3 -c 'import json,sys

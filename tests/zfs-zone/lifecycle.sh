@@ -1,4 +1,5 @@
 # Clone, uninstall of what was cloned, move, detach and attach, and what holds a dataset.
+# images: bookworm
 # files: lifecycle.lib
 . ./lifecycle.lib
 

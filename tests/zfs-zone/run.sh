@@ -12,10 +12,10 @@ zfs create -o canmount=off tank/zone
 all="files volumes zonepath datasets attach reclaim guard lifecycle clone-datasets lifecycle-kill"
 for part in ${*:-$all}; do
     echo "== $part"
-    before=$passed
+    passed_before=$passed
     # Without bash's own word on processes that a test has killed.
     . "./$part.sh" 2> >(grep -v ': line [0-9]*: *[0-9]* Killed ' >&2)
-    [ "$passed" -gt "$before" ] || fail "$part checks something"
+    [ "$passed" -gt "$passed_before" ] || fail "$part checks something"
 done
 
 echo "== afterwards"

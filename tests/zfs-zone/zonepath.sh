@@ -1,4 +1,5 @@
 # A zonepath below the mount point of a ZFS file system is a file system of its own.
+# images: bookworm
 zfs create -o mountpoint=/pool/zones tank/zones
 made="A ZFS file system has been created for this zone."
 gone="The ZFS file system for this zone has been destroyed."
