@@ -5,9 +5,11 @@
 # make install    programs, manual, completions, units, templates
 # make uninstall  removes exactly what install has put there
 #
-# With real ZFS, in a virtual machine that is built once (see tests/vm/vm.mk):
+# With real ZFS, in a virtual machine that is built once (see tests/vm/vm.mk); make test does the tests:
+# make demo-zfs        a zone's life on ZFS, to be watched
+# make bench-zfs       how fast, beside the zfs and mount commands
 # make test-zfs        the calls of zones::zfs, beside the Python binding
-# make test-zfs-zones  ZFS file systems and volumes in real zones
+# make test-zfs-zones  ZFS in real zones (SCRIPT=files: one of tests/zfs-zone)
 # make vm              a shell in that machine
 
 CARGO   ?= cargo
@@ -26,7 +28,7 @@ FISHDIR = $(PREFIX)/share/fish/vendor_completions.d
 TEMPLATEDIR = /usr/share/zones/zones.d
 
 RELEASE    = target/release
-BINS       = zlogin zonename
+BINS       = zlogin zonename zonestat
 SBINS      = zonecfg zoneadm zoneadmd
 MAN1       = $(notdir $(wildcard man/*.1))
 MAN5       = $(notdir $(wildcard man/*.5))
@@ -36,7 +38,7 @@ COMPLETED  = zonecfg zoneadm zlogin
 UNITS      = zones.service zones.target zone@.service
 TEMPLATES  = $(notdir $(wildcard zones.d/*.toml))
 
-.PHONY: all check test demo bench install uninstall clean
+.PHONY: all check test demo demo-zfs bench bench-zfs install uninstall clean
 
 # sudo often hides cargo, which lives in a user's home: then what that user has built is taken.
 all:
@@ -51,7 +53,10 @@ check:
 
 test:
 	.ci/setup
-	$(MAKE) --no-print-directory check
+	.ci/images $(MAKE) --no-print-directory check tests
+
+.PHONY: tests
+tests:
 	.ci/tests
 
 demo: all
@@ -59,6 +64,17 @@ demo: all
 
 bench: all
 	bench/bench $(RELEASE)
+	@if [ -n "$(VM_IMAGE)" ] && $(VM) built $(VM_IMAGE) 2>/dev/null; then $(MAKE) --no-print-directory bench-zfs; \
+	else echo "ZFS is not measured: build its machine with 'make vm-image', then run 'make bench-zfs'"; fi
+
+# What goes into the machine with real ZFS, where the programs lie in the script's own folder.
+RELEASED = $(addprefix $(RELEASE)/,$(BINS) $(SBINS))
+
+demo-zfs: all vm-image
+	$(VM) run $$([ -t 1 ] && echo --arg=--colour) $(VM_IMAGE) demo/zfs.sh $(RELEASED)
+
+bench-zfs: all vm-image
+	$(VM) run --memory 6144 --timeout 3600 $(VM_IMAGE) bench/zfs $(RELEASED)
 
 install:
 	@for p in $(BINS) $(SBINS); do \

@@ -13,7 +13,7 @@ _zoneadm() {
             *) command=$word; break ;;
         esac
     done
-    local commands="boot halt help install list mark plan ready reboot shutdown uninstall verify"
+    local commands="attach boot clone detach doctor halt help install list mark move plan ready reboot reclaim shutdown uninstall verify"
     if [[ -z $command ]]; then
         case $prev in
             -z) COMPREPLY=($(compgen -W "$(zoneadm list -cn 2>/dev/null)" -- "$cur")) ;;
@@ -25,9 +25,26 @@ _zoneadm() {
     fi
     case $command in
         list) COMPREPLY=($(compgen -W "-c -i -n -p -v --json" -- "$cur")) ;;
+        doctor) COMPREPLY=($(compgen -W "--json" -- "$cur")) ;;
         help) COMPREPLY=($(compgen -W "$commands" -- "$cur")) ;;
-        plan) COMPREPLY=($(compgen -W "boot halt install ready reboot shutdown uninstall" -- "$cur")) ;;
+        plan) COMPREPLY=($(compgen -W "attach boot clone detach halt install move ready reboot shutdown uninstall" -- "$cur")) ;;
         mark) COMPREPLY=($(compgen -W "incomplete" -- "$cur")) ;;
+        reclaim) COMPREPLY=($(compgen -W "-F $(zfs list -Ho name 2>/dev/null)" -- "$cur")) ;;
+        clone)
+            case $prev in
+                -m) COMPREPLY=($(compgen -W "copy" -- "$cur")) ;;
+                -s) COMPREPLY=($(compgen -W "$(zfs list -Ho name -t snapshot 2>/dev/null)" -- "$cur")) ;;
+                *) COMPREPLY=($(compgen -W "-m -s --with-datasets $(zoneadm list -cn 2>/dev/null)" -- "$cur")) ;;
+            esac
+            ;;
+        move) COMPREPLY=($(compgen -d -- "$cur")) ;;
+        detach) COMPREPLY=($(compgen -W "-n" -- "$cur")) ;;
+        attach)
+            case $prev in
+                -n) COMPREPLY=($(compgen -f -- "$cur")) ;;
+                *) COMPREPLY=($(compgen -W "-F -n -u -U" -- "$cur")) ;;
+            esac
+            ;;
         uninstall) COMPREPLY=($(compgen -W "-F" -- "$cur")) ;;
         shutdown) COMPREPLY=($(compgen -W "-r --" -- "$cur")) ;;
         boot | reboot) COMPREPLY=($(compgen -W "--" -- "$cur")) ;;

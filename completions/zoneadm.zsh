@@ -11,15 +11,21 @@ _zoneadm() {
     local curcontext=$curcontext state line
     local -a commands
     commands=(
+        'attach:take a detached zone into the care of this host'
         'boot:start the zone'
+        'clone:make this zone from an installed one'
+        'detach:take the zone out of the care of this host'
+        'doctor:say what this host offers and lacks for zones'
         'halt:stop the zone at once'
         'help:show how a subcommand is called'
         'install:make the root of the zone'
         'list:list zones'
         'mark:declare the zone incomplete'
+        'move:give the zone another zonepath'
         'plan:print what a subcommand would do'
         'ready:set up everything but the processes'
         'reboot:halt and boot'
+        'reclaim:give a dataset back to the host'
         'shutdown:ask the zone to stop'
         'uninstall:remove the root of the zone'
         'verify:check the configuration against this host'
@@ -35,11 +41,17 @@ _zoneadm() {
         arguments)
             case $line[1] in
                 list) _arguments '-c[all]' '-i[also installed]' '-n[without the host]' '-p[for scripts]' '-v[table]' '--json[as JSON]' ;;
+                doctor) _arguments '--json[as JSON]' ;;
                 install) _arguments '-a[archive]:archive:_files' '-d[tree]:directory:_files -/' '-o[image layout]:directory:_files -/' '-s[suite]:suite: ' '-x[option]:option:(nodataset)' ;;
+                reclaim) _arguments '-F[make what is found harmless and go on]' '1:dataset:(${(f)"$(zfs list -Ho name 2>/dev/null)"})' ;;
+                clone) _arguments '-m[method]:method:(copy)' '-s[snapshot]:snapshot:(${(f)"$(zfs list -Ho name -t snapshot 2>/dev/null)"})' '--with-datasets[also the delegated datasets]' '1:zone:_zoneadm_zones' ;;
+                move) _files -/ ;;
+                detach) _arguments '-n[print the manifest]' ;;
+                attach) _arguments '-F[without any check]' '-n[check a manifest]:manifest:_files' '-u[take what goes with the host]' '-U[take what goes with the host]' ;;
                 uninstall) _arguments '-F[do not ask]' ;;
                 shutdown) _arguments '-r[boot again]' ;;
                 mark) _values state incomplete ;;
-                plan) _values subcommand boot halt install ready reboot shutdown uninstall ;;
+                plan) _values subcommand attach boot clone detach halt install move ready reboot shutdown uninstall ;;
                 help) _describe -t commands subcommand commands ;;
             esac
             ;;

@@ -7,6 +7,7 @@ use zones::parser::lexer::{Head, Lexer};
 use zones::parser::{Parser, Span};
 use zones::spec::ZoneName;
 use zones::spec::toml;
+use zones::zfs::nvlist::{EncodeError, List};
 
 /// A spec file: refused with a place inside the text, or read, written and read again as the same.
 pub fn spec(data: &[u8]) {
@@ -100,4 +101,26 @@ pub fn journal(data: &[u8]) {
     let before = install::parse(whole);
     let torn = [whole, b"{\"step\":0,\"pha"].concat();
     assert_eq!(install::parse(&torn), before);
+}
+
+/// Lists of ZFS, in either encoding: refused, or written and read again as the same. A list that came
+/// from outside can have names that are too long for the form in memory, and nothing else that it cannot.
+pub fn nvlist(data: &[u8]) {
+    let Ok(list) = List::decode(data) else { return };
+    let (prefix, rest) = List::decode_prefix(data).expect("what is a whole list starts with one");
+    assert!(rest.is_empty() && prefix.names().eq(list.names()));
+    let mut sorted: Vec<_> = list.names().collect();
+    sorted.dedup();
+    assert_eq!(sorted.len(), list.len());
+    for encode in [List::to_native, List::to_xdr] {
+        match encode(&list) {
+            // Compared as bytes: a number that is not a number is not even the same as itself.
+            Ok(bytes) => {
+                let again = List::decode(&bytes).unwrap_or_else(|e| panic!("{e}: {list:?}"));
+                assert_eq!(encode(&again).as_ref(), Ok(&bytes), "{list:?}");
+            }
+            Err(EncodeError::TooLong(_)) => {}
+            Err(e) => panic!("{e}: {list:?}"),
+        }
+    }
 }

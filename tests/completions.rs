@@ -99,7 +99,7 @@ fn bash_completes_zones_and_subcommands() {
     for program in ["zonecfg", "zoneadm"] {
         assert_eq!(offers(program, &["-z", "z"]), ["zebra", "zion"], "{program}");
     }
-    assert_eq!(offers("zoneadm", &["-z", "zion", "re"]), ["ready", "reboot"]);
+    assert_eq!(offers("zoneadm", &["-z", "zion", "re"]), ["ready", "reboot", "reclaim"]);
     assert_eq!(offers("zoneadm", &["-z", "zion", "install", "-"]), ["-a", "-d", "-o", "-s", "-x"]);
     assert_eq!(offers("zonecfg", &["-z", "zion", "select", "capped-"]), ["capped-cpu", "capped-memory"]);
     assert_eq!(offers("zlogin", &["-"]), ["-C", "-E", "-Q", "-R", "-S", "-d", "-e", "-i", "-l", "-n"]);

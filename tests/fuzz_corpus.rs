@@ -61,6 +61,11 @@ fn journal() {
 }
 
 #[test]
+fn nvlist() {
+    replay("nvlist", harness::nvlist);
+}
+
+#[test]
 fn the_corpus_has_inputs_that_are_accepted() {
     // Else all of the above could be about refusals only.
     let name = zones::spec::ZoneName::new("fuzz").expect("a valid name");

@@ -48,6 +48,7 @@ fn uninstall_removes_exactly_what_install_has_put_there() {
         "usr/local/sbin/zoneadmd",
         "usr/local/bin/zlogin",
         "usr/local/bin/zonename",
+        "usr/local/bin/zonestat",
         "usr/local/share/man/man8/zonecfg.8",
         "usr/local/share/man/man7/zones.7",
         "usr/local/share/bash-completion/completions/zoneadm",

@@ -152,7 +152,11 @@ fn identities() {
         .expect("runs");
     let mut byte = [0];
     std::io::Read::read_exact(child.stdout.as_mut().expect("a pipe"), &mut byte).expect("it began");
-    let pid = fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).expect("it lives");
+    // Alone, once the process that brought it into the zone has been reaped.
+    let children =
+        || fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).expect("it lives");
+    until("one child", || children().split_whitespace().count() == 1);
+    let pid = children();
     let status = fs::read_to_string(format!("/proc/{}/status", pid.trim())).expect("it lives");
     let uid = support::FIRST_ID + 1000;
     assert!(status.contains(&format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n")), "{status}");

@@ -113,10 +113,10 @@ fn the_command_line() {
     {
         assert!(asked.out.contains(&format!("\n{sub}")), "{sub}");
     }
-    assert!(!asked.out.contains("clone"), "what is not there is not listed");
+    assert!(!asked.out.contains("rename"), "what is not there is not listed");
     assert!(p.good("help boot").starts_with("usage:\tzoneadm boot [-- boot_arguments]\n"));
     assert!(p.good("--version").starts_with("zoneadm (zones) "));
-    assert_eq!(p.bad("-z zion clone neo"), "zoneadm: clone is not available yet in this version\n");
+    assert_eq!(p.bad("-z zion rename neo"), "zoneadm: rename is not available yet in this version\n");
 
     let relative = run(zoneadm().args(["-R", "relative", "list"]));
     assert_eq!((relative.err.as_str(), relative.status), ("root path must be absolute: relative\n", 2));
@@ -436,7 +436,10 @@ fn verify_names_what_this_host_cannot_do() {
     );
     assert_eq!(
         verify("limitpriv = \"default,sys_time\"\n"),
-        failed("privilege \"sys_time\" is not permitted within the zone's privilege set")
+        failed(
+            "privilege \"sys_time\" is not permitted within the zone's privilege set: the clock is the whole \
+             machine's"
+        )
     );
     assert_eq!(
         verify("limitpriv = \"default,net_rwaccess\"\n"),
@@ -463,8 +466,9 @@ fn verify_names_what_this_host_cannot_do() {
     );
     let (status, err) = verify("[dedicated-cpu]\nncpus = \"4000\"\n");
     assert_eq!(status, 1);
-    assert!(err.contains("could not verify dedicated-cpu: ncpus is 4000, and this host has "), "{err}");
     // The controllers of this host decide; both answers are right somewhere.
+    let answers = ["could not verify dedicated-cpu: it asks for 4000,", "no cgroup v2 controller 'cpuset'"];
+    assert!(answers.iter().any(|a| err.contains(a)), "{err}");
     let controllers = ["/sys/fs/cgroup/cgroup.controllers", "/sys/fs/cgroup/unified/cgroup.controllers"]
         .iter()
         .find_map(|f| fs::read_to_string(f).ok())

@@ -11,7 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::apply::dataset;
 use crate::plan::step::Inverse;
-use crate::sys::cgroup;
+
+use super::{running, trust};
+
+/// Longest journal that is read.
+const LIMIT: u64 = 1 << 20;
 
 /// One line of a journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,22 +86,23 @@ impl Journal {
 
     /// Undoes every step in reverse. The namespaces must have ended already.
     pub fn undo_all(&mut self) -> Vec<String> {
-        let errors = undo(&std::mem::take(&mut self.started));
+        let errors = undo(&zone_of(&self.path), &std::mem::take(&mut self.started));
         let _ = fs::remove_file(&self.path);
         errors
     }
 }
 
 /// Undoes what a journal tells, last step first; goes on after failures and returns them.
-pub fn undo(steps: &[Inverse]) -> Vec<String> {
+pub fn undo(zone: &str, steps: &[Inverse]) -> Vec<String> {
     let mut errors = Vec::new();
     for inverse in steps.iter().rev() {
         match inverse {
             // The first process ends with the channel to its supervisor, and the namespaces with it.
             Inverse::WithNamespaces | Inverse::KillInit | Inverse::Stays => {}
             Inverse::Release(run) => errors.extend(dataset::registry::release(run)),
+            Inverse::RemoveLink(remains) => errors.extend(super::net::remove(remains)),
             Inverse::RemoveCgroup(path) => {
-                if let Err(e) = cgroup::remove(path) {
+                if let Err(e) = running::remove_cgroup(zone, path) {
                     errors.push(format!("cannot remove cgroup {}: {e}", path.display()));
                 }
             }
@@ -108,7 +113,7 @@ pub fn undo(steps: &[Inverse]) -> Vec<String> {
 
 /// Undoes what a crashed boot has left.
 pub fn recover(path: &Path) -> Vec<String> {
-    let Ok(text) = fs::read_to_string(path) else { return Vec::new() };
+    let Some(text) = trust::read(path, LIMIT) else { return Vec::new() };
     let steps: Vec<Inverse> = read(&text)
         .into_iter()
         .filter_map(|line| match line {
@@ -116,19 +121,30 @@ pub fn recover(path: &Path) -> Vec<String> {
             Line::Done { .. } => None,
         })
         .collect();
-    let errors = undo(&steps);
+    let errors = undo(&zone_of(path), &steps);
     let _ = fs::remove_file(path);
     errors
 }
 
+/// Returns the zone that a journal is of: its folder has the zone's name.
+fn zone_of(path: &Path) -> String {
+    let folder = path.parent().and_then(Path::file_name);
+    folder.map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
 /// In debug builds, ends the process at a step, as `kill -9` would, when a test asks for it.
 fn crash_point(step: usize) {
+    crash_at(&step.to_string());
+}
+
+/// In debug builds, ends the process at a place, as `kill -9` would, when a test asks for it.
+pub fn crash_at(place: &str) {
     #[cfg(debug_assertions)]
-    if std::env::var("ZONES_TEST_KILL_AT").is_ok_and(|n| n == step.to_string()) {
+    if std::env::var("ZONES_TEST_KILL_AT").is_ok_and(|n| n == place) {
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     }
     #[cfg(not(debug_assertions))]
-    let _ = step;
+    let _ = place;
 }
 
 #[cfg(test)]

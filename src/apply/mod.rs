@@ -2,16 +2,20 @@
 
 pub mod boot;
 pub mod dataset;
+pub mod doctor;
 pub mod guard;
 pub mod init_image;
 pub mod install;
 pub mod journal;
 pub mod list;
 pub mod login;
+pub mod net;
 pub mod paths;
 pub mod running;
 pub mod store;
 pub mod supervisor;
+pub mod trust;
+pub mod usage;
 pub mod verify;
 pub mod zfs;
 

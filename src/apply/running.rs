@@ -4,11 +4,13 @@
 //! zone's first process and when that started, and it is believed only while such a process lives.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use crate::apply::paths::Root;
+use crate::apply::trust;
 use crate::spec::ZoneName;
 use crate::spec::state::ZoneState;
+use crate::sys::cgroup;
 use crate::sys::process::start_time;
 
 /// Name of the record below the zone's run-time folder.
@@ -124,7 +126,27 @@ pub fn all(root: &Root) -> Vec<(ZoneName, Running)> {
 }
 
 fn read(path: &Path) -> Option<Running> {
-    Running::parse(&std::fs::read_to_string(path).ok()?)
+    Running::parse(&trust::read(path, 4096)?)
+}
+
+/// Removes a zone's cgroup and kills what is in it. A path that is not the cgroup of a zone of that name
+/// is left alone: a broken record must not end something else.
+///
+/// # Errors
+/// The system's error.
+pub fn remove_cgroup(zone: &str, path: &Path) -> std::io::Result<()> {
+    let folder = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    // As `plan::limits::folder` names it, with the suffix of an alternate root.
+    let name = folder.strip_prefix("zones.").unwrap_or(folder);
+    let name = name.split_once('@').map_or(name, |(name, _)| name);
+    let below = cgroup::mount_point().is_some_and(|top| path.starts_with(top));
+    let plain = path.components().all(|c| !matches!(c, Component::ParentDir));
+    // A zone may be called `zones.x`.
+    if below && plain && (name == zone || folder.split('@').next() == Some(zone)) {
+        cgroup::remove(path)
+    } else {
+        Err(std::io::Error::other("it is not this zone's"))
+    }
 }
 
 #[cfg(test)]

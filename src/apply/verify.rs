@@ -7,10 +7,10 @@
 
 mod fs;
 mod limits;
+mod net;
 mod zonepath;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use nix::unistd::User;
 
@@ -23,15 +23,19 @@ use crate::spec::idmap::IdMap;
 use crate::spec::schema::{self, Honour, Kind, PropDef, ResourceKind};
 use crate::spec::store::StoreError;
 use crate::spec::verify::{Severity, verify as verify_spec};
-use crate::spec::{Props, Value, ZoneName, ZoneSpec, words};
+use crate::spec::{Props, Value, ZoneName, ZoneSpec, privilege, words};
 
 /// On whose behalf the checks are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// `zoneadm verify`: complains only.
     Verify,
-    /// `zoneadm install`: the zonepath may still be missing.
+    /// `zoneadm install`, `clone`, `attach`: the zonepath may still be missing.
     Install,
+    /// `zoneadm clone --with-datasets`: nor are the datasets there.
+    CloneAll,
+    /// `zoneadm move`: the new zonepath, which may be missing, of a zone that is installed.
+    Move,
     /// `ready`, `boot`, `reboot`: quick, so without a look at all other zones.
     Boot,
 }
@@ -94,9 +98,11 @@ pub fn check(
     if let Err(e) = plan::zfs::once(spec.stored(ResourceKind::Fs).iter().filter_map(zfs_fs)) {
         found.error(e.to_string());
     }
-    check_datasets(store, spec, &asker, &mut found)?;
-    check_nets(spec, &mut found);
-    limits::check(spec, &mut found);
+    if purpose != Purpose::CloneAll {
+        check_datasets(store, name, spec, &asker, purpose, &mut found)?;
+    }
+    net::check(store, name, spec, purpose, &mut found)?;
+    limits::check(spec, purpose, &mut found);
     check_privileges(spec, &mut found);
     check_ids(store, name, spec, &mut found)?;
     Ok(found)
@@ -169,17 +175,33 @@ fn check_brand(spec: &ZoneSpec, found: &mut Findings) {
 /// Looks at the datasets that the zone is to administer.
 fn check_datasets(
     store: &FileStore,
+    name: &ZoneName,
     spec: &ZoneSpec,
     asker: &Asker<'_>,
+    purpose: Purpose,
     found: &mut Findings,
 ) -> Result<(), StoreError> {
     let names = plan::dataset::names(spec);
-    if names.is_empty() {
+    let mounts = || spec.stored(ResourceKind::Fs).iter().filter_map(zfs_fs);
+    if names.is_empty() && mounts().next().is_none() {
         return Ok(());
     }
-    let looked: BTreeMap<String, Found> =
-        names.into_iter().map(|name| (name.clone(), dataset::observe::look(asker, &name))).collect();
     let claims = dataset::observe::claims(store)?;
+    if let Err(e) = plan::zfs::nobody_elses(name.as_str(), mounts(), &claims) {
+        found.error(e.to_string());
+    }
+    let record = dataset::record::read(store.root(), name);
+    let mut looked = BTreeMap::new();
+    for name in names {
+        let tree = dataset::observe::look(asker, &name, &plan::dataset::locks(spec, &name));
+        // A boot tells the same itself.
+        if purpose == Purpose::Verify {
+            for text in record.differences(&tree).into_iter().chain(dataset::observe::shares(&tree)) {
+                found.warn(format!("WARNING: {text}"));
+            }
+        }
+        looked.insert(name, tree);
+    }
     let look = |name: &str| looked.get(name).unwrap_or(&Found::Missing);
     for Refusal { dataset, why } in plan::dataset::check(spec, look, &claims) {
         found.error(format!("could not verify zfs dataset {dataset}: {why}"));
@@ -187,92 +209,13 @@ fn check_datasets(
     Ok(())
 }
 
-/// Looks for the links. A missing one is a warning, as it may come later.
-fn check_nets(spec: &ZoneSpec, found: &mut Findings) {
-    let exclusive = spec.global("ip-type").as_deref() == Some("exclusive");
-    let link = |name: &str| Path::new("/sys/class/net").join(name);
-    for net in spec.stored(ResourceKind::Net) {
-        let Some(physical) = net.text("physical") else { continue };
-        // With a link below it, the zone's own is made at boot.
-        let needed = net.text("global-nic").filter(|n| *n != "auto").unwrap_or(physical);
-        if !link(needed).exists() {
-            found.warn(format!(
-                "WARNING: skipping network interface '{needed}' which may not be present/plumbed in the global zone."
-            ));
-        } else if exclusive && net.text("global-nic").is_none() && is_up(&link(physical)) {
-            found.warn(format!(
-                "WARNING: skipping network interface '{physical}' which is used in the global zone."
-            ));
-        }
-    }
-}
-
-fn is_up(link: &Path) -> bool {
-    let flags = std::fs::read_to_string(link.join("flags")).unwrap_or_default();
-    let flags = flags.trim().strip_prefix("0x").and_then(|f| u32::from_str_radix(f, 16).ok());
-    flags.is_some_and(|f| f & 1 != 0)
-}
-
-/// Privileges that act on the whole machine: the kernel grants none of them to a user namespace, so
-/// a zone that needs one would fail later and less clearly.
-const NOT_PERMITTED: &[&str] = &[
-    "audit_control",
-    "audit_read",
-    "block_suspend",
-    "bpf",
-    "mac_admin",
-    "mac_override",
-    "perfmon",
-    "sys_module",
-    "sys_pacct",
-    "sys_rawio",
-    "sys_time",
-    "syslog",
-    "wake_alarm",
-    // Solaris' names for such powers, and what no zone of Solaris may have.
-    "cpc_cpu",
-    "dtrace_kernel",
-    "proc_zone",
-    "sys_config",
-    "sys_devices",
-    "sys_dl_config",
-    "sys_linkdir",
-    "sys_res_config",
-];
-
-/// Without these nothing could be started in the zone.
-const REQUIRED: &[&str] = &["proc_exec", "proc_fork", "sys_mount"];
-
 fn check_privileges(spec: &ZoneSpec, found: &mut Findings) {
-    let Some(list) = spec.props.text("limitpriv") else { return };
-    let mut required: Vec<(&str, bool)> = REQUIRED.iter().map(|p| (*p, false)).collect();
-    for word in list.split(',').map(str::trim) {
-        let (name, add) = match word.strip_prefix(['!', '-']) {
-            Some(name) => (name, false),
-            None => (word, true),
-        };
-        let lower = name.to_ascii_lowercase();
-        if !words::is_privilege(&lower) {
-            found.error(format!("unknown privilege \"{name}\" specified in the zone's privilege set"));
-            continue;
-        }
-        let plain = lower.strip_prefix("priv_").or(lower.strip_prefix("cap_")).unwrap_or(&lower);
-        if add && NOT_PERMITTED.contains(&plain) {
-            found.error(format!("privilege \"{name}\" is not permitted within the zone's privilege set"));
-        }
-        let set = words::PRIVILEGE_SETS.contains(&plain);
-        for (privilege, has) in &mut required {
-            if *privilege == plain || (set && plain != "none") {
-                *has = add;
-            }
-        }
-    }
-    for (privilege, has) in required {
-        if !has {
-            found.error(format!(
-                "required privilege \"{privilege}\" is missing from the zone's privilege set"
-            ));
-        }
+    match privilege::granted(spec.props.text("limitpriv")) {
+        Ok(granted) => granted
+            .idle
+            .iter()
+            .for_each(|(name, why)| found.warn(format!("WARNING: limitpriv: {name} has no effect: {why}"))),
+        Err(errors) => errors.iter().for_each(|e| found.error(e.to_string())),
     }
 }
 

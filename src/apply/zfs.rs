@@ -2,6 +2,8 @@
 //!
 //! ZFS is opened when the first name is asked for: a zone without it never touches it.
 
+pub mod holders;
+
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
@@ -133,10 +135,7 @@ pub fn others<'n>(root: &Root, names: &[&'n str]) -> Option<(&'n str, Holder)> {
 
 /// Looks through the mount tables of all processes, each mount namespace once.
 fn holders(root: &Root, wanted: &dyn Fn(&MountEntry) -> bool) -> Vec<(PathBuf, Holder)> {
-    let zones: Vec<(String, u64)> = running::all(root)
-        .into_iter()
-        .filter_map(|(name, r)| Some((name.to_string(), namespace(r.init, "pid")?)))
-        .collect();
+    let zones = zones_now(root);
     let own = i32::try_from(std::process::id()).unwrap_or(0);
     let host = namespace(own, "mnt");
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -160,6 +159,12 @@ fn holders(root: &Root, wanted: &dyn Fn(&MountEntry) -> bool) -> Vec<(PathBuf, H
         }
     }
     found
+}
+
+/// Returns the running zones with the numbers of their process namespaces.
+fn zones_now(root: &Root) -> Vec<(String, u64)> {
+    let all = running::all(root).into_iter();
+    all.filter_map(|(name, r)| Some((name.to_string(), namespace(r.init, "pid")?))).collect()
 }
 
 fn namespace(pid: i32, kind: &str) -> Option<u64> {

@@ -6,10 +6,11 @@
 use std::fmt::Write as _;
 
 use crate::shell::help::{self, Scope};
+use crate::spec::privilege::{CAPABILITIES, Grant, Means, PRIVILEGES};
 use crate::spec::schema::{self, Honour, Kind, Origin, PropDef, ResourceKind, Shape};
 
 /// Names of the parts, as the pages mark them.
-pub const SECTIONS: &[&str] = &["commands", "globals", "resources", "foreign", "keys"];
+pub const SECTIONS: &[&str] = &["commands", "globals", "resources", "foreign", "keys", "privileges"];
 
 /// Returns a part of the manual in mdoc(7), none when there is no such part.
 pub fn section(name: &str) -> Option<String> {
@@ -19,6 +20,7 @@ pub fn section(name: &str) -> Option<String> {
         "resources" => resources(),
         "foreign" => foreign(),
         "keys" => keys(),
+        "privileges" => privileges(),
         _ => return None,
     })
 }
@@ -121,6 +123,59 @@ fn keys() -> String {
 fn keys_of<'a>(out: &mut String, props: impl Iterator<Item = &'a PropDef>) {
     let named: Vec<_> = props.map(|p| format!("{} ({})", p.name, form(p))).collect();
     line(out, &format!("{}.", named.join(", ")));
+}
+
+/// What each privilege of Solaris is on Linux, those of one meaning together; then the capabilities.
+fn privileges() -> String {
+    let mut out = String::from(".Bl -tag -width Ds\n");
+    let mut row = |names: &[&str], text: &str| {
+        let _ = writeln!(out, ".It {}", words(&names.join(", ")));
+        line(&mut out, text);
+    };
+    for (i, p) in PRIVILEGES.iter().enumerate() {
+        if PRIVILEGES[..i].iter().any(|q| q.means == p.means) {
+            continue;
+        }
+        let names: Vec<_> = PRIVILEGES.iter().filter(|q| q.means == p.means).map(|q| q.name).collect();
+        let text = match p.means {
+            Means::Capabilities { gives, with: [] } => sentence(&format!("capability {}", and(gives))),
+            Means::Capabilities { gives, with } => sentence(&format!(
+                "capability {}; when it is taken away, {} goes as well",
+                and(gives),
+                and(with)
+            )),
+            Means::Everyone(true) => "Every process on Linux has them; the set basic.".to_owned(),
+            Means::Everyone(false) => "Every process on Linux has them.".to_owned(),
+            Means::Never(why) => sentence(&format!("cannot be given: {why}")),
+            Means::Nothing(why) => sentence(&format!("without effect: {why}")),
+        };
+        row(&names, &text);
+    }
+    let of = |wanted: &dyn Fn(Grant) -> bool| -> Vec<_> {
+        CAPABILITIES.iter().filter(|c| wanted(c.grant)).map(|c| c.name).collect()
+    };
+    out.push_str(".El\n.Pp\n");
+    line(&mut out, &format!("The set default has the capabilities {}.", and(&of(&|g| g == Grant::Default))));
+    line(&mut out, "The set all has these besides, which can also be given by name:");
+    out.push_str(".Bl -tag -width Ds\n");
+    for c in CAPABILITIES {
+        if let Grant::Asked(why) = c.grant {
+            let _ = writeln!(out, ".It {}", words(c.name));
+            line(&mut out, &sentence(&format!("not there by default: {why}")));
+        }
+    }
+    out.push_str(".El\n");
+    line(&mut out, "The other capabilities cannot be given:");
+    out.push_str(".Bl -tag -width Ds\n");
+    for (i, c) in CAPABILITIES.iter().enumerate() {
+        let Grant::Never(why) = c.grant else { continue };
+        if CAPABILITIES[..i].iter().all(|d| d.grant != c.grant) {
+            let _ = writeln!(out, ".It {}", words(&of(&|g| g == c.grant).join(", ")));
+            line(&mut out, &sentence(why));
+        }
+    }
+    out.push_str(".El\n");
+    out
 }
 
 fn form(def: &PropDef) -> &'static str {

@@ -267,7 +267,7 @@ fn session(options: &Options, zone: &ZoneName, entry: &Zone<'_>) -> Result<u8, L
         complain(&format!("\n[Connection to zone '{zone}' {terminal} closed]"));
     }
     Ok(match end {
-        End::Exited(ended) if !options.command.is_empty() => status(ended),
+        End::Exited(ended) if !options.command.is_empty() => status(login::known(ended)?),
         End::Exited(_) | End::Disconnected | End::Closed => 0,
         End::Signal(signal) => ended_by(signal),
     })

@@ -5,6 +5,7 @@
 //! lock is taken before the state is read; boot and halt take it themselves, because it goes over
 //! to the zone's supervisor.
 
+mod lifecycle;
 mod operate;
 pub mod usage;
 
@@ -17,6 +18,8 @@ use lexopt::{Arg, Parser};
 
 use super::report::Report;
 use crate::apply::Notice;
+use crate::apply::dataset::reclaim::reclaim;
+use crate::apply::doctor;
 use crate::apply::list::{self, Format, Listing, Row, Selection};
 use crate::apply::login::current_zone;
 use crate::apply::paths::Root;
@@ -120,7 +123,7 @@ fn run(name: &str, options: Options, command: &str, args: Vec<OsString>) -> End 
         return help(name, &args);
     }
     let Some(sub) = usage::find(command) else {
-        let later = ["apply", "attach", "clone", "detach", "move", "reclaim", "rename"];
+        let later = ["apply", "rename"];
         if later.contains(&command) {
             let mut report = Report::new(name);
             report.warn(&format!("{command} is not available yet in this version"));
@@ -144,7 +147,9 @@ fn run(name: &str, options: Options, command: &str, args: Vec<OsString>) -> End 
     let mut program = Program { name: name.to_owned(), options, store, report };
     match sub.name {
         "list" => program.list(args),
+        "doctor" => program.doctor(args),
         "plan" => program.plan(&args),
+        "reclaim" => program.reclaim(args),
         _ => program.change(sub.name, &args),
     }
 }
@@ -259,6 +264,63 @@ impl Program {
             self.report.warn(problem);
         }
         if problems.is_empty() { end } else { End::Failed }
+    }
+
+    /// Gives a dataset that a zone has had back to the host.
+    fn reclaim(&mut self, args: Vec<OsString>) -> End {
+        let (mut force, mut dataset) = (false, None);
+        let mut parser = Parser::from_args(args);
+        loop {
+            match parser.next() {
+                Ok(Some(Arg::Short('F'))) => force = true,
+                Ok(Some(Arg::Value(name))) if dataset.is_none() => dataset = Some(name),
+                Ok(Some(Arg::Short('?') | Arg::Long("help"))) => return self.sub_usage("reclaim", true),
+                Ok(None) => break,
+                Ok(Some(_)) | Err(_) => return self.sub_usage("reclaim", false),
+            }
+        }
+        let Some(dataset) = dataset.map(|d| d.to_string_lossy().into_owned()) else {
+            return self.sub_usage("reclaim", false);
+        };
+        if current_zone().is_some() {
+            return self.fail("must be in the global zone to reclaim a dataset.");
+        }
+        if !rustix::process::geteuid().is_root() {
+            return self.fail("only a privileged user may reclaim a dataset.");
+        }
+        match reclaim(&self.store, &mut self.report, &dataset, force) {
+            Ok(()) => {
+                self.report.finish();
+                End::Good
+            }
+            Err(e) => self.fail(e),
+        }
+    }
+
+    /// Says what this host offers and lacks for zones.
+    fn doctor(&mut self, args: Vec<OsString>) -> End {
+        let mut json = false;
+        let mut parser = Parser::from_args(args);
+        loop {
+            match parser.next() {
+                Ok(Some(Arg::Long("json"))) => json = true,
+                Ok(Some(Arg::Short('?') | Arg::Long("help"))) => return self.sub_usage("doctor", true),
+                Ok(None) => break,
+                Ok(Some(_)) | Err(_) => return self.sub_usage("doctor", false),
+            }
+        }
+        // It is about the host, not about one zone.
+        if self.options.zone.is_some() || self.options.uuid.is_some() {
+            return self.sub_usage("doctor", false);
+        }
+        if current_zone().is_some() {
+            return self.fail("doctor looks at the host: it must be run in the global zone.");
+        }
+        let diagnosis = doctor::examine(&self.store);
+        match page(|out| doctor::print(&diagnosis, json, out), End::Good) {
+            End::Good if !diagnosis.is_good() => End::Failed,
+            end => end,
+        }
     }
 
     /// Refuses what only the administrator of the host may do.

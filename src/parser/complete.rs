@@ -2,7 +2,7 @@
 //! only the live system knows are filled in by `shell::live`.
 
 use crate::spec::schema::{self, Kind, Live, PropDef, ResourceKind, Shape};
-use crate::spec::words;
+use crate::spec::{privilege, words};
 
 use super::command::{Command, Verb};
 use super::grammar::Parser;
@@ -298,8 +298,10 @@ impl<'t, 'a> Arguments<'t, 'a> {
             Kind::Bool => vec!["true", "false"],
             Kind::Word(list) => list.to_vec(),
             Kind::Privileges => {
-                let sets = words::PRIVILEGE_SETS.iter().chain(words::PRIVILEGES);
-                sets.chain(words::CAPABILITIES).copied().collect()
+                let names = privilege::PRIVILEGES.iter().map(|p| p.name);
+                let alone = |c: &&privilege::Capability| privilege::privilege(c.name).is_none();
+                let names = names.chain(privilege::CAPABILITIES.iter().filter(alone).map(|c| c.name));
+                words::PRIVILEGE_SETS.iter().copied().chain(names).collect()
             }
             Kind::Auths => words::AUTHS.to_vec(),
             Kind::SecFlags => {

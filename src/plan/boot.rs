@@ -1,14 +1,16 @@
 //! What a boot does: the spec and what was observed become a list of steps. Nothing is touched here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use thiserror::Error;
 
 use super::bootargs::BootArgs;
+use super::limits::{self, LimitError};
 use super::options::{self, UnknownOption};
 use super::step::{Init, Mount, Node, Source, Step};
-use super::{dataset, zfs};
+use super::{dataset, net, zfs};
+use crate::spec::privilege::{self, PrivilegeError};
 use crate::spec::schema::ResourceKind;
 use crate::spec::{Props, ZoneSpec};
 
@@ -21,26 +23,38 @@ pub struct Facts {
     pub uid_map: String,
     /// Lines of the zone's gid map.
     pub gid_map: String,
+    /// What the host has for limits.
+    pub host: limits::Host,
     /// Folder for the zone's cgroup, when the host has cgroup v2.
     pub cgroup: Option<PathBuf>,
     /// Inherited directories that are symbolic links in the zone's root: they need no mount.
     pub linked: Vec<String>,
     /// What each `special` is.
     pub specials: BTreeMap<String, Special>,
+    /// The zone's root in which a `special` lies, when it lies in one.
+    pub within: BTreeMap<String, PathBuf>,
+    /// Other paths of `fs` resources that lead into the root of a zone.
+    pub in_zones: BTreeSet<String>,
     /// What each `special` of type `zfs` is.
     pub datasets: BTreeMap<String, zfs::Dataset>,
     /// What each `dataset` is.
     pub delegations: BTreeMap<String, dataset::Found>,
     /// The datasets that the zones of this host are configured to have.
     pub claims: Vec<dataset::Claim>,
+    /// What is different from the zone's last boot.
+    pub notes: Vec<String>,
     /// Major and minor number of `/dev/zfs`.
     pub control: Option<(u32, u32)>,
     /// The zone's run-time folder.
     pub run: PathBuf,
     /// Nodes that each `device match` has found.
     pub devices: BTreeMap<String, Vec<Node>>,
+    /// The host has `/proc/spl`, which shows the names of everybody's datasets to everybody.
+    pub spl: bool,
     /// The host has `/dev/fuse`.
     pub fuse: bool,
+    /// Links and addresses of the host.
+    pub net: net::NetFacts,
     /// The init program of the zone's root that can run here, when there is one.
     pub own_init: Option<String>,
 }
@@ -118,6 +132,15 @@ pub enum PlanError {
     /// A dataset that the zone cannot have.
     #[error("{0}")]
     Zfs(#[from] zfs::Refusal),
+    /// A network that the zone cannot have.
+    #[error("{0}")]
+    Net(#[from] net::Refusal),
+    /// Limits that cannot be kept.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Limits(Vec<LimitError>),
+    /// Privileges that cannot be.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Privileges(Vec<PrivilegeError>),
     /// A dataset that cannot be delegated to the zone.
     #[error("{0}")]
     Dataset(#[from] dataset::Refusal),
@@ -125,25 +148,6 @@ pub enum PlanError {
     #[error("{0}")]
     Unsupported(String),
 }
-
-/// Capabilities that no zone keeps: each acts on the whole machine, and the kernel grants none of
-/// them to a user namespace in a way that a zone could use. Numbers of capabilities(7).
-const DROPPED: &[u32] = &[
-    16, // CAP_SYS_MODULE
-    17, // CAP_SYS_RAWIO
-    20, // CAP_SYS_PACCT
-    25, // CAP_SYS_TIME
-    30, // CAP_AUDIT_CONTROL
-    32, // CAP_MAC_OVERRIDE
-    33, // CAP_MAC_ADMIN
-    34, // CAP_SYSLOG
-    35, // CAP_WAKE_ALARM
-    36, // CAP_BLOCK_SUSPEND
-    37, // CAP_AUDIT_READ
-    38, // CAP_PERFMON
-    39, // CAP_BPF
-    40, // CAP_CHECKPOINT_RESTORE
-];
 
 const STANDARD_NODES: &[(&str, u32, u32)] =
     &[("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
@@ -153,15 +157,28 @@ const STANDARD_NODES: &[(&str, u32, u32)] =
 /// # Errors
 /// [`PlanError`] that names the resource at fault.
 pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, PlanError> {
-    let mut warnings = Vec::new();
+    let mut warnings = facts.notes.clone();
     refuse_unsupported(spec, &mut warnings)?;
+    let granted = privilege::granted(spec.props.text("limitpriv")).map_err(PlanError::Privileges)?;
+    warnings.extend(granted.idle.iter().map(|(name, why)| format!("limitpriv: {name} has no effect: {why}")));
+    let limits = limits::limits(spec, &facts.host).map_err(PlanError::Limits)?;
+    warnings.extend(limits.warnings);
     let trees = delegated(spec, facts)?;
     let mounts = mounts(spec, facts)?;
+    let network = net::plan(spec, &facts.net)?;
+    warnings.extend(network.warnings);
     let taken = |dir: &str| mounts.iter().any(|m| m.dir == dir);
 
     let mut steps = Vec::new();
     if let Some(path) = &facts.cgroup {
         steps.push(Step::Cgroup { path: path.clone() });
+        if !limits.group.is_empty() {
+            steps.push(Step::Limits { path: path.clone(), settings: limits.group });
+        }
+    }
+    steps.push(Step::Process { locked: limits.locked, policy: limits.policy });
+    if !limits.ipc.is_empty() {
+        steps.push(Step::Ipc { settings: limits.ipc });
     }
     steps.extend(trees.iter().map(|(name, tree)| dataset::withdraw(name, tree)));
     steps.push(Step::Namespaces { uid_map: facts.uid_map.clone(), gid_map: facts.gid_map.clone() });
@@ -175,6 +192,11 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
             below: dataset::locks_below(spec, name),
         });
     }
+    // Before the root is seen with the zone's ids: the files are the host's to write.
+    if !network.links.is_empty() {
+        let addresses = network.links.iter().flat_map(|l| l.addresses.iter().map(ipnet::IpNet::addr)).collect();
+        steps.push(Step::Names { root: facts.root.clone(), addresses });
+    }
     steps.push(Step::Root { path: facts.root.clone() });
     let mut inherit: Vec<&str> =
         spec.stored(ResourceKind::InheritPkgDir).iter().filter_map(|r| r.text("dir")).collect();
@@ -182,23 +204,32 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     inherit.sort_unstable();
     steps.extend(inherit.into_iter().map(|dir| Step::Inherit { dir: dir.to_owned() }));
     steps.push(Step::Dev { nodes: nodes(spec, facts) });
-    for (dir, mode) in [("/dev/shm", 0o1777), ("/run", 0o755)] {
+    // Memory that the end of its processes does not free: the kernel's own limit is half of all for each.
+    for (dir, mode, percent) in [("/dev/shm", 0o1777, 25), ("/run", 0o755, 10)] {
         if !taken(dir) {
-            steps.push(Step::Memory { dir, mode });
+            steps.push(Step::Memory { dir, mode, percent });
         }
+    }
+    if facts.spl {
+        steps.push(Step::Proc { hidden: vec!["spl"] });
     }
     steps.push(Step::Console);
     steps.extend(mounts.into_iter().map(|m| Step::Fs(Box::new(m))));
+    steps.extend(host_id(spec).map(|id| Step::HostId { id }));
+    // Late: whoever has one of the addresses has had time to say so.
+    steps.extend(network.links.into_iter().map(|link| Step::Link(Box::new(link))));
     steps.push(Step::HostName { name: spec.name.to_string() });
     steps.push(Step::Loopback);
-    steps.push(Step::KernelFiles { cgroup: facts.cgroup.is_some() });
+    steps.push(Step::KernelFiles { proc: !facts.spl, cgroup: facts.cgroup.is_some() });
     steps.push(Step::Pivot);
     steps.extend(dataset::mounts(trees.iter().map(|(_, tree)| *tree)));
     if !trees.is_empty() {
         // It takes a capability that the zone may have to give up.
         steps.push(Step::Guard);
     }
-    steps.push(Step::Capabilities { drop: DROPPED.to_vec() });
+    // Also those that only a later kernel will know.
+    let drop = (0..u64::BITS).filter(|n| granted.keep & 1 << n == 0).collect();
+    steps.push(Step::Capabilities { drop });
     steps.push(init(args, facts));
     for word in &args.ignored {
         warnings.push(format!("Ignoring invalid boot arguments: {word}"));
@@ -213,55 +244,33 @@ fn refuse_unsupported(spec: &ZoneSpec, warnings: &mut Vec<String>) -> Result<(),
     if brand != "linux" {
         return refuse(format!("brand '{brand}' cannot run on Linux; use 'set brand=linux'"));
     }
-    // A zone without its limits, or with more rights than its spec says, is not the zone that was asked for.
-    let limits = [
-        ResourceKind::Rctl,
-        ResourceKind::CappedMemory,
-        ResourceKind::DedicatedCpu,
-        ResourceKind::SecurityFlags,
-    ];
-    if let Some(kind) = limits.into_iter().find(|k| !spec.stored(*k).is_empty()) {
-        let name = match kind {
-            ResourceKind::Rctl => spec.stored(kind)[0].text("name").unwrap_or("rctl"),
-            _ => kind.name(),
-        };
+    // A zone with more rights than its spec says is not the zone that was asked for.
+    if !spec.stored(ResourceKind::SecurityFlags).is_empty() {
+        return refuse(
+            "security-flags cannot be enforced by this release, and a zone is not booted without them; remove \
+             them to boot"
+                .into(),
+        );
+    }
+    if let Some(value) = spec.props.text("file-mac-profile").filter(|v| !matches!(*v, "" | "none")) {
         return refuse(format!(
-            "{name} cannot be enforced by this release, and a zone is not booted without its limits; remove it to boot"
+            "file-mac-profile={value} cannot be enforced by this release; clear file-mac-profile to boot"
         ));
     }
-    let limits = [("pool", ""), ("file-mac-profile", "none"), ("scheduling-class", "")];
-    for (name, harmless) in limits {
-        if let Some(value) = spec.props.text(name).filter(|v| *v != harmless && !v.is_empty()) {
-            return refuse(format!(
-                "{name}={value} cannot be enforced by this release; clear {name} to boot"
-            ));
-        }
-    }
-    let privileges = spec.props.text("limitpriv").unwrap_or_default();
-    for privilege in privileges.split(',').map(str::trim).filter(|p| !matches!(*p, "" | "default")) {
-        if privilege.starts_with(['!', '-']) {
-            return refuse(format!(
-                "limitpriv: {privilege} cannot be taken away by this release; clear limitpriv to boot"
-            ));
-        }
-        warnings.push(format!("limitpriv: {privilege} is not granted by this release"));
-    }
-    for name in ["hostid", "fs-allowed"] {
-        if spec.props.text(name).is_some_and(|v| !v.is_empty()) {
-            warnings.push(format!("{name} has no effect in this release"));
-        }
-    }
-    for kind in [ResourceKind::Net, ResourceKind::Anet] {
-        if !spec.stored(kind).is_empty() {
-            warnings.push(format!(
-                "{kind}: networks are not set up by this release; the zone has its loopback interface only"
-            ));
-        }
+    if spec.props.text("fs-allowed").is_some_and(|v| !v.is_empty()) {
+        warnings.push("fs-allowed has no effect in this release".into());
     }
     if !spec.stored(ResourceKind::Admin).is_empty() {
         warnings.push("admin: no rights are given to users of the host by this release".into());
     }
     Ok(())
+}
+
+/// Returns the host id that the spec gives to the zone.
+fn host_id(spec: &ZoneSpec) -> Option<u32> {
+    let text = spec.props.text("hostid")?;
+    let digits = text.strip_prefix("0x").or(text.strip_prefix("0X")).unwrap_or(text);
+    u32::from_str_radix(digits, 16).ok()
 }
 
 /// Returns the datasets that the zone gets, with what they are.
@@ -281,6 +290,7 @@ fn mounts(spec: &ZoneSpec, facts: &Facts) -> Result<Vec<Mount>, PlanError> {
     let mut list: Vec<&Props> = spec.stored(ResourceKind::Fs).iter().collect();
     list.sort_by(|a, b| a.text("dir").cmp(&b.text("dir")));
     zfs::once(list.iter().filter_map(|fs| zfs_fs(fs)))?;
+    zfs::nobody_elses(spec.name.as_str(), list.iter().filter_map(|fs| zfs_fs(fs)), &facts.claims)?;
     list.into_iter().map(|fs| mount(fs, facts)).collect()
 }
 
@@ -316,7 +326,22 @@ fn mount(fs: &Props, facts: &Facts) -> Result<Mount, PlanError> {
         let unasked = || zfs::Dataset::Unknown("not looked at".into());
         let found = facts.datasets.get(&special).cloned().unwrap_or_else(unasked);
         let options = zfs::limited(options, zfs::check(&dir, &special, &found)?);
-        return Ok(Mount { raw: None, dir, special, fstype: typed, source: Source::Zfs, options });
+        return Ok(Mount {
+            raw: None,
+            dir,
+            special,
+            within: None,
+            fstype: typed,
+            source: Source::Zfs,
+            options,
+        });
+    }
+    let named = options.data.iter().filter_map(|(_, value)| value.as_deref()).flat_map(|v| v.split(':'));
+    if let Some(path) = fs.text("raw").into_iter().chain(named).find(|p| facts.in_zones.contains(*p)) {
+        return Err(PlanError::Unsupported(format!(
+            "could not verify fs {dir}: {path} lies in the root of a zone, which could put anything there; \
+             choose a path outside"
+        )));
     }
     let found = facts.specials.get(&special).cloned().unwrap_or(Special::Missing("not looked at".into()));
     let wrong = |found, needed| PlanError::WrongSpecial {
@@ -340,7 +365,8 @@ fn mount(fs: &Props, facts: &Facts) -> Result<Mount, PlanError> {
         (_, Special::Other) => return Err(wrong("neither", "a block device or an image file")),
     };
     let fstype = options::linux_type(&typed).to_owned();
-    Ok(Mount { raw: fs.text("raw").map(str::to_owned), dir, special, fstype, source, options })
+    let within = facts.within.get(&special).cloned();
+    Ok(Mount { raw: fs.text("raw").map(str::to_owned), dir, special, within, fstype, source, options })
 }
 
 fn nodes(spec: &ZoneSpec, facts: &Facts) -> Vec<Node> {
@@ -450,12 +476,13 @@ mod tests {
             lines(&plan),
             [
                 "make cgroup /sys/fs/cgroup/zones/zion",
+                "take the resource limits of the host's process 1",
                 "begin process 1 in new user, mount, pid, uts, ipc and net namespaces, ids 0:1000000000:65536 (zone:host:count)",
                 "mount /zones/zion/root on / with mapped ids",
                 "inherit-pkg-dir /usr: mount the host's /usr read-only",
                 "make /dev with null zero full random urandom tty vdb",
-                "mount tmpfs on /dev/shm, mode 1777",
-                "mount tmpfs on /run, mode 755",
+                "mount tmpfs on /dev/shm, mode 1777, 25% of the memory",
+                "mount tmpfs on /run, mode 755, 10% of the memory",
                 "put the console on /dev/console",
                 "fs /b: mount tmpfs, size=1m",
                 "fs /b/c: mount /srv, read-only",
@@ -463,7 +490,9 @@ mod tests {
                 "switch the loopback interface on",
                 "mount /proc /sys /dev/pts /dev/mqueue /sys/fs/cgroup inside",
                 "make the zone's root the only root",
-                "give up 14 capabilities",
+                "give up all capabilities but chown dac_override dac_read_search fowner fsetid kill setgid \
+                 setuid setpcap net_bind_service net_broadcast net_admin net_raw ipc_lock ipc_owner sys_chroot \
+                 sys_ptrace sys_admin sys_boot sys_nice setfcap",
                 "start the built-in init with -s",
             ]
         );
@@ -518,20 +547,25 @@ mod tests {
         let mut s = spec();
         s.set_alias(crate::spec::schema::global("max-lwps").expect("in the table"), "1000").expect("free");
         let e = plan(&s, &BootArgs::default(), &facts()).expect_err("limits need the controller");
-        assert!(e.to_string().contains("zone.max-lwps"));
+        assert!(e.to_string().contains("could not verify max-lwps"));
         let mut s = spec();
-        add(&mut s, ResourceKind::Net, &[("physical", "eth0")]);
-        let p = plan(&s, &BootArgs::default(), &facts()).expect("a zone without network harms nobody");
-        assert_eq!(p.warnings.len(), 1);
         s.props.set(
             crate::spec::schema::global("limitpriv").expect("in the table"),
             Value::simple("default,sys_time"),
         );
-        assert_eq!(plan(&s, &BootArgs::default(), &facts()).expect("more is not granted").warnings.len(), 2);
+        let e = plan(&s, &BootArgs::default(), &facts()).expect_err("nobody has this one");
+        assert!(e.to_string().contains("privilege \"sys_time\" is not permitted"), "{e}");
         s.props.set(
             crate::spec::schema::global("limitpriv").expect("in the table"),
             Value::simple("default,!net_raw"),
         );
-        assert!(plan(&s, &BootArgs::default(), &facts()).is_err());
+        let p = plan(&s, &BootArgs::default(), &facts()).expect("it can be taken away");
+        let drop = |p: &Plan| {
+            p.steps
+                .iter()
+                .find_map(|s| if let Step::Capabilities { drop } = s { Some(drop.clone()) } else { None })
+        };
+        let drop = drop(&p).expect("every plan has the step");
+        assert!(drop.contains(&13) && drop.contains(&16) && drop.contains(&63) && !drop.contains(&21));
     }
 }

@@ -1,6 +1,7 @@
 //! `dataset` resources: what was observed of a dataset, whether a zone can have it, and what of it the
 //! zone cannot change. Nothing is touched here.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use thiserror::Error;
@@ -10,6 +11,7 @@ use super::step::Step;
 use crate::spec::ZoneSpec;
 use crate::spec::name::expand_tokens;
 use crate::spec::schema::ResourceKind;
+use crate::spec::words::POOL_ATTR;
 
 /// Properties of a delegated dataset itself that its zone cannot change.
 pub const ROOT_LOCKS: &[&str] = &[
@@ -26,9 +28,6 @@ pub const ROOT_LOCKS: &[&str] = &[
 
 /// Properties of everything below a delegated dataset that its zone cannot change.
 pub const CHILD_LOCKS: &[&str] = &["sharenfs", "sharesmb", "zoned"];
-
-/// The `attr` resource by which a spec says a second time that a zone gets a whole pool.
-pub const POOL_ATTR: &str = "delegate-pool";
 
 /// The property that says which zone a file system was made for by `zoneadm install`.
 pub const ZONE_MARK: &str = "zones:zone";
@@ -66,6 +65,14 @@ pub struct Tree {
 pub struct Member {
     /// Its name.
     pub name: String,
+    /// The number by which it is known for ever.
+    pub guid: u64,
+    /// Its `mountpoint`: a path, `legacy` or `none`.
+    pub mountpoint: String,
+    /// The values of its locked properties, as they are shown.
+    pub locked_values: BTreeMap<String, String>,
+    /// Its root directory is the zone's, as an earlier boot has found or made it.
+    pub given: bool,
     /// Where it is to be mounted: `mountpoint` is a path and `canmount` is on.
     pub point: Option<String>,
     /// It is encrypted and its key is not loaded.
@@ -222,6 +229,11 @@ pub fn check<'f>(spec: &ZoneSpec, found: impl Fn(&str) -> &'f Found, claims: &[C
     refused
 }
 
+/// Returns the other zone that is to have a dataset, one above it, or one below it delegated.
+pub fn delegated_elsewhere<'c>(zone: &str, name: &str, claims: &'c [Claim]) -> Option<&'c Claim> {
+    claims.iter().find(|c| c.kind == ClaimKind::Delegated && c.zone != zone && overlap(name, &c.dataset))
+}
+
 fn claimed(spec: &ZoneSpec, name: &str, tree: &Tree, claims: &[Claim]) -> Option<Claim> {
     let own = spec.name.as_str();
     let taken = claims.iter().find(|claim| match claim.kind {
@@ -244,7 +256,9 @@ fn whole_pool(spec: &ZoneSpec, name: &str) -> Option<Why> {
     let said = spec
         .stored(ResourceKind::Attr)
         .iter()
-        .any(|a| a.text("name") == Some(POOL_ATTR) && a.text("value") == Some(name));
+        .filter(|a| a.text("name") == Some(POOL_ATTR))
+        .filter_map(|a| a.text("value"))
+        .any(|pools| pools.split(',').any(|pool| pool.trim() == name));
     (!said).then(|| Why::Pool { zone: spec.name.to_string(), pool: name.to_owned() })
 }
 
@@ -255,7 +269,7 @@ pub fn withdraw(name: &str, tree: &Tree) -> Step {
         dataset: name.to_owned(),
         mounted: tree.mounted.clone(),
         zoned: tree.zoned,
-        members: tree.members.iter().filter(|m| !m.locked).map(|m| m.name.clone()).collect(),
+        members: tree.members.iter().filter(|m| !m.locked && !m.given).map(|m| m.name.clone()).collect(),
     }
 }
 
@@ -363,7 +377,7 @@ mod tests {
         assert!(why[0].ends_with(command), "{why:?}");
         add(&mut s, ResourceKind::Attr, &[("name", POOL_ATTR), ("type", "string"), ("value", "rpool")]);
         assert_eq!(refused(&s, &filesystem(&["tank"]), &[]).len(), 1);
-        add(&mut s, ResourceKind::Attr, &[("name", POOL_ATTR), ("type", "string"), ("value", "tank")]);
+        add(&mut s, ResourceKind::Attr, &[("name", POOL_ATTR), ("type", "string"), ("value", "a, tank")]);
         assert!(refused(&s, &filesystem(&["tank"]), &[]).is_empty());
     }
 

@@ -13,14 +13,20 @@ use serde::{Deserialize, Serialize};
 use crate::spec::state::ZoneState;
 use crate::spec::{ResourceKind, ZoneName, ZoneSpec};
 
+mod clone;
 mod facts;
 mod source;
+mod step;
+mod transfer;
 
+pub use clone::{CloneFacts, SourceZone, Tree, plan_clone};
 pub use facts::{Found, HostLink, InstallFacts, NewDataset, OwnDataset, Refusal, UninstallFacts};
 pub use source::{Keep, Layer, LeaveOut, Packing, Request, Source};
+pub use step::{CopyFrom, DatasetPlace, InstallStep};
+pub use transfer::{AttachFacts, DetachFacts, MoveFacts, MoveSource, plan_attach, plan_detach, plan_move};
 
 /// Names in a zonepath that are ours; everything else there belongs to the administrator.
-pub const STANDARD_ENTRIES: [&str; 4] = ["dev", "lu", "root", "SUNWattached.xml"];
+pub const STANDARD_ENTRIES: [&str; 5] = ["dev", "lu", "root", ATTACHED, "SUNWattached.xml"];
 
 /// What a fresh file system of its own brings along at its top.
 pub const LOST_FOUND: &str = "lost+found";
@@ -29,7 +35,13 @@ pub const LOST_FOUND: &str = "lost+found";
 const SNAPSHOTS: &str = ".zfs";
 
 /// The manifest that marks a zonepath as one of a detached zone.
-pub const DETACHED: &str = "SUNWdetached.xml";
+pub const DETACHED: &str = "SUNWdetached.toml";
+
+/// The same as Solaris writes it.
+const DETACHED_XML: &str = "SUNWdetached.xml";
+
+/// What becomes of the manifest of a zone that was attached without checks.
+pub const ATTACHED: &str = "SUNWattached.toml";
 
 /// Where the zone's root lies. Chosen from the facts by [`Storage::choose`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,178 +55,6 @@ impl Storage {
     /// Chooses the storage by the kind of file system that the zonepath will lie on.
     pub fn choose(_file_system: &str) -> Self {
         Self::Directory
-    }
-}
-
-/// One step of an installation or of its removal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "step", rename_all = "kebab-case")]
-pub enum InstallStep {
-    /// Notes the state of the zone.
-    SetState {
-        /// State before.
-        from: ZoneState,
-        /// State after.
-        to: ZoneState,
-    },
-    /// Makes a directory that is missing.
-    MakeDir {
-        /// Path.
-        path: PathBuf,
-        /// Permission bits; the owner is root.
-        mode: u32,
-    },
-    /// Makes and mounts a ZFS file system.
-    MakeDataset {
-        /// Its name.
-        name: String,
-        /// Where it will be mounted, by inheritance.
-        path: PathBuf,
-        /// Permission bits of its top; the owner is root.
-        mode: u32,
-    },
-    /// Destroys a ZFS file system with its snapshots and removes its mount point.
-    DestroyDataset {
-        /// Its name.
-        name: String,
-        /// Where it is mounted.
-        path: PathBuf,
-    },
-    /// Corrects owner and mode of a directory that exists.
-    OwnDir {
-        /// Path.
-        path: PathBuf,
-        /// Permission bits; the owner becomes root.
-        mode: u32,
-    },
-    /// Makes the zone's root.
-    MakeRoot {
-        /// Path.
-        path: PathBuf,
-        /// What it lies on.
-        storage: Storage,
-    },
-    /// Fills the root.
-    Populate {
-        /// Path of the root.
-        root: PathBuf,
-        /// From where.
-        source: Source,
-    },
-    /// Makes what boot mounts over, and the links of the host that go with it.
-    MountPoints {
-        /// Path of the root.
-        root: PathBuf,
-        /// Directories below the root.
-        dirs: Vec<PathBuf>,
-        /// Links at the top of the root.
-        links: Vec<HostLink>,
-    },
-    /// Gives the root its own name and machine id, and passwords to nobody.
-    Identity {
-        /// Path of the root.
-        root: PathBuf,
-        /// Host name of the zone.
-        hostname: String,
-        /// The host's root, from which the resolver's file is taken; `/` but in tests.
-        host: PathBuf,
-        /// Whether the password files are made new: they would be the host's otherwise.
-        lock_passwords: bool,
-    },
-    /// Waits until everything is on disk.
-    Sync {
-        /// Path of the root.
-        root: PathBuf,
-    },
-    /// Removes a tree, never crossing a mount nor following a link.
-    RemoveTree {
-        /// Path.
-        path: PathBuf,
-    },
-    /// Removes a directory if it is empty.
-    RemoveDir {
-        /// Path.
-        path: PathBuf,
-    },
-    /// Leaves the zonepath: it holds data that is not ours.
-    KeepUserData {
-        /// The zonepath.
-        path: PathBuf,
-    },
-}
-
-impl InstallStep {
-    /// Returns a sentence without full stop that says what the step does.
-    pub fn describe(&self) -> String {
-        match self {
-            Self::SetState { from: _, to } => format!("mark the zone {to}"),
-            Self::MakeDir { path, mode } => format!("make directory {} (mode {mode:04o})", path.display()),
-            Self::MakeDataset { name, path, mode } => {
-                format!("make ZFS file system {name}, mounted on {} (mode {mode:04o})", path.display())
-            }
-            Self::DestroyDataset { name, path } => {
-                format!("destroy ZFS file system {name}, mounted on {}", path.display())
-            }
-            Self::OwnDir { path, mode } => {
-                format!("give directory {} to root (mode {mode:04o})", path.display())
-            }
-            Self::MakeRoot { path, storage: Storage::Directory } => {
-                format!("make the zone's root {} as a directory", path.display())
-            }
-            Self::Populate { root, source } => format!("fill {} {}", root.display(), source.describe()),
-            Self::MountPoints { root, dirs, links } => {
-                let mut text = format!("make mount points below {}:", root.display());
-                for dir in dirs {
-                    text.push_str(&format!(" {}", dir.display()));
-                }
-                for HostLink { name, target } in links {
-                    text.push_str(&format!(" {} -> {}", name.display(), target.display()));
-                }
-                text
-            }
-            Self::Identity { root: _, hostname, host: _, lock_passwords } => {
-                let passwords = if *lock_passwords { ", no password valid" } else { "" };
-                format!("give the zone its own identity: host name {hostname}, new machine id{passwords}")
-            }
-            Self::Sync { root } => format!("wait until {} is on disk", root.display()),
-            Self::RemoveTree { path } => {
-                format!("remove {} and all below it, but no mount", path.display())
-            }
-            Self::RemoveDir { path } => format!("remove directory {} if it is empty", path.display()),
-            Self::KeepUserData { path } => {
-                format!("leave {}: it contains additional user data", path.display())
-            }
-        }
-    }
-
-    /// Returns the step that takes this one back; none when there is nothing to take back, or when
-    /// it goes with what an earlier step has made.
-    pub fn inverse(&self) -> Option<Self> {
-        match self {
-            Self::SetState { from, to } => Some(Self::SetState { from: *to, to: *from }),
-            Self::MakeDir { path, mode: _ } => Some(Self::RemoveDir { path: path.clone() }),
-            Self::MakeRoot { path, storage: Storage::Directory } => {
-                Some(Self::RemoveTree { path: path.clone() })
-            }
-            Self::MakeDataset { name, path, mode: _ } => {
-                Some(Self::DestroyDataset { name: name.clone(), path: path.clone() })
-            }
-            Self::DestroyDataset { name: _, path: _ }
-            | Self::OwnDir { path: _, mode: _ }
-            | Self::Populate { root: _, source: _ }
-            | Self::MountPoints { root: _, dirs: _, links: _ }
-            | Self::Identity { root: _, hostname: _, host: _, lock_passwords: _ }
-            | Self::Sync { root: _ }
-            | Self::RemoveTree { path: _ }
-            | Self::RemoveDir { path: _ }
-            | Self::KeepUserData { path: _ } => None,
-        }
-    }
-
-    /// Says whether a failure in this step or later leaves the zone incomplete. Before, everything
-    /// is taken back and the zone is configured again.
-    pub fn is_past_return(&self) -> bool {
-        matches!(self, Self::Populate { .. } | Self::RemoveTree { .. } | Self::DestroyDataset { .. })
     }
 }
 
@@ -238,17 +78,31 @@ impl fmt::Display for InstallPlan {
     }
 }
 
-/// Returns the steps that install a zone.
-///
-/// # Errors
-/// [`Refusal`] when the zonepath or the source does not allow it.
-pub fn plan_install(
-    facts: &InstallFacts,
-    spec: &ZoneSpec,
-    request: &Request,
-) -> Result<InstallPlan, Refusal> {
+impl InstallPlan {
+    /// Says whether the plan carries a whole zone elsewhere or out of and into the care of this host:
+    /// it is taken back or finished, and the zone is never incomplete.
+    pub fn is_transfer(&self) -> bool {
+        matches!(self.operation.as_str(), "move" | "detach" | "attach")
+    }
+
+    /// Says whether a failure in a step leaves what was done.
+    pub fn is_past_return(&self, step: usize) -> bool {
+        if self.is_transfer() {
+            return self.decisive().is_some_and(|at| step > at);
+        }
+        self.steps[..=step].iter().any(InstallStep::is_past_return)
+    }
+
+    /// Returns the number of the step that decides a transfer.
+    pub fn decisive(&self) -> Option<usize> {
+        self.steps.iter().position(InstallStep::is_decisive)
+    }
+}
+
+/// Returns the steps that make a zonepath where there is none.
+fn make_zonepath(facts: &InstallFacts) -> Result<Vec<InstallStep>, Refusal> {
     let zonepath = &facts.zonepath;
-    let mut steps = vec![InstallStep::SetState { from: ZoneState::Configured, to: ZoneState::Incomplete }];
+    let mut steps = Vec::new();
     match &facts.found {
         Found::Absent { missing } => {
             steps.extend(missing.iter().map(|p| InstallStep::MakeDir { path: p.clone(), mode: 0o755 }));
@@ -264,7 +118,7 @@ pub fn plan_install(
             });
         }
         Found::Directory { entries, mode, uid, mounted: _ } => {
-            if entries.iter().any(|e| e == DETACHED) {
+            if entries.iter().any(|e| e == DETACHED || e == DETACHED_XML) {
                 return Err(Refusal::Detached(zonepath.clone()));
             }
             if let Some(entry) = entries.iter().find(|e| *e != LOST_FOUND) {
@@ -281,11 +135,22 @@ pub fn plan_install(
             return Err(Refusal::NotADirectory { path: zonepath.clone(), at: at.clone() });
         }
     }
-    let inherited: Vec<&Path> = spec
-        .stored(ResourceKind::InheritPkgDir)
-        .iter()
-        .filter_map(|r| r.text("dir").map(Path::new))
-        .collect();
+    Ok(steps)
+}
+
+/// Returns the steps that install a zone.
+///
+/// # Errors
+/// [`Refusal`] when the zonepath or the source does not allow it.
+pub fn plan_install(
+    facts: &InstallFacts,
+    spec: &ZoneSpec,
+    request: &Request,
+) -> Result<InstallPlan, Refusal> {
+    let zonepath = &facts.zonepath;
+    let mut steps = vec![InstallStep::SetState { from: ZoneState::Configured, to: ZoneState::Incomplete }];
+    steps.extend(make_zonepath(facts)?);
+    let inherited = inherited(spec);
     let source = match request {
         Request::Given(source) => source.clone(),
         Request::Default if inherited.is_empty() => host_copy(facts),
@@ -317,6 +182,12 @@ pub fn plan_install(
         InstallStep::SetState { from: ZoneState::Incomplete, to: ZoneState::Installed },
     ]);
     Ok(InstallPlan { zone: spec.name.clone(), operation: "install".into(), steps })
+}
+
+/// Returns the directories that a zone shows of its host.
+fn inherited(spec: &ZoneSpec) -> Vec<&Path> {
+    let list = spec.stored(ResourceKind::InheritPkgDir).iter();
+    list.filter_map(|r| r.text("dir").map(Path::new)).collect()
 }
 
 /// Returns the directories that boot mounts over, and the links of the host into inherited ones.
@@ -357,8 +228,10 @@ fn host_copy(facts: &InstallFacts) -> Source {
 pub fn plan_uninstall(facts: &UninstallFacts, zone: &ZoneName) -> Result<InstallPlan, Refusal> {
     let zonepath = &facts.zonepath;
     let mut removals = Vec::new();
-    let destroy =
-        |d: &OwnDataset| InstallStep::DestroyDataset { name: d.name.clone(), path: zonepath.clone() };
+    let destroy = |d: &OwnDataset| {
+        let (name, path) = (d.name.clone(), zonepath.clone());
+        InstallStep::DestroyDataset { name, path, fresh: d.fresh && !d.mounted }
+    };
     // One that is not mounted was being made or destroyed when something stopped that.
     if let Some(dataset) = facts.dataset.as_ref().filter(|d| !d.mounted) {
         if facts.state == ZoneState::Installed {
@@ -399,6 +272,7 @@ pub fn plan_uninstall(facts: &UninstallFacts, zone: &ZoneName) -> Result<Install
     }
     let mut steps = vec![InstallStep::SetState { from: facts.state, to: ZoneState::Incomplete }];
     steps.extend(removals);
+    steps.extend(facts.left.iter().cloned());
     steps.push(InstallStep::SetState { from: ZoneState::Incomplete, to: ZoneState::Configured });
     Ok(InstallPlan { zone: zone.clone(), operation: "uninstall".into(), steps })
 }

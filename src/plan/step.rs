@@ -1,10 +1,14 @@
 //! The steps of a boot, as data: each can be printed, noted in the journal and undone.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::limits::{Policy, Setting};
+use super::net::link::{Link, Remains};
 use super::options::MountOptions;
+use crate::spec::privilege;
 
 /// A device node to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +47,8 @@ pub struct Mount {
     pub dir: String,
     /// What.
     pub special: String,
+    /// The zone's root in which that lies: it is resolved beneath, and links are not followed.
+    pub within: Option<PathBuf>,
     /// Device to check first.
     pub raw: Option<String>,
     /// Linux' name of the type.
@@ -69,6 +75,26 @@ pub enum Step {
     Cgroup {
         /// Folder in the host's cgroup v2 tree.
         path: PathBuf,
+    },
+    /// Give the cgroup its limits, before anything runs in it.
+    Limits {
+        /// Folder in the host's cgroup v2 tree.
+        path: PathBuf,
+        /// Files and values.
+        settings: Vec<Setting>,
+    },
+    /// Forget the caller's resource limits and priority: every zone begins with those of the host's process 1.
+    Process {
+        /// Bytes that each process may lock into memory.
+        locked: Option<u64>,
+        /// How processes are scheduled.
+        policy: Policy,
+    },
+    /// Make the zone's ipc namespace with limits. It belongs to the host: root of the zone could change
+    /// those of its own.
+    Ipc {
+        /// Knobs below `/proc/sys/kernel`, and values.
+        settings: Vec<Setting>,
     },
     /// Begin the zone's first process in namespaces of its own.
     Namespaces {
@@ -120,6 +146,8 @@ pub enum Step {
         dir: &'static str,
         /// Permission bits of its top.
         mode: u32,
+        /// How much of the machine's memory it may hold, in percent.
+        percent: u32,
     },
     /// Make the zone's `/dev` with its nodes.
     Dev {
@@ -128,8 +156,28 @@ pub enum Step {
     },
     /// Put the console into `/dev`.
     Console,
+    /// Mount `/proc` from outside, with folders of it covered for good: what is covered from inside the
+    /// zone's root can uncover.
+    Proc {
+        /// The folders, below `/proc`.
+        hidden: Vec<&'static str>,
+    },
     /// Mount an `fs` resource.
     Fs(Box<Mount>),
+    /// Put the zone's host id where gethostid(3) looks for it.
+    HostId {
+        /// The number.
+        id: u32,
+    },
+    /// Make a network link.
+    Link(Box<Link>),
+    /// Write the resolver and hosts files where they are not the zone's own.
+    Names {
+        /// The host's folder that is the zone's root.
+        root: PathBuf,
+        /// The zone's addresses.
+        addresses: Vec<IpAddr>,
+    },
     /// Set the host name.
     HostName {
         /// The name.
@@ -137,8 +185,11 @@ pub enum Step {
     },
     /// Switch the loopback interface on.
     Loopback,
-    /// Mount `/proc`, `/sys`, `/dev/pts`, `/dev/mqueue` (and `/sys/fs/cgroup`) from inside.
+    /// Mount `/proc` (unless that is done), `/sys`, `/dev/pts`, `/dev/mqueue` (and `/sys/fs/cgroup`) from
+    /// inside.
     KernelFiles {
+        /// Whether `/proc` is to be mounted.
+        proc: bool,
         /// Whether the zone has a cgroup to show.
         cgroup: bool,
     },
@@ -156,7 +207,7 @@ pub enum Step {
     /// Let only those requests to ZFS through that administer the zone's datasets, and check those that
     /// could change what is locked.
     Guard,
-    /// Give up capabilities that no zone has use for.
+    /// Give up the capabilities that the zone's privileges do not cover.
     Capabilities {
         /// Their numbers (capabilities(7)).
         drop: Vec<u32>,
@@ -182,6 +233,8 @@ pub enum Inverse {
     Release(PathBuf),
     /// Kill what is in the cgroup and remove it.
     RemoveCgroup(PathBuf),
+    /// Take away what a network link leaves on the host.
+    RemoveLink(Box<Remains>),
     /// Kill the first process; the kernel ends all others and the namespaces with it.
     KillInit,
 }
@@ -191,6 +244,20 @@ impl Step {
     pub fn describe(&self) -> String {
         match self {
             Self::Cgroup { path } => format!("make cgroup {}", path.display()),
+            Self::Limits { settings, .. } => format!("limit {}", list(settings)),
+            Self::Process { locked, policy } => {
+                let mut text = "take the resource limits of the host's process 1".to_owned();
+                if let Some(bytes) = locked {
+                    text.push_str(&format!(", at most {bytes} bytes locked by a process"));
+                }
+                match policy {
+                    Policy::Normal => {}
+                    Policy::Batch => text.push_str(", SCHED_BATCH"),
+                    Policy::Idle => text.push_str(", SCHED_IDLE"),
+                }
+                text
+            }
+            Self::Ipc { settings } => format!("make an ipc namespace and limit {}", list(settings)),
             Self::Namespaces { uid_map, .. } => {
                 let ranges: Vec<_> =
                     uid_map.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(":")).collect();
@@ -225,7 +292,9 @@ impl Step {
             }
             Self::Root { path } => format!("mount {} on / with mapped ids", path.display()),
             Self::Inherit { dir } => format!("inherit-pkg-dir {dir}: mount the host's {dir} read-only"),
-            Self::Memory { dir, mode } => format!("mount tmpfs on {dir}, mode {mode:o}"),
+            Self::Memory { dir, mode, percent } => {
+                format!("mount tmpfs on {dir}, mode {mode:o}, {percent}% of the memory")
+            }
             Self::Dev { nodes } => {
                 let names: Vec<_> = nodes.iter().map(|n| n.path.as_str()).collect();
                 format!("make /dev with {}", names.join(" "))
@@ -242,11 +311,21 @@ impl Step {
                 let check = m.raw.as_ref().map_or(String::new(), |raw| format!("check {raw}, then "));
                 format!("fs {}: {check}{how} {}{kind}{}", m.dir, m.special, m.options.suffix())
             }
+            Self::HostId { id } => format!("put the host id {id:08x} on /etc/hostid, read-only"),
+            Self::Link(link) => link.describe(),
+            Self::Names { .. } => {
+                "write /etc/resolv.conf and /etc/hosts, where they are not the zone's own".into()
+            }
             Self::HostName { name } => format!("set the host name {name}"),
             Self::Loopback => "switch the loopback interface on".into(),
-            Self::KernelFiles { cgroup } => {
+            Self::Proc { hidden } => {
+                let hidden: Vec<_> = hidden.iter().map(|h| format!("/proc/{h}")).collect();
+                format!("mount /proc, with nothing in {}", hidden.join(" "))
+            }
+            Self::KernelFiles { proc, cgroup } => {
                 format!(
-                    "mount /proc /sys /dev/pts /dev/mqueue{} inside",
+                    "mount {}/sys /dev/pts /dev/mqueue{} inside",
+                    if *proc { "/proc " } else { "" },
                     if *cgroup { " /sys/fs/cgroup" } else { "" }
                 )
             }
@@ -254,7 +333,13 @@ impl Step {
             Self::Guard => {
                 "guard /dev/zfs: requests on the zone's datasets only, checked against the locks".into()
             }
-            Self::Capabilities { drop } => format!("give up {} capabilities", drop.len()),
+            Self::Capabilities { drop } => {
+                let keep = drop.iter().filter(|n| **n < u64::BITS).fold(u64::MAX, |keep, n| keep & !(1 << n));
+                match privilege::names(keep).join(" ") {
+                    none if none.is_empty() => "give up all capabilities".into(),
+                    names => format!("give up all capabilities but {names}"),
+                }
+            }
             Self::Init { program, args } => {
                 let name = match program {
                     Init::Own(path) => path.clone(),
@@ -272,6 +357,7 @@ impl Step {
     pub fn inverse(&self) -> Inverse {
         match self {
             Self::Cgroup { path } => Inverse::RemoveCgroup(path.clone()),
+            Self::Link(link) => Inverse::RemoveLink(Box::new(link.remains())),
             Self::Namespaces { .. } | Self::Init { .. } => Inverse::KillInit,
             Self::Withdraw { .. } => Inverse::Stays,
             // What is given away goes back with the namespace.
@@ -283,11 +369,17 @@ impl Step {
             | Self::Memory { .. }
             | Self::Dev { .. }
             | Self::Console
+            | Self::Proc { .. }
             | Self::Fs(_)
+            | Self::HostId { .. }
+            | Self::Names { .. }
             | Self::HostName { .. }
             | Self::Loopback
             | Self::KernelFiles { .. }
             | Self::Pivot
+            | Self::Limits { .. }
+            | Self::Process { .. }
+            | Self::Ipc { .. }
             | Self::Guard
             | Self::Capabilities { .. } => Inverse::WithNamespaces,
         }
@@ -307,6 +399,13 @@ impl Step {
                 | Self::Init { .. }
         )
     }
+}
+
+/// Returns settings as `file=value` words.
+fn list(settings: &[Setting]) -> String {
+    let words: Vec<_> =
+        settings.iter().map(|s| format!("{}={}", s.file, s.value.replace(' ', ","))).collect();
+    words.join(" ")
 }
 
 impl MountOptions {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
+use super::dataset::{Claim, delegated_elsewhere};
 use super::options::MountOptions;
 
 /// What a dataset is.
@@ -116,6 +117,16 @@ pub enum Refusal {
         /// Dataset.
         special: String,
     },
+    /// Another zone administers it.
+    #[error("could not verify fs {dir}: zfs '{special}' overlaps with {claim}")]
+    Delegated {
+        /// Mount point.
+        dir: String,
+        /// Dataset.
+        special: String,
+        /// Whose it is.
+        claim: Claim,
+    },
     /// Somebody has it.
     #[error("could not verify fs {dir}: zfs '{special}' is already mounted {holder}")]
     Mounted {
@@ -149,6 +160,24 @@ pub fn check<'a>(dir: &str, special: &str, found: &'a Dataset) -> Result<&'a Mou
             None => Ok(&f.limits),
         },
     }
+}
+
+/// Finds the first of these pairs of mount point and dataset whose dataset another zone administers.
+///
+/// # Errors
+/// [`Refusal::Delegated`].
+pub fn nobody_elses<'a>(
+    zone: &str,
+    list: impl IntoIterator<Item = (&'a str, &'a str)>,
+    claims: &[Claim],
+) -> Result<(), Refusal> {
+    for (dir, special) in list {
+        if let Some(claim) = delegated_elsewhere(zone, special, claims) {
+            let claim = claim.clone();
+            return Err(Refusal::Delegated { dir: dir.to_owned(), special: special.to_owned(), claim });
+        }
+    }
+    Ok(())
 }
 
 /// Finds the first of these pairs of mount point and dataset whose dataset an earlier one has.

@@ -113,6 +113,8 @@ impl Session<'_> {
         let stored = self.store.load(&other).map_err(|e| Complaint::new(format!("{name}: {e}")))?;
         let mut spec = stored.map(|s| s.spec).ok_or_else(|| missing(name))?;
         spec.name = self.zone.clone();
+        // One zone alone has a uuid.
+        spec.props.clear("uuid");
         Ok(spec)
     }
 

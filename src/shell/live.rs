@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 
 use crate::spec::schema::Live;
-use crate::spec::words;
+use crate::spec::{privilege, words};
 
 /// Returns the reason of the system without Rust's trailing error number.
 pub fn reason(e: &io::Error) -> String {
@@ -33,7 +33,7 @@ pub fn names(live: Live, prefix: &str) -> Vec<String> {
             types
         }
         Live::Rctls => words::RCTLS.iter().map(|w| (*w).to_owned()).collect(),
-        Live::Privileges => words::PRIVILEGES.iter().map(|w| (*w).to_owned()).collect(),
+        Live::Privileges => privilege::PRIVILEGES.iter().map(|p| p.name.to_owned()).collect(),
     };
     let mut fitting: Vec<_> = all.into_iter().filter(|n| n.starts_with(prefix)).collect();
     fitting.sort_unstable();

@@ -5,6 +5,7 @@ use crate::spec::check::{CheckError, check_attr};
 use crate::spec::schema::{self, Kind, PropDef, ResourceKind as R};
 use crate::spec::state::ZoneState;
 use crate::spec::verify::{duplicate_text, locks_too_much, missing, security_flag_errors, unique_key};
+use crate::spec::words::POOL_ATTR;
 use crate::spec::{Props, Value, ZoneName, ZoneSpec};
 
 use super::console::{Answer, Complaint, Console};
@@ -251,7 +252,13 @@ impl Session<'_> {
         if is_view(kind) {
             return self.store_view(kind, &props);
         }
+        let pool = if kind == R::Dataset { self.whole_pool(&props, con) } else { None };
         let Some(spec) = &mut self.spec else { return Ok(()) };
+        if let Some(said) = pool {
+            let list = spec.stored_mut(R::Attr);
+            self.index.insert(R::Attr, list.len(), &said);
+            list.push(said);
+        }
         let list = spec.stored_mut(kind);
         let place = place.filter(|place| *place < list.len());
         match place {
@@ -267,6 +274,29 @@ impl Session<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Asks twice when a dataset is the root of a pool, and returns the attribute that says so; without it
+    /// the zone does not boot.
+    fn whole_pool(&self, props: &Props, con: &mut dyn Console) -> Option<Props> {
+        let pool = props.text("name").filter(|name| !name.contains('/'))?;
+        let attrs = self.spec.as_ref()?.stored(R::Attr);
+        if attrs.iter().any(|a| a.text("name") == Some(POOL_ATTR)) {
+            return None;
+        }
+        for question in [
+            format!("{pool} is a whole pool; delegate everything that is and ever will be in it"),
+            format!("The zone could then destroy all of {pool}; really delegate it"),
+        ] {
+            if con.ask(&question) != Answer::Yes {
+                return None;
+            }
+        }
+        let mut said = Props::default();
+        for (name, value) in [("name", POOL_ATTR), ("type", "string"), ("value", pool)] {
+            said.set(R::Attr.def().prop(name)?, Value::simple(value));
+        }
+        Some(said)
     }
 
     /// Stores a resource of which properties are resource controls.

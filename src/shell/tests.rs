@@ -190,6 +190,30 @@ fn answers() {
 }
 
 #[test]
+fn a_whole_pool_is_asked_about_twice() {
+    let store = store();
+    let mut user = User::default();
+    let mut editor = session(&store, "zion");
+    run(&mut editor, &mut user, "create -b; set zonepath=/zones/zion");
+    let mut ask = |answers: &[Answer]| {
+        user.answers = answers.to_vec();
+        user.out.clear();
+        let add =
+            "remove -F attr; remove -F dataset; add dataset; set name=tank; end; info attr; info dataset";
+        assert_eq!(run(&mut editor, &mut user, add), "");
+        assert!(user.out.contains("name: tank"), "the dataset is kept whatever is answered: {}", user.out);
+        (user.out.matches('?').count(), user.out.contains("delegate-pool"))
+    };
+    assert_eq!(ask(&[Answer::Yes, Answer::Yes]), (2, true));
+    assert_eq!(ask(&[Answer::Yes, Answer::No]), (2, false));
+    assert_eq!(ask(&[Answer::No]), (1, false));
+    assert_eq!(ask(&[]), (1, false), "nobody is there to answer");
+    user.out.clear();
+    run(&mut editor, &mut user, "add dataset; set name=tank/zion; end");
+    assert_eq!(user.out, "", "any other dataset goes without a word");
+}
+
+#[test]
 fn export_to_a_file() {
     let store = store();
     let mut user = User::default();

@@ -43,6 +43,9 @@ pub enum IdMapError {
     /// Id 0 of the zone is not mapped, so the zone would have no root.
     #[error("idmap: {0} 0 of the zone is not mapped")]
     NoRoot(&'static str),
+    /// The host's root would be in the zone, and with it everything that only root may do there.
+    #[error("idmap: the {0} range of {1} ids from 0 holds the host's root; choose another target")]
+    HostRoot(&'static str, u32),
     /// A range goes past the last id, 4294967294.
     #[error("idmap: the {0} range of {1} ids from {2} goes past the last id")]
     TooFar(&'static str, u32, u32),
@@ -69,6 +72,12 @@ impl IdRange {
     pub fn host(&self, id: u32) -> Option<u32> {
         let offset = id.checked_sub(self.inside).filter(|o| *o < self.count)?;
         self.outside.checked_add(offset)
+    }
+
+    /// Returns the zone's id for an id of the host.
+    pub fn zone(&self, id: u32) -> Option<u32> {
+        let offset = id.checked_sub(self.outside).filter(|o| *o < self.count)?;
+        self.inside.checked_add(offset)
     }
 
     /// Says whether two ranges share host ids.
@@ -155,6 +164,9 @@ fn checked(kind: &'static str, mut ranges: Vec<IdRange>) -> Result<Vec<IdRange>,
         return Err(IdMapError::TooMany(kind));
     }
     for r in &ranges {
+        if r.outside == 0 {
+            return Err(IdMapError::HostRoot(kind, r.count));
+        }
         for first in [r.inside, r.outside] {
             // The last id, 4294967295, means "no id" to the kernel.
             if u64::from(first) + u64::from(r.count) > u64::from(u32::MAX) {
@@ -214,6 +226,14 @@ mod tests {
         let table: &[(&[Range], &str)] = &[
             (&[("uid", 0, 1, 1)], "idmap: no gid range; both user and group ids must be mapped"),
             (&[("both", 1, 1, 1)], "idmap: uid 0 of the zone is not mapped"),
+            (
+                &[("both", 0, 0, 1000)],
+                "idmap: the uid range of 1000 ids from 0 holds the host's root; choose another target",
+            ),
+            (
+                &[("uid", 0, 5, 1), ("gid", 0, 5, 1), ("gid", 5, 0, 2)],
+                "idmap: the gid range of 2 ids from 0 holds the host's root; choose another target",
+            ),
             (&[("both", 0, 10, 5), ("both", 4, 100, 5)], "idmap: uid ranges overlap in the zone, at 4"),
             (&[("both", 0, 10, 5), ("both", 5, 12, 5)], "idmap: uid ranges overlap on the host, at 12"),
             (

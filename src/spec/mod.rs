@@ -6,6 +6,7 @@ pub mod diff;
 pub mod idmap;
 pub mod mem;
 pub mod name;
+pub mod privilege;
 pub mod schema;
 pub mod state;
 pub mod store;

@@ -66,7 +66,7 @@ pub const GLOBALS: &[PropDef] = &[
         default: Some("shared"), doc: "Whether the zone uses the host's links or has its own",
         example: "exclusive", ..P },
     PropDef { name: "hostid", kind: Kind::HostId, clearable: true, show: Show::Always,
-        doc: "Host id of the zone, hexadecimal", example: "80f0c086", ..P },
+        doc: "What gethostid(3) tells in the zone, hexadecimal; unset, the zone's own /etc/hostid counts", example: "80f0c086", ..P },
     PropDef { name: "tenant", clearable: true, show: Show::IfSet, origin: Origin::Solaris11,
         honour: Honour::Ignored("there are no elastic virtual switches on Linux"),
         doc: "Tenant of elastic virtual switches", example: "blue", ..P },

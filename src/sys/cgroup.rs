@@ -39,6 +39,36 @@ pub fn make(path: &Path) -> io::Result<OwnedFd> {
     Ok(fs::File::open(path)?.into())
 }
 
+/// Switches controllers on for a folder: in every folder above it, where they are not on yet. The
+/// processes that are there already are not limited by that.
+///
+/// # Errors
+/// The system's error; `ENOENT` when the host has no such controller.
+pub fn enable(path: &Path, controllers: &[&str]) -> io::Result<()> {
+    let Some(top) = mount_point().filter(|top| path.starts_with(top)) else {
+        return Err(Errno::NOENT.into());
+    };
+    let mut above: Vec<&Path> = path.ancestors().skip(1).take_while(|p| p.starts_with(&top)).collect();
+    above.reverse();
+    for folder in above {
+        let file = folder.join("cgroup.subtree_control");
+        let on = fs::read_to_string(&file)?;
+        let missing = controllers.iter().filter(|c| !on.split_whitespace().any(|o| o == **c));
+        let words: Vec<String> = missing.map(|c| format!("+{c}")).collect();
+        if !words.is_empty() {
+            fs::write(&file, words.join(" "))?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns those of the controllers that count what a zone uses which this host has.
+pub fn counting() -> Vec<&'static str> {
+    let all = mount_point().and_then(|m| fs::read_to_string(m.join("cgroup.controllers")).ok());
+    let all = all.unwrap_or_default();
+    ["cpu", "memory", "pids", "io"].into_iter().filter(|c| all.split_whitespace().any(|a| a == *c)).collect()
+}
+
 /// Gives the files that a delegate may write to the zone's root, within limits that stay the host's.
 ///
 /// # Errors

@@ -8,12 +8,13 @@
 //! | 1 | host | pidfd of the zone's first process, then its start time once more | the pidfd cannot come to mean another process; the record is believed only if it meant this one |
 //! | 2 | host | limits, capability bounds and cgroup of that process | read from the host's `/proc`; the zone's own may lie |
 //! | 3 | host | this process becomes undumpable | nothing in the zone can read it, its descriptors or its `exe` before it has executed a program of the zone |
-//! | 4 | host | pid namespace for children, then one fork into the zone's cgroup | the parent stays on the host and can wait for the child itself |
-//! | 5 | child | new session, standard streams, all others close on exec | no controlling terminal of the host to push input into |
-//! | 6 | child | limits and a session keyring of its own | raising a limit needs the host's rights; if the zone has used up its keys, an empty keyring is there already |
-//! | 7 | child | user namespace and all others in one call | the kernel joins the user namespace first: from there on the process has no right outside the zone |
-//! | 8 | child | root of the zone, under the zone's filter, only the capabilities that the zone may have | before the first look at anything that the zone controls |
-//! | 9 | child | whatever the caller does: identity, terminal, exec | |
+//! | 4 | host | one fork into the zone's cgroup: the porter | this process stays on the host |
+//! | 5 | porter | standard streams, all others close on exec, limits, a session keyring of its own | raising a limit needs the host's rights; if the zone has used up its keys, an empty keyring is there already |
+//! | 6 | porter | all namespaces of the zone in one call, the pid namespace for its children | the kernel joins the user namespace first: from there on the process has no right outside the zone. The zone cannot see the porter: it has no number there. A process that the zone can see while it is in namespaces of the host shows it their mounts and connections (`/proc/PID/mountinfo`, `/proc/PID/net`) |
+//! | 7 | porter | root of the zone, under the zone's filter, only the capabilities that the zone may have | before the first look at anything that the zone controls |
+//! | 8 | porter | a second fork, whose child has the first process for its parent; end of the porter | the first process can wait for the one that the zone sees |
+//! | 9 | child | new session | no controlling terminal of the host to push input into |
+//! | 10 | child | whatever the caller does: identity, terminal, exec | |
 
 #![allow(unsafe_code)]
 
@@ -24,15 +25,17 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use super::cgroup;
 use super::channel::Channel;
 use super::ns::{self, Kinds, Side};
-use super::path::reason;
-use super::process;
+use super::path::{self, reason};
+use super::process::{self, Child, Handle};
+use super::rlimit::{Limit, limits_to_set, set_limit};
 use super::seccomp::{self, filter::Instruction};
+use super::tty;
 
 /// A step of entering that failed.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +57,7 @@ pub struct Target {
     init: OwnedFd,
     kinds: Kinds,
     dropped: Vec<u32>,
-    limits: Vec<(libc::__rlimit_resource_t, libc::rlimit)>,
+    limits: Vec<Limit>,
     oom_score: Option<String>,
     cgroup: Option<OwnedFd>,
 }
@@ -71,14 +74,11 @@ pub struct Filter<'a> {
 /// What the new process and its parent say to each other about the filter.
 const LISTENER: &str = "listener";
 
-/// How long a new process may take until it is under its filter, in milliseconds.
-const FILTERED_WITHIN: u64 = 10_000;
-
 /// The process that entered, as the host sees it.
 #[derive(Debug)]
 pub struct Entered {
-    /// Its process id, also the id of its session and of its process group.
-    pub pid: i32,
+    /// The process; its id is also that of its session and of its process group.
+    pub child: Child,
     /// Ends when it executes a program. A message without descriptors before that is why it failed.
     pub channel: Channel,
 }
@@ -124,51 +124,98 @@ impl Target {
     /// what hears the filter has been given away.
     ///
     /// `inside` ends in [`exec`]; what it returns is why it could not, and goes to [`Entered::channel`].
-    /// Afterwards this process can no longer fork on the host.
+    ///
+    /// A zone can hold up a process in its cgroup. So `stop` is asked, whenever `wake` has something to
+    /// read, whether to give up.
     ///
     /// # Errors
-    /// When the system refuses what is done on the host; what fails later is told on the channel.
+    /// When the system refuses what is done on the host, or `stop` said so; what fails later is told on the
+    /// channel.
     pub fn enter(
         &self,
         streams: [Option<OwnedFd>; 3],
+        wake: BorrowedFd<'_>,
+        mut stop: impl FnMut() -> bool,
         filter: Option<Filter<'_>>,
         inside: impl FnOnce(&Channel) -> String,
     ) -> Result<Entered, EnterError> {
         process::hide();
         process::default_sigchld();
         let (ours, theirs) = Channel::pair().map_err(at("make a channel"))?;
-        ns::join(self.init.as_fd(), Kinds::PID).map_err(at("enter the zone's pid namespace"))?;
+        let (number, porters) = Channel::pair().map_err(at("make a channel"))?;
         let cgroup = self.cgroup.as_ref().map(AsFd::as_fd);
-        match ns::spawn(Kinds::empty(), cgroup).map_err(at("start a process in the zone"))? {
-            Side::Parent(pid, _) => {
-                drop(theirs);
-                if let Some(filter) = filter {
-                    pass_on(&ours, &filter)?;
-                }
-                Ok(Entered { pid, channel: ours })
-            }
+        let (porter, handle) = match ns::spawn(Kinds::empty(), cgroup).map_err(at("start a process"))? {
+            Side::Parent(pid, handle) => (pid, Handle::from_fd(handle)),
             Side::Child => {
                 // Nothing of the parent's program may run here, not even when something panics.
                 let _never_return = Quit;
-                drop(ours);
-                let crossed = self.cross(streams, || filter.map_or(Ok(()), |f| be_filtered(&theirs, &f)));
-                let failure = match crossed {
-                    Ok(()) => inside(&theirs),
-                    Err(e) => e.to_string(),
-                };
-                let _ = theirs.send(&failure, &[]);
+                drop((ours, number));
+                self.port(streams, &theirs, porters, filter.as_ref(), inside);
                 quit()
             }
+        };
+        drop((theirs, porters));
+        let mut wait = |what: BorrowedFd<'_>| -> Result<(), EnterError> {
+            while !tty::wait_for(what, wake).map_err(at("wait for the new process"))? {
+                if stop() {
+                    let _ = handle.signal(libc::SIGKILL);
+                    let _ = process::wait(porter);
+                    return Err(at("enter the zone")(rustix::io::Errno::INTR));
+                }
+            }
+            Ok(())
+        };
+        if let Some(filter) = &filter {
+            wait(ours.as_fd())?;
+            pass_on(&ours, filter)?;
         }
+        wait(number.as_fd())?;
+        let told = number.receive().map_err(at("hear the new process"))?;
+        let Ok(pid) = told.text.parse() else {
+            // It has failed before there was another process: it is waited for in that one's place.
+            let child = Child::new(porter).map_err(at("wait for a process"))?;
+            return Ok(Entered { child, channel: ours });
+        };
+        process::wait(porter).map_err(at("wait for a process"))?;
+        let child = Child::new(pid).map_err(at("wait for a process"))?;
+        Ok(Entered { child, channel: ours })
     }
 
-    /// Steps 5 to 8 of the module's table.
+    /// Steps 5 to 10 of the module's table.
+    fn port(
+        &self,
+        streams: [Option<OwnedFd>; 3],
+        channel: &Channel,
+        number: Channel,
+        filter: Option<&Filter<'_>>,
+        inside: impl FnOnce(&Channel) -> String,
+    ) {
+        let spawned = self
+            .cross(streams, || filter.map_or(Ok(()), |f| be_filtered(channel, f)))
+            .and_then(|()| ns::spawn_sibling().map_err(at("start a process in the zone")));
+        let failure = match spawned {
+            Ok(Side::Parent(pid, _)) => {
+                let _ = number.send(&pid.to_string(), &[]);
+                return;
+            }
+            Ok(Side::Child) => {
+                drop(number);
+                match begin() {
+                    Ok(()) => inside(channel),
+                    Err(e) => e.to_string(),
+                }
+            }
+            Err(e) => e.to_string(),
+        };
+        let _ = channel.send(&failure, &[]);
+    }
+
+    /// Steps 5 to 7 of the module's table.
     fn cross(
         &self,
         streams: [Option<OwnedFd>; 3],
         filter: impl FnOnce() -> Result<(), EnterError>,
     ) -> Result<(), EnterError> {
-        rustix::process::setsid().map_err(at("begin a session"))?;
         let [input, output, errors] = &streams;
         let placed = [
             input.as_ref().map(dup2_stdin),
@@ -183,14 +230,21 @@ impl Target {
         if let Some(score) = &self.oom_score {
             std::fs::write("/proc/self/oom_score_adj", score).map_err(at("set the out-of-memory score"))?;
         }
+        process::plain_personality();
         process::fresh_keyring();
-        ns::join(self.init.as_fd(), self.kinds).map_err(at("enter the zone's namespaces"))?;
+        ns::join(self.init.as_fd(), self.kinds | Kinds::PID).map_err(at("enter the zone's namespaces"))?;
         process::become_root().map_err(at("become root of the zone"))?;
         filter()?;
         process::drop_capabilities(&self.dropped).map_err(at("drop capabilities"))?;
         process::fresh_keyring();
-        rustix::process::chdir("/").map_err(at("change to the zone's root"))
+        Ok(())
     }
+}
+
+/// Steps 9 and 10: what is left to do for the process that the zone sees.
+fn begin() -> Result<(), EnterError> {
+    rustix::process::setsid().map_err(at("begin a session"))?;
+    rustix::process::chdir("/").map_err(at("change to the zone's root"))
 }
 
 /// Puts this process under a filter and has the parent give away what hears it.
@@ -205,10 +259,6 @@ fn be_filtered(parent: &Channel, filter: &Filter<'_>) -> Result<(), EnterError> 
 /// The parent's side of [`be_filtered`].
 fn pass_on(child: &Channel, filter: &Filter<'_>) -> Result<(), EnterError> {
     let step = "guard the process";
-    // Nothing of the zone's can delay it but a cgroup that is frozen.
-    if !process::wait_readable(child.as_fd(), FILTERED_WITHIN).map_err(at(step))? {
-        return Err(at(step)(rustix::io::Errno::TIMEDOUT));
-    }
     let message = child.receive().map_err(at(step))?;
     let Some(listener) = message.fds.into_iter().next() else {
         let text = if message.text.is_empty() { "it was killed".to_owned() } else { message.text };
@@ -264,33 +314,9 @@ fn dropped_capabilities(pid: i32) -> io::Result<Vec<u32>> {
     Ok((0..u64::BITS).filter(|n| bounds & (1 << n) == 0).collect())
 }
 
-/// Returns the limits of a process that differ from ours.
-fn limits_to_set(pid: i32) -> io::Result<Vec<(libc::__rlimit_resource_t, libc::rlimit)>> {
-    let get = |who: i32, resource| {
-        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: the new limit is null, the old one is writable.
-        let done = unsafe { libc::prlimit(who, resource, std::ptr::null(), &raw mut limit) };
-        if done == 0 { Ok(limit) } else { Err(io::Error::last_os_error()) }
-    };
-    let mut list = Vec::new();
-    for resource in 0..=libc::RLIMIT_RTTIME {
-        let (theirs, ours) = (get(pid, resource)?, get(0, resource)?);
-        if (theirs.rlim_cur, theirs.rlim_max) != (ours.rlim_cur, ours.rlim_max) {
-            list.push((resource, theirs));
-        }
-    }
-    Ok(list)
-}
-
-fn set_limit(resource: libc::__rlimit_resource_t, limit: &libc::rlimit) -> io::Result<()> {
-    // SAFETY: the limit is readable for the call.
-    let done = unsafe { libc::setrlimit(resource, std::ptr::from_ref(limit)) };
-    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
 /// Returns the out-of-memory score of a process when ours is another: a protected shell of the host
 /// must not make processes of a zone unkillable.
-fn oom_score_to_set(pid: i32) -> Option<String> {
+pub(super) fn oom_score_to_set(pid: i32) -> Option<String> {
     let theirs = std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).ok()?;
     let ours = std::fs::read_to_string("/proc/self/oom_score_adj").ok()?;
     (theirs != ours).then_some(theirs)
@@ -302,13 +328,23 @@ fn oom_score_to_set(pid: i32) -> Option<String> {
 /// # Errors
 /// The system's error; `EINVAL` when it is not a regular file.
 pub fn open_regular(path: &str) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file: File =
-        rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)?.into();
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let top = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    // What it names is looked at before it is opened: opening alone starts a device, or a pipe's writer.
+    let name = path::open_beneath(top.as_fd(), Path::new(path), OFlags::PATH, Mode::empty(), path::IN_ROOT)?;
+    let regular = |fd: BorrowedFd<'_>| -> io::Result<(u64, u64)> {
+        let stat = rustix::fs::fstat(fd)?;
+        if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::RegularFile {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        Ok((stat.st_dev, stat.st_ino))
+    };
+    let seen = regular(name.as_fd())?;
+    let file = path::open_beneath(top.as_fd(), Path::new(path), flags, Mode::empty(), path::IN_ROOT)?;
+    if regular(file.as_fd())? != seen {
+        return Err(io::Error::from_raw_os_error(libc::EAGAIN));
     }
-    Ok(file)
+    Ok(file.into())
 }
 
 /// Becomes a user of the zone, for good.

@@ -1,16 +1,19 @@
 //! How the kernel is called; the only module with unsafe code. It knows nothing of zones but names.
 
 pub mod assume;
+pub mod bpf;
 pub mod cgroup;
 pub mod channel;
 pub mod enter;
 pub mod loopdev;
 pub mod mount;
 pub mod mountinfo;
+pub mod netlink;
 pub mod ns;
 pub mod path;
 pub mod process;
 pub mod pty;
+pub mod rlimit;
 pub mod seccomp;
 pub mod tree;
 pub mod tty;

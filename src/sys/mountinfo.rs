@@ -13,6 +13,8 @@ const TABLE: &str = "/proc/self/mountinfo";
 pub struct MountEntry {
     /// Number of the mount.
     pub id: u64,
+    /// Number of the file system's device, major and minor, as stat(2) tells it of its files.
+    pub device: (u32, u32),
     /// Directory of the file system that is shown.
     pub root: PathBuf,
     /// Where it is mounted.
@@ -48,13 +50,15 @@ fn entries(table: &[u8]) -> Vec<MountEntry> {
 fn parse(line: &[u8]) -> Option<MountEntry> {
     let mut fields = line.split(|b| *b == b' ');
     let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
-    let root = unescape(fields.nth(2)?);
+    let device = std::str::from_utf8(fields.nth(1)?).ok()?.split_once(':')?;
+    let device = (device.0.parse().ok()?, device.1.parse().ok()?);
+    let root = unescape(fields.next()?);
     let point = unescape(fields.next()?);
     // Optional fields end with a dash.
     fields.find(|f| *f == b"-")?;
     let kind = String::from_utf8_lossy(fields.next()?).into_owned();
     let source = unescape(fields.next()?);
-    Some(MountEntry { id, root, point, kind, source })
+    Some(MountEntry { id, device, root, point, kind, source })
 }
 
 /// Blank, tab, newline and backslash stand as `\040` and the like.
@@ -102,7 +106,7 @@ mod tests {
         let mount = parse(line).expect("line");
         assert_eq!(mount.root, Path::new("/a b"));
         assert_eq!(mount.point, Path::new("/mnt\tx\\y"));
-        assert_eq!((mount.id, mount.kind.as_str()), (36, "ext4"));
+        assert_eq!((mount.id, mount.device, mount.kind.as_str()), (36, (98, 0), "ext4"));
         assert_eq!(mount.source, Path::new("/dev/root 1"));
         assert_eq!(parse(b""), None);
         assert_eq!(parse(b"36 35 98:0 / /mnt rw"), None);
@@ -112,6 +116,7 @@ mod tests {
     fn places_by_whole_components() {
         let mount = |point: &str, kind: &str| MountEntry {
             id: 1,
+            device: (0, 1),
             root: "/".into(),
             point: point.into(),
             kind: kind.into(),

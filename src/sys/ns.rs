@@ -63,10 +63,8 @@ pub enum Side {
 /// The system's error; `EPERM`, `ENOSPC` or `EUSERS` when namespaces are switched off or used up.
 pub fn spawn(kinds: Kinds, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Side> {
     const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
-    let mut pidfd: i32 = -1;
     let mut args = CloneArgs {
-        flags: kinds.bits() | u64::from(libc::CLONE_PIDFD.unsigned_abs()),
-        pidfd: std::ptr::from_mut(&mut pidfd) as u64,
+        flags: kinds.bits(),
         exit_signal: u64::try_from(libc::SIGCHLD).unwrap_or(17),
         ..CloneArgs::default()
     };
@@ -74,6 +72,23 @@ pub fn spawn(kinds: Kinds, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Side> {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = u64::try_from(fd.as_raw_fd()).unwrap_or(0);
     }
+    clone3(args)
+}
+
+/// Makes a copy of this process that is a child of this process' parent, and tells that one of its end
+/// as this process would. The process id that is returned is the one that this process' parent knows it
+/// by, when both are in one pid namespace.
+///
+/// # Errors
+/// The system's error.
+pub fn spawn_sibling() -> io::Result<Side> {
+    clone3(CloneArgs { flags: u64::from(libc::CLONE_PARENT.unsigned_abs()), ..CloneArgs::default() })
+}
+
+fn clone3(mut args: CloneArgs) -> io::Result<Side> {
+    let mut pidfd: i32 = -1;
+    args.flags |= u64::from(libc::CLONE_PIDFD.unsigned_abs());
+    args.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
     // SAFETY: the arguments live across the call and their size is passed along; no stack is given
     // and memory is not shared, so the child goes on with a copy of this stack, as after fork(2).
     let pid =
@@ -126,12 +141,20 @@ pub fn open(pid: i32, name: &str) -> io::Result<OwnedFd> {
     Ok(std::fs::File::open(format!("/proc/{pid}/ns/{name}"))?.into())
 }
 
-/// Opens a mount namespace of this process.
+/// Opens a namespace of this process by its kind, as `/proc/self/ns` names it.
 ///
 /// # Errors
 /// The system's error.
-pub fn own_mounts() -> io::Result<OwnedFd> {
-    Ok(std::fs::File::open("/proc/self/ns/mnt")?.into())
+pub fn open_own(kind: &str) -> io::Result<OwnedFd> {
+    Ok(std::fs::File::open(format!("/proc/self/ns/{kind}"))?.into())
+}
+
+/// Opens the network namespace of this thread.
+///
+/// # Errors
+/// The system's error.
+pub fn own_network() -> io::Result<OwnedFd> {
+    Ok(std::fs::File::open("/proc/thread-self/ns/net")?.into())
 }
 
 /// Writes the id maps of a new user namespace, lines of `inside outside count` (user_namespaces(7)).

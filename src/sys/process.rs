@@ -115,6 +115,32 @@ pub fn with_fs_ids<T>(uid: u32, gid: u32, work: impl FnOnce() -> T) -> T {
     work()
 }
 
+/// Runs `work` as another user of the host who keeps this process' capabilities, such as the one that is
+/// to own a user namespace: what a namespace uses of a user's limits (user.max_*, inotify, signals that
+/// wait) is counted against its owner.
+///
+/// The saved user id stays, so that there is a way back. The ids of a child that `work` makes stay as they
+/// are there.
+///
+/// # Errors
+/// The system's error; `work` has not run then.
+pub fn as_owner<T>(uid: u32, work: impl FnOnce() -> T) -> io::Result<T> {
+    // The raw call: it changes this thread only, and there is no other.
+    let set = |real: u32, effective: u32| -> io::Result<()> {
+        // SAFETY: the call takes numbers.
+        let done = unsafe { libc::syscall(libc::SYS_setresuid, real, effective, u32::MAX) };
+        if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    };
+    let before = (rustix::process::getuid().as_raw(), rustix::process::geteuid().as_raw());
+    let sets = rustix::thread::capabilities(None)?;
+    set(uid, uid)?;
+    // The change has put them out of force; they are permitted as long as the saved id is root's.
+    let done = rustix::thread::set_capabilities(None, sets).map(|()| work());
+    set(before.0, before.1)?;
+    rustix::thread::set_capabilities(None, sets)?;
+    Ok(done?)
+}
+
 /// Becomes root of the user namespace that this process is in: all user ids, group ids, no others.
 ///
 /// # Errors
@@ -226,6 +252,32 @@ pub fn reset_signals() {
     }
 }
 
+/// Gives up a personality of the caller's, such as addresses that are not random (personality(2)).
+pub fn plain_personality() {
+    // SAFETY: personality(2) takes a number; 0 is a plain Linux process.
+    unsafe { libc::personality(0) };
+}
+
+/// Takes the out-of-memory score of another process: how likely the kernel kills this one when there is no
+/// memory left (proc_pid_oom_score_adj(5)).
+///
+/// # Errors
+/// The system's error.
+pub fn take_oom_score(pid: i32) -> io::Result<()> {
+    match super::enter::oom_score_to_set(pid) {
+        Some(score) => std::fs::write("/proc/self/oom_score_adj", score),
+        None => Ok(()),
+    }
+}
+
+/// Lets this process run on every processor that its cpuset has, whatever its caller was bound to.
+pub fn run_anywhere() {
+    // Larger than any machine: the kernel takes what there is.
+    let all = [u8::MAX; 1024];
+    // SAFETY: the mask is readable for the length that is passed.
+    unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, all.len(), all.as_ptr()) };
+}
+
 /// Has ended children wait to be reaped, also when the caller ignores them.
 pub fn default_sigchld() {
     // SAFETY: the disposition set is the default one.
@@ -279,6 +331,63 @@ pub fn reap(pid: i32) -> Option<Ended> {
         Some(Ended::Signal(libc::WTERMSIG(status)))
     } else {
         Some(Ended::Exit(libc::WEXITSTATUS(status)))
+    }
+}
+
+/// A child of this process that may be traced: then the kernel shows its end to the tracer first, and to
+/// this process only once the tracer lets go.
+#[derive(Debug)]
+pub struct Child {
+    /// Its process id.
+    pub pid: i32,
+    handle: Handle,
+}
+
+/// What is known of the end of a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// How it ended.
+    Known(Ended),
+    /// It has ended, and somebody who traces it keeps to himself how.
+    Kept,
+}
+
+impl Child {
+    /// How long a tracer may take to see the end of a child, in milliseconds.
+    const TRACER_MILLIS: u64 = 1000;
+
+    /// Takes over a child of this process.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn new(pid: i32) -> io::Result<Self> {
+        Ok(Self { pid, handle: Handle::open(pid)? })
+    }
+
+    /// Reaps the child if it has ended; none while it lives.
+    pub fn end(&self) -> Option<End> {
+        if let Some(ended) = reap(self.pid) {
+            return Some(End::Known(ended));
+        }
+        if !self.handle.wait_gone(0).unwrap_or(true) {
+            return None;
+        }
+        let start = std::time::Instant::now();
+        loop {
+            if let Some(ended) = reap(self.pid) {
+                return Some(End::Known(ended));
+            }
+            if start.elapsed().as_millis() >= u128::from(Self::TRACER_MILLIS) {
+                return Some(End::Kept);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+}
+
+impl AsFd for Child {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
     }
 }
 

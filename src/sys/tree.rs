@@ -1,4 +1,4 @@
-//! Whole trees: removing them and copying them.
+//! Whole trees: removing them, copying them, giving them other ids.
 //!
 //! Both walk by descriptors ([`super::path`]): a link is never followed and a mount never entered
 //! unless the caller names it, whatever happens to the tree meanwhile.
@@ -7,8 +7,10 @@ mod copy;
 mod data;
 mod filter;
 mod remove;
+mod shift;
 
 pub use copy::{Copied, CopyError, Measured, Progress, copy_names, copy_tree, measure};
 pub use data::{SparseWriter, set_times, set_xattr};
 pub use filter::{CopyFilter, Rule};
 pub use remove::{RemoveError, remove_tree};
+pub use shift::{Ids, shift_ids};

@@ -93,8 +93,10 @@ impl<'a> Raw<'a> {
 
 impl Drop for Raw<'_> {
     fn drop(&mut self) {
-        // After what was written has left: the last output was meant for raw mode.
-        let _ = tcsetattr(self.fd, OptionalActions::Drain, &self.before);
+        // After what was written has left: the last output was meant for raw mode. What was typed and not
+        // read is thrown away: it was meant for the other side, or is the terminal's answer to a question
+        // that the other side has asked, and whoever reads next would take it for a command.
+        let _ = tcsetattr(self.fd, OptionalActions::Flush, &self.before);
     }
 }
 
@@ -184,6 +186,11 @@ pub fn wait_for(first: BorrowedFd<'_>, second: BorrowedFd<'_>) -> io::Result<boo
 pub fn never_wait(fd: BorrowedFd<'_>) -> io::Result<()> {
     let flags = rustix::fs::fcntl_getfl(fd)?;
     Ok(rustix::fs::fcntl_setfl(fd, flags | OFlags::NONBLOCK)?)
+}
+
+/// Returns how many bytes can be read now.
+pub fn readable(fd: BorrowedFd<'_>) -> usize {
+    rustix::io::ioctl_fionread(fd).ok().and_then(|n| usize::try_from(n).ok()).unwrap_or(0)
 }
 
 /// Reads what is there, past the buffers of the standard library.

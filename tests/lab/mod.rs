@@ -3,6 +3,8 @@
 
 #![allow(dead_code)] // each test program uses a part of it
 
+mod sweep;
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,7 +13,20 @@ use std::process::{Command, Output, Stdio};
 /// A temporary root with the programs that work on it.
 pub struct Lab {
     dir: tempfile::TempDir,
+    /// Programs run as on a kernel, or below a filter, that knows no openat2.
+    without_openat2: bool,
+    _alive: fs::File,
 }
+
+/// Runs a program with a filter that answers ENOSYS to openat2 (number 437 on every machine).
+const NO_OPENAT2: &str = r#"
+    my @filter = (pack("SCCL", 0x20, 0, 0, 0), pack("SCCL", 0x15, 0, 1, 437),
+        pack("SCCL", 0x06, 0, 0, 0x50000 + 38), pack("SCCL", 0x06, 0, 0, 0x7fff0000));
+    my $filter = join("", @filter);
+    my $prctl = `uname -m` =~ /x86_64/ ? 157 : 167;
+    syscall($prctl, 22, 2, pack("Sx6P", scalar(@filter), $filter)) == 0 or die "no filter: $!";
+    exec(@ARGV) or die "no program: $!";
+"#;
 
 /// What a program printed and how it ended.
 #[derive(Debug, Clone)]
@@ -25,16 +40,25 @@ impl Lab {
     /// Makes a lab, or says aloud why this machine cannot run zones and returns none. Where
     /// `ZONES_TEST_REQUIRE` names the tier, that is a failure.
     pub fn new() -> Option<Self> {
+        Self::make(false)
+    }
+
+    /// Makes a lab whose programs find no openat2 and have to walk.
+    pub fn without_openat2() -> Option<Self> {
+        Self::make(true)
+    }
+
+    fn make(without_openat2: bool) -> Option<Self> {
         if let Err(why) = probe() {
             let required = std::env::var("ZONES_TEST_REQUIRE").is_ok_and(|v| v.contains("namespaces"));
             assert!(!required, "the namespace tier must run here, but: {why}");
             eprintln!("SKIPPED: {why}");
             return None;
         }
-        let dir = tempfile::Builder::new().prefix("zones-lab.").tempdir().expect("a temporary folder");
+        let (dir, alive) = sweep::folder("zones-lab.", 0o700);
         // The zones' ids must be able to reach their roots only through the mounts made for them.
         fs::create_dir_all(dir.path().join("zones")).expect("a folder for zonepaths");
-        Some(Self { dir })
+        Some(Self { dir, without_openat2, _alive: alive })
     }
 
     pub fn path(&self) -> &Path {
@@ -53,7 +77,13 @@ impl Lab {
             "zlogin" => env!("CARGO_BIN_EXE_zlogin"),
             other => panic!("no program {other}"),
         };
-        let mut command = Command::new(path);
+        let mut command = if self.without_openat2 {
+            let mut perl = Command::new("perl");
+            perl.args(["-e", NO_OPENAT2, path]);
+            perl
+        } else {
+            Command::new(path)
+        };
         command.env("ZONES_ROOT", self.path());
         command
     }
@@ -168,17 +198,7 @@ impl Lab {
     /// Returns our processes: those that were started with this root in their environment, zombies
     /// and this test aside.
     pub fn processes(&self) -> Vec<(i32, String)> {
-        let lab = format!("ZONES_ROOT={}", self.path().display());
-        let mut found = Vec::new();
-        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
-            let environ = fs::read(entry.path().join("environ")).unwrap_or_default();
-            if environ.split(|b| *b == 0).any(|v| v == lab.as_bytes()) {
-                let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-                found.push((pid, String::from_utf8_lossy(&line).replace('\0', " ")));
-            }
-        }
-        found
+        sweep::processes(self.path())
     }
 }
 

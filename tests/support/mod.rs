@@ -2,6 +2,10 @@
 //! `/usr`, the built-in init, and the record that says it runs. No part of the engine takes part.
 #![allow(dead_code)]
 
+#[allow(clippy::duplicate_mod)] // a program may use both worlds
+#[path = "../lab/sweep.rs"]
+mod sweep;
+
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -67,6 +71,7 @@ pub struct Zone {
     pub name: ZoneName,
     /// Where its files, and an alternate root, are.
     pub folder: tempfile::TempDir,
+    _alive: std::fs::File,
     pub root: Root,
     /// Its first process.
     pub init: i32,
@@ -87,11 +92,7 @@ impl Zone {
             return None;
         }
         let name = ZoneName::new(name).expect("a zone name");
-        let folder = tempfile::Builder::new()
-            .prefix("zones-test-")
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
-            .tempdir()
-            .expect("a temporary folder");
+        let (folder, alive) = sweep::folder("zones-test-", 0o755);
         let path = |name: &str| folder.path().join(name);
         std::fs::create_dir(path("tree")).expect("a folder");
         std::fs::write(path("init"), INIT).expect("a file");
@@ -109,6 +110,10 @@ impl Zone {
         let mut command = Command::new("nsenter");
         command.args(["-t", &pid.to_string(), "-U", "-S", "0", "-G", "0"]);
         command.args([
+            // With this process ends the zone, also when this process is killed.
+            "setpriv",
+            "--pdeathsig",
+            "KILL",
             "unshare",
             "-m",
             "-p",
@@ -137,7 +142,7 @@ impl Zone {
         let children = std::fs::read_to_string(format!("/proc/{parent_id}/task/{parent_id}/children"));
         let init = children.ok().and_then(|c| c.split_whitespace().next()?.parse().ok());
         let root = Root::new(Some(folder.path()));
-        let zone = Self { name, init: init.unwrap_or(0), parent, root, folder };
+        let zone = Self { name, init: init.unwrap_or(0), parent, root, folder, _alive: alive };
         let log = std::fs::read_to_string(zone.folder.path().join("log")).unwrap_or_default();
         assert_eq!(line, "up\n", "the zone's root could not be made: {log}");
         until("the built-in init", || comm(zone.init) == "init");
@@ -177,16 +182,8 @@ impl Zone {
 
     /// Returns the processes of the host that were started for this zone's alternate root.
     fn processes(&self) -> Vec<rustix::process::Pid> {
-        let ours = format!("ZONES_ROOT={}", self.folder.path().display());
-        let numbers = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        numbers
-            .filter_map(|entry| {
-                let pid = entry.file_name().to_str()?.parse().ok()?;
-                let environ = std::fs::read(entry.path().join("environ")).ok()?;
-                environ.split(|b| *b == 0).any(|v| v == ours.as_bytes()).then_some(pid)
-            })
-            .filter_map(rustix::process::Pid::from_raw)
-            .collect()
+        let found = sweep::processes(self.folder.path());
+        found.into_iter().filter_map(|(pid, _)| rustix::process::Pid::from_raw(pid)).collect()
     }
 
     /// Returns a path of the zone as the host can reach it.

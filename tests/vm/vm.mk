@@ -18,26 +18,14 @@ vm-image:
 vm-clean:
 	$(VM) clean
 
-.PHONY: test-zfs
-ZFS_RESULTS := target/zfs-results
+.PHONY: test-zfs test-zfs-zones
+# The image is built for them if it is not there.
+ZFS_TEST := ZONES_TEST_REQUIRE=zfs $(CARGO) test --locked --test zfs --
 
 ## test-zfs: the calls of zones::zfs in the machine with real ZFS, compared with pyzfs (VM_IMAGE)
-test-zfs: vm-image
-	$(CARGO) test --no-run --test zfs --message-format=json 2>/dev/null \
-	    | sed -n 's/.*"executable":"\([^"]*\/zfs-[^"]*\)".*/\1/p' | tail -n 1 >target/zfs-test
-	rm -rf $(ZFS_RESULTS)
-	$(VM) run --results $(ZFS_RESULTS) $(VM_IMAGE) tests/zfs/run.sh \
-	    "$$(cat target/zfs-test)=zfs" tests/zfs/cases.jsonl \
-	    tests/zfs/without-library.jsonl tests/zfs/pyzfs.py
-	python3 tests/zfs/compare.py tests/zfs/cases.jsonl $(ZFS_RESULTS)
+test-zfs:
+	$(ZFS_TEST) $(VM_IMAGE)::calls
 
-.PHONY: test-zfs-zones
-ZONE_BINS := zonecfg zoneadm zoneadmd zlogin zonename
-
-## test-zfs-zones: ZFS in real zones, in the machine (VM_IMAGE)
-test-zfs-zones: vm-image
-	$(CARGO) build --bins
-	mkdir -p target/zfs-zone
-	for b in $(ZONE_BINS); do strip -o target/zfs-zone/$$b target/debug/$$b || exit 1; done
-	$(VM) run $(VM_IMAGE) tests/zfs-zone/run.sh $(ZONE_BINS:%=target/zfs-zone/%) \
-	    tests/zfs-zone/lib.sh tests/zfs-zone/files.sh tests/zfs-zone/volumes.sh tests/zfs-zone/zonepath.sh
+## test-zfs-zones: ZFS in real zones, in the machine (VM_IMAGE, SCRIPT: one of tests/zfs-zone without .sh)
+test-zfs-zones:
+	$(ZFS_TEST) $(VM_IMAGE)::$(SCRIPT) --skip ::calls

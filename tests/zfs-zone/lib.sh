@@ -61,6 +61,12 @@ zone() {
     zoneadm -z "$1" install >/dev/null || exit 2
 }
 
+# gone NAME: no such zone, whatever there was
+gone() {
+    zoneadm -z "$1" halt >/dev/null 2>&1; zoneadm -z "$1" uninstall -F >/dev/null 2>&1; zonecfg -z "$1" delete -F >/dev/null 2>&1
+    [ ! -e "/etc/zones.d/$1.toml" ]
+}
+
 # with LINES: the file system and device resources of zion are exactly these
 with() {
     printf 'remove -F fs\nremove -F device\n%s\nexit\n' "$1" | zonecfg -z zion >/dev/null || fail "zonecfg takes: $1"
@@ -68,3 +74,23 @@ with() {
 fs() { printf 'add fs\nset type=zfs\nset special=%s\nset dir=%s\n%send\n' "$1" "$2" "${3:+add options $3
 }"; }
 device() { printf 'add device\nset match=%s\nend\n' "$1"; }
+dataset() { printf 'add dataset\nset name=%s\n%send\n' "$1" "${2:+set $2
+}"; }
+# delegates LINES: the dataset resources of zion are exactly these, and it has no others
+delegates() {
+    printf 'remove -F fs\nremove -F device\nremove -F dataset\nremove -F attr\n%s\nexit\n' "$1" |
+        zonecfg -z zion >/dev/null || fail "zonecfg takes: $1"
+}
+visible() { inside "zfs list -Ho name" | xargs; }
+value() { zfs get -Ho value "$1" "$2"; }
+local_on() { [ "$(zfs get -Ho value,source zoned "$1" | xargs)" = "on local" ]; }
+# No mount of a dataset in any process, nor counted by the kernel.
+unmounted() { ! grep -q " zfs $1[/ ]" /proc/[0-9]*/mountinfo 2>/dev/null; }
+pinned() { grep -q "/run/zones/" /proc/self/mountinfo; }
+# Nothing is left of a zone that has ended.
+nothing_left() { ! pinned && [ ! -e "/run/zones/${1:-zion}/datasets" ] && [ ! -e "/run/zones/${1:-zion}/userns" ]; }
+init_of() { sed 's/.* init=\([0-9]*\).*/\1/' "/run/zones/$1/running"; }
+console() { zlogin -C "$1" </dev/null 2>/dev/null; }
+
+# soon COMMAND...: it succeeds within five seconds
+soon() { for i in {1..50}; do "$@" && return; sleep 0.1; done; false; }

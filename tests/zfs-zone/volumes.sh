@@ -1,4 +1,5 @@
 # Adding ZFS volumes to a zone.
+zone zion </dev/null
 zfs create -V 32M tank/vol
 zfs create -V 16M tank/other
 zfs create -V 16M "tank/a b"

@@ -1,19 +1,21 @@
-//! `zones::zfs` against a real ZFS, and against the Python binding of the same library.
+//! The tests with real ZFS, each in a machine of its own ([`machine`]).
 //!
-//! The calls and their outcomes are in `cases.jsonl`. In the machine with real ZFS (`tests/vm`) this
-//! program makes them all (`--run FILE`) and prints each outcome as a line of JSON; `pyzfs.py` does the
-//! same through the Python binding, and `compare.py` holds both against the table. Without `--run`, as
-//! in a plain `cargo test`, it checks the table.
+//! Among them `zones::zfs` against the Python binding of the same library. The calls and their outcomes
+//! are in `cases.jsonl`. In the machine (`tests/vm`) this program makes them all (`--run FILE`) and prints
+//! each outcome as a line of JSON; `pyzfs.py` does the same through the Python binding, and `compare.py`
+//! holds both against the table.
 
 #![allow(clippy::disallowed_methods)] // tests run programs
 
 mod calls;
+mod machine;
 
 use std::collections::BTreeSet;
 use std::env;
 use std::fs;
 use std::process::ExitCode;
 
+use libtest_mimic::{Arguments, Trial};
 use serde_json::{Map, Value, json};
 
 /// One line of the table.
@@ -31,12 +33,16 @@ fn main() -> ExitCode {
             }
             ExitCode::SUCCESS
         }
-        // A test runner asks which tests there are.
-        ["--list", ..] => ExitCode::SUCCESS,
         _ => {
-            table();
-            println!("the table of calls is sound; to make them: make test-zfs");
-            ExitCode::SUCCESS
+            let mut tests = Arguments::from_args();
+            // One machine at a time, where the runner does not see to it.
+            tests.test_threads = Some(1);
+            let mut trials = vec![Trial::test("the_table_of_calls_is_sound", || {
+                table();
+                Ok(())
+            })];
+            trials.extend(machine::trials());
+            libtest_mimic::run(&tests, trials).exit_code()
         }
     }
 }

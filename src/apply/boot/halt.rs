@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 use super::start::{clear, remove_run_files, write_record};
 use super::{BootArgs, BootError, start};
 use crate::apply::running::{self, Going, Running};
-use crate::apply::{Op, journal, supervisor};
+use crate::apply::{Op, dataset, journal, supervisor};
 use crate::spec::state::ZoneState;
-use crate::sys::cgroup;
 use crate::sys::process::{Handle, realtime};
 
 /// How long `shutdown` waits for the zone's own shutdown, in seconds.
@@ -167,11 +166,16 @@ pub fn take_down(op: &mut Op<'_>, running: &Running, going: Going) -> Result<(),
 /// Removes what is left of a zone whose processes are gone, and lets its supervisor go.
 fn clean(op: &mut Op<'_>, running: &Running) -> Result<(), BootError> {
     let root = op.store.root();
+    journal::crash_at("killed");
+    for error in dataset::take_back(root, op.name) {
+        op.out.warn(&format!("WARNING: {error}"));
+    }
     for error in journal::recover(&root.zone_run(op.name).join("journal")) {
         op.out.warn(&format!("WARNING: {error}"));
     }
     if let Some(path) = &running.cgroup {
-        cgroup::remove(Path::new(path)).map_err(BootError::system("remove the zone's cgroup"))?;
+        running::remove_cgroup(op.name.as_str(), Path::new(path))
+            .map_err(BootError::system("remove the zone's cgroup"))?;
     }
     // A supervisor whose console nobody watches ends by itself now; one that is watched stays.
     let mut watched = false;

@@ -3,7 +3,9 @@
 //! All mounts are made in a mount namespace of the supervisor's own, which the zone's first process
 //! then copies. The host's mount table is never touched, so a crash leaves nothing mounted.
 
-use std::fs::File;
+mod fs;
+mod hostid;
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
@@ -11,21 +13,24 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, mkdirat, mknodat, symlinkat};
 use thiserror::Error;
 
-use super::zone;
-use crate::apply::dataset::{self, withdraw::Ids};
+use super::{limits, zone};
+use crate::apply::dataset;
+use crate::apply::dataset::withdraw::{Ids, Told};
 use crate::apply::guard;
 use crate::apply::journal::Journal;
+use crate::apply::net;
 use crate::apply::paths::Root;
 use crate::apply::zfs;
-use crate::plan::step::{Init, Mount, Node, Source, Step};
+use crate::plan::net::Link;
+use crate::plan::step::{Init, Node, Source, Step};
 use crate::spec::ZoneName;
 use crate::spec::idmap::IdRange;
+use crate::sys::cgroup;
 use crate::sys::channel::Channel;
 use crate::sys::mount::{Attrs, NewFs, Tree};
 use crate::sys::ns::{self, Kinds, Side};
 use crate::sys::path::{STRICT, open_beneath, reason};
 use crate::sys::process::{self, Handle};
-use crate::sys::{cgroup, loopdev};
 use crate::zfs::Zfs;
 
 /// A step that failed: which, and why.
@@ -47,8 +52,8 @@ pub struct Ready {
     pub handle: Handle,
     /// The way to it.
     pub channel: Channel,
-    /// What the administrators of host and zone should know.
-    pub notices: Vec<String>,
+    /// What the administrators of host and zone should know of its datasets.
+    pub told: Told,
 }
 
 /// What the steps work on.
@@ -59,7 +64,7 @@ struct Build<'a> {
     /// The host's mount namespace.
     host: BorrowedFd<'a>,
     ids: Ids,
-    notices: Vec<String>,
+    told: Told,
     /// Host ids of the zone's root.
     uid: u32,
     gid: u32,
@@ -73,6 +78,7 @@ struct Build<'a> {
     terminal: Option<Tree>,
     /// Where the zone's requests to ZFS arrive.
     listener: Option<OwnedFd>,
+    network: Option<net::Network>,
 }
 
 /// Carries out the host's steps and waits until the zone's first process has done its own.
@@ -91,13 +97,15 @@ pub fn make_ready(
     init: &Path,
     journal: &mut Journal,
 ) -> Result<Ready, StepError> {
-    let host = ns::own_mounts().map_err(|e| fail("boot", "cannot open the mount namespace", &e))?;
+    let host = ns::open_own("mnt").map_err(|e| fail("boot", "cannot open the mount namespace", &e))?;
+    let ipc = steps.iter().any(|s| matches!(s, Step::Ipc { .. })).then(|| ns::open_own("ipc")).transpose();
+    let ipc = ipc.map_err(|e| fail("boot", "cannot open the ipc namespace", &e))?;
     let mut build = Build {
         zone,
         run: root.zone_run(zone),
         host: host.as_fd(),
         ids: Ids { root: root_ids, maps: maps(steps) },
-        notices: Vec::new(),
+        told: Told::default(),
         uid: root_ids.0,
         gid: root_ids.1,
         console,
@@ -108,6 +116,7 @@ pub fn make_ready(
         root: None,
         terminal: None,
         listener: None,
+        network: None,
     };
     // The modes of nodes and directories are exact.
     let umask = rustix::process::umask(Mode::empty());
@@ -115,12 +124,13 @@ pub fn make_ready(
     rustix::process::umask(umask);
     // Back to the host's mounts; the supervisor's own ones end with their last user.
     let back = ns::join(host.as_fd(), Kinds::MOUNT)
+        .and_then(|()| ipc.map_or(Ok(()), |ipc| ns::join(ipc.as_fd(), Kinds::IPC)))
         .map_err(|e| fail("boot", "cannot return to the host's mounts", &e));
     // Only now: a process that is made among the zone's mounts would keep them.
     let guarded = done.and(back).and_then(|()| build.guard(root));
     let result = guarded.and_then(|()| match (build.process.take(), build.channel.take()) {
         (Some((pid, handle)), Some(channel)) => {
-            Ok(Ready { pid, handle, channel, notices: std::mem::take(&mut build.notices) })
+            Ok(Ready { pid, handle, channel, told: std::mem::take(&mut build.told) })
         }
         _ => Err(StepError { what: "boot".into(), why: "the plan makes no process".into() }),
     });
@@ -183,35 +193,52 @@ impl Build<'_> {
         init: &Path,
         journal: &mut Journal,
     ) -> Result<(), StepError> {
+        self.network = net::Network::begin(steps).map_err(|why| StepError { what: "net".into(), why })?;
         for (number, step) in steps.iter().enumerate().filter(|(_, s)| !s.is_inside()) {
             journal.started(number, &step.inverse()).map_err(|e| fail("journal", "cannot write it", &e))?;
-            self.step(step, steps)?;
+            self.step(root, step, steps)?;
             journal.done(number).map_err(|e| fail("journal", "cannot write it", &e))?;
         }
         no_other_has(root, steps)?;
         self.hand_over(steps, init)
     }
 
-    fn step(&mut self, step: &Step, all: &[Step]) -> Result<(), StepError> {
+    fn step(&mut self, root: &Root, step: &Step, all: &[Step]) -> Result<(), StepError> {
         match step {
             Step::Cgroup { path } => {
                 let what = || format!("cgroup {}", path.display());
                 let fd = cgroup::make(path).map_err(|e| fail(what(), "cannot make it", &e))?;
+                // For zonestat; a host that does not let us has its reasons, and the zone works all the same.
+                let _ = cgroup::enable(path, &cgroup::counting());
                 cgroup::delegate(path, self.uid, self.gid)
                     .map_err(|e| fail(what(), "cannot delegate it", &e))?;
                 self.cgroup = Some(fd);
                 Ok(())
             }
-            Step::Withdraw { dataset, members, .. } => self.withdraw(dataset, members),
+            Step::Limits { path, settings } => limits::group(path, settings),
+            Step::Process { locked, policy } => limits::process(*locked, *policy),
+            Step::Ipc { settings } => limits::ipc(settings),
+            Step::Withdraw { dataset, members, .. } => self.withdraw(root, dataset, members),
             Step::Namespaces { uid_map, gid_map } => self.namespaces(uid_map, gid_map, all),
             Step::Pin { .. } => self.pin(),
             Step::Delegate { dataset, .. } => self.delegate(dataset),
             Step::Root { path } => self.root(path),
             Step::Inherit { dir } => self.inherit(dir),
-            Step::Memory { dir, mode } => self.memory(dir, *mode),
-            Step::Dev { nodes } => self.dev(nodes),
+            Step::Memory { dir, mode, percent } => self.memory(dir, *mode, *percent),
+            Step::Dev { nodes } => {
+                self.dev(nodes)?;
+                if all.iter().any(|s| matches!(s, Step::Ipc { .. })) { self.queues() } else { Ok(()) }
+            }
             Step::Console => self.make_console(),
+            Step::Proc { hidden } => self.proc(hidden),
             Step::Fs(mount) => self.fs(mount),
+            Step::HostId { id } => self.host_id(*id),
+            Step::Names { root: inside, addresses } => {
+                let state = root.zone_lib(self.zone);
+                self.told.warnings.extend(net::resolver::boot(inside, &state, self.zone.as_str(), addresses));
+                Ok(())
+            }
+            Step::Link(link) => self.link(root, link),
             Step::HostName { .. }
             | Step::Loopback
             | Step::KernelFiles { .. }
@@ -233,12 +260,19 @@ impl Build<'_> {
         let (ours, theirs) = Channel::pair().map_err(|e| fail(what, "cannot make a channel", &e))?;
         let kinds = Kinds::USER | Kinds::PID | Kinds::UTS;
         let cgroup = self.cgroup.as_ref().map(AsFd::as_fd);
-        match ns::spawn(kinds, cgroup) {
-            Ok(Side::Child) => {
-                drop(ours);
+        limits::processes(all).map_err(|e| fail(what, "cannot limit the number of processes", &e))?;
+        // The owner pays for what the namespace uses of a user's limits. Were that the host's root, one zone
+        // could leave it, and all other zones, without inotify instances, queued signals and the like.
+        let mut ours = Some(ours);
+        let begun = process::as_owner(self.uid, || match ns::spawn(kinds, cgroup)? {
+            Side::Child => {
+                ours = None;
                 zone::run(&theirs, all)
             }
-            Ok(Side::Parent(pid, fd)) => self.process = Some((pid, Handle::from_fd(fd))),
+            Side::Parent(pid, fd) => Ok((pid, Handle::from_fd(fd))),
+        });
+        match begun.and_then(|begun| begun) {
+            Ok(begun) => self.process = Some(begun),
             Err(e) => {
                 let hint = match e.raw_os_error() {
                     Some(libc::ENOSPC | libc::EUSERS) => {
@@ -252,7 +286,7 @@ impl Build<'_> {
             }
         }
         drop(theirs);
-        self.channel = Some(ours);
+        self.channel = ours;
         let pid = self.process.as_ref().map_or(0, |(pid, _)| *pid);
         ns::write_id_maps(pid, uid_map, gid_map)
             .map_err(|e| fail("idmap", "the kernel refuses the id map", &e))?;
@@ -261,10 +295,20 @@ impl Build<'_> {
         Ok(())
     }
 
-    fn withdraw(&mut self, dataset: &str, members: &[String]) -> Result<(), StepError> {
+    fn link(&mut self, root: &Root, link: &Link) -> Result<(), StepError> {
+        let fail = |why: String| StepError { what: link.what.clone(), why };
+        let (Some(network), Some(channel)) = (&mut self.network, &self.channel) else {
+            return Err(fail("the plan makes no process".into()));
+        };
+        network.make(root, link, || zone::network_of(channel)).map_err(fail)
+    }
+
+    fn withdraw(&mut self, root: &Root, dataset: &str, members: &[String]) -> Result<(), StepError> {
         let failed = |why: String| StepError { what: format!("dataset {dataset}"), why };
         let zfs = Zfs::open().map_err(|e| failed(e.to_string()))?;
-        self.notices.extend(dataset::withdraw::withdraw(&zfs, dataset, members, &self.ids).map_err(failed)?);
+        let told = dataset::withdraw::withdraw(root, &zfs, dataset, members, &self.ids).map_err(failed)?;
+        self.told.warnings.extend(told.warnings);
+        self.told.not_given.extend(told.not_given);
         Ok(())
     }
 
@@ -272,7 +316,7 @@ impl Build<'_> {
     fn pin(&self) -> Result<(), StepError> {
         let what = "user namespace";
         let users = self.users.as_ref().ok_or_else(|| no_namespace(what))?;
-        let own = ns::own_mounts().map_err(|e| fail(what, "cannot open the mount namespace", &e))?;
+        let own = ns::open_own("mnt").map_err(|e| fail(what, "cannot open the mount namespace", &e))?;
         ns::join(self.host, Kinds::MOUNT).map_err(|e| fail(what, "cannot join the host's mounts", &e))?;
         let pinned = dataset::registry::pin(&self.run, users.as_fd());
         ns::join(own.as_fd(), Kinds::MOUNT).map_err(|e| fail(what, "cannot join the zone's mounts", &e))?;
@@ -402,11 +446,28 @@ impl Build<'_> {
         made.map_err(|e| StepError { what: what.to_owned(), why: format!("cannot mount tmpfs: {e}") })
     }
 
-    fn memory(&self, dir: &str, mode: u32) -> Result<(), StepError> {
+    fn memory(&self, dir: &str, mode: u32, percent: u32) -> Result<(), StepError> {
         let (uid, gid, mode) = (self.uid.to_string(), self.gid.to_string(), format!("{mode:o}"));
-        let options = [("uid", uid.as_str()), ("gid", &gid), ("mode", &mode)];
+        let size = format!("{percent}%");
+        let options = [("uid", uid.as_str()), ("gid", &gid), ("mode", &mode), ("size", &size)];
         let tree = self.tmpfs(dir, Attrs::NOSUID | Attrs::NODEV, &options)?;
         self.attach(&tree, dir, dir, true)
+    }
+
+    /// Mounts the zone's `/proc` and covers folders of it. Made here, the covers are locked in the zone.
+    fn proc(&self, hidden: &[&str]) -> Result<(), StepError> {
+        let what = "/proc";
+        let pid = self.process.as_ref().map_or(0, |(pid, _)| *pid);
+        let pids = ns::open(pid, "pid").map_err(|e| fail(what, "cannot open the process namespace", &e))?;
+        let target = self.target(what, true).map_err(|why| StepError { what: what.into(), why })?;
+        super::proc::mount(pids.as_fd(), target.as_fd()).map_err(|e| fail(what, "cannot mount it", &e))?;
+        for folder in hidden {
+            let dir = format!("/proc/{folder}");
+            let attrs = Attrs::RDONLY | Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC;
+            let cover = self.tmpfs(&dir, attrs, &[("mode", "555"), ("size", "4k"), ("nr_inodes", "1")])?;
+            self.attach(&cover, &dir, &dir, true)?;
+        }
+        Ok(())
     }
 
     fn dev(&self, nodes: &[Node]) -> Result<(), StepError> {
@@ -467,6 +528,17 @@ impl Build<'_> {
         self.attach(&tree, "/dev", "/dev", true)
     }
 
+    /// Mounts the message queues of an ipc namespace that belongs to the host: only the host can.
+    fn queues(&self) -> Result<(), StepError> {
+        let what = "/dev/mqueue";
+        match NewFs::open("mqueue").and_then(|fs| fs.mount(Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC)) {
+            Ok(tree) => self.attach(&tree, what, what, true),
+            // A kernel without POSIX message queues.
+            Err(e) if e.source.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+            Err(e) => Err(StepError { what: what.into(), why: format!("cannot mount mqueue: {e}") }),
+        }
+    }
+
     /// Makes the mount of the console, and the file that it goes onto.
     ///
     /// It is attached from inside, after the zone's mounts have been locked: a new supervisor must be able to
@@ -488,93 +560,6 @@ impl Build<'_> {
         Ok(())
     }
 
-    fn fs(&self, mount: &Mount) -> Result<(), StepError> {
-        let what = format!("fs {}", mount.dir);
-        if let Some(raw) = &mount.raw {
-            super::fsck::check(&mount.fstype, Path::new(raw))
-                .map_err(|why| StepError { what: what.clone(), why })?;
-        }
-        let o = &mount.options;
-        let mut attrs = Attrs::empty();
-        for (on, attr) in [
-            (o.read_only, Attrs::RDONLY),
-            (o.no_suid, Attrs::NOSUID),
-            (!o.devices, Attrs::NODEV),
-            (o.no_exec, Attrs::NOEXEC),
-            (o.no_atime, Attrs::NOATIME),
-            (o.no_dir_atime, Attrs::NODIRATIME),
-            (o.strict_atime, Attrs::STRICTATIME),
-        ] {
-            attrs.set(attr, on);
-        }
-        match mount.source {
-            Source::Bind => {
-                let fd =
-                    rustix::fs::open(mount.special.as_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-                        .map_err(|e| fail(&what, &format!("could not access {}", mount.special), &e.into()))?;
-                let stat = rustix::fs::fstat(&fd)
-                    .map_err(|e| fail(&what, "cannot look at the source", &e.into()))?;
-                let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-                let tree =
-                    Tree::copy(fd.as_fd(), o.recursive).map_err(|e| fail(&what, "cannot mount", &e))?;
-                self.shift(&tree, &what, attrs, o.recursive)?;
-                self.attach(&tree, &what, &mount.dir, directory)
-            }
-            Source::Tmpfs => {
-                let (uid, gid) = (self.uid.to_string(), self.gid.to_string());
-                let mut options = vec![("uid", uid.as_str()), ("gid", gid.as_str())];
-                options.extend(o.data.iter().map(|(k, v)| (k.as_str(), v.as_deref().unwrap_or_default())));
-                let tree = self.tmpfs(&what, attrs, &options)?;
-                self.attach(&tree, &what, &mount.dir, true)
-            }
-            Source::Device | Source::Zfs => self.disk(&what, mount, attrs, &mount.special),
-            Source::Image => {
-                let image = File::options().read(true).write(!o.read_only).open(&mount.special);
-                let image = image.map_err(|e| fail(&what, &format!("cannot open {}", mount.special), &e))?;
-                let device = loopdev::attach(&image, o.read_only).map_err(|e| {
-                    fail(&what, &format!("cannot make a loop device for {}", mount.special), &e)
-                })?;
-                self.disk(&what, mount, attrs, &device.path.to_string_lossy())
-            }
-        }
-    }
-
-    fn disk(&self, what: &str, mount: &Mount, attrs: Attrs, source: &str) -> Result<(), StepError> {
-        let made = NewFs::open(&mount.fstype).and_then(|fs| {
-            fs.set("source", source)?;
-            if mount.options.read_only {
-                fs.flag("ro")?;
-            }
-            for (key, value) in &mount.options.data {
-                match value {
-                    Some(value) => fs.set(key, value)?,
-                    None => fs.flag(key)?,
-                }
-            }
-            fs.mount(attrs)
-        });
-        let tree = made.map_err(|e| {
-            let why = if e.source.raw_os_error() == Some(libc::ENODEV) && mount.source == Source::Zfs {
-                "the ZFS module is not loaded".to_owned()
-            } else if e.source.raw_os_error() == Some(libc::ENODEV) {
-                format!("this kernel has no file system '{}'", mount.fstype)
-            } else {
-                format!("cannot mount {} as {}: {e}", mount.special, mount.fstype)
-            };
-            StepError { what: what.to_owned(), why }
-        })?;
-        match self.shift(&tree, what, attrs, false) {
-            // What can only be read shows its owners as unknown ids, and is readable as its modes say.
-            Err(_) if matches!(mount.fstype.as_str(), "iso9660" | "udf" | "squashfs" | "cramfs") => {}
-            Err(_) if mount.source == Source::Zfs => {
-                let why = "this ZFS cannot map ids; install OpenZFS 2.2 or newer".to_owned();
-                return Err(StepError { what: what.to_owned(), why });
-            }
-            other => other?,
-        }
-        self.attach(&tree, what, &mount.dir, true)
-    }
-
     /// Gives the zone's process its mounts and waits until it has done its part.
     fn hand_over(&mut self, steps: &[Step], init: &Path) -> Result<(), StepError> {
         let (Some(channel), Some(root)) = (&self.channel, &self.root) else {
@@ -589,10 +574,14 @@ impl Build<'_> {
         channel.send(zone::GO, &fds).map_err(|e| fail(what, "cannot reach process 1", &e))?;
         let answer = loop {
             let answer = channel.receive().map_err(|e| fail(what, "cannot hear process 1", &e))?;
-            match answer.text.strip_prefix(zone::NOTICE) {
-                Some(text) => self.notices.push(text.to_owned()),
-                None if answer.text == zone::GUARD => self.listener = answer.fds.into_iter().next(),
-                None => break answer,
+            if let Some(text) = answer.text.strip_prefix(zone::NOTICE) {
+                self.told.warnings.push(text.to_owned());
+            } else if let Some(name) = answer.text.strip_prefix(zone::NOT_OURS) {
+                self.told.not_given.push(name.to_owned());
+            } else if answer.text == zone::GUARD {
+                self.listener = answer.fds.into_iter().next();
+            } else {
+                break answer;
             }
         };
         match answer.text.as_str() {

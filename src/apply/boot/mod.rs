@@ -18,7 +18,10 @@ pub mod fsck;
 pub mod glob;
 pub mod halt;
 pub mod host;
+pub mod limits;
 pub mod observe;
+mod proc;
+mod source;
 pub mod start;
 pub mod zone;
 
@@ -67,6 +70,9 @@ pub enum BootError {
         /// The reason.
         source: io::Error,
     },
+    /// The host's network cannot be looked at.
+    #[error("network: {0}")]
+    Network(String),
     /// The zone is not running.
     #[error("not running")]
     NotRunning,

@@ -10,14 +10,17 @@ use rustix::fs::{Mode, OFlags};
 
 use super::BootError;
 use super::device::matching;
+use super::source::{self, Place, Roots};
+use super::start::first_host_id;
 use crate::apply::paths::Root;
 use crate::apply::zfs::Asker;
 use crate::apply::{Op, dataset};
 use crate::plan;
 use crate::plan::boot::{Facts, Special, zfs_fs};
-use crate::spec::ZoneSpec;
+use crate::plan::dataset::Found;
 use crate::spec::idmap::IdRange;
 use crate::spec::schema::ResourceKind;
+use crate::spec::{Props, ZoneSpec};
 use crate::sys::cgroup;
 use crate::sys::path::{IN_ROOT, open_beneath, reason};
 
@@ -42,8 +45,9 @@ pub fn facts(op: &Op<'_>, allocate: bool) -> Result<Facts, BootError> {
     let mut facts = Facts {
         uid_map: lines(&ids.uid),
         gid_map: lines(&ids.gid),
-        cgroup: cgroup::mount_point()
-            .map(|m| m.join("zones").join(format!("{}{}", op.name, group_suffix(op.store.root())))),
+        host: super::limits::host(op.spec),
+        cgroup: cgroup::mount_point().map(|m| group_folder(op, &m)),
+        spl: Path::new("/proc/spl").exists(),
         fuse: Path::new("/dev/fuse").exists(),
         own_init: if sparse { None } else { own_init(&root) },
         ..Facts::default()
@@ -55,27 +59,67 @@ pub fn facts(op: &Op<'_>, allocate: bool) -> Result<Facts, BootError> {
         }
     }
     let asker = Asker::new(op.store.root(), op.name);
+    let others: Vec<&Props> =
+        op.spec.stored(ResourceKind::Fs).iter().filter(|fs| zfs_fs(fs).is_none()).collect();
+    let paths = others.iter().flat_map(|fs| fs.text("special").into_iter().chain(other_paths(fs)));
+    let roots = Roots::of(op, paths)?;
     for fs in op.spec.stored(ResourceKind::Fs) {
         if let Some((_, dataset)) = zfs_fs(fs) {
             facts.datasets.insert(dataset.to_owned(), asker.dataset(dataset));
-        } else if let Some(special) = fs.text("special") {
-            facts.specials.insert(special.to_owned(), look_at(special));
+            continue;
         }
+        if let Some(special) = fs.text("special") {
+            let found = match roots.place(special) {
+                Place::Host => look_at(special),
+                Place::Zone(root) => {
+                    let found = source::look_at(special, &root);
+                    facts.within.insert(special.to_owned(), root);
+                    found
+                }
+                Place::Link(root) => Special::Missing(format!(
+                    "it leads by a link into {}; name it by that path",
+                    root.display()
+                )),
+            };
+            facts.specials.insert(special.to_owned(), found);
+        }
+        let in_zones = other_paths(fs).filter(|path| roots.place(path) != Place::Host);
+        facts.in_zones.extend(in_zones.map(str::to_owned));
     }
-    for name in plan::dataset::names(op.spec) {
-        let found = dataset::observe::look(&asker, &name);
-        facts.delegations.insert(name, found);
-    }
-    if !facts.delegations.is_empty() {
-        facts.claims = dataset::observe::claims(op.store)?;
-        facts.control = dataset::observe::control();
-    }
+    datasets(op, &asker, &mut facts)?;
     facts.run = op.store.root().zone_run(op.name);
     for pattern in op.spec.stored(ResourceKind::Device).iter().filter_map(|r| r.text("match")) {
         facts.devices.insert(pattern.to_owned(), matching(pattern, &asker));
     }
+    facts.net = crate::apply::net::observe::facts(op.store, op.name, op.spec).map_err(BootError::Network)?;
     facts.root = root;
     Ok(facts)
+}
+
+/// Returns the folder of the zone's cgroup.
+fn group_folder(op: &Op<'_>, mount: &Path) -> PathBuf {
+    plan::limits::folder(op.spec, mount, &format!("{}{}", op.name, group_suffix(op.store.root())))
+}
+
+/// Looks at the datasets that are to be delegated.
+fn datasets(op: &Op<'_>, asker: &Asker<'_>, facts: &mut Facts) -> Result<(), BootError> {
+    let names = plan::dataset::names(op.spec);
+    if names.is_empty() && facts.datasets.is_empty() {
+        return Ok(());
+    }
+    facts.claims = dataset::observe::claims(op.store)?;
+    facts.control = dataset::observe::control();
+    let record = dataset::record::read(op.store.root(), op.name);
+    let root = first_host_id(&facts.uid_map).unwrap_or_default();
+    for name in names {
+        let mut found = dataset::observe::look(asker, &name, &plan::dataset::locks(op.spec, &name));
+        facts.notes.extend(record.differences(&found));
+        if let Found::Filesystem(tree) = &mut found {
+            record.mark(root, tree);
+        }
+        facts.delegations.insert(name, found);
+    }
+    Ok(())
 }
 
 /// Returns the host's folder that is the zone's root.
@@ -101,6 +145,12 @@ pub fn group_suffix(root: &Root) -> String {
     let mut hasher = DefaultHasher::new();
     root.prefix().hash(&mut hasher);
     format!("@{:08x}", hasher.finish() & 0xffff_ffff)
+}
+
+/// Returns the paths of an `fs` resource, beside its source, that the host opens by name.
+fn other_paths(fs: &Props) -> impl Iterator<Item = &str> {
+    let options = fs.list("options").flat_map(|o| o.split([',', '=', ':'])).filter(|o| o.starts_with('/'));
+    fs.text("raw").into_iter().chain(options)
 }
 
 fn look_at(special: &str) -> Special {

@@ -8,16 +8,19 @@ use std::path::{Path, PathBuf};
 
 use super::host::{self, Ready};
 use super::{BootArgs, BootError, observe, with_default, zone};
+use crate::apply::dataset::{self, record::Record, withdraw::Told};
 use crate::apply::init_image::INIT;
 use crate::apply::journal::{self, Journal};
 use crate::apply::paths::Root;
 use crate::apply::running::{RECORD, Running};
 use crate::apply::store::OpLock;
 use crate::apply::supervisor::{self, Console, Supervisor};
-use crate::apply::{Op, dataset, guard, running};
+use crate::apply::{Op, guard, running, trust};
 use crate::plan::boot::{Facts, Plan, plan};
+use crate::plan::dataset::Found;
 use crate::spec::ZoneName;
 use crate::spec::state::ZoneState;
+use crate::spec::store::StoreError;
 use crate::sys::channel::Channel;
 use crate::sys::ns::{Side, fork};
 use crate::sys::path::reason;
@@ -157,7 +160,7 @@ pub fn bring_up(
     let result = up(root, name, goal, plan, facts, &console);
     match result {
         Ok((running, ready)) => {
-            for text in &ready.notices {
+            for text in &ready.told.warnings {
                 console.notice(&format!("{WARNING}{text}"));
                 tell(text);
             }
@@ -198,8 +201,9 @@ pub fn up(
     // What a running zone was booted with, for whoever asks later.
     let spec = fs::copy(root.spec_file(name), dir.join("spec.toml"));
     spec.map_err(|e| failed("cannot keep the spec as booted", e))?;
-    let ids = (first_host_id(&facts.uid_map), first_host_id(&facts.gid_map));
-    let ready = host::make_ready(root, name, &plan.steps, ids, console.slave(), &init, &mut journal)
+    let ids = first_host_id(&facts.uid_map).zip(first_host_id(&facts.gid_map));
+    let ids = ids.ok_or("the id map of the zone has no root")?;
+    let mut ready = host::make_ready(root, name, &plan.steps, ids, console.slave(), &init, &mut journal)
         .map_err(|e| e.to_string())?;
     let own = i32::try_from(std::process::id()).unwrap_or(0);
     let mut running = Running {
@@ -215,6 +219,10 @@ pub fn up(
     if goal == Goal::Running {
         running.state = ZoneState::Running;
     }
+    if let Err(e) = note_datasets(root, name, facts, &ready.told) {
+        // What the next boot could tell by it is not worth this one.
+        ready.told.warnings.push(e.to_string());
+    }
     // The record comes before init: whatever runs can be found. Were this process to die in
     // between, process 1 would end with its channel and the record would not be believed.
     let done = write_record(root, name, &running).map_err(|e| failed("cannot write the record", e));
@@ -226,6 +234,19 @@ pub fn up(
         return Err(journal.undo_all().into_iter().fold(text, |text, left| format!("{text}; {left}")));
     }
     Ok((running, ready))
+}
+
+/// Notes what the zone's datasets are like, for its next boot.
+fn note_datasets(root: &Root, name: &ZoneName, facts: &Facts, told: &Told) -> Result<(), StoreError> {
+    if facts.delegations.is_empty() {
+        return Ok(());
+    }
+    let trees = facts.delegations.values().filter_map(|found| match found {
+        Found::Filesystem(tree) => Some(&**tree),
+        _ => None,
+    });
+    let now = Record::of(first_host_id(&facts.uid_map).unwrap_or_default(), trees, &told.not_given);
+    dataset::record::note_boot(root, name, &now)
 }
 
 /// Tells process 1 to start init and waits until the exec has happened.
@@ -243,13 +264,11 @@ pub fn start_init(ready: &Ready, word: &str) -> Result<(), String> {
 }
 
 /// Returns the host id of the zone's id 0, from the lines of a map.
-fn first_host_id(map: &str) -> u32 {
-    map.lines()
-        .find_map(|l| {
-            let mut fields = l.split_whitespace();
-            (fields.next() == Some("0")).then(|| fields.next()?.parse().ok()).flatten()
-        })
-        .unwrap_or(0)
+pub fn first_host_id(map: &str) -> Option<u32> {
+    map.lines().find_map(|l| {
+        let mut fields = l.split_whitespace();
+        (fields.next() == Some("0")).then(|| fields.next()?.parse().ok()).flatten()
+    })
 }
 
 /// Makes the run-time folder of a zone. Everybody may look at the record in it, so that `list` says the
@@ -262,9 +281,18 @@ pub fn make_run_dir(root: &Root, dir: &Path) -> io::Result<()> {
         fs::DirBuilder::new().recursive(true).mode(0o755).create(root.run_dir())?;
     }
     match fs::DirBuilder::new().mode(0o711).create(dir) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        other => other,
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        other => return other,
     }
+    // What is read here is believed, and what is written here follows links.
+    for dir in [&root.run_dir(), dir] {
+        let meta = fs::symlink_metadata(dir)?;
+        if !meta.is_dir() || !trust::is_trusted(&meta, 0o022) {
+            let text = format!("{} is not a directory that only root can write to", dir.display());
+            return Err(io::Error::other(text));
+        }
+    }
+    Ok(())
 }
 
 /// Stores the built-in init once for all zones and returns its path.
@@ -334,12 +362,11 @@ pub fn sweep(root: &Root, name: &ZoneName) {
     if !dir.is_dir() {
         return;
     }
+    dataset::take_back(root, name);
     journal::recover(&dir.join("journal"));
-    // What the journal's inverse could not take back, or the journal does not tell of.
-    dataset::registry::release(&dir);
     if let Some(old) = running::record(root, name).filter(|r| !r.is_alive()) {
         if let Some(cgroup) = old.cgroup {
-            let _ = crate::sys::cgroup::remove(Path::new(&cgroup));
+            let _ = running::remove_cgroup(name.as_str(), Path::new(&cgroup));
         }
         let _ = fs::remove_file(dir.join(RECORD));
     }

@@ -8,8 +8,9 @@
 //! | wait for the supervisor | it maps the ids and mounts everything that needs the host's rights |
 //! | become root of the zone | from here on no host right is left |
 //! | own mount namespace | copied across the user namespace, so every mount made so far is locked: the zone can neither take it away nor make it writable (mount_namespaces(7)) |
-//! | kernel file systems | they show the namespaces of the process that mounts them |
+//! | kernel file systems | they show the namespaces of the process that mounts them; `/proc` is there already where parts of it are covered |
 //! | pivot | the host's tree is gone; a locked mount cannot be the new root, so a copy is |
+//! | datasets | mounted by the zone, so not locked, at mount points that lead nowhere else any more |
 //! | capabilities | the last thing that needs them is done |
 //! | tell the supervisor, wait | the zone is *ready*; nothing runs in it yet |
 //! | console, exec | stdio from inside, every other descriptor closed |
@@ -33,6 +34,8 @@ use crate::sys::ns::{self, Kinds};
 use crate::sys::path::{STRICT, open_beneath, reason};
 use crate::sys::{process, seccomp};
 
+/// The process hands over its network namespace, when the zone has links.
+pub const NETWORK: &str = "network";
 /// The supervisor tells the process to go on with the mounts it is given.
 pub const GO: &str = "go";
 /// The process says that the zone is ready.
@@ -41,12 +44,27 @@ pub const READY: &str = "ready";
 pub const GUARD: &str = "guard";
 /// Before a text that the process has for whoever watches the console.
 pub const NOTICE: &str = "notice ";
+/// Before the name of a filesystem whose root directory belongs to nobody of the zone.
+pub const NOT_OURS: &str = "foreign ";
 /// The supervisor tells the process to start init, as the plan says.
 pub const BOOT: &str = "boot";
 
 /// Returns the word that starts init of a zone that was made ready earlier, with arguments of its own.
 pub fn boot_word(args: &BootArgs) -> String {
     if args.words.is_empty() { BOOT.into() } else { format!("{BOOT} {}", args.line()) }
+}
+
+/// Takes the network namespace that a zone's process hands over.
+///
+/// # Errors
+/// The reason as text.
+pub fn network_of(channel: &Channel) -> Result<OwnedFd, String> {
+    let sent = channel.receive().map_err(|e| format!("cannot hear process 1: {}", reason(&e)))?;
+    let fd = sent.fds.into_iter().next().filter(|_| sent.text == NETWORK);
+    fd.ok_or_else(|| match sent.text.strip_prefix("error ") {
+        Some(text) => text.to_owned(),
+        None => "process 1 ended before it had a network namespace".into(),
+    })
 }
 
 /// Runs the zone's side. Never returns: it becomes init, or ends.
@@ -62,6 +80,10 @@ pub fn run(channel: &Channel, steps: &[Step]) -> ! {
 fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
     let fail = |what: &'static str| move |e: io::Error| format!("{what}: {}", reason(&e));
     ns::unshare(Kinds::NET).map_err(fail("cannot make a network namespace"))?;
+    if steps.iter().any(|s| matches!(s, Step::Link(_))) {
+        let namespace = ns::own_network().map_err(fail("cannot open the network namespace"))?;
+        channel.send(NETWORK, &[namespace.as_fd()]).map_err(fail("cannot tell the supervisor"))?;
+    }
     let go = channel.receive().map_err(fail("cannot hear the supervisor"))?;
     let mut fds = go.fds.into_iter();
     let Some(root) = fds.next().filter(|_| go.text == GO) else { process::exit_now(1) };
@@ -75,7 +97,9 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
         .map_err(|e| format!("cannot enter the zone's root: {}", reason(&e.into())))?;
     drop(root);
     // The root of the message queues belongs to whoever makes the ipc namespace: not before now.
-    let mut kinds = Kinds::MOUNT | Kinds::IPC;
+    let mut kinds = Kinds::MOUNT;
+    let limited = steps.iter().any(|s| matches!(s, Step::Ipc { .. }));
+    kinds.set(Kinds::IPC, !limited);
     if steps.iter().any(|s| matches!(s, Step::Cgroup { .. })) {
         kinds |= Kinds::CGROUP;
     }
@@ -94,8 +118,8 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
             Step::HostName { name } => rustix::system::sethostname(name.as_bytes())
                 .map_err(|e| format!("cannot set the host name '{name}': {}", reason(&e.into())))?,
             Step::Loopback => ns::loopback_up().map_err(fail("cannot switch the loopback interface on"))?,
-            Step::KernelFiles { cgroup } => {
-                kernel_files(*cgroup)?;
+            Step::KernelFiles { proc, cgroup } => {
+                kernel_files(*proc, *cgroup, !limited)?;
                 if let Some(terminal) = &terminal {
                     console(terminal)?;
                 }
@@ -108,10 +132,12 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
                 rustix::process::chdir("/").map_err(|e| format!("cannot enter /: {}", reason(&e.into())))?;
             }
             Step::MountDataset { name, dir, options } => {
-                if let Err(text) = dataset::inside::mount_at(name, dir, options) {
-                    let told = channel.send(&format!("{NOTICE}{text}"), &[]);
-                    told.map_err(fail("cannot tell the supervisor"))?;
-                }
+                let text = match dataset::inside::mount_at(name, dir, options) {
+                    Ok(true) => continue,
+                    Ok(false) => format!("{NOT_OURS}{name}"),
+                    Err(text) => format!("{NOTICE}{text}"),
+                };
+                channel.send(&text, &[]).map_err(fail("cannot tell the supervisor"))?;
             }
             Step::Guard if guard::is_left_out() => {}
             Step::Guard => {
@@ -133,6 +159,9 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
                 return Err(start(&program, &init_words(&given), init.as_ref()));
             }
             Step::Cgroup { .. }
+            | Step::Limits { .. }
+            | Step::Process { .. }
+            | Step::Ipc { .. }
             | Step::Withdraw { .. }
             | Step::Namespaces { .. }
             | Step::Pin { .. }
@@ -142,7 +171,11 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
             | Step::Memory { .. }
             | Step::Dev { .. }
             | Step::Console
-            | Step::Fs(_) => {}
+            | Step::Proc { .. }
+            | Step::HostId { .. }
+            | Step::Fs(_)
+            | Step::Names { .. }
+            | Step::Link(_) => {}
         }
     }
     Ok(())
@@ -152,7 +185,7 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
 type KernelFs<'a> = (&'a str, &'a str, Attrs, &'a [(&'a str, &'a str)]);
 
 /// Mounts what must be mounted from inside, onto directories of the zone's root (the working folder).
-fn kernel_files(cgroup: bool) -> Result<(), String> {
+fn kernel_files(proc: bool, cgroup: bool, mqueue: bool) -> Result<(), String> {
     let strict = Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC;
     let pts: &[(&str, &str)] = &[("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
     let list: &[KernelFs<'_>] = &[
@@ -163,7 +196,13 @@ fn kernel_files(cgroup: bool) -> Result<(), String> {
         ("cgroup2", "sys/fs/cgroup", strict, &[]),
     ];
     for (fstype, dir, attrs, options) in list {
-        if *fstype == "cgroup2" && !cgroup {
+        let wanted = match *fstype {
+            "proc" => proc,
+            "cgroup2" => cgroup,
+            "mqueue" => mqueue,
+            _ => true,
+        };
+        if !wanted {
             continue;
         }
         let made = make(fstype, options, *attrs);

@@ -13,12 +13,17 @@ use crate::sys::path::reason;
 /// Places that are not the zone's to cover at boot.
 const FORBIDDEN: [&str; 3] = ["/proc", "/sys", "/dev"];
 
+/// The id that stands for all that the zone does not have.
+const OVERFLOW: u32 = 65_534;
+
 /// Mounts a filesystem. Its mount point is what the zone's administrator has set, so whatever is wrong
 /// with it is told and keeps no zone from booting.
 ///
+/// Says whether the root directory belongs to somebody of the zone.
+///
 /// # Errors
 /// The reason as text.
-pub fn mount_at(name: &str, dir: &str, options: &MountOptions) -> Result<(), String> {
+pub fn mount_at(name: &str, dir: &str, options: &MountOptions) -> Result<bool, String> {
     let failed = |why: String| format!("cannot mount {name} on {dir}: {why}");
     let path = Path::new(dir);
     if path == Path::new("/") || FORBIDDEN.iter().any(|f| path.starts_with(f)) {
@@ -28,7 +33,9 @@ pub fn mount_at(name: &str, dir: &str, options: &MountOptions) -> Result<(), Str
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let target = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| failed(reason(&e.into())))?;
     let tree = mount(name, options, Some(dir)).map_err(|e| failed(e.to_string()))?;
-    tree.attach(target.as_fd()).map_err(|e| failed(reason(&e)))
+    tree.attach(target.as_fd()).map_err(|e| failed(reason(&e)))?;
+    let top = rustix::fs::fstat(&tree).map_err(|e| failed(reason(&e.into())))?;
+    Ok(top.st_uid != OVERFLOW && top.st_gid != OVERFLOW)
 }
 
 /// Makes a directory with those above it, as `zfs mount` does.

@@ -6,6 +6,8 @@
 //! | [`withdraw`] | the host lets go of it: unmounted, `zoned=on`, owned by the zone's root |
 //! | [`registry`] | attached to the zone's user namespace, and detached again |
 //! | [`inside`] | mounted by the zone's first process |
+//! | [`reclaim`] | given back to the host, once it is harmless |
+//! | [`record`] | what they were like, for the next boot to compare |
 //!
 //! The kernel forgets nothing and tells nothing: an attachment lives until it is taken back through its
 //! user namespace, also when all processes of the zone are dead, and nothing lists it. So the names are
@@ -14,5 +16,22 @@
 
 pub mod inside;
 pub mod observe;
+pub mod reclaim;
+pub mod record;
 pub mod registry;
+mod walk;
 pub mod withdraw;
+
+use crate::apply::paths::Root;
+use crate::spec::ZoneName;
+
+/// Takes everything back that a zone was given, when its processes are gone. The caller holds the
+/// zone's lock. Returns what went wrong.
+pub fn take_back(root: &Root, zone: &ZoneName) -> Vec<String> {
+    let run = root.zone_run(zone);
+    if !registry::is_left(&run) {
+        return Vec::new();
+    }
+    record::note_end(root, zone);
+    registry::release(&run)
+}

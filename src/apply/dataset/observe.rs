@@ -1,20 +1,23 @@
 //! What a dataset that is to be delegated is, and who else is configured to have it. Reads only.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use crate::apply::store::FileStore;
 use crate::apply::zfs::{Asker, chain, is_locked, limits};
-use crate::plan::dataset::{Claim, ClaimKind, Found, Member, Tree, ZONE_MARK, is_within};
+use crate::plan::dataset::{CHILD_LOCKS, Claim, ClaimKind, Found, Member, Tree, ZONE_MARK, is_within};
 use crate::spec::store::StoreError;
+use crate::spec::value::ByteSize;
 use crate::sys::mountinfo::{self, MountEntry};
 use crate::zfs::{Dataset, DatasetError, Kind, ListError, Mountpoint, Source, Zfs};
 
 /// The first release whose datasets can be given to a user namespace.
 const FIRST: (u32, u32) = (2, 2);
 
-/// Finds out what a dataset is, with everything below it.
-pub fn look(asker: &Asker<'_>, name: &str) -> Found {
+/// Finds out what a dataset is, with everything below it. `locks` are the properties of it whose values
+/// are noted.
+pub fn look(asker: &Asker<'_>, name: &str, locks: &[String]) -> Found {
     if let Some(version) = too_old() {
         return Found::Unknown(format!(
             "the ZFS of this host ({version}) cannot give datasets to zones; install OpenZFS 2.2.11, 2.3.9, 2.4.4 or newer"
@@ -26,7 +29,7 @@ pub fn look(asker: &Asker<'_>, name: &str) -> Found {
     };
     match zfs.dataset(name) {
         Ok(d) if d.is_snapshot => Found::Snapshot,
-        Ok(d) if d.kind == Some(Kind::Filesystem) => match tree(zfs, &d) {
+        Ok(d) if d.kind == Some(Kind::Filesystem) => match tree(zfs, &d, locks) {
             Ok(tree) => Found::Filesystem(Box::new(tree)),
             Err(e) => Found::Unknown(chain(&e)),
         },
@@ -51,9 +54,10 @@ fn is_too_old(version: &str) -> bool {
     }
 }
 
-fn tree(zfs: &Zfs, d: &Dataset) -> Result<Tree, ListError> {
+fn tree(zfs: &Zfs, d: &Dataset, locks: &[String]) -> Result<Tree, ListError> {
     let mut members = Vec::new();
     descend(zfs, d, &mut members)?;
+    members[0].locked_values = values(d, locks.iter().map(String::as_str));
     let mounted = mountinfo::mounts().unwrap_or_default();
     let mounted = mounted.iter().filter(|m| is_of(m, &d.name)).map(|m| m.point.display().to_string());
     Ok(Tree {
@@ -89,18 +93,69 @@ fn descend(zfs: &Zfs, d: &Dataset, members: &mut Vec<Member>) -> Result<(), List
 }
 
 fn member(d: &Dataset) -> Member {
-    let point = match d.mountpoint() {
-        Mountpoint::Path(path) if d.word("canmount").as_deref() == Some("on") => Some(path),
-        _ => None,
+    let (point, mountpoint) = match d.mountpoint() {
+        Mountpoint::Path(path) => {
+            let mounts = d.word("canmount").as_deref() == Some("on");
+            (mounts.then(|| path.clone()), path)
+        }
+        Mountpoint::Legacy => (None, "legacy".to_owned()),
+        Mountpoint::None => (None, "none".to_owned()),
     };
     // The administrator of a zone can write any mark; a zonepath is never zoned.
     let marked = !d.zoned() && *d.source(ZONE_MARK) == Source::Local;
     Member {
         name: d.name.clone(),
+        guid: d.guid,
+        mountpoint,
+        locked_values: values(d, CHILD_LOCKS.iter().copied()),
+        given: false,
         point,
         locked: is_locked(d),
         limits: limits(d),
         zone: d.text(ZONE_MARK).filter(|_| marked).map(str::to_owned),
+    }
+}
+
+/// Tells which filesystems would be shared: no zone's are, and ZFS' own library does not let them be.
+pub fn shares(found: &Found) -> Vec<String> {
+    let Found::Filesystem(tree) = found else { return Vec::new() };
+    let mut told = Vec::new();
+    for member in tree.members.iter().filter(|_| tree.zoned) {
+        for property in ["sharenfs", "sharesmb"] {
+            if let Some(value) = member.locked_values.get(property).filter(|v| *v != "off") {
+                told.push(format!(
+                    "dataset {}: {property} is {value}, which has no effect while a zone has it and shares it once it is reclaimed",
+                    member.name
+                ));
+            }
+        }
+    }
+    told
+}
+
+fn values<'p>(d: &Dataset, properties: impl Iterator<Item = &'p str>) -> BTreeMap<String, String> {
+    properties.map(|p| (p.to_owned(), value(d, p))).collect()
+}
+
+/// Returns the value of a property as it is shown to people.
+pub fn value(d: &Dataset, property: &str) -> String {
+    // What is inherited is on from the first boot on.
+    if property == "zoned" && *d.source(property) != Source::Local {
+        return "on".to_owned();
+    }
+    if let Some(word) = d.word(property) {
+        return word;
+    }
+    match (property, d.number(property)) {
+        ("quota" | "reservation" | "refquota" | "refreservation", Some(0)) => "none".to_owned(),
+        ("filesystem_limit" | "snapshot_limit", Some(u64::MAX)) => "none".to_owned(),
+        (
+            "quota" | "reservation" | "refquota" | "refreservation" | "recordsize" | "special_small_blocks",
+            Some(n),
+        ) => ByteSize(n).to_string(),
+        (_, Some(n)) => n.to_string(),
+        ("sharenfs" | "sharesmb", None) => d.text(property).unwrap_or("off").to_owned(),
+        (_, None) => d.text(property).unwrap_or("-").to_owned(),
     }
 }
 
@@ -168,6 +223,7 @@ mod tests {
     fn mounts_of_a_tree() {
         let mount = |kind: &str, source: &str| MountEntry {
             id: 1,
+            device: (0, 1),
             root: "/".into(),
             point: "/x".into(),
             kind: kind.into(),

@@ -13,6 +13,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::mount::UnmountFlags;
 
 use super::observe::is_of;
+use crate::apply::journal::crash_at;
 use crate::apply::zfs::{chain, kstat};
 use crate::sys::mount::Tree;
 use crate::sys::mountinfo;
@@ -21,6 +22,9 @@ use crate::zfs::{AttachError, DetachError, Kind, OpenError, Zfs};
 
 /// Name of the list below the zone's run-time folder.
 const LIST: &str = "datasets";
+
+/// Name of a list that is being written.
+const DRAFT: &str = "datasets.new";
 
 /// Name of the pinned namespace there.
 const PIN: &str = "userns";
@@ -43,7 +47,10 @@ pub fn pin(run: &Path, users: BorrowedFd<'_>) -> io::Result<()> {
     unpin(&path)?;
     fs::write(&path, "")?;
     let target = rustix::fs::open(&path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-    Tree::copy(users, false)?.attach(target.as_fd())
+    crash_at("pin");
+    Tree::copy(users, false)?.attach(target.as_fd())?;
+    crash_at("pinned");
+    Ok(())
 }
 
 fn unpin(path: &Path) -> io::Result<()> {
@@ -68,9 +75,10 @@ pub fn note(run: &Path, dataset: &str) -> io::Result<()> {
     let mut text = fs::read_to_string(run.join(LIST)).unwrap_or_default();
     text.push_str(dataset);
     text.push('\n');
-    let beside = run.join("datasets.new");
-    fs::write(&beside, text)?;
-    fs::rename(beside, run.join(LIST))
+    fs::write(run.join(DRAFT), text)?;
+    fs::rename(run.join(DRAFT), run.join(LIST))?;
+    crash_at("noted");
+    Ok(())
 }
 
 /// Returns what is attached to a zone, or may be.
@@ -84,7 +92,9 @@ pub fn noted(run: &Path) -> Vec<String> {
 /// # Errors
 /// The reason as text.
 pub fn attach(zfs: &Zfs, dataset: &str, users: BorrowedFd<'_>) -> Result<(), String> {
-    match zfs.userns_attach(dataset, users) {
+    let done = zfs.userns_attach(dataset, users);
+    crash_at("attached");
+    match done {
         // This very namespace has it: nobody else can have a namespace made a moment ago.
         Ok(()) | Err(AttachError::AlreadyAttached(_)) => Ok(()),
         Err(e) => Err(chain(&e)),
@@ -93,7 +103,7 @@ pub fn attach(zfs: &Zfs, dataset: &str, users: BorrowedFd<'_>) -> Result<(), Str
 
 /// Says whether a zone's run-time folder tells of anything to take back.
 pub fn is_left(run: &Path) -> bool {
-    run.join(PIN).symlink_metadata().is_ok() || run.join(LIST).exists()
+    [PIN, LIST, DRAFT].iter().any(|file| run.join(file).symlink_metadata().is_ok())
 }
 
 /// Takes everything back that a zone was given, and waits until none of it is mounted any more. To be
@@ -123,10 +133,13 @@ pub fn release(run: &Path) -> Vec<String> {
             return errors;
         }
     }
+    crash_at("detached");
     let mut errors: Vec<String> =
         zfs.iter().flat_map(|zfs| names.iter().filter_map(|name| still_mounted(zfs, name))).collect();
     match unpin(&pin) {
         Ok(()) => {
+            crash_at("unpinned");
+            let _ = fs::remove_file(run.join(DRAFT));
             let _ = fs::remove_file(run.join(LIST));
         }
         Err(e) => errors.push(format!("cannot unmount {}: {}", pin.display(), reason(&e))),
@@ -170,10 +183,20 @@ pub fn mounted(zfs: &Zfs, name: &str) -> Option<String> {
         .find_map(|c| mounted(zfs, &c.name))
 }
 
+/// Says who has a dataset mounted, as far as processes show it.
 fn holder(dataset: &str) -> String {
-    let table = mountinfo::mounts().unwrap_or_default();
-    match table.iter().find(|m| is_of(m, dataset)) {
-        Some(mount) => format!("it is mounted on {}", mount.point.display()),
-        None => "a process has it open".to_owned(),
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());
+    let mut found = pids.filter_map(|pid| {
+        let table = mountinfo::mounts_of(pid).ok()?;
+        table.into_iter().find(|m| is_of(m, dataset)).map(|m| (pid, m))
+    });
+    match found.next() {
+        Some((pid, mount)) => {
+            let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            let point = mount.point.display();
+            format!("process {pid} ({}) has it mounted on {point}", name.trim())
+        }
+        None => "a process of the host has a file of it open".to_owned(),
     }
 }

@@ -4,8 +4,10 @@
 //! the zone from mounting it. What was unmounted is mounted again when it cannot be had after all.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Gid, Mode, OFlags, Uid};
@@ -13,17 +15,24 @@ use rustix::mount::UnmountFlags;
 
 use super::observe::is_of;
 use super::registry::mounted;
-use crate::apply::zfs::limits;
+use super::walk::walk;
+use crate::apply::journal::crash_at;
+use crate::apply::paths::Root;
+use crate::apply::zfs::{limits, others};
 use crate::plan::options::MountOptions;
+use crate::plan::zfs::{Holder, Who};
 use crate::spec::idmap::IdRange;
 use crate::sys::mount::{Attrs, FsError, NewFs, Tree};
-use crate::sys::mountinfo;
+use crate::sys::mountinfo::{self, MountEntry};
 use crate::sys::path::reason;
 use crate::zfs::{Zfs, nvlist::Value};
 
 /// How long a filesystem that was unmounted may be in use for.
 const LETS_GO: Duration = Duration::from_secs(2);
 const BETWEEN: Duration = Duration::from_millis(10);
+
+/// How many files are looked at for owners that the zone does not have.
+const LOOKS: u32 = 20_000;
 
 /// The zone's ids on the host.
 #[derive(Clone, Debug)]
@@ -42,25 +51,52 @@ impl Ids {
     }
 }
 
+/// What is to be said of a dataset that a zone has got.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// For the administrator.
+    pub warnings: Vec<String>,
+    /// Filesystems whose root directories could not be given to the zone.
+    pub not_given: Vec<String>,
+}
+
 /// Takes a dataset from the host: unmounts it and all below it, sets `zoned`, and gives the root
-/// directories of `members` to the zone's root. Returns warnings.
+/// directories of `members` to the zone's root.
 ///
 /// # Errors
-/// The reason as text; the host has its mounts back then.
-pub fn withdraw(zfs: &Zfs, dataset: &str, members: &[String], ids: &Ids) -> Result<Vec<String>, String> {
+/// The reason as text. The host has its mounts back then, unless `zoned` was set already.
+pub fn withdraw(
+    root: &Root,
+    zfs: &Zfs,
+    dataset: &str,
+    members: &[String],
+    ids: &Ids,
+) -> Result<Told, String> {
     let undo = unmount_all(zfs, dataset)?;
-    if let Err(why) = free(zfs, dataset) {
+    crash_at("unmounted");
+    let taken = free(root, zfs, dataset).and_then(|()| {
+        // Also where an ancestor or a stream has switched it on: only a local value locks the quota.
+        let set = zfs.set_props(dataset, &[("zoned", Value::from(1u64))].into());
+        set.map_err(|e| format!("cannot set 'zoned' property for ZFS dataset '{dataset}': {e}"))
+    });
+    if let Err(why) = taken {
         mount_again(zfs, &undo);
         return Err(why);
     }
-    zfs.set_props(dataset, &[("zoned", Value::from(1u64))].into())
-        .map_err(|e| format!("cannot set 'zoned' property for ZFS dataset '{dataset}': {e}"))?;
-    let mut warnings = Vec::new();
+    crash_at("zoned");
+    let mut told = Told::default();
     for member in members {
-        warnings.extend(give(member, ids));
+        match give(zfs, member, ids) {
+            Ok(warning) => told.warnings.extend(warning),
+            Err(warning) => {
+                told.warnings.push(warning);
+                told.not_given.push(member.clone());
+            }
+        }
     }
-    free(zfs, dataset)?;
-    Ok(warnings)
+    // Our own look at them has to be over before the zone mounts them.
+    free(root, zfs, dataset)?;
+    Ok(told)
 }
 
 /// One mount of the host that was taken away.
@@ -74,22 +110,43 @@ fn unmount_all(zfs: &Zfs, dataset: &str) -> Result<Vec<Unmounted>, String> {
     loop {
         let table = mountinfo::mounts().map_err(|e| e.to_string())?;
         // What was mounted last lies on top.
-        let Some(mount) = table.into_iter().rev().find(|m| is_of(m, dataset)) else { return Ok(done) };
-        match rustix::mount::unmount(&mount.point, UnmountFlags::NOFOLLOW) {
-            Ok(()) => done
-                .push(Unmounted { source: mount.source.to_string_lossy().into_owned(), point: mount.point }),
-            Err(e) => {
-                mount_again(zfs, &done);
-                let why = io::Error::from(e);
-                return Err(format!(
-                    "the host has {} mounted on {}, which cannot be unmounted: {}",
-                    mount.source.display(),
-                    mount.point.display(),
-                    reason(&why)
-                ));
+        let Some(mount) = table.iter().rev().find(|m| is_of(m, dataset)) else { return Ok(done) };
+        let source = mount.source.to_string_lossy().into_owned();
+        if let Err(e) = rustix::mount::unmount(&mount.point, UnmountFlags::NOFOLLOW) {
+            let why = io::Error::from(e);
+            let why = user(mount, &table).unwrap_or_else(|| reason(&why));
+            let point = mount.point.display();
+            mount_again(zfs, &done);
+            return Err(format!("{source} is mounted on {point} and cannot be unmounted: {why}"));
+        }
+        done.push(Unmounted { source, point: mount.point.clone() });
+    }
+}
+
+/// Says what keeps a mount busy: another mount below it, or a process.
+fn user(mount: &MountEntry, table: &[MountEntry]) -> Option<String> {
+    let below = |m: &&MountEntry| m.id != mount.id && m.point.starts_with(&mount.point);
+    if let Some(other) = table.iter().rev().find(below) {
+        return Some(format!("{} is mounted on {}", other.source.display(), other.point.display()));
+    }
+    let device = std::fs::metadata(&mount.point).ok()?.dev();
+    let processes = std::fs::read_dir("/proc").ok()?.flatten();
+    for process in processes {
+        let Some(pid) = process.file_name().to_str().and_then(|n| n.parse::<i32>().ok()) else { continue };
+        let links = ["cwd", "root", "exe"].map(|l| process.path().join(l)).into_iter();
+        let open = std::fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten();
+        let mapped = std::fs::read_dir(process.path().join("map_files")).into_iter().flatten().flatten();
+        for link in links.chain(open.chain(mapped).map(|e| e.path())) {
+            // Never opened, only asked for: what it leads to may be anything.
+            if std::fs::metadata(&link).is_ok_and(|m| m.dev() == device) {
+                let name = std::fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+                let path = std::fs::read_link(&link).unwrap_or_default();
+                let path = path.display();
+                return Some(format!("process {pid} ({}) uses {path}; end it first", name.trim()));
             }
         }
     }
+    None
 }
 
 /// Mounts again what was unmounted, as its properties say. Snapshots come back by themselves.
@@ -106,11 +163,16 @@ fn mount_again(zfs: &Zfs, list: &[Unmounted]) {
 }
 
 /// Waits until nobody has any of the tree mounted.
-fn free(zfs: &Zfs, dataset: &str) -> Result<(), String> {
+///
+/// # Errors
+/// Who has.
+pub fn free(root: &Root, zfs: &Zfs, dataset: &str) -> Result<(), String> {
     let start = Instant::now();
     while let Some(busy) = mounted(zfs, dataset) {
         if start.elapsed() > LETS_GO {
-            return Err(format!("'{busy}' is in use"));
+            let nobody = || Holder { point: String::new(), who: Who::Nobody };
+            let holder = others(root, &[&busy]).map_or_else(nobody, |(_, holder)| holder);
+            return Err(format!("'{busy}' is mounted {holder}"));
         }
         std::thread::sleep(BETWEEN);
     }
@@ -144,34 +206,49 @@ pub fn mount(name: &str, options: &MountOptions, point: Option<&str>) -> Result<
     fs.mount(attrs)
 }
 
-/// Gives the root directory of a filesystem to the zone's root unless somebody of the zone has it.
-/// Returns a warning.
-fn give(member: &str, ids: &Ids) -> Option<String> {
-    let failed = |what: &str, e: &io::Error| Some(format!("dataset {member}: {what}: {}", reason(e)));
+/// Gives the root directory of a filesystem to the zone's root unless somebody of the zone has it, and
+/// nothing else: what a tree of other owners means only its administrator knows. Returns a warning.
+fn give(zfs: &Zfs, member: &str, ids: &Ids) -> Result<Option<String>, String> {
+    let failed = |what: &str, e: io::Error| {
+        format!("dataset {member}: {what}, which the zone's root may not be able to use: {}", reason(&e))
+    };
     // Nothing in it is trusted, and nothing but the top is touched.
-    let tree = match mount(
-        member,
-        &MountOptions { no_suid: true, no_exec: true, ..MountOptions::default() },
-        None,
-    ) {
-        Ok(tree) => tree,
-        Err(e) => return failed("cannot look at its root directory", &e.source),
-    };
+    let careful = MountOptions { no_suid: true, no_exec: true, ..MountOptions::default() };
+    let what = "cannot look at its root directory";
+    let tree = mount(member, &careful, None).map_err(|e| failed(what, e.source))?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let top = match rustix::fs::openat(&tree, ".", flags, Mode::empty()) {
-        Ok(top) => top,
-        Err(e) => return failed("cannot open its root directory", &e.into()),
-    };
-    let stat = match rustix::fs::fstat(&top) {
-        Ok(stat) => stat,
-        Err(e) => return failed("cannot look at its root directory", &e.into()),
-    };
+    let top = rustix::fs::openat(&tree, ".", flags, Mode::empty()).map_err(|e| failed(what, e.into()))?;
+    let stat = rustix::fs::fstat(&top).map_err(|e| failed(what, e.into()))?;
     if ids.has(stat.st_uid, stat.st_gid) {
-        return None;
+        return Ok(None);
     }
-    let owner = (Some(Uid::from_raw(ids.root.0)), Some(Gid::from_raw(ids.root.1)));
-    match rustix::fs::fchown(&top, owner.0, owner.1) {
-        Ok(()) => None,
-        Err(e) => failed("cannot give its root directory to the zone's root", &e.into()),
-    }
+    rustix::fs::fchown(&top, Some(Uid::from_raw(ids.root.0)), Some(Gid::from_raw(ids.root.1)))
+        .map_err(|e| failed("cannot give its root directory to the zone", e.into()))?;
+    Ok(foreign(zfs, member, &tree, ids))
+}
+
+/// Looks for a file whose owner the zone does not have.
+fn foreign(zfs: &Zfs, member: &str, tree: &Tree, ids: &Ids) -> Option<String> {
+    let (mut left, mut found) = (LOOKS, None);
+    let walked = walk(tree, &mut |entry| {
+        if !ids.has(entry.stat.st_uid, entry.stat.st_gid) {
+            let path = entry.path();
+            // The folder of the snapshots, and the one that a child is mounted on, are nobody's loss.
+            let child = path.to_str().is_some_and(|p| zfs.dataset(&format!("{member}{p}")).is_ok());
+            if !child && path != Path::new("/.zfs") {
+                found = Some((path, entry.stat.st_uid, entry.stat.st_gid));
+            }
+        }
+        left -= 1;
+        if found.is_some() || left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    // What cannot be read is seen by nobody, the zone included.
+    let (path, uid, gid) = found.filter(|_| walked.is_ok())?;
+    let (zone_uid, zone_gid) = ids.root;
+    Some(format!(
+        "dataset {member}: {} and perhaps other files belong to ids of the host ({uid}:{gid}), which are \
+         nobody in the zone; with the zone halted, mount it by hand (mount -i -t zfs {member} /mnt), give \
+         them to ids of the zone, whose root is {zone_uid}:{zone_gid} there, and unmount it",
+        path.display()
+    ))
 }

@@ -15,8 +15,12 @@ use crate::apply::Notice;
 use crate::plan::install::Packing;
 use crate::sys::path::{At, Dir, reason};
 
-/// Largest window that zstd may ask for (`--long=31`).
+/// Largest window that zstd may ask for (`--long=31`), where there is the memory for it.
 const ZSTD_WINDOW_LOG: u32 = 31;
+
+/// What a decoder may have of the memory in any case, in bytes: enough for the strongest levels of xz and
+/// zstd without a window of one's own choice.
+const DECODER_MIN: u64 = 256 << 20;
 
 /// An archive that cannot be unpacked.
 #[derive(Debug, Error)]
@@ -93,15 +97,27 @@ impl Read for Counted {
     }
 }
 
+/// Returns how much memory an archive may make its decoder use, in bytes: half of the machine's.
+fn decoder_memory() -> u64 {
+    let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = info.lines().find_map(|l| l.strip_prefix("MemTotal:"));
+    let kib = total.and_then(|t| t.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0);
+    (kib * 1024 / 2).max(DECODER_MIN)
+}
+
 fn unpacked(file: Counted, packing: Packing) -> io::Result<Box<dyn Read>> {
     let file = io::BufReader::with_capacity(256 * 1024, file);
     Ok(match packing {
         Packing::Plain => Box::new(file),
         Packing::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(file)),
-        Packing::Xz => Box::new(liblzma::bufread::XzDecoder::new_multi_decoder(file)),
+        Packing::Xz => {
+            let concatenated = liblzma::stream::CONCATENATED;
+            let stream = liblzma::stream::Stream::new_stream_decoder(decoder_memory(), concatenated)?;
+            Box::new(liblzma::bufread::XzDecoder::new_stream(file, stream))
+        }
         Packing::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(file)?;
-            decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+            decoder.window_log_max(decoder_memory().ilog2().min(ZSTD_WINDOW_LOG))?;
             Box::new(decoder)
         }
     })

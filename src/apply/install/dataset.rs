@@ -7,26 +7,27 @@ use std::time::Duration;
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::UnmountFlags;
 
-use super::{InstallError, observe};
+use super::{InstallError, observe, promote};
 use crate::apply::Op;
 use crate::apply::paths::Root;
+use crate::apply::zfs::holders::{self, Holder};
 use crate::plan::install::{NewDataset, OwnDataset, STANDARD_ENTRIES};
 use crate::sys::mount::{Attrs, NewFs, Tree};
 use crate::sys::mountinfo::{MountEntry, mount_at};
-use crate::sys::path::{Dir, Owned, STRICT, reason};
+use crate::sys::path::{At, Dir, Owned, STRICT, reason};
 use crate::sys::tree::remove_tree;
 use crate::zfs::{self, Kind, Mountpoint, Source, Zfs, nvlist::List};
 
 /// The property that says which zone a file system was made for. Its children inherit it, and are not
 /// believed.
-const MARK: &str = crate::plan::dataset::ZONE_MARK;
+pub(super) const MARK: &str = crate::plan::dataset::ZONE_MARK;
 
 /// A file system that was just unmounted may still be in use for a moment.
-const TRIES: u32 = 40;
-const BETWEEN: Duration = Duration::from_millis(50);
+pub(super) const TRIES: u32 = 40;
+pub(super) const BETWEEN: Duration = Duration::from_millis(50);
 
 /// Returns the dataset that is mounted, whole, exactly at a path.
-fn mounted_at<'t>(table: &'t [MountEntry], path: &Path) -> Option<&'t str> {
+pub(super) fn mounted_at<'t>(table: &'t [MountEntry], path: &Path) -> Option<&'t str> {
     let mount = mount_at(table, path)?;
     let whole = mount.kind == "zfs" && mount.point == path && mount.root == Path::new("/");
     mount.source.to_str().filter(|_| whole)
@@ -53,10 +54,11 @@ pub(super) fn own(op: &Op<'_>, table: &[MountEntry], real: &Path) -> Option<OwnD
         None => (child(table, real)?.name, false),
     };
     let d = Zfs::open().ok()?.dataset(&name).ok()?;
-    is_for(&d, op).then_some(OwnDataset { name, mounted })
+    is_for(&d, op).then_some(OwnDataset { name, mounted, fresh: false })
 }
 
-fn is_for(d: &zfs::Dataset, op: &Op<'_>) -> bool {
+/// Says whether a file system was made for a zone.
+pub(super) fn is_for(d: &zfs::Dataset, op: &Op<'_>) -> bool {
     d.text(MARK) == Some(op.name.as_str()) && *d.source(MARK) == Source::Local
 }
 
@@ -87,25 +89,33 @@ fn create(op: &Op<'_>, name: &str, path: &Path, dir: &Dir) -> Result<(), String>
     let props: List = [("sharenfs", "off"), ("sharesmb", "off"), (MARK, op.name.as_str())].into();
     zfs.create(name, Kind::Filesystem, &props, None).map_err(|e| e.to_string())?;
     super::kill_point();
-    let mounted = mount(&zfs, name, Some(path))
-        .and_then(|tree| tree.attach(dir.as_fd()).map_err(|e| format!("cannot mount it: {}", reason(&e))));
-    mounted.map_err(|why| match zfs.destroy(name) {
+    mount_on(&zfs, name, path, dir).map_err(|why| match zfs.destroy(name) {
         Ok(()) => why,
         Err(e) => format!("{why}; {e}"),
     })
 }
 
-/// Mounts a file system, detached, as its properties say.
-fn mount(zfs: &Zfs, name: &str, path: Option<&Path>) -> Result<Tree, String> {
+/// Mounts a file system on a directory that has this path.
+pub(super) fn mount_on(zfs: &Zfs, name: &str, path: &Path, dir: &Dir) -> Result<(), String> {
+    let tree = mount(zfs, name, Some(path))?;
+    tree.attach(dir.as_fd()).map_err(|e| format!("cannot mount it: {}", reason(&e)))
+}
+
+/// Mounts a file system or a snapshot, detached, as its properties say. Without a path it is for our own
+/// eyes: nothing in it can be run or opened as a device.
+pub(super) fn mount(zfs: &Zfs, name: &str, path: Option<&Path>) -> Result<Tree, String> {
     let d = zfs.dataset(name).map_err(|e| e.to_string())?;
-    let mut attrs = Attrs::empty();
+    let private = Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC | Attrs::NOATIME;
+    let mut attrs = if path.is_none() { private } else { Attrs::empty() };
     for (property, attr) in [
         ("setuid", Attrs::NOSUID),
         ("devices", Attrs::NODEV),
         ("exec", Attrs::NOEXEC),
         ("atime", Attrs::NOATIME),
     ] {
-        attrs.set(attr, d.number(property) == Some(0));
+        if d.number(property) == Some(0) {
+            attrs |= attr;
+        }
     }
     let made = NewFs::open("zfs").and_then(|fs| {
         fs.set("source", name)?;
@@ -118,74 +128,87 @@ fn mount(zfs: &Zfs, name: &str, path: Option<&Path>) -> Result<Tree, String> {
     made.map_err(|e| format!("cannot mount it: {e}"))
 }
 
-/// Destroys the file system of a zone with its snapshots. One that cannot be destroyed is emptied.
-pub(super) fn destroy(op: &mut Op<'_>, name: &str, path: &Path) -> Result<bool, InstallError> {
+/// Destroys the file system of a zone with its snapshots. What was cloned from it is promoted before. One
+/// that cannot be destroyed is emptied. A `fresh` one was made a moment ago: what is in it is a copy.
+pub(super) fn destroy(op: &mut Op<'_>, name: &str, path: &Path, fresh: bool) -> Result<bool, InstallError> {
     let failed = |why: String| InstallError::Dataset { name: name.to_owned(), why };
     let zfs = Zfs::open().map_err(|e| failed(e.to_string()))?;
-    let Some(d) = zfs.dataset(name).ok().filter(|d| is_for(d, op)) else {
+    if !zfs.dataset(name).is_ok_and(|d| is_for(&d, op)) {
         // It went before we were stopped, or was never made; the mount point may be there.
         return remove_mount_point(op, path);
-    };
+    }
     let root = op.store.root().clone();
-    let table = crate::sys::mountinfo::mounts()?;
-    let mounted = mounted_at(&table, &observe::real_path(&root, path)) == Some(name);
-    if !mounted {
+    let mounted = is_mounted(&root, name, path)?;
+    if !mounted && !fresh {
         let tree = mount(&zfs, name, None).map_err(&failed)?;
-        let top = rustix::fs::openat(&tree, ".", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-        let top = Dir::from_fd(top.map_err(|e| failed(e.to_string()))?, path.to_owned());
+        let top = top_of(&tree, path)?;
         if top.entries()?.iter().any(|(e, _)| !STANDARD_ENTRIES.iter().any(|ours| e == ours) && e != ".zfs") {
             return Err(failed(format!(
                 "it holds additional user data and is not mounted; use zfs mount {name}"
             )));
         }
     }
-    let snapshots = match dependants(&zfs, &d) {
-        Ok(list) => list,
-        Err(why) => return empty(op, name, path, &why),
-    };
+    let needed = |h: &Holder| !matches!(h, Holder::Clone { .. });
+    let mut hindrances: Vec<_> = holders::of_datasets(&zfs, name).into_iter().filter(needed).collect();
+    if hindrances.is_empty() {
+        if let Err(why) = promote::dependants(op, &zfs, name) {
+            hindrances = holders::of_datasets(&zfs, name);
+            return empty(op, name, path, &why, &hindrances);
+        }
+    } else {
+        return empty(op, name, path, "something depends on it", &hindrances);
+    }
     if mounted && let Err(why) = unmount(&root, path) {
-        return empty(op, name, path, &why);
+        let hindrances = holders::of_mount(&root, name, path);
+        return empty(op, name, path, &why, &hindrances);
     }
     super::kill_point();
-    let names: Vec<&str> = snapshots.iter().map(String::as_str).collect();
+    let snapshots = zfs.snapshots(name, false).collect::<Result<Vec<_>, _>>();
+    let snapshots = snapshots.map_err(|e| failed(e.to_string()))?;
+    let names: Vec<&str> = snapshots.iter().map(|s| s.name.as_str()).collect();
     if !names.is_empty() {
-        zfs.destroy_snaps(&names, false).map_err(|e| failed(e.to_string()))?;
+        zfs.destroy_snaps(&names, false)
+            .map_err(|e| failed(format!("{e}{}", holders::lines(&holders::holders(&root, name)))))?;
     }
+    if !fresh {
+        promote::release_origin(&zfs, name);
+    }
+    super::kill_point();
     for last in (0..TRIES).rev() {
         match zfs.destroy(name) {
             Ok(()) => break,
-            Err(e) if last == 0 || !is_busy(&e) => return Err(failed(e.to_string())),
+            Err(e) if last == 0 || !is_busy(&e) => {
+                return Err(failed(format!("{e}{}", holders::lines(&holders::holders(&root, name)))));
+            }
             Err(_) => std::thread::sleep(BETWEEN),
         }
     }
     super::kill_point();
-    op.out.say("The ZFS file system for this zone has been destroyed.");
+    if !fresh {
+        op.out.say("The ZFS file system for this zone has been destroyed.");
+    }
     remove_mount_point(op, path)?;
     Ok(true)
 }
 
-fn is_busy(error: &zfs::DestroyError) -> bool {
+/// Says whether a file system is mounted, whole, exactly at a path.
+pub(super) fn is_mounted(root: &Root, name: &str, path: &Path) -> Result<bool, InstallError> {
+    let table = crate::sys::mountinfo::mounts()?;
+    Ok(mounted_at(&table, &observe::real_path(root, path)) == Some(name))
+}
+
+/// Opens the top of a mount that is attached nowhere.
+pub(super) fn top_of(tree: &Tree, shown: &Path) -> Result<Dir, InstallError> {
+    let fd = rustix::fs::openat(tree, ".", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    Ok(Dir::from_fd(fd.at("open", shown)?, shown.to_owned()))
+}
+
+pub(super) fn is_busy(error: &zfs::DestroyError) -> bool {
     matches!(error, zfs::DestroyError::Any(failure) if failure.is_busy())
 }
 
-/// Returns the snapshots; an error when something depends on the file system.
-fn dependants(zfs: &Zfs, d: &zfs::Dataset) -> Result<Vec<String>, String> {
-    if let Some(child) = zfs.children(&d.name).next() {
-        return Err(child.map_or_else(|e| e.to_string(), |c| format!("{} lies below it", c.name)));
-    }
-    let mut names = Vec::new();
-    for snapshot in zfs.snapshots(&d.name, true) {
-        let snapshot = snapshot.map_err(|e| e.to_string())?;
-        if snapshot.clones > 0 {
-            return Err(format!("{} has clones", snapshot.name));
-        }
-        names.push(snapshot.name);
-    }
-    Ok(names)
-}
-
 /// Unmounts by way of the folder above, which no link can lead elsewhere.
-fn unmount(root: &Root, path: &Path) -> Result<(), String> {
+pub(super) fn unmount(root: &Root, path: &Path) -> Result<(), String> {
     let (parent, base) = observe::open_parent(root, path).map_err(|e| e.to_string())?;
     let at = Path::new("/proc/self/fd").join(parent.as_fd().as_raw_fd().to_string()).join(base);
     rustix::mount::unmount(&at, UnmountFlags::NOFOLLOW)
@@ -193,9 +216,16 @@ fn unmount(root: &Root, path: &Path) -> Result<(), String> {
 }
 
 /// Removes what is the zone's from a file system that stays.
-fn empty(op: &mut Op<'_>, name: &str, path: &Path, why: &str) -> Result<bool, InstallError> {
+fn empty(
+    op: &mut Op<'_>,
+    name: &str,
+    path: &Path,
+    why: &str,
+    hindrances: &[Holder],
+) -> Result<bool, InstallError> {
     op.out.warn(&format!(
-        "WARNING: cannot destroy the ZFS file system {name}: {why}; the zone's files in it are removed"
+        "WARNING: cannot destroy the ZFS file system {name}: {why}; the zone's files in it are removed{}",
+        holders::lines(hindrances)
     ));
     let dir = observe::open(op.store.root(), path)?;
     for entry in STANDARD_ENTRIES {
@@ -204,7 +234,8 @@ fn empty(op: &mut Op<'_>, name: &str, path: &Path, why: &str) -> Result<bool, In
     Ok(true)
 }
 
-fn remove_mount_point(op: &mut Op<'_>, path: &Path) -> Result<bool, InstallError> {
+/// Removes the folder that a file system was mounted on, if it is empty.
+pub(super) fn remove_mount_point(op: &mut Op<'_>, path: &Path) -> Result<bool, InstallError> {
     let Ok((parent, base)) = observe::open_parent(op.store.root(), path) else { return Ok(false) };
     match parent.dir(&base, STRICT) {
         Ok(dir) if dir.entries()?.is_empty() => {

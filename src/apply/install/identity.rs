@@ -7,14 +7,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FileType;
 
 use super::{InstallError, accounts};
+use crate::apply::net::resolver;
 use crate::plan::install::HostLink;
 use crate::sys::path::{Dir, IN_ROOT, Owned, STRICT};
 
 /// Directories that must be real ones: boot mounts over them.
 const REAL: [&str; 3] = ["/dev", "/proc", "/sys"];
-
-/// Longest resolver file that is taken from the host.
-const LIMIT: usize = 64 * 1024;
 
 /// Makes what boot mounts over, and links; what the root has already stays.
 ///
@@ -75,14 +73,10 @@ pub(super) fn identity(
         Ok(etc.stat(name)?.as_ref().is_none_or(empty))
     };
     if missing("hosts")? {
-        let hosts = format!(
-            "127.0.0.1\tlocalhost\n127.0.1.1\t{hostname}\n\n\
-             ::1\tlocalhost ip6-localhost ip6-loopback\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
-        );
-        etc.write("hosts", Owned::root(0o644), hosts.as_bytes())?;
+        etc.write("hosts", Owned::root(0o644), resolver::hosts(hostname, &[]).as_bytes())?;
     }
     if missing("resolv.conf")?
-        && let Some(resolver) = resolver(host)?
+        && let Some(resolver) = resolver::of_host(host)?
     {
         etc.write("resolv.conf", Owned::root(0o644), &resolver)?;
     }
@@ -96,21 +90,11 @@ pub(super) fn identity(
     Ok(())
 }
 
-/// Returns the host's resolver file. A local stub would not answer the zone: then the file with the
-/// real servers, which systemd-resolved keeps beside it.
-fn resolver(host: &Path) -> Result<Option<Vec<u8>>, InstallError> {
-    let stub = host.join("run/systemd/resolve");
-    let is_stub = std::fs::canonicalize(host.join("etc/resolv.conf"))
-        .is_ok_and(|path| path == stub.join("stub-resolv.conf"));
-    let folder = if is_stub { stub } else { host.join("etc") };
-    match Dir::open_host(&folder) {
-        Ok(dir) => Ok(dir.read("resolv.conf", LIMIT, STRICT)?),
-        Err(e) if e.is_not_found() => Ok(None),
-        Err(e) => Err(e.into()),
-    }
-}
-
-fn machine_id(root: &Dir, etc: &Dir, always: bool) -> Result<(), InstallError> {
+/// Gives the root a machine id of its own; without `always` only where it has one.
+///
+/// # Errors
+/// [`InstallError`] when a file cannot be written.
+pub(super) fn machine_id(root: &Dir, etc: &Dir, always: bool) -> Result<(), InstallError> {
     let id = format!("{}\n", uuid::Uuid::new_v4().simple());
     if always || etc.stat("machine-id")?.is_some_and(|s| s.st_size > 0) {
         etc.write("machine-id", Owned::root(0o444), id.as_bytes())?;

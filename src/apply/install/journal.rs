@@ -112,6 +112,16 @@ impl Journal {
     }
 }
 
+/// Removes the journal of an operation that is settled.
+pub(super) fn discard(folder: &Path) -> Result<(), InstallError> {
+    let path = folder.join(JOURNAL);
+    match std::fs::remove_file(&path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e).at("remove", &path)?,
+        _ => {}
+    }
+    sync_folder(folder)
+}
+
 fn sync_folder(folder: &Path) -> Result<(), InstallError> {
     Ok(File::open(folder).and_then(|f| f.sync_all()).at("sync", folder)?)
 }

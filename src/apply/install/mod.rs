@@ -1,37 +1,53 @@
-//! `zoneadm install` and `zoneadm uninstall`.
+//! What changes on disk of a zone: `install`, `clone`, `uninstall`, `move`, `detach`, `attach`.
 //!
 //! ```text
-//! configured ──install──▶ incomplete ──▶ installed
-//!     ▲                        │              │
-//!     └────────────────────────┴──uninstall───┘   (through incomplete)
+//!            install, clone
+//! configured ──────────────▶ incomplete ──▶ installed ──▶ move
+//!     ▲ ▲                        │            │   │ ▲
+//!     │ └────────────────────────┴─uninstall──┘   │ │   (through incomplete)
+//!     └───────────────────────────────detach──────┘ attach
 //! ```
 //!
 //! The zone is `incomplete` from before the first change until after the last one is on disk. So
 //! whatever ends the operation, a kill included, the state tells the truth, and `uninstall` brings
 //! the zone back to `configured`; an interrupted `uninstall` is finished by the next one. A refusal,
-//! or a failure before the root is filled, leaves the zone `configured` and nothing behind.
+//! or a failure before the root is filled, leaves the zone `configured` and nothing behind. A zone that is
+//! moved, detached or attached stays whole: any next command takes an interrupted one back or finishes it.
 //!
 //! On disk everything belongs to whom it belongs in the source: the zone's root user is id 0 there,
 //! and the zone's ids are shifted by the mount at boot, never by a walk over the tree.
 
 pub mod accounts;
 pub mod archive;
+mod clone;
 mod dataset;
+mod delegated;
+mod detach;
+mod fresh;
 mod identity;
 mod image;
 pub mod journal;
 mod observe;
+mod promote;
+mod recover;
 mod request;
 mod run;
+mod snapshots;
 mod source;
 mod sparse;
 mod suite;
 mod tarball;
+mod transfer;
 mod unpack;
 
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+
+pub use clone::{CloneArgs, clone, clone_plan};
+pub use detach::{AttachArgs, attach, attach_plan, check_manifest, detach, detach_plan, manifest};
+pub use recover::{is_needed, recover};
+pub use transfer::{move_plan, move_zone, moved_spec};
 
 use crate::apply::boot::start::{remove_run_files, sweep};
 use crate::apply::{Op, running, supervisor};
@@ -88,6 +104,25 @@ pub enum InstallError {
         /// The reason.
         why: String,
     },
+    /// A ZFS file system cannot be moved.
+    #[error("cannot move the ZFS file system {name}: {why}")]
+    Relocate {
+        /// Its name.
+        name: String,
+        /// The reason.
+        why: String,
+    },
+    /// A snapshot or clone cannot be made; copying may help.
+    #[error("cannot {what}: {why}")]
+    Clone {
+        /// What was tried.
+        what: String,
+        /// The reason.
+        why: String,
+    },
+    /// What was asked for cannot be done; nothing has been touched.
+    #[error("{0}")]
+    Impossible(String),
     /// The operation failed on the way; the zone is incomplete.
     #[error("{0}")]
     Unfinished(Box<Self>),
@@ -122,7 +157,7 @@ impl InstallError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Unfinished(_) => {
-                Some("the zone is incomplete now; 'zoneadm uninstall' clears it, then install again")
+                Some("the zone is incomplete now; 'zoneadm uninstall' clears it, then try again")
             }
             _ => None,
         }

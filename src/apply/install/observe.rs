@@ -4,10 +4,13 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
 
+use super::journal::{self, Unfinished};
 use super::{InstallError, dataset};
 use crate::apply::Op;
 use crate::apply::paths::Root;
-use crate::plan::install::{Found, HostLink, InstallFacts, Refusal, STANDARD_ENTRIES, UninstallFacts};
+use crate::plan::install::{
+    Found, HostLink, InstallFacts, InstallStep, Refusal, STANDARD_ENTRIES, UninstallFacts,
+};
 use crate::spec::store::ZoneStore;
 use crate::sys::mountinfo::{MountEntry, mount_at, mounts, mounts_below};
 use crate::sys::path::{At, Dir, Mounts, Resolve, STRICT, mount_of};
@@ -63,19 +66,60 @@ pub(super) fn uninstall_facts(op: &Op<'_>) -> Result<UninstallFacts, InstallErro
     let found = find(root, &zonepath)?;
     let real = real_path(root, &zonepath);
     let table = mounts()?;
+    let mounts = mounts_in(root, &zonepath, &table);
+    let state = op.store.installed_state(op.name)?;
+    let left = journal::unfinished(&root.zone_lib(op.name))?;
+    let dataset = dataset::own(op, &table, &real).map(|mut own| {
+        own.fresh = left.as_ref().is_some_and(|left| is_fresh(left, &own.name));
+        own
+    });
+    let left = left.map(|left| left_over(&left)).unwrap_or_default();
+    Ok(UninstallFacts { zonepath, found, mounts, dataset, state, left })
+}
+
+/// Says whether an interrupted operation was making a file system as a clone, or removing such a one.
+fn is_fresh(left: &Unfinished, dataset: &str) -> bool {
+    left.plan.steps.iter().any(|step| match step {
+        InstallStep::CloneDataset { snapshot: _, name, path: _ } => name == dataset,
+        InstallStep::DestroyDataset { name, path: _, fresh } => *fresh && name == dataset,
+        _ => false,
+    })
+}
+
+/// Returns what removes that which an interrupted clone has made elsewhere: its own steps tell, and so do
+/// those of an uninstall that was interrupted after it.
+fn left_over(left: &Unfinished) -> Vec<InstallStep> {
+    let begun = left.last.map_or(0, |(last, _)| last + 1).min(left.plan.steps.len());
+    let mut steps = Vec::new();
+    for (i, step) in left.plan.steps.iter().enumerate() {
+        match step {
+            InstallStep::TakeSnapshots { .. } | InstallStep::CloneTree { .. } if i < begun => {
+                // Clones go before their snapshots.
+                steps.extend(step.inverse().map(|inverse| (i, inverse)));
+            }
+            InstallStep::DestroySnapshots { .. } | InstallStep::DestroyTree { .. } => {
+                steps.push((0, step.clone()));
+            }
+            _ => {}
+        }
+    }
+    steps.sort_by_key(|(i, _)| std::cmp::Reverse(*i));
+    steps.into_iter().map(|(_, step)| step).collect()
+}
+
+/// Returns the mount points at and below what is ours in a zonepath, as the administrator writes them.
+pub(super) fn mounts_in(root: &Root, zonepath: &Path, table: &[MountEntry]) -> Vec<PathBuf> {
+    let real = real_path(root, zonepath);
     let ours = |point: &PathBuf| {
         let first = point.strip_prefix(&real).ok().and_then(|p| p.components().next());
         first.is_some_and(|c| STANDARD_ENTRIES.iter().any(|e| c.as_os_str() == *e))
     };
-    // As the administrator wrote the path, not as the alternate root resolves.
+    // Not as the alternate root resolves.
     let shown = |point: PathBuf| match point.strip_prefix(&real) {
         Ok(rest) => zonepath.join(rest),
         Err(_) => point,
     };
-    let mounts = mounts_below(&table, &real).into_iter().filter(ours).map(shown).collect();
-    let state = op.store.installed_state(op.name)?;
-    let dataset = dataset::own(op, &table, &real);
-    Ok(UninstallFacts { zonepath, found, mounts, dataset, state })
+    mounts_below(table, &real).into_iter().filter(ours).map(shown).collect()
 }
 
 /// Returns a path below the alternate root as the mount table has it.
@@ -88,7 +132,7 @@ pub(super) fn real_path(root: &Root, path: &Path) -> PathBuf {
 
 /// Finds what has the place of a zonepath. Links are looked for below the alternate root only: what
 /// lies above it is the caller's business.
-fn find(root: &Root, zonepath: &Path) -> Result<Found, InstallError> {
+pub(super) fn find(root: &Root, zonepath: &Path) -> Result<Found, InstallError> {
     let top = Dir::open_host(root.prefix())?;
     let below = zonepath.strip_prefix(root.prefix()).unwrap_or(zonepath);
     let mut path = PathBuf::new();

@@ -6,14 +6,18 @@ use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 use super::journal::{Journal, Phase};
-use super::{InstallError, dataset, identity, observe, source};
+use super::{
+    InstallError, clone, dataset, delegated, detach, fresh, identity, observe, snapshots, source, sparse,
+    transfer,
+};
 use crate::apply::Op;
 use crate::plan::install::{InstallPlan, InstallStep};
 use crate::sys::path::{At, Owned};
 use crate::sys::tree::remove_tree;
 
 /// Carries a plan out. A failure before the point of no return takes everything back; a later one
-/// leaves the zone incomplete, and the journal beside it.
+/// leaves the zone incomplete, and the journal beside it. A zone that moves, is detached or attached is
+/// never incomplete: what fails after the deciding step is told as a warning.
 ///
 /// # Errors
 /// The first failure. What went wrong while taking back is told as a warning.
@@ -25,9 +29,17 @@ pub(super) fn run(op: &mut Op<'_>, plan: &InstallPlan) -> Result<(), InstallErro
         match carry_out(op, step) {
             Ok(true) => changed.push(i),
             Ok(false) => {}
+            Err(error) if plan.is_past_return(i) && plan.is_transfer() => {
+                // The zone is where it shall be; what is left behind is not worth its life.
+                op.out.warn(&format!("WARNING: could not {}: {error}", step.describe()));
+            }
             Err(error) => {
-                if plan.steps[..=i].iter().any(InstallStep::is_past_return) {
+                if plan.is_past_return(i) {
                     return Err(InstallError::Unfinished(Box::new(error)));
+                }
+                if plan.is_transfer() {
+                    // Its steps have parts, and their inverses find out which were done.
+                    changed.push(i);
                 }
                 if take_back(op, plan, &changed, &mut journal)? {
                     journal.finish()?;
@@ -68,7 +80,7 @@ fn take_back(
 }
 
 /// Carries out one step and says whether it has changed anything that its inverse takes back.
-fn carry_out(op: &mut Op<'_>, step: &InstallStep) -> Result<bool, InstallError> {
+pub(super) fn carry_out(op: &mut Op<'_>, step: &InstallStep) -> Result<bool, InstallError> {
     let root = op.store.root();
     match step {
         InstallStep::SetState { from: _, to } => op.store.set_installed_state(op.name, *to)?,
@@ -77,7 +89,9 @@ fn carry_out(op: &mut Op<'_>, step: &InstallStep) -> Result<bool, InstallError> 
             return Ok(parent.make_dir(Path::new(&name), Owned::root(*mode))?.1);
         }
         InstallStep::MakeDataset { name, path, mode } => return dataset::make(op, name, path, *mode),
-        InstallStep::DestroyDataset { name, path } => return dataset::destroy(op, name, path),
+        InstallStep::DestroyDataset { name, path, fresh } => {
+            return dataset::destroy(op, name, path, *fresh);
+        }
         InstallStep::OwnDir { path, mode } => {
             op.out.say(&format!("{}: changing permissions to {mode:04o}.", path.display()));
             observe::open(root, path)?.set_owned(Owned::root(*mode))?;
@@ -114,6 +128,40 @@ fn carry_out(op: &mut Op<'_>, step: &InstallStep) -> Result<bool, InstallError> 
         }
         InstallStep::RemoveDir { path } => return remove_dir(op, path),
         InstallStep::KeepUserData { path } => warn_user_data(op, path),
+        InstallStep::TakeSnapshots { names, zone } => return snapshots::take(names, zone.as_str()),
+        InstallStep::DestroySnapshots { names, zone } => return snapshots::destroy(names, zone.as_str()),
+        InstallStep::ReleaseSnapshots { names } => return snapshots::release(op, names),
+        InstallStep::CloneDataset { snapshot, name, path } => {
+            return snapshots::clone(op, snapshot, name, path);
+        }
+        InstallStep::CloneTree { from, snapshot, to, source } => {
+            let done = delegated::clone_tree(op, from, snapshot, to, source);
+            return done.or_else(|e| {
+                // What there is of it goes at once: the step counts as not done.
+                delegated::destroy_tree(from, snapshot, to)?;
+                Err(e)
+            });
+        }
+        InstallStep::DestroyTree { from, snapshot, to } => {
+            return delegated::destroy_tree(from, snapshot, to);
+        }
+        InstallStep::CopyZone { from, to, moving } => return clone::copy_zone(op, from, to, *moving),
+        InstallStep::Empty { path } => return transfer::empty(op, path),
+        InstallStep::Reidentify { root: path, source, hostname } => {
+            let dir = observe::open(root, path)?;
+            fresh::reidentify(op, &dir, source.as_str(), hostname)?;
+        }
+        InstallStep::RenameDir { from, to } => return transfer::rename_dir(op, from, to),
+        InstallStep::MoveDataset { from, to } => return transfer::move_dataset(op, from, to),
+        InstallStep::SetZonepath { from: _, to } => return Ok(op.store.set_zonepath(op.name, to)?),
+        InstallStep::CleanUp { path, mounted } => return transfer::clean_up(op, path, *mounted),
+        InstallStep::NoteState { from: _, to } => op.store.note_state(op.name, *to)?,
+        InstallStep::WriteManifest { path } => return detach::write_manifest(op, path),
+        InstallStep::RemoveFile { path } => return detach::remove_file(op, path),
+        InstallStep::RenameFile { from, to } => return detach::rename_file(op, from, to),
+        InstallStep::Adopt { uuid, first } => op.store.adopt(op.name, uuid.as_deref(), *first)?,
+        InstallStep::Refresh { root: path, host } => sparse::refresh(host, &observe::open(root, path)?)?,
+        InstallStep::MarkDataset { name, from: _, to } => return detach::mark(name, to),
     }
     Ok(true)
 }

@@ -15,8 +15,11 @@ const SHARING: [u32; 4] = [0x9123_683e, 0x5846_5342, 0xca45_1a4e, 0x2fc1_2fc1];
 pub(super) fn populate(op: &mut Op<'_>, root: &Dir, source: &Source) -> Result<(), InstallError> {
     match source {
         Source::Sparse { host } => sparse::populate(host, root),
-        Source::Host { host, enter, leave_out } => copy(op, host, root, &host_filter(host, enter, leave_out)),
-        Source::Tree { dir } => copy(op, dir, root, &CopyFilter::new()),
+        Source::Host { host, enter, leave_out } => {
+            let filter = host_filter(host, enter, leave_out);
+            copy(op, &Dir::open_host(host)?, root, &filter).map(drop)
+        }
+        Source::Tree { dir } => copy(op, &Dir::open_host(dir)?, root, &CopyFilter::new()).map(drop),
         Source::Archive { file, packing } => archive::populate(op.out, root, file, *packing),
         Source::Image { layout, layers } => image::populate(op.out, root, layout, layers),
         Source::Suite { suite, tool } => suite::populate(op, root, suite, tool),
@@ -40,10 +43,19 @@ fn host_filter(host: &Path, enter: &[std::path::PathBuf], leave_out: &[LeaveOut]
     filter
 }
 
-fn copy(op: &mut Op<'_>, from: &Path, root: &Dir, filter: &CopyFilter) -> Result<(), InstallError> {
-    let source = Dir::open_host(from)?;
-    let total = measure(&source, filter)?;
-    check_room(root, from, total)?;
+/// Copies everything that a filter lets through, with progress, and says what is not in the copy.
+///
+/// # Errors
+/// [`InstallError`]; the target is then partly filled, but for [`InstallError::NoRoom`].
+pub(super) fn copy(
+    op: &mut Op<'_>,
+    source: &Dir,
+    to: &Dir,
+    filter: &CopyFilter,
+) -> Result<Copied, InstallError> {
+    let from = source.path();
+    let total = measure(source, filter)?;
+    check_room(to, from, total)?;
     let what = format!("copying {}", from.display());
     // Every entry costs time also when it holds no data.
     let weight = |entries: u64, bytes: u64| bytes + entries * 4096;
@@ -57,10 +69,10 @@ fn copy(op: &mut Op<'_>, from: &Path, root: &Dir, filter: &CopyFilter) -> Result
             op.out.progress(done.min(whole), whole, &what);
         }
     };
-    let done = copy_tree(&source, root, filter, &mut report)?;
+    let done = copy_tree(source, to, filter, &mut report)?;
     op.out.progress(whole, whole, &what);
     tell(op.out, from, &done);
-    Ok(())
+    Ok(done)
 }
 
 /// Refuses to begin what cannot fit.

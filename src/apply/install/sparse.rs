@@ -1,14 +1,14 @@
 //! The root of a sparse zone: what is its own beside the host's software.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use super::InstallError;
 use super::accounts;
 use crate::plan::host::SPARSE_ETC;
 use crate::sys::path::{Dir, Owned, STRICT};
-use crate::sys::tree::{CopyFilter, Rule, copy_names};
+use crate::sys::tree::{CopyFilter, Rule, copy_names, remove_tree};
 
 /// Directories of every zone, outer ones first.
 const DIRS: &[(&str, u32)] = &[
@@ -39,6 +39,19 @@ const DIRS: &[(&str, u32)] = &[
 const LINKS: &[(&str, &str)] =
     &[("var/run", "../run"), ("var/lock", "../run/lock"), ("var/spool/mail", "../mail")];
 
+/// What of the host's `/etc` belongs to its programs and not to whoever administers the zone.
+const OF_PROGRAMS: &[&str] = &[
+    "alternatives",
+    "debian_version",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "lsb-release",
+    "os-release",
+    "redhat-release",
+    "alpine-release",
+];
+
 /// Fills an empty root.
 ///
 /// # Errors
@@ -66,6 +79,23 @@ pub(super) fn populate(host: &Path, root: &Dir) -> Result<(), InstallError> {
         root.dir("var/mail", STRICT)?.set_owned(Owned { mode: 0o2775, uid: 0, gid })?;
     }
     Ok(())
+}
+
+/// Takes what goes with the host's programs from another host: what is there of it already is replaced,
+/// but accounts stay.
+///
+/// # Errors
+/// [`InstallError`] naming the file.
+pub(super) fn refresh(host: &Path, root: &Dir) -> Result<(), InstallError> {
+    let etc = Dir::open_host(&host.join("etc"))?;
+    let ours = match root.dir("etc", STRICT) {
+        Err(e) if e.is_not_found() => root.make_dir("etc", Owned::root(0o755))?.0,
+        other => other?,
+    };
+    for name in OF_PROGRAMS.iter().map(OsStr::new) {
+        remove_tree(&ours, name, &mut |_| super::kill_point())?;
+    }
+    copy_etc(&etc, root)
 }
 
 /// Takes over what the host's programs look for in `/etc`.

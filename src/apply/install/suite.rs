@@ -35,7 +35,8 @@ pub(super) fn find(suite: &str) -> Result<PathBuf, String> {
     })
 }
 
-fn in_path(name: &str) -> Option<PathBuf> {
+/// Finds a program of the host.
+pub(super) fn in_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into());
     let runs =
         |p: &PathBuf| std::fs::metadata(p).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);

@@ -4,9 +4,10 @@
 //! Every name is resolved beneath the root to a descriptor of its folder, and the last part is made
 //! there with calls that follow nothing.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::{CString, OsStr, OsString};
-use std::os::fd::AsFd;
+use std::hash::{BuildHasher, RandomState};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -50,14 +51,44 @@ pub(super) struct LeftOut {
     pub(super) foreign_ids: u64,
 }
 
+/// What a directory gets when all is in it.
+struct DirAttributes {
+    owned: Owned,
+    mtime: (i64, i64),
+}
+
+/// Names that were seen. An archive can hold more of them than there is memory, so they are kept as numbers
+/// that nobody can foresee.
+#[derive(Default)]
+struct Names {
+    numbers: HashSet<u64>,
+    hasher: RandomState,
+}
+
+impl Names {
+    /// Adds a name; says whether it is new.
+    fn insert(&mut self, name: &Path) -> bool {
+        self.numbers.insert(self.hasher.hash_one(name))
+    }
+
+    fn contains(&self, name: &Path) -> bool {
+        self.numbers.contains(&self.hasher.hash_one(name))
+    }
+
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
 /// Unpacks one archive, or one layer of an image after the other, into a root.
 pub(super) struct Unpacker<'a> {
     root: &'a Dir,
     how: Resolve,
     /// Names of the present layer; none for a plain archive.
-    layer: Option<HashSet<PathBuf>>,
-    /// Directories get their attributes last: their content changes the time.
-    dirs: Vec<(PathBuf, Member)>,
+    layer: Option<Names>,
+    /// Directories get their attributes last: their content changes the time. One entry for a directory,
+    /// however often the archive names it, and nothing in it that is as long as the archive likes.
+    dirs: BTreeMap<PathBuf, DirAttributes>,
     /// The folder of the last member, since most have the same.
     folder: Option<(PathBuf, Dir)>,
     buffer: Vec<u8>,
@@ -73,11 +104,11 @@ impl<'a> Unpacker<'a> {
     /// Returns an unpacker for layers of an image: links of lower layers are followed inside the
     /// root, as the image specification demands.
     pub(super) fn image(root: &'a Dir) -> Self {
-        Self::new(root, Resolve { links: Links::InRoot, ..STRICT }, Some(HashSet::new()))
+        Self::new(root, Resolve { links: Links::InRoot, ..STRICT }, Some(Names::default()))
     }
 
-    fn new(root: &'a Dir, how: Resolve, layer: Option<HashSet<PathBuf>>) -> Self {
-        let (dirs, left_out) = (Vec::new(), LeftOut::default());
+    fn new(root: &'a Dir, how: Resolve, layer: Option<Names>) -> Self {
+        let (dirs, left_out) = (BTreeMap::new(), LeftOut::default());
         Self { root, how, layer, dirs, folder: None, buffer: vec![0; 256 * 1024], left_out }
     }
 
@@ -109,7 +140,7 @@ impl<'a> Unpacker<'a> {
     /// Ends an archive or layer: directories get their attributes, inner ones first.
     pub(super) fn finish(&mut self) -> Result<(), MemberError> {
         self.folder = None;
-        for (name, member) in std::mem::take(&mut self.dirs).into_iter().rev() {
+        for (name, attributes) in std::mem::take(&mut self.dirs).into_iter().rev() {
             let last = name.file_name().unwrap_or_default().to_owned();
             let Ok(parent) = self.root.dir(name.parent().unwrap_or(Path::new("")), self.how) else {
                 continue; // replaced by a later member
@@ -117,7 +148,10 @@ impl<'a> Unpacker<'a> {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             match rustix::fs::openat(&parent, &last, flags, Mode::empty()) {
                 Ok(fd) => {
-                    self.attributes(fd.as_fd(), &member).at("set attributes of", self.root.join(&name))?;
+                    let (seconds, nanos) = attributes.mtime;
+                    set_owned(fd.as_fd(), attributes.owned)
+                        .and_then(|()| set_times(fd.as_fd(), seconds, nanos))
+                        .at("set attributes of", self.root.join(&name))?;
                 }
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
                 Err(e) => return Err(e).at("open", self.root.join(&name))?,
@@ -133,7 +167,7 @@ impl<'a> Unpacker<'a> {
     fn note(&mut self, name: &Path) {
         if let Some(layer) = &mut self.layer {
             for path in name.ancestors() {
-                if !layer.insert(path.to_owned()) {
+                if !layer.insert(path) {
                     break;
                 }
             }
@@ -208,7 +242,16 @@ impl<'a> Unpacker<'a> {
                 .at("create", folder.join(Path::new(last)))?;
         }
         self.note(&name);
-        self.dirs.push((name, member));
+        self.count_ids(&member);
+        if !member.xattrs.is_empty() {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            rustix::fs::openat(&folder, last, flags, Mode::empty())
+                .map_err(Into::into)
+                .and_then(|fd| self.xattrs(fd.as_fd(), &member))
+                .at("set attributes of", folder.join(Path::new(last)))?;
+        }
+        let owned = Owned { mode: member.mode, uid: member.uid, gid: member.gid };
+        self.dirs.insert(name, DirAttributes { owned, mtime: member.mtime });
         Ok(())
     }
 
@@ -314,9 +357,14 @@ impl<'a> Unpacker<'a> {
         self.left_out.foreign_ids += u64::from(member.uid > 65_535 || member.gid > 65_535);
     }
 
-    fn attributes(&mut self, fd: std::os::fd::BorrowedFd<'_>, member: &Member) -> std::io::Result<()> {
+    fn attributes(&mut self, fd: BorrowedFd<'_>, member: &Member) -> std::io::Result<()> {
         self.count_ids(member);
         set_owned(fd, Owned { mode: member.mode, uid: member.uid, gid: member.gid })?;
+        self.xattrs(fd, member)?;
+        set_times(fd, member.mtime.0, member.mtime.1)
+    }
+
+    fn xattrs(&mut self, fd: BorrowedFd<'_>, member: &Member) -> std::io::Result<()> {
         for (name, value) in &member.xattrs {
             // Those that mean something to the host's kernel only, or to its policy, are not taken over.
             let kept = name.starts_with(b"user.") || name == b"security.capability";
@@ -326,7 +374,7 @@ impl<'a> Unpacker<'a> {
                 _ => self.left_out.xattrs += 1,
             }
         }
-        set_times(fd, member.mtime.0, member.mtime.1)
+        Ok(())
     }
 
     /// Removes what a layer hides of the lower ones.

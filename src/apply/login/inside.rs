@@ -62,7 +62,7 @@ pub enum Failure {
         source: io::Error,
     },
     /// The shell cannot be executed.
-    #[error("cannot execute '{shell}': {}", reason(source))]
+    #[error("cannot execute '{}': {}", shell.escape_debug(), reason(source))]
     Execute {
         /// Its path in the zone.
         shell: String,

@@ -32,7 +32,7 @@ use crate::spec::ZoneName;
 use crate::sys::channel::Channel;
 use crate::sys::enter::{EnterError, Entered, Filter, Target, signal_group};
 use crate::sys::path::reason;
-use crate::sys::process::{Ended, reap};
+use crate::sys::process::{self, Child, Ended};
 use crate::sys::tty::{self, Look, Signals};
 
 pub use console::Console;
@@ -66,6 +66,9 @@ pub enum LoginError {
     /// Somebody killed the new process before it had said anything.
     #[error("the login was killed before it began")]
     Killed,
+    /// The process has ended, and a tracer in the zone keeps its status.
+    #[error("the command has ended, and a process of the zone that traces it does not let its status out")]
+    Kept,
     /// A signal came before the login did.
     #[error("interrupted")]
     Interrupted,
@@ -91,7 +94,7 @@ pub struct Login {
 
 /// A login on a terminal of the zone.
 pub struct Attached {
-    pid: i32,
+    child: Child,
     channel: Channel,
     master: OwnedFd,
     signals: Signals,
@@ -125,18 +128,28 @@ impl<'a> Zone<'a> {
         Ok((Self { root, name, running, guarded }, found.warning()))
     }
 
+    /// Enters the zone with a process that does the job, guarded when that is needed, unless a signal says
+    /// to end.
     fn enter(
         &self,
         target: &Target,
         streams: [Option<OwnedFd>; 3],
-        inside: impl FnOnce(&Channel) -> String,
-    ) -> Result<Entered, EnterError> {
-        if !self.guarded {
-            return target.enter(streams, None, inside);
-        }
+        signals: &Signals,
+        job: &Job,
+    ) -> Result<Entered, LoginError> {
+        let mut ends = false;
+        let mut stop = || {
+            while let Some(signal) = signals.next() {
+                ends |= !matches!(signal, Signal::SIGCHLD | Signal::SIGWINCH | Signal::SIGTSTP);
+            }
+            ends
+        };
         let program = guard::program();
         let hand_over = |listener: BorrowedFd<'_>| guard::enlist(self.root, self.name, listener);
-        target.enter(streams, Some(Filter { program: &program, hand_over: &hand_over }), inside)
+        let filter = self.guarded.then_some(Filter { program: &program, hand_over: &hand_over });
+        let inside = |channel: &Channel| job.run(channel).to_string();
+        let entered = target.enter(streams, signals.as_fd(), &mut stop, filter, inside);
+        if ends { Err(LoginError::Interrupted) } else { Ok(entered?) }
     }
 }
 
@@ -169,34 +182,34 @@ impl Login {
         let Streams { inside, mut relay } = Streams::prepare(self.no_input).map_err(LoginError::Relay)?;
         let signals = Signals::take(TAKEN).map_err(LoginError::Relay)?;
         let job = self.job(None);
-        let entered = zone.enter(&target, inside, |channel| job.run(channel).to_string())?;
-        let mut channel = Some(entered.channel);
+        let Entered { child, channel } = zone.enter(&target, inside, &signals, &job)?;
+        let mut channel = Some(channel);
         // Until the program is executed, what the zone shows the new process may keep it for ever.
         loop {
             let told = channel.as_ref().map(AsFd::as_fd);
-            let (signalled, told) = relay.turn(signals.as_fd(), told).map_err(LoginError::Relay)?;
+            let others = [Some(signals.as_fd()), Some(child.as_fd()), told];
+            let [signalled, ended, told] = relay.turn(others).map_err(LoginError::Relay)?;
             if told && let Some(channel) = channel.take() {
                 failure_of(&channel)?;
             }
+            if ended && let Some(end) = child.end() {
+                // It may have failed and ended between two looks.
+                channel.as_ref().map_or(Ok(()), failure_of)?;
+                relay.finish();
+                return known(end);
+            }
             while signalled && let Some(signal) = signals.next() {
                 match signal {
-                    Signal::SIGCHLD => {
-                        if let Some(end) = reap(entered.pid) {
-                            // It may have failed and ended between two looks.
-                            channel.as_ref().map_or(Ok(()), failure_of)?;
-                            relay.finish();
-                            return Ok(end);
-                        }
-                    }
+                    Signal::SIGCHLD => {}
                     // The group has no parent in its session, so the kernel ignores a plain SIGTSTP there.
                     Signal::SIGTSTP => {
-                        signal_group(entered.pid, Signal::SIGSTOP);
+                        signal_group(child.pid, Signal::SIGSTOP);
                         tty::stop_self();
-                        signal_group(entered.pid, Signal::SIGCONT);
+                        signal_group(child.pid, Signal::SIGCONT);
                     }
                     // No program of the zone runs yet that could answer in its own way.
-                    _ if channel.is_some() => signal_group(entered.pid, Signal::SIGKILL),
-                    other => signal_group(entered.pid, other),
+                    _ if channel.is_some() => signal_group(child.pid, Signal::SIGKILL),
+                    other => signal_group(child.pid, other),
                 }
             }
         }
@@ -213,13 +226,12 @@ impl Login {
         let streams = [also_null()?, also_null()?, also_null()?];
         let signals = Signals::take(SIGNALS).map_err(LoginError::Relay)?;
         let job = self.job(Some(Look::of(io::stdin().as_fd())));
-        let Entered { pid, channel } =
-            zone.enter(&target, streams, |channel| job.run(channel).to_string())?;
+        let Entered { child, channel } = zone.enter(&target, streams, &signals, &job)?;
         // What the zone shows the new process may keep it for ever; the user must not be kept as well.
         while !tty::wait_for(channel.as_fd(), signals.as_fd()).map_err(LoginError::Relay)? {
             while let Some(signal) = signals.next() {
                 if !matches!(signal, Signal::SIGCHLD | Signal::SIGWINCH | Signal::SIGTSTP) {
-                    signal_group(pid, Signal::SIGKILL);
+                    signal_group(child.pid, Signal::SIGKILL);
                     return Err(LoginError::Interrupted);
                 }
             }
@@ -227,10 +239,21 @@ impl Login {
         let message = channel.receive().map_err(LoginError::Relay)?;
         let number = message.text.parse();
         match (message.fds.into_iter().next(), number) {
-            (Some(master), Ok(number)) => Ok(Attached { pid, channel, master, signals, number }),
+            (Some(master), Ok(number)) => Ok(Attached { child, channel, master, signals, number }),
             _ if message.text.is_empty() => Err(LoginError::Killed),
             _ => Err(LoginError::Inside(message.text)),
         }
+    }
+}
+
+/// Returns how a process has ended, if that can be known.
+///
+/// # Errors
+/// [`LoginError::Kept`].
+pub fn known(end: process::End) -> Result<Ended, LoginError> {
+    match end {
+        process::End::Known(ended) => Ok(ended),
+        process::End::Kept => Err(LoginError::Kept),
     }
 }
 
@@ -247,7 +270,7 @@ impl Attached {
     /// The system's error.
     pub fn talk(&self, escape: Option<u8>) -> Result<End, LoginError> {
         let remote = self.master.as_fd();
-        let child = Some(self.pid);
+        let child = Some(&self.child);
         let session = Session { remote, is_terminal: true, child, escape, signals: &self.signals };
         let end = session.run().map_err(LoginError::Relay)?;
         if let End::Exited(_) = end {

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::escape::{Filter, Specials, Typed};
-use crate::sys::process::{Ended, reap};
+use crate::sys::process::{self, Child};
 use crate::sys::tty::{self, Look, Raw, Signals};
 
 /// Signals that a session takes over.
@@ -24,6 +24,8 @@ pub const SIGNALS: &[Signal] = &[
 /// How much typed input may wait for the other side. Escapes are noticed up to there.
 const MAX_PENDING: usize = 64 << 10;
 const CHUNK: usize = 16 << 10;
+/// What is carried at most after the end of the process: more than a terminal holds.
+const MAX_REST: usize = 256 << 10;
 
 /// How a session ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,7 +35,7 @@ pub enum End {
     /// The other side has closed.
     Closed,
     /// The process on the other side has ended.
-    Exited(Ended),
+    Exited(process::End),
     /// This signal asked us to end.
     Signal(Signal),
 }
@@ -45,7 +47,7 @@ pub struct Session<'a> {
     /// The other side is a terminal: it has a size, and is told the end of input by a character.
     pub is_terminal: bool,
     /// The process on the other side, when it is a child of ours.
-    pub child: Option<i32>,
+    pub child: Option<&'a Child>,
     /// Escape character.
     pub escape: Option<u8>,
     /// Signals that have been taken over, [`SIGNALS`] all of them.
@@ -69,6 +71,9 @@ impl Session<'_> {
         loop {
             let wanted = if pending.is_empty() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT };
             let mut fds = vec![PollFd::new(self.signals, PollFlags::IN)];
+            if let Some(child) = self.child {
+                fds.push(PollFd::new(child, PollFlags::IN));
+            }
             if remote_open {
                 fds.push(PollFd::from_borrowed_fd(self.remote, wanted));
             }
@@ -81,14 +86,22 @@ impl Session<'_> {
             }
             let mut seen = fds.iter().map(PollFd::revents);
             let signalled = seen.next().is_some_and(|e| !e.is_empty());
+            let ended = self.child.is_some() && seen.next().is_some_and(|e| !e.is_empty());
             let remote = if remote_open { seen.next() } else { None }.unwrap_or(PollFlags::empty());
             let typed = listening && seen.next().is_some_and(|e| !e.is_empty());
             drop(fds);
-            if signalled && let Some(end) = self.on_signals(stdin, &mut raw) {
-                if let End::Exited(_) = end {
-                    // Everything that was written before the end is here already.
-                    while self.carry_output(stdout) == Some(true) {}
+            if ended && let Some(end) = self.child.and_then(Child::end) {
+                // Everything that was written before the end is here already. What is written on and
+                // on by others, who still have the terminal open, is not waited for.
+                let mut carried = 0;
+                while carried < MAX_REST
+                    && let Some(more @ 1..) = self.carry_output(stdout)
+                {
+                    carried += more;
                 }
+                return Ok(End::Exited(end));
+            }
+            if signalled && let Some(end) = self.on_signals(stdin, &mut raw) {
                 return Ok(end);
             }
             if typed {
@@ -126,15 +139,13 @@ impl Session<'_> {
         }
     }
 
-    /// Carries one chunk from the other side; says whether there was one, none when it has closed.
-    fn carry_output(&self, stdout: BorrowedFd<'_>) -> Option<bool> {
+    /// Carries one chunk from the other side; says how long it was, none when it has closed.
+    fn carry_output(&self, stdout: BorrowedFd<'_>) -> Option<usize> {
         let mut buffer = [0; CHUNK];
         match tty::read(self.remote, &mut buffer) {
             Ok(0) => None,
-            Ok(n) => tty::write_all(stdout, &buffer[..n]).ok().map(|()| true),
-            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                Some(false)
-            }
+            Ok(n) => tty::write_all(stdout, &buffer[..n]).ok().map(|()| n),
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Some(0),
             Err(_) => None,
         }
     }
@@ -155,11 +166,7 @@ impl Session<'_> {
     fn on_signals<'t>(&self, stdin: BorrowedFd<'t>, raw: &mut Option<Raw<'t>>) -> Option<End> {
         while let Some(signal) = self.signals.next() {
             match signal {
-                Signal::SIGCHLD => {
-                    if let Some(end) = self.child.and_then(reap) {
-                        return Some(End::Exited(end));
-                    }
-                }
+                Signal::SIGCHLD => {}
                 Signal::SIGWINCH => self.pass_size_on(stdin),
                 Signal::SIGTSTP => {
                     let was_raw = raw.take().is_some();

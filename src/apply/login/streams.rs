@@ -85,21 +85,16 @@ impl Streams {
 const CHUNK: usize = 64 << 10;
 
 impl Relay {
-    /// Waits until something can be carried, or one of the two other descriptors has something; carries,
-    /// and says which of the two had.
+    /// Waits until something can be carried, or one of the other descriptors has something; carries, and
+    /// says which of the others had.
     ///
     /// # Errors
     /// The system's error.
-    pub fn turn(
-        &mut self,
-        first: BorrowedFd<'_>,
-        second: Option<BorrowedFd<'_>>,
-    ) -> io::Result<(bool, bool)> {
+    pub fn turn(&mut self, others: [Option<BorrowedFd<'_>>; 3]) -> io::Result<[bool; 3]> {
         let stdin = io::stdin();
         let entry = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
-        let mut fds = Vec::with_capacity(6);
-        fds.push(entry(first));
-        fds.extend(second.map(entry));
+        let mut fds = Vec::with_capacity(7);
+        fds.extend(others.into_iter().flatten().map(entry));
         if let Some(input) = &self.input {
             // The pipe reports an error without being asked when nobody reads it any more.
             let full = !input.pending.is_empty();
@@ -116,10 +111,7 @@ impl Relay {
         let seen: Vec<_> = fds.iter().map(PollFd::revents).collect();
         drop(fds);
         let mut seen = seen.into_iter();
-        let others = (
-            seen.next().is_some_and(|e| !e.is_empty()),
-            second.is_some() && seen.next().is_some_and(|e| !e.is_empty()),
-        );
+        let others = others.map(|fd| fd.is_some() && seen.next().is_some_and(|e| !e.is_empty()));
         if let Some(input) = &mut self.input {
             let full = !input.pending.is_empty();
             let pipe = seen.next().unwrap_or(PollFlags::empty());
@@ -132,11 +124,16 @@ impl Relay {
         Ok(others)
     }
 
-    /// Carries the output that is there already, and ends.
+    /// Carries the output that is there already, and ends. What others write on and on is not waited for.
     pub fn finish(mut self) {
         self.input = None;
         for output in &mut self.outputs {
-            while output.carry_some() == Some(true) {}
+            let mut left = tty::readable(output.from.as_fd());
+            while left > 0
+                && let Some(carried @ 1..) = output.carry_some()
+            {
+                left = left.saturating_sub(carried);
+            }
         }
     }
 }
@@ -173,8 +170,8 @@ impl Output {
         self.carry_some().is_some()
     }
 
-    /// Carries one chunk. Says whether there was one; none at the end.
-    fn carry_some(&mut self) -> Option<bool> {
+    /// Carries one chunk. Says how long it was, 0 when there was none just now; none at the end.
+    fn carry_some(&mut self) -> Option<usize> {
         let mut buffer = [0; CHUNK];
         match self.from.read(&mut buffer) {
             Ok(0) => None,
@@ -182,10 +179,10 @@ impl Output {
                 let text = &buffer[..n];
                 let (stdout, stderr) = (io::stdout(), io::stderr());
                 let to = if self.errors { stderr.as_fd() } else { stdout.as_fd() };
-                tty::write_all(to, text).ok().map(|()| true)
+                tty::write_all(to, text).ok().map(|()| n)
             }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Some(false),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => Some(false),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Some(0),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => Some(0),
             Err(_) => None,
         }
     }

@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
+use crate::apply::trust;
 use crate::spec::store::StoreError;
 
 /// Returns the system's word for an error, without the number that Rust adds.
@@ -40,11 +41,36 @@ pub fn open(path: &Path) -> Result<Option<File>, StoreError> {
 
 /// Reads a regular file of at most `limit` bytes; one byte more is read, so that the caller can tell.
 pub fn read(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, StoreError> {
+    read_if(path, limit, |_| Ok(()))
+}
+
+/// The same for a file by whose words the host's root acts: it must be root's, and not everybody's to write.
+pub fn read_trusted(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, StoreError> {
+    read_if(path, limit, |meta| {
+        let path = path.display();
+        if !trust::is_trusted(meta, 0) {
+            let text =
+                format!("{path}: it belongs to user {}, and must be root's: chown root {path}", meta.uid());
+            return Err(StoreError::Invalid(text));
+        }
+        if !trust::is_trusted(meta, 0o002) {
+            return Err(StoreError::Invalid(format!("{path}: everybody can write to it: chmod o-w {path}")));
+        }
+        Ok(())
+    })
+}
+
+fn read_if(
+    path: &Path,
+    limit: usize,
+    check: impl FnOnce(&fs::Metadata) -> Result<(), StoreError>,
+) -> Result<Option<Vec<u8>>, StoreError> {
     let Some(file) = open(path)? else { return Ok(None) };
     let meta = file.metadata().map_err(failed("read", path))?;
     if !meta.is_file() {
         return Err(StoreError::Invalid(format!("{}: not a regular file", path.display())));
     }
+    check(&meta)?;
     let size = usize::try_from(meta.len()).unwrap_or(limit).min(limit);
     let mut bytes = Vec::with_capacity(size + 1);
     file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(failed("read", path))?;

@@ -11,6 +11,7 @@
 
 mod catalog;
 pub mod files;
+pub mod manifest;
 mod revisions;
 mod state;
 mod templates;
@@ -34,8 +35,7 @@ const STATE: &str = "state";
 /// Prefix of a folder of states that a delete has set aside.
 const GONE: &str = ".gone.";
 
-/// What a detached zone leaves of its spec in its zonepath.
-pub const DETACHED: &str = "SUNWdetached.toml";
+pub use crate::plan::install::DETACHED;
 
 /// The note of an unfinished rename.
 const RENAME: &str = ".rename";
@@ -82,7 +82,7 @@ impl FileStore {
         path: &std::path::Path,
         name: &ZoneName,
     ) -> Result<Option<(String, ZoneSpec)>, StoreError> {
-        let Some(bytes) = files::read(path, toml::SIZE_MAX)? else { return Ok(None) };
+        let Some(bytes) = files::read_trusted(path, toml::SIZE_MAX)? else { return Ok(None) };
         let invalid = |e: toml::TextError| StoreError::Invalid(format!("{}:{e}", path.display()));
         let spec = toml::parse(name, &bytes).map_err(invalid)?;
         // The reader has just seen that it is UTF-8.
@@ -109,6 +109,28 @@ impl FileStore {
             Some(running) => Ok(running.state),
             None => self.installed_state(name),
         }
+    }
+
+    /// Saves another zonepath of a zone, whatever its state; says whether there was anything to change.
+    /// Everything else of the spec stays as it is written.
+    ///
+    /// # Errors
+    /// The spec cannot be read or written.
+    pub fn set_zonepath(&self, name: &ZoneName, path: &str) -> Result<bool, StoreError> {
+        let _lock = self.hold()?;
+        let (old, mut spec) = self.read_spec(name)?.ok_or(StoreError::NoZone)?;
+        let Some(def) = schema::global("zonepath") else { return Ok(false) };
+        spec.props.set(def, crate::spec::Value::simple(path));
+        let invalid =
+            |e: toml::TextError| StoreError::Invalid(format!("{}:{e}", self.root.spec_file(name).display()));
+        let text = toml::update(&old, &spec).map_err(invalid)?;
+        if text == old {
+            return Ok(false);
+        }
+        self.keep_revision(name, &old)?;
+        self.write_spec(name, &text)?;
+        self.note_author(name, &text);
+        Ok(true)
     }
 
     fn refuse_active(&self, name: &ZoneName) -> Result<(), StoreError> {
@@ -296,7 +318,7 @@ impl ZoneStore for FileStore {
         if !zonepath.is_absolute() || !path.join("root").is_dir() {
             return Ok(None);
         }
-        Ok(self.read_spec_file(&path.join(DETACHED), zone)?.map(|(_, spec)| spec))
+        Ok(self.manifest(&path.join(DETACHED), zone)?.map(|found| found.spec))
     }
 
     fn templates(&self) -> Result<Vec<String>, StoreError> {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::files::{self, OpLock};
 use super::{FileStore, STATE};
+use crate::apply::trust;
 use crate::spec::idmap::{IdMap, IdRange, PRIVATE_COUNT, PRIVATE_FIRST};
 use crate::spec::state::ZoneState;
 use crate::spec::store::{StoreError, ZoneStore};
@@ -70,6 +71,7 @@ impl FileStore {
     /// # Errors
     /// The lock file cannot be made.
     pub fn lock(&self, zone: &ZoneName) -> Result<OpLock, StoreError> {
+        self.refuse_foreign(zone)?;
         OpLock::wait(&self.lock_file(zone))
     }
 
@@ -78,7 +80,13 @@ impl FileStore {
     /// # Errors
     /// The lock file cannot be made.
     pub fn try_lock(&self, zone: &ZoneName) -> Result<Option<OpLock>, StoreError> {
+        self.refuse_foreign(zone)?;
         OpLock::attempt(&self.lock_file(zone))
+    }
+
+    /// Whoever is to act on a zone acts by what these folders say.
+    fn refuse_foreign(&self, zone: &ZoneName) -> Result<(), StoreError> {
+        trust::folders(&self.root, zone).map_err(StoreError::Invalid)
     }
 
     fn lock_file(&self, zone: &ZoneName) -> PathBuf {
@@ -116,6 +124,58 @@ impl FileStore {
         let given = self.load(zone).ok().flatten().and_then(|s| s.spec.props.text("uuid").map(str::to_owned));
         let uuid = given.or(old.uuid).unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
         files::replace(&dir.join(STATE), Record { state, uuid: Some(uuid) }.print().as_bytes())
+    }
+
+    /// Saves what is on disk of the zone, and keeps its uuid and its private id range: what belongs to it
+    /// also while it is detached.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn note_state(&self, zone: &ZoneName, state: ZoneState) -> Result<(), StoreError> {
+        let _lock = self.hold()?;
+        let old = self.record(zone).unwrap_or(Record::NONE);
+        let given = self.load(zone).ok().flatten().and_then(|s| s.spec.props.text("uuid").map(str::to_owned));
+        let uuid = given.or(old.uuid).unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+        let text = Record { state, uuid: Some(uuid) }.print();
+        files::replace(&self.root.zone_lib(zone).join(STATE), text.as_bytes())
+    }
+
+    /// Gives a configured zone a uuid, and a private id range, unless that is taken meanwhile.
+    ///
+    /// # Errors
+    /// The files cannot be read or written.
+    pub fn adopt(&self, zone: &ZoneName, uuid: Option<&str>, first: Option<u32>) -> Result<(), StoreError> {
+        let _lock = self.hold()?;
+        let dir = self.root.zone_lib(zone);
+        if let Some(first) = first
+            && self.private_range(zone)?.is_none()
+            && !self.taken_ids()?.iter().any(|taken| touches(*taken, first))
+        {
+            files::replace(
+                &dir.join(IDMAP),
+                format!(
+                    "0 {first} {PRIVATE_COUNT}
+"
+                )
+                .as_bytes(),
+            )?;
+        }
+        if let Some(uuid) = uuid {
+            let state = self.record(zone)?.state;
+            let text = Record { state, uuid: Some(uuid.to_owned()) }.print();
+            files::replace(&dir.join(STATE), text.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Says whether a private range from here is one that nobody has.
+    ///
+    /// # Errors
+    /// The ranges of the other zones cannot be read.
+    pub fn is_free_range(&self, first: u32) -> Result<bool, StoreError> {
+        let fits =
+            first >= PRIVATE_FIRST && u64::from(first) + u64::from(PRIVATE_COUNT) < u64::from(u32::MAX);
+        Ok(fits && !self.taken_ids()?.iter().any(|taken| touches(*taken, first)))
     }
 
     /// Returns the zone's uuid: of the spec, else the one made at install.
@@ -210,6 +270,12 @@ impl FileStore {
         }
         Ok(taken)
     }
+}
+
+/// Says whether ids, from the first to the one past the last, are in the private range from `first`.
+fn touches((start, end): (u64, u64), first: u32) -> bool {
+    let (first, past) = (u64::from(first), u64::from(first) + u64::from(PRIVATE_COUNT));
+    start < past && first < end
 }
 
 fn parse_range(line: &str) -> Option<IdRange> {

@@ -11,6 +11,7 @@ use thiserror::Error;
 use super::SOCKET;
 use super::console::WATCHED;
 use crate::apply::paths::Root;
+use crate::apply::trust;
 use crate::plan::bootargs::BootArgs;
 use crate::spec::ZoneName;
 use crate::sys::channel::Channel;
@@ -38,7 +39,7 @@ pub fn is_listening(root: &Root, name: &ZoneName) -> bool {
 
 /// Says whether somebody watches the console.
 pub fn is_watched(root: &Root, name: &ZoneName) -> bool {
-    let text = std::fs::read_to_string(root.zone_run(name).join(WATCHED)).unwrap_or_default();
+    let text = trust::read(&root.zone_run(name).join(WATCHED), 32).unwrap_or_default();
     text.trim().parse().is_ok_and(|pid| start_time(pid).is_some())
 }
 

@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::{Duration, Instant};
 
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 
@@ -19,6 +20,11 @@ pub const WATCHED: &str = "watched";
 
 /// What is kept at most for a reader that does not keep up.
 const PENDING_MAX: usize = 4096;
+
+/// How much of the zone's output is read in one [`PERIOD`]. A zone that writes more waits, as at any slow
+/// terminal: what the supervisor does for it costs the host, not the zone.
+const OUTPUT_MAX: usize = 256 << 10;
+const PERIOD: Duration = Duration::from_millis(100);
 
 /// Who watches the console.
 #[derive(Debug)]
@@ -48,6 +54,8 @@ pub struct Console {
     pub typed: Vec<u8>,
     /// Where the watcher's process id is noted.
     watched: std::path::PathBuf,
+    /// When the present period began, and what was read in it.
+    read: (Instant, usize),
 }
 
 impl Console {
@@ -83,7 +91,8 @@ impl Console {
         let slave =
             ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
         let watched = root.zone_run(name).join(WATCHED);
-        let console = Self { listener, master, slave, client, typed: Vec::new(), watched };
+        let read = (Instant::now(), 0);
+        let console = Self { listener, master, slave, client, typed: Vec::new(), watched, read };
         console.prepare()?;
         Ok(console)
     }
@@ -101,7 +110,8 @@ impl Console {
         client: Option<Client>,
     ) -> io::Result<Self> {
         let watched = root.zone_run(name).join(WATCHED);
-        let console = Self { listener, master, slave, client, typed: Vec::new(), watched };
+        let read = (Instant::now(), 0);
+        let console = Self { listener, master, slave, client, typed: Vec::new(), watched, read };
         console.prepare()?;
         Ok(console)
     }
@@ -166,10 +176,19 @@ impl Console {
 
     /// Passes what the zone wrote on to the client; without one it is lost, as on any console.
     pub fn pump_out(&mut self) {
-        let mut buffer = [0u8; 1024];
+        let mut buffer = [0u8; 4096];
         if let Ok(n) = rustix::io::read(&self.master, &mut buffer) {
+            if self.read.0.elapsed() >= PERIOD {
+                self.read = (Instant::now(), 0);
+            }
+            self.read.1 += n;
             self.show(&buffer[..n]);
         }
+    }
+
+    /// Returns how long the zone's output is left alone because there was too much of it.
+    pub fn rests(&self) -> Option<Duration> {
+        (self.read.1 >= OUTPUT_MAX).then(|| PERIOD.checked_sub(self.read.0.elapsed())).flatten()
     }
 
     /// Passes what the client typed on to the zone. Says whether the client is still there.
@@ -220,9 +239,9 @@ impl Console {
         }
     }
 
-    /// Says whether the zone's output may be read on: the client keeps up.
+    /// Says whether the zone's output may be read on: the client keeps up, and there is not too much of it.
     pub fn keeps_up(&self) -> bool {
-        self.client.as_ref().is_none_or(|c| c.pending.len() < PENDING_MAX)
+        self.rests().is_none() && self.client.as_ref().is_none_or(|c| c.pending.len() < PENDING_MAX)
     }
 
     /// Says whether the client's input may be read on: the zone keeps up.

@@ -176,18 +176,17 @@ fn give_console(init: i32, console: &Console) -> io::Result<()> {
     let dir = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let zone = rustix::fs::open(format!("/proc/{init}/root"), dir, Mode::empty())?;
     let dev = open_beneath(zone.as_fd(), Path::new("dev"), dir, Mode::empty(), STRICT)?;
-    // The new terminal belongs to whom the zone's /dev belongs: the zone's root.
-    let owner = rustix::fs::fstat(&dev)?;
-    let (uid, gid) = (Some(Uid::from_raw(owner.st_uid)), Some(Gid::from_raw(owner.st_gid)));
-    rustix::fs::fchown(console.slave(), uid, gid)?;
+    // The new terminal belongs to the zone's root, and what is done to its /dev is done as that user: the
+    // zone may have put any folder that it can see in the place of /dev.
+    let (uid, gid) = root_ids(init)?;
+    rustix::fs::fchown(console.slave(), Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
     rustix::fs::fchmod(console.slave(), Mode::from(0o620))?;
-    match rustix::fs::unlinkat(&dev, "console", AtFlags::empty()) {
-        Err(rustix::io::Errno::NOENT) => {}
-        other => other?,
-    }
-    // As that owner: a file system that the zone has mounted itself takes no file of the host's root.
-    process::with_fs_ids(owner.st_uid, owner.st_gid, || {
-        rustix::fs::mknodat(&dev, "console", FileType::RegularFile, Mode::from(0o600), 0)
+    process::with_fs_ids(uid, gid, || -> io::Result<()> {
+        match rustix::fs::unlinkat(&dev, "console", AtFlags::empty()) {
+            Err(rustix::io::Errno::NOENT) => {}
+            other => other?,
+        }
+        Ok(rustix::fs::mknodat(&dev, "console", FileType::RegularFile, Mode::from(0o600), 0)?)
     })?;
     let tree = Tree::copy(fd.as_fd(), false)?;
     let mounts = ns::open(init, "mnt")?;
@@ -209,4 +208,14 @@ fn give_console(init: i32, console: &Console) -> io::Result<()> {
             process::Ended::Signal(_) => Err(io::ErrorKind::Interrupted.into()),
         },
     }
+}
+
+/// Returns the host's user and group id of the root of the user namespace that a process is in.
+fn root_ids(init: i32) -> io::Result<(u32, u32)> {
+    let first = |file: &str| -> io::Result<u32> {
+        let map = std::fs::read_to_string(format!("/proc/{init}/{file}"))?;
+        let id = crate::apply::boot::start::first_host_id(&map);
+        id.ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))
+    };
+    Ok((first("uid_map")?, first("gid_map")?))
 }

@@ -27,8 +27,9 @@ use watch::Watch;
 use super::boot::host::Ready;
 use super::boot::start::{self, Goal, remove_run_files, start_init, write_record};
 use super::boot::{BootArgs, observe};
+use super::dataset::{self, withdraw::Told};
 use super::paths::Root;
-use super::running::{Going, Running, record};
+use super::running::{self, Going, Running, record};
 use super::store::{FileStore, OpLock};
 use super::{Notice, Op, journal};
 use crate::plan::boot::plan;
@@ -133,6 +134,11 @@ impl Supervisor {
         } else {
             None
         };
+        let rests = self.console.rests().and_then(|time| Timespec::try_from(time).ok());
+        let timeout = match (timeout, rests) {
+            (Some(a), Some(b)) => Some(if (a.tv_sec, a.tv_nsec) < (b.tv_sec, b.tv_nsec) { a } else { b }),
+            (a, b) => a.or(b),
+        };
         // Interrupted or not: what is not ready now is asked for again in the next round.
         let _ = poll(&mut fds, timeout.as_ref());
         let got = |i: usize| fds[i].revents();
@@ -236,7 +242,7 @@ impl Supervisor {
         self.console.notice(&format!("NOTICE: Zone booting up{with}"));
         let word = super::boot::zone::boot_word(&args);
         let handle = Handle::open(init.running.init).map_err(|e| e.to_string())?;
-        let ready = Ready { pid: init.running.init, handle, channel, notices: Vec::new() };
+        let ready = Ready { pid: init.running.init, handle, channel, told: Told::default() };
         init.running.state = ZoneState::Running;
         write_record(&self.root, &self.name, &init.running).map_err(|e| e.to_string())?;
         start_init(&ready, &word).inspect_err(|_| self.console.boot_failed())
@@ -279,11 +285,13 @@ impl Supervisor {
         let again = asked.map_or(ended == Ended::Signal(libc::SIGHUP), |going| going == Going::Reboot);
         let cgroup = init.running.cgroup.clone();
         (self.init, self.guard) = (None, None);
-        for error in journal::recover(&self.root.zone_run(&self.name).join("journal")) {
+        let mut errors = dataset::take_back(&self.root, &self.name);
+        errors.extend(journal::recover(&self.root.zone_run(&self.name).join("journal")));
+        for error in errors {
             log(&self.name, &error);
         }
         if let Some(path) = cgroup {
-            let _ = crate::sys::cgroup::remove(std::path::Path::new(&path));
+            let _ = running::remove_cgroup(self.name.as_str(), std::path::Path::new(&path));
         }
         remove_run_files(&self.root, &self.name, true);
         // In a pid namespace, reboot(2) ends process 1 by SIGHUP, and halt and power-off by SIGINT.
@@ -318,7 +326,7 @@ impl Supervisor {
         let plan = plan(&saved.spec, &args, &facts).map_err(|e| e.to_string())?;
         let (running, ready) =
             start::up(&self.root, &self.name, Goal::Running, &plan, &facts, &self.console)?;
-        for text in &ready.notices {
+        for text in plan.warnings.iter().chain(&ready.told.warnings) {
             log(&self.name, &format!("WARNING: {text}"));
             self.console.notice(&format!("WARNING: {text}"));
         }

@@ -53,11 +53,16 @@ pub fn check(
             if let Some(parent) = path.parent() {
                 check_parent(parent, found);
             }
-            if state != ZoneState::Configured && purpose != Purpose::Install {
+            if state != ZoneState::Configured
+                && !matches!(purpose, Purpose::Install | Purpose::CloneAll | Purpose::Move)
+            {
                 check_root(&zonepath, &path.join("root"), state, found);
             }
         }
-        Err(e) if e.kind() == io::ErrorKind::NotFound && state == ZoneState::Configured => {
+        Err(e)
+            if e.kind() == io::ErrorKind::NotFound
+                && (state == ZoneState::Configured || purpose == Purpose::Move) =>
+        {
             if purpose == Purpose::Verify {
                 found.warn(format!("WARNING: {zonepath} does not exist, so it could not be verified.\nWhen 'zoneadm install' is run, it will be created and verified again."));
             }

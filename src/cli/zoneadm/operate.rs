@@ -5,11 +5,12 @@ use std::io::{self, BufRead, IsTerminal, Write};
 
 use lexopt::{Arg, Parser};
 
+use super::lifecycle::{self, Life};
 use super::{End, Program, page, verb};
 use crate::apply::boot::{self, BootArgs};
 use crate::apply::store::OpLock;
 use crate::apply::verify::{self, Purpose};
-use crate::apply::{Notice, Op, install, running};
+use crate::apply::{Notice, Op, dataset, install, running};
 use crate::plan::step::Step;
 use crate::spec::state::{Start, Verb, ZoneState, allowed};
 use crate::spec::store::{StoreError, ZoneStore};
@@ -21,7 +22,7 @@ const BOOT_ARGS_MAX: usize = 255;
 
 /// What the words after a subcommand say.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Words {
+pub(super) struct Words {
     /// `-F`: do not ask.
     force: bool,
     /// `-f` of boot: boots also an incomplete zone.
@@ -34,11 +35,20 @@ struct Words {
     mark: Option<ZoneState>,
     /// What goes to install as it is.
     install: Vec<String>,
+    /// Arguments of `clone`, `move`, `detach` and `attach`.
+    pub(super) life: Life,
+}
+
+impl Words {
+    /// Returns the words of `clone`, `move`, `detach` or `attach`.
+    pub(super) fn living(life: Life) -> Self {
+        Self { life, ..Self::default() }
+    }
 }
 
 /// Why words are not taken.
 #[derive(Debug, PartialEq, Eq)]
-enum Bad {
+pub(super) enum Bad {
     /// Usage is printed.
     Usage,
     /// `-?`.
@@ -50,6 +60,9 @@ enum Bad {
 }
 
 fn words(verb: Verb, args: &[OsString]) -> Result<Words, Bad> {
+    if let Some(words) = lifecycle::words(verb, args)? {
+        return Ok(words);
+    }
     let text = |w: &OsString| w.to_string_lossy().into_owned();
     let mut out = Words::default();
     if verb == Verb::Install {
@@ -101,6 +114,12 @@ fn words(verb: Verb, args: &[OsString]) -> Result<Words, Bad> {
     Ok(out)
 }
 
+/// Says whether a verb is about what runs of a zone, and not about what is on disk.
+fn starts_or_stops(verb: Verb) -> bool {
+    use Verb as V;
+    matches!(verb, V::Ready | V::Boot | V::Reboot | V::Shutdown | V::Halt | V::Verify)
+}
+
 impl Program {
     fn bad(&mut self, command: &str, bad: &Bad) -> End {
         match bad {
@@ -116,6 +135,7 @@ impl Program {
         let Some(verb) = verb(command) else { return super::wrong(&self.name) };
         let done = match words(verb, args) {
             Err(bad) => Err(self.bad(command, &bad)),
+            Ok(Words { life: Life { manifest: Some(file), .. }, .. }) => self.check_manifest(&file),
             Ok(words) => self.try_change(verb, &words),
         };
         self.report.finish();
@@ -128,25 +148,52 @@ impl Program {
         if verb == Verb::Uninstall && !self.may_uninstall(&name, words.force)? {
             return Ok(());
         }
-        // Boot and halt take it themselves: it goes over to the supervisor.
-        let _lock = match verb {
-            Verb::Install | Verb::Uninstall | Verb::Mark => Some(self.lock(&name)?),
+        let source = match verb {
+            Verb::Clone => Some(self.source(&words.life.source, &name)?),
             _ => None,
         };
-        self.refuse_state(verb, &name, words.override_state)?;
+        let mut locks = Vec::new();
+        match &source {
+            Some(source) => {
+                locks.extend(self.lock_both(&name, source)?);
+                self.recover(source)?;
+            }
+            // Boot and halt take it themselves: it goes over to the supervisor.
+            None if starts_or_stops(verb) && !install::is_needed(self.store.root(), &name) => {}
+            None => locks.push(self.lock(&name)?),
+        }
+        self.recover(&name)?;
+        if starts_or_stops(verb) {
+            locks.clear();
+        }
+        // What is only shown may be shown of a zone that runs.
+        let shown =
+            words.life.show && self.store.state(&name).ok().flatten().is_some_and(ZoneState::is_active);
+        if !shown {
+            self.refuse_state(verb, &name, words.override_state)?;
+        }
         if verb == Verb::Mark {
             let state = words.mark.unwrap_or(ZoneState::Incomplete);
             return self.store.set_installed_state(&name, state).map_err(|e| self.fail(e));
         }
+        let source = match &source {
+            Some(source) => Some(self.source_spec(source)?),
+            None => None,
+        };
         let spec = self.spec(verb, &name)?;
         let purpose = match verb {
             Verb::Verify => Some(Purpose::Verify),
-            Verb::Install => Some(Purpose::Install),
-            Verb::Ready | Verb::Boot | Verb::Reboot => Some(Purpose::Boot),
+            Verb::Clone if words.life.clone.datasets => Some(Purpose::CloneAll),
+            Verb::Install | Verb::Clone | Verb::Attach => Some(Purpose::Install),
+            Verb::Ready | Verb::Boot | Verb::Reboot | Verb::Move => Some(Purpose::Boot),
+            Verb::Detach if !words.life.show => Some(Purpose::Boot),
             _ => None,
         };
         if let Some(purpose) = purpose {
             self.verify(&name, &spec, purpose)?;
+        }
+        if matches!(verb, Verb::Clone | Verb::Move | Verb::Detach | Verb::Attach) {
+            return self.live(verb, &words.life, &name, &spec, source.as_ref());
         }
         self.operate(verb, words, &name, &spec)
     }
@@ -174,7 +221,7 @@ impl Program {
         install::install(&mut op, args).map_err(|e| self.fail_install("install", &e))
     }
 
-    fn fail_install(&mut self, command: &str, e: &install::InstallError) -> End {
+    pub(super) fn fail_install(&mut self, command: &str, e: &install::InstallError) -> End {
         self.fail(e);
         if e.is_usage() {
             return self.sub_usage(command, false);
@@ -185,7 +232,7 @@ impl Program {
         End::Failed
     }
 
-    fn lock(&mut self, name: &ZoneName) -> Result<OpLock, End> {
+    pub(super) fn lock(&mut self, name: &ZoneName) -> Result<OpLock, End> {
         match self.store.try_lock(name) {
             Ok(Some(lock)) => return Ok(lock),
             Ok(None) => self.report.hint("another zoneadm may have an operation in progress; waiting for it"),
@@ -221,7 +268,7 @@ impl Program {
         }
     }
 
-    fn verify(&mut self, name: &ZoneName, spec: &ZoneSpec, purpose: Purpose) -> Result<(), End> {
+    pub(super) fn verify(&mut self, name: &ZoneName, spec: &ZoneSpec, purpose: Purpose) -> Result<(), End> {
         let found = verify::check(&self.store, name, spec, purpose).map_err(|e| self.fail(e))?;
         let mut good = found.is_ok();
         for line in &found.lines {
@@ -311,6 +358,9 @@ impl Program {
                 Ok(plan) => lines.extend(plan.steps.iter().map(crate::plan::install::InstallStep::describe)),
                 Err(e) => return Err(self.fail_install("install", &e)),
             },
+            Verb::Clone | Verb::Move | Verb::Detach | Verb::Attach => {
+                lines.extend(self.plan_life(verb, &words.life, &name, &spec)?);
+            }
             Verb::Uninstall => match install::uninstall_plan(&op, &[]) {
                 Ok(plan) => lines.extend(plan.steps.iter().map(crate::plan::install::InstallStep::describe)),
                 Err(e) => return Err(self.fail_install("uninstall", &e)),
@@ -345,6 +395,8 @@ impl Program {
             _ => format!("kill process 1 (process {}), and with it all others of the zone", zone.init),
         };
         let mut lines = vec![first];
+        let given = dataset::registry::noted(&self.store.root().zone_run(name));
+        lines.extend(given.iter().map(|d| format!("dataset {d}: take it from the zone; zoned stays on")));
         lines.extend(zone.cgroup.iter().map(|path| format!("remove cgroup {path}")));
         lines.push(format!("remove {}", self.store.root().zone_run(name).display()));
         lines

@@ -49,12 +49,46 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
          resources gets a sparse root, any other a copy of the host's system.",
     ),
     sub("uninstall", "[-F]", "Remove the root of a zone; -F does not ask first."),
+    sub(
+        "clone",
+        "[-m copy] [-s snapshot] [--with-datasets] zonename",
+        "Make a configured zone from an installed one: as a ZFS clone where both are in one pool,\n\
+         else as a copy. -m copy copies in any case, -s takes a snapshot that is there already.\n\
+         --with-datasets clones the delegated datasets too, into those that this zone names.",
+    ),
+    sub("move", "zonepath", "Give an installed zone another zonepath, and bring its files there."),
+    sub(
+        "detach",
+        "[-n]",
+        "Take an installed zone out of the care of this host; its root and a manifest stay in the\n\
+         zonepath. -n prints the manifest and does nothing.",
+    ),
+    sub(
+        "attach",
+        "[-F] [-n path] [-u | -U]",
+        "Take a detached zone into the care of this host.\n\
+         -F  without any check     -u, -U  take what goes with the host's software from this host\n\
+         -n  check a manifest only, - is standard input",
+    ),
     sub("mark", "incomplete", "Declare a zone unusable; it can only be uninstalled then."),
+    sub(
+        "reclaim",
+        "[-F] dataset",
+        "Give a ZFS dataset that a zone has had back to the host: turn zoned off, when no zone is to\n\
+         have it, its mountpoints are harmless and it holds no setuid or setgid files, no file\n\
+         capabilities and no devices. Tells what it finds. -F makes that harmless and goes on.",
+    ),
+    sub(
+        "doctor",
+        "[--json]",
+        "Say what this host offers and lacks for zones, what each lack means and what to do about it.\n\
+         Fails when no zone could run. Changes nothing; as root it tries more.",
+    ),
     sub(
         "plan",
         "subcommand [arguments]",
-        "Print the steps that install, uninstall, ready, boot, reboot, shutdown or halt would take,\n\
-         and touch nothing.",
+        "Print the steps that install, uninstall, clone, move, detach, attach, ready, boot, reboot,\n\
+         shutdown or halt would take, and touch nothing.",
     ),
 ];
 
@@ -80,10 +114,15 @@ impl Subcommand {
 
 /// Prints the usage of the program, with what the subcommands do when asked for.
 pub fn print(program: &str, asked: bool, out: &mut dyn Write) -> io::Result<()> {
-    let names: Vec<_> =
-        SUBCOMMANDS.iter().map(|s| s.name).filter(|n| !matches!(*n, "help" | "list")).collect();
+    let names: Vec<_> = SUBCOMMANDS
+        .iter()
+        .map(|s| s.name)
+        .filter(|n| !matches!(*n, "help" | "list" | "doctor" | "reclaim"))
+        .collect();
     writeln!(out, "usage:\t{program} help")?;
     writeln!(out, "\t{program} [-R root] [-z zone] [-u uuid-match] list")?;
+    writeln!(out, "\t{program} [-R root] doctor")?;
+    writeln!(out, "\t{program} [-R root] reclaim [-F] dataset")?;
     writeln!(out, "\t{program} [-R root] {{-z zone|-u uuid-match}} <{}>", names.join("|"))?;
     writeln!(out, "\nSubcommands:\n")?;
     for sub in SUBCOMMANDS {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::InstallStep;
 use crate::spec::state::ZoneState;
 
 /// What has the place of the zonepath.
@@ -57,6 +58,8 @@ pub struct OwnDataset {
     pub name: String,
     /// It is mounted on the zonepath.
     pub mounted: bool,
+    /// It was being made as a clone when something stopped that: nothing of the administrator is in it.
+    pub fresh: bool,
 }
 
 /// What `install` must know of the machine.
@@ -91,6 +94,8 @@ pub struct UninstallFacts {
     pub dataset: Option<OwnDataset>,
     /// State on disk.
     pub state: ZoneState,
+    /// What an interrupted `clone` has left elsewhere, as the steps that remove it.
+    pub left: Vec<InstallStep>,
 }
 
 /// Why there is no plan. Nothing has been touched.
@@ -162,6 +167,25 @@ pub enum Refusal {
         /// The dataset.
         dataset: String,
     },
+    /// The snapshot cannot become the zonepath.
+    #[error("cannot clone snapshot {snapshot}: {why}; with -m copy its files are copied")]
+    CannotClone {
+        /// The snapshot.
+        snapshot: String,
+        /// What is missing.
+        why: String,
+    },
+    /// The place to which a zone shall move is taken.
+    #[error("could not move zone to {}: {why}", path.display())]
+    CannotMove {
+        /// The new zonepath.
+        path: PathBuf,
+        /// What is in the way.
+        why: String,
+    },
+    /// There is no zone to attach, or not one for this host.
+    #[error("{0}")]
+    CannotAttach(String),
     /// Something is mounted in the zone.
     #[error("These file systems are mounted on subdirectories of {}.{}", root.display(), lines(mounts))]
     Mounted {

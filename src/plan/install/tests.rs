@@ -139,6 +139,7 @@ fn removal(found: Found, mounts: &[&str]) -> Result<InstallPlan, Refusal> {
         mounts,
         dataset: None,
         state: ZoneState::Installed,
+        left: vec![],
     };
     plan_uninstall(&facts, &ZoneName::new("zion").expect("name"))
 }
@@ -166,9 +167,15 @@ fn a_zonepath_that_is_a_file_system_of_zfs() {
     assert!(!plan(false, directory(&[], 0o700)).expect("plan").to_string().contains("ZFS"));
 
     let remove = |mounted, found, state| {
-        let dataset = Some(OwnDataset { name: "tank/zones/zion".into(), mounted });
-        let facts =
-            UninstallFacts { zonepath: "/zones/zion".into(), found, mounts: Vec::new(), dataset, state };
+        let dataset = Some(OwnDataset { name: "tank/zones/zion".into(), mounted, fresh: false });
+        let facts = UninstallFacts {
+            zonepath: "/zones/zion".into(),
+            found,
+            mounts: Vec::new(),
+            dataset,
+            state,
+            left: vec![],
+        };
         plan_uninstall(&facts, &ZoneName::new("zion").expect("name"))
     };
     let own = |entries: &[&str]| match directory(entries, 0o700) {
@@ -214,5 +221,165 @@ fn removals() {
     assert_eq!(
         refused.expect_err("mounted").to_string(),
         "These file systems are mounted on subdirectories of /zones/zion/root.\n  /zones/zion/root/a\n  /zones/zion/root/b c"
+    );
+}
+
+fn source_zone(dataset: Option<&str>) -> SourceZone {
+    SourceZone {
+        name: ZoneName::new("source").expect("name"),
+        zonepath: "/zones/source".into(),
+        dataset: dataset.map(str::to_owned),
+        mounts: Vec::new(),
+    }
+}
+
+fn clone_facts(dataset: Option<&str>, new: Option<(&str, bool)>) -> CloneFacts {
+    let mut target = facts(Found::Absent { missing: Vec::new() });
+    target.dataset = new.map(|(name, exists)| NewDataset { name: name.into(), exists });
+    CloneFacts {
+        target,
+        source: source_zone(dataset),
+        copy: false,
+        snapshot: None,
+        trees: Vec::new(),
+        number: 3,
+    }
+}
+
+#[test]
+fn a_clone_in_one_pool_and_a_copy_elsewhere() {
+    let plan = |facts: &CloneFacts| plan_clone(facts, &spec(&[])).map(|p| p.to_string());
+    let mut one = clone_facts(Some("tank/source"), Some(("tank/zion", false)));
+    let text = plan(&one).expect("plan");
+    assert!(text.contains("  2  take snapshot tank/source@SUNWzone3\n"), "{text}");
+    assert!(
+        text.contains("clone snapshot tank/source@SUNWzone3 as tank/zion, mounted on /zones/zion"),
+        "{text}"
+    );
+    one.snapshot = Some("tank/source@mine".into());
+    let text = plan(&one).expect("plan");
+    assert!(!text.contains("take snapshot") && text.contains("clone snapshot tank/source@mine as"), "{text}");
+    one.copy = true;
+    let text = plan(&one).expect("plan");
+    assert!(text.contains("make ZFS file system tank/zion,"), "{text}");
+    assert!(text.contains("copy snapshot tank/source@mine to /zones/zion\n"), "{text}");
+
+    for (dataset, new) in [
+        (Some("tank/source"), Some(("other/zion", false))),
+        (Some("tankful/source"), Some(("tank/zion", false))),
+        (None, Some(("tank/zion", false))),
+        (Some("tank/source"), None),
+    ] {
+        let mut facts = clone_facts(dataset, new);
+        let text = plan(&facts).expect("plan");
+        assert!(text.contains("copy /zones/source to /zones/zion\n") && !text.contains("snapshot"), "{text}");
+        facts.snapshot = Some("tank/source@mine".into());
+        assert!(matches!(plan(&facts), Err(Refusal::CannotClone { .. })), "{dataset:?} {new:?}");
+    }
+    let hidden = clone_facts(Some("tank/source"), Some(("tank/zion", true)));
+    assert!(matches!(plan(&hidden), Err(Refusal::DatasetExists { .. })));
+    let mut busy = clone_facts(None, None);
+    busy.source.mounts.push("/zones/source/root/mnt".into());
+    assert!(matches!(plan(&busy), Err(Refusal::Mounted { .. })));
+}
+
+#[test]
+fn all_of_a_clone_is_taken_in_one_moment_and_can_be_taken_back() {
+    let mut facts = clone_facts(Some("tank/source"), Some(("tank/zion", false)));
+    let tree = |from: &str, to: &str| Tree {
+        from: from.into(),
+        to: to.into(),
+        members: vec![from.into(), format!("{from}/sub")],
+    };
+    facts.trees = vec![tree("tank/d/source", "tank/d/zion"), tree("big/source", "big/zion")];
+    let plan = plan_clone(&facts, &spec(&[])).expect("plan");
+    let text = plan.to_string();
+    assert!(
+        text.contains(
+            "take snapshot tank/d/source@SUNWzone3, tank/d/source/sub@SUNWzone3, tank/source@SUNWzone3\n"
+        ),
+        "{text}"
+    );
+    assert!(text.contains("take snapshot big/source@SUNWzone3, big/source/sub@SUNWzone3\n"), "{text}");
+    // Everything up to the first step that cannot be undone has an inverse, or makes only what goes with it.
+    let made: Vec<_> = plan.steps.iter().filter_map(InstallStep::inverse).map(|s| s.describe()).collect();
+    assert_eq!(made.len(), 7, "{made:?}");
+    assert!(
+        made.contains(&"destroy tank/d/zion as far as it is a clone of tank/d/source@SUNWzone3".to_owned())
+    );
+    let json = serde_json::to_string(&plan).expect("write");
+    assert_eq!(serde_json::from_str::<InstallPlan>(&json).expect("read"), plan);
+}
+
+fn move_facts(source: MoveSource, new: Option<(&str, bool)>) -> MoveFacts {
+    let mut target = facts(Found::Absent { missing: Vec::new() });
+    target.dataset = new.map(|(name, exists)| NewDataset { name: name.into(), exists });
+    MoveFacts {
+        zonepath: "/old/zion".into(),
+        written: "/old/%{zonename}".into(),
+        wanted: "/zones/zion".into(),
+        source,
+        target,
+        same_mount: true,
+        mounts: Vec::new(),
+    }
+}
+
+#[test]
+fn how_a_zone_moves() {
+    let plan = |facts: &MoveFacts| plan_move(facts, &ZoneName::new("zion").expect("name"));
+    let second = |facts: &MoveFacts| plan(facts).expect("plan").steps[0].describe();
+    let mut dir = move_facts(MoveSource::Directory, None);
+    assert_eq!(second(&dir), "rename /old/zion to /zones/zion");
+    dir.same_mount = false;
+    let copied = plan(&dir).expect("plan");
+    assert!(copied.to_string().contains("copy /old/zion to /zones/zion\n"));
+    assert_eq!(
+        copied.steps.last().map(InstallStep::describe).as_deref(),
+        Some("remove /old/zion and all below it, but no mount")
+    );
+    let decisive = copied.decisive().expect("a step");
+    assert!(copied.is_transfer() && !copied.is_past_return(decisive) && copied.is_past_return(decisive + 1));
+    assert_eq!(
+        copied.steps[decisive].inverse().expect("one"),
+        InstallStep::SetZonepath { from: "/zones/zion".into(), to: "/old/%{zonename}".into() },
+        "the token comes back"
+    );
+
+    let own = |mountpoint: Option<&str>, free| MoveSource::Dataset {
+        place: DatasetPlace {
+            name: "tank/zion".into(),
+            path: "/old/zion".into(),
+            mountpoint: mountpoint.map(str::to_owned),
+        },
+        free,
+    };
+    let renamed = "rename ZFS file system tank/zion to tank/z/zion, mounted on /zones/zion";
+    let mounted = "mount ZFS file system tank/zion on /zones/zion instead of /old/zion";
+    assert_eq!(second(&move_facts(own(None, true), Some(("tank/z/zion", false)))), renamed);
+    for (source, new) in [
+        (own(None, false), Some(("tank/z/zion", false))),
+        (own(None, true), Some(("other/z/zion", false))),
+        (own(None, true), Some(("tank/zion/zion", false))),
+        (own(None, true), None),
+    ] {
+        let facts = move_facts(source, new);
+        assert_eq!(second(&facts), mounted);
+        let InstallStep::MoveDataset { from: _, to } = &plan(&facts).expect("plan").steps[0] else {
+            panic!()
+        };
+        assert_eq!(to.mountpoint.as_deref(), Some("/zones/zion"));
+    }
+    // Back to where its name fits: it inherits again.
+    let back = plan(&move_facts(own(Some("/old/zion"), true), Some(("tank/zion", true)))).expect("plan");
+    let InstallStep::MoveDataset { from, to } = &back.steps[0] else { panic!("{back}") };
+    assert_eq!((from.mountpoint.as_deref(), to.mountpoint.as_deref()), (Some("/old/zion"), None));
+    let taken = plan(&move_facts(own(None, true), Some(("tank/z/zion", true))));
+    assert!(matches!(taken, Err(Refusal::DatasetExists { .. })));
+    let mut inside = move_facts(MoveSource::Directory, None);
+    inside.zonepath = "/zones".into();
+    assert_eq!(
+        plan(&inside).expect_err("inside").to_string(),
+        "could not move zone to /zones/zion: it lies in the zone"
     );
 }

@@ -37,7 +37,8 @@ impl Mover {
                 Ok(()) => return Ok(true),
                 // Another file system, or one that cannot: no use to ask for the next file.
                 Err(Errno::XDEV | Errno::OPNOTSUPP | Errno::NOTTY | Errno::NOSYS) => self.clone = false,
-                Err(Errno::INVAL | Errno::TXTBSY | Errno::PERM) => {}
+                // This file only. ZFS says AGAIN while the source is not on disk yet.
+                Err(Errno::INVAL | Errno::TXTBSY | Errno::PERM | Errno::AGAIN) => {}
                 Err(e) => return Err(e.into()),
             }
         }

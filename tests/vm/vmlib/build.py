@@ -10,17 +10,21 @@ import fcntl
 import os
 import shutil
 import subprocess
-import tarfile
-import tempfile
+import sys
 import threading
 import time
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
 from . import cpio
+from .process import killed_with_us
 from .recipe import Trouble, cache_dir, mirror, proxies
+from .scratch import scratch
 
 ROOT_SIZE = "3G"
+# How often something is said while a layer is being built, in seconds.
+HEARTBEAT = 60
 NEEDED = ("virtio_pci", "virtio_blk", "virtio_console", "ext4", "crc32c_generic", "virtio_rng")
 
 BUILD_ZFS = r"""
@@ -51,32 +55,40 @@ rm -rf /out/usr/share
 """
 
 
+# The programs that build at this moment; none is started any more once building is given up.
+running = set()
+given_up = threading.Event()
+
+
 def say(text):
     """One line of progress, on stderr: stdout belongs to the tests."""
-    import sys
     print(f"vm: {text}", file=sys.stderr, flush=True)
 
 
 @contextmanager
-def locked(path):
+def locked(path, waiting):
     """Two runs at once build once."""
     with open(path, "w") as f:
-        fcntl.flock(f, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(waiting)
+            fcntl.flock(f, fcntl.LOCK_EX)
         yield
 
 
 def work_dir():
-    """Where trees are put together: memory when there is enough, for fsync costs nothing there."""
+    """Where a tree is put together: memory when there is enough, for fsync costs nothing there."""
     shm = Path("/dev/shm")
     try:
         free = os.statvfs(shm)
         with open("/proc/meminfo") as f:
             available = next(int(line.split()[1]) for line in f if line.startswith("MemAvailable"))
         if free.f_bavail * free.f_frsize > 6 << 30 and available > 8 << 20:
-            return tempfile.mkdtemp(prefix="zones-vm-", dir=shm)
+            return shm
     except (OSError, StopIteration):
         pass
-    return tempfile.mkdtemp(prefix="work-", dir=cache_dir())
+    return cache_dir()
 
 
 def mmdebstrap(section, packages, target, *, hooks=(), fmt="null"):
@@ -84,7 +96,9 @@ def mmdebstrap(section, packages, target, *, hooks=(), fmt="null"):
     uri = mirror()
     parts = " ".join(section["components"])
     sources = "".join(f"deb {uri} {suite} {parts}\n" for suite in section["suites"])
-    command = ["mmdebstrap", "--variant=apt", f"--format={fmt}", "--mode=root", "--architectures=amd64",
+    # In namespaces of its own: its mounts are never the host's, and killing the first process ends all.
+    command = ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc",
+               "mmdebstrap", "--variant=apt", f"--format={fmt}", "--mode=root", "--architectures=amd64",
                "--quiet",
                "--aptopt=Acquire::Languages \"none\"",
                "--dpkgopt=force-unsafe-io",
@@ -94,12 +108,18 @@ def mmdebstrap(section, packages, target, *, hooks=(), fmt="null"):
     command += [f"--aptopt={line}" for line in proxies()]
     command += [f"--{hook}" for hook in hooks]
     command += [section["suites"][0], str(target), "-"]
-    log = tempfile.TemporaryFile("w+")
-    environ = dict(os.environ, LC_ALL="C.UTF-8", DEBIAN_FRONTEND="noninteractive")
-    done = subprocess.run(command, input=sources, text=True, stdout=log, stderr=log, env=environ)
-    if done.returncode != 0:
-        log.seek(0)
-        raise Trouble(f"mmdebstrap failed:\n{''.join(log.readlines()[-40:])}")
+    with scratch(cache_dir()) as temp:
+        if given_up.is_set():
+            raise Trouble("given up")
+        environ = dict(os.environ, LC_ALL="C.UTF-8", DEBIAN_FRONTEND="noninteractive", TMPDIR=str(temp))
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                 text=True, env=environ, preexec_fn=killed_with_us)
+        running.add(child)
+        # Returns when the last process that could still write into the tree has ended.
+        log, _ = child.communicate(sources)
+        running.discard(child)
+        if child.returncode != 0:
+            raise Trouble("\n".join(["mmdebstrap failed:", *log.splitlines()[-40:]]))
 
 
 def pins(section):
@@ -115,8 +135,8 @@ def build_kernel(recipe, out):
     """The kernel and its modules, as a tar file."""
     k = recipe.kernel
     script = BUILD_ZFS.replace("@HEADERS@", k["headers"]).replace("@ZFS_FROM@", k["zfs_from"])
-    with tempfile.TemporaryDirectory(dir=cache_dir()) as temp:
-        path = Path(temp) / "build.sh"
+    with scratch(cache_dir()) as temp:
+        path = temp / "build.sh"
         path.write_text(script)
         # The build runs while apt still works in the tree, before the last clean-up.
         mmdebstrap(k, k["tools"] + [k["headers"]], "-", hooks=[
@@ -132,7 +152,7 @@ def build_userland(recipe, out):
     mmdebstrap(u, u["packages"], out, hooks=[pins(u)], fmt="tar")
 
 
-def layer(recipe, section, build, errors):
+def layer(recipe, section, build):
     """Makes one layer if it is not there."""
     path = cache_dir() / f"{recipe.key(section)}.tar"
     if path.exists():
@@ -143,10 +163,32 @@ def layer(recipe, section, build, errors):
         build(recipe, part)
         part.rename(path)
         say(f"{section} of {recipe.name}: built in {time.monotonic() - begun:.0f} s")
-    except (Trouble, OSError) as e:
-        errors.append(e)
     finally:
         part.unlink(missing_ok=True)
+
+
+def layers(recipe):
+    """Makes both layers at the same time, and says now and then that it is still at it."""
+    begun = said = time.monotonic()
+    with ThreadPoolExecutor() as pool:
+        tasks = {pool.submit(layer, recipe, "kernel", build_kernel): "kernel",
+                 pool.submit(layer, recipe, "userland", build_userland): "userland"}
+        try:
+            left = tasks.keys()
+            while left:
+                done, left = wait(left, timeout=1, return_when=FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+                if left and time.monotonic() - said > HEARTBEAT:
+                    said = time.monotonic()
+                    at_work = " and ".join(tasks[task] for task in left)
+                    say(f"image {recipe.name}: at work on {at_work} for {said - begun:.0f} s")
+        except BaseException:
+            # One that failed makes the other useless, and so does ^C.
+            given_up.set()
+            for child in list(running):
+                child.kill()
+            raise
 
 
 def check_tools():
@@ -157,28 +199,25 @@ def check_tools():
                       "(from backports where qemu-utils comes from there)")
 
 
+def is_built(recipe):
+    """Says whether an image is there."""
+    return (cache_dir() / recipe.image_key() / "done").exists()
+
+
 def image(recipe):
     """The folder with root.img, vmlinuz and initrd of an image; builds what is missing."""
     folder = cache_dir() / recipe.image_key()
-    if (folder / "done").exists():
+    if is_built(recipe):
         return folder
     check_tools()
-    with locked(cache_dir() / f".lock-{recipe.name}"):
-        if (folder / "done").exists():
+    with locked(cache_dir() / f".lock-{recipe.name}", f"waiting for the image {recipe.name}, which is being built"):
+        if is_built(recipe):
             return folder
         if os.geteuid() != 0:
             raise Trouble("an image is built by root: run it once as root")
         begun = time.monotonic()
         say(f"building the image {recipe.name}; the parts are kept in {cache_dir()}")
-        errors = []
-        threads = [threading.Thread(target=layer, args=(recipe, s, b, errors))
-                   for s, b in (("kernel", build_kernel), ("userland", build_userland))]
-        for t in threads:
-            t.start()
-        for t in threads:
-            t.join()
-        if errors:
-            raise errors[0]
+        layers(recipe)
         compose(recipe, folder)
         say(f"image {recipe.name}: ready after {time.monotonic() - begun:.0f} s")
     return folder
@@ -186,8 +225,7 @@ def image(recipe):
 
 def compose(recipe, folder):
     """Puts the layers together."""
-    work = Path(work_dir())
-    try:
+    with scratch(work_dir()) as work:
         tree = work / "tree"
         tree.mkdir()
         extract = ["tar", "-C", str(tree), "--numeric-owner", "--xattrs", "-xf"]
@@ -210,8 +248,6 @@ def compose(recipe, folder):
                         "-m", "0", "-d", str(tree), str(folder / "root.img"), ROOT_SIZE], check=True)
         versions = f"zfs {(tree / 'zfs-version').read_text().strip()}\nkernel {kver}\n"
         (folder / "done").write_text(versions)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def initrd(tree, kver, out):

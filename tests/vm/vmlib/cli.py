@@ -7,6 +7,7 @@ import sys
 
 from . import build
 from .machine import Machine, accelerator
+from .process import tie_to_parent
 from .recipe import Recipe, Trouble, cache_dir, names
 
 DESCRIPTION = """\
@@ -20,8 +21,11 @@ $ZONES_VM_MEMORY (MiB) and $ZONES_VM_CPUS the size of the machine."""
 def parser():
     p = argparse.ArgumentParser(prog="vm", description=DESCRIPTION,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--tied", action="store_true", help="end when the program that started this has ended")
     sub = p.add_subparsers(dest="command", required=True)
-    one = sub.add_parser("build", help="build an image if it is not there; print its folder")
+    one = sub.add_parser("build", help="build images that are not there, in this order; print their folders")
+    one.add_argument("images", choices=names(), nargs="+")
+    one = sub.add_parser("built", help="say by the exit status whether an image is there; build nothing")
     one.add_argument("image", choices=names())
     one = sub.add_parser("run", help="run SCRIPT in the machine; its output and exit status are those of vm")
     one.add_argument("image", choices=names())
@@ -49,6 +53,8 @@ def main(argv):
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda n, _: sys.exit(128 + n))
     try:
+        if args.tied:
+            tie_to_parent()
         return dispatch(args)
     except Trouble as e:
         print(f"vm: {e}", file=sys.stderr)
@@ -62,10 +68,13 @@ def dispatch(args):
         for entry in cache_dir().iterdir():
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         return 0
-    folder = build.image(Recipe(args.image))
     if args.command == "build":
-        print(folder)
+        for name in args.images:
+            print(build.image(Recipe(name)), flush=True)
         return 0
+    if args.command == "built":
+        return 0 if build.is_built(Recipe(args.image)) else 1
+    folder = build.image(Recipe(args.image))
     if args.command == "info":
         print((folder / "done").read_text() + f"accelerator {accelerator(folder)}")
         return 0

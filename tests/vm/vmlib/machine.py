@@ -1,6 +1,5 @@
 """Boots an image from a throw-away overlay and runs one script in it."""
 
-import ctypes
 import io
 import os
 import shlex
@@ -9,13 +8,14 @@ import signal
 import subprocess
 import sys
 import tarfile
-import tempfile
 import threading
 import time
 from pathlib import Path
 
 from . import cpio
+from .process import end_with_us
 from .recipe import HERE, Trouble, cache_dir
+from .scratch import scratch
 
 PROBE_SECONDS = 12
 MEMORY = os.environ.get("ZONES_VM_MEMORY", "2048")
@@ -44,8 +44,8 @@ def accelerator(folder):
 
 def starts_with_kvm(folder):
     """/dev/kvm may exist and a guest hang in its firmware all the same: try, with a deadline."""
-    with tempfile.TemporaryDirectory(prefix="zones-vm-") as temp:
-        initrd = Path(temp) / "initrd"
+    with scratch() as temp:
+        initrd = temp / "initrd"
         initrd.write_bytes((folder / "initrd").read_bytes() + guest_files())
         command = ["qemu-system-x86_64", *common("kvm", 512), "-kernel", str(folder / "vmlinuz"), "-initrd", str(initrd),
                    "-append", "console=ttyS0 panic=-1 zvm.probe", "-serial", "stdio", "-display", "none", "-net", "none"]
@@ -105,11 +105,6 @@ def runnable(info):
     return owned_by_root(info)
 
 
-def end_with_us():
-    """Runs in qemu before it starts: not even kill -9 of this tool leaves a machine behind."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
-
-
 class Machine:
     """One boot; everything it makes lies in one temporary folder."""
 
@@ -121,8 +116,8 @@ class Machine:
 
     def run(self):
         """Returns the exit status of the script."""
-        with tempfile.TemporaryDirectory(prefix="zones-vm-") as temp:
-            return self._run(Path(temp))
+        with scratch() as temp:
+            return self._run(temp)
 
     def _run(self, temp):
         accel = accelerator(self.folder)
@@ -175,9 +170,11 @@ class Machine:
             Path(self.results).mkdir(parents=True, exist_ok=True)
             with tarfile.open(temp / "results") as tar:
                 tar.extractall(self.results, filter="data")
-        if status.isdigit():
-            return int(status)
         tail = (temp / "console").read_bytes().decode(errors="replace").splitlines()[-30:]
+        if status.isdigit():
+            if status != "0" and tail:
+                print("\n".join(["vm: the end of the machine's console:", *tail]), file=sys.stderr)
+            return int(status)
         why = f"did not finish within {self.timeout} s" if late else "stopped before the script ended"
         raise Trouble("\n".join([f"the machine {why}; the end of its console:", *tail]))
 

@@ -1,0 +1,108 @@
+//! `fs` resources: bind mounts, memory, and file systems on devices, in image files and in datasets.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use rustix::fs::{FileType, OFlags};
+
+use super::super::{fsck, source};
+use super::{Build, StepError, fail};
+use crate::plan::step::{Mount, Source};
+use crate::sys::loopdev;
+use crate::sys::mount::{Attrs, NewFs, Tree};
+
+impl Build<'_> {
+    /// Mounts the resource.
+    pub(super) fn fs(&self, mount: &Mount) -> Result<(), StepError> {
+        let what = format!("fs {}", mount.dir);
+        if let Some(raw) = &mount.raw {
+            fsck::check(&mount.fstype, Path::new(raw))
+                .map_err(|why| StepError { what: what.clone(), why })?;
+        }
+        let o = &mount.options;
+        let mut attrs = Attrs::empty();
+        for (on, attr) in [
+            (o.read_only, Attrs::RDONLY),
+            (o.no_suid, Attrs::NOSUID),
+            (!o.devices, Attrs::NODEV),
+            (o.no_exec, Attrs::NOEXEC),
+            (o.no_atime, Attrs::NOATIME),
+            (o.no_dir_atime, Attrs::NODIRATIME),
+            (o.strict_atime, Attrs::STRICTATIME),
+        ] {
+            attrs.set(attr, on);
+        }
+        match mount.source {
+            Source::Bind => {
+                let fd = source::open(&mount.special, mount.within.as_deref(), OFlags::PATH)
+                    .map_err(|e| fail(&what, &format!("could not access {}", mount.special), &e))?;
+                let stat = rustix::fs::fstat(&fd)
+                    .map_err(|e| fail(&what, "cannot look at the source", &e.into()))?;
+                let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+                let tree =
+                    Tree::copy(fd.as_fd(), o.recursive).map_err(|e| fail(&what, "cannot mount", &e))?;
+                self.shift(&tree, &what, attrs, o.recursive)?;
+                self.attach(&tree, &what, &mount.dir, directory)
+            }
+            Source::Tmpfs => {
+                let (uid, gid) = (self.uid.to_string(), self.gid.to_string());
+                let mut options = vec![("uid", uid.as_str()), ("gid", gid.as_str())];
+                options.extend(o.data.iter().map(|(k, v)| (k.as_str(), v.as_deref().unwrap_or_default())));
+                let tree = self.tmpfs(&what, attrs, &options)?;
+                self.attach(&tree, &what, &mount.dir, true)
+            }
+            Source::Device | Source::Zfs => self.disk(&what, mount, attrs, &mount.special),
+            Source::Image => {
+                let flags = if o.read_only { OFlags::RDONLY } else { OFlags::RDWR };
+                let image = source::open(&mount.special, mount.within.as_deref(), flags | OFlags::NONBLOCK);
+                let image: File =
+                    image.map_err(|e| fail(&what, &format!("cannot open {}", mount.special), &e))?.into();
+                if !image.metadata().is_ok_and(|m| m.is_file()) {
+                    let why = format!("{} is not an image file any more", mount.special);
+                    return Err(StepError { what, why });
+                }
+                let device = loopdev::attach(&image, o.read_only).map_err(|e| {
+                    fail(&what, &format!("cannot make a loop device for {}", mount.special), &e)
+                })?;
+                self.disk(&what, mount, attrs, &device.path.to_string_lossy())
+            }
+        }
+    }
+
+    fn disk(&self, what: &str, mount: &Mount, attrs: Attrs, source: &str) -> Result<(), StepError> {
+        let made = NewFs::open(&mount.fstype).and_then(|fs| {
+            fs.set("source", source)?;
+            if mount.options.read_only {
+                fs.flag("ro")?;
+            }
+            for (key, value) in &mount.options.data {
+                match value {
+                    Some(value) => fs.set(key, value)?,
+                    None => fs.flag(key)?,
+                }
+            }
+            fs.mount(attrs)
+        });
+        let tree = made.map_err(|e| {
+            let why = if e.source.raw_os_error() == Some(libc::ENODEV) && mount.source == Source::Zfs {
+                "the ZFS module is not loaded".to_owned()
+            } else if e.source.raw_os_error() == Some(libc::ENODEV) {
+                format!("this kernel has no file system '{}'", mount.fstype)
+            } else {
+                format!("cannot mount {} as {}: {e}", mount.special, mount.fstype)
+            };
+            StepError { what: what.to_owned(), why }
+        })?;
+        match self.shift(&tree, what, attrs, false) {
+            // What can only be read shows its owners as unknown ids, and is readable as its modes say.
+            Err(_) if matches!(mount.fstype.as_str(), "iso9660" | "udf" | "squashfs" | "cramfs") => {}
+            Err(_) if mount.source == Source::Zfs => {
+                let why = "this ZFS cannot map ids; install OpenZFS 2.2 or newer".to_owned();
+                return Err(StepError { what: what.to_owned(), why });
+            }
+            other => other?,
+        }
+        self.attach(&tree, what, &mount.dir, true)
+    }
+}

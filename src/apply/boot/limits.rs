@@ -1,0 +1,127 @@
+//! Limits: what the host has for them, and putting them in place.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::host::StepError;
+use crate::plan::limits::{self, Host, Policy, Setting, numbers};
+use crate::plan::step::Step;
+use crate::spec::ZoneSpec;
+use crate::sys::ns::{self, Kinds};
+use crate::sys::path::reason;
+use crate::sys::{cgroup, process, rlimit};
+
+/// Looks at what this host offers for the limits of a zone.
+pub fn host(spec: &ZoneSpec) -> Host {
+    let mount = cgroup::mount_point();
+    let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
+    let controllers = mount.as_ref().map(|m| read(&m.join("cgroup.controllers"))).unwrap_or_default();
+    let online = numbers(&read(Path::new("/sys/devices/system/cpu/online"))).unwrap_or_default();
+    Host {
+        controllers: controllers.split_whitespace().map(str::to_owned).collect(),
+        online,
+        taken: mount.as_deref().map(taken).unwrap_or_default(),
+        page: rustix::param::page_size() as u64,
+        has_pool: mount
+            .as_ref()
+            .zip(limits::pool(spec))
+            .is_some_and(|(m, pool)| m.join(pool).join("cgroup.procs").exists()),
+        mount,
+    }
+}
+
+/// Returns the cpus that zones have for themselves.
+fn taken(mount: &Path) -> Vec<u32> {
+    let groups = fs::read_dir(mount).into_iter().flatten().flatten();
+    groups
+        .filter(|g| g.file_name().to_str().is_some_and(|n| n.starts_with("zones.")))
+        .filter_map(|g| fs::read_to_string(g.path().join("cpuset.cpus")).ok())
+        .filter_map(|list| numbers(&list))
+        .flatten()
+        .collect()
+}
+
+/// Writes the limits of a cgroup.
+pub(super) fn group(path: &Path, settings: &[Setting]) -> Result<(), StepError> {
+    for setting in settings {
+        let failed = |why: String| StepError { what: setting.subject.clone(), why };
+        let controller = setting.file.split('.').next().unwrap_or_default();
+        cgroup::enable(path, &[controller])
+            .map_err(|e| failed(format!("cannot switch the controller {controller} on: {}", reason(&e))))?;
+        let file = path.join(setting.file);
+        fs::write(&file, &setting.value).map_err(|e| {
+            failed(format!("cannot write {} to {}: {}", setting.value, file.display(), reason(&e)))
+        })?;
+        // The kernel takes a partition that cannot be, and says so only when asked.
+        if setting.file == "cpuset.cpus.partition" {
+            let now = fs::read_to_string(&file).unwrap_or_default();
+            if now.trim() != setting.value {
+                return Err(failed(format!(
+                    "the kernel gives no cpus of its own to the zone: {}",
+                    now.trim()
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Gives this process, and so the zone, what does not depend on who called.
+pub(super) fn process(locked: Option<u64>, policy: Policy) -> Result<(), StepError> {
+    let failed = |what: &str, action: &str, e: &io::Error| StepError {
+        what: what.to_owned(),
+        why: format!("{action}: {}", reason(e)),
+    };
+    rlimit::take_from(1).map_err(|e| failed("limits", "cannot take the limits of process 1", &e))?;
+    // A caller that is never to be killed for want of memory, bound to one processor or without random
+    // addresses makes no such zone.
+    process::take_oom_score(1).map_err(|e| failed("limits", "cannot set the out-of-memory score", &e))?;
+    process::plain_personality();
+    process::run_anywhere();
+    if let Some(bytes) = locked {
+        rlimit::lock_at_most(bytes).map_err(|e| failed("capped-memory locked", "cannot limit it", &e))?;
+    }
+    let number = match policy {
+        Policy::Normal => rlimit::NORMAL,
+        Policy::Batch => rlimit::BATCH,
+        Policy::Idle => rlimit::IDLE,
+    };
+    rlimit::schedule(number).map_err(|e| failed("scheduling-class", "cannot set it", &e))
+}
+
+/// Limits how many processes the zone can have, all its users together, when the spec does not: to a third
+/// of what the host can have. The kernel keeps the limit for the user namespace that is made under it
+/// (Linux 5.14), with or without a pids controller.
+pub(super) fn processes(steps: &[Step]) -> io::Result<()> {
+    let is_limited = |s: &Step| matches!(s, Step::Limits { settings, .. } if settings.iter().any(|l| l.file == "pids.max"));
+    if steps.iter().any(is_limited) {
+        return Ok(());
+    }
+    let number = |name: &str| {
+        let text = fs::read_to_string(Path::new("/proc/sys/kernel").join(name)).ok()?;
+        text.trim().parse::<u64>().ok()
+    };
+    let most = ["pid_max", "threads-max"].into_iter().filter_map(number).min();
+    most.map_or(Ok(()), |most| rlimit::processes_at_most(most / PROCESSES_SHARE))
+}
+
+/// The part of all processes that a zone without a limit of its own can have: one in so many.
+const PROCESSES_SHARE: u64 = 3;
+
+/// Moves this process into an ipc namespace of its own, which the zone's first process shares, and limits it.
+///
+/// Which namespace a knob belongs to is decided by who opens it. A namespace that process 1 makes itself
+/// would let root of the zone change them (Linux 6.9, and earlier releases that took that over).
+pub(super) fn ipc(settings: &[Setting]) -> Result<(), StepError> {
+    let failed = |what: &str, action: &str, e: &io::Error| StepError {
+        what: what.to_owned(),
+        why: format!("{action}: {}", reason(e)),
+    };
+    ns::unshare(Kinds::IPC).map_err(|e| failed("ipc", "cannot make a namespace", &e))?;
+    for setting in settings {
+        fs::write(Path::new("/proc/sys/kernel").join(setting.file), &setting.value)
+            .map_err(|e| failed(&setting.subject, "cannot limit it", &e))?;
+    }
+    Ok(())
+}

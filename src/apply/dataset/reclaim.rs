@@ -1,0 +1,402 @@
+//! `zoneadm reclaim`: a dataset that a zone has had goes back to the host.
+//!
+//! Whoever administers a zone could write anything into its datasets: programs that run with the rights of
+//! the host's root, device nodes, mount points over the host's system. As long as `zoned` is on, none of
+//! that matters. So it is looked for before `zoned` is turned off, through mounts that nobody sees and in
+//! which nothing has an effect.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use rustix::fs::FileType;
+use thiserror::Error;
+
+use super::walk::{Entry, walk};
+use super::withdraw::{free, mount};
+use super::{observe, registry, take_back};
+use crate::apply::store::FileStore;
+use crate::apply::zfs::{chain, is_locked};
+use crate::apply::{Notice, running};
+use crate::plan::dataset::{ClaimKind, is_within};
+use crate::plan::options::MountOptions;
+use crate::plan::reclaim::{Danger, Finding, NAMED, bad_mountpoint, mend};
+use crate::spec::ZoneName;
+use crate::spec::store::StoreError;
+use crate::sys::mountinfo::{self, MountEntry};
+use crate::zfs::{Dataset, Kind, ListError, Mountpoint, Source, Zfs, index_number, nvlist::Value};
+
+/// Properties by which systemd's generator of mounts would act on what the zone has written.
+const SYSTEMD: &str = "org.openzfs.systemd:";
+
+/// So deep and so many may empty folders be.
+const DEPTH: u32 = 8;
+const MANY: usize = 256;
+
+/// Files between two reports.
+const REPORT: u64 = 4096;
+
+/// Why a dataset is not reclaimed.
+#[derive(Debug, Error)]
+pub enum ReclaimError {
+    /// ZFS cannot be asked, or refuses.
+    #[error("{0}")]
+    Zfs(String),
+    /// A volume, a snapshot, or one that is not zoned.
+    #[error("{dataset} {why}")]
+    Wrong {
+        /// The dataset.
+        dataset: String,
+        /// What it is.
+        why: String,
+    },
+    /// A zone has it or is to have it.
+    #[error("{dataset} is in use: {why}")]
+    InUse {
+        /// The dataset.
+        dataset: String,
+        /// Whose it is, and the way out.
+        why: String,
+    },
+    /// Something speaks against it; it has been told.
+    #[error(
+        "{dataset} is not reclaimed because of the above; put it right and try again, or use -F to reclaim it with what was found made harmless"
+    )]
+    Found {
+        /// The dataset.
+        dataset: String,
+    },
+    /// The store failed.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+}
+
+fn zfs_error(error: &dyn std::error::Error) -> ReclaimError {
+    ReclaimError::Zfs(chain(error))
+}
+
+/// Turns `zoned` off on a dataset and all below it when nothing speaks against that, or with `force`.
+/// Tells what it found and what it did.
+///
+/// # Errors
+/// [`ReclaimError`]; without [`ReclaimError::Zfs`], nothing has been changed.
+pub fn reclaim(store: &FileStore, out: &mut dyn Notice, name: &str, force: bool) -> Result<(), ReclaimError> {
+    let zfs = Zfs::open().map_err(|e| zfs_error(&e))?;
+    let tree = subject(&zfs, name)?;
+    unused(store, &zfs, name)?;
+    let mut findings = mountpoints(store, &zfs, &tree)?;
+    for d in tree.iter().filter(|d| d.kind == Some(Kind::Filesystem)) {
+        let prompt = d.text("keylocation").filter(|l| !matches!(*l, "none" | "prompt"));
+        if let Some(location) = prompt.filter(|_| *d.source("keylocation") == Source::Local) {
+            findings.push(Finding::Key { dataset: d.name.clone(), location: location.to_owned() });
+        }
+        files(&zfs, d, out, &mut findings);
+    }
+    for finding in &findings {
+        out.warn(&finding.to_string());
+    }
+    if !findings.is_empty() && !force {
+        return Err(ReclaimError::Found { dataset: name.to_owned() });
+    }
+    // Looking through it took a while.
+    unused(store, &zfs, name)?;
+    if !findings.is_empty() {
+        make_harmless(&zfs, &findings, out)?;
+    }
+    for d in &tree {
+        tidy(&zfs, d, out)?;
+    }
+    // The children first: none of them is left behind when this is cut short.
+    for d in tree.iter().rev() {
+        if *d.source("zoned") == Source::Local || *d.source("zoned") == Source::Received {
+            zfs.inherit(&d.name, "zoned", false).map_err(|e| zfs_error(&e))?;
+        }
+    }
+    out.say(&format!("{name} is the host's again: zoned is off, and nothing of it is mounted yet."));
+    Ok(())
+}
+
+/// Reads the dataset with everything below it, each before its children.
+fn subject(zfs: &Zfs, name: &str) -> Result<Vec<Dataset>, ReclaimError> {
+    let wrong = |why: String| ReclaimError::Wrong { dataset: name.to_owned(), why };
+    let d = zfs.dataset(name).map_err(|e| zfs_error(&e))?;
+    if d.is_snapshot || d.kind != Some(Kind::Filesystem) {
+        return Err(wrong("is not a file system".into()));
+    }
+    if !d.zoned() {
+        return Err(wrong("is not zoned: it is the host's already".into()));
+    }
+    if let Source::Inherited(from) = d.source("zoned") {
+        return Err(wrong(format!("is zoned because {from} is; reclaim {from}")));
+    }
+    if let Some((above, _)) = name.rsplit_once('/')
+        && zfs.dataset(above).is_ok_and(|d| d.zoned())
+    {
+        return Err(wrong(format!("would stay zoned because {above} is; reclaim {above}")));
+    }
+    let mut tree = Vec::new();
+    descend(zfs, d, &mut tree).map_err(|e| zfs_error(&e))?;
+    Ok(tree)
+}
+
+fn descend(zfs: &Zfs, d: Dataset, tree: &mut Vec<Dataset>) -> Result<(), ListError> {
+    let name = d.name.clone();
+    let volume = d.kind == Some(Kind::Volume);
+    tree.push(d);
+    if volume {
+        return Ok(());
+    }
+    for child in zfs.children(&name) {
+        match child {
+            Ok(child) => descend(zfs, child, tree)?,
+            // Destroyed a moment ago.
+            Err(ListError::DatasetNotFound(_)) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a dataset that a zone has, is to have, or that is mounted. What a zone has left that has died
+/// is taken back.
+fn unused(store: &FileStore, zfs: &Zfs, name: &str) -> Result<(), ReclaimError> {
+    let in_use = |why: String| ReclaimError::InUse { dataset: name.to_owned(), why };
+    let root = store.root();
+    let overlaps = |other: &str| is_within(other, name) || is_within(name, other);
+    let zones = fs::read_dir(root.run_dir()).into_iter().flatten().flatten();
+    for zone in zones.filter_map(|e| ZoneName::new(e.file_name().to_str()?).ok()) {
+        if !registry::noted(&root.zone_run(&zone)).iter().any(|noted| overlaps(noted)) {
+            continue;
+        }
+        let lock = store.try_lock(&zone)?;
+        if lock.is_none() || running::find(root, &zone).is_some() {
+            return Err(in_use(format!("zone '{zone}' runs with it; halt it with zoneadm -z {zone} halt")));
+        }
+        take_back(root, &zone);
+    }
+    let claims = observe::claims(store)?;
+    let mine = claims.iter().find(|c| match c.kind {
+        ClaimKind::Delegated => overlaps(&c.dataset),
+        ClaimKind::Fs => is_within(&c.dataset, name),
+        ClaimKind::Zonepath => is_within(&c.dataset, name),
+    });
+    if let Some(claim) = mine {
+        let zone = &claim.zone;
+        return Err(in_use(match claim.kind {
+            ClaimKind::Delegated => format!(
+                "zone '{zone}' is configured to have {0}; to take it away, type:\nzonecfg -z {zone} 'remove dataset name={0}'",
+                claim.dataset
+            ),
+            ClaimKind::Fs | ClaimKind::Zonepath => format!("zone '{zone}' has {}", claim.dataset),
+        }));
+    }
+    free(root, zfs, name).map_err(in_use)
+}
+
+/// Looks at where the host would mount everything.
+fn mountpoints(store: &FileStore, zfs: &Zfs, tree: &[Dataset]) -> Result<Vec<Finding>, ReclaimError> {
+    let table = mountinfo::mounts().unwrap_or_default();
+    let others = others(zfs, &tree[0].name).map_err(|e| zfs_error(&e))?;
+    let zonepaths: BTreeSet<String> = store.catalog()?.into_iter().map(|e| e.zonepath).collect();
+    let mut seen = BTreeSet::new();
+    let mut findings = Vec::new();
+    for d in tree.iter().filter(|d| d.kind == Some(Kind::Filesystem)) {
+        let Mountpoint::Path(path) = d.mountpoint() else { continue };
+        if d.word("canmount").as_deref() == Some("off") {
+            continue;
+        }
+        let place = Path::new(&path);
+        let bad = bad_mountpoint(&path)
+            .map(str::to_owned)
+            .or_else(|| owner(&path, &others).map(|other| format!("is that of {other}, too")))
+            .or_else(|| {
+                (!seen.insert(path.clone())).then(|| "is that of another file system of it, too".into())
+            })
+            .or_else(|| {
+                let holds = |z: &&String| !z.is_empty() && Path::new(z).starts_with(place);
+                let within = |z: &&String| !z.is_empty() && place.starts_with(z);
+                zonepaths.iter().find(|z| holds(z) || within(z)).map(|z| format!("meets the zonepath {z}"))
+            })
+            .or_else(|| on_host(place, &table));
+        if let Some(why) = bad {
+            findings.push(Finding::Mountpoint { dataset: d.name.clone(), path, why });
+        }
+    }
+    Ok(findings)
+}
+
+/// Returns the mount points of all other filesystems that the host mounts.
+fn others(zfs: &Zfs, not: &str) -> Result<Vec<(String, String)>, ListError> {
+    fn collect(zfs: &Zfs, name: &str, not: &str, out: &mut Vec<(String, String)>) -> Result<(), ListError> {
+        for child in zfs.children(name) {
+            let child = match child {
+                Ok(child) => child,
+                Err(ListError::DatasetNotFound(_)) => continue,
+                Err(e) => return Err(e),
+            };
+            if child.name == not || child.kind != Some(Kind::Filesystem) {
+                continue;
+            }
+            push(&child, out);
+            collect(zfs, &child.name, not, out)?;
+        }
+        Ok(())
+    }
+    fn push(d: &Dataset, out: &mut Vec<(String, String)>) {
+        if let (Mountpoint::Path(path), false) = (d.mountpoint(), d.zoned()) {
+            out.push((d.name.clone(), path));
+        }
+    }
+    let mut out = Vec::new();
+    for pool in zfs.pools().unwrap_or_default().into_keys().filter(|pool| pool != not) {
+        if let Ok(d) = zfs.dataset(&pool) {
+            push(&d, &mut out);
+        }
+        collect(zfs, &pool, not, &mut out)?;
+    }
+    Ok(out)
+}
+
+fn owner<'o>(path: &str, others: &'o [(String, String)]) -> Option<&'o str> {
+    others.iter().find(|(_, p)| p == path).map(|(name, _)| name.as_str())
+}
+
+/// Says what the host has at a path that should not be covered.
+fn on_host(path: &Path, table: &[MountEntry]) -> Option<String> {
+    if let Some(mount) = table.iter().find(|m| m.point == path) {
+        return Some(format!("has {} mounted on it", mount.source.display()));
+    }
+    if let Some(link) = path.ancestors().find(|p| p.symlink_metadata().is_ok_and(|m| m.is_symlink())) {
+        return Some(format!("leads through the symbolic link {}", link.display()));
+    }
+    match path.symlink_metadata() {
+        Ok(m) if !m.is_dir() => Some("is not a directory".into()),
+        Ok(_) if has_files(path, DEPTH) => {
+            Some("is a directory with files in it, which would be hidden".into())
+        }
+        _ => None,
+    }
+}
+
+/// Says whether there is more below a folder than empty folders: those are where something was mounted.
+fn has_files(path: &Path, depth: u32) -> bool {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    entries.take(MANY).enumerate().any(|(number, entry)| {
+        let folder = entry.file_type().is_ok_and(|t| t.is_dir());
+        !folder || depth == 0 || number + 1 == MANY || has_files(&entry.path(), depth - 1)
+    })
+}
+
+/// Looks for dangerous files in a filesystem and in its snapshots.
+fn files(zfs: &Zfs, d: &Dataset, out: &mut dyn Notice, findings: &mut Vec<Finding>) {
+    let off = |property: &str| d.number(property) == Some(0);
+    let covered = |danger: Danger| off(danger.property());
+    if is_locked(d) {
+        let why = "its key is not loaded".to_owned();
+        findings.push(Finding::Unseen { source: d.name.clone(), why });
+        return;
+    }
+    if !(covered(Danger::SetUid) && covered(Danger::Device)) {
+        look_through(&d.name, &covered, out, findings);
+    }
+    if d.word("snapdir").as_deref() == Some("disabled") {
+        return;
+    }
+    for snapshot in zfs.snapshots(&d.name, false).flatten() {
+        // Mounted below .zfs, a snapshot follows no property.
+        look_through(&snapshot.name, &|_| false, out, findings);
+    }
+}
+
+fn look_through(
+    source: &str,
+    covered: &dyn Fn(Danger) -> bool,
+    out: &mut dyn Notice,
+    findings: &mut Vec<Finding>,
+) {
+    let careful = MountOptions { read_only: true, no_suid: true, no_exec: true, ..MountOptions::default() };
+    let (mut named, mut more, mut kinds, mut looked) = (0, 0, Vec::new(), 0);
+    let mut visit = |entry: &Entry<'_>| {
+        looked += 1;
+        if looked % REPORT == 0 {
+            out.progress(looked, 0, source);
+        }
+        for danger in dangers(entry).into_iter().filter(|danger| !covered(*danger)) {
+            if named < NAMED {
+                named += 1;
+                let path = entry.path().to_string_lossy().escape_debug().to_string();
+                findings.push(Finding::File { source: source.to_owned(), path, danger });
+            } else {
+                more += 1;
+                if !kinds.contains(&danger) {
+                    kinds.push(danger);
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    };
+    let why = match mount(source, &careful, None) {
+        Ok(tree) => walk(&tree, &mut visit).err().map(|(path, e)| format!("{}: {e}", path.display())),
+        Err(e) => Some(e.to_string()),
+    };
+    if more > 0 {
+        findings.push(Finding::More { source: source.to_owned(), count: more, dangers: kinds });
+    }
+    if let Some(why) = why {
+        findings.push(Finding::Unseen { source: source.to_owned(), why });
+    }
+}
+
+fn dangers(entry: &Entry<'_>) -> Vec<Danger> {
+    let mode = entry.stat.st_mode;
+    match FileType::from_raw_mode(mode) {
+        FileType::BlockDevice | FileType::CharacterDevice => vec![Danger::Device],
+        FileType::RegularFile => {
+            let mut list = Vec::new();
+            if mode & 0o4000 != 0 {
+                list.push(Danger::SetUid);
+            }
+            // Without execution for the group the bit once meant locking.
+            if mode & 0o2010 == 0o2010 {
+                list.push(Danger::SetGid);
+            }
+            if entry.has_capabilities() {
+                list.push(Danger::Capabilities);
+            }
+            list
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Sets what takes the harm out of what was found.
+fn make_harmless(zfs: &Zfs, findings: &[Finding], out: &mut dyn Notice) -> Result<(), ReclaimError> {
+    for m in mend(findings) {
+        let value = index_number(m.property, m.value).unwrap_or(0);
+        match zfs.set_props(&m.dataset, &[(m.property, Value::from(value))].into()) {
+            Ok(()) => out.say(&format!("{}: {}={}", m.dataset, m.property, m.value)),
+            // Releases before 2.3 always show snapshots to whoever knows the path.
+            Err(e) if m.property == "snapdir" => out.warn(&format!(
+                "{}: its snapshots cannot be hidden ({e}); destroy those that are named above",
+                m.dataset
+            )),
+            Err(e) => return Err(zfs_error(&e)),
+        }
+    }
+    Ok(())
+}
+
+/// Takes away what the zone may have set to make the host act on its own: shares and mounts of systemd.
+fn tidy(zfs: &Zfs, d: &Dataset, out: &mut dyn Notice) -> Result<(), ReclaimError> {
+    for (property, p) in &d.props {
+        let set = matches!(p.source, Source::Local | Source::Received);
+        let shared = matches!(property.as_str(), "sharenfs" | "sharesmb") && p.value.as_str() != Some("off");
+        if set && (shared || property.starts_with(SYSTEMD)) {
+            zfs.inherit(&d.name, property, false).map_err(|e| zfs_error(&e))?;
+            let was = p.value.as_str().unwrap_or_default().escape_debug();
+            out.say(&format!("{}: {property} cleared, it was {was}", d.name));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,170 @@
+//! `zoneadm doctor`: what this host offers and lacks for zones.
+//!
+//! [`observe`] looks and tries, [`judge`] says what that means: the judgement is a function of
+//! [`facts::Facts`] alone. What is tried is gone when the answer is known; the host is left as it was, but for the cache of
+//! the catalog that every listing refreshes.
+
+pub mod facts;
+pub mod judge;
+mod judge_zfs;
+mod look;
+pub mod observe;
+mod observe_zfs;
+pub mod release;
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::store::FileStore;
+
+/// What one thing is for zones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// As zones want it.
+    Ok,
+    /// There is something to know, or to mend.
+    Warning,
+    /// What needs it cannot be used.
+    Missing,
+}
+
+impl State {
+    /// Returns the word that is printed.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Missing => "missing",
+        }
+    }
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What was looked at, a few words.
+    pub topic: String,
+    /// How it is.
+    pub state: State,
+    /// What was found.
+    pub found: String,
+    /// What that means for zones.
+    pub means: String,
+    /// What to do about it; none when there is nothing.
+    pub advice: Option<String>,
+    /// No zone can run as long as this is missing.
+    pub blocks: bool,
+}
+
+/// Everything that was looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Diagnosis {
+    /// In the order in which a zone needs it.
+    pub checks: Vec<Check>,
+}
+
+impl Diagnosis {
+    /// Says whether zones can run.
+    pub fn is_good(&self) -> bool {
+        !self.checks.iter().any(|c| c.blocks && c.state == State::Missing)
+    }
+
+    fn add(&mut self, topic: &str, state: State, found: impl Into<String>, means: impl Into<String>) {
+        self.checks.push(Check {
+            topic: topic.to_owned(),
+            state,
+            found: found.into(),
+            means: means.into(),
+            advice: None,
+            blocks: false,
+        });
+    }
+
+    fn ok(&mut self, topic: &str, found: impl Into<String>, means: impl Into<String>) {
+        self.add(topic, State::Ok, found, means);
+    }
+
+    fn warning(
+        &mut self,
+        topic: &str,
+        found: impl Into<String>,
+        means: impl Into<String>,
+        advice: impl Into<String>,
+    ) {
+        self.add(topic, State::Warning, found, means);
+        self.advise(advice);
+    }
+
+    fn missing(
+        &mut self,
+        topic: &str,
+        found: impl Into<String>,
+        means: impl Into<String>,
+        advice: impl Into<String>,
+    ) {
+        self.add(topic, State::Missing, found, means);
+        self.advise(advice);
+    }
+
+    /// The same for what no zone can do without.
+    fn needed(
+        &mut self,
+        topic: &str,
+        found: impl Into<String>,
+        means: impl Into<String>,
+        advice: impl Into<String>,
+    ) {
+        self.missing(topic, found, means, advice);
+        if let Some(last) = self.checks.last_mut() {
+            last.blocks = true;
+        }
+    }
+
+    fn advise(&mut self, advice: impl Into<String>) {
+        if let Some(last) = self.checks.last_mut() {
+            last.advice = Some(advice.into());
+        }
+    }
+}
+
+/// Looks at this host and judges it.
+pub fn examine(store: &FileStore) -> Diagnosis {
+    judge::judge(&observe::facts(store))
+}
+
+/// Prints a diagnosis for people, or as JSON for programs.
+///
+/// # Errors
+/// The stream cannot be written.
+pub fn print(diagnosis: &Diagnosis, json: bool, out: &mut dyn Write) -> io::Result<()> {
+    if json {
+        let value = serde_json::json!({ "zones": diagnosis.is_good(), "checks": diagnosis.checks });
+        return writeln!(out, "{value:#}");
+    }
+    let width = diagnosis.checks.iter().map(|c| c.topic.len()).max().unwrap_or(0);
+    for check in &diagnosis.checks {
+        writeln!(out, "{:8} {:width$}  {}", check.state.as_str(), check.topic, check.found)?;
+        let indent = " ".repeat(8 + 1 + width + 2);
+        if check.state != State::Ok && !check.means.is_empty() {
+            writeln!(out, "{indent}{}", check.means)?;
+        }
+        if let Some(advice) = &check.advice {
+            writeln!(out, "{indent}-> {advice}")?;
+        }
+    }
+    let blocking: Vec<&str> = diagnosis
+        .checks
+        .iter()
+        .filter(|c| c.blocks && c.state == State::Missing)
+        .map(|c| c.topic.as_str())
+        .collect();
+    if blocking.is_empty() {
+        writeln!(out, "Zones can run on this host.")
+    } else {
+        writeln!(out, "Zones cannot run on this host: {}.", blocking.join(", "))
+    }
+}

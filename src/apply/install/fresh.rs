@@ -1,0 +1,222 @@
+//! What must not exist twice: a clone gets an identity other than its source's.
+//!
+//! The root was another zone's, whose administrator may have put anything under any name. So folders are
+//! found as the zone would find them and never out of the root, and only names in them are removed or
+//! replaced.
+
+use std::ffi::OsString;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use rustix::fs::{AtFlags, FileType};
+use rustix::io::Errno;
+
+use super::{InstallError, identity, suite};
+use crate::apply::Op;
+use crate::sys::path::{At, Dir, IN_ROOT, Owned, STRICT};
+
+/// Longest `/etc/hosts` that is edited.
+const HOSTS_MAX: usize = 256 * 1024;
+
+/// Secrets, seeds and numbers that a system makes anew when they are missing: folder, how the name
+/// starts and how it ends.
+const MADE_ANEW: &[(&str, &str, &str)] = &[
+    ("etc/ssh", "ssh_host_", ""),
+    ("etc/dropbear", "dropbear_", "_host_key"),
+    ("var/lib/systemd", "random-seed", ""),
+    ("var/lib/systemd", "credential.secret", ""),
+    ("var/lib/urandom", "random-seed", ""),
+    ("var/lib/NetworkManager", "secret_key", ""),
+    ("var/lib/NetworkManager", "internal-", ".lease"),
+    ("var/lib/dhcp", "", ".leases"),
+];
+
+/// Kinds of keys of the ssh server that are made anew. No server starts without one, and not every
+/// distribution makes them when they are missing.
+const KEYS: [&str; 3] = ["ed25519", "ecdsa", "rsa"];
+
+/// Gives the root of a clone its own identity.
+///
+/// # Errors
+/// [`InstallError`] naming the file.
+pub(super) fn reidentify(
+    op: &mut Op<'_>,
+    root: &Dir,
+    source: &str,
+    hostname: &str,
+) -> Result<(), InstallError> {
+    let etc = match root.dir("etc", IN_ROOT) {
+        Err(e) if e.is_not_found() => return Ok(()),
+        other => other?,
+    };
+    etc.write("hostname", Owned::root(0o644), format!("{hostname}\n").as_bytes())?;
+    hosts(&etc, source, hostname)?;
+    identity::machine_id(root, &etc, false)?;
+    if is_file(&etc, "hostid")? {
+        let id = uuid::Uuid::new_v4();
+        etc.write("hostid", Owned::root(0o644), &id.as_bytes()[..4])?;
+    }
+    super::kill_point();
+    let ssh = match root.dir("etc/ssh", IN_ROOT) {
+        Ok(ssh) => Some(ssh),
+        Err(e) if e.is_not_found() => None,
+        Err(e) => match Errno::from_io_error(&e.cause) {
+            Some(Errno::NOTDIR | Errno::LOOP) => None,
+            _ => return Err(e.into()),
+        },
+    };
+    let mut lost = Vec::new();
+    for kind in KEYS {
+        if let Some(ssh) = &ssh
+            && is_file(ssh, &key(kind))?
+        {
+            lost.push(kind);
+        }
+    }
+    for (folder, start, end) in MADE_ANEW {
+        remove(root, folder, start, end)?;
+    }
+    match ssh {
+        Some(ssh) if !lost.is_empty() => keys(op, &ssh, &lost, hostname),
+        _ => Ok(()),
+    }
+}
+
+fn key(kind: &str) -> String {
+    format!("ssh_host_{kind}_key")
+}
+
+fn is_file(dir: &Dir, name: &str) -> Result<bool, InstallError> {
+    let stat = dir.stat(name)?;
+    Ok(stat.is_some_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::RegularFile))
+}
+
+/// Puts the new name in place of the old one where it stands alone.
+fn hosts(etc: &Dir, source: &str, hostname: &str) -> Result<(), InstallError> {
+    let Some(stat) = etc.stat("hosts")? else { return Ok(()) };
+    let Some(content) = etc.read("hosts", HOSTS_MAX, STRICT)? else { return Ok(()) };
+    let Ok(text) = String::from_utf8(content) else { return Ok(()) };
+    let changed = renamed(&text, source, hostname);
+    if changed != text {
+        let owned = Owned { mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid };
+        etc.write("hosts", owned, changed.as_bytes())?;
+    }
+    Ok(())
+}
+
+fn renamed(text: &str, from: &str, to: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let (entry, comment) = line.split_at(line.find('#').unwrap_or(line.len()));
+        for word in entry.split_inclusive(char::is_whitespace) {
+            let bare = word.trim_end();
+            // Also zion.example.org, but not zion-backup.
+            let rest = bare.strip_prefix(from).filter(|r| r.is_empty() || r.starts_with('.'));
+            match rest {
+                Some(rest) => out.extend([to, rest, &word[bare.len()..]]),
+                None => out.push_str(word),
+            }
+        }
+        out.push_str(comment);
+    }
+    out
+}
+
+/// Removes files, links and pipes by name; directories stay.
+fn remove(root: &Dir, folder: &str, start: &str, end: &str) -> Result<(), InstallError> {
+    // Not there, or not what it should be: then nothing looks for these files there.
+    let Ok(dir) = root.dir(folder, IN_ROOT) else { return Ok(()) };
+    for (name, kind) in dir.entries()? {
+        let Some(text) = name.to_str() else { continue };
+        let fits = text.len() >= start.len() + end.len() && text.starts_with(start) && text.ends_with(end);
+        if !fits || kind == FileType::Directory {
+            continue;
+        }
+        match rustix::fs::unlinkat(&dir, &name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT | Errno::ISDIR | Errno::PERM) => {}
+            Err(e) => return Err(e).at("remove", dir.join(&name))?,
+        }
+    }
+    Ok(())
+}
+
+/// Makes keys with the host's own program, which the zone has never seen.
+fn keys(op: &mut Op<'_>, ssh: &Dir, kinds: &[&str], hostname: &str) -> Result<(), InstallError> {
+    let Some(tool) = suite::in_path("ssh-keygen") else {
+        op.out.say(
+            "The ssh host keys have been removed and this host has no ssh-keygen to make new ones; \
+             run 'ssh-keygen -A' in the zone.",
+        );
+        return Ok(());
+    };
+    let folder = op.store.root().zone_lib(op.name).join("ssh-keys");
+    let clear = || match crate::apply::store::files::remove_tree(&folder) {
+        Ok(()) => Ok(()),
+        Err(e) => Err(InstallError::Store(e)),
+    };
+    clear()?;
+    fs::create_dir_all(&folder).at("create", &folder)?;
+    fs::set_permissions(&folder, Permissions::from_mode(0o700)).at("set mode of", &folder)?;
+    let mut missing = Vec::new();
+    for kind in kinds {
+        let made = one_key(&tool, &folder, kind, hostname).and_then(|(private, public)| {
+            ssh.write(key(kind), Owned::root(0o600), &private)?;
+            Ok(ssh.write(format!("{}.pub", key(kind)), Owned::root(0o644), &public)?)
+        });
+        if made.is_err() {
+            missing.push(*kind);
+        }
+    }
+    clear()?;
+    if !missing.is_empty() {
+        op.out.warn(&format!(
+            "WARNING: ssh host keys could not be made ({}); run 'ssh-keygen -A' in the zone",
+            missing.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+#[allow(clippy::disallowed_methods)] // keys are made by the program that will read them
+fn one_key(
+    tool: &Path,
+    folder: &Path,
+    kind: &str,
+    hostname: &str,
+) -> Result<(Vec<u8>, Vec<u8>), InstallError> {
+    let file = folder.join(kind);
+    let status = Command::new(tool)
+        .args(["-q", "-N", "", "-t", kind, "-C", &format!("root@{hostname}"), "-f"])
+        .arg(&file)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .at("run", tool)?;
+    if !status.success() {
+        return Err(std::io::Error::other(status.to_string())).at("run", tool)?;
+    }
+    let mut public = OsString::from(&file);
+    public.push(".pub");
+    let private = fs::read(&file).at("read", &file)?;
+    Ok((private, fs::read(&public).at("read", Path::new(&public))?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_is_replaced_where_it_is_the_name() {
+        let text =
+            "127.0.0.1 localhost\n127.0.1.1\tzion.example.org zion\n10.0.0.1 zion-backup azion # zion\n";
+        assert_eq!(
+            renamed(text, "zion", "neo"),
+            "127.0.0.1 localhost\n127.0.1.1\tneo.example.org neo\n10.0.0.1 zion-backup azion # zion\n"
+        );
+        assert_eq!(renamed("zion", "zion", "neo"), "neo");
+        assert_eq!(renamed("", "zion", "neo"), "");
+    }
+}

@@ -1,0 +1,51 @@
+//! Whether this kernel can do what zones' networks need, tried out where it touches nothing.
+
+use std::os::fd::AsFd;
+
+use super::switch::{attach, load, prepare};
+use super::{Done, frame, net, sys};
+use crate::sys::bpf::asm::Asm;
+use crate::sys::channel::Channel;
+use crate::sys::netlink::filter::Way;
+use crate::sys::netlink::{Socket, link};
+use crate::sys::ns::{self, Kinds, Side};
+use crate::sys::process;
+
+/// Tries it in a network namespace of its own, by a process that ends at once.
+///
+/// # Errors
+/// What is missing, as text.
+pub fn able() -> Done<()> {
+    let (ours, theirs) = Channel::pair().map_err(sys("cannot make a channel"))?;
+    match ns::fork().map_err(sys("cannot start a process"))? {
+        Side::Child => {
+            let text = attempt().err().unwrap_or_else(|| "ok".into());
+            let _ = theirs.send(&text, &[]);
+            process::exit_now(0)
+        }
+        Side::Parent(pid, _) => {
+            drop(theirs);
+            let answer = ours.receive().map_err(sys("cannot hear a process"))?;
+            let _ = process::wait(pid);
+            if answer.text == "ok" { Ok(()) } else { Err(answer.text) }
+        }
+    }
+}
+
+fn attempt() -> Done<()> {
+    ns::unshare(Kinds::NET).map_err(sys("this kernel makes no network namespaces"))?;
+    let here = ns::own_network().map_err(sys("cannot open the network namespace"))?;
+    let mut socket = Socket::open().map_err(net("cannot open netlink"))?;
+    let peer = link::Peer { name: "inside", namespace: here.as_fd(), mac: [2, 0, 0, 0, 0, 1] };
+    link::add_pair(&mut socket, "outside", 1500, peer).map_err(|e| match e.number() {
+        libc::EOPNOTSUPP => super::NO_VETH.into(),
+        _ => net("cannot make a link")(e),
+    })?;
+    let made = link::named(&mut socket, "outside").map_err(net("cannot look at a link"))?;
+    let index = made.ok_or("a link that was made is gone")?.index;
+    prepare(&mut socket, index)?;
+    let mut asm = Asm::new();
+    asm.exit_with(frame::PASS);
+    let program = load("zones_try", &asm.finish())?;
+    attach(&mut socket, index, Way::In, &program, "zones-try")
+}

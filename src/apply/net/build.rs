@@ -1,0 +1,284 @@
+//! Carries out the steps that make links.
+//!
+//! Order: claims, the pair of links, the rules, and only then what lets frames flow. A zone's link never
+//! carries a frame that its rules have not seen.
+
+use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::frame::{Kind, key};
+use super::guard::{Guard, Limit, Onward, program, receiving};
+use super::inside::{Inside, announce};
+use super::lock::NetLock;
+use super::probe::Probe;
+use super::switch::{ALIAS, Switch, attach, join, load, map, prepare, zone_of};
+use super::{Done, claims, net, sys};
+use crate::apply::journal::crash_at;
+use crate::apply::paths::Root;
+use crate::plan::net::{Link, Mac, Way};
+use crate::plan::step::Step;
+use crate::sys::bpf::{Map, Shape};
+use crate::sys::netlink::{Socket, filter, link, route};
+
+/// The network of a zone while it is made.
+#[derive(Debug)]
+pub struct Network {
+    host: Socket,
+    probe: Probe,
+    namespace: Option<OwnedFd>,
+    inside: Option<Inside>,
+}
+
+impl Network {
+    /// Begins: asks on the wire who has the zone's addresses. None for a zone without links.
+    ///
+    /// # Errors
+    /// The reason as text.
+    pub fn begin(steps: &[Step]) -> Done<Option<Self>> {
+        let links = || {
+            steps.iter().filter_map(|s| match s {
+                Step::Link(link) => Some(&**link),
+                _ => None,
+            })
+        };
+        if links().next().is_none() {
+            return Ok(None);
+        }
+        let mut host = Socket::open().map_err(net("cannot open netlink"))?;
+        let probe = Probe::begin(&mut host, links()).map_err(net("cannot ask who has the addresses"))?;
+        Ok(Some(Self { host, probe, namespace: None, inside: None }))
+    }
+
+    /// Makes a link. `namespace` gives the zone's network namespace when it is needed first.
+    ///
+    /// # Errors
+    /// The reason as text.
+    pub fn make(
+        &mut self,
+        root: &Root,
+        wanted: &Link,
+        namespace: impl FnOnce() -> Done<OwnedFd>,
+    ) -> Done<()> {
+        if self.namespace.is_none() {
+            let fd = namespace()?;
+            self.inside = Some(Inside::open(fd.as_fd())?);
+            self.namespace = Some(fd);
+        }
+        // Zones first: one that is up answers like a machine.
+        self.claim(root, wanted)?;
+        if let Some((ip, mac)) = self.probe.taken(&mut self.host, wanted)? {
+            return Err(self.in_use(wanted, ip, mac)?);
+        }
+        crash_at("link-claimed");
+        match wanted.way {
+            Way::Moved => self.move_in(wanted),
+            _ => self.pair(wanted),
+        }
+    }
+
+    /// Says who has an address that somebody has answered for.
+    fn in_use(&mut self, wanted: &Link, ip: IpAddr, mac: [u8; 6]) -> Done<String> {
+        // A zone below another alternate root: its claim is not ours to see, its port is.
+        let mut zone = None;
+        if let Some(switch) = Switch::find(&mut self.host, wanted.lower_index)? {
+            let keys = [keys_of(Way::Shared, 0, mac, &[ip]), keys_of(Way::Own, 0, mac, &[])].concat();
+            for (key, _) in keys {
+                let port = switch.port(&key)?;
+                zone = zone.or(port.map(|p| zone_of(&mut self.host, p)).transpose()?.flatten());
+            }
+        }
+        let who = zone.map_or_else(
+            || format!("the machine with the link-layer address {} on '{}'", Mac(mac), wanted.lower),
+            |zone| format!("zone '{zone}'"),
+        );
+        Ok(format!("could not bring network interface up: address in use by {who}: {ip}"))
+    }
+
+    fn claim(&mut self, root: &Root, wanted: &Link) -> Done<()> {
+        let _lock = NetLock::wait().map_err(sys("cannot lock the network"))?;
+        let held = claims::make(root, &wanted.remains()).map_err(sys("cannot note the addresses"))?;
+        let Some((zone, path)) = held else { return Ok(()) };
+        Err(match path.file_name().and_then(|n| n.to_str()).filter(|n| *n != "link") {
+            Some(ip) => {
+                format!("could not bring network interface up: address in use by zone '{zone}': {ip}")
+            }
+            None => format!("link '{}' is used by the non-global zone '{zone}'", wanted.lower),
+        })
+    }
+
+    /// Gives the zone a link of the host.
+    fn move_in(&mut self, wanted: &Link) -> Done<()> {
+        let namespace = self.namespace.as_ref().map(AsFd::as_fd);
+        let change = link::Change { namespace, ..link::Change::default() };
+        link::change(&mut self.host, wanted.lower_index, &change)
+            .map_err(net("failed to add network device: cannot move the link into the zone"))?;
+        self.set_up_inside(wanted)
+    }
+
+    fn set_up_inside(&mut self, wanted: &Link) -> Done<()> {
+        match &mut self.inside {
+            Some(inside) => inside.set_up(wanted),
+            None => Err("the zone has no network namespace".into()),
+        }
+    }
+
+    fn pair(&mut self, wanted: &Link) -> Done<()> {
+        let port = self.make_pair(wanted)?;
+        crash_at("link-paired");
+        let _lock = NetLock::wait().map_err(sys("cannot lock the network"))?;
+        let fresh = prepare(&mut self.host, port)?;
+        debug_assert!(fresh, "the port is new");
+        match wanted.way {
+            Way::Shared | Way::Own => self.on_switch(wanted, port)?,
+            Way::Bridge => self.guarded(wanted, port, Onward::Bridge)?,
+            Way::Wire => {
+                self.guarded(wanted, port, Onward::Wire(wanted.lower_index))?;
+                join(&mut self.host, wanted.lower_index, port, wanted.vlan)?;
+                crash_at("wire-joined");
+                self.open_lower(wanted)?;
+            }
+            Way::Moved => {}
+        }
+        crash_at("link-ruled");
+        let alias = format!("{ALIAS}{} {}", wanted.zone, wanted.name);
+        let change = link::Change {
+            set: link::UP,
+            alias: Some(&alias),
+            no_link_local: true,
+            master: (wanted.way == Way::Bridge).then_some(wanted.lower_index),
+            ..link::Change::default()
+        };
+        link::change(&mut self.host, port, &change).map_err(net("cannot switch the port on"))?;
+        if let Some(namespace) = &self.namespace {
+            announce(namespace.as_fd(), wanted);
+        }
+        self.set_up_inside(wanted)?;
+        crash_at("link-up");
+        for (ip, source) in &wanted.beside_host {
+            // Where the host has a way on the link already, that one serves.
+            let direct = route::direct(&mut self.host, ip).map_err(net("cannot read the routes"))?;
+            if direct != Some(wanted.lower_index) {
+                route::add_host(&mut self.host, wanted.lower_index, ip, Some(source))
+                    .map_err(net(&format!("cannot add the host's route to {ip}")))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the zone's link and its port, and returns the port's number.
+    fn make_pair(&mut self, wanted: &Link) -> Done<u32> {
+        let Some(namespace) = &self.namespace else { return Err("the zone has no network namespace".into()) };
+        let peer = link::Peer { name: &wanted.name, namespace: namespace.as_fd(), mac: wanted.mac.0 };
+        let host = &mut self.host;
+        let mut made = link::add_pair(host, &wanted.port, wanted.mtu, peer);
+        if made.as_ref().is_err_and(|e| e.number() == libc::EEXIST) {
+            // Left by a crash, or somebody else's.
+            let there = link::named(host, &wanted.port).map_err(net("cannot look at a link"))?;
+            if let Some(there) = there {
+                let owner = zone_of(host, there.index)?;
+                let bare = there.kind.as_deref() == Some("veth") && there.alias.is_none();
+                if owner.as_deref() != Some(&wanted.zone) && !bare {
+                    return Err(format!("the host has a link '{}' that is not this zone's", wanted.port));
+                }
+                link::remove(host, there.index).map_err(net("cannot remove the old port"))?;
+            }
+            made = link::add_pair(host, &wanted.port, wanted.mtu, peer);
+        }
+        made.map_err(|e| match e.number() {
+            libc::EOPNOTSUPP => super::NO_VETH.into(),
+            _ => net("cannot make the link")(e),
+        })?;
+        let port = link::named(host, &wanted.port).map_err(net("cannot look at a link"))?;
+        Ok(port.ok_or("the port is gone")?.index)
+    }
+
+    /// Puts the zone on a link that others use as well.
+    fn on_switch(&mut self, wanted: &Link, port: u32) -> Done<()> {
+        let mut switch = Switch::open(&mut self.host, wanted.lower_index)?;
+        let onward = Onward::Switch {
+            table: &switch.table,
+            own: port,
+            lower: wanted.lower_index,
+            lower_mac: wanted.lower_mac.0,
+        };
+        crash_at("switch-made");
+        self.guarded(wanted, port, onward)?;
+        for (key, ip) in keys(wanted) {
+            let Some(other) = switch.enter(&mut self.host, &key, port)? else { continue };
+            let zone = zone_of(&mut self.host, other)?.unwrap_or_default();
+            return Err(format!(
+                "could not bring network interface up: address in use by zone '{zone}': {ip}"
+            ));
+        }
+        crash_at("switch-entered");
+        if wanted.way == Way::Own {
+            switch.listen(&mut self.host, port, wanted.vlan)?;
+            route::take_frames(&mut self.host, wanted.lower_index, wanted.mac.0)
+                .map_err(net(&format!("link '{}' takes no frames for {}", wanted.lower, wanted.mac)))?;
+        }
+        Ok(())
+    }
+
+    /// Puts the rules on the zone's port.
+    fn guarded(&mut self, wanted: &Link, port: u32, onward: Onward<'_>) -> Done<()> {
+        let until: Option<Map> =
+            wanted.maxbw.map(|_| map(Shape::Array, "zones_until", 4, 8, 2)).transpose()?;
+        let limit = until.as_ref().zip(wanted.maxbw).map(|(until, bits)| Limit { until, bits });
+        let rules = &wanted.guard;
+        let guard = Guard {
+            mac: rules.mac.then_some(wanted.mac.0),
+            addresses: rules.addresses.as_deref(),
+            may_ask: rules.may_ask,
+            restricted: rules.restricted,
+            dhcp: rules.dhcp,
+            vlan: wanted.vlan,
+            rate: limit,
+            onward,
+        };
+        let sending = load("zones_guard", &program(&guard))?;
+        attach(&mut self.host, port, filter::Way::In, &sending, "zones-guard")?;
+        // The tag of a bridge's VLAN stays outside; the switch and the wire take it off themselves.
+        let vlan = if wanted.way == Way::Bridge { wanted.vlan } else { 0 };
+        if limit.is_some() || vlan != 0 {
+            let program = load("zones_receive", &receiving(limit.as_ref(), vlan))?;
+            attach(&mut self.host, port, filter::Way::Out, &program, "zones-receive")?;
+        }
+        Ok(())
+    }
+
+    /// Has a link that the zone has for itself take what the zone may want.
+    fn open_lower(&mut self, wanted: &Link) -> Done<()> {
+        let mut set = link::UP | link::ALL_MULTICAST;
+        if !wanted.guard.mac || wanted.mac != wanted.lower_mac {
+            set |= link::PROMISCUOUS;
+        }
+        let change = link::Change { set, ..link::Change::default() };
+        link::change(&mut self.host, wanted.lower_index, &change).map_err(net("cannot switch the link on"))
+    }
+}
+
+/// Returns the keys of a link in the table, each with the address that it stands for.
+pub(super) fn keys(wanted: &Link) -> Vec<(Vec<u8>, String)> {
+    let remains = wanted.remains();
+    keys_of(remains.way, remains.vlan, remains.mac, &remains.addresses)
+}
+
+/// The same from what remains of a link.
+pub(super) fn keys_of(way: Way, vlan: u16, mac: [u8; 6], addresses: &[IpAddr]) -> Vec<(Vec<u8>, String)> {
+    match way {
+        Way::Own => {
+            vec![(key(Kind::Mac, vlan, &mac).to_vec(), Mac(mac).to_string())]
+        }
+        Way::Shared => addresses
+            .iter()
+            .map(|ip| {
+                let key = match ip {
+                    IpAddr::V4(a) => key(Kind::V4, 0, &a.octets()),
+                    IpAddr::V6(a) => key(Kind::V6, 0, &a.octets()),
+                };
+                (key.to_vec(), ip.to_string())
+            })
+            .collect(),
+        Way::Bridge | Way::Wire | Way::Moved => Vec::new(),
+    }
+}

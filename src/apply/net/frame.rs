@@ -1,0 +1,230 @@
+//! What the programs on links have in common: where they keep a frame on their stack, and how they
+//! find the zone that it is for.
+
+use crate::sys::bpf::Map;
+use crate::sys::bpf::asm::{Asm, FP, If, Label, Op, R0, R1, R2, R3, R4, R6, Reg, Size};
+
+// Fields of `struct __sk_buff` (linux/bpf.h).
+pub const LENGTH: i16 = 0;
+pub const PACKET_TYPE: i16 = 4;
+pub const MARK: i16 = 8;
+pub const HAS_VLAN: i16 = 20;
+pub const VLAN: i16 = 24;
+
+// Functions of the kernel (bpf-helpers(7)).
+const LOOKUP: i32 = 1;
+pub const CLOCK: i32 = 5;
+pub const CLONE_REDIRECT: i32 = 13;
+pub const VLAN_PUSH: i32 = 18;
+pub const VLAN_POP: i32 = 19;
+const REDIRECT: i32 = 23;
+const LOAD_BYTES: i32 = 26;
+
+/// Verdict: as if the program were not there.
+pub const PASS: i32 = -1;
+/// Verdict: the frame ends here.
+pub const DROP: i32 = 2;
+/// A flag of the redirecting functions: into the link's way in, as if it had received the frame.
+pub const INTO: i32 = 1;
+
+/// Bits of the mark that say that a frame comes from a zone. The others are the number of the zone's
+/// link on the host. The mark is taken off before the host sees the frame.
+pub const FROM_ZONE: u32 = 0x5a00_0000;
+/// The bits that are compared with it.
+pub const FROM_ZONE_BITS: u32 = 0xff00_0000;
+
+/// Protocol numbers of ethernet, as a 16-bit load of network bytes gives them.
+pub const IPV4: u16 = 0x0800_u16.to_be();
+pub const IPV6: u16 = 0x86dd_u16.to_be();
+pub const ARP: u16 = 0x0806_u16.to_be();
+pub const TAGGED: [u16; 2] = [0x8100_u16.to_be(), 0x88a8_u16.to_be()];
+
+// Places on the stack.
+/// Ethernet: destination, source, type.
+pub const TO: i16 = -16;
+pub const FROM: i16 = -10;
+pub const TYPE: i16 = -4;
+/// The header of ARP, IPv4 or IPv6.
+pub const NET: i16 = -56;
+/// What follows that of IPv6.
+pub const NEXT: i16 = -96;
+/// A key of the table.
+const KEY: i16 = -120;
+/// A key that is a number.
+pub const NUMBER: i16 = -128;
+
+/// Length of the header of ethernet.
+pub const ETHERNET: i32 = 14;
+
+/// What a key of the table is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A link-layer address, of a zone with one of its own.
+    Mac = 1,
+    /// An IPv4 address of a shared zone.
+    V4 = 4,
+    /// An IPv6 address of a shared zone.
+    V6 = 6,
+}
+
+/// Bytes of a key: kind, nothing, VLAN (2), address (16).
+pub const KEY_BYTES: usize = 20;
+/// Bytes of a value: number of the zone's link on the host (4), nothing (4).
+pub const VALUE_BYTES: usize = 8;
+
+/// Returns a key of the table.
+pub fn key(kind: Kind, vlan: u16, address: &[u8]) -> [u8; KEY_BYTES] {
+    let mut key = [0; KEY_BYTES];
+    key[0] = kind as u8;
+    key[2..4].copy_from_slice(&vlan.to_ne_bytes());
+    key[4..4 + address.len()].copy_from_slice(address);
+    key
+}
+
+/// Returns a value of the table.
+pub fn value(link: u32) -> [u8; VALUE_BYTES] {
+    let mut value = [0; VALUE_BYTES];
+    value[..4].copy_from_slice(&link.to_ne_bytes());
+    value
+}
+
+/// Loads bytes of the frame onto the stack; a frame that is too short leads to `short`.
+pub fn load(a: &mut Asm, from: i32, to: i16, length: i32, short: Label) {
+    a.copy(R1, R6);
+    a.set(R2, from);
+    a.stack(R3, to);
+    a.set(R4, length);
+    a.call(LOAD_BYTES);
+    a.jump_if(R0, If::Differ, 0, short);
+}
+
+/// Ends the program: the frame goes to a link whose number is in a register.
+pub fn send_to(a: &mut Asm, link: Reg, flags: i32) {
+    a.copy(R1, link);
+    a.set(R2, flags);
+    a.call(REDIRECT);
+    a.exit();
+}
+
+/// Ends the program: the frame goes to this link.
+pub fn send(a: &mut Asm, link: u32, flags: i32) {
+    a.set(R1, link.cast_signed());
+    a.set(R2, flags);
+    a.call(REDIRECT);
+    a.exit();
+}
+
+/// Sends a copy of the frame to this link.
+pub fn send_copy(a: &mut Asm, link: u32, flags: i32) {
+    a.copy(R1, R6);
+    a.set(R2, link.cast_signed());
+    a.set(R3, flags);
+    a.call(CLONE_REDIRECT);
+}
+
+/// Puts the frame's VLAN tag on.
+pub fn push_vlan(a: &mut Asm, vlan: u16) {
+    a.copy(R1, R6);
+    a.set(R2, i32::from(TAGGED[0]));
+    a.set(R3, i32::from(vlan));
+    a.call(VLAN_PUSH);
+}
+
+/// Jumps unless the destination is for many.
+pub fn jump_unless_multicast(a: &mut Asm, to: Label) {
+    a.load(Size::Byte, R0, FP, TO);
+    a.op(Op::And, R0, 1);
+    a.jump_if(R0, If::Equal, 0, to);
+}
+
+/// Begins a key: kind and VLAN, the rest zero.
+fn begin_key(a: &mut Asm, kind: Kind, vlan: Option<Reg>) {
+    for word in 0..5 {
+        a.store_number(Size::Word, FP, KEY + word * 4, 0);
+    }
+    a.store_number(Size::Byte, FP, KEY, kind as i32);
+    if let Some(vlan) = vlan {
+        a.store(Size::Half, FP, KEY + 2, vlan);
+    }
+}
+
+/// Looks the key up. `R0` points to the value then, or the program goes on at `none`.
+fn look_up(a: &mut Asm, table: &Map, at: i16, none: Label) {
+    a.set_map(R1, table.number());
+    a.stack(R2, at);
+    a.call(LOOKUP);
+    a.jump_if_wide(R0, If::Equal, 0, none);
+}
+
+/// Looks a number up in an array. `R0` points to the value then, or the program goes on at `none`.
+pub fn look_up_number(a: &mut Asm, array: &Map, none: Label) {
+    look_up(a, array, NUMBER, none);
+}
+
+/// Finds the zone with the frame's destination as its link-layer address, in a VLAN whose number is in a
+/// register; none is number 0. `found` then holds the number of its link.
+pub fn find_by_mac(a: &mut Asm, table: &Map, vlan: Reg, found: Reg, none: Label) {
+    begin_key(a, Kind::Mac, Some(vlan));
+    for at in (0..6).step_by(2) {
+        a.load(Size::Half, R0, FP, TO + at);
+        a.store(Size::Half, FP, KEY + 4 + at, R0);
+    }
+    look_up(a, table, KEY, none);
+    a.load(Size::Word, found, R0, 0);
+}
+
+/// Finds the shared zone whose address the frame is for, or asks for. `found` then holds the number of
+/// its link.
+pub fn find_by_address(a: &mut Asm, table: &Map, found: Reg, none: Label) {
+    let (v6, arp, look, plain) = (a.label(), a.label(), a.label(), a.label());
+    a.load(Size::Half, R0, FP, TYPE);
+    a.jump_if(R0, If::Equal, i32::from(IPV6), v6);
+    a.jump_if(R0, If::Equal, i32::from(ARP), arp);
+    a.jump_if(R0, If::Differ, i32::from(IPV4), none);
+
+    load(a, ETHERNET, NET, 20, none);
+    begin_key(a, Kind::V4, None);
+    a.load(Size::Word, R0, FP, NET + 16);
+    a.store(Size::Word, FP, KEY + 4, R0);
+    a.jump(look);
+
+    a.here(arp);
+    load(a, ETHERNET, NET, 28, none);
+    begin_key(a, Kind::V4, None);
+    a.load(Size::Word, R0, FP, NET + 24);
+    a.store(Size::Word, FP, KEY + 4, R0);
+    a.jump(look);
+
+    a.here(v6);
+    load(a, ETHERNET, NET, 40, none);
+    begin_key(a, Kind::V6, None);
+    a.load(Size::Byte, R0, FP, NET + 24);
+    a.jump_if(R0, If::Differ, 0xff, plain);
+    // To many: a neighbour solicitation is for the one that it asks for.
+    a.load(Size::Byte, R0, FP, NET + 6);
+    a.jump_if(R0, If::Differ, ICMPV6, none);
+    load(a, ETHERNET + 40, NEXT, 24, none);
+    a.load(Size::Byte, R0, FP, NEXT);
+    a.jump_if(R0, If::Differ, NEIGHBOUR_SOLICITATION, none);
+    copy_words(a, NEXT + 8, KEY + 4);
+    a.jump(look);
+    a.here(plain);
+    copy_words(a, NET + 24, KEY + 4);
+
+    a.here(look);
+    look_up(a, table, KEY, none);
+    a.load(Size::Word, found, R0, 0);
+}
+
+/// Copies an IPv6 address on the stack.
+fn copy_words(a: &mut Asm, from: i16, to: i16) {
+    for at in (0..16).step_by(4) {
+        a.load(Size::Word, R0, FP, from + at);
+        a.store(Size::Word, FP, to + at, R0);
+    }
+}
+
+/// Number of ICMPv6 in an IPv6 header.
+pub const ICMPV6: i32 = 58;
+/// Its message that asks for a link-layer address.
+pub const NEIGHBOUR_SOLICITATION: i32 = 135;

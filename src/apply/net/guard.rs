@@ -1,0 +1,446 @@
+//! The program on the host's end of a zone's link: what the zone may send, and where that goes.
+//!
+//! The zone has all rights over its own end, so nothing there counts. Here, on the host's side, every
+//! frame that leaves the zone is looked at: its link-layer address, its addresses, and what it claims
+//! in ARP and neighbour discovery. What does not fit is dropped. The program holds the addresses
+//! itself; it dies with the link and cannot be reached from inside.
+
+use std::net::IpAddr;
+
+use super::frame::{
+    ARP, CLOCK, DROP, ETHERNET, FROM, FROM_ZONE, HAS_VLAN, ICMPV6, INTO, IPV4, IPV6, LENGTH, MARK,
+    NEIGHBOUR_SOLICITATION, NET, NEXT, NUMBER, PASS, TAGGED, TO, TYPE, VLAN, VLAN_POP, find_by_address,
+    find_by_mac, jump_unless_multicast, load, look_up_number, push_vlan, send, send_copy, send_to,
+};
+use crate::sys::bpf::Map;
+use crate::sys::bpf::asm::{Asm, FP, If, Label, Op, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, Size};
+
+/// Where frames of the zone go on.
+#[derive(Clone, Copy, Debug)]
+pub enum Onward<'a> {
+    /// To the zone, the host, or the link that they are for.
+    Switch {
+        /// Who is where on the link.
+        table: &'a Map,
+        /// Number of the zone's link on the host.
+        own: u32,
+        /// Number of the host's link.
+        lower: u32,
+        /// Its link-layer address.
+        lower_mac: [u8; 6],
+    },
+    /// To this link.
+    Wire(u32),
+    /// To the bridge that the zone's link is a port of.
+    Bridge,
+}
+
+/// What a zone is held to.
+#[derive(Clone, Copy, Debug)]
+pub struct Guard<'a> {
+    /// Its link-layer address; none: any.
+    pub mac: Option<[u8; 6]>,
+    /// Its addresses; none: any.
+    pub addresses: Option<&'a [IpAddr]>,
+    /// It may ask for addresses by DHCP, which is done from the address 0.0.0.0.
+    pub may_ask: bool,
+    /// Nothing but IPv4, IPv6 and ARP.
+    pub restricted: bool,
+    /// No answers of a DHCP server, no questions in another's name.
+    pub dhcp: bool,
+    /// The VLAN that it is in, 0 for none.
+    pub vlan: u16,
+    /// How much it may send.
+    pub rate: Option<Limit<'a>>,
+    /// Where its frames go.
+    pub onward: Onward<'a>,
+}
+
+/// A largest bandwidth.
+#[derive(Clone, Copy, Debug)]
+pub struct Limit<'a> {
+    /// An array with a place for each direction: until when what has passed would have taken, in
+    /// nanoseconds of the kernel's clock.
+    pub until: &'a Map,
+    /// Bits per second.
+    pub bits: u64,
+}
+
+/// The place of what the zone sends in the array of a [`Limit`].
+pub const SENT: i32 = 0;
+/// The place of what it receives.
+pub const RECEIVED: i32 = 1;
+
+/// ICMPv6 that only routers send: listener query, advertisement, redirect, renumbering, and multicast
+/// router advertisement.
+const ROUTERS: [i32; 5] = [130, 134, 137, 138, 151];
+const ROUTER_SOLICITATION: i32 = 133;
+const NEIGHBOUR_ADVERTISEMENT: i32 = 136;
+/// Headers that may stand between IPv6 and what it carries. Discovery is valid only with hop limit 255,
+/// and nothing honest has both.
+const EXTENSIONS: [i32; 10] = [0, 43, 44, 51, 60, 135, 139, 140, 253, 254];
+const UDP: i32 = 17;
+
+/// Returns the program.
+pub fn program(guard: &Guard<'_>) -> Vec<u64> {
+    let mut asm = Asm::new();
+    let a = &mut asm;
+    let (drop, on) = (a.label(), a.label());
+    a.copy(R6, R1);
+    load(a, 0, TO, ETHERNET, drop);
+    if !matches!(guard.onward, Onward::Wire(_)) || guard.mac.is_some() {
+        link_layer(a, guard, drop);
+    }
+    if guard.restricted || guard.addresses.is_some() || guard.dhcp || guard.mac.is_some() {
+        protocols(a, guard, on, drop);
+    }
+    a.here(on);
+    if let Some(limit) = &guard.rate {
+        rate(a, limit, SENT, drop);
+    }
+    onward(a, guard, drop);
+    a.here(drop);
+    a.exit_with(DROP);
+    asm.finish()
+}
+
+/// Returns the program for what a zone receives: within a bandwidth, and of one VLAN of a bridge only,
+/// whose tag it takes off.
+pub fn receiving(limit: Option<&Limit<'_>>, vlan: u16) -> Vec<u64> {
+    let mut asm = Asm::new();
+    let a = &mut asm;
+    let drop = a.label();
+    a.copy(R6, R1);
+    if vlan != 0 {
+        a.load(Size::Word, R0, R6, HAS_VLAN);
+        a.jump_if(R0, If::Equal, 0, drop);
+        a.load(Size::Word, R0, R6, VLAN);
+        a.op(Op::And, R0, 0xfff);
+        a.jump_if(R0, If::Differ, i32::from(vlan), drop);
+        a.copy(R1, R6);
+        a.call(VLAN_POP);
+    }
+    if let Some(limit) = limit {
+        rate(a, limit, RECEIVED, drop);
+    }
+    a.exit_with(PASS);
+    a.here(drop);
+    a.exit_with(DROP);
+    asm.finish()
+}
+
+/// The sender is the zone; no tag; nothing that is for bridges.
+fn link_layer(a: &mut Asm, guard: &Guard<'_>, drop: Label) {
+    a.load(Size::Word, R0, R6, HAS_VLAN);
+    a.jump_if(R0, If::Differ, 0, drop);
+    a.load(Size::Half, R0, FP, TYPE);
+    for tagged in TAGGED {
+        a.jump_if(R0, If::Equal, i32::from(tagged), drop);
+    }
+    let ordinary = a.label();
+    a.jump_unless_bytes(TO, &[1, 0x80, 0xc2, 0, 0], R0, ordinary);
+    a.load(Size::Byte, R0, FP, TO + 5);
+    a.jump_if(R0, If::AtLeast, 0x10, ordinary);
+    a.jump(drop);
+    a.here(ordinary);
+    if let Some(mac) = guard.mac {
+        a.jump_unless_bytes(FROM, &mac, R0, drop);
+    }
+}
+
+fn protocols(a: &mut Asm, guard: &Guard<'_>, on: Label, drop: Label) {
+    let (v4, v6, arp) = (a.label(), a.label(), a.label());
+    a.load(Size::Half, R0, FP, TYPE);
+    a.jump_if(R0, If::Equal, i32::from(IPV4), v4);
+    a.jump_if(R0, If::Equal, i32::from(IPV6), v6);
+    a.jump_if(R0, If::Equal, i32::from(ARP), arp);
+    // A length in place of a type is an old way to carry other protocols.
+    a.jump(if guard.restricted { drop } else { on });
+
+    a.here(arp);
+    if guard.mac.is_some() || guard.addresses.is_some() {
+        check_arp(a, guard, drop);
+    }
+    a.jump(on);
+    a.here(v4);
+    if guard.addresses.is_some() || guard.dhcp {
+        check_v4(a, guard, on, drop);
+    }
+    a.jump(on);
+    a.here(v6);
+    if guard.addresses.is_some() || guard.dhcp {
+        check_v6(a, guard, on, drop);
+    }
+    a.jump(on);
+}
+
+/// ARP for ethernet and IPv4, a question or an answer, in the zone's own name.
+fn check_arp(a: &mut Asm, guard: &Guard<'_>, drop: Label) {
+    load(a, ETHERNET, NET, 28, drop);
+    a.jump_unless_bytes(NET, &[0, 1, 8, 0, 6, 4, 0], R0, drop);
+    a.load(Size::Byte, R0, FP, NET + 7);
+    a.jump_if(R0, If::Equal, 0, drop);
+    a.jump_if(R0, If::Above, 2, drop);
+    if let Some(mac) = guard.mac {
+        a.jump_unless_bytes(NET + 8, &mac, R0, drop);
+    }
+    let Some(addresses) = guard.addresses else { return };
+    let (good, probe) = (a.label(), a.label());
+    a.jump_unless_bytes(NET + 14, &[0; 4], R0, probe);
+    // From nobody: the question whether an address is free, which is asked of one's own.
+    one_of(a, addresses, NET + 24, false, good);
+    a.jump(drop);
+    a.here(probe);
+    one_of(a, addresses, NET + 14, false, good);
+    a.jump(drop);
+    a.here(good);
+}
+
+/// Jumps to `good` if the address at a place of the stack is one of these.
+fn one_of(a: &mut Asm, addresses: &[IpAddr], at: i16, v6: bool, good: Label) {
+    for address in addresses {
+        let next = a.label();
+        match address {
+            IpAddr::V4(ip) if !v6 => a.jump_unless_bytes(at, &ip.octets(), R0, next),
+            IpAddr::V6(ip) if v6 => a.jump_unless_bytes(at, &ip.octets(), R0, next),
+            _ => {
+                a.here(next);
+                continue;
+            }
+        }
+        a.jump(good);
+        a.here(next);
+    }
+}
+
+fn check_v4(a: &mut Asm, guard: &Guard<'_>, on: Label, drop: Label) {
+    load(a, ETHERNET, NET, 20, drop);
+    let good = a.label();
+    if let Some(addresses) = guard.addresses {
+        one_of(a, addresses, NET + 12, false, good);
+        if guard.may_ask {
+            a.jump_unless_bytes(NET + 12, &[0; 4], R0, drop);
+            // No options, UDP, from port 68 to port 67.
+            a.jump_unless_bytes(NET, &[0x45], R0, drop);
+            a.jump_unless_bytes(NET + 9, &[17], R0, drop);
+            load(a, ETHERNET + 20, NEXT, 4, drop);
+            a.jump_unless_bytes(NEXT, &[0, 68, 0, 67], R0, drop);
+        } else {
+            a.jump(drop);
+        }
+    }
+    a.here(good);
+    if !guard.dhcp {
+        return;
+    }
+    a.load(Size::Byte, R0, FP, NET + 9);
+    a.jump_if(R0, If::Differ, UDP, on);
+    // Options would move what follows.
+    a.jump_unless_bytes(NET, &[0x45], R0, drop);
+    // Later parts of a packet have no ports.
+    a.load(Size::Half, R0, FP, NET + 6);
+    a.jump_if(R0, If::Bits, i32::from(0x1fff_u16.to_be()), on);
+    load(a, ETHERNET + 20, NEXT, 4, drop);
+    a.load(Size::Half, R0, FP, NEXT);
+    a.jump_if(R0, If::Equal, i32::from(67_u16.to_be()), drop);
+    a.load(Size::Half, R0, FP, NEXT + 2);
+    a.jump_if(R0, If::Differ, i32::from(67_u16.to_be()), on);
+    // A question of a client: it names the link-layer address that it is asked for.
+    load(a, ETHERNET + 28, NEXT, 1, drop);
+    a.jump_unless_bytes(NEXT, &[1], R0, drop);
+    if let Some(mac) = guard.mac {
+        load(a, ETHERNET + 28 + 28, NEXT, 6, drop);
+        a.jump_unless_bytes(NEXT, &mac, R0, drop);
+    }
+}
+
+fn check_v6(a: &mut Asm, guard: &Guard<'_>, on: Label, drop: Label) {
+    load(a, ETHERNET, NET, 40, drop);
+    if guard.dhcp {
+        let other = a.label();
+        a.jump_unless_bytes(NET + 6, &[17], R0, other);
+        load(a, ETHERNET + 40, NEXT, 2, drop);
+        a.load(Size::Half, R0, FP, NEXT);
+        a.jump_if(R0, If::Equal, i32::from(547_u16.to_be()), drop);
+        a.here(other);
+    }
+    let Some(addresses) = guard.addresses else { return };
+    let (good, discovery) = (a.label(), a.label());
+    one_of(a, addresses, NET + 8, true, good);
+    // From nobody: only the question whether an address of its own is free.
+    a.jump_unless_bytes(NET + 8, &[0; 16], R0, drop);
+    a.jump_unless_bytes(NET + 6, &[58, 255], R0, drop);
+    load(a, ETHERNET + 40, NEXT, 24, drop);
+    a.load(Size::Byte, R0, FP, NEXT);
+    a.jump_if(R0, If::Differ, NEIGHBOUR_SOLICITATION, drop);
+    a.jump(discovery);
+
+    a.here(good);
+    let plain = a.label();
+    a.load(Size::Byte, R0, FP, NET + 7);
+    a.jump_if(R0, If::Differ, 255, plain);
+    a.load(Size::Byte, R0, FP, NET + 6);
+    for extension in EXTENSIONS {
+        a.jump_if(R0, If::Equal, extension, drop);
+    }
+    a.here(plain);
+    a.load(Size::Byte, R0, FP, NET + 6);
+    a.jump_if(R0, If::Differ, ICMPV6, on);
+    load(a, ETHERNET + 40, NEXT, 8, drop);
+    a.load(Size::Byte, R0, FP, NEXT);
+    for kind in ROUTERS {
+        a.jump_if(R0, If::Equal, kind, drop);
+    }
+    let (solicits, advertises) = (a.label(), a.label());
+    a.jump_if(R0, If::Equal, NEIGHBOUR_SOLICITATION, solicits);
+    a.jump_if(R0, If::Equal, NEIGHBOUR_ADVERTISEMENT, advertises);
+    a.jump_if(R0, If::Differ, ROUTER_SOLICITATION, on);
+    // Nothing behind it, or the zone's own link-layer address.
+    option(a, guard, 8, 1, on, drop);
+    a.here(solicits);
+    load(a, ETHERNET + 40, NEXT, 24, drop);
+    option(a, guard, 24, 1, on, drop);
+    a.here(advertises);
+    load(a, ETHERNET + 40, NEXT, 24, drop);
+    let target = a.label();
+    one_of(a, addresses, NEXT + 8, true, target);
+    a.jump(drop);
+    a.here(target);
+    option(a, guard, 24, 2, on, drop);
+
+    a.here(discovery);
+    let target = a.label();
+    one_of(a, addresses, NEXT + 8, true, target);
+    a.jump(drop);
+    a.here(target);
+    // Its one option is a number that tells it from its own echo (RFC 7527).
+    let plain = a.label();
+    a.load(Size::Half, R0, FP, NET + 4);
+    a.jump_if(R0, If::Equal, i32::from(24_u16.to_be()), on);
+    a.jump_if(R0, If::Equal, i32::from(32_u16.to_be()), plain);
+    a.jump(drop);
+    a.here(plain);
+    load(a, ETHERNET + 40 + 24, NEXT + 24, 8, drop);
+    a.jump_unless_bytes(NEXT + 24, &[14, 1], R0, drop);
+}
+
+/// A discovery message is `length` bytes long, or 8 more that hold the zone's link-layer address as an
+/// option of this kind.
+fn option(a: &mut Asm, guard: &Guard<'_>, length: u16, kind: u8, on: Label, drop: Label) {
+    let longer = a.label();
+    a.load(Size::Half, R0, FP, NET + 4);
+    a.jump_if(R0, If::Equal, i32::from(length.to_be()), on);
+    a.jump_if(R0, If::Equal, i32::from((length + 8).to_be()), longer);
+    a.jump(drop);
+    a.here(longer);
+    load(a, ETHERNET + 40 + i32::from(length), NEXT + 24, 8, drop);
+    a.jump_unless_bytes(NEXT + 24, &[kind, 1], R0, drop);
+    if let Some(mac) = guard.mac {
+        a.jump_unless_bytes(NEXT + 26, &mac, R0, drop);
+    }
+    a.jump(on);
+}
+
+/// Lets pass what the bandwidth allows. The array holds until when, at that bandwidth, everything that
+/// has passed would take; that may lie ahead by what a burst takes, and no more.
+fn rate(a: &mut Asm, limit: &Limit<'_>, direction: i32, drop: Label) {
+    let bits = limit.bits.max(1);
+    let pass = a.label();
+    a.store_number(Size::Word, FP, NUMBER, direction);
+    look_up_number(a, limit.until, pass);
+    a.copy(R7, R0);
+    a.call(CLOCK);
+    a.copy(R8, R0);
+    // What this frame takes: nanoseconds per byte, times 65,536.
+    a.load(Size::Word, R9, R6, LENGTH);
+    a.set_wide(R1, (8_000_000_000_u64 << 16) / bits);
+    a.op_reg(Op::Mul, R9, R1);
+    a.op(Op::ShiftRight, R9, 16);
+    a.set_wide(R5, burst_nanos(bits));
+    // Another processor may be at it: four tries, then the frame is too much.
+    for _ in 0..4 {
+        let (late, again) = (a.label(), a.label());
+        a.load(Size::Double, R0, R7, 0);
+        a.copy(R3, R0);
+        a.jump_if_reg(R3, If::AtLeast, R8, late);
+        a.copy(R3, R8);
+        a.here(late);
+        a.copy(R4, R3);
+        a.op_reg(Op::Sub, R4, R8);
+        a.jump_if_reg(R4, If::Above, R5, drop);
+        a.op_reg(Op::Add, R3, R9);
+        a.copy(R2, R0);
+        a.compare_exchange(R7, 0, R3);
+        a.jump_if_reg(R0, If::Differ, R2, again);
+        a.jump(pass);
+        a.here(again);
+    }
+    a.jump(drop);
+    a.here(pass);
+}
+
+/// How far ahead a burst may be: 20 milliseconds, or what the largest packet takes.
+fn burst_nanos(bits: u64) -> u64 {
+    (8_000_000_000 * 65_536 / bits).max(20_000_000)
+}
+
+fn onward(a: &mut Asm, guard: &Guard<'_>, drop: Label) {
+    let tag = |a: &mut Asm| {
+        if guard.vlan != 0 {
+            push_vlan(a, guard.vlan);
+        }
+    };
+    match guard.onward {
+        Onward::Bridge => {
+            tag(a);
+            a.exit_with(PASS);
+        }
+        Onward::Wire(lower) => {
+            a.set(R1, FROM_ZONE.cast_signed());
+            a.store(Size::Word, R6, MARK, R1);
+            tag(a);
+            send(a, lower, 0);
+        }
+        Onward::Switch { table, own, lower, lower_mac } => {
+            let mark = FROM_ZONE | own & !super::frame::FROM_ZONE_BITS;
+            let marked = |a: &mut Asm| {
+                a.set(R1, mark.cast_signed());
+                a.store(Size::Word, R6, MARK, R1);
+                tag(a);
+            };
+            let (unicast, by_address, host, wire, all) =
+                (a.label(), a.label(), a.label(), a.label(), a.label());
+            jump_unless_multicast(a, unicast);
+            if guard.vlan == 0 {
+                // A question about a zone is for that zone; one about itself is for everybody.
+                find_by_address(a, table, R7, all);
+                a.jump_if(R7, If::Equal, own.cast_signed(), all);
+                send_to(a, R7, 0);
+            }
+            a.here(all);
+            marked(a);
+            send_copy(a, lower, INTO);
+            send(a, lower, 0);
+
+            a.here(unicast);
+            a.set(R8, i32::from(guard.vlan));
+            find_by_mac(a, table, R8, R7, by_address);
+            a.jump_if(R7, If::Equal, own.cast_signed(), drop);
+            send_to(a, R7, 0);
+
+            a.here(by_address);
+            a.jump_unless_bytes(TO, &lower_mac, R0, wire);
+            if guard.vlan == 0 {
+                find_by_address(a, table, R7, host);
+                a.jump_if(R7, If::Equal, own.cast_signed(), drop);
+                send_to(a, R7, 0);
+            }
+            a.here(host);
+            marked(a);
+            send(a, lower, INTO);
+            a.here(wire);
+            marked(a);
+            send(a, lower, 0);
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! The guard's verdict on frames, by the kernel's own interpreter. Nothing is sent.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::frame::{DROP, KEY_BYTES, Kind, PASS, VALUE_BYTES, key, value};
+use super::guard::{Guard, Limit, Onward, program, receiving};
+use super::uplink::{LISTENER_BYTES, MAX_LISTENERS, shared, wire};
+use crate::sys::bpf::{Map, Program, Shape};
+use crate::sys::netlink::filter::Way;
+
+const ZONE: [u8; 6] = [2, 0, 0, 0, 0, 7];
+const HOST: [u8; 6] = [2, 0, 0, 0, 0, 1];
+const OTHER: [u8; 6] = [2, 0, 0, 0, 0, 9];
+const ALL: [u8; 6] = [0xff; 6];
+const MINE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
+const FOREIGN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 8);
+const TO: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// Verdict: goes to another link (`TC_ACT_REDIRECT`).
+const SENT: i32 = 7;
+/// Numbers that no link has: copies that a program makes go nowhere.
+const NOWHERE: u32 = 0x7f_fff0;
+
+fn mine6() -> Ipv6Addr {
+    "2001:db8::7".parse().expect("an address")
+}
+
+fn ethernet(to: [u8; 6], from: [u8; 6], kind: u16) -> Vec<u8> {
+    [&to[..], &from[..], &kind.to_be_bytes()[..]].concat()
+}
+
+fn v4(
+    to_mac: [u8; 6],
+    from_mac: [u8; 6],
+    from: Ipv4Addr,
+    to: Ipv4Addr,
+    protocol: u8,
+    rest: &[u8],
+) -> Vec<u8> {
+    let mut f = ethernet(to_mac, from_mac, 0x0800);
+    let length = u16::try_from(20 + rest.len()).expect("short").to_be_bytes();
+    f.extend([0x45, 0, length[0], length[1], 0, 0, 0, 0, 64, protocol, 0, 0]);
+    f.extend(from.octets());
+    f.extend(to.octets());
+    f.extend(rest);
+    f
+}
+
+fn arp(mac: [u8; 6], op: u8, sender_mac: [u8; 6], sender: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
+    let mut f = ethernet(ALL, mac, 0x0806);
+    f.extend([0, 1, 8, 0, 6, 4, 0, op]);
+    f.extend(sender_mac);
+    f.extend(sender.octets());
+    f.extend([0; 6]);
+    f.extend(target.octets());
+    f
+}
+
+fn v6(from: Ipv6Addr, to: Ipv6Addr, next: u8, hops: u8, rest: &[u8]) -> Vec<u8> {
+    let mut f = ethernet([0x33, 0x33, 0, 0, 0, 1], ZONE, 0x86dd);
+    let length = u16::try_from(rest.len()).expect("short").to_be_bytes();
+    f.extend([0x60, 0, 0, 0, length[0], length[1], next, hops]);
+    f.extend(from.octets());
+    f.extend(to.octets());
+    f.extend(rest);
+    f
+}
+
+/// A message of neighbour discovery: type, target, option with a link-layer address.
+fn discovery(kind: u8, target: Option<Ipv6Addr>, option: Option<(u8, [u8; 6])>) -> Vec<u8> {
+    let mut m = vec![kind, 0, 0, 0, 0, 0, 0, 0];
+    m.extend(target.map(|t| t.octets().to_vec()).unwrap_or_default());
+    if let Some((kind, mac)) = option {
+        m.extend([kind, 1]);
+        m.extend(mac);
+    }
+    m
+}
+
+struct Case {
+    table: Map,
+    addresses: [IpAddr; 2],
+    until: Map,
+}
+
+impl Case {
+    fn new() -> Option<Self> {
+        match Map::new(Shape::Hash, "test", KEY_BYTES, VALUE_BYTES, 16) {
+            Ok(table) => Some(Self {
+                table,
+                addresses: [IpAddr::from(MINE), IpAddr::from(mine6())],
+                until: Map::new(Shape::Array, "test", 4, 8, 2).expect("a map"),
+            }),
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EPERM | libc::ENOSYS)) => {
+                eprintln!("SKIPPED: no bpf(2) here: {e}");
+                None
+            }
+            Err(e) => panic!("{e}"),
+        }
+    }
+
+    fn load<'a>(&'a self, change: impl FnOnce(&mut Guard<'a>)) -> Program {
+        let onward = Onward::Switch { table: &self.table, own: NOWHERE, lower: NOWHERE + 1, lower_mac: HOST };
+        let mut guard = Guard {
+            mac: Some(ZONE),
+            addresses: Some(&self.addresses),
+            may_ask: false,
+            restricted: true,
+            dhcp: false,
+            vlan: 0,
+            rate: None,
+            onward,
+        };
+        change(&mut guard);
+        Program::load("test", &program(&guard)).expect("the kernel takes the program")
+    }
+}
+
+fn check(program: &Program, cases: &[(&str, Vec<u8>, i32)]) {
+    for (what, frame, verdict) in cases {
+        // The kernel takes no frame below the smallest one.
+        let mut frame = frame.clone();
+        frame.resize(frame.len().max(60), 0);
+        assert_eq!(program.try_on(&frame).expect("it runs"), *verdict, "{what}");
+    }
+}
+
+#[test]
+fn a_shared_zone_speaks_for_itself_only() {
+    let Some(case) = Case::new() else { return };
+    let guard = case.load(|_| {});
+    let any = Ipv4Addr::UNSPECIFIED;
+    let tagged = {
+        let mut f = ethernet(HOST, ZONE, 0x8100);
+        f.extend([0, 5]);
+        f.extend(&v4(HOST, ZONE, MINE, TO, 1, &[8; 8])[12..]);
+        f
+    };
+    check(
+        &guard,
+        &[
+            ("its own address, to the host", v4(HOST, ZONE, MINE, TO, 1, &[8; 8]), SENT),
+            ("its own address, to the link", v4(OTHER, ZONE, MINE, TO, 1, &[8; 8]), SENT),
+            ("a foreign address", v4(HOST, ZONE, FOREIGN, TO, 1, &[8; 8]), DROP),
+            ("no address", v4(ALL, ZONE, any, Ipv4Addr::BROADCAST, 17, &[0, 68, 0, 67]), DROP),
+            ("a foreign link-layer address", v4(HOST, OTHER, MINE, TO, 1, &[8; 8]), DROP),
+            ("the host's link-layer address", v4(OTHER, HOST, MINE, TO, 1, &[8; 8]), DROP),
+            ("to itself", v4(HOST, ZONE, MINE, MINE, 1, &[8; 8]), SENT),
+            ("a tagged frame", tagged, DROP),
+            ("another protocol", ethernet(HOST, ZONE, 0x88cc), DROP),
+            ("a length in place of a protocol", ethernet(HOST, ZONE, 60), DROP),
+            ("a frame for bridges", v4([1, 0x80, 0xc2, 0, 0, 0], ZONE, MINE, TO, 1, &[]), DROP),
+            ("a question", arp(ZONE, 1, ZONE, MINE, TO), SENT),
+            ("an answer", arp(ZONE, 2, ZONE, MINE, TO), SENT),
+            ("an announcement", arp(ZONE, 1, ZONE, MINE, MINE), SENT),
+            ("is mine free", arp(ZONE, 1, ZONE, any, MINE), SENT),
+            ("is another's free", arp(ZONE, 1, ZONE, any, FOREIGN), DROP),
+            ("a question in a foreign name", arp(ZONE, 1, ZONE, FOREIGN, TO), DROP),
+            ("an answer in a foreign name", arp(ZONE, 2, ZONE, FOREIGN, TO), DROP),
+            ("the router's name", arp(ZONE, 2, ZONE, TO, TO), DROP),
+            ("a foreign link-layer address within", arp(ZONE, 2, OTHER, MINE, TO), DROP),
+            ("from a foreign link-layer address", arp(OTHER, 1, ZONE, MINE, TO), DROP),
+            ("the reverse protocol", arp(ZONE, 3, ZONE, MINE, TO), DROP),
+            ("half a message", arp(ZONE, 1, ZONE, MINE, TO)[..30].to_vec(), DROP),
+        ],
+    );
+}
+
+#[test]
+fn neighbour_discovery_is_for_its_own_addresses() {
+    let Some(case) = Case::new() else { return };
+    let guard = case.load(|_| {});
+    let (me, none) = (mine6(), Ipv6Addr::UNSPECIFIED);
+    let all: Ipv6Addr = "ff02::1".parse().expect("an address");
+    let foreign: Ipv6Addr = "2001:db8::8".parse().expect("an address");
+    let router: Ipv6Addr = "2001:db8::1".parse().expect("an address");
+    let nd = |from, hops, message: Vec<u8>| v6(from, all, 58, hops, &message);
+    let mut nonce = discovery(135, Some(me), Some((14, [1; 6])));
+    let with_nonce = nonce.clone();
+    nonce[24] = 13;
+    let mut two = discovery(136, Some(me), Some((2, ZONE)));
+    two.extend([2, 1]);
+    two.extend(OTHER);
+    // The message behind a header that says nothing.
+    let mut hidden = vec![58, 0, 1, 4, 0, 0, 0, 0];
+    hidden.extend(discovery(136, Some(foreign), Some((2, ZONE))));
+    check(
+        &guard,
+        &[
+            ("an echo", v6(me, router, 58, 64, &[128, 0, 0, 0, 0, 0, 0, 0]), SENT),
+            ("a foreign echo", v6(foreign, router, 58, 64, &[128, 0, 0, 0, 0, 0, 0, 0]), DROP),
+            ("who has", nd(me, 255, discovery(135, Some(router), Some((1, ZONE)))), SENT),
+            ("who has, unsigned", nd(me, 255, discovery(135, Some(router), None)), SENT),
+            ("who has, lying", nd(me, 255, discovery(135, Some(router), Some((1, OTHER)))), DROP),
+            ("I have", nd(me, 255, discovery(136, Some(me), Some((2, ZONE)))), SENT),
+            ("I have yours", nd(me, 255, discovery(136, Some(foreign), Some((2, ZONE)))), DROP),
+            ("I have the router's", nd(me, 255, discovery(136, Some(router), None)), DROP),
+            ("I have, at another", nd(me, 255, discovery(136, Some(me), Some((2, OTHER)))), DROP),
+            ("I have, twice", nd(me, 255, two), DROP),
+            ("is mine free", nd(none, 255, discovery(135, Some(me), None)), SENT),
+            ("is mine free, numbered", nd(none, 255, with_nonce), SENT),
+            ("is mine free, odd", nd(none, 255, nonce), DROP),
+            ("is another's free", nd(none, 255, discovery(135, Some(foreign), None)), DROP),
+            ("from nobody", nd(none, 64, vec![128, 0, 0, 0, 0, 0, 0, 0]), DROP),
+            ("I am a router", nd(me, 255, vec![134; 16]), DROP),
+            ("go there", nd(me, 255, vec![137; 40]), DROP),
+            ("who is a router", nd(me, 255, discovery(133, None, Some((1, ZONE)))), SENT),
+            ("hidden behind options", v6(me, all, 60, 255, &hidden), DROP),
+            ("hidden in a fragment", v6(me, all, 44, 255, &hidden), DROP),
+            ("options that hide nothing", v6(me, all, 60, 64, &hidden), SENT),
+        ],
+    );
+}
+
+#[test]
+fn an_exclusive_zone_is_held_to_what_is_asked() {
+    let Some(case) = Case::new() else { return };
+    let any = Ipv4Addr::UNSPECIFIED;
+    let ask = |from, chaddr: [u8; 6], ports: [u8; 4]| {
+        let mut rest = [&ports[..], &[0, 0, 0, 0], &[1, 1, 6, 0], &[0; 24]].concat();
+        rest.extend(chaddr);
+        v4(ALL, ZONE, from, Ipv4Addr::BROADCAST, 17, &rest)
+    };
+    let free = case.load(|g| (g.addresses, g.restricted) = (None, false));
+    check(
+        &free,
+        &[
+            ("any address", v4(HOST, ZONE, FOREIGN, TO, 1, &[]), SENT),
+            ("any protocol", ethernet(OTHER, ZONE, 0x88cc), SENT),
+            ("its own link-layer address", v4(HOST, OTHER, FOREIGN, TO, 1, &[]), DROP),
+            ("also within", arp(ZONE, 2, OTHER, FOREIGN, TO), DROP),
+            ("any address in a question", arp(ZONE, 2, ZONE, FOREIGN, TO), SENT),
+        ],
+    );
+    let held = case.load(|g| (g.may_ask, g.dhcp) = (true, true));
+    let client = [0, 68, 0, 67];
+    check(
+        &held,
+        &[
+            ("a question for an address", ask(any, ZONE, client), SENT),
+            ("in another's name", ask(any, OTHER, client), DROP),
+            ("a question from its address", ask(MINE, ZONE, client), SENT),
+            ("an answer", ask(MINE, ZONE, [0, 67, 0, 68]), DROP),
+            ("nothing else from nobody", v4(ALL, ZONE, any, TO, 17, &[0, 68, 0, 53, 0, 0, 0, 0]), DROP),
+            ("other ports", ask(MINE, OTHER, [0, 99, 0, 98]), SENT),
+            ("an IPv6 answer", v6(mine6(), mine6(), 17, 64, &[2, 0x23, 2, 0x22, 0, 0, 0, 0]), DROP),
+        ],
+    );
+    let bridge = case.load(|g| g.onward = Onward::Bridge);
+    check(
+        &bridge,
+        &[
+            ("on a bridge", v4(HOST, ZONE, MINE, TO, 1, &[]), PASS),
+            ("on a bridge, foreign", v4(HOST, ZONE, FOREIGN, TO, 1, &[]), DROP),
+        ],
+    );
+    let wire = case.load(|g| {
+        (g.mac, g.addresses, g.restricted) = (None, None, false);
+        g.onward = Onward::Wire(NOWHERE);
+    });
+    check(&wire, &[("whatever", ethernet(OTHER, OTHER, 0x88cc), SENT)]);
+}
+
+#[test]
+fn every_set_of_rules_is_one_that_the_kernel_takes() {
+    let Some(case) = Case::new() else { return };
+    let (v4, v6) = ([case.addresses[0]], [case.addresses[1]]);
+    for addresses in [None, Some(&[][..]), Some(&v4[..]), Some(&v6[..]), Some(&case.addresses[..])] {
+        for bits in 0..64_u8 {
+            let on = |bit: u8| bits & 1 << bit != 0;
+            let guard = Guard {
+                mac: on(0).then_some(ZONE),
+                addresses,
+                may_ask: on(1),
+                restricted: on(2),
+                dhcp: on(3),
+                vlan: if on(4) { 42 } else { 0 },
+                rate: on(5).then_some(Limit { until: &case.until, bits: 1 << 30 }),
+                onward: Onward::Bridge,
+            };
+            let switch =
+                Onward::Switch { table: &case.table, own: NOWHERE, lower: NOWHERE + 1, lower_mac: HOST };
+            for onward in [Onward::Bridge, Onward::Wire(NOWHERE), switch] {
+                let guard = Guard { onward, ..guard };
+                if let Err(e) = Program::load("test", &program(&guard)) {
+                    panic!("{guard:?}: {e}");
+                }
+            }
+        }
+    }
+    for vlan in [0, 42] {
+        let limit = Limit { until: &case.until, bits: 8000 };
+        Program::load("test", &receiving(Some(&limit), vlan)).expect("taken");
+        Program::load("test", &receiving(None, vlan)).expect("taken");
+    }
+    let listeners = Map::new(Shape::Array, "test", 4, LISTENER_BYTES, MAX_LISTENERS).expect("a map");
+    for way in [Way::In, Way::Out] {
+        for all in [None, Some(&listeners)] {
+            Program::load("test", &shared(&case.table, all, way)).expect("taken");
+        }
+        for vlan in [0, 42] {
+            Program::load("test", &wire(NOWHERE, vlan, way)).expect("taken");
+        }
+    }
+}
+
+#[test]
+fn a_zone_does_not_send_to_itself_over_the_link() {
+    let Some(case) = Case::new() else { return };
+    case.table.set(&key(Kind::V4, 0, &MINE.octets()), &value(NOWHERE)).expect("room");
+    case.table.set(&key(Kind::V4, 0, &FOREIGN.octets()), &value(NOWHERE + 2)).expect("room");
+    let guard = case.load(|_| {});
+    check(
+        &guard,
+        &[
+            ("to itself", v4(HOST, ZONE, MINE, MINE, 1, &[]), DROP),
+            ("to a neighbour", v4(HOST, ZONE, MINE, FOREIGN, 1, &[]), SENT),
+            ("an announcement goes to all", arp(ZONE, 1, ZONE, MINE, MINE), SENT),
+        ],
+    );
+}
+
+#[test]
+fn more_than_the_bandwidth_is_dropped() {
+    let Some(case) = Case::new() else { return };
+    // 8 kbit/s: a frame of 1,000 bytes takes a second; a burst of 64 KiB is let through.
+    let guard = case.load(|g| g.rate = Some(Limit { until: &case.until, bits: 8000 }));
+    let frame = v4(HOST, ZONE, MINE, TO, 17, &[0; 966]);
+    let passed = (0..200).filter(|_| guard.try_on(&frame).expect("it runs") == SENT).count();
+    assert!((60..=80).contains(&passed), "{passed} frames");
+}

@@ -1,0 +1,85 @@
+//! The zone's end of its links: addresses and routes, set from outside before anything runs inside.
+
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use ipnet::IpNet;
+
+use super::{Done, net, sys};
+use crate::plan::net::Link;
+use crate::sys::netlink::{Socket, link, route};
+use crate::sys::ns::{self, Kinds};
+
+/// A zone's network namespace, looked at from the host.
+#[derive(Debug)]
+pub struct Inside {
+    socket: Socket,
+}
+
+/// Does something in another network namespace.
+fn within<T>(namespace: BorrowedFd<'_>, work: impl FnOnce() -> T) -> Done<T> {
+    let here = ns::own_network().map_err(sys("cannot open the network namespace"))?;
+    ns::join(namespace, Kinds::NET).map_err(sys("cannot enter the zone's network namespace"))?;
+    let result = work();
+    ns::join(here.as_fd(), Kinds::NET).map_err(sys("cannot return from the zone's network namespace"))?;
+    Ok(result)
+}
+
+impl Inside {
+    /// Opens a way into a network namespace.
+    ///
+    /// # Errors
+    /// The reason as text.
+    pub fn open(namespace: BorrowedFd<'_>) -> Done<Self> {
+        // The socket stays there.
+        let socket = within(namespace, Socket::open)?.map_err(net("cannot open netlink in the zone"))?;
+        Ok(Self { socket })
+    }
+
+    /// Switches a link on and gives it its addresses and routes.
+    ///
+    /// # Errors
+    /// The reason as text.
+    pub fn set_up(&mut self, wanted: &Link) -> Done<()> {
+        let socket = &mut self.socket;
+        let own = link::named(socket, &wanted.name).map_err(net("cannot find the zone's link"))?;
+        let index = own.ok_or("the zone's link is gone")?.index;
+        let no_link_local = wanted.link_local.is_some()
+            || (wanted.way == crate::plan::net::Way::Shared && !wanted.addresses.is_empty());
+        if no_link_local {
+            let change = link::Change { no_link_local, ..link::Change::default() };
+            link::change(socket, index, &change).map_err(net("cannot set the zone's link up"))?;
+        }
+        let own = wanted.link_local.and_then(|ip| IpNet::new(ip.into(), 64).ok());
+        for address in own.iter().chain(&wanted.addresses) {
+            link::add_address(socket, index, address).map_err(|e| match e.number() {
+                libc::EACCES | libc::EAFNOSUPPORT | libc::EOPNOTSUPP if address.addr().is_ipv6() => {
+                    format!("cannot give it {address}: IPv6 is switched off on this host")
+                }
+                _ => net(&format!("cannot give it {address}"))(e),
+            })?;
+        }
+        let up = link::Change { set: link::UP, ..link::Change::default() };
+        link::change(socket, index, &up).map_err(net("cannot switch it on"))?;
+        for host in &wanted.beside {
+            route::add_host(socket, index, host, None)
+                .map_err(net(&format!("cannot add a route to {host}")))?;
+        }
+        for (order, router) in (0..).zip(&wanted.routers) {
+            let metric = if router.is_ipv4() { order } else { 1024 + order };
+            route::add_default(socket, index, router, metric)
+                .map_err(net(&format!("cannot add the router {router}")))?;
+        }
+        Ok(())
+    }
+}
+
+/// Has the kernel tell the neighbours of a link when it is switched on.
+pub fn announce(namespace: BorrowedFd<'_>, wanted: &Link) {
+    // A kernel without one of these does without; neighbours then learn it with the first packet.
+    let _ = within(namespace, || {
+        for (kind, file) in [("ipv4", "arp_notify"), ("ipv6", "ndisc_notify")] {
+            let _ = fs::write(format!("/proc/sys/net/{kind}/conf/{}/{file}", wanted.name), "1");
+        }
+    });
+}

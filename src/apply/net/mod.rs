@@ -1,0 +1,59 @@
+//! A zone's network: links made, addresses given, rules enforced, and all of it taken away again.
+//!
+//! ```text
+//!  zone                 │ host                      │ outside
+//!  eth0 ───────────── port ── guard ──┬── host's stack on eth0
+//!  (a veth pair)        │             ├── other zones' ports
+//!                       │             └── eth0 ─────┼───── the wire
+//! ```
+//!
+//! Each link of a zone is one end of a pair. The other end, its *port*, stays on the host and carries
+//! the [`guard`], a small program that looks at every frame before anything else does. From there a
+//! frame goes straight to whom it is for: to another zone's port, into the host's link as if it had come
+//! in by the wire, or out by it. Two programs on the host's link ([`uplink`]) do the same for what comes
+//! from outside and from the host. Nothing of the host is changed for that: no forwarding, no bridge, no
+//! route, no firewall rule; and where the host reloads its firewall the rules for zones stay.
+//!
+//! The table of who is where lies in the kernel, and lives as long as the programs on the host's link.
+//! The last zone on a link takes them off.
+
+pub mod able;
+mod build;
+mod claims;
+mod frame;
+mod guard;
+mod inside;
+mod lock;
+pub mod observe;
+mod probe;
+pub mod resolver;
+mod switch;
+mod undo;
+mod uplink;
+
+pub use build::Network;
+pub use undo::remove;
+
+#[cfg(test)]
+mod guard_tests;
+
+use std::io;
+
+use crate::sys::netlink::NetError;
+use crate::sys::path::reason;
+
+/// What is missing for links of zones.
+const NO_VETH: &str = "this kernel has no veth links (CONFIG_VETH)";
+
+/// A failure with its reason, for a message that names the link.
+type Done<T> = Result<T, String>;
+
+/// Adds what was tried to a failure of netlink.
+fn net(what: &str) -> impl Fn(NetError) -> String {
+    move |e| format!("{what}: {e}")
+}
+
+/// Adds what was tried to a failure of the system.
+fn sys(what: &str) -> impl Fn(io::Error) -> String {
+    move |e| format!("{what}: {}", reason(&e))
+}

@@ -1,0 +1,345 @@
+//! What zones have together on a link of the host: the table of who is where, and the programs that
+//! use it. All of it is found again through the link itself; nothing is noted elsewhere.
+
+use super::frame::{KEY_BYTES, VALUE_BYTES, value};
+use super::uplink::{LISTENER_BYTES, MAX_LISTENERS, shared, wire};
+use super::{Done, net, sys};
+use crate::apply::journal::crash_at;
+use crate::sys::bpf::{Map, Program, Shape};
+use crate::sys::netlink::filter::{self, Way};
+use crate::sys::netlink::{Socket, link};
+
+/// Names of the programs on a link that zones share, and on one that a zone has for itself.
+const SHARED: &str = "zones-shared";
+const WIRE: &str = "zones-wire";
+
+/// Entries that a table can have.
+const ENTRIES: u32 = 16_384;
+
+/// The key under which a table tells, by value 1, that programs were made possible by us.
+const PREPARED: [u8; KEY_BYTES] = [0; KEY_BYTES];
+
+/// A link that zones share.
+#[derive(Debug)]
+pub struct Switch {
+    lower: u32,
+    /// Both programs are there; one alone is what a crash has left.
+    whole: bool,
+    /// Who is where.
+    pub table: Map,
+    listeners: Option<Map>,
+}
+
+/// Explains what a kernel lacks when it refuses a program.
+fn lacking(e: &std::io::Error) -> Option<&'static str> {
+    match e.raw_os_error()? {
+        libc::ENOSYS => {
+            Some("this kernel has no bpf(2) (CONFIG_BPF_SYSCALL), without which addresses cannot be enforced")
+        }
+        libc::EPERM => Some("bpf(2) is forbidden here, and without it addresses cannot be enforced"),
+        _ => None,
+    }
+}
+
+/// Makes a map.
+///
+/// # Errors
+/// The reason as text.
+pub fn map(shape: Shape, name: &str, key: usize, value: usize, entries: u32) -> Done<Map> {
+    Map::new(shape, name, key, value, entries)
+        .map_err(|e| lacking(&e).map_or_else(|| sys("cannot make a table")(e), str::to_owned))
+}
+
+/// Loads a program.
+///
+/// # Errors
+/// The reason as text.
+pub fn load(name: &str, code: &[u64]) -> Done<Program> {
+    Program::load(name, code)
+        .map_err(|e| lacking(&e).map_or_else(|| sys("the kernel refuses the rules")(e), str::to_owned))
+}
+
+/// Makes programs possible on a link; says whether they were not before.
+///
+/// # Errors
+/// The reason as text.
+pub fn prepare(host: &mut Socket, index: u32) -> Done<bool> {
+    filter::prepare(host, index).map_err(|e| match e.number() {
+        libc::ENOENT | libc::EOPNOTSUPP => {
+            "this kernel lacks the queue discipline clsact (CONFIG_NET_SCH_INGRESS), without which addresses cannot \
+             be enforced"
+                .into()
+        }
+        _ => net("cannot prepare the link for rules")(e),
+    })
+}
+
+/// Puts a program on a link.
+///
+/// # Errors
+/// The reason as text.
+pub fn attach(host: &mut Socket, index: u32, way: Way, program: &Program, name: &str) -> Done<()> {
+    use std::os::fd::AsFd;
+    filter::put(host, index, way, program.as_fd(), name).map_err(|e| match e.number() {
+        libc::ENOENT | libc::EOPNOTSUPP => {
+            "this kernel lacks the classifier bpf (CONFIG_NET_CLS_BPF), without which addresses cannot be enforced"
+                .into()
+        }
+        _ => net("cannot put rules on the link")(e),
+    })
+}
+
+impl Switch {
+    /// Returns what zones have on a link, none when they have nothing there.
+    ///
+    /// # Errors
+    /// The reason as text.
+    pub fn find(host: &mut Socket, lower: u32) -> Done<Option<Self>> {
+        let mut look = |way| {
+            let found = filter::find(host, lower, way).map_err(net("cannot read the link's programs"))?;
+            Ok::<_, String>(found.filter(|f| f.name == SHARED))
+        };
+        // The way in comes last and goes first: where it is, both are.
+        let inward = look(Way::In)?;
+        let whole = inward.is_some();
+        let Some(found) = inward.map_or_else(|| look(Way::Out), |f| Ok(Some(f)))? else { return Ok(None) };
+        let ids =
+            Program::by_id(found.id).and_then(|p| p.maps()).map_err(sys("cannot open the link's program"))?;
+        let open = |at: usize, key, value| {
+            ids.get(at)
+                .map(|id| Map::by_id(*id, key, value).map_err(sys("cannot open the link's table")))
+                .transpose()
+        };
+        let Some(table) = open(0, KEY_BYTES, VALUE_BYTES)? else { return Ok(None) };
+        Ok(Some(Self { lower, whole, table, listeners: open(1, 4, LISTENER_BYTES)? }))
+    }
+
+    /// Returns what zones have on a link, made when they have nothing there. The caller has the lock.
+    ///
+    /// # Errors
+    /// The reason as text.
+    pub fn open(host: &mut Socket, lower: u32) -> Done<Self> {
+        if let Some(mut found) = Self::find(host, lower)? {
+            if !found.whole {
+                found.attach(host)?;
+                found.whole = true;
+            }
+            return Ok(found);
+        }
+        if is_wire(host, lower)? {
+            return Err("the link is used by another zone alone".into());
+        }
+        let fresh = prepare(host, lower)?;
+        let table = map(Shape::Hash, "zones_table", KEY_BYTES, VALUE_BYTES, ENTRIES)?;
+        if fresh {
+            table.set(&PREPARED, &value(1)).map_err(sys("cannot write the link's table"))?;
+        }
+        let switch = Self { lower, whole: true, table, listeners: None };
+        switch.attach(host)?;
+        Ok(switch)
+    }
+
+    /// Puts the programs on the link, in place of those that are there. The one on the way in comes last:
+    /// by it all is found.
+    fn attach(&self, host: &mut Socket) -> Done<()> {
+        for way in [Way::Out, Way::In] {
+            let program = load("zones_shared", &shared(&self.table, self.listeners.as_ref(), way))?;
+            attach(host, self.lower, way, &program, SHARED)?;
+            crash_at(&format!("switch-{way:?}"));
+        }
+        Ok(())
+    }
+
+    /// Returns the port under a key.
+    ///
+    /// # Errors
+    /// The reason as text.
+    pub fn port(&self, key: &[u8]) -> Done<Option<u32>> {
+        let found = self.table.get(key).map_err(sys("cannot read the link's table"))?;
+        Ok(found.map(|v| number(&v)))
+    }
+
+    /// Enters a zone's port under a key. A port that is there already and exists is returned; one that is
+    /// gone makes room.
+    ///
+    /// # Errors
+    /// The reason as text.
+    pub fn enter(&self, host: &mut Socket, key: &[u8], port: u32) -> Done<Option<u32>> {
+        let write = sys("cannot write the link's table");
+        loop {
+            if self.table.add(key, &value(port)).map_err(&write)? {
+                return Ok(None);
+            }
+            let there = self.table.get(key).map_err(&write)?.map(|v| number(&v));
+            match there {
+                None => {}
+                Some(other) if other != port && is_port(host, other)? => return Ok(Some(other)),
+                Some(_) => self.table.remove(key).map_err(&write)?,
+            }
+        }
+    }
+
+    /// Takes a key of a port away, or of one that is gone.
+    ///
+    /// # Errors
+    /// The reason as text.
+    pub fn leave(&self, host: &mut Socket, key: &[u8], port: Option<u32>) -> Done<()> {
+        let write = sys("cannot write the link's table");
+        let Some(there) = self.table.get(key).map_err(&write)?.map(|v| number(&v)) else { return Ok(()) };
+        if Some(there) == port || !is_port(host, there)? {
+            self.table.remove(key).map_err(&write)?;
+        }
+        Ok(())
+    }
+
+    /// Has a port get a copy of what is for all in its VLAN.
+    ///
+    /// # Errors
+    /// The reason as text.
+    pub fn listen(&mut self, host: &mut Socket, port: u32, vlan: u16) -> Done<()> {
+        let write = sys("cannot write the link's listeners");
+        if self.listeners.is_none() {
+            self.listeners = Some(map(Shape::Array, "zones_all", 4, LISTENER_BYTES, MAX_LISTENERS)?);
+            self.attach(host)?;
+        }
+        let Some(listeners) = &self.listeners else { return Ok(()) };
+        let used = listener(listeners, 0)?;
+        let mut place = None;
+        for n in 1..=used {
+            let there = listener(listeners, n)?;
+            if there == 0 || there == port || !is_port(host, there)? {
+                place = Some(n);
+                break;
+            }
+        }
+        let place = place.unwrap_or(used + 1);
+        if place >= MAX_LISTENERS {
+            return Err(format!(
+                "the link carries {used} links of zones with addresses of their own, and that is the most"
+            ));
+        }
+        let entry = [port.to_ne_bytes(), u32::from(vlan).to_ne_bytes()].concat();
+        listeners.set(&place.to_ne_bytes(), &entry).map_err(&write)?;
+        if place > used {
+            listeners.set(&0_u32.to_ne_bytes(), &value(place)).map_err(&write)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a port off the list of those that get a copy, and with it those that are gone.
+    ///
+    /// # Errors
+    /// The reason as text.
+    pub fn unlisten(&self, host: &mut Socket, port: Option<u32>) -> Done<()> {
+        let Some(listeners) = &self.listeners else { return Ok(()) };
+        for n in 1..=listener(listeners, 0)? {
+            let there = listener(listeners, n)?;
+            if there != 0 && (Some(there) == port || !is_port(host, there)?) {
+                let none = [0; LISTENER_BYTES];
+                listeners.set(&n.to_ne_bytes(), &none).map_err(sys("cannot write the link's listeners"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the programs off the link when no zone is on it any more. The caller has the lock.
+    ///
+    /// # Errors
+    /// The reason as text.
+    pub fn close(self, host: &mut Socket) -> Done<()> {
+        // Which is the cheapest question: is there a key besides our own note?
+        let keys = self.table.some_keys(2).map_err(sys("cannot read the link's table"))?;
+        if keys.iter().any(|k| *k != PREPARED) {
+            return Ok(());
+        }
+        let ours = !keys.is_empty();
+        take_off(host, self.lower, ours)
+    }
+}
+
+/// Joins a link of the host with a zone's port, both ways.
+///
+/// # Errors
+/// The reason as text.
+pub fn join(host: &mut Socket, lower: u32, port: u32, vlan: u16) -> Done<()> {
+    if Switch::find(host, lower)?.is_some() {
+        return Err("the link is used by other zones, which share it".into());
+    }
+    prepare(host, lower)?;
+    for way in [Way::Out, Way::In] {
+        let program = load("zones_wire", &wire(port, vlan, way))?;
+        attach(host, lower, way, &program, WIRE)?;
+    }
+    Ok(())
+}
+
+/// Undoes [`join`].
+///
+/// # Errors
+/// The reason as text.
+pub fn part(host: &mut Socket, lower: u32) -> Done<()> {
+    if is_wire(host, lower)? { take_off(host, lower, true) } else { Ok(()) }
+}
+
+fn is_wire(host: &mut Socket, lower: u32) -> Done<bool> {
+    let mut wire = false;
+    for way in [Way::In, Way::Out] {
+        let found = filter::find(host, lower, way).map_err(net("cannot read the link's programs"))?;
+        wire |= found.is_some_and(|f| f.name == WIRE);
+    }
+    Ok(wire)
+}
+
+/// Takes the programs off a link, and what made them possible if nobody else uses that.
+fn take_off(host: &mut Socket, lower: u32, prepared: bool) -> Done<()> {
+    for way in [Way::In, Way::Out] {
+        match filter::remove(host, lower, way) {
+            Err(e) if !matches!(e.number(), libc::ENOENT | libc::EINVAL | libc::ENODEV) => {
+                return Err(net("cannot take the programs off the link")(e));
+            }
+            _ => {}
+        }
+    }
+    if prepared { unprepare(host, lower) } else { Ok(()) }
+}
+
+/// Removes the queue discipline of a link when nobody has a program there, be it ours or not: made a
+/// moment before a crash, it tells nothing of itself.
+///
+/// # Errors
+/// The reason as text.
+pub fn unprepare(host: &mut Socket, lower: u32) -> Done<()> {
+    let others = [Way::In, Way::Out].map(|way| filter::count(host, lower, way).unwrap_or(1));
+    if others != [0, 0] {
+        return Ok(());
+    }
+    match filter::unprepare(host, lower) {
+        Err(e) if !matches!(e.number(), libc::ENOENT | libc::EINVAL | libc::ENODEV) => {
+            Err(net("cannot take the queue discipline off the link")(e))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn number(value: &[u8]) -> u32 {
+    value.get(..4).and_then(|v| v.try_into().ok()).map_or(0, u32::from_ne_bytes)
+}
+
+fn listener(listeners: &Map, n: u32) -> Done<u32> {
+    let value = listeners.get(&n.to_ne_bytes()).map_err(sys("cannot read the link's listeners"))?;
+    Ok(value.map_or(0, |v| number(&v)))
+}
+
+/// Begins what people read about a port (`ip link`).
+pub const ALIAS: &str = "zone ";
+
+/// Returns the zone's name if this is the number of a zone's port.
+pub fn zone_of(host: &mut Socket, index: u32) -> Done<Option<String>> {
+    let found = link::numbered(host, index).map_err(net("cannot look at a link"))?;
+    let alias = found.filter(|l| l.kind.as_deref() == Some("veth")).and_then(|l| l.alias);
+    Ok(alias.and_then(|a| a.strip_prefix(ALIAS)?.split(' ').next().map(str::to_owned)))
+}
+
+fn is_port(host: &mut Socket, index: u32) -> Done<bool> {
+    Ok(zone_of(host, index)?.is_some())
+}

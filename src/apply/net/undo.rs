@@ -1,0 +1,140 @@
+//! Takes away what a link of a zone leaves on the host, from whatever state it is in.
+
+use std::time::{Duration, Instant};
+
+use super::build::keys_of;
+use super::lock::NetLock;
+use super::switch::{Switch, part, unprepare, zone_of};
+use super::{Done, claims, net, sys};
+use crate::apply::journal::crash_at;
+use crate::plan::net::Way;
+use crate::plan::net::link::Remains;
+use crate::sys::netlink::{NetError, Socket, link, route};
+
+/// How long the kernel may take to give a link back whose zone has ended.
+const RETURN: Duration = Duration::from_secs(5);
+
+/// Removes all of it; goes on after failures and returns them.
+pub fn remove(remains: &Remains) -> Vec<String> {
+    let mut errors = Vec::new();
+    let what = format!("link {} of zone {}", remains.lower, remains.zone);
+    match Socket::open() {
+        Ok(mut host) => {
+            let mut note = |done: Done<()>| errors.extend(done.err().map(|e| format!("{what}: {e}")));
+            match remains.way {
+                Way::Moved => note(take_back(&mut host, remains)),
+                _ => note(clear(&mut host, remains)),
+            }
+        }
+        Err(e) => errors.push(format!("{what}: cannot open netlink: {e}")),
+    }
+    crash_at("undo-removed");
+    claims::remove(remains);
+    errors
+}
+
+fn clear(host: &mut Socket, remains: &Remains) -> Done<()> {
+    let _lock = NetLock::wait().map_err(sys("cannot lock the network"))?;
+    let port = link::named(host, &remains.port).map_err(net("cannot look at a link"))?;
+    // A port that was made a moment before a crash says nothing of itself yet.
+    let port = match port {
+        Some(port) if port.kind.as_deref() == Some("veth") => {
+            let owner = zone_of(host, port.index)?;
+            (port.alias.is_none() || owner.as_deref() == Some(&remains.zone)).then_some(port.index)
+        }
+        _ => None,
+    };
+    let mut first = Ok(());
+    let mut note = |done: Done<()>| {
+        if first.is_ok() {
+            first = done;
+        }
+    };
+    let lower = link::numbered(host, remains.lower_index).map_err(net("cannot look at the host's link"))?;
+    if lower.is_some() {
+        match remains.way {
+            Way::Shared | Way::Own => note(leave_switch(host, remains, port)),
+            Way::Wire => note(leave_wire(host, remains)),
+            Way::Bridge | Way::Moved => {}
+        }
+        for ip in &remains.routes {
+            note(
+                gone(route::remove_host(host, remains.lower_index, ip)).map_err(net("cannot remove a route")),
+            );
+        }
+    }
+    crash_at("undo-left");
+    if let Some(port) = port {
+        note(gone(link::remove(host, port)).map_err(net("cannot remove the port")));
+    }
+    first
+}
+
+fn gone(done: Result<(), NetError>) -> Result<(), NetError> {
+    match done {
+        Err(e) if matches!(e.number(), libc::ENODEV | libc::ESRCH | libc::ENOENT) => Ok(()),
+        other => other,
+    }
+}
+
+fn leave_switch(host: &mut Socket, remains: &Remains, port: Option<u32>) -> Done<()> {
+    let Some(switch) = Switch::find(host, remains.lower_index)? else {
+        return unprepare(host, remains.lower_index);
+    };
+    for (key, _) in keys_of(remains.way, remains.vlan, remains.mac, &remains.addresses) {
+        switch.leave(host, &key, port)?;
+    }
+    if remains.way == Way::Own {
+        switch.unlisten(host, port)?;
+        route::leave_frames(host, remains.lower_index, remains.mac)
+            .map_err(net("cannot give the frames up"))?;
+    }
+    switch.close(host)
+}
+
+fn leave_wire(host: &mut Socket, remains: &Remains) -> Done<()> {
+    part(host, remains.lower_index)?;
+    // As it was before.
+    let ours = link::UP | link::PROMISCUOUS | link::ALL_MULTICAST;
+    let change = link::Change {
+        set: remains.lower_flags & ours,
+        clear: ours & !remains.lower_flags,
+        ..link::Change::default()
+    };
+    link::change(host, remains.lower_index, &change).map_err(net("cannot put the link back as it was"))
+}
+
+/// A device comes back by itself when the zone's namespace ends, a little later, under the name that the
+/// zone has given it last.
+fn take_back(host: &mut Socket, remains: &Remains) -> Done<()> {
+    let begun = Instant::now();
+    let found = loop {
+        let list = link::all(host).map_err(net("cannot look at the links"))?;
+        let ours = list.into_iter().find(|l| {
+            let device = remains.lower_device.is_some() && l.device == remains.lower_device;
+            let address = l.kind.is_none() && l.permanent == Some(remains.mac);
+            device && (l.permanent.is_none() || address || l.mac == Some(remains.mac))
+        });
+        if let Some(link) = ours {
+            break link;
+        }
+        if begun.elapsed() > RETURN {
+            return Err(
+                "the kernel has not given the link back; it may be in another namespace, or unplugged".into(),
+            );
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let down = link::Change { clear: link::UP, ..link::Change::default() };
+    link::change(host, found.index, &down).map_err(net("cannot switch the link off"))?;
+    if found.name != remains.lower {
+        let change = link::Change { name: Some(&remains.lower), ..link::Change::default() };
+        link::change(host, found.index, &change)
+            .map_err(net(&format!("'{}' cannot have its old name again", found.name)))?;
+    }
+    if remains.lower_flags & link::UP != 0 {
+        let change = link::Change { set: link::UP, ..link::Change::default() };
+        link::change(host, found.index, &change).map_err(net("cannot switch the link on again"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,178 @@
+//! The programs on a link of the host that zones use: they find the zone that a frame is for.
+//!
+//! A link that zones share is looked at in both directions: what it receives and what the host sends
+//! over it. A frame for an address of a zone goes to that zone, and the host's own stack sees nothing
+//! of it; every other frame goes on as if no program were there. A link that one zone has for itself is
+//! joined with the zone's like two ends of a wire.
+
+use super::frame::{
+    CLONE_REDIRECT, DROP, ETHERNET, FROM_ZONE, FROM_ZONE_BITS, HAS_VLAN, MARK, NUMBER, PACKET_TYPE, PASS,
+    TAGGED, TO, VLAN, VLAN_POP, VLAN_PUSH, find_by_address, find_by_mac, jump_unless_multicast, load,
+    look_up_number, send, send_to,
+};
+use crate::sys::bpf::Map;
+use crate::sys::bpf::asm::{Asm, FP, If, Label, Op, R0, R1, R2, R3, R6, R7, R8, R9, Size};
+use crate::sys::netlink::filter::Way;
+
+/// A frame that is for another machine (`PACKET_OTHERHOST`).
+const OTHERS: i32 = 3;
+
+/// How many zones with link-layer addresses of their own one link can have: each gets a copy of what is
+/// for all.
+pub const MAX_LISTENERS: u32 = 256;
+/// Bytes of a listener: number of the zone's link (4), VLAN (4). Number 0 of the array tells how many
+/// places are in use.
+pub const LISTENER_BYTES: usize = 8;
+
+/// Returns the program for a link that zones share. With `listeners`, zones with link-layer addresses of
+/// their own get a copy of what is for all.
+pub fn shared(table: &Map, listeners: Option<&Map>, way: Way) -> Vec<u64> {
+    let mut asm = Asm::new();
+    let a = &mut asm;
+    let (pass, mine) = (a.label(), a.label());
+    a.copy(R6, R1);
+    // From a zone? Its own program has looked for other zones already. R9: the link that it came by.
+    a.set(R9, 0);
+    a.load(Size::Word, R0, R6, MARK);
+    a.copy(R1, R0);
+    a.op(Op::And, R1, FROM_ZONE_BITS.cast_signed());
+    let fresh = a.label();
+    a.jump_if(R1, If::Differ, FROM_ZONE.cast_signed(), fresh);
+    a.op(Op::And, R0, (!FROM_ZONE_BITS).cast_signed());
+    a.copy(R9, R0);
+    a.set(R1, 0);
+    a.store(Size::Word, R6, MARK, R1);
+    match (way, listeners) {
+        // On its way in again, for the host: other zones have not had it yet.
+        (Way::In, Some(_)) => {
+            load(a, 0, TO, ETHERNET, pass);
+            vlan_into(a);
+            a.jump(mine);
+        }
+        _ => a.jump(pass),
+    }
+    a.here(fresh);
+    load(a, 0, TO, ETHERNET, pass);
+    vlan_into(a);
+    let (by_address, found) = (a.label(), a.label());
+    find_by_mac(a, table, R8, R7, by_address);
+    a.here(found);
+    // The tag stays outside.
+    let untagged = a.label();
+    a.jump_if(R8, If::Equal, 0, untagged);
+    a.copy(R1, R6);
+    a.call(VLAN_POP);
+    a.here(untagged);
+    send_to(a, R7, 0);
+
+    a.here(by_address);
+    // Shared zones are on the link itself, not on one of its VLANs.
+    a.jump_if(R8, If::Differ, 0, mine);
+    if way == Way::In {
+        a.load(Size::Word, R0, R6, PACKET_TYPE);
+        a.jump_if(R0, If::Equal, OTHERS, mine);
+    }
+    find_by_address(a, table, R7, mine);
+    a.jump(found);
+
+    a.here(mine);
+    if let Some(listeners) = listeners {
+        jump_unless_multicast(a, pass);
+        copy_to_all(a, listeners, pass);
+    }
+    a.here(pass);
+    a.exit_with(PASS);
+    asm.finish()
+}
+
+/// Puts the number of the frame's VLAN into R8, 0 for none.
+fn vlan_into(a: &mut Asm) {
+    let none = a.label();
+    a.set(R8, 0);
+    a.load(Size::Word, R0, R6, HAS_VLAN);
+    a.jump_if(R0, If::Equal, 0, none);
+    a.load(Size::Word, R8, R6, VLAN);
+    a.op(Op::And, R8, 0xfff);
+    a.here(none);
+}
+
+/// Sends a copy to each zone that listens in the frame's VLAN (R8), but not to the one by whose link it
+/// came (R9).
+fn copy_to_all(a: &mut Asm, listeners: &Map, end: Label) {
+    const COUNT: i16 = NUMBER - 8;
+    let (untagged, next, over, again, step) = (a.label(), a.label(), a.label(), a.label(), a.label());
+    a.store_number(Size::Word, FP, NUMBER, 0);
+    look_up_number(a, listeners, end);
+    a.load(Size::Word, R0, R0, 0);
+    a.jump_if(R0, If::Equal, 0, end);
+    a.store(Size::Double, FP, COUNT, R0);
+    a.jump_if(R8, If::Equal, 0, untagged);
+    a.copy(R1, R6);
+    a.call(VLAN_POP);
+    a.here(untagged);
+    a.set(R7, 1);
+    a.here(again);
+    a.jump_if_wide(R7, If::AtLeast, MAX_LISTENERS.cast_signed(), over);
+    a.load(Size::Double, R0, FP, COUNT);
+    a.jump_if_reg(R7, If::Above, R0, over);
+    a.store(Size::Word, FP, NUMBER, R7);
+    look_up_number(a, listeners, over);
+    a.load(Size::Word, R2, R0, 0);
+    a.load(Size::Word, R3, R0, 4);
+    a.jump_if(R2, If::Equal, 0, next);
+    a.jump_if_reg(R2, If::Equal, R9, next);
+    a.jump_if_reg(R3, If::Differ, R8, next);
+    a.copy(R1, R6);
+    a.set(R3, 0);
+    a.call(CLONE_REDIRECT);
+    a.here(next);
+    a.jump(step);
+    a.here(step);
+    a.op(Op::Add, R7, 1);
+    a.jump(again);
+    a.here(over);
+    a.jump_if(R8, If::Equal, 0, end);
+    a.copy(R1, R6);
+    a.set(R2, i32::from(TAGGED[0]));
+    a.copy(R3, R8);
+    a.call(VLAN_PUSH);
+}
+
+/// Returns the program for a link that one zone has for itself: what it receives in a VLAN (0: at all)
+/// goes to the zone's link, and the host's own frames go nowhere.
+pub fn wire(zone: u32, vlan: u16, way: Way) -> Vec<u64> {
+    let mut asm = Asm::new();
+    let a = &mut asm;
+    let pass = a.label();
+    a.copy(R6, R1);
+    match way {
+        Way::Out => {
+            let other = a.label();
+            a.load(Size::Word, R0, R6, MARK);
+            a.jump_if(R0, If::Differ, FROM_ZONE.cast_signed(), other);
+            a.set(R1, 0);
+            a.store(Size::Word, R6, MARK, R1);
+            a.jump(pass);
+            a.here(other);
+            if vlan == 0 {
+                a.exit_with(DROP);
+            } else {
+                vlan_into(a);
+                a.jump_if(R8, If::Differ, i32::from(vlan), pass);
+                a.exit_with(DROP);
+            }
+        }
+        Way::In => {
+            if vlan != 0 {
+                vlan_into(a);
+                a.jump_if(R8, If::Differ, i32::from(vlan), pass);
+                a.copy(R1, R6);
+                a.call(VLAN_POP);
+            }
+            send(a, zone, 0);
+        }
+    }
+    a.here(pass);
+    a.exit_with(PASS);
+    asm.finish()
+}

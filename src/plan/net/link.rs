@@ -1,0 +1,206 @@
+//! One link of a zone, decided.
+
+use std::fmt::Write;
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::{HostLink, Mac};
+
+/// How a zone's link reaches the host's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// With the link-layer address of the host's link; told apart by addresses.
+    #[default]
+    Shared,
+    /// With a link-layer address of its own, on a link that carries others as well.
+    Own,
+    /// As a port of a bridge.
+    Bridge,
+    /// The host's link is the zone's alone, joined with one inside.
+    Wire,
+    /// The host's link itself is in the zone.
+    Moved,
+}
+
+/// What a zone is held to, from outside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Guard {
+    /// To its link-layer address.
+    pub mac: bool,
+    /// To these addresses; none: to no addresses.
+    pub addresses: Option<Vec<IpAddr>>,
+    /// It may ask for an address by DHCP.
+    pub may_ask: bool,
+    /// To IPv4, IPv6 and ARP.
+    pub restricted: bool,
+    /// To what a client says in DHCP.
+    pub dhcp: bool,
+}
+
+/// A link of a zone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// The resource, as messages name it.
+    pub what: String,
+    /// Its name in the zone.
+    pub name: String,
+    /// The name of its other end, on the host.
+    pub port: String,
+    /// The host's link.
+    pub lower: String,
+    /// The number of that.
+    pub lower_index: u32,
+    /// The link-layer address of that.
+    pub lower_mac: Mac,
+    /// Its flags before the boot.
+    pub lower_flags: u32,
+    /// Name of its device on its bus.
+    pub lower_device: Option<String>,
+    /// How it reaches that.
+    pub way: Way,
+    /// Its link-layer address.
+    pub mac: Mac,
+    /// Largest packet in bytes.
+    pub mtu: u32,
+    /// Its VLAN, 0 for none.
+    pub vlan: u16,
+    /// The addresses that it is given.
+    pub addresses: Vec<IpNet>,
+    /// The address for the link alone that it is given, in place of the one that the kernel would make.
+    pub link_local: Option<Ipv6Addr>,
+    /// Its default routers, the first one first.
+    pub routers: Vec<IpAddr>,
+    /// Hosts on the link that its subnets do not hold: addresses of the host.
+    pub beside: Vec<IpAddr>,
+    /// The same from the host's side: addresses of the zone, and the one that the host speaks from.
+    pub beside_host: Vec<(IpAddr, IpAddr)>,
+    /// What it is held to.
+    pub guard: Guard,
+    /// Largest bandwidth in bits per second, each way.
+    pub maxbw: Option<u64>,
+    /// The zone.
+    pub zone: String,
+    /// Folder where zones note which addresses they have.
+    pub claims: PathBuf,
+}
+
+/// What a link leaves on the host, and how to find it: enough to take it away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remains {
+    /// The zone.
+    pub zone: String,
+    /// How it reached the host's link.
+    pub way: Way,
+    /// Its other end, on the host.
+    pub port: String,
+    /// The host's link.
+    pub lower: String,
+    /// The number of that.
+    pub lower_index: u32,
+    /// Its flags before the boot.
+    pub lower_flags: u32,
+    /// Name of its device on its bus.
+    pub lower_device: Option<String>,
+    /// Its link-layer address.
+    pub mac: [u8; 6],
+    /// Its VLAN, 0 for none.
+    pub vlan: u16,
+    /// Its addresses, the one for the link alone among them.
+    pub addresses: Vec<IpAddr>,
+    /// Addresses to which the host has a route of its own.
+    pub routes: Vec<IpAddr>,
+    /// Folder where zones note which addresses they have.
+    pub claims: PathBuf,
+}
+
+impl Link {
+    /// Returns the addresses that no other may have: those given, else those it is held to.
+    pub fn claimed(&self) -> Vec<IpAddr> {
+        if self.addresses.is_empty() {
+            let own = |ip: &&IpAddr| !matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
+            return self.guard.addresses.iter().flatten().filter(own).copied().collect();
+        }
+        self.addresses.iter().map(IpNet::addr).collect()
+    }
+
+    /// Returns what is left on the host when nothing takes it away.
+    pub fn remains(&self) -> Remains {
+        let mut addresses = self.claimed();
+        addresses.extend(self.link_local.map(IpAddr::from));
+        Remains {
+            zone: self.zone.clone(),
+            way: self.way,
+            port: self.port.clone(),
+            lower: self.lower.clone(),
+            lower_index: self.lower_index,
+            lower_flags: self.lower_flags,
+            lower_device: self.lower_device.clone(),
+            mac: self.mac.0,
+            vlan: self.vlan,
+            addresses,
+            routes: self.beside_host.iter().map(|(ip, _)| *ip).collect(),
+            claims: self.claims.clone(),
+        }
+    }
+
+    /// Makes host and zone reach each other also where neither has the other in a subnet.
+    pub(super) fn meet_host(&mut self, addresses: &[IpNet], host: &HostLink) {
+        for own in &host.addresses {
+            let ip = own.addr();
+            if addresses.iter().any(|a| a.addr().is_ipv4() == ip.is_ipv4())
+                && !addresses.iter().any(|a| a.contains(&ip))
+            {
+                self.beside.push(ip);
+            }
+        }
+        for ip in addresses.iter().map(IpNet::addr) {
+            if host.addresses.iter().any(|n| n.contains(&ip)) {
+                continue;
+            }
+            let source = host.addresses.iter().map(IpNet::addr).find(|s| s.is_ipv4() == ip.is_ipv4());
+            self.beside_host.extend(source.map(|s| (ip, s)));
+        }
+    }
+
+    /// Returns one line for `zoneadm plan` and for messages.
+    pub fn describe(&self) -> String {
+        let mut line = match self.way {
+            Way::Moved => return format!("{}: move {} into the zone", self.what, self.lower),
+            Way::Shared => format!("{}: share {} as {}", self.what, self.lower, self.name),
+            Way::Own => format!("{}: make {} on {}", self.what, self.name, self.lower),
+            Way::Bridge => format!("{}: make {} on the bridge {}", self.what, self.name, self.lower),
+            Way::Wire => format!("{}: join {} with {} in the zone", self.what, self.lower, self.name),
+        };
+        let words = |list: &[IpAddr]| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        // Writing to a string does not fail.
+        let _ = write!(line, " ({} on the host), link-layer address {}", self.port, self.mac);
+        if self.vlan != 0 {
+            let _ = write!(line, ", VLAN {}", self.vlan);
+        }
+        for net in &self.addresses {
+            let _ = write!(line, ", address {net}");
+        }
+        if !self.routers.is_empty() {
+            let _ = write!(line, ", router {}", words(&self.routers));
+        }
+        if let Some(bits) = self.maxbw {
+            let _ = write!(line, ", at most {bits} bit/s each way");
+        }
+        let guard = &self.guard;
+        if let Some(allowed) = &guard.addresses {
+            let _ = write!(line, "; held to {}", words(allowed));
+        }
+        let rules = [(guard.mac, "no other link-layer address"), (guard.dhcp, "no DHCP but a client's own")];
+        for (_, rule) in rules.iter().filter(|(on, _)| *on) {
+            let _ = write!(line, "; {rule}");
+        }
+        if guard.restricted {
+            line.push_str("; IPv4, IPv6 and ARP only");
+        }
+        line
+    }
+}

@@ -1,0 +1,217 @@
+//! `zoneadm reclaim`: what speaks against giving a dataset back to the host, and what is done about it.
+//! Nothing is touched here.
+
+use std::fmt;
+use std::path::{Component, Path};
+
+/// Folders that hold the host's system: nothing of a zone's is mounted on them.
+const SYSTEM: &[&str] = &[
+    "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/root", "/run",
+    "/sbin", "/sys", "/tmp", "/usr", "/var",
+];
+
+/// Folders that are not covered themselves, while something may be mounted below them.
+const SHARED: &[&str] = &["/", "/home", "/media", "/mnt", "/opt", "/srv", "/zones"];
+
+/// How many files of one filesystem are named.
+pub const NAMED: usize = 20;
+
+/// What makes a file dangerous to the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Danger {
+    /// Runs with the rights of its owner.
+    SetUid,
+    /// Runs with the rights of its group.
+    SetGid,
+    /// Runs with capabilities.
+    Capabilities,
+    /// A block or character device.
+    Device,
+}
+
+impl Danger {
+    /// Returns the property that makes it harmless when it is off.
+    pub fn property(self) -> &'static str {
+        match self {
+            Self::Device => "devices",
+            Self::SetUid | Self::SetGid | Self::Capabilities => "setuid",
+        }
+    }
+}
+
+impl fmt::Display for Danger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SetUid => "setuid",
+            Self::SetGid => "setgid",
+            Self::Capabilities => "file capabilities",
+            Self::Device => "device",
+        })
+    }
+}
+
+/// Something that speaks against it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// A mount point that is not reasonable on the host.
+    Mountpoint {
+        /// The filesystem.
+        dataset: String,
+        /// Where it would be mounted.
+        path: String,
+        /// Why it should not.
+        why: String,
+    },
+    /// A file that could be used against the host.
+    File {
+        /// The filesystem or snapshot.
+        source: String,
+        /// The file, from the top of the filesystem.
+        path: String,
+        /// Why.
+        danger: Danger,
+    },
+    /// More such files than are named.
+    More {
+        /// The filesystem or snapshot.
+        source: String,
+        /// How many.
+        count: usize,
+        /// What they are, each once.
+        dangers: Vec<Danger>,
+    },
+    /// A filesystem or snapshot that could not be looked through.
+    Unseen {
+        /// Which.
+        source: String,
+        /// Why.
+        why: String,
+    },
+    /// A key that the host would fetch from where the zone says.
+    Key {
+        /// The encryption root.
+        dataset: String,
+        /// Where the key would come from.
+        location: String,
+    },
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mountpoint { dataset, path, why } => {
+                write!(f, "{dataset}: mountpoint {path} {why}; use zfs set mountpoint=none {dataset}")
+            }
+            Self::File { source, path, danger } => write!(f, "{source}: {path} ({danger})"),
+            Self::More { source, count, .. } => write!(f, "{source}: and {count} more such files"),
+            Self::Unseen { source, why } => write!(f, "{source}: cannot be looked through: {why}"),
+            Self::Key { dataset, location } => {
+                write!(f, "{dataset}: its key would be read from {location}; use zfs change-key")
+            }
+        }
+    }
+}
+
+/// Why a path should not be a mount point of the host, as far as the path alone tells.
+pub fn bad_mountpoint(path: &str) -> Option<&'static str> {
+    let p = Path::new(path);
+    if !p.is_absolute() || p.components().any(|c| c == Component::ParentDir) {
+        return Some("is not a plain path");
+    }
+    if SYSTEM.iter().any(|s| p.starts_with(s)) || SHARED.iter().any(|s| p == Path::new(s)) {
+        return Some("is a folder of the system");
+    }
+    None
+}
+
+/// What is set so that a filesystem cannot do harm in spite of what was found.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mend {
+    /// The filesystem.
+    pub dataset: String,
+    /// The property.
+    pub property: &'static str,
+    /// Its value.
+    pub value: &'static str,
+}
+
+/// Returns what makes the findings harmless; each once.
+pub fn mend(findings: &[Finding]) -> Vec<Mend> {
+    let mut list = Vec::new();
+    let mut add = |dataset: &str, property, value| {
+        list.push(Mend { dataset: dataset.to_owned(), property, value });
+    };
+    // On Linux a snapshot is mounted without regard to setuid and devices: it is hidden instead.
+    let file = |source: &str, danger: Danger| match source.split_once('@') {
+        Some((dataset, _)) => (dataset.to_owned(), "snapdir", "disabled"),
+        None => (source.to_owned(), danger.property(), "off"),
+    };
+    for finding in findings {
+        match finding {
+            Finding::Mountpoint { dataset, .. } => add(dataset, "canmount", "noauto"),
+            Finding::File { source, danger, .. } => {
+                let (dataset, property, value) = file(source, *danger);
+                add(&dataset, property, value);
+            }
+            Finding::More { source, dangers, .. } => {
+                for danger in dangers {
+                    let (dataset, property, value) = file(source, *danger);
+                    add(&dataset, property, value);
+                }
+            }
+            Finding::Unseen { source, .. } => {
+                let (dataset, property, value) = file(source, Danger::SetUid);
+                add(&dataset, property, value);
+                let (dataset, property, value) = file(source, Danger::Device);
+                add(&dataset, property, value);
+            }
+            Finding::Key { dataset, .. } => add(dataset, "canmount", "noauto"),
+        }
+    }
+    list.sort();
+    list.dedup();
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mount_points() {
+        for bad in ["/", "/etc", "/usr/local/x", "/var/lib", "relative", "/data/../etc", "/home", "/zones"] {
+            assert!(bad_mountpoint(bad).is_some(), "{bad}");
+        }
+        for good in ["/data", "/home/zion", "/srv/x", "/tank/zone/zion", "/etcetera", "/zones/old"] {
+            assert_eq!(bad_mountpoint(good), None, "{good}");
+        }
+    }
+
+    #[test]
+    fn what_was_found_is_made_harmless() {
+        let file = |source: &str, danger| Finding::File { source: source.into(), path: "/x".into(), danger };
+        let findings = [
+            file("t/a", Danger::SetUid),
+            file("t/a", Danger::Capabilities),
+            file("t/a@s", Danger::Device),
+            Finding::More { source: "t/a".into(), count: 3, dangers: vec![Danger::Device] },
+            Finding::Mountpoint { dataset: "t/b".into(), path: "/".into(), why: "is bad".into() },
+            Finding::Unseen { source: "t/c".into(), why: "no key".into() },
+        ];
+        let set: Vec<_> =
+            mend(&findings).iter().map(|m| format!("{} {}={}", m.dataset, m.property, m.value)).collect();
+        assert_eq!(
+            set,
+            [
+                "t/a devices=off",
+                "t/a setuid=off",
+                "t/a snapdir=disabled",
+                "t/b canmount=noauto",
+                "t/c devices=off",
+                "t/c setuid=off"
+            ]
+        );
+        assert_eq!(findings[0].to_string(), "t/a: /x (setuid)");
+        assert!(findings[4].to_string().ends_with("use zfs set mountpoint=none t/b"));
+    }
+}

@@ -1,0 +1,172 @@
+//! Programs on the way in and out of a link: the queue discipline `clsact` and its filters
+//! (tc-bpf(8)).
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use super::codec::{Builder, attribute, text, u32_at};
+use super::{CREATE, EXCLUSIVE, NetError, Socket};
+
+const RTM_NEWQDISC: u16 = 36;
+const RTM_DELQDISC: u16 = 37;
+const RTM_NEWTFILTER: u16 = 44;
+const RTM_DELTFILTER: u16 = 45;
+const RTM_GETTFILTER: u16 = 46;
+
+const TCA_KIND: u16 = 1;
+const TCA_OPTIONS: u16 = 2;
+const TCA_BPF_FD: u16 = 6;
+const TCA_BPF_NAME: u16 = 7;
+const TCA_BPF_FLAGS: u16 = 8;
+const TCA_BPF_ID: u16 = 11;
+/// The program's result is the verdict (`TCA_BPF_FLAG_ACT_DIRECT`).
+const DIRECT: u32 = 1;
+
+/// Handle and parent of the one `clsact` of a link.
+const CLSACT: u32 = 0xffff_0000;
+const CLSACT_PARENT: u32 = 0xffff_fff1;
+/// Every protocol (`ETH_P_ALL`), in network order.
+const ALL: u32 = 0x0003_u16.to_be() as u32;
+/// Ours is asked first; what it does not want goes on to the others.
+const PRIORITY: u32 = 1;
+/// The filter's number, so that it is not confused with one of somebody else: `zone`.
+const HANDLE: u32 = 0x7a6f_6e65;
+
+/// Which way a program looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// What the link receives.
+    In,
+    /// What the link sends.
+    Out,
+}
+
+impl Way {
+    fn parent(self) -> u32 {
+        match self {
+            Self::In => 0xffff_fff2,
+            Self::Out => 0xffff_fff3,
+        }
+    }
+}
+
+/// `struct tcmsg`.
+fn header(link: u32, handle: u32, parent: u32, info: u32) -> [u8; 20] {
+    let mut bytes = [0; 20];
+    for (at, value) in [(4, link), (8, handle), (12, parent), (16, info)] {
+        bytes[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+    }
+    bytes
+}
+
+/// Makes programs possible on a link. Says whether it did: false when they were already.
+///
+/// # Errors
+/// [`NetError`]; `ENOENT` for a kernel without `clsact`.
+pub fn prepare(socket: &mut Socket, link: u32) -> Result<bool, NetError> {
+    let request = Builder::new(RTM_NEWQDISC, CREATE | EXCLUSIVE)
+        .fixed(&header(link, CLSACT, CLSACT_PARENT, 0))
+        .text(TCA_KIND, "clsact");
+    match socket.change(request) {
+        Ok(()) => Ok(true),
+        Err(e) if e.number() == libc::EEXIST => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// Takes back what [`prepare`] has done, with all programs of the link.
+///
+/// # Errors
+/// [`NetError`].
+pub fn unprepare(socket: &mut Socket, link: u32) -> Result<(), NetError> {
+    socket.change(Builder::new(RTM_DELQDISC, 0).fixed(&header(link, CLSACT, CLSACT_PARENT, 0)))
+}
+
+/// Puts a program on a link, at once in place of the one that zones have there.
+///
+/// # Errors
+/// [`NetError`]; `ENOENT` for a kernel without `cls_bpf`.
+pub fn put(
+    socket: &mut Socket,
+    link: u32,
+    way: Way,
+    program: BorrowedFd<'_>,
+    name: &str,
+) -> Result<(), NetError> {
+    let request = Builder::new(RTM_NEWTFILTER, CREATE)
+        .fixed(&header(link, HANDLE, way.parent(), PRIORITY << 16 | ALL))
+        .text(TCA_KIND, "bpf")
+        .nest(TCA_OPTIONS, |b| {
+            b.number(TCA_BPF_FD, program.as_raw_fd().cast_unsigned())
+                .text(TCA_BPF_NAME, name)
+                .number(TCA_BPF_FLAGS, DIRECT)
+        });
+    socket.change(request)
+}
+
+/// Takes a program off a link.
+///
+/// # Errors
+/// [`NetError`]; `ENOENT` when there is none.
+pub fn remove(socket: &mut Socket, link: u32, way: Way) -> Result<(), NetError> {
+    let request = Builder::new(RTM_DELTFILTER, 0)
+        .fixed(&header(link, HANDLE, way.parent(), PRIORITY << 16 | ALL))
+        .text(TCA_KIND, "bpf");
+    socket.change(request)
+}
+
+/// A program on a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Its name.
+    pub name: String,
+    /// Its number in the kernel.
+    pub id: u32,
+}
+
+/// Returns the program that zones have put on a link.
+///
+/// # Errors
+/// [`NetError`].
+pub fn find(socket: &mut Socket, link: u32, way: Way) -> Result<Option<Program>, NetError> {
+    let list = list(socket, link, way, |fixed, rest| {
+        let options = attribute(rest, TCA_OPTIONS)?;
+        let ours = u32_at(fixed, 8) == Some(HANDLE) && attribute(rest, TCA_KIND).map(text)? == "bpf";
+        ours.then(|| {
+            Some(Program {
+                name: text(attribute(options, TCA_BPF_NAME)?),
+                id: attribute(options, TCA_BPF_ID).and_then(|v| u32_at(v, 0))?,
+            })
+        })?
+    })?;
+    Ok(list.into_iter().next())
+}
+
+/// Returns how many filters a link has, of whomever.
+///
+/// # Errors
+/// [`NetError`].
+pub fn count(socket: &mut Socket, link: u32, way: Way) -> Result<usize, NetError> {
+    // The kernel tells the chain of filters of a priority as well, as an element without a handle.
+    let list = list(socket, link, way, |fixed, _| (u32_at(fixed, 8) != Some(0)).then_some(()))?;
+    Ok(list.len())
+}
+
+fn list<T>(
+    socket: &mut Socket,
+    link: u32,
+    way: Way,
+    each: impl Fn(&[u8], &[u8]) -> Option<T>,
+) -> Result<Vec<T>, NetError> {
+    let request = Builder::new(RTM_GETTFILTER, 0).fixed(&header(link, 0, way.parent(), 0));
+    let list = socket.all(&request, |body| {
+        let (fixed, rest) = body.split_at_checked(20)?;
+        each(fixed, rest)
+    });
+    match list {
+        // The link has no filters at all.
+        Err(e) if matches!(e.number(), libc::EINVAL | libc::ENOENT | libc::EOPNOTSUPP | libc::ENODEV) => {
+            Ok(Vec::new())
+        }
+        other => other,
+    }
+}

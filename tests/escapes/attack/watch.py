@@ -1,0 +1,55 @@
+# Looks at every process that comes, as fast as it can, for whatever it shows of the host.
+import ctypes, os, select, sys
+libc = ctypes.CDLL(None, use_errno=True)
+PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH = 0x4206, 0x4207, 17
+me = os.getpid()
+own_mounts = open('/proc/self/mountinfo').read()
+own_links = open('/proc/self/net/dev').read().split('\n')[2:]
+own_links = sorted(l.split(':')[0].strip() for l in own_links if l)
+seen, early, found = set(), 0, {}
+
+def attempt(what, work):
+    try:
+        got = work()
+        if got:
+            found.setdefault(what, str(got)[:200])
+    except (OSError, ValueError):
+        pass
+
+print('ready', flush=True)
+while not select.select([0], [], [], 0)[0]:
+    for pid in os.listdir('/proc'):
+        if not pid.isdigit() or int(pid) in (1, me):
+            continue
+        p = '/proc/' + pid + '/'
+        try:
+            comm = open(p + 'comm').read().strip()
+            mounts = open(p + 'mountinfo').read()
+            links = [l.split(':')[0].strip() for l in open(p + 'net/dev').read().split('\n')[2:] if l]
+        except OSError:
+            continue
+        seen.add(pid)
+        if mounts and mounts != own_mounts:
+            found.setdefault('mounts', mounts[:200])
+        if links and sorted(links) != own_links:
+            found.setdefault('links', links)
+        # What runs no program of the zone yet.
+        if comm != 'zlogin':
+            continue
+        early += 1
+        for name in ('exe', 'cwd', 'root'):
+            attempt(name, lambda: os.readlink(p + name))
+        for name in ('environ', 'maps'):
+            attempt(name, lambda: open(p + name, 'rb').read(100))
+        attempt('fd', lambda: os.listdir(p + 'fd'))
+        attempt('mem', lambda: os.open(p + 'mem', os.O_RDONLY) + 1)
+        def seize():
+            if libc.ptrace(PTRACE_SEIZE, int(pid), 0, 0) != 0:
+                return None
+            still = open(p + 'comm').read().strip() == 'zlogin'
+            libc.ptrace(PTRACE_INTERRUPT, int(pid), 0, 0)
+            os.waitpid(int(pid), 0x40000000)
+            libc.ptrace(PTRACE_DETACH, int(pid), 0, 0)
+            return still
+        attempt('ptrace', seize)
+print(len(seen), early, found)

@@ -1,0 +1,190 @@
+//! What runs in the machine with real ZFS, one boot for each test: the calls of `cases.jsonl`, and
+//! each script of `tests/zfs-zone` with real zones.
+//!
+//! A script says in comments on which images it runs (`# images: bookworm`, else on all) and what it
+//! needs beside it (`# files: NAME…`, paths from its own folder). Its checks are lines `ok    NAME` and
+//! `FAIL  NAME`; a count stands at its end.
+
+use std::env;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use libtest_mimic::{Failed, Trial};
+
+/// The machines, the one with the open vulnerability first.
+const IMAGES: [&str; 2] = ["bookworm", "trixie"];
+/// Longest time of a script, in seconds. Emulated machines are slow, and may share the processor.
+const LIMIT: &str = "1500";
+
+/// The programs that the scripts run. Debug builds: tests stop them at given moments.
+const PROGRAMS: [&str; 6] = [
+    env!("CARGO_BIN_EXE_zonecfg"),
+    env!("CARGO_BIN_EXE_zoneadm"),
+    env!("CARGO_BIN_EXE_zoneadmd"),
+    env!("CARGO_BIN_EXE_zlogin"),
+    env!("CARGO_BIN_EXE_zonename"),
+    env!("CARGO_BIN_EXE_zonestat"),
+];
+
+/// A script with real zones.
+#[derive(Debug)]
+struct Script {
+    name: String,
+    images: Vec<&'static str>,
+    files: Vec<PathBuf>,
+}
+
+fn here(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Returns a test for each script and image.
+pub fn trials() -> Vec<Trial> {
+    let scripts = scripts();
+    assert!(scripts.len() >= 3, "only {} scripts in tests/zfs-zone", scripts.len());
+    let mut trials = Vec::new();
+    for image in IMAGES {
+        trials.push(Trial::test(format!("{image}::calls"), move || in_machine(image, || calls(image))));
+        for script in scripts.iter().filter(|s| s.images.contains(&image)) {
+            let (name, files) = (script.name.clone(), script.files.clone());
+            trials.push(Trial::test(format!("{image}::{name}"), move || {
+                in_machine(image, || zones(image, &name, &files))
+            }));
+        }
+    }
+    trials
+}
+
+/// Finds the scripts and reads what they say of themselves.
+fn scripts() -> Vec<Script> {
+    let folder = here("tests/zfs-zone");
+    let mut scripts = Vec::new();
+    for entry in fs::read_dir(&folder).expect("tests/zfs-zone") {
+        let path = entry.expect("a readable folder").path();
+        let stem = path.file_stem().and_then(|s| s.to_str()).expect("a name").to_owned();
+        if path.extension().is_none_or(|e| e != "sh")
+            || ["run", "lib"].contains(&stem.as_str())
+            || stem.starts_with("bench")
+        {
+            continue;
+        }
+        let text = fs::read_to_string(&path).expect("a readable script");
+        let said = |key: &str| -> Option<Vec<&str>> {
+            let line = text.lines().find_map(|l| l.strip_prefix("# ")?.strip_prefix(key));
+            line.map(|l| l.split_whitespace().collect())
+        };
+        let images = match said("images:") {
+            None => IMAGES.to_vec(),
+            Some(named) => {
+                for name in &named {
+                    assert!(IMAGES.contains(name), "{stem}.sh: no image {name}");
+                }
+                IMAGES.into_iter().filter(|i| named.contains(i)).collect()
+            }
+        };
+        assert!(!images.is_empty(), "{stem}.sh runs nowhere");
+        let files = said("files:").unwrap_or_default().into_iter().map(|f| folder.join(f)).collect();
+        scripts.push(Script { name: stem, images, files });
+    }
+    scripts.sort_by(|a, b| a.name.cmp(&b.name));
+    scripts
+}
+
+fn vm() -> Command {
+    let mut command = Command::new(here("tests/vm/vm"));
+    // It ends with this test, whatever ends the test.
+    command.arg("--tied").stdin(Stdio::null());
+    command
+}
+
+/// Runs a test if there is a machine for it; else says aloud why not. Where `ZONES_TEST_REQUIRE` names
+/// `zfs`, that is a failure.
+fn in_machine(image: &str, test: impl FnOnce() -> Result<(), Failed>) -> Result<(), Failed> {
+    let required = env::var("ZONES_TEST_REQUIRE").is_ok_and(|v| v.split(',').any(|w| w == "zfs"));
+    // `make test` has it built at this moment.
+    let wait = required || env::var_os("ZONES_VM_BUILD").is_some();
+    let why = match vm().args([if wait { "build" } else { "built" }, image]).output() {
+        Err(e) => format!("tests/vm/vm cannot be started: {e}"),
+        Ok(done) if done.status.success() => return test(),
+        Ok(done) if wait => String::from_utf8_lossy(&done.stderr).trim().to_owned(),
+        Ok(_) => format!("its image is not built: make vm-image VM_IMAGE={image}"),
+    };
+    if required {
+        return Err(format!("the tests with real ZFS must run here, but not on {image}: {why}").into());
+    }
+    println!("SKIPPED: no machine {image} with real ZFS: {why}");
+    Ok(())
+}
+
+/// Makes a copy of a program without what only a debugger wants: it goes through an emulated disk.
+fn stripped(program: &Path, name: &str, folder: &Path) -> Result<PathBuf, Failed> {
+    let out = folder.join(name);
+    let done = Command::new("strip").arg("-o").arg(&out).arg(program).output();
+    if !done.is_ok_and(|d| d.status.success()) {
+        fs::copy(program, &out)?;
+    }
+    Ok(out)
+}
+
+/// Runs a command, prints its lines as they come, and returns them and its status.
+fn watch(command: &mut Command) -> Result<(Vec<String>, Option<i32>), Failed> {
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let mut lines = Vec::new();
+    for line in BufReader::new(child.stdout.take().ok_or("a pipe")?).split(b'\n') {
+        let line = String::from_utf8_lossy(&line?).into_owned();
+        println!("{line}");
+        lines.push(line);
+    }
+    Ok((lines, child.wait()?.code()))
+}
+
+/// A script with real zones.
+fn zones(image: &str, name: &str, files: &[PathBuf]) -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let mut command = vm();
+    command.args(["run", "--timeout", LIMIT, "--arg", name, image]);
+    command.arg(here("tests/zfs-zone/run.sh")).arg(here("tests/zfs-zone/lib.sh"));
+    command.arg(here(&format!("tests/zfs-zone/{name}.sh"))).args(files);
+    for program in PROGRAMS.map(Path::new) {
+        let name = program.file_name().and_then(|n| n.to_str()).ok_or("a program has a name")?;
+        command.arg(stripped(program, name, folder.path())?);
+    }
+    let (lines, status) = watch(&mut command)?;
+    let failed: Vec<&str> = lines.iter().filter_map(|l| l.strip_prefix("FAIL  ")).collect();
+    if !failed.is_empty() {
+        return Err(format!("{} checks failed on {image}: {}", failed.len(), failed.join("; ")).into());
+    }
+    let passed = lines.iter().filter(|l| l.starts_with("ok    ")).count();
+    let counted = format!("{passed} passed, 0 failed");
+    match status {
+        // A script that ends early has not checked anything.
+        Some(0) if passed > 0 && lines.contains(&counted) => Ok(()),
+        Some(0) => Err(format!("{name}.sh ended without the line '{counted}'").into()),
+        status => Err(format!("{name}.sh on {image}: exit status {status:?}").into()),
+    }
+}
+
+/// The calls of the table, beside the Python binding.
+fn calls(image: &str) -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let results = folder.path().join("results");
+    let mut command = vm();
+    command.args(["run", "--timeout", LIMIT, "--results"]).arg(&results).arg(image);
+    command.arg(here("tests/zfs/run.sh"));
+    command.arg(stripped(&env::current_exe()?, "zfs", folder.path())?);
+    for file in ["cases.jsonl", "without-library.jsonl", "pyzfs.py"] {
+        command.arg(here("tests/zfs").join(file));
+    }
+    let (_, status) = watch(&mut command)?;
+    if status != Some(0) {
+        return Err(format!("the calls on {image}: exit status {status:?}").into());
+    }
+    let mut compare = Command::new("python3");
+    compare.arg(here("tests/zfs/compare.py")).arg(here("tests/zfs/cases.jsonl")).arg(&results);
+    match watch(&mut compare)? {
+        (_, Some(0)) => Ok(()),
+        (lines, _) => Err(lines.last().cloned().unwrap_or_default().into()),
+    }
+}
