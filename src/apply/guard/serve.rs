@@ -28,8 +28,10 @@ use crate::sys::seccomp::{Listener, Waiting};
 /// Workers at once.
 const WORKERS: usize = 64;
 
-/// Workers at once for one user of the zone, but its root: nobody else can use all of them up.
+/// Workers at once for one user of the zone, and for all of them, but its root: they cannot use up what
+/// root needs. A worker that reads memory which never comes cannot even be killed.
 const WORKERS_OF_USER: usize = 16;
+const WORKERS_OF_USERS: usize = 48;
 
 /// How often workers are looked at whose callers may have died.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
@@ -214,8 +216,10 @@ impl Guard {
         let mut at = 0;
         while self.workers.len() < WORKERS && at < self.queue.len() {
             let user = self.queue[at].user;
-            let busy = self.workers.iter().filter(|w| w.of.user == user).count();
-            if user != self.zone_root && busy >= WORKERS_OF_USER {
+            let busy = |of: &dyn Fn(u32) -> bool| self.workers.iter().filter(|w| of(w.of.user)).count();
+            let full =
+                busy(&|u| u == user) >= WORKERS_OF_USER || busy(&|u| u != self.zone_root) >= WORKERS_OF_USERS;
+            if user != self.zone_root && full {
                 at += 1;
                 continue;
             }
