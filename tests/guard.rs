@@ -21,6 +21,17 @@ const READ: u64 = 0x5a12;
 const PROGRAM: u64 = 0x5a48;
 
 fn main() {
+    let mut args = libtest_mimic::Arguments::from_args();
+    // In this thread: it forks, which a program of several threads must not.
+    args.test_threads = Some(1);
+    let trial = libtest_mimic::Trial::test("the_guard_of_a_zone", || {
+        the_guard_of_a_zone();
+        Ok(())
+    });
+    libtest_mimic::run(&args, vec![trial]).exit()
+}
+
+fn the_guard_of_a_zone() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("SKIPPED: only root can begin a zone");
         return;

@@ -192,10 +192,12 @@ def cmd_receive(which, dataset, snapshot, file, *words):
 
 # Rewriting while it is checked. Both names have eleven letters.
 
-def cmd_race(rounds, dataset, child):
-    """Another thread changes property and dataset of the request all the time."""
+def cmd_race(rounds, dataset, missing):
+    """Another thread changes property and dataset of the request all the time. What is checked may be the
+    compression of a dataset that is not there, which costs the kernel nothing; what is wanted is the
+    reservation of one that is."""
     rounds = int(rounds)
-    command = Command(dataset, native({"compression": 16 << 20}))
+    command = Command(missing, native({"compression": 15}))
     place = command.list_at + 12 + 16
     assert command.memory[place:place + 11] == b"compression"
     fd, stop, results = device(), [], {}
@@ -204,15 +206,14 @@ def cmd_race(rounds, dataset, child):
         n = 0
         while not stop:
             n += 1
-            command.memory[place:place + 11] = b"reservation" if n & 1 else b"compression"
-            command.put(0, (dataset if n & 2 else child).encode() + b"\0")
-            # The value of a compression is a small number, that of a reservation is not.
-            command.put(place + 16, struct.pack("=Q", (16 << 20) + n if n & 1 else 15))
+            wanted = n % 3 == 0
+            command.memory[place:place + 11] = b"reservation" if wanted else b"compression"
+            command.put(place + 16, struct.pack("=Q", 64 << 20 if wanted else 15))
+            command.put(0, (dataset if wanted else missing).encode() + b"\0")
 
-    threads = [threading.Thread(target=rewrite) for _ in range(1)]
-    for thread in threads:
-        thread.start()
     sys.setswitchinterval(1e-5)
+    thread = threading.Thread(target=rewrite)
+    thread.start()
     try:
         for _ in range(rounds):
             result = name(command.send(SET_PROP, fd=fd))

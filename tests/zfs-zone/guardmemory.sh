@@ -1,4 +1,5 @@
 # Callers whose memory belongs to a program that does not answer.
+# images: bookworm
 # files: attack.py guard-common.lib
 . ./guard-common.lib
 
