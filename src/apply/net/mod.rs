@@ -8,9 +8,9 @@
 //! ```
 //!
 //! Each link of a zone is one end of a pair. The other end, its *port*, stays on the host and carries
-//! the [`guard`], a small program that looks at every frame before anything else does. From there a
+//! the `guard`, a small program that looks at every frame before anything else does. From there a
 //! frame goes straight to whom it is for: to another zone's port, into the host's link as if it had come
-//! in by the wire, or out by it. Two programs on the host's link ([`uplink`]) do the same for what comes
+//! in by the wire, or out by it. Two programs on the host's link (`uplink`) do the same for what comes
 //! from outside and from the host. Nothing of the host is changed for that: no forwarding, no bridge, no
 //! route, no firewall rule; and where the host reloads its firewall the rules for zones stay.
 //!
