@@ -73,7 +73,7 @@ fn a_move_killed_anywhere_is_here_or_there() {
     let (places, there) = moves(&p, "/new/place", &["verify"]);
     assert!(places >= 6 && there > 0, "{places} {there}");
     // Also when the next command is one that is refused in the end.
-    let (places, _) = moves(&p, "/new/place", &["halt"]);
+    let (places, _) = moves(&p, "/newer/place", &["halt"]);
     assert!(places >= 6, "{places}");
 }
 

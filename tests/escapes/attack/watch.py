@@ -11,7 +11,8 @@ seen, early, found = set(), 0, {}
 def attempt(what, work):
     try:
         got = work()
-        if got:
+        # What has executed a program of the zone meanwhile is the zone's to see.
+        if got and open(p + 'comm').read().strip() == 'zlogin':
             found.setdefault(what, str(got)[:200])
     except (OSError, ValueError):
         pass
