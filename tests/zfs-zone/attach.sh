@@ -1,4 +1,5 @@
 # What a zone sees of a pool, who may have a dataset, and what is left of it at any moment.
+# images: bookworm
 gone zion
 zone zion </dev/null
 

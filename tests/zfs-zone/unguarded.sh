@@ -1,4 +1,5 @@
 # What the guard costs, and what it is good for.
+# images: bookworm
 # files: attack.py guard-common.lib
 . ./guard-common.lib
 

@@ -1,4 +1,5 @@
 # Adding ZFS volumes to a zone.
+# images: bookworm
 zone zion </dev/null
 zfs create -V 32M tank/vol
 zfs create -V 16M tank/other
