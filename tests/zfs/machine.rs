@@ -156,12 +156,13 @@ fn zones(image: &str, name: &str, files: &[PathBuf]) -> Result<(), Failed> {
     if !failed.is_empty() {
         return Err(format!("{} checks failed on {image}: {}", failed.len(), failed.join("; ")).into());
     }
-    let passed = lines.iter().filter(|l| l.starts_with("ok    ")).count();
-    let counted = format!("{passed} passed, 0 failed");
+    let told = lines.iter().filter(|l| l.starts_with("ok    ")).count();
+    // Checks whose lines a script keeps to itself are counted as well.
+    let count = |l: &String| l.strip_suffix(" passed, 0 failed").and_then(|n| n.parse::<usize>().ok());
     match status {
         // A script that ends early has not checked anything.
-        Some(0) if passed > 0 && lines.contains(&counted) => Ok(()),
-        Some(0) => Err(format!("{name}.sh ended without the line '{counted}'").into()),
+        Some(0) if told > 0 && lines.iter().filter_map(count).any(|n| n >= told) => Ok(()),
+        Some(0) => Err(format!("{name}.sh ended without its count of checks").into()),
         status => Err(format!("{name}.sh on {image}: exit status {status:?}").into()),
     }
 }
