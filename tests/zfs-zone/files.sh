@@ -156,9 +156,9 @@ zoneadm -z zion halt
 both=0 none=0
 for round in 1 2 3 4 5; do
     zoneadm -z zion boot >/dev/null 2>&1 &
+    first=$!
     zoneadm -z other boot >/dev/null 2>&1 &
-    wait %?zion %?other 2>/dev/null
-    wait
+    wait $first $! 2>/dev/null
     case "$(state zion) $(state other)" in "running running") both=1 ;; "installed installed") none=$((none + 1)) ;; esac
     zoneadm -z zion halt 2>/dev/null; zoneadm -z other halt 2>/dev/null
 done

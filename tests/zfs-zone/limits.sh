@@ -149,6 +149,7 @@ limited seen $'set max-processes=120\nadd capped-cpu\nset ncpus=0.5\nend\nadd ca
 zlogin seen "exec python3 -c '
 x = b\"z\" * (30 << 20)
 while True: pass'" >/dev/null 2>&1 &
+seen=$!
 sleep 2
 line=$(zonestat -p -z seen 2)
 IFS=: read -r _ cpu cap memory memory_cap _ swap_cap tasks tasks_cap _ <<<"$line"
@@ -157,4 +158,4 @@ good "and half a cpu in use ($cpu)" [ "$cpu" -ge 44 ] && [ "$cpu" -le 56 ]
 good "30 MB and more ($memory)" [ "$memory" -ge $((30 << 20)) ]
 good "and its processes ($tasks)" [ "$tasks" -ge 2 ]
 gone seen
-wait
+wait $seen 2>/dev/null
