@@ -151,7 +151,7 @@ x = b\"z\" * (30 << 20)
 while True: pass'" >/dev/null 2>&1 &
 seen=$!
 sleep 2
-line=$(zonestat -p -z seen 2)
+line=$(zonestat -p -z seen 2 1)
 IFS=: read -r _ cpu cap memory memory_cap _ swap_cap tasks tasks_cap _ <<<"$line"
 gives "zonestat shows the limits" "50 67108864 67108864 120" echo "$cap" "$memory_cap" "$swap_cap" "$tasks_cap"
 good "and half a cpu in use ($cpu)" [ "$cpu" -ge 44 ] && [ "$cpu" -le 56 ]
