@@ -1,7 +1,7 @@
 //! A hostile zone, a hostile archive, a hostile folder: what each may try, and that nothing comes of it.
 //!
-//! Each test is an attack that was seen to work against the release before its defence; the comment names
-//! the defence. The defences of a release build have no switch. `tests/attacks.rs` and the tests of install,
+//! The comment of each test names the defence that it guards. Those of `entering` were seen to work before
+//! that defence was there; those of `paths` have not been tried without it. The defences of a release build have no switch. `tests/attacks.rs` and the tests of install,
 //! login and networks have more of them.
 //!
 //! What leads along a path is tried twice, the second time with programs that find no `openat2`.

@@ -179,7 +179,7 @@ for setting in quota=64M reservation=1M refquota=32M refreservation=1M filesyste
     userquota@1000000005=1M groupquota@1000000005=1M; do
     good "zfs set $setting on a child" inside "zfs set $setting $home"
 done
-inside "zfs create -o compression=zstd $root/work && touch /data/work/file" >/dev/null 2>&1
+inside "zfs create -o compression=zstd $root/work && touch /data/./work/file" >/dev/null 2>&1
 inside "zfs create -p $root/deep/er" >/dev/null 2>&1
 good "zfs create -V" inside "zfs create -V 4M $root/vol && zfs set volsize=8M $root/vol"
 inside "echo long enough | zfs create -o encryption=on -o keyformat=passphrase $root/secret" >/dev/null 2>&1
@@ -195,7 +195,7 @@ good "zfs send and receive" inside "zfs send -R $root/work@3 | zfs receive -u $r
 good "resumable" inside "zfs send $root/work@1 | head -c 2000 | zfs receive -s -u $root/part; zfs send -t \$(zfs get -Ho value receive_resume_token $root/part) | zfs receive -s -u $root/part"
 good "raw and compressed" inside "zfs snapshot $root/secret@1 && zfs send -w $root/secret@1 | zfs receive -u $root/raw"
 good "a stream from a file" inside "zfs send $root/work@1 >/root/file && zfs receive -u -o compression=off -x atime $root/filed </root/file"
-inside "touch /data/work/more && zfs diff $root/work@1" >/dev/null 2>&1
+inside "touch /data/./work/more && zfs diff $root/work@1" >/dev/null 2>&1
 good "zfs rollback" inside "zfs rollback -r $root/work@1"
 inside "zfs unmount $root/work && zfs mount $root/work" >/dev/null 2>&1
 good "zfs userspace" inside "zfs userspace $root/work"
