@@ -252,10 +252,15 @@ pub fn reset_signals() {
     }
 }
 
-/// Gives up a personality of the caller's, such as addresses that are not random (personality(2)).
+/// Gives up a personality of the caller's, such as addresses that are not random.
 pub fn plain_personality() {
-    // SAFETY: personality(2) takes a number; 0 is a plain Linux process.
-    unsafe { libc::personality(0) };
+    take_personality(0);
+}
+
+/// Takes a personality (personality(2)); 0 is that of a plain Linux process.
+pub fn take_personality(flags: u32) {
+    // SAFETY: personality(2) takes a number.
+    unsafe { libc::personality(libc::c_ulong::from(flags)) };
 }
 
 /// Takes the out-of-memory score of another process: how likely the kernel kills this one when there is no

@@ -245,6 +245,8 @@ impl Build<'_> {
             | Step::Pivot
             | Step::MountDataset { .. }
             | Step::Guard
+            | Step::Counts { .. }
+            | Step::Confine(_)
             | Step::Capabilities { .. }
             | Step::Init { .. } => Ok(()),
         }
