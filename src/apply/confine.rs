@@ -56,19 +56,6 @@ pub fn because(error: &io::Error) -> String {
     }
 }
 
-/// Sets how many namespaces and watches each user of the zone can have. The caller is root of the zone and
-/// still has the capability that it takes; nobody after it does, unless `limitpriv` says so.
-///
-/// # Errors
-/// The reason as text.
-pub fn limit(limits: &[(&str, u32)]) -> Result<(), String> {
-    for (file, number) in limits {
-        fs::write(Path::new("/proc/sys/user").join(file), number.to_string())
-            .map_err(|e| format!("cannot set user.{file}: {}", reason(&e)))?;
-    }
-    Ok(())
-}
-
 /// Returns what the processes of a running zone are held to: what the spec says that it was booted with.
 pub fn of_running(root: &Root, name: &ZoneName) -> Confinement {
     // What the host's settings were at the boot is decided; none of them changes the rest.

@@ -189,6 +189,9 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
         steps.push(Step::Ipc { settings: limits.ipc });
     }
     steps.extend(trees.iter().map(|(name, tree)| dataset::withdraw(name, tree)));
+    if !counts.is_empty() {
+        steps.push(Step::Counts { limits: counts });
+    }
     steps.push(Step::Namespaces { uid_map: facts.uid_map.clone(), gid_map: facts.gid_map.clone() });
     if !trees.is_empty() {
         steps.push(Step::Pin { run: facts.run.clone() });
@@ -235,9 +238,6 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     if !trees.is_empty() {
         // It takes a capability that the zone may have to give up.
         steps.push(Step::Guard);
-    }
-    if !counts.is_empty() {
-        steps.push(Step::Counts { limits: counts });
     }
     if !facts.kernel.filters {
         warnings.push(format!("system calls of the zone are not filtered: {}", confine::UNFILTERED));

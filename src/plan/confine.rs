@@ -22,7 +22,7 @@ pub const GROUPS: &[(&str, &str)] = &[
     ("userfaultfd", "userfaultfd(2)"),
 ];
 
-/// Names of the numbers that a spec may limit for each user of the zone: the `attr`, and the file below
+/// Names of the numbers that a spec may limit for the zone: the `attr`, and the file below
 /// `/proc/sys/user`.
 pub const COUNTS: &[(&str, &str)] = &[
     ("max-user-namespaces", "max_user_namespaces"),

@@ -208,7 +208,7 @@ pub enum Step {
     /// Let only those requests to ZFS through that administer the zone's datasets, and check those that
     /// could change what is locked.
     Guard,
-    /// Limit the numbers of namespaces and watches that each user of the zone can have.
+    /// Limit the numbers of namespaces and watches that the zone can have, all its users together.
     Counts {
         /// Files below `/proc/sys/user`, and values.
         limits: Vec<(&'static str, u32)>,
@@ -343,7 +343,7 @@ impl Step {
             }
             Self::Counts { limits } => {
                 let words: Vec<_> = limits.iter().map(|(file, n)| format!("{file}={n}")).collect();
-                format!("limit each user of the zone to {}", words.join(" "))
+                format!("make a user namespace around the zone's that limits it to {}", words.join(" "))
             }
             Self::Confine(confinement) => confinement.describe(),
             Self::Capabilities { drop } => {
@@ -410,7 +410,6 @@ impl Step {
                 | Self::Pivot
                 | Self::MountDataset { .. }
                 | Self::Guard
-                | Self::Counts { .. }
                 | Self::Confine(_)
                 | Self::Capabilities { .. }
                 | Self::Init { .. }

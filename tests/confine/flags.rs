@@ -3,7 +3,6 @@
 use super::Lab;
 
 const EPERM: i32 = 1;
-const ENOSPC: i32 = 28;
 
 /// Replaces what a zone is configured with by these lines, and boots it.
 fn with(lab: &Lab, lines: &str) {
@@ -118,58 +117,75 @@ fn fs_allowed_closes_or_is_refused() {
     lab.assert_clean();
 }
 
-/// Guards: the order of `Step::Counts` and `Step::Capabilities`.
-#[test]
-fn a_zone_makes_as_many_namespaces_as_it_may_and_cannot_change_that() {
-    let Some(lab) = Lab::new() else { return };
-    lab.booted(
-        "zion",
-        "add attr; set name=max-user-namespaces; set type=uint; set value=2; end\n\
-         add attr; set name=max-net-namespaces; set type=uint; set value=0; end",
-    );
-    let script = r#"
+/// How many namespaces of a kind processes of users make at once; then whether root can change the number.
+const COUNT: &str = r#"
 import time
-def child(work):
-    pid = os.fork()
-    if pid == 0: os._exit(work())
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-say("net", child(lambda: call((272, 97), 0x40000000)))
-# Four processes at once, each in one of its own.
-def made():
+USER, NET = 0x10000000, 0x40000000
+# Each process waits in a namespace of its own, the odd ones as another user.
+def made(kind):
     hold, let_go = os.pipe()
     count = 0
-    for _ in range(4):
+    for i in range(6):
         told, tell = os.pipe()
         if os.fork() == 0:
             os.close(let_go)
-            os.write(tell, bytes([call((272, 97), 0x10000000)]))
+            if i % 2 and kind == USER: os.setresuid(1000 + i, 1000 + i, 1000 + i)
+            os.write(tell, bytes([call((272, 97), kind)]))
             os.read(hold, 1)
             os._exit(0)
         os.close(tell)
         count += os.read(told, 1) == b"\0"
     os.close(let_go)
-    for _ in range(4): os.wait()
+    for _ in range(6): os.wait()
     return count
-print("made", made(), flush=True)
 def raised():
     try:
         open("/proc/sys/user/max_user_namespaces", "w").write("9999")
         return 0
     except OSError as e:
         return e.errno
-say("raise", raised())
+print("net", made(NET), flush=True)
+print("user", made(USER), flush=True)
+print("raise", raised(), flush=True)
 # The kernel counts those that have ended until it has cleared them away.
 for _ in range(500):
-    again = made()
+    again = made(USER)
     if again > 1: break
     time.sleep(0.01)
-print("made after that", again, flush=True)
+print("user after that", again, flush=True)
 "#;
-    let found = lab.answers("zion", script, &[]);
-    let wanted = tell(&[("net", ENOSPC), ("made", 2), ("raise", 13), ("made after that", 2)]);
-    assert_eq!(found, wanted);
+
+/// Guards: `Step::Counts`, the namespace around the zone's own: all users of the zone together, whatever the zone
+/// is allowed to do with its own numbers.
+#[test]
+fn a_zone_makes_as_many_namespaces_as_it_may_and_cannot_change_that() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("zion", "");
+    lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    let free = lab.answers("zion", COUNT, &[]);
+    assert_eq!(free[..3], tell(&[("net", 6), ("user", 6), ("raise", 13)]), "nothing is configured");
+    lab.ok("zoneadm", &["-z", "zion", "halt"]);
+    with(
+        &lab,
+        "add attr; set name=max-user-namespaces; set type=uint; set value=2; end\n\
+         add attr; set name=max-net-namespaces; set type=uint; set value=0; end",
+    );
+    let wanted = |errno| tell(&[("net", 0), ("user", 2), ("raise", errno), ("user after that", 2)]);
+    assert_eq!(lab.answers("zion", COUNT, &[]), wanted(13));
     let plan = lab.ok("zoneadm", &["-z", "zion", "plan", "boot"]);
-    let text = "limit each user of the zone to max_user_namespaces=2 max_net_namespaces=0";
+    let text = "around the zone's that limits it to max_user_namespaces=2 max_net_namespaces=0";
     assert!(plan.contains(text), "{plan}");
-    lab.halted("zion");
+    // The rest of the zone is as ever.
+    for script in ["test $(id -u) = 0 && touch /root/f && chown 1000 /root/f", "mount -t tmpfs none /mnt"] {
+        let run = lab.sh("zion", script);
+        assert_eq!(run.status, 0, "{script}: {run:?}");
+    }
+    lab.ok("zoneadm", &["-z", "zion", "reboot"]);
+    assert_eq!(lab.answers("zion", COUNT, &[]), wanted(13), "after a reboot");
+    lab.ok("zoneadm", &["-z", "zion", "halt"]);
+    // With the capability that the kernel asks for, the zone changes its own numbers, and gains nothing.
+    with(&lab, "set limitpriv=default,sys_resource");
+    assert_eq!(lab.answers("zion", COUNT, &[]), wanted(0));
+    lab.ok("zoneadm", &["-z", "zion", "halt"]);
+    lab.assert_clean();
 }

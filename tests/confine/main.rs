@@ -11,6 +11,8 @@ mod lab;
 
 mod calls;
 mod flags;
+mod hygiene;
+mod kernel_files;
 
 use lab::{Lab, Run};
 
