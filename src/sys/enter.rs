@@ -246,10 +246,10 @@ impl Target {
         process::fresh_keyring();
         ns::join(self.init.as_fd(), self.kinds | Kinds::PID).map_err(at("enter the zone's namespaces"))?;
         process::become_root().map_err(at("become root of the zone"))?;
-        filter()?;
         process::take_personality(confine.personality);
-        // Before the capability goes that it takes.
+        // Both before the capability goes that they take.
         confine.program.map_or(Ok(()), seccomp::confine).map_err(at("filter system calls"))?;
+        filter()?;
         process::drop_capabilities(&self.dropped).map_err(at("drop capabilities"))?;
         process::fresh_keyring();
         Ok(())
