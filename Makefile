@@ -74,7 +74,7 @@ demo-zfs: all vm-image
 	$(VM) run $$([ -t 1 ] && echo --arg=--colour) $(VM_IMAGE) demo/zfs.sh $(RELEASED)
 
 bench-zfs: all vm-image
-	$(VM) run --memory 6144 --timeout 3600 $(VM_IMAGE) bench/zfs $(RELEASED)
+	$(VM) run --memory 6144 --timeout 3600 $(VM_IMAGE) bench/zfs-bench $(RELEASED)
 
 install:
 	@for p in $(BINS) $(SBINS); do \
