@@ -14,9 +14,10 @@ use std::collections::BTreeMap;
 
 use nix::unistd::User;
 
-use super::dataset;
 use super::store::FileStore;
 use super::zfs::Asker;
+use super::{confine, dataset};
+use crate::plan::confine::{Confinement, UNFILTERED};
 use crate::plan::dataset::{Found, Refusal};
 use crate::plan::{self, boot::zfs_fs};
 use crate::spec::idmap::IdMap;
@@ -104,6 +105,7 @@ pub fn check(
     net::check(store, name, spec, purpose, &mut found)?;
     limits::check(spec, purpose, &mut found);
     check_privileges(spec, &mut found);
+    check_confinement(spec, &mut found);
     check_ids(store, name, spec, &mut found)?;
     Ok(found)
 }
@@ -215,6 +217,18 @@ fn check_privileges(spec: &ZoneSpec, found: &mut Findings) {
             .idle
             .iter()
             .for_each(|(name, why)| found.warn(format!("WARNING: limitpriv: {name} has no effect: {why}"))),
+        Err(errors) => errors.iter().for_each(|e| found.error(e.to_string())),
+    }
+}
+
+/// Looks whether what the zone's processes may do can be kept here.
+fn check_confinement(spec: &ZoneSpec, found: &mut Findings) {
+    let kernel = confine::kernel();
+    match Confinement::of(spec, kernel) {
+        Ok(_) if !kernel.filters => {
+            found.warn(format!("WARNING: system calls of the zone are not filtered: {UNFILTERED}"));
+        }
+        Ok(_) => {}
         Err(errors) => errors.iter().for_each(|e| found.error(e.to_string())),
     }
 }

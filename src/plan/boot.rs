@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::bootargs::BootArgs;
+use super::confine::{self, ConfineError, Confinement};
 use super::limits::{self, LimitError};
 use super::options::{self, UnknownOption};
 use super::step::{Init, Mount, Node, Source, Step};
@@ -25,6 +26,8 @@ pub struct Facts {
     pub gid_map: String,
     /// What the host has for limits.
     pub host: limits::Host,
+    /// What the kernel has for the confinement of processes.
+    pub kernel: confine::Kernel,
     /// Folder for the zone's cgroup, when the host has cgroup v2.
     pub cgroup: Option<PathBuf>,
     /// Inherited directories that are symbolic links in the zone's root: they need no mount.
@@ -141,6 +144,9 @@ pub enum PlanError {
     /// Privileges that cannot be.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Privileges(Vec<PrivilegeError>),
+    /// A confinement that cannot be kept.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Confine(Vec<ConfineError>),
     /// A dataset that cannot be delegated to the zone.
     #[error("{0}")]
     Dataset(#[from] dataset::Refusal),
@@ -163,6 +169,8 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     warnings.extend(granted.idle.iter().map(|(name, why)| format!("limitpriv: {name} has no effect: {why}")));
     let limits = limits::limits(spec, &facts.host).map_err(PlanError::Limits)?;
     warnings.extend(limits.warnings);
+    let confinement = Confinement::of(spec, facts.kernel).map_err(PlanError::Confine)?;
+    let counts = confine::counts(spec).map_err(PlanError::Confine)?;
     let trees = delegated(spec, facts)?;
     let mounts = mounts(spec, facts)?;
     let network = net::plan(spec, &facts.net)?;
@@ -181,6 +189,9 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
         steps.push(Step::Ipc { settings: limits.ipc });
     }
     steps.extend(trees.iter().map(|(name, tree)| dataset::withdraw(name, tree)));
+    if !counts.is_empty() {
+        steps.push(Step::Counts { limits: counts });
+    }
     steps.push(Step::Namespaces { uid_map: facts.uid_map.clone(), gid_map: facts.gid_map.clone() });
     if !trees.is_empty() {
         steps.push(Step::Pin { run: facts.run.clone() });
@@ -228,6 +239,10 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
         // It takes a capability that the zone may have to give up.
         steps.push(Step::Guard);
     }
+    if !facts.kernel.filters {
+        warnings.push(format!("system calls of the zone are not filtered: {}", confine::UNFILTERED));
+    }
+    steps.push(Step::Confine(confinement));
     // Also those that only a later kernel will know.
     let drop = (0..u64::BITS).filter(|n| granted.keep & 1 << n == 0).collect();
     steps.push(Step::Capabilities { drop });
@@ -246,20 +261,10 @@ fn refuse_unsupported(spec: &ZoneSpec, warnings: &mut Vec<String>) -> Result<(),
         return refuse(format!("brand '{brand}' cannot run on Linux; use 'set brand=linux'"));
     }
     // A zone with more rights than its spec says is not the zone that was asked for.
-    if !spec.stored(ResourceKind::SecurityFlags).is_empty() {
-        return refuse(
-            "security-flags cannot be enforced by this release, and a zone is not booted without them; remove \
-             them to boot"
-                .into(),
-        );
-    }
     if let Some(value) = spec.props.text("file-mac-profile").filter(|v| !matches!(*v, "" | "none")) {
         return refuse(format!(
             "file-mac-profile={value} cannot be enforced by this release; clear file-mac-profile to boot"
         ));
-    }
-    if spec.props.text("fs-allowed").is_some_and(|v| !v.is_empty()) {
-        warnings.push("fs-allowed has no effect in this release".into());
     }
     if !spec.stored(ResourceKind::Admin).is_empty() {
         warnings.push("admin: no rights are given to users of the host by this release".into());
@@ -491,6 +496,7 @@ mod tests {
                 "switch the loopback interface on",
                 "mount /proc /sys /dev/pts /dev/mqueue /sys/fs/cgroup inside",
                 "make the zone's root the only root",
+                "refuse system calls that act on the machine or reach past the zone",
                 "give up all capabilities but chown dac_override dac_read_search fowner fsetid kill setgid \
                  setuid setpcap net_bind_service net_broadcast net_admin net_raw ipc_lock ipc_owner sys_chroot \
                  sys_ptrace sys_admin sys_boot sys_nice setfcap",

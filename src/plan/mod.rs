@@ -3,6 +3,7 @@
 
 pub mod boot;
 pub mod bootargs;
+pub mod confine;
 pub mod dataset;
 pub mod host;
 pub mod install;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::confine::Confinement;
 use super::limits::{Policy, Setting};
 use super::net::link::{Link, Remains};
 use super::options::MountOptions;
@@ -207,6 +208,13 @@ pub enum Step {
     /// Let only those requests to ZFS through that administer the zone's datasets, and check those that
     /// could change what is locked.
     Guard,
+    /// Limit the numbers of namespaces and watches that the zone can have, all its users together.
+    Counts {
+        /// Files below `/proc/sys/user`, and values.
+        limits: Vec<(&'static str, u32)>,
+    },
+    /// Put all processes of the zone under a filter of system calls.
+    Confine(Confinement),
     /// Give up the capabilities that the zone's privileges do not cover.
     Capabilities {
         /// Their numbers (capabilities(7)).
@@ -333,6 +341,11 @@ impl Step {
             Self::Guard => {
                 "guard /dev/zfs: requests on the zone's datasets only, checked against the locks".into()
             }
+            Self::Counts { limits } => {
+                let words: Vec<_> = limits.iter().map(|(file, n)| format!("{file}={n}")).collect();
+                format!("make a user namespace around the zone's that limits it to {}", words.join(" "))
+            }
+            Self::Confine(confinement) => confinement.describe(),
             Self::Capabilities { drop } => {
                 let keep = drop.iter().filter(|n| **n < u64::BITS).fold(u64::MAX, |keep, n| keep & !(1 << n));
                 match privilege::names(keep).join(" ") {
@@ -381,6 +394,8 @@ impl Step {
             | Self::Process { .. }
             | Self::Ipc { .. }
             | Self::Guard
+            | Self::Counts { .. }
+            | Self::Confine(_)
             | Self::Capabilities { .. } => Inverse::WithNamespaces,
         }
     }
@@ -395,6 +410,7 @@ impl Step {
                 | Self::Pivot
                 | Self::MountDataset { .. }
                 | Self::Guard
+                | Self::Confine(_)
                 | Self::Capabilities { .. }
                 | Self::Init { .. }
         )

@@ -13,6 +13,7 @@
 //! init. Afterwards it becomes `zoneadmd`, small and with a name of its own, and keeps the console.
 //! Halting needs no supervisor: the kernel ends everything with process 1.
 
+mod bounds;
 mod device;
 pub mod fsck;
 pub mod glob;

@@ -48,6 +48,7 @@ pub fn facts(op: &Op<'_>, allocate: bool) -> Result<Facts, BootError> {
         host: super::limits::host(op.spec),
         cgroup: cgroup::mount_point().map(|m| group_folder(op, &m)),
         spl: Path::new("/proc/spl").exists(),
+        kernel: crate::apply::confine::kernel(),
         fuse: Path::new("/dev/fuse").exists(),
         own_init: if sparse { None } else { own_init(&root) },
         ..Facts::default()
