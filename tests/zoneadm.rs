@@ -108,13 +108,17 @@ fn the_command_line() {
     let asked = p.run("-?");
     assert_eq!((asked.status, asked.err.as_str()), (2, ""));
     assert_eq!(p.good("help"), asked.out);
-    for sub in
-        ["boot [-- boot_arguments]", "halt", "list [-cinpv] [--json]", "mark incomplete", "plan subcommand"]
-    {
+    for sub in [
+        "boot [-w] [-- boot_arguments]",
+        "halt",
+        "list [-cinpv] [--json]",
+        "mark incomplete",
+        "plan subcommand",
+    ] {
         assert!(asked.out.contains(&format!("\n{sub}")), "{sub}");
     }
     assert!(!asked.out.contains("rename"), "what is not there is not listed");
-    assert!(p.good("help boot").starts_with("usage:\tzoneadm boot [-- boot_arguments]\n"));
+    assert!(p.good("help boot").starts_with("usage:\tzoneadm boot [-w] [-- boot_arguments]\n"));
     assert!(p.good("--version").starts_with("zoneadm (zones) "));
     assert_eq!(p.bad("-z zion rename neo"), "zoneadm: rename is not available yet in this version\n");
 

@@ -54,7 +54,7 @@ pub const GLOBALS: &[PropDef] = &[
         doc: "Boot arguments used when boot gets none: -m options, -i init, -s", example: "-m verbose", ..P },
     PropDef { name: "file-mac-profile", clearable: true, show: Show::IfSet, origin: Origin::Solaris11,
         kind: Kind::Word(&["none", "strict", "fixed-configuration", "flexible-configuration", "dynamic-zones"]),
-        doc: "How much of the zone's root is read-only", example: "strict", ..P },
+        doc: "How much of the zone's root is read-only: zones(7), READ-ONLY ROOTS", example: "strict", ..P },
     PropDef { name: "pool", kind: Kind::PoolName, clearable: true, show: Show::Always,
         doc: "Named set of cpus that the zone runs on", example: "web", ..P },
     PropDef { name: "limitpriv", kind: Kind::Privileges, clearable: true, show: Show::Always,

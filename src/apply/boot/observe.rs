@@ -18,6 +18,7 @@ use crate::apply::{Op, dataset};
 use crate::plan;
 use crate::plan::boot::{Facts, Special, zfs_fs};
 use crate::plan::dataset::Found;
+use crate::plan::profile::Profile;
 use crate::spec::idmap::IdRange;
 use crate::spec::schema::ResourceKind;
 use crate::spec::{Props, ZoneSpec};
@@ -57,6 +58,12 @@ pub fn facts(op: &Op<'_>, allocate: bool) -> Result<Facts, BootError> {
         if fs::symlink_metadata(&inside).is_ok_and(|m| m.is_symlink()) {
             facts.linked.push(dir.to_owned());
         }
+    }
+    if let Ok(Some(profile)) = Profile::of(op.spec) {
+        let is_there = |dir: &str| {
+            fs::symlink_metadata(root.join(dir.trim_start_matches('/'))).is_ok_and(|m| m.is_dir())
+        };
+        facts.present.extend(profile.optional().filter(|d| is_there(d)).map(str::to_owned));
     }
     let asker = Asker::new(op.store.root(), op.name);
     let others: Vec<&Props> =
