@@ -295,6 +295,9 @@ pub const RESOURCES: &[ResourceDef] = &[
             origin: Origin::Linux, doc: "First id on the host", example: "1000000", ..P },
         PropDef { name: "count", kind: Kind::Uint(1, 4294967295), required: true, origin: Origin::Linux,
             doc: "Number of ids", example: "65536", ..P },
+        PropDef { name: "shared", kind: Kind::Bool, clearable: true, default: Some("false"), show: Show::IfSet,
+            origin: Origin::Linux, doc: "Ranges of other zones that say so too may hold the same ids of the host",
+            example: "true", ..P },
     ] },
     ResourceDef { kind: R::Rootzpool, name: "rootzpool", singleton: true, origin: Origin::Solaris11,
         honour: NO_STORAGE, doc: "Storage of the zone's root pool", props: &[
