@@ -2,8 +2,8 @@
 //! each script of `tests/zfs-zone` with real zones.
 //!
 //! A script says in comments on which images it runs (`# images: bookworm`, else on all) and what it
-//! needs beside it (`# files: NAME…`, paths from its own folder). Its checks are lines `ok    NAME` and
-//! `FAIL  NAME`; a count stands at its end.
+//! needs beside it (`# files: NAME…`, paths from its own folder; `# root: yes`, a system for a zone, as
+//! `root.tar`). Its checks are lines `ok    NAME` and `FAIL  NAME`; a count stands at its end.
 
 use std::env;
 use std::fs;
@@ -34,6 +34,8 @@ struct Script {
     name: String,
     images: Vec<&'static str>,
     files: Vec<PathBuf>,
+    /// It wants a system for a zone.
+    root: bool,
 }
 
 fn here(path: &str) -> PathBuf {
@@ -48,9 +50,20 @@ pub fn trials() -> Vec<Trial> {
     for image in IMAGES {
         trials.push(Trial::test(format!("{image}::calls"), move || in_machine(image, || calls(image))));
         for script in scripts.iter().filter(|s| s.images.contains(&image)) {
-            let (name, files) = (script.name.clone(), script.files.clone());
+            let (name, mut files, root) = (script.name.clone(), script.files.clone(), script.root);
             trials.push(Trial::test(format!("{image}::{name}"), move || {
-                in_machine(image, || zones(image, &name, &files))
+                in_machine(image, || {
+                    if root {
+                        match zone_root(image) {
+                            Ok(tar) => files.push(tar),
+                            Err(why) => {
+                                println!("SKIPPED: no system for a zone on {image}: {why}");
+                                return Ok(());
+                            }
+                        }
+                    }
+                    zones(image, &name, &files)
+                })
             }));
         }
     }
@@ -86,7 +99,8 @@ fn scripts() -> Vec<Script> {
         };
         assert!(!images.is_empty(), "{stem}.sh runs nowhere");
         let files = said("files:").unwrap_or_default().into_iter().map(|f| folder.join(f)).collect();
-        scripts.push(Script { name: stem, images, files });
+        let root = said("root:").is_some();
+        scripts.push(Script { name: stem, images, files, root });
     }
     scripts.sort_by(|a, b| a.name.cmp(&b.name));
     scripts
@@ -138,6 +152,15 @@ fn watch(command: &mut Command) -> Result<(Vec<String>, Option<i32>), Failed> {
         lines.push(line);
     }
     Ok((lines, child.wait()?.code()))
+}
+
+/// Returns a system for a zone, as a file for the machine; it takes a mirror to make one.
+fn zone_root(image: &str) -> Result<PathBuf, String> {
+    let done = vm().args(["root", image]).output().map_err(|e| e.to_string())?;
+    if !done.status.success() {
+        return Err(String::from_utf8_lossy(&done.stderr).trim().to_owned());
+    }
+    Ok(format!("{}=root.tar", String::from_utf8_lossy(&done.stdout).trim()).into())
 }
 
 /// A script with real zones.
