@@ -37,6 +37,12 @@ fn zone(lab: &Lab) {
     lab.ok("zoneadm", &["-z", "zion", "boot"]);
 }
 
+/// Where parts of the zone's /proc are covered the kernel lets nobody in it make a new one
+/// (`mount_too_revealing` of fs/namespace.c).
+fn is_covered(lab: &Lab) -> bool {
+    lab.ok("zlogin", &["zion", "grep -c ' /proc/' /proc/self/mountinfo || true"]).trim() != "0"
+}
+
 fn as_user(lab: &Lab, user: &str, script: &str) -> lab::Run {
     lab.run("zlogin", &["-l", user, "zion", script])
 }
@@ -48,8 +54,7 @@ fn bubblewrap_works_for_root_and_for_users() {
     }
     let Some(lab) = Lab::new() else { return };
     zone(&lab);
-    // Where folders of /proc are covered the kernel lets nobody make a new one (mount_too_revealing).
-    let covered = lab.ok("zlogin", &["zion", "grep -c ' /proc/' /proc/self/mountinfo || true"]).trim() != "0";
+    let covered = is_covered(&lab);
     let proc = if covered { "--ro-bind /proc /proc" } else { "--proc /proc" };
     for user in ["root", "ann"] {
         let sandbox = format!("bwrap --unshare-all --ro-bind / / {proc} --dev /dev --tmpfs /tmp");
@@ -93,6 +98,40 @@ fn a_user_has_the_ids_of_subuid_and_no_others() {
     lab.ok("zlogin", &["zion", "echo ann:4000000000:10 | tee /etc/subuid > /etc/subgid"]);
     let run = as_user(&lab, "ann", &format!("{container} true"));
     assert_ne!(run.status, 0, "{run:?}");
+    lab.ok("zoneadm", &["-z", "zion", "halt"]);
+    lab.assert_clean();
+}
+
+#[test]
+fn podman_without_rights_builds_an_image_and_runs_it() {
+    if !has(&["podman", "crun", "newuidmap"]) {
+        return;
+    }
+    let Some(lab) = Lab::new() else { return };
+    zone(&lab);
+    if is_covered(&lab) {
+        eprintln!("SKIPPED: parts of the zone's /proc are covered, and podman wants a new one");
+        return;
+    }
+    let home =
+        "export HOME=/dev/shm/ann XDG_RUNTIME_DIR=/dev/shm/ann/run; mkdir -p $XDG_RUNTIME_DIR && cd && ";
+    let run = as_user(
+        &lab,
+        "ann",
+        &format!(
+            "{home} mkdir -p root/usr root/proc root/sys root/dev root/run root/etc && \
+             for d in bin sbin lib lib64; do ln -s usr/$d root/$d; done && \
+             mkdir -p .config/containers && \
+             echo '{{\"default\":[{{\"type\":\"insecureAcceptAnything\"}}]}}' > .config/containers/policy.json && \
+             printf 'FROM scratch\\nCOPY root /\\n' > Dockerfile && \
+             podman build --isolation=chroot -q -t mine . && \
+             podman run --rm --cgroups=disabled --network=none -v /usr:/usr:ro mine \
+                sh -c 'id -u; echo x > /etc/x && stat -c %u /etc/x; cat /proc/1/comm; cat /proc/self/uid_map'"
+        ),
+    );
+    let words: Vec<&str> = run.out.split_whitespace().skip(1).collect();
+    // The map as the container's parent, the zone, counts.
+    assert_eq!(words, ["0", "0", "sh", "0", "1000", "1", "1", "10000", "20000"], "{run:?}");
     lab.ok("zoneadm", &["-z", "zion", "halt"]);
     lab.assert_clean();
 }
