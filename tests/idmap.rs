@@ -130,15 +130,30 @@ fn a_fuse_mount_belongs_to_the_zones_root() {
     let Some(lab) = Lab::new() else { return };
     zone(&lab);
     lab.ok("zoneadm", &["-z", "zion", "boot"]);
-    // The mount alone; nobody answers, so nothing looks at what is in it.
+    // A server of one directory that answers INIT (26) and GETATTR (3), and says that user 7 and group 8 own it.
     let script = r#"mkdir -p /run/f && perl -MFcntl -e '
         sysopen(F, "/dev/fuse", O_RDWR) or die "open: $!";
         ($s, $t, $d) = ("none", "/run/f", "fuse");
         $o = sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", fileno(F));
         syscall(165, $s, $t, $d, 6, $o) == 0 or die "mount: $!";
-        system("grep -h /run/f /proc/self/mountinfo");'"#;
+        unless (fork) {
+            while (sysread(F, $q, 1 << 17)) {
+                ($n, $code, $id) = unpack("LLQ", $q);
+                $body = $code == 26 ? pack("L4SSLLSSL8", 7, 31, 65536, 0, 1, 1, 65536, 1, 1, 0, (0) x 8)
+                    : $code == 3 ? pack("QLLQ6L10", 1, 0, 0, 1, (0) x 5, (0) x 3, 040755, 1, 7, 8, 0, 512, 0)
+                    : undef;
+                $a = pack("LlQ", 16 + length($body // ""), defined $body ? 0 : -38, $id) . ($body // "");
+                syswrite(F, $a);
+            }
+            exit 0;
+        }
+        print join(":", (stat "/run/f")[4, 5]), "\n";
+        system("grep -h /run/f /proc/self/mountinfo; umount -l /run/f");'"#;
     let run = lab.sh("zion", script);
-    assert!(run.status == 0 && run.out.contains("user_id=0,group_id=0"), "{run:?}");
+    let lines: Vec<&str> = run.out.lines().collect();
+    assert!(run.status == 0 && lines.len() == 2, "{run:?}");
+    assert_eq!(lines[0], "7:8", "{run:?}");
+    assert!(lines[1].contains("user_id=0,group_id=0"), "{run:?}");
     lab.ok("zoneadm", &["-z", "zion", "halt"]);
     lab.assert_clean();
 }
@@ -275,4 +290,36 @@ fn two_zones_have_the_same_ids_only_when_both_ask_for_it() {
         lab.ok("zoneadm", &["-z", zone, "halt"]);
     }
     lab.assert_clean();
+}
+
+#[test]
+fn the_smallest_maps_boot_and_are_entered() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("zion", "");
+    for (lines, map, group_of_terminals) in [
+        // Ten ids from 1000 on, users and groups each on a line of their own.
+        (
+            "add idmap; set type=uid; set start=0; set target=1000; set count=10; end\n\
+             add idmap; set type=gid; set start=0; set target=1000; set count=10; end",
+            "0 1000 10",
+            "5",
+        ),
+        // Root alone: there is no group of terminals.
+        ("remove -F idmap\nadd idmap; set start=0; set target=1000; set count=1; end", "0 1000 1", "0"),
+    ] {
+        let run = lab.run_with("zonecfg", &["-z", "zion"], &[], lines);
+        assert_eq!(run.status, 0, "{run:?}");
+        lab.ok("zoneadm", &["-z", "zion", "boot"]);
+        let script = "cat /proc/self/uid_map /proc/self/gid_map | xargs; id -u; \
+            perl -MFcntl -e 'sysopen(M, \"/dev/ptmx\", O_RDWR) or die $!; $n = pack(\"i\", 0); \
+            ioctl(M, 0x80045430, $n) or die $!; print join(\":\", (stat \"/dev/pts/\" . unpack(\"i\", $n))[4, 5]), \"\\n\"'";
+        let seen = lab.ok("zlogin", &["zion", script]);
+        assert_eq!(seen, format!("{map} {map}\n0\n0:{group_of_terminals}\n"));
+        assert_eq!(outside(&lab, "/dev/null"), (1000, 1000));
+        assert_eq!(outside(&lab, "/root"), (1000, 1000));
+        // Files of accounts that have no id are nobody's, and in nobody's way.
+        lab.ok("zlogin", &["zion", "touch /root/mine && rm /root/mine"]);
+        lab.ok("zoneadm", &["-z", "zion", "halt"]);
+        lab.assert_clean();
+    }
 }
