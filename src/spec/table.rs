@@ -54,7 +54,7 @@ pub const GLOBALS: &[PropDef] = &[
         doc: "Boot arguments used when boot gets none: -m options, -i init, -s", example: "-m verbose", ..P },
     PropDef { name: "file-mac-profile", clearable: true, show: Show::IfSet, origin: Origin::Solaris11,
         kind: Kind::Word(&["none", "strict", "fixed-configuration", "flexible-configuration", "dynamic-zones"]),
-        doc: "How much of the zone's root is read-only", example: "strict", ..P },
+        doc: "How much of the zone's root is read-only: zones(7), READ-ONLY ROOTS", example: "strict", ..P },
     PropDef { name: "pool", kind: Kind::PoolName, clearable: true, show: Show::Always,
         doc: "Named set of cpus that the zone runs on", example: "web", ..P },
     PropDef { name: "limitpriv", kind: Kind::Privileges, clearable: true, show: Show::Always,
@@ -295,6 +295,9 @@ pub const RESOURCES: &[ResourceDef] = &[
             origin: Origin::Linux, doc: "First id on the host", example: "1000000", ..P },
         PropDef { name: "count", kind: Kind::Uint(1, 4294967295), required: true, origin: Origin::Linux,
             doc: "Number of ids", example: "65536", ..P },
+        PropDef { name: "shared", kind: Kind::Bool, clearable: true, default: Some("false"), show: Show::IfSet,
+            origin: Origin::Linux, doc: "Ranges of other zones that say so too may hold the same ids of the host",
+            example: "true", ..P },
     ] },
     ResourceDef { kind: R::Rootzpool, name: "rootzpool", singleton: true, origin: Origin::Solaris11,
         honour: NO_STORAGE, doc: "Storage of the zone's root pool", props: &[

@@ -6,10 +6,10 @@
 //! | # | where | step | why so |
 //! |---|---|---|---|
 //! | 1 | host | pidfd of the zone's first process, then its start time once more | the pidfd cannot come to mean another process; the record is believed only if it meant this one |
-//! | 2 | host | limits, capability bounds and cgroup of that process | read from the host's `/proc`; the zone's own may lie |
+//! | 2 | host | limits, scheduling class, capability bounds and cgroup of that process | read from the host's `/proc`; the zone's own may lie |
 //! | 3 | host | this process becomes undumpable | nothing in the zone can read it, its descriptors or its `exe` before it has executed a program of the zone |
 //! | 4 | host | one fork into the zone's cgroup: the porter | this process stays on the host |
-//! | 5 | porter | standard streams, all others close on exec, limits, a session keyring of its own | raising a limit needs the host's rights; if the zone has used up its keys, an empty keyring is there already |
+//! | 5 | porter | standard streams, all others close on exec, limits, scheduling class, a session keyring of its own | raising a limit needs the host's rights; if the zone has used up its keys, an empty keyring is there already |
 //! | 6 | porter | all namespaces of the zone in one call, the pid namespace for its children | the kernel joins the user namespace first: from there on the process has no right outside the zone. The zone cannot see the porter: it has no number there. A process that the zone can see while it is in namespaces of the host shows it their mounts and connections (`/proc/PID/mountinfo`, `/proc/PID/net`) |
 //! | 7 | porter | root of the zone, under the zone's filters, with its personality, only the capabilities that the zone may have | before the first look at anything that the zone controls |
 //! | 8 | porter | a second fork, whose child has the first process for its parent; end of the porter | the first process can wait for the one that the zone sees |
@@ -33,7 +33,7 @@ use super::channel::Channel;
 use super::ns::{self, Kinds, Side};
 use super::path::{self, reason};
 use super::process::{self, Child, Handle};
-use super::rlimit::{Limit, limits_to_set, set_limit};
+use super::rlimit::{Limit, limits_to_set, policy_of, set_limit, set_policy};
 use super::seccomp::{self, asm::Instruction};
 use super::tty;
 
@@ -58,6 +58,7 @@ pub struct Target {
     kinds: Kinds,
     dropped: Vec<u32>,
     limits: Vec<Limit>,
+    policy: i32,
     oom_score: Option<String>,
     cgroup: Option<OwnedFd>,
 }
@@ -117,6 +118,7 @@ impl Target {
             kinds: kinds_of(init).map_err(at("look at the zone's namespaces"))?,
             dropped: dropped_capabilities(init).map_err(at("read the zone's capabilities"))?,
             limits: limits_to_set(init).map_err(at("read the zone's limits"))?,
+            policy: policy_of(init),
             oom_score: oom_score_to_set(init),
             cgroup: cgroup
                 .map(|folder| {
@@ -239,6 +241,8 @@ impl Target {
         for (resource, limit) in &self.limits {
             set_limit(*resource, limit).map_err(at("set the zone's limits"))?;
         }
+        // A caller with a real-time class does not bring it into the zone.
+        set_policy(self.policy).map_err(at("set the zone's scheduling class"))?;
         if let Some(score) = &self.oom_score {
             std::fs::write("/proc/self/oom_score_adj", score).map_err(at("set the out-of-memory score"))?;
         }

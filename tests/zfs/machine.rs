@@ -2,8 +2,9 @@
 //! each script of `tests/zfs-zone` with real zones.
 //!
 //! A script says in comments on which images it runs (`# images: bookworm`, else on all but the old one) and what it
-//! needs beside it (`# files: NAME…`, paths from its own folder; `# tests: NAME…`, test programs of this crate). Its checks are lines `ok    NAME` and
-//! `FAIL  NAME`; a count stands at its end.
+//! needs beside it: `# files: NAME…`, paths from its own folder; `# tests: NAME…`, test programs of this crate;
+//! `# root: yes`, a system for a zone, as `root.tar`. Its checks are lines `ok    NAME` and `FAIL  NAME`; a count
+//! stands at its end.
 
 use std::env;
 use std::fs;
@@ -38,6 +39,8 @@ struct Script {
     images: Vec<&'static str>,
     files: Vec<PathBuf>,
     tests: Vec<String>,
+    /// It wants a system for a zone.
+    root: bool,
 }
 
 fn here(path: &str) -> PathBuf {
@@ -54,9 +57,20 @@ pub fn trials() -> Vec<Trial> {
             trials.push(Trial::test(format!("{image}::calls"), move || in_machine(image, || calls(image))));
         }
         for script in scripts.iter().filter(|s| s.images.contains(&image)) {
-            let script = script.clone();
+            let mut script = script.clone();
             trials.push(Trial::test(format!("{image}::{}", script.name), move || {
-                in_machine(image, || zones(image, &script))
+                in_machine(image, || {
+                    if script.root {
+                        match zone_root(image) {
+                            Ok(tar) => script.files.push(tar),
+                            Err(why) => {
+                                println!("SKIPPED: no system for a zone on {image}: {why}");
+                                return Ok(());
+                            }
+                        }
+                    }
+                    zones(image, &script)
+                })
             }));
         }
     }
@@ -93,7 +107,8 @@ fn scripts() -> Vec<Script> {
         assert!(!images.is_empty(), "{stem}.sh runs nowhere");
         let files = said("files:").unwrap_or_default().into_iter().map(|f| folder.join(f)).collect();
         let tests = said("tests:").unwrap_or_default().into_iter().map(str::to_owned).collect();
-        scripts.push(Script { name: stem, images, files, tests });
+        let root = said("root:").is_some();
+        scripts.push(Script { name: stem, images, files, tests, root });
     }
     scripts.sort_by(|a, b| a.name.cmp(&b.name));
     scripts
@@ -160,6 +175,15 @@ fn watch(command: &mut Command) -> Result<(Vec<String>, Option<i32>), Failed> {
         lines.push(line);
     }
     Ok((lines, child.wait()?.code()))
+}
+
+/// Returns a system for a zone, as a file for the machine; it takes a mirror to make one.
+fn zone_root(image: &str) -> Result<PathBuf, String> {
+    let done = vm().args(["root", image]).output().map_err(|e| e.to_string())?;
+    if !done.status.success() {
+        return Err(String::from_utf8_lossy(&done.stderr).trim().to_owned());
+    }
+    Ok(format!("{}=root.tar", String::from_utf8_lossy(&done.stdout).trim()).into())
 }
 
 /// A script with real zones.

@@ -5,6 +5,7 @@
 
 mod fs;
 mod hostid;
+mod profile;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -223,6 +224,8 @@ impl Build<'_> {
             Step::Pin { .. } => self.pin(),
             Step::Delegate { dataset, .. } => self.delegate(dataset),
             Step::Root { path } => self.root(path),
+            Step::Part { dir, writable } => self.part(dir, *writable),
+            Step::ReadOnly { made, .. } => self.read_only(made),
             Step::Inherit { dir } => self.inherit(dir),
             Step::Memory { dir, mode, percent } => self.memory(dir, *mode, *percent),
             Step::Dev { nodes } => {

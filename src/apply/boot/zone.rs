@@ -170,6 +170,8 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
             | Step::Pin { .. }
             | Step::Delegate { .. }
             | Step::Root { .. }
+            | Step::Part { .. }
+            | Step::ReadOnly { .. }
             | Step::Inherit { .. }
             | Step::Memory { .. }
             | Step::Dev { .. }
