@@ -178,3 +178,23 @@ fn capabilities_are_the_zones() {
     assert_ne!(lab.sh("zion", "mount -t tmpfs t /mnt").status, 0);
     lab.halted("zion");
 }
+
+/// Guards `process::close_all_but` and the environment of init: nothing that whoever typed `zoneadm` had is
+/// with a zone's first process, also not after a reboot from inside.
+#[test]
+fn the_first_process_has_nothing_of_the_callers() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("zion", "");
+    let line = "exec 7</ 8<>/dev/null; export SECRET=of-the-host; cd /usr; \
+        exec setpriv --groups=4,27 $B/zoneadm -z zion boot";
+    let run = lab.host(line);
+    assert_eq!(run.status, 0, "{run:?}");
+    let script = "readlink /proc/1/fd/* | grep -vFx -e /run/initctl -e 'anon_inode:[signalfd]' | sort -u; tr '\\0' '\\n' < /proc/1/environ | cut -d= -f1 | sort | xargs; \
+        grep ^Groups: /proc/1/status; readlink /proc/1/cwd";
+    // The pipe and the signals are what the built-in init has opened itself.
+    let seen = "/dev/console\nHOME PATH TERM container\nGroups:\t \n/\n";
+    assert_eq!(lab.sh("zion", script).out, seen);
+    lab.ok("zoneadm", &["-z", "zion", "reboot"]);
+    assert_eq!(lab.sh("zion", script).out, seen);
+    lab.halted("zion");
+}

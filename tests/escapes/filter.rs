@@ -28,6 +28,22 @@ fn terminals_of_the_caller() {
     lab.halted("zion");
 }
 
+/// Guards the filter of system calls: AF_VSOCK knows no network namespace, and reaches the hypervisor and the
+/// host from anywhere.
+#[test]
+fn sockets_of_virtual_machines() {
+    let Some(lab) = Lab::new() else { return };
+    lab.booted("zion", "");
+    let filtered = lab.sh("zion", "grep ^Seccomp: /proc/self/status").out;
+    if filtered.trim_end() == "Seccomp:\t2" {
+        let script = "import socket\ntry:\n socket.socket(40, socket.SOCK_STREAM)\n print('made')\nexcept OSError as e:\n print('refused')\n";
+        assert_eq!(lab.script("zion", script, &[]).out, "refused\n");
+    } else {
+        eprintln!("SKIPPED: no filter of system calls in the zone");
+    }
+    lab.halted("zion");
+}
+
 /// Makes a script that runs a program on a terminal of the host and types what it reads.
 fn terminal_of(lab: &Lab) -> std::path::PathBuf {
     let script = r#"

@@ -7,7 +7,7 @@
 //! | class | tests | without |
 //! |---|---|---|
 //! | overwrite of the runtime's binary by `/proc/self/exe` | `entering::what_runs_is_not_overwritten`, `entering::the_built_in_init_cannot_be_written` | `users`, `readonly-init` |
-//! | leaked descriptor | `entering::a_home_that_is_a_descriptor`, `entering::nothing_of_the_caller_gets_in` | `descriptors` |
+//! | leaked descriptor | `entering::a_home_that_is_a_descriptor`, `entering::nothing_of_the_caller_gets_in`, `entering::the_first_process_has_nothing_of_the_callers` | `descriptors` |
 //! | leaked working folder, environment, keys, groups | `entering::nothing_of_the_caller_gets_in` | `environment`, `groups`, `keyring` |
 //! | mount target race | `races::*` | `links` |
 //! | `/dev`, `/proc`, `/sys` that are links | `paths::mount_points_that_are_links` | `links` |
@@ -16,7 +16,7 @@
 //! | identity parsing | `identity::*`, `zlogin::a_hostile_passwd_cannot_do_harm` | `numbers`, `regular`, `lookup` |
 //! | order of entering | `entering::a_process_that_enters_shows_nothing_of_the_host` | `hiding`; commit c6d06aa |
 //! | capabilities inherited | `entering::capabilities_are_the_zones` | `capabilities` |
-//! | control groups | `walls::control_groups`, `attacks::cgroups_of_a_zone_are_bounded_and_nobody_elses` | `cgroup-root` |
+//! | control groups | `walls::control_groups`, `attacks::cgroups_of_a_zone_are_bounded_and_nobody_elses` | `cgroup-files` |
 //! | set-user-id helpers | `front::no_program_is_set_user_id` | none is there |
 //! | folders of run-time files and locks | `front::folders_that_others_can_write` | `trust` |
 //! | permissions of the zonepath; set-user-id files of a zone | `walls::set_user_id_files_seen_from_the_host` | `zonepath` |
@@ -29,6 +29,7 @@
 //! | a zone's name in a shell | `front::names_that_mean_something_to_a_shell` | refused by type: `spec::ZoneName` |
 //! | device nodes | `walls::device_nodes` | `nodev` |
 //! | sockets without addresses | `walls::sockets_without_addresses` | control |
+//! | sockets past the network namespace | `filter::sockets_of_virtual_machines` | the filter of system calls |
 //! | exhaustion | `exhaustion::*`; processes in tests/zfs-zone/limits.sh | `owner`, `terminals`, control |
 //!
 //! What leads along a path is tried twice, the second time with programs that find no `openat2`.

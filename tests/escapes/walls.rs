@@ -128,7 +128,8 @@ fn a_boot_changes_no_owner() {
     lab.assert_clean();
 }
 
-/// Guards the cgroup namespace, and that what is above the zone's group belongs to the host: of both versions.
+/// Guards `cgroup::delegate`: the zone's group has limits that belong to the host, and so does all above it, of both
+/// versions. Above it there is nothing to be seen: without a namespace the kernel lets no zone mount it.
 #[test]
 fn control_groups() {
     let Some(lab) = Lab::new() else { return };

@@ -104,7 +104,7 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
     let mut kinds = Kinds::MOUNT;
     let limited = steps.iter().any(|s| matches!(s, Step::Ipc { .. }));
     kinds.set(Kinds::IPC, !limited);
-    if steps.iter().any(|s| matches!(s, Step::Cgroup { .. })) && !without("cgroup-root") {
+    if steps.iter().any(|s| matches!(s, Step::Cgroup { .. })) {
         kinds |= Kinds::CGROUP;
     }
     ns::unshare(kinds).map_err(fail("cannot make mount and ipc namespaces"))?;
