@@ -10,6 +10,7 @@
 # make bench-zfs       how fast, beside the zfs and mount commands
 # make test-zfs        the calls of zones::zfs, beside the Python binding
 # make test-zfs-zones  ZFS in real zones (SCRIPT=files: one of tests/zfs-zone)
+# make test-naive      each defence left out in turn: the test of its attack must fail
 # make vm              a shell in that machine
 
 CARGO   ?= cargo
@@ -55,9 +56,12 @@ test:
 	.ci/setup
 	.ci/images $(MAKE) --no-print-directory check tests
 
-.PHONY: tests
+.PHONY: tests test-naive
 tests:
 	.ci/tests
+
+test-naive:
+	tests/escapes/naive
 
 demo: all
 	demo/demo.sh $(RELEASE)

@@ -13,7 +13,7 @@
 //! | 6 | porter | all namespaces of the zone in one call, the pid namespace for its children | the kernel joins the user namespace first: from there on the process has no right outside the zone. The zone cannot see the porter: it has no number there. A process that the zone can see while it is in namespaces of the host shows it their mounts and connections (`/proc/PID/mountinfo`, `/proc/PID/net`) |
 //! | 7 | porter | root of the zone, under the zone's filters, with its personality, only the capabilities that the zone may have | before the first look at anything that the zone controls |
 //! | 8 | porter | a second fork, whose child has the first process for its parent; end of the porter | the first process can wait for the one that the zone sees |
-//! | 9 | child | new session | no controlling terminal of the host to push input into |
+//! | 9 | child | all descriptors but the standard streams and the channel closed, a new session | a name of the zone such as `/proc/self/fd/7` leads to nothing of the host, also before the exec; no controlling terminal of the host to push input into |
 //! | 10 | child | whatever the caller does: identity, terminal, exec | |
 
 #![allow(unsafe_code)]
@@ -21,7 +21,7 @@
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -30,6 +30,7 @@ use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use super::cgroup;
 use super::channel::Channel;
+use super::naive::without;
 use super::ns::{self, Kinds, Side};
 use super::path::{self, reason};
 use super::process::{self, Child, Handle};
@@ -213,10 +214,10 @@ impl Target {
             }
             Ok(Side::Child) => {
                 drop(number);
-                match begin() {
-                    Ok(()) => inside(channel),
-                    Err(e) => e.to_string(),
-                }
+                let failure = begin(channel).map_or_else(|e| e.to_string(), |()| inside(channel));
+                let _ = channel.send(&failure, &[]);
+                // Values of this process own descriptors that are closed: none of them may be dropped.
+                quit()
             }
             Err(e) => e.to_string(),
         };
@@ -243,12 +244,21 @@ impl Target {
         }
         // A caller with a real-time class does not bring it into the zone.
         set_policy(self.policy).map_err(at("set the zone's scheduling class"))?;
-        if let Some(score) = &self.oom_score {
-            std::fs::write("/proc/self/oom_score_adj", score).map_err(at("set the out-of-memory score"))?;
+        let score = || match &self.oom_score {
+            Some(score) => std::fs::write("/proc/self/oom_score_adj", score),
+            None => Ok(()),
+        };
+        if !without("host-proc") {
+            score().map_err(at("set the out-of-memory score"))?;
         }
         process::plain_personality();
         process::fresh_keyring();
-        ns::join(self.init.as_fd(), self.kinds | Kinds::PID).map_err(at("enter the zone's namespaces"))?;
+        let left_out = if without("users") { Kinds::USER } else { Kinds::empty() };
+        ns::join(self.init.as_fd(), (self.kinds | Kinds::PID) - left_out)
+            .map_err(at("enter the zone's namespaces"))?;
+        if without("host-proc") {
+            score().map_err(at("set the out-of-memory score"))?;
+        }
         process::become_root().map_err(at("become root of the zone"))?;
         filter()?;
         process::take_personality(confine.personality);
@@ -261,8 +271,11 @@ impl Target {
 }
 
 /// Steps 9 and 10: what is left to do for the process that the zone sees.
-fn begin() -> Result<(), EnterError> {
-    rustix::process::setsid().map_err(at("begin a session"))?;
+fn begin(channel: &Channel) -> Result<(), EnterError> {
+    process::close_all_but(&[channel.as_fd().as_raw_fd()]).map_err(at("close descriptors"))?;
+    if !without("session") {
+        rustix::process::setsid().map_err(at("begin a session"))?;
+    }
     rustix::process::chdir("/").map_err(at("change to the zone's root"))
 }
 
@@ -347,6 +360,9 @@ pub(super) fn oom_score_to_set(pid: i32) -> Option<String> {
 /// # Errors
 /// The system's error; `EINVAL` when it is not a regular file.
 pub fn open_regular(path: &str) -> io::Result<File> {
+    if without("regular") {
+        return File::open(path);
+    }
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
     let top = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     // What it names is looked at before it is opened: opening alone starts a device, or a pipe's writer.
@@ -374,7 +390,9 @@ pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
     use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
     let list: Vec<_> = groups.iter().map(|g| Gid::from_raw(*g)).collect();
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    setgroups(&list)?;
+    if !without("groups") {
+        setgroups(&list)?;
+    }
     setresgid(gid, gid, gid)?;
     setresuid(uid, uid, uid)?;
     process::hide();
