@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 
 use nix::unistd::User;
 
+use super::broker;
 use super::dataset;
 use super::store::FileStore;
 use super::zfs::Asker;
@@ -104,6 +105,13 @@ pub fn check(
     net::check(store, name, spec, purpose, &mut found)?;
     limits::check(spec, purpose, &mut found);
     check_privileges(spec, &mut found);
+    // Its absence takes rights from users and nothing from the zone, which boots.
+    if purpose == Purpose::Verify && !spec.stored(ResourceKind::Admin).is_empty() {
+        let root = store.root();
+        if !broker::is_listening(root) {
+            found.warn(format!("WARNING: {}", broker::missing(&broker::socket(root))));
+        }
+    }
     check_ids(store, name, spec, &mut found)?;
     Ok(found)
 }

@@ -261,9 +261,6 @@ fn refuse_unsupported(spec: &ZoneSpec, warnings: &mut Vec<String>) -> Result<(),
     if spec.props.text("fs-allowed").is_some_and(|v| !v.is_empty()) {
         warnings.push("fs-allowed has no effect in this release".into());
     }
-    if !spec.stored(ResourceKind::Admin).is_empty() {
-        warnings.push("admin: no rights are given to users of the host by this release".into());
-    }
     Ok(())
 }
 

@@ -11,6 +11,7 @@ pub mod mountinfo;
 pub mod netlink;
 pub mod ns;
 pub mod path;
+pub mod peer;
 pub mod process;
 pub mod pty;
 pub mod rlimit;
