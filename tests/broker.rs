@@ -166,6 +166,21 @@ fn manage_is_for_the_life_of_the_zone() {
     assert!(manage(&["plan", "boot"]).contains("init"));
     manage(&["boot"]);
     assert_eq!(w.lab.state("zion"), "running");
+    // It is the zone that root would have booted: what the broker ignores for itself is not ignored there.
+    let signals = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", lab::record(&w.lab, "zion", "init")));
+        let wanted = ["SigBlk:", "SigIgn:", "Cap", "NoNewPrivs:"];
+        let status = status.expect("a status");
+        status
+            .lines()
+            .filter(|l| wanted.iter().any(|w| l.starts_with(w)))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let of_user = signals();
+    w.lab.ok("zoneadm", &["-z", "zion", "halt"]);
+    w.lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    assert_eq!(of_user, signals());
     assert_eq!(w.ok(BIN, "zlogin", &["zion", "id -u; uname -n"]), "0\nzion\n");
     manage(&["reboot"]);
     manage(&["shutdown"]);
@@ -178,6 +193,7 @@ fn manage_is_for_the_life_of_the_zone() {
     // List is everybody's, with or without a broker.
     assert!(w.ok(SYS, "zoneadm", &["list", "-cn"]).contains("zion"));
     let log = w.log();
+    assert!(log.contains("zone 'zion': plan boot: allowed"), "{log}");
     assert!(log.contains("uid 2 (bin), pid ") && log.contains("zone 'zion': boot: allowed"), "{log}");
     assert!(log.contains("uid 3 (sys), pid ") && log.contains("zone 'zion': boot: refused: "), "{log}");
 }
@@ -239,6 +255,29 @@ fn what_reaches_into_the_host_is_for_root() {
     let run = w.run(BIN, "zonecfg", &["-z", "zion", "export", "-f", &out]);
     assert!(run.status != 0 && fs::metadata(&out).is_err(), "{run:?}");
     assert_eq!(w.lab.ok("zoneadm", &["list", "-cp"]), before);
+}
+
+#[test]
+fn a_right_that_is_taken_away_while_an_operation_waits_is_gone() {
+    use zones::apply::{paths::Root, store::FileStore};
+    let Some(w) = World::new() else { return };
+    w.lab.configure("zion", &admins(&[("bin", "manage")]));
+    let store = FileStore::open(Root::new(Some(w.lab.path())));
+    let lock = store.lock(&zones::spec::ZoneName::new("zion").expect("a name")).expect("a lock");
+    let child = w
+        .command(BIN, "zoneadm", &["-z", "zion", "install"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("zoneadm");
+    until("the first look", || w.log().contains("install: allowed"));
+    w.lab.ok("zonecfg", &["-z", "zion", "remove admin user=bin"]);
+    drop(lock);
+    let run = Run::from(child.wait_with_output().expect("it ends"));
+    assert!(
+        run.status == 1 && run.err.contains("User bin is not authorized to install this zone"),
+        "{run:?}"
+    );
+    assert_eq!(w.lab.state("zion"), "configured");
 }
 
 #[test]
@@ -491,6 +530,14 @@ fn a_terminal_through_the_broker() {
     expect(&mut s, "stopped=14");
     expect(&mut s, "slept");
     expect(&mut s, "end=0");
+    // The question of uninstall, answered at the terminal of the user.
+    w.lab.installed("gone", &admins(&[("bin", "manage")]));
+    w.refused(BIN, "zoneadm", &["-z", "gone", "uninstall"], "Input not from terminal and -F not specified");
+    let mut s = session(&w, BIN, "zoneadm -z gone uninstall");
+    expect(&mut s, "Are you sure you want to uninstall zone gone (y/[n])? ");
+    s.send_line("y").expect("sent");
+    expect(&mut s, "status=0");
+    assert_eq!(w.lab.state("gone"), "configured");
     // What is piped in and out is carried whole.
     let mut command = w.command(BIN, "zlogin", &["zion", "md5sum; head -c 3000000 /dev/zero"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("zlogin starts");

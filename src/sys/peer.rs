@@ -47,15 +47,21 @@ impl Peer {
         let theirs = identity(format!("/proc/{}/ns/user", self.pid));
         let same = theirs.is_some() && theirs == identity("/proc/self/ns/user".into());
         // The number may have come to mean another process, which then has not this user.
-        let user = !self.by_number || user_of(self.pid) == Some(self.uid);
+        let user = !self.by_number || has_user(self.pid, self.uid);
         // Read by its number: it is the peer's if the peer has not ended since.
         same && user && handle.wait_gone(0).is_ok_and(|gone| !gone)
     }
 }
 
-fn user_of(pid: i32) -> Option<u32> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    status.lines().find_map(|l| l.strip_prefix("Uid:"))?.split_whitespace().nth(1)?.parse().ok()
+/// Says whether a thread of a process acts as this user.
+fn has_user(pid: i32, uid: u32) -> bool {
+    let user_of = |status: String| -> Option<u32> {
+        status.lines().find_map(|l| l.strip_prefix("Uid:"))?.split_whitespace().nth(1)?.parse().ok()
+    };
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads
+        .filter_map(|thread| std::fs::read_to_string(thread.path().join("status")).ok())
+        .any(|status| user_of(status) == Some(uid))
 }
 
 fn pidfd(socket: BorrowedFd<'_>) -> Option<OwnedFd> {
@@ -92,6 +98,10 @@ mod tests {
         assert_eq!(peer.pid.cast_unsigned(), std::process::id());
         assert_eq!(peer.uid, rustix::process::geteuid().as_raw());
         assert!(peer.is_of_this_host());
+        let own = Peer::of(a.as_fd()).expect("a peer");
+        assert!(Peer { by_number: true, ..own }.is_of_this_host());
+        let own = Peer::of(a.as_fd()).expect("a peer");
+        assert!(!Peer { by_number: true, uid: own.uid + 1, ..own }.is_of_this_host());
         // What cannot be seen or has ended is nobody.
         assert!(!Peer { pid: 0, ..Peer::of(a.as_fd()).expect("a peer") }.is_of_this_host());
         assert!(!Peer { handle: None, ..peer }.is_of_this_host());

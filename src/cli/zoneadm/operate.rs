@@ -149,7 +149,7 @@ impl Program {
     fn try_change(&mut self, verb: Verb, words: &Words) -> Result<(), End> {
         self.refuse_caller(verb.as_str())?;
         let name = self.subject(verb.as_str())?;
-        self.permit(verb, words, &name)?;
+        self.permit(verb, words, &name, false)?;
         if verb == Verb::Uninstall && !self.may_uninstall(&name, words.force)? {
             return Ok(());
         }
@@ -352,7 +352,7 @@ impl Program {
     fn plan_lines(&mut self, verb: Verb, words: &Words) -> Result<Vec<String>, End> {
         self.refuse_caller(verb.as_str())?;
         let name = self.subject(verb.as_str())?;
-        self.permit(verb, words, &name)?;
+        self.permit(verb, words, &name, true)?;
         self.refuse_state(verb, &name, words.override_state)?;
         let spec = self.spec(verb, &name)?;
         let mut lines = Vec::new();

@@ -60,8 +60,14 @@ impl Program {
         Ok(())
     }
 
-    /// Refuses what this user may not do to this zone.
-    pub(super) fn permit(&mut self, verb: Verb, words: &Words, name: &ZoneName) -> Result<(), End> {
+    /// Refuses what this user may not do to this zone, or, when it is `planned` only, see done.
+    pub(super) fn permit(
+        &mut self,
+        verb: Verb,
+        words: &Words,
+        name: &ZoneName,
+        planned: bool,
+    ) -> Result<(), End> {
         if self.caller.is_none() {
             return Ok(());
         }
@@ -94,7 +100,9 @@ impl Program {
             self.demand(command, &source, Auth::CloneFrom)?;
         }
         if let Some(caller) = &self.caller {
-            caller.allowed(self.store.root(), name, &shown(command, verb, &life.source));
+            let plan = if planned { "plan " } else { "" };
+            let source = if verb == Verb::Clone { format!(" {}", life.source) } else { String::new() };
+            caller.allowed(self.store.root(), name, &format!("{plan}{command}{source}"));
         }
         Ok(())
     }
@@ -139,8 +147,4 @@ impl Program {
         }
         self.fail_early(why)
     }
-}
-
-fn shown(command: &str, verb: Verb, source: &str) -> String {
-    if verb == Verb::Clone { format!("{command} {source}") } else { command.to_owned() }
 }
