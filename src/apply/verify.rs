@@ -16,7 +16,7 @@ use nix::unistd::User;
 
 use super::store::FileStore;
 use super::zfs::Asker;
-use super::{confine, dataset};
+use super::{broker, confine, dataset};
 use crate::plan::confine::{Confinement, UNFILTERED};
 use crate::plan::dataset::{Found, Refusal};
 use crate::plan::{self, boot::zfs_fs};
@@ -106,6 +106,13 @@ pub fn check(
     limits::check(spec, purpose, &mut found);
     check_privileges(spec, &mut found);
     check_confinement(spec, &mut found);
+    // Its absence takes rights from users and nothing from the zone, which boots.
+    if purpose == Purpose::Verify && !spec.stored(ResourceKind::Admin).is_empty() {
+        let root = store.root();
+        if !broker::is_listening(root) {
+            found.warn(format!("WARNING: {}", broker::missing(&broker::socket(root))));
+        }
+    }
     check_ids(store, name, spec, &mut found)?;
     Ok(found)
 }

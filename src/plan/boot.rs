@@ -167,7 +167,7 @@ const STANDARD_NODES: &[(&str, u32, u32)] =
 /// [`PlanError`] that names the resource at fault.
 pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, PlanError> {
     let mut warnings = facts.notes.clone();
-    refuse_unsupported(spec, &mut warnings)?;
+    check_brand(spec)?;
     let profile = Profile::of(spec).map_err(PlanError::Unsupported)?.filter(|_| !args.writable);
     let granted = privilege::granted(spec.props.text("limitpriv")).map_err(PlanError::Privileges)?;
     warnings.extend(granted.idle.iter().map(|(name, why)| format!("limitpriv: {name} has no effect: {why}")));
@@ -264,18 +264,13 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     Ok(Plan { steps, warnings })
 }
 
-/// Refuses what would do harm when left out, and notes what is left out without harm.
-fn refuse_unsupported(spec: &ZoneSpec, warnings: &mut Vec<String>) -> Result<(), PlanError> {
-    let refuse = |text: String| Err(PlanError::Unsupported(text));
+/// Refuses what no zone on Linux can be.
+fn check_brand(spec: &ZoneSpec) -> Result<(), PlanError> {
     let brand = spec.global("brand").unwrap_or_default();
-    if brand != "linux" {
-        return refuse(format!("brand '{brand}' cannot run on Linux; use 'set brand=linux'"));
+    if brand == "linux" {
+        return Ok(());
     }
-    // A zone with more rights than its spec says is not the zone that was asked for.
-    if !spec.stored(ResourceKind::Admin).is_empty() {
-        warnings.push("admin: no rights are given to users of the host by this release".into());
-    }
-    Ok(())
+    Err(PlanError::Unsupported(format!("brand '{brand}' cannot run on Linux; use 'set brand=linux'")))
 }
 
 /// Returns the directories of the root that are mounted on when nothing can be made there any more: of two

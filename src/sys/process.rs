@@ -320,6 +320,22 @@ pub fn run_anywhere() {
     unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, all.len(), all.as_ptr()) };
 }
 
+/// Ignores these signals, also in the program that this process executes.
+pub fn ignore(signals: &[i32]) {
+    for signal in signals {
+        // SAFETY: the disposition set is one of the two that are no function.
+        unsafe { libc::signal(*signal, libc::SIG_IGN) };
+    }
+}
+
+/// Has this process and what it executes leave no core behind: there may be secrets of others in it.
+pub fn no_core() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    // What enters a zone takes that one's limits, which must not be beyond reach then.
+    let now = getrlimit(Resource::Core);
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: now.maximum });
+}
+
 /// Has ended children wait to be reaped, also when the caller ignores them.
 pub fn default_sigchld() {
     // SAFETY: the disposition set is the default one.

@@ -24,7 +24,7 @@ const BOOT_ARGS_MAX: usize = 255;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Words {
     /// `-F`: do not ask.
-    force: bool,
+    pub(super) force: bool,
     /// `-f` of boot: boots also an incomplete zone.
     override_state: bool,
     /// `-w` of boot and reboot: the root is writable, whatever its profile.
@@ -36,7 +36,7 @@ pub(super) struct Words {
     /// State that `mark` sets.
     mark: Option<ZoneState>,
     /// What goes to install as it is.
-    install: Vec<String>,
+    pub(super) install: Vec<String>,
     /// Arguments of `clone`, `move`, `detach` and `attach`.
     pub(super) life: Life,
 }
@@ -143,6 +143,10 @@ impl Program {
         let Some(verb) = verb(command) else { return super::wrong(&self.name) };
         let done = match words(verb, args) {
             Err(bad) => Err(self.bad(command, &bad)),
+            // It opens the file that the words name.
+            Ok(Words { life: Life { manifest: Some(_), .. }, .. }) if self.caller.is_some() => {
+                Err(self.refuse(command, "-n is nothing for the broker: it needs no rights"))
+            }
             Ok(Words { life: Life { manifest: Some(file), .. }, .. }) => self.check_manifest(&file),
             Ok(words) => self.try_change(verb, &words),
         };
@@ -153,6 +157,7 @@ impl Program {
     fn try_change(&mut self, verb: Verb, words: &Words) -> Result<(), End> {
         self.refuse_caller(verb.as_str())?;
         let name = self.subject(verb.as_str())?;
+        self.permit(verb, words, &name, false)?;
         if verb == Verb::Uninstall && !self.may_uninstall(&name, words.force)? {
             return Ok(());
         }
@@ -189,6 +194,7 @@ impl Program {
             None => None,
         };
         let spec = self.spec(verb, &name)?;
+        self.permit_still(verb, &name, &spec, source.as_ref())?;
         let purpose = match verb {
             Verb::Verify => Some(Purpose::Verify),
             Verb::Clone if words.life.clone.datasets => Some(Purpose::CloneAll),
@@ -354,6 +360,7 @@ impl Program {
     fn plan_lines(&mut self, verb: Verb, words: &Words) -> Result<Vec<String>, End> {
         self.refuse_caller(verb.as_str())?;
         let name = self.subject(verb.as_str())?;
+        self.permit(verb, words, &name, true)?;
         self.refuse_state(verb, &name, words.override_state)?;
         let spec = self.spec(verb, &name)?;
         let mut lines = Vec::new();
