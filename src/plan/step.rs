@@ -136,6 +136,21 @@ pub enum Step {
         /// The host's folder.
         path: PathBuf,
     },
+    /// Keep a directory of the zone's root as it is, or read-only, whatever is around it
+    /// (`file-mac-profile`).
+    Part {
+        /// The directory, as the zone sees it.
+        dir: &'static str,
+        /// It can be written to.
+        writable: bool,
+    },
+    /// Make the zone's root read-only but for its parts and what else is mounted on it.
+    ReadOnly {
+        /// The profile that says so.
+        profile: &'static str,
+        /// Directories to make before, so that something can be mounted on them later.
+        made: Vec<String>,
+    },
     /// Mount a directory of the host's software, read-only.
     Inherit {
         /// The directory, the same in host and zone.
@@ -299,6 +314,12 @@ impl Step {
                 format!("dataset {name}: mount it on {dir} inside{}", options.suffix())
             }
             Self::Root { path } => format!("mount {} on / with mapped ids", path.display()),
+            Self::Part { dir, writable } => {
+                format!("keep {dir} {}", if *writable { "writable" } else { "read-only" })
+            }
+            Self::ReadOnly { profile, made } => {
+                format!("file-mac-profile={profile}: make / read-only, after {}", made.join(" "))
+            }
             Self::Inherit { dir } => format!("inherit-pkg-dir {dir}: mount the host's {dir} read-only"),
             Self::Memory { dir, mode, percent } => {
                 format!("mount tmpfs on {dir}, mode {mode:o}, {percent}% of the memory")
@@ -378,6 +399,8 @@ impl Step {
             Self::Delegate { .. }
             | Self::MountDataset { .. }
             | Self::Root { .. }
+            | Self::Part { .. }
+            | Self::ReadOnly { .. }
             | Self::Inherit { .. }
             | Self::Memory { .. }
             | Self::Dev { .. }

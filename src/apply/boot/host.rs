@@ -5,6 +5,7 @@
 
 mod fs;
 mod hostid;
+mod profile;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -28,6 +29,7 @@ use crate::spec::idmap::IdRange;
 use crate::sys::cgroup;
 use crate::sys::channel::Channel;
 use crate::sys::mount::{Attrs, NewFs, Tree};
+use crate::sys::naive::without;
 use crate::sys::ns::{self, Kinds, Side};
 use crate::sys::path::{STRICT, open_beneath, reason};
 use crate::sys::process::{self, Handle};
@@ -223,6 +225,8 @@ impl Build<'_> {
             Step::Pin { .. } => self.pin(),
             Step::Delegate { dataset, .. } => self.delegate(dataset),
             Step::Root { path } => self.root(path),
+            Step::Part { dir, writable } => self.part(dir, *writable),
+            Step::ReadOnly { made, .. } => self.read_only(made),
             Step::Inherit { dir } => self.inherit(dir),
             Step::Memory { dir, mode, percent } => self.memory(dir, *mode, *percent),
             Step::Dev { nodes } => {
@@ -372,7 +376,8 @@ impl Build<'_> {
         let fd = rustix::fs::open(path, flags, Mode::empty())
             .map_err(|e| fail(&what, "cannot open it", &e.into()))?;
         let tree = Tree::copy(fd.as_fd(), false).map_err(|e| fail(&what, "cannot mount it", &e))?;
-        self.shift(&tree, &what, Attrs::NODEV, false)?;
+        let attrs = if without("nodev") { Attrs::empty() } else { Attrs::NODEV };
+        self.shift(&tree, &what, attrs, false)?;
         tree.attach(fd.as_fd()).map_err(|e| fail(&what, "cannot mount it", &e))?;
         self.root = Some(tree.into_fd());
         Ok(())
@@ -645,7 +650,8 @@ fn init_image(path: &Path) -> Result<Tree, StepError> {
     let fd = rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
         .map_err(|e| fail(what, "cannot open the built-in init", &e.into()))?;
     let tree = Tree::copy(fd.as_fd(), false).map_err(|e| fail(what, "cannot mount the built-in init", &e))?;
-    tree.set(Attrs::RDONLY | Attrs::NOSUID | Attrs::NODEV, Attrs::NOEXEC, None, false)
+    let attrs = if without("readonly-init") { Attrs::empty() } else { Attrs::RDONLY };
+    tree.set(attrs | Attrs::NOSUID | Attrs::NODEV, Attrs::NOEXEC, None, false)
         .map_err(|e| fail(what, "cannot protect the built-in init", &e))?;
     Ok(tree)
 }

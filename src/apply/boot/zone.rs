@@ -19,7 +19,7 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags};
@@ -30,6 +30,7 @@ use crate::plan::bootargs::BootArgs;
 use crate::plan::step::{Init, Step};
 use crate::sys::channel::Channel;
 use crate::sys::mount::{Attrs, NewFs, Tree};
+use crate::sys::naive::without;
 use crate::sys::ns::{self, Kinds};
 use crate::sys::path::{STRICT, open_beneath, reason};
 use crate::sys::{process, seccomp};
@@ -70,7 +71,10 @@ pub fn network_of(channel: &Channel) -> Result<OwnedFd, String> {
 /// Runs the zone's side. Never returns: it becomes init, or ends.
 pub fn run(channel: &Channel, steps: &[Step]) -> ! {
     process::hide();
-    if let Err(text) = begin(channel, steps) {
+    // Of the supervisor's nothing is left that a name of the zone could lead to.
+    let closed = process::close_all_but(&[channel.as_fd().as_raw_fd()]);
+    let closed = closed.map_err(|e| format!("cannot close descriptors: {}", reason(&e)));
+    if let Err(text) = closed.and_then(|()| begin(channel, steps)) {
         // The supervisor may be gone; then nobody is there to be told.
         let _ = channel.send(&format!("error {text}"), &[]);
     }
@@ -124,6 +128,9 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
                     console(terminal)?;
                 }
             }
+            Step::Pivot if without("pivot") => {
+                rustix::process::chroot(".").map_err(|e| format!("cannot change the root: {e}"))?;
+            }
             Step::Pivot => {
                 rustix::process::pivot_root(".", ".")
                     .map_err(|e| format!("cannot make the zone's root the root: {}", reason(&e.into())))?;
@@ -170,6 +177,8 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
             | Step::Pin { .. }
             | Step::Delegate { .. }
             | Step::Root { .. }
+            | Step::Part { .. }
+            | Step::ReadOnly { .. }
             | Step::Inherit { .. }
             | Step::Memory { .. }
             | Step::Dev { .. }
@@ -187,10 +196,16 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
 /// A file system of the kernel: type, directory, attributes, options.
 type KernelFs<'a> = (&'a str, &'a str, Attrs, &'a [(&'a str, &'a str)]);
 
+/// How many terminals there can be on a zone's `/dev/pts`: a third of what the kernel, as it comes, has for
+/// all zones together (it keeps 1,024 of 4,096 for the host). Who can mount in the zone can mount another
+/// `/dev/pts`; its users cannot.
+const TERMINALS: &str = "1024";
+
 /// Mounts what must be mounted from inside, onto directories of the zone's root (the working folder).
 fn kernel_files(proc: bool, cgroup: bool, mqueue: bool) -> Result<(), String> {
     let strict = Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC;
-    let pts: &[(&str, &str)] = &[("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
+    let most = if without("terminals") { "4096" } else { TERMINALS };
+    let pts: &[(&str, &str)] = &[("max", most), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
     let list: &[KernelFs<'_>] = &[
         ("proc", "proc", strict, &[]),
         ("sysfs", "sys", strict | Attrs::RDONLY, &[]),
@@ -211,7 +226,7 @@ fn kernel_files(proc: bool, cgroup: bool, mqueue: bool) -> Result<(), String> {
         let made = make(fstype, options, *attrs);
         let tree = match made {
             // Group 5 (tty) may lie outside an explicit id map: the terminals then keep their user's group.
-            Err(_) if *fstype == "devpts" => make(fstype, &options[..2], *attrs),
+            Err(_) if *fstype == "devpts" => make(fstype, &options[..3], *attrs),
             other => other,
         };
         let tree = match tree {

@@ -35,6 +35,7 @@ pub fn judge(facts: &Facts) -> Diagnosis {
     seccomp(facts, &mut out);
     ids(facts, &mut out);
     extras(facts, &mut out);
+    rights(facts, &mut out);
     for place in &facts.places {
         quotas(place, &mut out);
     }
@@ -310,6 +311,20 @@ fn extras(facts: &Facts, out: &mut Diagnosis) {
     one(facts.fuse, "fuse", "/dev/fuse", "fuse file systems in zones", "modprobe fuse");
     let overlay = "fs resources of type overlay";
     one(facts.overlay, "overlay", "the overlay file system", overlay, "use a kernel with CONFIG_OVERLAY_FS");
+}
+
+fn rights(facts: &Facts, out: &mut Diagnosis) {
+    let topic = "rights of users on zones";
+    if facts.broker {
+        out.ok(topic, "a broker listens", "admin resources have effect");
+    } else if !facts.administered.is_empty() {
+        out.missing(
+            topic,
+            "no broker listens",
+            format!("the admin resources of {} have no effect", facts.administered.join(", ")),
+            "systemctl enable --now zones-broker.socket; without systemd, run zonesd",
+        );
+    }
 }
 
 fn quotas(place: &Place, out: &mut Diagnosis) {

@@ -271,3 +271,11 @@ fn printed() {
     assert_eq!((&users["state"], &users["blocks"]), (&"missing".into(), &true.into()));
     assert!(users["advice"].is_string() && checks[0]["advice"].is_null());
 }
+
+#[test]
+fn rights_that_nobody_gives() {
+    let (good, check) = complaint(|f| f.administered = words("zion"));
+    assert!(good && check.means.contains("of zion have no effect"), "{check:?}");
+    let with_broker = |f: &mut Facts| (f.administered, f.broker) = (words("zion"), true);
+    assert!(complaints(with_broker).1.is_empty());
+}

@@ -20,7 +20,7 @@
 
 mod caller;
 mod keep;
-mod report;
+pub(in crate::apply) mod report;
 mod serve;
 mod work;
 

@@ -86,6 +86,8 @@ pub struct Login {
     pub user: String,
     /// `-S`: smallest environment, as root, nothing of the zone trusted but a shell.
     pub safe: bool,
+    /// The zone's own login(1) asks who it is, and for a password; the user is a proposal.
+    pub authenticate: bool,
     /// Text for the shell; none for a login shell.
     pub command: Option<OsString>,
     /// Nothing to read for the command.
@@ -168,7 +170,7 @@ fn open(zone: &Running) -> Result<Target, LoginError> {
 impl Login {
     fn job(&self, terminal: Option<Look>) -> Job {
         let (user, command, term) = (self.user.clone(), self.command.clone(), self.term.clone());
-        Job { user, safe: self.safe, command, term, terminal }
+        Job { user, safe: self.safe, authenticate: self.authenticate, command, term, terminal }
     }
 
     /// Runs a command, or a shell that reads standard input, without a terminal, and returns how it ended.
