@@ -610,10 +610,16 @@ fn a_client_that_is_killed_leaves_nothing_half_done() {
     expect(&mut s, "admin has no effect: no broker listens at ");
     let run = w.lab.run("zoneadm", &["-z", "zion", "verify"]);
     assert!(run.err.contains("no broker listens"), "{run:?}");
-    // The file of one that was killed is in nobody's way.
+    // The file of one that was killed is in nobody's way, nor are sessions that go on.
+    fs::remove_file(lab.path().join("run/zones/.broker")).ok();
     let mut second = start(lab);
+    let mut s = session(&w, BIN, "zlogin -Q zion");
+    s.send_line("PS1=; echo REA''DY").expect("sent");
+    expect(&mut s, "READY");
     second.kill().expect("killed");
     second.wait().expect("it ends");
+    s.send_line("echo still''here").expect("sent");
+    expect(&mut s, "stillhere");
     assert!(w.run(BIN, "zoneadm", &["-z", "zion", "halt"]).err.contains("only a privileged user"));
     let mut third = start(lab);
     until("the third broker", || w.run(BIN, "zoneadm", &["-z", "zion", "verify"]).status == 0);
