@@ -285,6 +285,47 @@ fn a_right_that_is_taken_away_while_an_operation_waits_is_gone() {
 }
 
 #[test]
+fn an_operation_goes_on_without_its_user_unless_interrupted() {
+    use zones::apply::{paths::Root, store::FileStore};
+    let Some(w) = World::new() else { return };
+    w.lab.configure("zion", &admins(&[("bin", "manage")]));
+    let store = FileStore::open(Root::new(Some(w.lab.path())));
+    let name = zones::spec::ZoneName::new("zion").expect("a name");
+    let connections = || {
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", w.broker.id()));
+        children.expect("a broker").split_whitespace().count()
+    };
+    let waits = || {
+        until("the end of what was before", || connections() == 0);
+        let lock = store.lock(&name).expect("a lock");
+        let before = w.log().matches("install: allowed").count();
+        let s = session(&w, BIN, "zoneadm -z zion install");
+        until("the first look", || w.log().matches("install: allowed").count() > before);
+        (lock, s)
+    };
+    // Interrupted at the terminal: it ends, and nothing has begun.
+    let (lock, mut s) = waits();
+    s.send_control('c').expect("sent");
+    // The shell is interrupted with it, as the terminal has it.
+    s.exp_eof().expect("the end");
+    until("the end of the program", || connections() == 0);
+    drop(lock);
+    assert_eq!(w.lab.state("zion"), "configured");
+    // It cannot be suspended, with the lock in its hands.
+    let (lock, mut s) = waits();
+    s.send_control('z').expect("sent");
+    std::thread::sleep(Duration::from_millis(300));
+    // The window is closed, and whoever is in it is killed.
+    drop(s);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(connections(), 1);
+    drop(lock);
+    until("the installed zone", || w.lab.state("zion") == "installed");
+    until("the end of the program", || connections() == 0);
+    w.lab.ok("zoneadm", &["-z", "zion", "boot"]);
+}
+
+#[test]
 fn a_clone_needs_rights_on_both_zones() {
     let Some(w) = World::new() else { return };
     w.lab.installed("source", &admins(&[("bin", "clonefrom"), ("sys", "manage")]));
