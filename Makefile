@@ -10,6 +10,7 @@
 # make bench-zfs       how fast, beside the zfs and mount commands
 # make test-zfs        the calls of zones::zfs, beside the Python binding
 # make test-zfs-zones  ZFS in real zones (SCRIPT=files: one of tests/zfs-zone)
+# make test-naive      each defence left out in turn: the test of its attack must fail
 # make vm              a shell in that machine
 
 CARGO   ?= cargo
@@ -55,9 +56,12 @@ test:
 	.ci/setup
 	.ci/images $(MAKE) --no-print-directory check tests
 
-.PHONY: tests
+.PHONY: tests test-naive
 tests:
 	.ci/tests
+
+test-naive:
+	tests/escapes/naive
 
 demo: all
 	demo/demo.sh $(RELEASE)
@@ -74,7 +78,7 @@ demo-zfs: all vm-image
 	$(VM) run $$([ -t 1 ] && echo --arg=--colour) $(VM_IMAGE) demo/zfs.sh $(RELEASED)
 
 bench-zfs: all vm-image
-	$(VM) run --memory 6144 --timeout 3600 $(VM_IMAGE) bench/zfs $(RELEASED)
+	$(VM) run --memory 6144 --timeout 3600 $(VM_IMAGE) bench/zfs-bench $(RELEASED)
 
 install:
 	@for p in $(BINS) $(SBINS); do \

@@ -2,6 +2,7 @@
 
 pub mod boot;
 pub mod broker;
+pub mod confine;
 pub mod dataset;
 pub mod doctor;
 pub mod guard;

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use crate::apply::paths::Root;
 use crate::spec::ZoneName;
+use crate::sys::naive::without;
 
 /// Who may write to what others than root may not.
 const OTHERS: u32 = 0o022;
@@ -49,7 +50,7 @@ fn folder(path: &Path, writers: u32) -> Result<(), String> {
 /// mode bits is set.
 pub fn is_trusted(meta: &Metadata, writers: u32) -> bool {
     let ours = rustix::process::geteuid().as_raw();
-    (meta.uid() == 0 || meta.uid() == ours) && meta.mode() & writers == 0
+    without("trust") || (meta.uid() == 0 || meta.uid() == ours) && meta.mode() & writers == 0
 }
 
 /// Reads a small run-time file that nobody but root can have written; none when there is none, or it is

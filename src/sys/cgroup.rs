@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::naive::without;
 use super::process::wait_readable;
 
 /// How deep a zone may nest cgroups of its own, and how many it may have. Without a limit it could build
@@ -81,7 +82,8 @@ pub fn delegate(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
         }
     }
     std::os::unix::fs::chown(path, Some(uid), Some(gid))?;
-    for file in ["cgroup.procs", "cgroup.threads", "cgroup.subtree_control"] {
+    let limits: &[_] = if without("cgroup-files") { &["cgroup.max.depth"] } else { &[] };
+    for file in ["cgroup.procs", "cgroup.threads", "cgroup.subtree_control"].iter().chain(limits) {
         match std::os::unix::fs::chown(path.join(file), Some(uid), Some(gid)) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}

@@ -8,6 +8,7 @@ pub mod enter;
 pub mod loopdev;
 pub mod mount;
 pub mod mountinfo;
+pub mod naive;
 pub mod netlink;
 pub mod ns;
 pub mod path;

@@ -8,6 +8,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use super::naive::without;
+
 /// Returns when a process started, in clock ticks since boot (proc_pid_stat(5), field 22); none when
 /// there is no such process or it is a zombie.
 pub fn start_time(pid: i32) -> Option<u64> {
@@ -125,6 +127,9 @@ pub fn with_fs_ids<T>(uid: u32, gid: u32, work: impl FnOnce() -> T) -> T {
 /// # Errors
 /// The system's error; `work` has not run then.
 pub fn as_owner<T>(uid: u32, work: impl FnOnce() -> T) -> io::Result<T> {
+    if without("owner") {
+        return Ok(work());
+    }
     // The raw call: it changes this thread only, and there is no other.
     let set = |real: u32, effective: u32| -> io::Result<()> {
         // SAFETY: the call takes numbers.
@@ -149,7 +154,7 @@ pub fn become_root() -> io::Result<()> {
     // SAFETY: the calls take numbers and a null list of length 0; the process is single-threaded, so
     // the raw calls, which change one thread only, change the whole process.
     let done = unsafe {
-        libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>()) == 0
+        (without("groups") || libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>()) == 0)
             && libc::syscall(libc::SYS_setresgid, 0, 0, 0) == 0
             && libc::syscall(libc::SYS_setresuid, 0, 0, 0) == 0
     };
@@ -159,6 +164,26 @@ pub fn become_root() -> io::Result<()> {
     if done { Ok(()) } else { Err(error) }
 }
 
+/// Becomes a user and a group of the user namespace that this process is in, and keeps its capabilities there.
+///
+/// # Errors
+/// The system's error.
+pub fn become_user(uid: u32, gid: u32) -> io::Result<()> {
+    let sets = rustix::thread::capabilities(None)?;
+    // SAFETY: the calls take numbers; the process is single-threaded, so the raw ones change all of it.
+    let done = unsafe {
+        libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0) == 0
+            && libc::syscall(libc::SYS_setresgid, gid, gid, gid) == 0
+            && libc::syscall(libc::SYS_setresuid, uid, uid, uid) == 0
+    };
+    let error = io::Error::last_os_error();
+    hide();
+    if !done {
+        return Err(error);
+    }
+    Ok(rustix::thread::set_capabilities(None, sets)?)
+}
+
 /// Gives capabilities up for good: from the bounding set and from the sets in force (capabilities(7)).
 ///
 /// Numbers that the kernel does not know are passed over.
@@ -166,6 +191,9 @@ pub fn become_root() -> io::Result<()> {
 /// # Errors
 /// The system's error.
 pub fn drop_capabilities(numbers: &[u32]) -> io::Result<()> {
+    if without("capabilities") {
+        return Ok(());
+    }
     for number in numbers {
         // SAFETY: PR_CAPBSET_DROP takes a number.
         let done = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, u64::from(*number), 0, 0, 0) };
@@ -187,6 +215,9 @@ pub fn drop_capabilities(numbers: &[u32]) -> io::Result<()> {
 /// A kernel without keyrings has none to leak.
 pub fn fresh_keyring() {
     const KEYCTL_JOIN_SESSION_KEYRING: i32 = 1;
+    if without("keyring") {
+        return;
+    }
     // SAFETY: a null name asks for an anonymous keyring; the rest are numbers.
     unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<u8>()) };
 }
@@ -196,6 +227,9 @@ pub fn fresh_keyring() {
 /// # Errors
 /// The system's error.
 pub fn close_on_exec_from(first: u32) -> io::Result<()> {
+    if without("descriptors") {
+        return Ok(());
+    }
     // SAFETY: the call takes numbers.
     let done = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
@@ -206,6 +240,9 @@ pub fn close_on_exec_from(first: u32) -> io::Result<()> {
 /// # Errors
 /// The system's error.
 pub fn close_all_but(keep: &[i32]) -> io::Result<()> {
+    if without("descriptors") {
+        return Ok(());
+    }
     let mut keep: Vec<u32> = keep.iter().filter_map(|n| u32::try_from(*n).ok()).filter(|n| *n > 2).collect();
     keep.sort_unstable();
     keep.dedup();
@@ -252,10 +289,15 @@ pub fn reset_signals() {
     }
 }
 
-/// Gives up a personality of the caller's, such as addresses that are not random (personality(2)).
+/// Gives up a personality of the caller's, such as addresses that are not random.
 pub fn plain_personality() {
-    // SAFETY: personality(2) takes a number; 0 is a plain Linux process.
-    unsafe { libc::personality(0) };
+    take_personality(0);
+}
+
+/// Takes a personality (personality(2)); 0 is that of a plain Linux process.
+pub fn take_personality(flags: u32) {
+    // SAFETY: personality(2) takes a number.
+    unsafe { libc::personality(libc::c_ulong::from(flags)) };
 }
 
 /// Takes the out-of-memory score of another process: how likely the kernel kills this one when there is no
@@ -302,6 +344,9 @@ pub fn default_sigchld() {
 
 /// Makes this process unreadable to others (`/proc/PID`, ptrace) until its next exec.
 pub fn hide() {
+    if without("hiding") {
+        return;
+    }
     // SAFETY: PR_SET_DUMPABLE takes a number.
     unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
 }

@@ -230,6 +230,9 @@ pub fn write_all(fd: BorrowedFd<'_>, mut text: &[u8]) -> io::Result<()> {
 
 /// Says whether a process of a zone may hold this descriptor: a regular file, a pipe, or `/dev/null`.
 pub fn may_be_handed_over(fd: BorrowedFd<'_>) -> bool {
+    if super::naive::without("streams") {
+        return true;
+    }
     let Ok(stat) = fstat(fd) else { return false };
     let null = (major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3);
     let good = match FileType::from_raw_mode(stat.st_mode) {

@@ -190,6 +190,51 @@ fn attacks_do_not_leave_the_root() {
 }
 
 #[test]
+fn what_means_something_to_the_host_only() {
+    let mut zone = Zone::new(&[]);
+    let record = |text: &str| {
+        let length = (1..).find(|n| *n == text.len() + 2 + n.to_string().len()).expect("a number");
+        format!("{length} {text}\n")
+    };
+    let attributes: String =
+        ["trusted.overlay.redirect=/etc", "security.selinux=x", "security.ima=x", "user.kept=x"]
+            .map(|a| record(&format!("SCHILY.xattr.{a}")))
+            .concat();
+    let size = record(&format!("GNU.sparse.size={}", 1_u64 << 62)) + &record("GNU.sparse.map=0,1");
+    let bytes = Tar::default()
+        .dir("usr")
+        .add("x", EntryType::XHeader, "", attributes.as_bytes(), 0o644)
+        .file("file", "x")
+        .add("sda", EntryType::Block, "", b"", 0o666)
+        .add("mem", EntryType::Char, "", b"", 0o666)
+        .add("pipe", EntryType::Fifo, "", b"", 0o666)
+        .end();
+    install(&mut zone, &bytes).expect("install");
+    let list = |name: &str| {
+        let mut buffer = [0; 1024];
+        let length = rustix::fs::lgetxattr(zone.inside("file"), name, &mut buffer);
+        length.is_ok()
+    };
+    for name in ["trusted.overlay.redirect", "security.selinux", "security.ima"] {
+        assert!(!list(name), "{name}");
+    }
+    assert!(!zone.inside("sda").exists() && !zone.inside("mem").exists());
+    let told = zone.heard.said.join("\n");
+    assert!(told.contains("device nodes left out: 2") && told.contains("attributes left out"), "{told}");
+    zone.uninstall().expect("uninstall");
+    // A file that is larger than any can be takes neither room nor time.
+    let bytes = Tar::default()
+        .dir("usr")
+        .add("x", EntryType::XHeader, "", size.as_bytes(), 0o644)
+        .file("bomb", "x")
+        .end();
+    match install(&mut zone, &bytes) {
+        Ok(()) => assert!(fs::metadata(zone.inside("bomb")).expect("it is there").blocks() < 100),
+        Err(e) => assert!(e.to_string().contains("bomb"), "{e}"),
+    }
+}
+
+#[test]
 fn absolute_names_are_meant_from_the_root_and_later_members_win() {
     let mut zone = Zone::new(&[]);
     let out = zone.beside("o");

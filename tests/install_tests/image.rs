@@ -171,6 +171,10 @@ fn damage_is_found_before_anything_is_made() {
     check("bytes and should have");
     fs::remove_file(&path).expect("remove");
     check("No such file or directory");
+    // What is no file is not waited for.
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    check("not a regular file");
+    fs::remove_file(&path).expect("remove");
     for digest in ["sha256:../../../etc/shadow", "md5:0", &format!("sha256:{}", "A".repeat(64))] {
         let mut bad = good.clone();
         bad["digest"] = digest.into();

@@ -11,7 +11,7 @@
 //! | kernel file systems | they show the namespaces of the process that mounts them; `/proc` is there already where parts of it are covered |
 //! | pivot | the host's tree is gone; a locked mount cannot be the new root, so a copy is |
 //! | datasets | mounted by the zone, so not locked, at mount points that lead nowhere else any more |
-//! | capabilities | the last thing that needs them is done |
+//! | guard, system calls, capabilities | the last thing that needs them is done; a filter takes one itself |
 //! | tell the supervisor, wait | the zone is *ready*; nothing runs in it yet |
 //! | console, exec | stdio from inside, every other descriptor closed |
 //!
@@ -19,17 +19,18 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags};
 
-use crate::apply::{dataset, guard};
+use crate::apply::{confine, dataset, guard};
 use crate::plan::boot::init_words;
 use crate::plan::bootargs::BootArgs;
 use crate::plan::step::{Init, Step};
 use crate::sys::channel::Channel;
 use crate::sys::mount::{Attrs, NewFs, Tree};
+use crate::sys::naive::without;
 use crate::sys::ns::{self, Kinds};
 use crate::sys::path::{STRICT, open_beneath, reason};
 use crate::sys::{process, seccomp};
@@ -70,7 +71,10 @@ pub fn network_of(channel: &Channel) -> Result<OwnedFd, String> {
 /// Runs the zone's side. Never returns: it becomes init, or ends.
 pub fn run(channel: &Channel, steps: &[Step]) -> ! {
     process::hide();
-    if let Err(text) = begin(channel, steps) {
+    // Of the supervisor's nothing is left that a name of the zone could lead to.
+    let closed = process::close_all_but(&[channel.as_fd().as_raw_fd()]);
+    let closed = closed.map_err(|e| format!("cannot close descriptors: {}", reason(&e)));
+    if let Err(text) = closed.and_then(|()| begin(channel, steps)) {
         // The supervisor may be gone; then nobody is there to be told.
         let _ = channel.send(&format!("error {text}"), &[]);
     }
@@ -124,6 +128,9 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
                     console(terminal)?;
                 }
             }
+            Step::Pivot if without("pivot") => {
+                rustix::process::chroot(".").map_err(|e| format!("cannot change the root: {e}"))?;
+            }
             Step::Pivot => {
                 rustix::process::pivot_root(".", ".")
                     .map_err(|e| format!("cannot make the zone's root the root: {}", reason(&e.into())))?;
@@ -144,6 +151,8 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
                 let listener = seccomp::install(&guard::program()).map_err(fail("cannot guard /dev/zfs"))?;
                 channel.send(GUARD, &[listener.as_fd()]).map_err(fail("cannot tell the supervisor"))?;
             }
+            Step::Confine(confinement) => confine::put(confinement)
+                .map_err(|e| format!("cannot filter system calls: {}", confine::because(&e)))?,
             Step::Capabilities { drop } => {
                 process::drop_capabilities(drop).map_err(fail("cannot give capabilities up"))?;
             }
@@ -158,7 +167,8 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
                 let program = given.init.clone().map_or_else(|| program.clone(), Init::Own);
                 return Err(start(&program, &init_words(&given), init.as_ref()));
             }
-            Step::Cgroup { .. }
+            Step::Counts { .. }
+            | Step::Cgroup { .. }
             | Step::Limits { .. }
             | Step::Process { .. }
             | Step::Ipc { .. }
@@ -167,6 +177,8 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
             | Step::Pin { .. }
             | Step::Delegate { .. }
             | Step::Root { .. }
+            | Step::Part { .. }
+            | Step::ReadOnly { .. }
             | Step::Inherit { .. }
             | Step::Memory { .. }
             | Step::Dev { .. }
@@ -184,10 +196,16 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
 /// A file system of the kernel: type, directory, attributes, options.
 type KernelFs<'a> = (&'a str, &'a str, Attrs, &'a [(&'a str, &'a str)]);
 
+/// How many terminals there can be on a zone's `/dev/pts`: a third of what the kernel, as it comes, has for
+/// all zones together (it keeps 1,024 of 4,096 for the host). Who can mount in the zone can mount another
+/// `/dev/pts`; its users cannot.
+const TERMINALS: &str = "1024";
+
 /// Mounts what must be mounted from inside, onto directories of the zone's root (the working folder).
 fn kernel_files(proc: bool, cgroup: bool, mqueue: bool) -> Result<(), String> {
     let strict = Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC;
-    let pts: &[(&str, &str)] = &[("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
+    let most = if without("terminals") { "4096" } else { TERMINALS };
+    let pts: &[(&str, &str)] = &[("max", most), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
     let list: &[KernelFs<'_>] = &[
         ("proc", "proc", strict, &[]),
         ("sysfs", "sys", strict | Attrs::RDONLY, &[]),
@@ -208,7 +226,7 @@ fn kernel_files(proc: bool, cgroup: bool, mqueue: bool) -> Result<(), String> {
         let made = make(fstype, options, *attrs);
         let tree = match made {
             // Group 5 (tty) may lie outside an explicit id map: the terminals then keep their user's group.
-            Err(_) if *fstype == "devpts" => make(fstype, &options[..2], *attrs),
+            Err(_) if *fstype == "devpts" => make(fstype, &options[..3], *attrs),
             other => other,
         };
         let tree = match tree {

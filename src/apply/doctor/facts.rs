@@ -62,6 +62,8 @@ pub struct Security {
     pub apparmor_restricts: bool,
     /// SELinux is there; whether it enforces.
     pub selinux: Option<bool>,
+    /// The kernel shows its own addresses to everybody.
+    pub shows_addresses: bool,
 }
 
 /// A file system on which zones lie or will lie.

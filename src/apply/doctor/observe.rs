@@ -112,7 +112,15 @@ fn security() -> Security {
         apparmor_restricts: look::number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
             .is_some_and(|n| n != 0),
         selinux: look::number("/sys/fs/selinux/enforce").map(|n| n != 0),
+        shows_addresses: shows_addresses(),
     }
+}
+
+/// Says whether everybody sees the kernel's addresses: where nothing else forbids it, whoever may look into the
+/// kernel with perf does.
+fn shows_addresses() -> bool {
+    let setting = |name: &str| look::text(format!("/proc/sys/kernel/{name}"))?.trim().parse::<i32>().ok();
+    setting("kptr_restrict") == Some(0) && setting("perf_event_paranoid").is_some_and(|n| n <= 1)
 }
 
 fn groups() -> Cgroup {

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -15,6 +16,7 @@ use super::unpack::Unpacker;
 use super::{InstallError, kill_point};
 use crate::apply::Notice;
 use crate::plan::install::{Layer, Packing};
+use crate::sys::naive::without;
 use crate::sys::path::{At, Dir, reason};
 
 /// Longest index or manifest; the specification asks for at least 4 MiB.
@@ -132,7 +134,7 @@ fn layer(layout: &Path, descriptor: &Descriptor) -> Result<Layer, String> {
         return Err(format!("layer {} is '{kind}', not a part of a file system", descriptor.digest));
     }
     let (path, sha256) = verified(layout, descriptor)?;
-    let mut file = File::open(&path).map_err(|e| format!("{}: {}", path.display(), reason(&e)))?;
+    let mut file = open(&path).map_err(|e| format!("{}: {}", path.display(), reason(&e)))?;
     let packing = detect_file(&mut file).map_err(|e| format!("layer {}: {e}", descriptor.digest))?;
     Ok(Layer { sha256, size: descriptor.size, packing })
 }
@@ -143,25 +145,33 @@ fn verified(layout: &Path, descriptor: &Descriptor) -> Result<(PathBuf, String),
     let hex =
         digest.strip_prefix("sha256:").ok_or_else(|| format!("digest '{digest}' is not of kind sha256"))?;
     // The digest becomes a file name: nothing else may pass.
-    if hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+    if !without("digest")
+        && (hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)))
+    {
         return Err(format!("'{digest}' is not a digest"));
     }
     let path = blob(layout, hex);
     let wrong = |e: std::io::Error| format!("{}: {}", path.display(), reason(&e));
-    let mut file = File::open(&path).map_err(wrong)?;
+    let mut file = open(&path).map_err(wrong)?;
     let meta = file.metadata().map_err(wrong)?;
     if !meta.is_file() || meta.len() != descriptor.size {
         let (has, should) = (meta.len(), descriptor.size);
         return Err(format!("{}: it has {has} bytes and should have {should}", path.display()));
     }
     let found = sha256(&mut file).map_err(wrong)?;
-    if found != hex {
+    if found != hex && !without("digest") {
         return Err(format!(
             "{}: its content has digest sha256:{found}: the image is damaged",
             path.display()
         ));
     }
     Ok((path, hex.to_owned()))
+}
+
+/// Opens a file of the layout, and nothing else: a pipe would hold us up for ever.
+fn open(path: &Path) -> std::io::Result<File> {
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(std::io::Error::other("not a regular file")) }
 }
 
 fn blob(layout: &Path, hex: &str) -> PathBuf {
@@ -183,7 +193,7 @@ fn sha256(file: &mut File) -> std::io::Result<String> {
 fn json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, String> {
     let wrong = |e: std::io::Error| format!("{}: {}", path.display(), reason(&e));
     let mut text = Vec::new();
-    File::open(path).map_err(wrong)?.take(JSON_MAX + 1).read_to_end(&mut text).map_err(wrong)?;
+    open(path).map_err(wrong)?.take(JSON_MAX + 1).read_to_end(&mut text).map_err(wrong)?;
     if text.len() as u64 > JSON_MAX {
         return Err(format!("{}: longer than 4 MiB", path.display()));
     }
@@ -200,9 +210,9 @@ pub(super) fn populate(
     let mut unpacker = Unpacker::image(root);
     for Layer { sha256: digest, size: _, packing } in layers {
         let path = blob(layout, digest);
-        let mut file = File::open(&path).at("open", &path)?;
+        let mut file = open(&path).at("open", &path)?;
         // Once more, from the very descriptor that is unpacked: time has passed since the plan.
-        if sha256(&mut file).at("read", &path)? != *digest {
+        if sha256(&mut file).at("read", &path)? != *digest && !without("digest") {
             let why = "it was changed while the zone was being installed".to_owned();
             return Err(InstallError::Source { what: "image layer", path, why });
         }

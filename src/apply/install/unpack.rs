@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use thiserror::Error;
 
 use super::tarball::{Member, MemberKind, TarError, Tarball};
+use crate::sys::naive::without;
 use crate::sys::path::{At, Dir, Links, Owned, PathError, Resolve, STRICT, set_owned};
 use crate::sys::tree::{RemoveError, SparseWriter, remove_tree, set_times, set_xattr};
 
@@ -367,7 +368,7 @@ impl<'a> Unpacker<'a> {
     fn xattrs(&mut self, fd: BorrowedFd<'_>, member: &Member) -> std::io::Result<()> {
         for (name, value) in &member.xattrs {
             // Those that mean something to the host's kernel only, or to its policy, are not taken over.
-            let kept = name.starts_with(b"user.") || name == b"security.capability";
+            let kept = name.starts_with(b"user.") || name == b"security.capability" || without("attributes");
             let name = CString::new(name.as_slice()).ok().filter(|_| kept);
             match name {
                 Some(name) if set_xattr(fd, &name, value)? => {}

@@ -5,6 +5,8 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
+use crate::sys::naive::without;
+
 /// Longest line of `passwd` that is looked at.
 const MAX_USER_LINE: usize = 4 << 10;
 /// Longest line of `group`: all its members are on it.
@@ -91,6 +93,9 @@ fn parse_group(line: &str) -> Option<(u32, &str)> {
 
 /// Reads an id; the highest number means "no id" to the kernel, and a sign or blank is no number here.
 fn parse_id(text: &str) -> Option<u32> {
+    if without("numbers") {
+        return text.parse::<i64>().ok().map(|id| id as u32);
+    }
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     text.parse().ok().filter(|id| digits && *id != u32::MAX)
 }

@@ -14,6 +14,7 @@ use super::direct::{candidates, plain_words};
 use super::environment::{Style, environment};
 use super::identity::{User, find_user, groups_of};
 use crate::sys::channel::Channel;
+use crate::sys::naive::without;
 use crate::sys::path::reason;
 use crate::sys::tty::Look;
 use crate::sys::{enter, pty};
@@ -157,7 +158,10 @@ impl Job {
         }
         let split_usr = Path::new("/bin").symlink_metadata().is_ok_and(|m| m.is_dir());
         let term: Option<&OsStr> = self.term.as_deref();
-        let env = environment(style, user, term, split_usr);
+        let mut env = environment(style, user, term, split_usr);
+        if without("environment") {
+            env.extend(std::env::vars().map(|(name, value)| format!("{name}={value}")));
+        }
         let env = env.into_iter().map(CString::new).collect::<Result<Vec<_>, _>>()?;
         // A login shell reads its profile first, which may change anything.
         if let Some(command) = self.command.as_ref().filter(|_| style == Style::Command) {
@@ -189,6 +193,9 @@ fn safe_user() -> User {
 
 fn find(name: &str) -> Result<User, Failure> {
     const FILE: &str = "/etc/passwd";
+    if without("lookup") {
+        let _ = nix::unistd::User::from_name(name);
+    }
     let found = match enter::open_regular(FILE) {
         Ok(file) => find_user(file, name),
         Err(e) => Err(e),

@@ -24,13 +24,15 @@ use std::path::Path;
 
 use nix::sys::signal::Signal;
 
+use crate::apply::confine;
 use crate::apply::guard::{self, Guarded};
 use crate::apply::paths::Root;
 use crate::apply::running::Running;
 use crate::apply::supervisor::client::CallError;
+use crate::plan::confine::Confinement;
 use crate::spec::ZoneName;
 use crate::sys::channel::Channel;
-use crate::sys::enter::{EnterError, Entered, Filter, Target, signal_group};
+use crate::sys::enter::{Confine, EnterError, Entered, Filter, Target, signal_group};
 use crate::sys::path::reason;
 use crate::sys::process::{self, Child, Ended};
 use crate::sys::tty::{self, Look, Signals};
@@ -112,6 +114,8 @@ pub struct Zone<'a> {
     running: &'a Running,
     /// A process that enters is guarded.
     guarded: bool,
+    /// What it is held to.
+    confinement: Confinement,
 }
 
 impl<'a> Zone<'a> {
@@ -127,7 +131,8 @@ impl<'a> Zone<'a> {
     ) -> Result<(Self, Option<&'static str>), LoginError> {
         let guarded = guard::is_needed(root, name) && !guard::is_left_out();
         let found = if guarded { guard::ensure(root, name, running)? } else { Guarded::Yes };
-        Ok((Self { root, name, running, guarded }, found.warning()))
+        let confinement = confine::of_running(root, name);
+        Ok((Self { root, name, running, guarded, confinement }, found.warning()))
     }
 
     /// Enters the zone with a process that does the job, guarded when that is needed, unless a signal says
@@ -150,7 +155,9 @@ impl<'a> Zone<'a> {
         let hand_over = |listener: BorrowedFd<'_>| guard::enlist(self.root, self.name, listener);
         let filter = self.guarded.then_some(Filter { program: &program, hand_over: &hand_over });
         let inside = |channel: &Channel| job.run(channel).to_string();
-        let entered = target.enter(streams, signals.as_fd(), &mut stop, filter, inside);
+        let program = confine::program(&self.confinement);
+        let confine = Confine { program: program.as_deref(), personality: self.confinement.personality };
+        let entered = target.enter(streams, signals.as_fd(), &mut stop, filter, confine, inside);
         if ends { Err(LoginError::Interrupted) } else { Ok(entered?) }
     }
 }

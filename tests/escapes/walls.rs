@@ -1,0 +1,169 @@
+//! The walls of a running zone: roots, devices, owners, control groups, sockets.
+
+use std::fs;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::process::Command;
+
+use super::Lab;
+use super::lab::Run;
+
+/// Guards `pivot_root`: nothing of the host's tree is left above a zone's root. A changed root alone
+/// (chroot) is left by whoever has a descriptor of a folder outside it.
+#[test]
+fn an_old_way_out_of_a_changed_root() {
+    let Some(lab) = Lab::new() else { return };
+    lab.booted("zion", "");
+    let top = lab.sh("zion", "stat -c '%d %i' /").out;
+    let marker = lab.path().join("run/zones").display().to_string();
+    let run = lab.script("zion", include_str!("attack/climb.py"), &[&marker]);
+    assert_eq!(run.out, format!("{} False\n", top.trim()), "{run:?}");
+    lab.halted("zion");
+}
+
+/// Guards the same, and the zones' ids of their own: who is given a descriptor of another zone's root sees
+/// what that zone shows to all, and no more.
+#[test]
+fn a_descriptor_from_another_zone() {
+    let Some(lab) = Lab::new() else { return };
+    let shared = lab.path().join("shared");
+    fs::create_dir(&shared).expect("a folder");
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o777)).expect("chmod");
+    let lines = format!("add fs\nset type=lofs\nset special={}\nset dir=/shared\nend", shared.display());
+    lab.booted("zion", &lines);
+    lab.booted("web", &lines);
+    let giver = lab.attacker("zion", include_str!("attack/give.py"), &[]);
+    let marker = lab.path().join("run/zones").display().to_string();
+    let run = lab.script("web", include_str!("attack/take.py"), &[&marker]);
+    assert_eq!(run.out, "False []\n", "{run:?}");
+    giver.end();
+    lab.ok("zoneadm", &["-z", "web", "halt"]);
+    lab.halted("zion");
+}
+
+/// Guards the `nodev` of a zone's root: a node there, of an archive or of the host's root, opens nothing.
+#[test]
+fn device_nodes() {
+    let Some(lab) = Lab::new() else { return };
+    lab.booted("zion", "");
+    let node = lab.in_zone("zion", "/var/tmp/zero");
+    let made = Command::new("mknod").args(["-m", "666"]).arg(&node).args(["c", "1", "5"]).status();
+    assert!(made.expect("mknod(1)").success());
+    assert_ne!(lab.sh("zion", "head -c1 /var/tmp/zero").status, 0, "a device outside /dev was opened");
+    assert_ne!(lab.sh("zion", "mknod /var/tmp/mine c 1 5").status, 0, "a node was made");
+    assert_eq!(lab.sh("zion", "head -c1 /dev/zero | wc -c").out, "1\n");
+    lab.halted("zion");
+}
+
+/// Runs a program as a user of the host who is nobody.
+fn as_nobody(program: &std::path::Path) -> Option<Run> {
+    let mut command = Command::new("setpriv");
+    // By a shell: setpriv(1) itself keeps capabilities until it executes something.
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", "\"$0\" -u"]).arg(program);
+    command.output().ok().map(Run::from)
+}
+
+/// Guards the zonepath's mode, 0700, which a boot corrects: what is root's in the zone is root's on disk,
+/// and a set-user-id program there would make any user of the host its root.
+#[test]
+fn set_user_id_files_seen_from_the_host() {
+    let Some(lab) = Lab::new() else { return };
+    lab.open_to_all();
+    lab.installed("zion", "");
+    let zonepath = lab.path().join("zones/zion");
+    assert_eq!(fs::metadata(&zonepath).expect("it is there").mode() & 0o7777, 0o700, "install");
+    let open = || fs::set_permissions(&zonepath, fs::Permissions::from_mode(0o755)).expect("chmod");
+    open();
+    let run = lab.run("zoneadm", &["-z", "zion", "verify"]);
+    assert!(run.err.contains("must not be world executable"), "{run:?}");
+    let run = lab.run("zoneadm", &["-z", "zion", "boot"]);
+    assert!(run.status == 0 && run.err.contains("changing permissions to 0700"), "{run:?}");
+    assert_eq!(lab.sh("zion", "cp /usr/bin/id /var/tmp/id && chmod 4755 /var/tmp/id").status, 0);
+    let file = lab.in_zone("zion", "/var/tmp/id");
+    let meta = fs::metadata(&file).expect("it is there");
+    assert_eq!((meta.uid(), meta.mode() & 0o7777), (0, 0o4755), "the attack is none");
+    let run = as_nobody(&file).expect("setpriv(1)");
+    assert!(run.status != 0 && run.out.is_empty(), "a user of the host has become root: {run:?}");
+    // That this is the only thing in the way.
+    open();
+    assert_eq!(as_nobody(&file).expect("setpriv(1)").out, "0\n", "the control");
+    fs::set_permissions(&zonepath, fs::Permissions::from_mode(0o700)).expect("chmod");
+    lab.halted("zion");
+}
+
+/// Guards the mapping of ids by mounts: a boot changes no owner on disk, so that no link or rename can lead
+/// a change astray.
+#[test]
+fn a_boot_changes_no_owner() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("zion", "");
+    let root = lab.path().join("zones/zion/root");
+    let list = || -> String {
+        let mut command = Command::new("find");
+        command.arg(&root).args(["-xdev", "-printf", "%p %U:%G %m\\n"]);
+        let run = Run::from(command.output().expect("find(1)"));
+        let mut lines: Vec<&str> = run.out.lines().collect();
+        lines.sort_unstable();
+        lines.join("\n")
+    };
+    lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    lab.ok("zoneadm", &["-z", "zion", "halt"]);
+    let before = list();
+    let victim = lab.path().join("victim");
+    fs::write(&victim, "").expect("a file");
+    fs::hard_link(&victim, root.join("etc/hostile")).expect("a link");
+    lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    let meta = fs::metadata(&victim).expect("it is there");
+    assert_eq!((meta.uid(), meta.gid()), (0, 0));
+    lab.ok("zoneadm", &["-z", "zion", "halt"]);
+    fs::remove_file(root.join("etc/hostile")).expect("the link");
+    assert_eq!(list(), before);
+    // Ids that the zone has of the host's are larger.
+    let owner = |line: &str| line.rsplit(' ').nth(1).and_then(|o| o.split(':').next()?.parse::<u32>().ok());
+    assert!(before.lines().count() > 20);
+    for line in before.lines() {
+        assert!(owner(line).is_some_and(|uid| uid < 65_536), "{line}");
+    }
+    lab.assert_clean();
+}
+
+/// Guards `cgroup::delegate`: the zone's group has limits that belong to the host, and so does all above it, of both
+/// versions. Above it there is nothing to be seen: without a namespace the kernel lets no zone mount it.
+#[test]
+fn control_groups() {
+    let Some(lab) = Lab::new() else { return };
+    lab.booted("zion", "");
+    if zones::sys::cgroup::mount_point().is_some() {
+        let run = lab.sh("zion", "grep ^0: /proc/self/cgroup /proc/1/cgroup; ls -d /sys/fs/cgroup/zones");
+        assert_eq!(run.out, "/proc/self/cgroup:0::/\n/proc/1/cgroup:0::/\n", "{run:?}");
+        // Another mount shows no more, and its top is the host's.
+        let script = "mkdir -p /var/tmp/c && mount -t cgroup2 c /var/tmp/c && ls -d /var/tmp/c/zones; \
+            for f in cgroup.max.depth cgroup.max.descendants memory.max pids.max cgroup.freeze cgroup.kill; do \
+            test -e /var/tmp/c/$f && echo 1 2>/dev/null > /var/tmp/c/$f && echo wrote $f; done; true";
+        assert_eq!(lab.sh("zion", script).out, "");
+    }
+    // Version 1: a zone can mount what the host has mounted, and change nothing.
+    let script = "for c in memory devices pids freezer cpu; do mkdir -p /var/tmp/v1 && \
+        mount -t cgroup -o $c c /var/tmp/v1 2>/dev/null || continue; \
+        for f in release_agent notify_on_release cgroup.procs tasks devices.allow memory.limit_in_bytes; do \
+        test -e /var/tmp/v1/$f && echo $$ 2>/dev/null > /var/tmp/v1/$f && echo $c: wrote $f; done; \
+        mkdir /var/tmp/v1/mine 2>/dev/null && echo $c: made a group; umount /var/tmp/v1; done; true";
+    let run = lab.sh("zion", script);
+    assert_eq!((run.out.as_str(), run.status), ("", 0), "{run:?}");
+    lab.halted("zion");
+}
+
+/// Guards the network namespace: abstract sockets and netlink reach the host without an address.
+#[test]
+fn sockets_without_addresses() {
+    let Some(lab) = Lab::new() else { return };
+    lab.booted("zion", "");
+    let name = format!("zones-escape-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).expect("an address");
+    let _listener = UnixListener::bind_addr(&address).expect("a socket");
+    UnixStream::connect_addr(&address).expect("the control: the host reaches it");
+    let run = lab.script("zion", include_str!("attack/sockets.py"), &[&name]);
+    assert_eq!(run.out, "[]\n", "{run:?}");
+    lab.halted("zion");
+}
