@@ -109,6 +109,24 @@ fn set_user_id_files_seen_from_the_host() {
     lab.halted("zion");
 }
 
+/// Guards the place of a zonepath: whoever can write above it can put another folder in its place.
+#[test]
+fn a_zonepath_that_a_zone_can_write_to() {
+    let Some(lab) = Lab::new() else { return };
+    let zones = lab.path().join("zones").display().to_string();
+    let share =
+        |options: &str| format!("add fs\nset type=lofs\nset special={zones}\nset dir=/shared\n{options}end");
+    lab.installed("zion", "");
+    lab.configure("web", &share(""));
+    let run = lab.run("zoneadm", &["-z", "zion", "verify"]);
+    let text = format!("zion zonepath (/zones/zion) lies in {zones}, which zone web can write to.");
+    assert!(run.status != 0 && run.err.contains(&text), "{run:?}");
+    assert_eq!(lab.run_with("zonecfg", &["-z", "web"], &[], "delete -F\n").status, 0);
+    lab.configure("web", &share("add options ro\n"));
+    let run = lab.run("zoneadm", &["-z", "zion", "verify"]);
+    assert!(!run.err.contains("can write to"), "{run:?}");
+}
+
 /// Guards the mapping of ids by mounts: a boot changes no owner on disk, so that no link or rename can lead
 /// a change astray.
 #[test]
