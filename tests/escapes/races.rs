@@ -215,6 +215,8 @@ both_ways! {
             fs::create_dir(var.join("deep")).expect("a folder");
             for n in 0..200 {
                 fs::write(var.join(format!("deep/kept{n}")), "").expect("a file");
+                // There is time between the look at a name and its turn.
+                fs::write(var.join(format!("file{n}")), "").expect("a file");
             }
             symlink(&outside, var.join("other")).expect("a link");
             let attacker = flip(&var, "deep", "other");
