@@ -30,13 +30,13 @@ TEMPLATEDIR = /usr/share/zones/zones.d
 
 RELEASE    = target/release
 BINS       = zlogin zonename zonestat
-SBINS      = zonecfg zoneadm zoneadmd
+SBINS      = zonecfg zoneadm zoneadmd zonesd
 MAN1       = $(notdir $(wildcard man/*.1))
 MAN5       = $(notdir $(wildcard man/*.5))
 MAN7       = $(notdir $(wildcard man/*.7))
 MAN8       = $(notdir $(wildcard man/*.8))
 COMPLETED  = zonecfg zoneadm zlogin
-UNITS      = zones.service zones.target zone@.service
+UNITS      = zones.service zones.target zone@.service zones-broker.socket zones-broker.service
 TEMPLATES  = $(notdir $(wildcard zones.d/*.toml))
 
 .PHONY: all check test demo demo-zfs bench bench-zfs install uninstall clean
@@ -78,7 +78,7 @@ demo-zfs: all vm-image
 	$(VM) run $$([ -t 1 ] && echo --arg=--colour) $(VM_IMAGE) demo/zfs.sh $(RELEASED)
 
 bench-zfs: all vm-image
-	$(VM) run --memory 6144 --timeout 3600 $(VM_IMAGE) bench/zfs $(RELEASED)
+	$(VM) run --memory 6144 --timeout 3600 $(VM_IMAGE) bench/zfs-bench $(RELEASED)
 
 install:
 	@for p in $(BINS) $(SBINS); do \

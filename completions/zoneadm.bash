@@ -47,7 +47,7 @@ _zoneadm() {
             ;;
         uninstall) COMPREPLY=($(compgen -W "-F" -- "$cur")) ;;
         shutdown) COMPREPLY=($(compgen -W "-r --" -- "$cur")) ;;
-        boot | reboot) COMPREPLY=($(compgen -W "--" -- "$cur")) ;;
+        boot | reboot) COMPREPLY=($(compgen -W "-w --" -- "$cur")) ;;
         install)
             case $prev in
                 -a) COMPREPLY=($(compgen -f -- "$cur")) ;;

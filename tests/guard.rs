@@ -1,6 +1,6 @@
 //! The guard on a machine without ZFS: how requests reach it, what it answers before ZFS is asked, and
 //! what its death changes. What it decides about ZFS is tried in the machine with real ZFS
-//! (tests/zfs-zone/guard.sh).
+//! (tests/zfs-zone/guard-*.sh).
 
 #![allow(unsafe_code, clippy::disallowed_methods, clippy::undocumented_unsafe_blocks)]
 

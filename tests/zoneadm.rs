@@ -108,13 +108,17 @@ fn the_command_line() {
     let asked = p.run("-?");
     assert_eq!((asked.status, asked.err.as_str()), (2, ""));
     assert_eq!(p.good("help"), asked.out);
-    for sub in
-        ["boot [-- boot_arguments]", "halt", "list [-cinpv] [--json]", "mark incomplete", "plan subcommand"]
-    {
+    for sub in [
+        "boot [-w] [-- boot_arguments]",
+        "halt",
+        "list [-cinpv] [--json]",
+        "mark incomplete",
+        "plan subcommand",
+    ] {
         assert!(asked.out.contains(&format!("\n{sub}")), "{sub}");
     }
     assert!(!asked.out.contains("rename"), "what is not there is not listed");
-    assert!(p.good("help boot").starts_with("usage:\tzoneadm boot [-- boot_arguments]\n"));
+    assert!(p.good("help boot").starts_with("usage:\tzoneadm boot [-w] [-- boot_arguments]\n"));
     assert!(p.good("--version").starts_with("zoneadm (zones) "));
     assert_eq!(p.bad("-z zion rename neo"), "zoneadm: rename is not available yet in this version\n");
 
@@ -496,14 +500,36 @@ fn verify_compares_ids_with_other_zones() {
     p.zone("zion", &map(2_065_000));
     let done = p.run("-z zion verify");
     assert!(
-        done.err.contains("zion idmap (ids 2065000 to 2130535 of the host) and neo idmap overlap.\n"),
+        done.err.contains(
+            "zion idmap (ids 2065000 to 2130535 of the host) and neo idmap overlap. Choose another"
+        ),
         "{}",
         done.err
     );
     p.zone("zion", &map(1_000_065_000));
-    assert!(p.run("-z zion verify").err.contains(" and tank idmap overlap.\n"));
+    assert!(p.run("-z zion verify").err.contains(" and tank idmap overlap. "));
     p.zone("zion", &map(3_000_000));
     assert_eq!(p.run("-z zion verify").status, 0);
+    // Users of one and groups of the other have nothing in common.
+    let parted = |uid: u32, gid: u32| {
+        let range = |kind: &str, target: u32| {
+            format!("[[idmap]]\ntype = '{kind}'\nstart = 0\ntarget = {target}\ncount = 65536\n")
+        };
+        range("uid", uid) + &range("gid", gid)
+    };
+    p.zone("neo", &parted(2_000_000, 4_000_000));
+    p.zone("zion", &parted(4_000_000, 2_000_000));
+    assert_eq!(p.run("-z zion verify").status, 0);
+    // What is asked for in both may overlap; in one of them it is an accident.
+    let shared = |target: u32| map(target) + "shared = true\n";
+    p.zone("neo", &shared(2_000_000));
+    p.zone("zion", &map(2_000_000));
+    assert!(p.run("-z zion verify").err.contains("or set shared=true in both.\n"));
+    p.zone("zion", &shared(2_000_000));
+    assert_eq!(p.run("-z zion verify").status, 0);
+    assert!(!p.run("-z neo verify").err.contains("overlap"));
+    p.zone("neo", &map(2_000_000));
+    assert_eq!(p.run("-z zion verify").status, 1);
 }
 
 #[test]

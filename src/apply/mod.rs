@@ -1,6 +1,8 @@
 //! Carries plans out: the store of specs and states, the engine, and the operations of `zoneadm`.
 
 pub mod boot;
+pub mod broker;
+pub mod confine;
 pub mod dataset;
 pub mod doctor;
 pub mod guard;

@@ -14,14 +14,15 @@ use std::collections::BTreeMap;
 
 use nix::unistd::User;
 
-use super::dataset;
 use super::store::FileStore;
 use super::zfs::Asker;
+use super::{broker, confine, dataset};
+use crate::plan::confine::{Confinement, UNFILTERED};
 use crate::plan::dataset::{Found, Refusal};
 use crate::plan::{self, boot::zfs_fs};
 use crate::spec::idmap::IdMap;
 use crate::spec::schema::{self, Honour, Kind, PropDef, ResourceKind};
-use crate::spec::store::StoreError;
+use crate::spec::store::{StoreError, ZoneStore};
 use crate::spec::verify::{Severity, verify as verify_spec};
 use crate::spec::{Props, Value, ZoneName, ZoneSpec, privilege, words};
 
@@ -104,6 +105,14 @@ pub fn check(
     net::check(store, name, spec, purpose, &mut found)?;
     limits::check(spec, purpose, &mut found);
     check_privileges(spec, &mut found);
+    check_confinement(spec, &mut found);
+    // Its absence takes rights from users and nothing from the zone, which boots.
+    if purpose == Purpose::Verify && !spec.stored(ResourceKind::Admin).is_empty() {
+        let root = store.root();
+        if !broker::is_listening(root) {
+            found.warn(format!("WARNING: {}", broker::missing(&broker::socket(root))));
+        }
+    }
     check_ids(store, name, spec, &mut found)?;
     Ok(found)
 }
@@ -219,6 +228,18 @@ fn check_privileges(spec: &ZoneSpec, found: &mut Findings) {
     }
 }
 
+/// Looks whether what the zone's processes may do can be kept here.
+fn check_confinement(spec: &ZoneSpec, found: &mut Findings) {
+    let kernel = confine::kernel();
+    match Confinement::of(spec, kernel) {
+        Ok(_) if !kernel.filters => {
+            found.warn(format!("WARNING: system calls of the zone are not filtered: {UNFILTERED}"));
+        }
+        Ok(_) => {}
+        Err(errors) => errors.iter().for_each(|e| found.error(e.to_string())),
+    }
+}
+
 /// Compares explicit id ranges with those of the other zones. Private ranges never overlap.
 fn check_ids(
     store: &FileStore,
@@ -234,14 +255,28 @@ fn check_ids(
             (true, Some(range)) => vec![range],
             (true, None) => continue,
         };
-        let shared = map.uid.iter().chain(&map.gid).find(|m| theirs.iter().any(|t| t.overlaps_outside(m)));
-        if let Some(range) = shared {
+        let touched = map.uid.iter().chain(&map.gid).find(|m| theirs.iter().any(|t| t.overlaps_outside(m)));
+        if let Some(range) = touched
+            && !may_share(store, &entry.name, spec, &map)
+        {
             let last = range.outside + (range.count - 1);
             let (first, other) = (range.outside, &entry.name);
             found.error(format!(
-                "{name} idmap (ids {first} to {last} of the host) and {other} idmap overlap."
+                "{name} idmap (ids {first} to {last} of the host) and {other} idmap overlap. Choose another target, \
+                 or set shared=true in both."
             ));
         }
     }
     Ok(())
+}
+
+/// Says whether a zone and another one, some of whose ids are the same numbers, may both have them: users
+/// here and groups there are nothing in common, and what both call shared is.
+fn may_share(store: &FileStore, other: &ZoneName, spec: &ZoneSpec, map: &IdMap) -> bool {
+    let Ok(Some(theirs)) = store.load(other) else { return false };
+    let Ok(Some(all)) = IdMap::from_spec(&theirs.spec) else { return false };
+    let (Ok(mine), Ok(theirs)) = (IdMap::exclusive(spec), IdMap::exclusive(&theirs.spec)) else {
+        return false;
+    };
+    mine.overlap(&all).is_none() && theirs.overlap(map).is_none()
 }

@@ -23,6 +23,9 @@ use crate::zfs::{self, DatasetError, Kind, Mountpoint, Zfs};
 const LOOKS: u32 = 40;
 const BETWEEN: Duration = Duration::from_millis(25);
 
+/// The first release that knows of user namespaces.
+const FIRST: (u32, u32) = (2, 2);
+
 /// Asks ZFS on behalf of one zone.
 #[derive(Debug)]
 pub struct Asker<'a> {
@@ -43,6 +46,11 @@ impl<'a> Asker<'a> {
 
     /// Finds out what a dataset is and who has it mounted.
     pub fn dataset(&self, name: &str) -> Dataset {
+        if let Some(version) = too_old() {
+            let why =
+                format!("the ZFS of this host ({version}) cannot map ids; install OpenZFS 2.2 or newer");
+            return Dataset::Unknown(why);
+        }
         let zfs = match self.zfs() {
             Ok(zfs) => zfs,
             Err(why) => return Dataset::Unknown(why.to_owned()),
@@ -95,6 +103,22 @@ impl<'a> Asker<'a> {
             }
         }
         Some(Holder { point: String::new(), who: Who::Nobody })
+    }
+}
+
+/// Returns the version of the ZFS module when that knows nothing of user namespaces: it can neither map ids nor give
+/// datasets away.
+pub(super) fn too_old() -> Option<String> {
+    let text = std::fs::read_to_string("/sys/module/zfs/version").ok()?;
+    is_too_old(&text).then(|| text.trim().to_owned())
+}
+
+fn is_too_old(version: &str) -> bool {
+    let mut numbers = version.trim().split(['.', '-']).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < FIRST,
+        // Somebody's own build: the kernel will say.
+        _ => false,
     }
 }
 
@@ -200,4 +224,19 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_too_old;
+
+    #[test]
+    fn releases_that_cannot_delegate() {
+        for old in ["2.1.11-1+deb12u1", "0.8.6", "2.1.99"] {
+            assert!(is_too_old(old), "{old}");
+        }
+        for new in ["2.2.0-1", "2.3.2-2~bpo12+2", "2.4.99-1", "3.0.0", "unknown", ""] {
+            assert!(!is_too_old(new), "{new}");
+        }
+    }
 }

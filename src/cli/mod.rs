@@ -6,4 +6,5 @@ pub mod zlogin;
 pub mod zoneadm;
 pub mod zonecfg;
 pub mod zonename;
+pub mod zonesd;
 pub mod zonestat;

@@ -7,13 +7,15 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::apply::broker::{Caller, Program, client};
 use crate::apply::login::{self, Console, End, Login, LoginError, Zone};
 use crate::apply::paths::Root;
 use crate::apply::running;
 use crate::apply::store::FileStore;
-use crate::spec::ZoneName;
+use crate::spec::rights::Auth;
 use crate::spec::state::ZoneState;
 use crate::spec::store::ZoneStore;
+use crate::spec::{ZoneName, ZoneSpec};
 use crate::sys::process::Ended;
 use crate::sys::tty;
 
@@ -184,8 +186,16 @@ fn run(options: &Options) -> Result<u8, String> {
     if options.zone == "global" {
         return Err("'zlogin' not applicable to the global zone".into());
     }
+    let caller = Caller::from_env();
     if !login::is_privileged() {
+        if let Some(done) = hand_over(options) {
+            return done;
+        }
         return Err("You lack sufficient privilege to run this command (all privs required)".into());
+    }
+    let caller = caller.as_ref();
+    if caller.is_some() && options.root.is_some() {
+        return Err("zlogin: -R is for root only".into());
     }
     let root = Root::new(options.root.as_deref());
     let unknown = || format!("zlogin: zone '{}' unknown", options.zone);
@@ -203,6 +213,10 @@ fn run(options: &Options) -> Result<u8, String> {
     if matches!(state, Configured | Incomplete | Mounted | Unavailable) {
         return Err(format!("zlogin: cannot login to a zone which is '{state}'"));
     }
+    let authenticate = match caller {
+        Some(caller) => permit(options, &root, &zone, caller)?,
+        None => false,
+    };
     let done = match running {
         _ if options.console => console(options, &root, &zone),
         Some(running) if state == ZoneState::Running => {
@@ -211,9 +225,9 @@ fn run(options: &Options) -> Result<u8, String> {
                 complain(&format!("zlogin: zone '{zone}': {warning}"));
             }
             if options.interactive || (options.command.is_empty() && tty::is_tty(io::stdin().as_fd())) {
-                session(options, &zone, &entry)
+                session(options, &zone, &entry, authenticate)
             } else {
-                login(options).run(&entry).map(status)
+                login(options, authenticate).run(&entry).map(status)
             }
         }
         _ => {
@@ -221,6 +235,55 @@ fn run(options: &Options) -> Result<u8, String> {
         }
     };
     done.map_err(|e| describe(&zone, &e))
+}
+
+/// Has the broker do it for an ordinary user; none where there is no broker.
+fn hand_over(options: &Options) -> Option<Result<u8, String>> {
+    if options.root.is_some() {
+        return None;
+    }
+    let args = std::env::args_os().skip(1).collect();
+    let done = client::run(&Root::new(None), Program::Zlogin, args, !options.no_input)?;
+    Some(done.map_err(|why| format!("zlogin: zone '{}': {why}", options.zone)))
+}
+
+/// Says whether a user whose work this is has to show a password of the zone.
+fn permit(options: &Options, root: &Root, zone: &ZoneName, caller: &Caller) -> Result<bool, String> {
+    let stored =
+        FileStore::open(root.clone()).load(zone).map_err(|e| format!("zlogin: zone '{zone}': {e}"))?;
+    let spec = stored.map_or_else(|| ZoneSpec::new(zone.clone()), |s| s.spec);
+    let what = match (options.console, options.command.is_empty()) {
+        (true, _) => "console access",
+        _ if options.safe || options.command.is_empty() && !tty::is_tty(io::stdin().as_fd()) => {
+            "failsafe or non-interactive login"
+        }
+        (false, false) => "failsafe or non-interactive login",
+        (false, true) => "login",
+    };
+    if caller.has(&spec, Auth::Manage) {
+        caller.allowed(root, zone, &format!("{what} as {}", user(options)));
+        return Ok(false);
+    }
+    let (lacks, aim) = match what {
+        "login" if caller.has(&spec, Auth::Login) => {
+            if options.user.as_deref().is_some_and(|user| user.starts_with('-')) {
+                return Err(format!("zlogin: zone '{zone}': no user name begins with '-'"));
+            }
+            caller.allowed(root, zone, "login with a password of the zone");
+            return Ok(true);
+        }
+        "login" => (Auth::Login, "to login"),
+        "console access" => (Auth::Manage, "for console access"),
+        _ => (Auth::Manage, "for failsafe or non-interactive login"),
+    };
+    let why = format!("{} is not authorized {aim} to {zone} zone ({}).", caller.name(), lacks.on(zone));
+    caller.refused(root, &format!("zone '{zone}': {what}"), &why);
+    Err(format!("zlogin: {why}"))
+}
+
+/// Returns the user of the zone that is wanted.
+fn user(options: &Options) -> &str {
+    options.user.as_deref().unwrap_or("root")
 }
 
 /// Returns the text of an error, as the interface has it.
@@ -231,9 +294,11 @@ fn describe(zone: &ZoneName, error: &LoginError) -> String {
     }
 }
 
-fn login(options: &Options) -> Login {
+fn login(options: &Options, authenticate: bool) -> Login {
     Login {
-        user: options.user.clone().unwrap_or_else(|| "root".into()),
+        // Who has to show a password is asked for a name as well.
+        user: if authenticate { options.user.clone().unwrap_or_default() } else { user(options).to_owned() },
+        authenticate,
         safe: options.safe,
         command: join(&options.command),
         no_input: options.no_input,
@@ -256,8 +321,13 @@ fn escape(options: &Options) -> Option<u8> {
     if options.no_escape { None } else { options.escape.or(Some(b'~')) }
 }
 
-fn session(options: &Options, zone: &ZoneName, entry: &Zone<'_>) -> Result<u8, LoginError> {
-    let attached = login(options).attach(entry)?;
+fn session(
+    options: &Options,
+    zone: &ZoneName,
+    entry: &Zone<'_>,
+    authenticate: bool,
+) -> Result<u8, LoginError> {
+    let attached = login(options, authenticate).attach(entry)?;
     let terminal = format!("pts/{}", attached.number);
     if !options.quiet {
         say(&format!("[Connected to zone '{zone}' {terminal}]\n"));

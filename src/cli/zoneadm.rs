@@ -7,6 +7,7 @@
 
 mod lifecycle;
 mod operate;
+mod rights;
 pub mod usage;
 
 use std::ffi::OsString;
@@ -18,6 +19,7 @@ use lexopt::{Arg, Parser};
 
 use super::report::Report;
 use crate::apply::Notice;
+use crate::apply::broker::Caller;
 use crate::apply::dataset::reclaim::reclaim;
 use crate::apply::doctor;
 use crate::apply::list::{self, Format, Listing, Row, Selection};
@@ -36,6 +38,8 @@ enum End {
     Failed,
     /// The command line was wrong, and it has been said.
     Usage,
+    /// As the program ended that the broker has started.
+    As(u8),
 }
 
 impl From<End> for ExitCode {
@@ -44,6 +48,7 @@ impl From<End> for ExitCode {
             End::Good => 0,
             End::Failed => 1,
             End::Usage => 2,
+            End::As(status) => status,
         })
     }
 }
@@ -62,6 +67,8 @@ struct Program {
     options: Options,
     store: FileStore,
     report: Report,
+    /// The user for whom this is done with the rights of root.
+    caller: Option<Caller>,
 }
 
 /// Runs the program.
@@ -144,7 +151,10 @@ fn run(name: &str, options: Options, command: &str, args: Vec<OsString>) -> End 
         }
     }
     let store = FileStore::open(Root::new(options.root.as_deref()));
-    let mut program = Program { name: name.to_owned(), options, store, report };
+    let mut program = Program { name: name.to_owned(), options, store, report, caller: Caller::from_env() };
+    if let Err(end) = program.refuse_for_caller(sub.name) {
+        return end;
+    }
     match sub.name {
         "list" => program.list(args),
         "doctor" => program.doctor(args),
@@ -329,6 +339,7 @@ impl Program {
             return Err(self.fail_early(format!("must be in the global zone to {command} a zone.")));
         }
         if !rustix::process::geteuid().is_root() {
+            self.hand_over(command)?;
             return Err(self.fail_early(format!("only a privileged user may {command} a zone.")));
         }
         Ok(())

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use lexopt::prelude::*;
 
+use crate::apply::broker::{BrokeredStore, Caller, take_commit};
 use crate::apply::login::current_zone;
 use crate::apply::paths::Root;
 use crate::apply::store::FileStore;
@@ -168,7 +169,14 @@ fn edit(arguments: Arguments, program: String) -> Result<u8, u8> {
     if let Some(root) = &arguments.root {
         check_root(root)?;
     }
-    let store = FileStore::open(Root::new(arguments.root.as_deref()));
+    let files = FileStore::open(Root::new(arguments.root.as_deref()));
+    let caller = Caller::from_env();
+    // What a user may change is saved by the broker. Everything else is done with the rights of the user.
+    let brokered = match (&arguments.root, rustix::process::geteuid().is_root()) {
+        (None, false) => BrokeredStore::open(&files),
+        _ => None,
+    };
+    let store: &dyn ZoneStore = brokered.as_ref().map_or(&files, |b| b as &dyn ZoneStore);
     let zone = match (&arguments.zone, &arguments.uuid) {
         (Some(name), _) => ZoneName::new(name).map_err(|e| {
             complain(&format!("{e}\n{NAME_RULES}"));
@@ -186,6 +194,9 @@ fn edit(arguments: Arguments, program: String) -> Result<u8, u8> {
             })?
         }
     };
+    if let Some(caller) = caller {
+        return Ok(take(&arguments, &files, &zone, &caller));
+    }
     if arguments.live {
         complain(&format!(
             "{program}: -r is not supported: the configuration of a running zone cannot be edited; \
@@ -194,18 +205,37 @@ fn edit(arguments: Arguments, program: String) -> Result<u8, u8> {
         return Err(1);
     }
     let options = Options { alternate_root: arguments.root.is_some(), program };
-    let mut session = Session::new(&store, zone, options);
-    if !arguments.words.is_empty() {
-        return Ok(script::run_words(&mut session, &arguments.words.join(" ")));
-    }
+    let mut session = Session::new(store, zone.clone(), options);
     let terminal = std::io::stdin().is_terminal();
-    Ok(match arguments.file.as_deref() {
+    let status = match arguments.file.as_deref() {
+        _ if !arguments.words.is_empty() => script::run_words(&mut session, &arguments.words.join(" ")),
         Some("-") if terminal => editor::run(&mut session, false),
         None if terminal => editor::run(&mut session, true),
         Some("-") => script::run_stdin(&mut session, true),
         None => script::run_stdin(&mut session, false),
         Some(path) => script::run_file(&mut session, path),
-    })
+    };
+    if status != 0
+        && let Some(text) = brokered.and_then(|b| b.lacks(&zone))
+    {
+        complain(&text);
+    }
+    Ok(status)
+}
+
+/// Saves what a user hands over through the broker, on standard input. Nothing else is done for a user
+/// with the rights of root.
+fn take(arguments: &Arguments, files: &FileStore, zone: &ZoneName, caller: &Caller) -> u8 {
+    let only_zone = Arguments { zone: arguments.zone.clone(), ..Arguments::default() };
+    if *arguments != only_zone || zone.is_reserved() || zone.is_global() {
+        complain("the broker takes a finished configuration and nothing else");
+        return 2;
+    }
+    let (status, text) = take_commit(files, zone, caller, std::io::stdin().lock());
+    if !text.is_empty() {
+        complain(&text);
+    }
+    status
 }
 
 #[cfg(test)]

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::bootargs::BootArgs;
+use super::confine::{self, ConfineError, Confinement};
 use super::limits::{self, LimitError};
 use super::options::{self, UnknownOption};
+use super::profile::{self, Profile};
 use super::step::{Init, Mount, Node, Source, Step};
 use super::{dataset, net, zfs};
 use crate::spec::privilege::{self, PrivilegeError};
@@ -25,10 +27,14 @@ pub struct Facts {
     pub gid_map: String,
     /// What the host has for limits.
     pub host: limits::Host,
+    /// What the kernel has for the confinement of processes.
+    pub kernel: confine::Kernel,
     /// Folder for the zone's cgroup, when the host has cgroup v2.
     pub cgroup: Option<PathBuf>,
     /// Inherited directories that are symbolic links in the zone's root: they need no mount.
     pub linked: Vec<String>,
+    /// Directories of the zone's root that its profile counts only where they are there.
+    pub present: BTreeSet<String>,
     /// What each `special` is.
     pub specials: BTreeMap<String, Special>,
     /// The zone's root in which a `special` lies, when it lies in one.
@@ -141,6 +147,9 @@ pub enum PlanError {
     /// Privileges that cannot be.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Privileges(Vec<PrivilegeError>),
+    /// A confinement that cannot be kept.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Confine(Vec<ConfineError>),
     /// A dataset that cannot be delegated to the zone.
     #[error("{0}")]
     Dataset(#[from] dataset::Refusal),
@@ -158,11 +167,14 @@ const STANDARD_NODES: &[(&str, u32, u32)] =
 /// [`PlanError`] that names the resource at fault.
 pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, PlanError> {
     let mut warnings = facts.notes.clone();
-    refuse_unsupported(spec, &mut warnings)?;
+    check_brand(spec)?;
+    let profile = Profile::of(spec).map_err(PlanError::Unsupported)?.filter(|_| !args.writable);
     let granted = privilege::granted(spec.props.text("limitpriv")).map_err(PlanError::Privileges)?;
     warnings.extend(granted.idle.iter().map(|(name, why)| format!("limitpriv: {name} has no effect: {why}")));
     let limits = limits::limits(spec, &facts.host).map_err(PlanError::Limits)?;
     warnings.extend(limits.warnings);
+    let confinement = Confinement::of(spec, facts.kernel).map_err(PlanError::Confine)?;
+    let counts = confine::counts(spec).map_err(PlanError::Confine)?;
     let trees = delegated(spec, facts)?;
     let mounts = mounts(spec, facts)?;
     let network = net::plan(spec, &facts.net)?;
@@ -181,6 +193,9 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
         steps.push(Step::Ipc { settings: limits.ipc });
     }
     steps.extend(trees.iter().map(|(name, tree)| dataset::withdraw(name, tree)));
+    if !counts.is_empty() {
+        steps.push(Step::Counts { limits: counts });
+    }
     steps.push(Step::Namespaces { uid_map: facts.uid_map.clone(), gid_map: facts.gid_map.clone() });
     if !trees.is_empty() {
         steps.push(Step::Pin { run: facts.run.clone() });
@@ -199,6 +214,9 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
         steps.push(Step::Names { root: facts.root.clone(), addresses });
     }
     steps.push(Step::Root { path: facts.root.clone() });
+    // Before anything is mounted below them.
+    let parts = profile.into_iter().flat_map(|p| p.parts(&facts.present));
+    steps.extend(parts.map(|p| Step::Part { dir: p.dir, writable: p.writable }));
     let mut inherit: Vec<&str> =
         spec.stored(ResourceKind::InheritPkgDir).iter().filter_map(|r| r.text("dir")).collect();
     inherit.retain(|dir| !facts.linked.iter().any(|l| l == dir));
@@ -206,7 +224,8 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     steps.extend(inherit.into_iter().map(|dir| Step::Inherit { dir: dir.to_owned() }));
     steps.push(Step::Dev { nodes: nodes(spec, facts) });
     // Memory that the end of its processes does not free: the kernel's own limit is half of all for each.
-    for (dir, mode, percent) in [("/dev/shm", 0o1777, 25), ("/run", 0o755, 10)] {
+    let memory = [("/dev/shm", 0o1777, 25), ("/run", 0o755, 10)];
+    for (dir, mode, percent) in memory.into_iter().chain(profile.map(|_| profile::MEMORY)) {
         if !taken(dir) {
             steps.push(Step::Memory { dir, mode, percent });
         }
@@ -217,6 +236,9 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     steps.push(Step::Console);
     steps.extend(mounts.into_iter().map(|m| Step::Fs(Box::new(m))));
     steps.extend(host_id(spec).map(|id| Step::HostId { id }));
+    if let Some(profile) = profile {
+        steps.push(Step::ReadOnly { profile: profile.name(), made: mount_points(&trees) });
+    }
     // Late: whoever has one of the addresses has had time to say so.
     steps.extend(network.links.into_iter().map(|link| Step::Link(Box::new(link))));
     steps.push(Step::HostName { name: spec.name.to_string() });
@@ -228,6 +250,10 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
         // It takes a capability that the zone may have to give up.
         steps.push(Step::Guard);
     }
+    if !facts.kernel.filters {
+        warnings.push(format!("system calls of the zone are not filtered: {}", confine::UNFILTERED));
+    }
+    steps.push(Step::Confine(confinement));
     // Also those that only a later kernel will know.
     let drop = (0..u64::BITS).filter(|n| granted.keep & 1 << n == 0).collect();
     steps.push(Step::Capabilities { drop });
@@ -238,33 +264,26 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     Ok(Plan { steps, warnings })
 }
 
-/// Refuses what would do harm when left out, and notes what is left out without harm.
-fn refuse_unsupported(spec: &ZoneSpec, warnings: &mut Vec<String>) -> Result<(), PlanError> {
-    let refuse = |text: String| Err(PlanError::Unsupported(text));
+/// Refuses what no zone on Linux can be.
+fn check_brand(spec: &ZoneSpec) -> Result<(), PlanError> {
     let brand = spec.global("brand").unwrap_or_default();
-    if brand != "linux" {
-        return refuse(format!("brand '{brand}' cannot run on Linux; use 'set brand=linux'"));
+    if brand == "linux" {
+        return Ok(());
     }
-    // A zone with more rights than its spec says is not the zone that was asked for.
-    if !spec.stored(ResourceKind::SecurityFlags).is_empty() {
-        return refuse(
-            "security-flags cannot be enforced by this release, and a zone is not booted without them; remove \
-             them to boot"
-                .into(),
-        );
-    }
-    if let Some(value) = spec.props.text("file-mac-profile").filter(|v| !matches!(*v, "" | "none")) {
-        return refuse(format!(
-            "file-mac-profile={value} cannot be enforced by this release; clear file-mac-profile to boot"
-        ));
-    }
-    if spec.props.text("fs-allowed").is_some_and(|v| !v.is_empty()) {
-        warnings.push("fs-allowed has no effect in this release".into());
-    }
-    if !spec.stored(ResourceKind::Admin).is_empty() {
-        warnings.push("admin: no rights are given to users of the host by this release".into());
-    }
-    Ok(())
+    Err(PlanError::Unsupported(format!("brand '{brand}' cannot run on Linux; use 'set brand=linux'")))
+}
+
+/// Returns the directories of the root that are mounted on when nothing can be made there any more: of two
+/// datasets one below the other, that of the upper one.
+fn mount_points(trees: &[(String, &dataset::Tree)]) -> Vec<String> {
+    let dirs: Vec<String> = dataset::mounts(trees.iter().map(|(_, tree)| *tree))
+        .into_iter()
+        .filter_map(|step| if let Step::MountDataset { dir, .. } = step { Some(dir) } else { None })
+        .collect();
+    let within =
+        |dir: &str| dirs.iter().any(|d| dir.strip_prefix(d.as_str()).is_some_and(|r| r.starts_with('/')));
+    let own = profile::MOUNT_POINTS.iter().map(|d| (*d).to_owned());
+    own.chain(dirs.iter().filter(|d| d.as_str() != "/" && !within(d)).cloned()).collect()
 }
 
 /// Returns the host id that the spec gives to the zone.
@@ -491,6 +510,7 @@ mod tests {
                 "switch the loopback interface on",
                 "mount /proc /sys /dev/pts /dev/mqueue /sys/fs/cgroup inside",
                 "make the zone's root the only root",
+                "refuse system calls that act on the machine or reach past the zone",
                 "give up all capabilities but chown dac_override dac_read_search fowner fsetid kill setgid \
                  setuid setpcap net_bind_service net_broadcast net_admin net_raw ipc_lock ipc_owner sys_chroot \
                  sys_ptrace sys_admin sys_boot sys_nice setfcap",

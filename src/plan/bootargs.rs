@@ -11,6 +11,8 @@ pub struct BootArgs {
     pub single_user: bool,
     /// `-m OPTS`: options for the service manager.
     pub milestone: Option<String>,
+    /// `boot -w`, no word of the line: the whole root is writable, whatever the profile.
+    pub writable: bool,
     /// What was not understood.
     pub ignored: Vec<String>,
 }

@@ -3,12 +3,14 @@
 
 pub mod boot;
 pub mod bootargs;
+pub mod confine;
 pub mod dataset;
 pub mod host;
 pub mod install;
 pub mod limits;
 pub mod net;
 pub mod options;
+pub mod profile;
 pub mod reclaim;
 pub mod step;
 pub mod zfs;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::confine::Confinement;
 use super::limits::{Policy, Setting};
 use super::net::link::{Link, Remains};
 use super::options::MountOptions;
@@ -135,6 +136,21 @@ pub enum Step {
         /// The host's folder.
         path: PathBuf,
     },
+    /// Keep a directory of the zone's root as it is, or read-only, whatever is around it
+    /// (`file-mac-profile`).
+    Part {
+        /// The directory, as the zone sees it.
+        dir: &'static str,
+        /// It can be written to.
+        writable: bool,
+    },
+    /// Make the zone's root read-only but for its parts and what else is mounted on it.
+    ReadOnly {
+        /// The profile that says so.
+        profile: &'static str,
+        /// Directories to make before, so that something can be mounted on them later.
+        made: Vec<String>,
+    },
     /// Mount a directory of the host's software, read-only.
     Inherit {
         /// The directory, the same in host and zone.
@@ -207,6 +223,13 @@ pub enum Step {
     /// Let only those requests to ZFS through that administer the zone's datasets, and check those that
     /// could change what is locked.
     Guard,
+    /// Limit the numbers of namespaces and watches that the zone can have, all its users together.
+    Counts {
+        /// Files below `/proc/sys/user`, and values.
+        limits: Vec<(&'static str, u32)>,
+    },
+    /// Put all processes of the zone under a filter of system calls.
+    Confine(Confinement),
     /// Give up the capabilities that the zone's privileges do not cover.
     Capabilities {
         /// Their numbers (capabilities(7)).
@@ -291,6 +314,12 @@ impl Step {
                 format!("dataset {name}: mount it on {dir} inside{}", options.suffix())
             }
             Self::Root { path } => format!("mount {} on / with mapped ids", path.display()),
+            Self::Part { dir, writable } => {
+                format!("keep {dir} {}", if *writable { "writable" } else { "read-only" })
+            }
+            Self::ReadOnly { profile, made } => {
+                format!("file-mac-profile={profile}: make / read-only, after {}", made.join(" "))
+            }
             Self::Inherit { dir } => format!("inherit-pkg-dir {dir}: mount the host's {dir} read-only"),
             Self::Memory { dir, mode, percent } => {
                 format!("mount tmpfs on {dir}, mode {mode:o}, {percent}% of the memory")
@@ -333,6 +362,11 @@ impl Step {
             Self::Guard => {
                 "guard /dev/zfs: requests on the zone's datasets only, checked against the locks".into()
             }
+            Self::Counts { limits } => {
+                let words: Vec<_> = limits.iter().map(|(file, n)| format!("{file}={n}")).collect();
+                format!("make a user namespace around the zone's that limits it to {}", words.join(" "))
+            }
+            Self::Confine(confinement) => confinement.describe(),
             Self::Capabilities { drop } => {
                 let keep = drop.iter().filter(|n| **n < u64::BITS).fold(u64::MAX, |keep, n| keep & !(1 << n));
                 match privilege::names(keep).join(" ") {
@@ -365,6 +399,8 @@ impl Step {
             Self::Delegate { .. }
             | Self::MountDataset { .. }
             | Self::Root { .. }
+            | Self::Part { .. }
+            | Self::ReadOnly { .. }
             | Self::Inherit { .. }
             | Self::Memory { .. }
             | Self::Dev { .. }
@@ -381,6 +417,8 @@ impl Step {
             | Self::Process { .. }
             | Self::Ipc { .. }
             | Self::Guard
+            | Self::Counts { .. }
+            | Self::Confine(_)
             | Self::Capabilities { .. } => Inverse::WithNamespaces,
         }
     }
@@ -395,6 +433,7 @@ impl Step {
                 | Self::Pivot
                 | Self::MountDataset { .. }
                 | Self::Guard
+                | Self::Confine(_)
                 | Self::Capabilities { .. }
                 | Self::Init { .. }
         )

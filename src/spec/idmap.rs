@@ -99,12 +99,25 @@ impl IdMap {
     /// # Errors
     /// [`IdMapError`] when they break a rule.
     pub fn from_spec(spec: &ZoneSpec) -> Result<Option<Self>, IdMapError> {
-        let resources = spec.stored(ResourceKind::Idmap);
-        if resources.is_empty() {
+        if spec.stored(ResourceKind::Idmap).is_empty() {
             return Ok(None);
         }
+        let Self { uid, gid } = Self::ranges(spec, |_| true)?;
+        Ok(Some(Self { uid: checked("uid", uid)?, gid: checked("gid", gid)? }))
+    }
+
+    /// Returns the ranges that no other zone may touch: those that are not `shared`. They are no map by
+    /// themselves.
+    ///
+    /// # Errors
+    /// [`IdMapError`] when a property is missing.
+    pub fn exclusive(spec: &ZoneSpec) -> Result<Self, IdMapError> {
+        Self::ranges(spec, |r| r.text("shared") != Some("true"))
+    }
+
+    fn ranges(spec: &ZoneSpec, wanted: impl Fn(&Props) -> bool) -> Result<Self, IdMapError> {
         let (mut uid, mut gid) = (Vec::new(), Vec::new());
-        for r in resources {
+        for r in spec.stored(ResourceKind::Idmap).iter().filter(|r| wanted(r)) {
             let number = |name: &'static str| -> Result<u32, IdMapError> {
                 r.text(name).and_then(|t| t.parse().ok()).ok_or(IdMapError::Unset(name))
             };
@@ -119,7 +132,7 @@ impl IdMap {
                 }
             }
         }
-        Ok(Some(Self { uid: checked("uid", uid)?, gid: checked("gid", gid)? }))
+        Ok(Self { uid, gid })
     }
 
     /// Returns the host's user id for one of the zone.

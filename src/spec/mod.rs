@@ -7,6 +7,7 @@ pub mod idmap;
 pub mod mem;
 pub mod name;
 pub mod privilege;
+pub mod rights;
 pub mod schema;
 pub mod state;
 pub mod store;

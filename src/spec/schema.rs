@@ -233,6 +233,9 @@ pub struct PropDef {
     pub honour: Honour,
     /// Where it comes from.
     pub origin: Origin,
+    /// Who has the authorization `config` may change it: nothing of the host comes into the zone by it,
+    /// and nobody gets a right.
+    pub delegable: bool,
     /// One sentence for help and manual, imperative or noun phrase, no full stop.
     pub doc: &'static str,
     /// A value that is valid, used in help and in tests.

@@ -35,6 +35,9 @@ pub fn security_flags(list: &str) -> Option<u8> {
     })
 }
 
+/// Attributes that say how the host treats the zone; every other one is only kept and shown.
+pub const STEERING_ATTRS: &[&str] = &[POOL_ATTR, "best-effort"];
+
 /// Authorizations of an `admin` resource.
 pub const AUTHS: &[&str] = &["login", "manage", "clonefrom", "copyfrom", "config", "liveconfig", "migrate"];
 

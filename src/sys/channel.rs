@@ -3,10 +3,12 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, recvmsg, sendmsg, socket_with,
+    socketpair,
 };
 
 /// Longest message in bytes.
@@ -62,6 +64,60 @@ impl Channel {
         }
     }
 
+    /// Connects to a socket that takes whole messages. Waits for nobody: a full queue is an error.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn connect(path: &Path) -> io::Result<Self> {
+        let flags = SocketFlags::CLOEXEC;
+        let fd = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        rustix::net::connect(&fd, &SocketAddrUnix::new(path)?)?;
+        Ok(Self { fd })
+    }
+
+    /// Sends bytes as one message.
+    ///
+    /// # Errors
+    /// The system's error; `EMSGSIZE` when it is longer than the socket can hold.
+    pub fn send_bytes(&self, bytes: &[u8]) -> io::Result<()> {
+        Ok(rustix::net::send(&self.fd, bytes, SendFlags::NOSIGNAL).map(|_| ())?)
+    }
+
+    /// Waits for a message of at most `limit` bytes, at most `millis`. A descriptor in it never comes into
+    /// this process. None: the other end is gone.
+    ///
+    /// # Errors
+    /// `ETIMEDOUT`; `EMSGSIZE` when it is longer; `EBADMSG` when there are descriptors with it; else the
+    /// system's error.
+    pub fn receive_bytes(&self, limit: usize, millis: u64) -> io::Result<Option<Vec<u8>>> {
+        if !super::process::wait_readable(self.fd.as_fd(), millis)? {
+            return Err(io::Error::from_raw_os_error(libc::ETIMEDOUT));
+        }
+        let mut buffer = vec![0; limit];
+        let mut control = RecvAncillaryBuffer::default();
+        let mut receive = || {
+            let mut pieces = [IoSliceMut::new(&mut buffer)];
+            recvmsg(&self.fd, &mut pieces, &mut control, RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT)
+        };
+        // See `receive`.
+        let got = match receive() {
+            Err(rustix::io::Errno::CONNRESET) => receive(),
+            other => other,
+        };
+        let got = match got {
+            Err(rustix::io::Errno::CONNRESET) => return Ok(None),
+            other => other?,
+        };
+        if got.flags.contains(ReturnFlags::CTRUNC) {
+            return Err(io::Error::from_raw_os_error(libc::EBADMSG));
+        }
+        if got.flags.contains(ReturnFlags::TRUNC) {
+            return Err(io::Error::from_raw_os_error(libc::EMSGSIZE));
+        }
+        buffer.truncate(got.bytes);
+        Ok((got.bytes > 0).then_some(buffer))
+    }
+
     /// Waits for a message.
     ///
     /// # Errors
@@ -70,6 +126,7 @@ impl Channel {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut buffer = [0u8; MAX_MESSAGE];
+        let mut reset = false;
         let got = loop {
             match recvmsg(
                 &self.fd,
@@ -78,6 +135,8 @@ impl Channel {
                 RecvFlags::CMSG_CLOEXEC,
             ) {
                 Err(rustix::io::Errno::INTR) => {}
+                // Told once, when the other end has gone without having read all; what it had sent is here.
+                Err(rustix::io::Errno::CONNRESET) if !reset => reset = true,
                 Err(rustix::io::Errno::CONNRESET) => return Ok(Message::default()),
                 other => break other?,
             }

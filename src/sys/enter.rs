@@ -6,12 +6,12 @@
 //! | # | where | step | why so |
 //! |---|---|---|---|
 //! | 1 | host | pidfd of the zone's first process, then its start time once more | the pidfd cannot come to mean another process; the record is believed only if it meant this one |
-//! | 2 | host | limits, capability bounds and cgroup of that process | read from the host's `/proc`; the zone's own may lie |
+//! | 2 | host | limits, scheduling class, capability bounds and cgroup of that process | read from the host's `/proc`; the zone's own may lie |
 //! | 3 | host | this process becomes undumpable | nothing in the zone can read it, its descriptors or its `exe` before it has executed a program of the zone |
 //! | 4 | host | one fork into the zone's cgroup: the porter | this process stays on the host |
-//! | 5 | porter | standard streams, all others close on exec, limits, a session keyring of its own | raising a limit needs the host's rights; if the zone has used up its keys, an empty keyring is there already |
+//! | 5 | porter | standard streams, all others close on exec, limits, scheduling class, a session keyring of its own | raising a limit needs the host's rights; if the zone has used up its keys, an empty keyring is there already |
 //! | 6 | porter | all namespaces of the zone in one call, the pid namespace for its children | the kernel joins the user namespace first: from there on the process has no right outside the zone. The zone cannot see the porter: it has no number there. A process that the zone can see while it is in namespaces of the host shows it their mounts and connections (`/proc/PID/mountinfo`, `/proc/PID/net`) |
-//! | 7 | porter | root of the zone, under the zone's filter, only the capabilities that the zone may have | before the first look at anything that the zone controls |
+//! | 7 | porter | root of the zone, under the zone's filters, with its personality, only the capabilities that the zone may have | before the first look at anything that the zone controls |
 //! | 8 | porter | a second fork, whose child has the first process for its parent; end of the porter | the first process can wait for the one that the zone sees |
 //! | 9 | child | all descriptors but the standard streams and the channel closed, a new session | a name of the zone such as `/proc/self/fd/7` leads to nothing of the host, also before the exec; no controlling terminal of the host to push input into |
 //! | 10 | child | whatever the caller does: identity, terminal, exec | |
@@ -34,8 +34,8 @@ use super::naive::without;
 use super::ns::{self, Kinds, Side};
 use super::path::{self, reason};
 use super::process::{self, Child, Handle};
-use super::rlimit::{Limit, limits_to_set, set_limit};
-use super::seccomp::{self, filter::Instruction};
+use super::rlimit::{Limit, limits_to_set, policy_of, set_limit, set_policy};
+use super::seccomp::{self, asm::Instruction};
 use super::tty;
 
 /// A step of entering that failed.
@@ -59,6 +59,7 @@ pub struct Target {
     kinds: Kinds,
     dropped: Vec<u32>,
     limits: Vec<Limit>,
+    policy: i32,
     oom_score: Option<String>,
     cgroup: Option<OwnedFd>,
 }
@@ -70,6 +71,15 @@ pub struct Filter<'a> {
     pub program: &'a [Instruction],
     /// Gives away what hears it; the process waits until then.
     pub hand_over: &'a dyn Fn(BorrowedFd<'_>) -> io::Result<()>,
+}
+
+/// What every process that enters is held to.
+#[derive(Clone, Copy, Debug)]
+pub struct Confine<'a> {
+    /// The filter; none where the numbers of system calls are not known.
+    pub program: Option<&'a [Instruction]>,
+    /// The personality of what it executes (personality(2)).
+    pub personality: u32,
 }
 
 /// What the new process and its parent say to each other about the filter.
@@ -109,6 +119,7 @@ impl Target {
             kinds: kinds_of(init).map_err(at("look at the zone's namespaces"))?,
             dropped: dropped_capabilities(init).map_err(at("read the zone's capabilities"))?,
             limits: limits_to_set(init).map_err(at("read the zone's limits"))?,
+            policy: policy_of(init),
             oom_score: oom_score_to_set(init),
             cgroup: cgroup
                 .map(|folder| {
@@ -121,7 +132,7 @@ impl Target {
     /// Enters the zone with a new process, which runs `inside` as root of the zone, in `/` and in a new
     /// session, with the given standard streams (none: those of this process).
     ///
-    /// With `filter`, the process is put under it before it does anything else in the zone, and goes on once
+    /// The process is held to `confine`. With `filter`, the process is put under it before it does anything else in the zone, and goes on once
     /// what hears the filter has been given away.
     ///
     /// `inside` ends in [`exec`]; what it returns is why it could not, and goes to [`Entered::channel`].
@@ -138,6 +149,7 @@ impl Target {
         wake: BorrowedFd<'_>,
         mut stop: impl FnMut() -> bool,
         filter: Option<Filter<'_>>,
+        confine: Confine<'_>,
         inside: impl FnOnce(&Channel) -> String,
     ) -> Result<Entered, EnterError> {
         process::hide();
@@ -151,7 +163,7 @@ impl Target {
                 // Nothing of the parent's program may run here, not even when something panics.
                 let _never_return = Quit;
                 drop((ours, number));
-                self.port(streams, &theirs, porters, filter.as_ref(), inside);
+                self.port(streams, &theirs, porters, filter.as_ref(), confine, inside);
                 quit()
             }
         };
@@ -189,10 +201,11 @@ impl Target {
         channel: &Channel,
         number: Channel,
         filter: Option<&Filter<'_>>,
+        confine: Confine<'_>,
         inside: impl FnOnce(&Channel) -> String,
     ) {
         let spawned = self
-            .cross(streams, || filter.map_or(Ok(()), |f| be_filtered(channel, f)))
+            .cross(streams, confine, || filter.map_or(Ok(()), |f| be_filtered(channel, f)))
             .and_then(|()| ns::spawn_sibling().map_err(at("start a process in the zone")));
         let failure = match spawned {
             Ok(Side::Parent(pid, _)) => {
@@ -215,6 +228,7 @@ impl Target {
     fn cross(
         &self,
         streams: [Option<OwnedFd>; 3],
+        confine: Confine<'_>,
         filter: impl FnOnce() -> Result<(), EnterError>,
     ) -> Result<(), EnterError> {
         let [input, output, errors] = &streams;
@@ -228,6 +242,8 @@ impl Target {
         for (resource, limit) in &self.limits {
             set_limit(*resource, limit).map_err(at("set the zone's limits"))?;
         }
+        // A caller with a real-time class does not bring it into the zone.
+        set_policy(self.policy).map_err(at("set the zone's scheduling class"))?;
         let score = || match &self.oom_score {
             Some(score) => std::fs::write("/proc/self/oom_score_adj", score),
             None => Ok(()),
@@ -245,6 +261,9 @@ impl Target {
         }
         process::become_root().map_err(at("become root of the zone"))?;
         filter()?;
+        process::take_personality(confine.personality);
+        // Before the capability goes that it takes.
+        confine.program.map_or(Ok(()), seccomp::confine).map_err(at("filter system calls"))?;
         process::drop_capabilities(&self.dropped).map_err(at("drop capabilities"))?;
         process::fresh_keyring();
         Ok(())

@@ -12,6 +12,7 @@ pub mod naive;
 pub mod netlink;
 pub mod ns;
 pub mod path;
+pub mod peer;
 pub mod process;
 pub mod pty;
 pub mod rlimit;

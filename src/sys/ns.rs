@@ -85,6 +85,15 @@ pub fn spawn_sibling() -> io::Result<Side> {
     clone3(CloneArgs { flags: u64::from(libc::CLONE_PARENT.unsigned_abs()), ..CloneArgs::default() })
 }
 
+/// Makes a process in new namespaces that is a child of this process' parent; see [`spawn_sibling`].
+///
+/// # Errors
+/// The system's error.
+pub fn spawn_sibling_in(kinds: Kinds) -> io::Result<Side> {
+    let flags = u64::from(libc::CLONE_PARENT.unsigned_abs()) | kinds.bits();
+    clone3(CloneArgs { flags, ..CloneArgs::default() })
+}
+
 fn clone3(mut args: CloneArgs) -> io::Result<Side> {
     let mut pidfd: i32 = -1;
     args.flags |= u64::from(libc::CLONE_PIDFD.unsigned_abs());

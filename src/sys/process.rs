@@ -164,6 +164,26 @@ pub fn become_root() -> io::Result<()> {
     if done { Ok(()) } else { Err(error) }
 }
 
+/// Becomes a user and a group of the user namespace that this process is in, and keeps its capabilities there.
+///
+/// # Errors
+/// The system's error.
+pub fn become_user(uid: u32, gid: u32) -> io::Result<()> {
+    let sets = rustix::thread::capabilities(None)?;
+    // SAFETY: the calls take numbers; the process is single-threaded, so the raw ones change all of it.
+    let done = unsafe {
+        libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0) == 0
+            && libc::syscall(libc::SYS_setresgid, gid, gid, gid) == 0
+            && libc::syscall(libc::SYS_setresuid, uid, uid, uid) == 0
+    };
+    let error = io::Error::last_os_error();
+    hide();
+    if !done {
+        return Err(error);
+    }
+    Ok(rustix::thread::set_capabilities(None, sets)?)
+}
+
 /// Gives capabilities up for good: from the bounding set and from the sets in force (capabilities(7)).
 ///
 /// Numbers that the kernel does not know are passed over.
@@ -269,10 +289,15 @@ pub fn reset_signals() {
     }
 }
 
-/// Gives up a personality of the caller's, such as addresses that are not random (personality(2)).
+/// Gives up a personality of the caller's, such as addresses that are not random.
 pub fn plain_personality() {
-    // SAFETY: personality(2) takes a number; 0 is a plain Linux process.
-    unsafe { libc::personality(0) };
+    take_personality(0);
+}
+
+/// Takes a personality (personality(2)); 0 is that of a plain Linux process.
+pub fn take_personality(flags: u32) {
+    // SAFETY: personality(2) takes a number.
+    unsafe { libc::personality(libc::c_ulong::from(flags)) };
 }
 
 /// Takes the out-of-memory score of another process: how likely the kernel kills this one when there is no
@@ -293,6 +318,22 @@ pub fn run_anywhere() {
     let all = [u8::MAX; 1024];
     // SAFETY: the mask is readable for the length that is passed.
     unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, all.len(), all.as_ptr()) };
+}
+
+/// Ignores these signals, also in the program that this process executes.
+pub fn ignore(signals: &[i32]) {
+    for signal in signals {
+        // SAFETY: the disposition set is one of the two that are no function.
+        unsafe { libc::signal(*signal, libc::SIG_IGN) };
+    }
+}
+
+/// Has this process and what it executes leave no core behind: there may be secrets of others in it.
+pub fn no_core() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    // What enters a zone takes that one's limits, which must not be beyond reach then.
+    let now = getrlimit(Resource::Core);
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: now.maximum });
 }
 
 /// Has ended children wait to be reaped, also when the caller ignores them.

@@ -111,6 +111,24 @@ pub fn processes_at_most(number: u64) -> io::Result<()> {
     set_limit(libc::RLIMIT_NPROC, &limit)
 }
 
+/// Returns the scheduling policy of a process, if it is one of the three without priorities; else the normal
+/// one.
+pub(super) fn policy_of(pid: i32) -> i32 {
+    // SAFETY: the call takes a number.
+    let policy = unsafe { libc::sched_getscheduler(pid) };
+    if [BATCH, IDLE].contains(&policy) { policy } else { NORMAL }
+}
+
+/// Sets the scheduling policy, one of the three without priorities. What this process starts inherits it.
+pub(super) fn set_policy(policy: i32) -> io::Result<()> {
+    // SAFETY: an all-zero parameter is the one that these policies demand; it is readable for the call.
+    let done = unsafe {
+        let param: libc::sched_param = std::mem::zeroed();
+        libc::sched_setscheduler(0, policy, &raw const param)
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Sets the scheduling policy, one of the three without priorities, the normal nice value and the normal
 /// input and output priority. What this process starts inherits all of them.
 ///
@@ -118,14 +136,7 @@ pub fn processes_at_most(number: u64) -> io::Result<()> {
 /// The system's error.
 pub fn schedule(policy: i32) -> io::Result<()> {
     const IOPRIO_WHO_PROCESS: i32 = 1;
-    // SAFETY: an all-zero parameter is the one that these policies demand; it is readable for the call.
-    let done = unsafe {
-        let param: libc::sched_param = std::mem::zeroed();
-        libc::sched_setscheduler(0, policy, &raw const param)
-    };
-    if done != 0 {
-        return Err(io::Error::last_os_error());
-    }
+    set_policy(policy)?;
     // SAFETY: both calls take numbers. A kernel without io priorities has none to reset.
     let done = unsafe {
         libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, 0);

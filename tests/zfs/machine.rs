@@ -1,9 +1,10 @@
 //! What runs in the machine with real ZFS, one boot for each test: the calls of `cases.jsonl`, and
 //! each script of `tests/zfs-zone` with real zones.
 //!
-//! A script says in comments on which images it runs (`# images: bookworm`, else on all) and what it
-//! needs beside it (`# files: NAME…`, paths from its own folder). Its checks are lines `ok    NAME` and
-//! `FAIL  NAME`; a count stands at its end.
+//! A script says in comments on which images it runs (`# images: bookworm`, else on all but the old one) and what it
+//! needs beside it: `# files: NAME…`, paths from its own folder; `# tests: NAME…`, test programs of this crate;
+//! `# root: yes`, a system for a zone, as `root.tar`. Its checks are lines `ok    NAME` and `FAIL  NAME`; a count
+//! stands at its end.
 
 use std::env;
 use std::fs;
@@ -15,6 +16,9 @@ use libtest_mimic::{Failed, Trial};
 
 /// The machines, the one with the open vulnerability first.
 const IMAGES: [&str; 2] = ["bookworm", "trixie"];
+/// A machine with ZFS 2.1.11, which cannot delegate. It takes as long to build as the others and has one short
+/// script: it is built on demand (`make vm-image VM_IMAGE=bookworm-old`), and nobody is required to have it.
+const OLD: &str = "bookworm-old";
 /// Longest time of a script, in seconds. Emulated machines are slow, and may share the processor.
 const LIMIT: &str = "1500";
 
@@ -29,11 +33,14 @@ const PROGRAMS: [&str; 6] = [
 ];
 
 /// A script with real zones.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Script {
     name: String,
     images: Vec<&'static str>,
     files: Vec<PathBuf>,
+    tests: Vec<String>,
+    /// It wants a system for a zone.
+    root: bool,
 }
 
 fn here(path: &str) -> PathBuf {
@@ -45,12 +52,25 @@ pub fn trials() -> Vec<Trial> {
     let scripts = scripts();
     assert!(scripts.len() >= 3, "only {} scripts in tests/zfs-zone", scripts.len());
     let mut trials = Vec::new();
-    for image in IMAGES {
-        trials.push(Trial::test(format!("{image}::calls"), move || in_machine(image, || calls(image))));
+    for image in IMAGES.into_iter().chain([OLD]) {
+        if image != OLD {
+            trials.push(Trial::test(format!("{image}::calls"), move || in_machine(image, || calls(image))));
+        }
         for script in scripts.iter().filter(|s| s.images.contains(&image)) {
-            let (name, files) = (script.name.clone(), script.files.clone());
-            trials.push(Trial::test(format!("{image}::{name}"), move || {
-                in_machine(image, || zones(image, &name, &files))
+            let mut script = script.clone();
+            trials.push(Trial::test(format!("{image}::{}", script.name), move || {
+                in_machine(image, || {
+                    if script.root {
+                        match zone_root(image) {
+                            Ok(tar) => script.files.push(tar),
+                            Err(why) => {
+                                println!("SKIPPED: no system for a zone on {image}: {why}");
+                                return Ok(());
+                            }
+                        }
+                    }
+                    zones(image, &script)
+                })
             }));
         }
     }
@@ -79,14 +99,16 @@ fn scripts() -> Vec<Script> {
             None => IMAGES.to_vec(),
             Some(named) => {
                 for name in &named {
-                    assert!(IMAGES.contains(name), "{stem}.sh: no image {name}");
+                    assert!(*name == OLD || IMAGES.contains(name), "{stem}.sh: no image {name}");
                 }
-                IMAGES.into_iter().filter(|i| named.contains(i)).collect()
+                IMAGES.into_iter().chain([OLD]).filter(|i| named.contains(i)).collect()
             }
         };
         assert!(!images.is_empty(), "{stem}.sh runs nowhere");
         let files = said("files:").unwrap_or_default().into_iter().map(|f| folder.join(f)).collect();
-        scripts.push(Script { name: stem, images, files });
+        let tests = said("tests:").unwrap_or_default().into_iter().map(str::to_owned).collect();
+        let root = said("root:").is_some();
+        scripts.push(Script { name: stem, images, files, tests, root });
     }
     scripts.sort_by(|a, b| a.name.cmp(&b.name));
     scripts
@@ -102,9 +124,10 @@ fn vm() -> Command {
 /// Runs a test if there is a machine for it; else says aloud why not. Where `ZONES_TEST_REQUIRE` names
 /// `zfs`, that is a failure.
 fn in_machine(image: &str, test: impl FnOnce() -> Result<(), Failed>) -> Result<(), Failed> {
-    let required = env::var("ZONES_TEST_REQUIRE").is_ok_and(|v| v.split(',').any(|w| w == "zfs"));
+    let asked = env::var("ZONES_TEST_REQUIRE").is_ok_and(|v| v.split(',').any(|w| w == "zfs"));
+    let required = asked && image != OLD;
     // `make test` has it built at this moment.
-    let wait = required || env::var_os("ZONES_VM_BUILD").is_some();
+    let wait = image != OLD && (required || env::var_os("ZONES_VM_BUILD").is_some());
     let why = match vm().args([if wait { "build" } else { "built" }, image]).output() {
         Err(e) => format!("tests/vm/vm cannot be started: {e}"),
         Ok(done) if done.status.success() => return test(),
@@ -128,6 +151,20 @@ fn stripped(program: &Path, name: &str, folder: &Path) -> Result<PathBuf, Failed
     Ok(out)
 }
 
+/// Finds another test program of this crate: the newest of that name. All are built before one runs.
+fn test_program(name: &str) -> Result<PathBuf, Failed> {
+    let this = env::current_exe()?;
+    let mut found = None;
+    for entry in fs::read_dir(this.parent().ok_or("a program lies in a folder")?)? {
+        let path = entry?.path();
+        let of = |p: &Path| p.file_name()?.to_str()?.rsplit_once('-').map(|(n, _)| n == name);
+        if path.extension().is_none() && of(&path) == Some(true) {
+            found = found.max(Some((fs::metadata(&path)?.modified()?, path)));
+        }
+    }
+    found.map(|(_, path)| path).ok_or_else(|| format!("the test program {name} is not built").into())
+}
+
 /// Runs a command, prints its lines as they come, and returns them and its status.
 fn watch(command: &mut Command) -> Result<(Vec<String>, Option<i32>), Failed> {
     let mut child = command.stdout(Stdio::piped()).spawn()?;
@@ -140,13 +177,33 @@ fn watch(command: &mut Command) -> Result<(Vec<String>, Option<i32>), Failed> {
     Ok((lines, child.wait()?.code()))
 }
 
+/// Returns a system for a zone, as a file for the machine; it takes a mirror to make one.
+fn zone_root(image: &str) -> Result<PathBuf, String> {
+    let done = vm().args(["root", image]).output().map_err(|e| e.to_string())?;
+    if !done.status.success() {
+        return Err(String::from_utf8_lossy(&done.stderr).trim().to_owned());
+    }
+    Ok(format!("{}=root.tar", String::from_utf8_lossy(&done.stdout).trim()).into())
+}
+
 /// A script with real zones.
-fn zones(image: &str, name: &str, files: &[PathBuf]) -> Result<(), Failed> {
+fn zones(image: &str, script: &Script) -> Result<(), Failed> {
+    let name = script.name.as_str();
     let folder = tempfile::tempdir()?;
     let mut command = vm();
     command.args(["run", "--timeout", LIMIT, "--arg", name, image]);
     command.arg(here("tests/zfs-zone/run.sh")).arg(here("tests/zfs-zone/lib.sh"));
-    command.arg(here(&format!("tests/zfs-zone/{name}.sh"))).args(files);
+    command.arg(here(&format!("tests/zfs-zone/{name}.sh"))).args(&script.files);
+    for test in &script.tests {
+        command.arg(stripped(&test_program(test)?, test, folder.path())?);
+    }
+    if !script.tests.is_empty() {
+        // Where test programs look for the others.
+        let programs = Path::new(PROGRAMS[0]).parent().ok_or("programs lie in a folder")?;
+        let note = folder.path().join("programs");
+        fs::write(&note, programs.as_os_str().as_encoded_bytes())?;
+        command.arg(note);
+    }
     for program in PROGRAMS.map(Path::new) {
         let name = program.file_name().and_then(|n| n.to_str()).ok_or("a program has a name")?;
         command.arg(stripped(program, name, folder.path())?);

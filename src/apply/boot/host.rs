@@ -5,6 +5,7 @@
 
 mod fs;
 mod hostid;
+mod profile;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,7 +14,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, mkdirat, mknodat, symlinkat};
 use thiserror::Error;
 
-use super::{limits, zone};
+use super::{bounds, limits, zone};
 use crate::apply::dataset;
 use crate::apply::dataset::withdraw::{Ids, Told};
 use crate::apply::guard;
@@ -224,6 +225,8 @@ impl Build<'_> {
             Step::Pin { .. } => self.pin(),
             Step::Delegate { dataset, .. } => self.delegate(dataset),
             Step::Root { path } => self.root(path),
+            Step::Part { dir, writable } => self.part(dir, *writable),
+            Step::ReadOnly { made, .. } => self.read_only(made),
             Step::Inherit { dir } => self.inherit(dir),
             Step::Memory { dir, mode, percent } => self.memory(dir, *mode, *percent),
             Step::Dev { nodes } => {
@@ -246,6 +249,8 @@ impl Build<'_> {
             | Step::Pivot
             | Step::MountDataset { .. }
             | Step::Guard
+            | Step::Counts { .. }
+            | Step::Confine(_)
             | Step::Capabilities { .. }
             | Step::Init { .. } => Ok(()),
         }
@@ -265,14 +270,30 @@ impl Build<'_> {
         // The owner pays for what the namespace uses of a user's limits. Were that the host's root, one zone
         // could leave it, and all other zones, without inotify instances, queued signals and the like.
         let mut ours = Some(ours);
-        let begun = process::as_owner(self.uid, || match ns::spawn(kinds, cgroup)? {
-            Side::Child => {
-                ours = None;
-                zone::run(&theirs, all)
-            }
-            Side::Parent(pid, fd) => Ok((pid, Handle::from_fd(fd))),
+        let bounds = all.iter().find_map(|s| match s {
+            Step::Counts { limits } => Some(limits),
+            _ => None,
         });
-        match begun.and_then(|begun| begun) {
+        let begun = if let Some(limits) = bounds {
+            let owner = (self.uid, self.gid);
+            let helper = process::as_owner(self.uid, || {
+                bounds::start(limits, owner, kinds, cgroup, || {
+                    ours = None;
+                    zone::run(&theirs, all)
+                })
+            });
+            helper.and_then(|h| h).and_then(|h| h.finish(uid_map, gid_map))
+        } else {
+            let begun = process::as_owner(self.uid, || match ns::spawn(kinds, cgroup)? {
+                Side::Child => {
+                    ours = None;
+                    zone::run(&theirs, all)
+                }
+                Side::Parent(pid, fd) => Ok((pid, Handle::from_fd(fd))),
+            });
+            begun.and_then(|begun| begun)
+        };
+        match begun {
             Ok(begun) => self.process = Some(begun),
             Err(e) => {
                 let hint = match e.raw_os_error() {
@@ -289,8 +310,10 @@ impl Build<'_> {
         drop(theirs);
         self.channel = ours;
         let pid = self.process.as_ref().map_or(0, |(pid, _)| *pid);
-        ns::write_id_maps(pid, uid_map, gid_map)
-            .map_err(|e| fail("idmap", "the kernel refuses the id map", &e))?;
+        if bounds.is_none() {
+            ns::write_id_maps(pid, uid_map, gid_map)
+                .map_err(|e| fail("idmap", "the kernel refuses the id map", &e))?;
+        }
         self.users =
             Some(ns::open(pid, "user").map_err(|e| fail(what, "cannot open the user namespace", &e))?);
         Ok(())

@@ -13,6 +13,7 @@
 //! init. Afterwards it becomes `zoneadmd`, small and with a name of its own, and keeps the console.
 //! Halting needs no supervisor: the kernel ends everything with process 1.
 
+mod bounds;
 mod device;
 pub mod fsck;
 pub mod glob;
@@ -34,6 +35,7 @@ use super::running::{self, Running};
 use super::{Op, guard, supervisor};
 use crate::plan::boot::{Plan, PlanError, plan};
 pub use crate::plan::bootargs::BootArgs;
+use crate::plan::profile::Profile;
 use crate::spec::state::ZoneState;
 use crate::spec::store::StoreError;
 use crate::sys::path::reason;
@@ -62,6 +64,9 @@ pub enum BootError {
     /// The supervisor failed; the reason has been told and everything has been undone.
     #[error("call to zoneadmd failed")]
     Call,
+    /// The mounts of a ready zone are made already.
+    #[error("the root of a ready zone with a file-mac-profile is read-only; halt the zone, then boot -w")]
+    ReadOnly,
     /// A call of the system failed.
     #[error("cannot {action}: {}", reason(.source))]
     System {
@@ -105,7 +110,8 @@ pub fn plan_boot(op: &Op<'_>, args: &BootArgs) -> Result<Plan, BootError> {
 /// Returns the arguments that count: those given, else the `bootargs` property.
 fn with_default(op: &Op<'_>, args: &BootArgs) -> BootArgs {
     if args.words.is_empty() {
-        return BootArgs::parse(op.spec.props.text("bootargs").unwrap_or_default());
+        let line = op.spec.props.text("bootargs").unwrap_or_default();
+        return BootArgs { writable: args.writable, ..BootArgs::parse(line) };
     }
     args.clone()
 }
@@ -134,7 +140,12 @@ pub fn ready(op: &mut Op<'_>) -> Result<(), BootError> {
 pub fn boot(op: &mut Op<'_>, args: &BootArgs) -> Result<(), BootError> {
     let lock = op.store.lock(op.name)?;
     match running::find(op.store.root(), op.name) {
-        Some(r) if r.state == ZoneState::Ready => boot_ready(op, &r, args),
+        Some(r) if r.state == ZoneState::Ready => {
+            if args.writable && !matches!(Profile::of(op.spec), Ok(None)) {
+                return Err(BootError::ReadOnly);
+            }
+            boot_ready(op, &r, args)
+        }
         // A halt that was killed in the middle: the end comes first.
         Some(r) if r.state == ZoneState::ShuttingDown => {
             halt::take_down(op, &r, running::Going::Reboot)?;

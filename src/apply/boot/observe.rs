@@ -18,11 +18,12 @@ use crate::apply::{Op, dataset};
 use crate::plan;
 use crate::plan::boot::{Facts, Special, zfs_fs};
 use crate::plan::dataset::Found;
+use crate::plan::profile::Profile;
 use crate::spec::idmap::IdRange;
 use crate::spec::schema::ResourceKind;
 use crate::spec::{Props, ZoneSpec};
 use crate::sys::cgroup;
-use crate::sys::path::{IN_ROOT, open_beneath, reason};
+use crate::sys::path::{IN_ROOT, STRICT, open_beneath, reason};
 
 /// Looks at everything. With `allocate`, a zone without an id range gets one; without, as for a
 /// printed plan, a range that has not been given yet shows as one that begins at the first.
@@ -48,6 +49,7 @@ pub fn facts(op: &Op<'_>, allocate: bool) -> Result<Facts, BootError> {
         host: super::limits::host(op.spec),
         cgroup: cgroup::mount_point().map(|m| group_folder(op, &m)),
         spl: Path::new("/proc/spl").exists(),
+        kernel: crate::apply::confine::kernel(),
         fuse: Path::new("/dev/fuse").exists(),
         own_init: if sparse { None } else { own_init(&root) },
         ..Facts::default()
@@ -56,6 +58,16 @@ pub fn facts(op: &Op<'_>, allocate: bool) -> Result<Facts, BootError> {
         let inside = root.join(dir.trim_start_matches('/'));
         if fs::symlink_metadata(&inside).is_ok_and(|m| m.is_symlink()) {
             facts.linked.push(dir.to_owned());
+        }
+    }
+    if let Ok(Some(profile)) = Profile::of(op.spec) {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        if let Ok(top) = rustix::fs::open(&root, flags, Mode::empty()) {
+            let open = |dir: &str| {
+                let below = Path::new(dir.trim_start_matches('/'));
+                open_beneath(std::os::fd::AsFd::as_fd(&top), below, flags, Mode::empty(), STRICT)
+            };
+            facts.present.extend(profile.optional().filter(|d| open(d).is_ok()).map(str::to_owned));
         }
     }
     let asker = Asker::new(op.store.root(), op.name);

@@ -28,7 +28,7 @@ pub fn mount(pids: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// Does something in a process of its own.
-fn in_child(work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+pub(super) fn in_child(work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     match ns::fork()? {
         // Error numbers fit into an exit status.
         Side::Child => {

@@ -152,7 +152,8 @@ pub fn bring_up(
     let line = args.line();
     if goal == Goal::Running {
         let with = if line.is_empty() { String::new() } else { format!(" with arguments: {line}") };
-        console.notice(&format!("NOTICE: Zone booting up{with}"));
+        let root = if args.writable { " with a writable root" } else { "" };
+        console.notice(&format!("NOTICE: Zone booting up{root}{with}"));
     }
     for word in &args.ignored {
         console.notice(&format!("WARNING: Ignoring invalid boot arguments: {word}"));

@@ -11,7 +11,7 @@
 //! | kernel file systems | they show the namespaces of the process that mounts them; `/proc` is there already where parts of it are covered |
 //! | pivot | the host's tree is gone; a locked mount cannot be the new root, so a copy is |
 //! | datasets | mounted by the zone, so not locked, at mount points that lead nowhere else any more |
-//! | capabilities | the last thing that needs them is done |
+//! | guard, system calls, capabilities | the last thing that needs them is done; a filter takes one itself |
 //! | tell the supervisor, wait | the zone is *ready*; nothing runs in it yet |
 //! | console, exec | stdio from inside, every other descriptor closed |
 //!
@@ -24,7 +24,7 @@ use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags};
 
-use crate::apply::{dataset, guard};
+use crate::apply::{confine, dataset, guard};
 use crate::plan::boot::init_words;
 use crate::plan::bootargs::BootArgs;
 use crate::plan::step::{Init, Step};
@@ -151,6 +151,8 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
                 let listener = seccomp::install(&guard::program()).map_err(fail("cannot guard /dev/zfs"))?;
                 channel.send(GUARD, &[listener.as_fd()]).map_err(fail("cannot tell the supervisor"))?;
             }
+            Step::Confine(confinement) => confine::put(confinement)
+                .map_err(|e| format!("cannot filter system calls: {}", confine::because(&e)))?,
             Step::Capabilities { drop } => {
                 process::drop_capabilities(drop).map_err(fail("cannot give capabilities up"))?;
             }
@@ -165,7 +167,8 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
                 let program = given.init.clone().map_or_else(|| program.clone(), Init::Own);
                 return Err(start(&program, &init_words(&given), init.as_ref()));
             }
-            Step::Cgroup { .. }
+            Step::Counts { .. }
+            | Step::Cgroup { .. }
             | Step::Limits { .. }
             | Step::Process { .. }
             | Step::Ipc { .. }
@@ -174,6 +177,8 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
             | Step::Pin { .. }
             | Step::Delegate { .. }
             | Step::Root { .. }
+            | Step::Part { .. }
+            | Step::ReadOnly { .. }
             | Step::Inherit { .. }
             | Step::Memory { .. }
             | Step::Dev { .. }

@@ -5,15 +5,12 @@ use std::fs;
 use std::path::Path;
 
 use crate::apply::store::FileStore;
-use crate::apply::zfs::{Asker, chain, is_locked, limits};
+use crate::apply::zfs::{Asker, chain, is_locked, limits, too_old};
 use crate::plan::dataset::{CHILD_LOCKS, Claim, ClaimKind, Found, Member, Tree, ZONE_MARK, is_within};
 use crate::spec::store::StoreError;
 use crate::spec::value::ByteSize;
 use crate::sys::mountinfo::{self, MountEntry};
 use crate::zfs::{Dataset, DatasetError, Kind, ListError, Mountpoint, Source, Zfs};
-
-/// The first release whose datasets can be given to a user namespace.
-const FIRST: (u32, u32) = (2, 2);
 
 /// Finds out what a dataset is, with everything below it. `locks` are the properties of it whose values
 /// are noted.
@@ -36,21 +33,6 @@ pub fn look(asker: &Asker<'_>, name: &str, locks: &[String]) -> Found {
         Ok(_) => Found::Volume,
         Err(DatasetError::DatasetNotFound(_)) => Found::Missing,
         Err(e) => Found::Unknown(chain(&e)),
-    }
-}
-
-/// Returns the version of the ZFS module when that cannot delegate.
-fn too_old() -> Option<String> {
-    let text = fs::read_to_string("/sys/module/zfs/version").ok()?;
-    is_too_old(&text).then(|| text.trim().to_owned())
-}
-
-fn is_too_old(version: &str) -> bool {
-    let mut numbers = version.trim().split(['.', '-']).map(str::parse::<u32>);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < FIRST,
-        // Somebody's own build: the kernel will say.
-        _ => false,
     }
 }
 
@@ -202,16 +184,6 @@ pub fn claims(store: &FileStore) -> Result<Vec<Claim>, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn releases_that_cannot_delegate() {
-        for old in ["2.1.11-1+deb12u1", "0.8.6", "2.1.99"] {
-            assert!(is_too_old(old), "{old}");
-        }
-        for new in ["2.2.0-1", "2.3.2-2~bpo12+2", "2.4.99-1", "3.0.0", "unknown", ""] {
-            assert!(!is_too_old(new), "{new}");
-        }
-    }
 
     #[test]
     fn the_number_of_the_control_device() {

@@ -32,6 +32,10 @@ pub struct Facts {
     pub overlay: bool,
     /// Ids in the range of zones that somebody else has, each as `FILE: WHO has FIRST-LAST`.
     pub foreign_ids: Vec<String>,
+    /// Zones with `admin` resources.
+    pub administered: Vec<String>,
+    /// A broker listens that gives the rights of `admin` resources.
+    pub broker: bool,
     /// ZFS.
     pub zfs: Zfs,
 }
@@ -58,6 +62,8 @@ pub struct Security {
     pub apparmor_restricts: bool,
     /// SELinux is there; whether it enforces.
     pub selinux: Option<bool>,
+    /// The kernel shows its own addresses to everybody.
+    pub shows_addresses: bool,
 }
 
 /// A file system on which zones lie or will lie.

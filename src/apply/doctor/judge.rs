@@ -35,6 +35,7 @@ pub fn judge(facts: &Facts) -> Diagnosis {
     seccomp(facts, &mut out);
     ids(facts, &mut out);
     extras(facts, &mut out);
+    rights(facts, &mut out);
     for place in &facts.places {
         quotas(place, &mut out);
     }
@@ -195,6 +196,17 @@ fn security(facts: &Facts, out: &mut Diagnosis) {
         Some(false) => out.ok(topic, format!("{modules}; SELinux is permissive"), "nothing is refused"),
         None => out.ok(topic, modules, "none of them restricts zones"),
     }
+    let topic = "kernel addresses";
+    if security.shows_addresses {
+        out.warning(
+            topic,
+            "shown: kernel.kptr_restrict is 0 and kernel.perf_event_paranoid is below 2",
+            "zones read in /proc/kallsyms where the kernel lies, which helps whoever attacks it",
+            "sysctl -w kernel.kptr_restrict=1, and the same in /etc/sysctl.d",
+        );
+    } else {
+        out.ok(topic, "not shown", "zones do not learn where the kernel lies");
+    }
 }
 
 fn cgroup(cgroup: &Cgroup, out: &mut Diagnosis) {
@@ -252,10 +264,16 @@ fn seccomp(facts: &Facts, out: &mut Diagnosis) {
         Some(actions) if actions.iter().any(|a| a == "user_notif") => {
             out.ok(topic, "there", "the guard of delegated datasets works");
         }
-        found => out.missing(
+        Some(_) => out.missing(
             topic,
-            if found.is_some() { "the kernel's filters cannot notify" } else { "the kernel has no filters" },
+            "the kernel's filters cannot notify",
             "zones with a dataset resource are refused: nothing could hold their property locks",
+            "use a kernel of release 5.0 or later",
+        ),
+        None => out.needed(
+            topic,
+            "the kernel has no filters",
+            "every zone is under a filter of system calls, and is not booted without",
             "use a kernel with CONFIG_SECCOMP_FILTER",
         ),
     }
@@ -293,6 +311,20 @@ fn extras(facts: &Facts, out: &mut Diagnosis) {
     one(facts.fuse, "fuse", "/dev/fuse", "fuse file systems in zones", "modprobe fuse");
     let overlay = "fs resources of type overlay";
     one(facts.overlay, "overlay", "the overlay file system", overlay, "use a kernel with CONFIG_OVERLAY_FS");
+}
+
+fn rights(facts: &Facts, out: &mut Diagnosis) {
+    let topic = "rights of users on zones";
+    if facts.broker {
+        out.ok(topic, "a broker listens", "admin resources have effect");
+    } else if !facts.administered.is_empty() {
+        out.missing(
+            topic,
+            "no broker listens",
+            format!("the admin resources of {} have no effect", facts.administered.join(", ")),
+            "systemctl enable --now zones-broker.socket; without systemd, run zonesd",
+        );
+    }
 }
 
 fn quotas(place: &Place, out: &mut Diagnosis) {

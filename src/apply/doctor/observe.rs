@@ -11,8 +11,12 @@ use rustix::fs::{Mode, OFlags};
 
 use super::facts::{Cgroup, Facts, Layout, Place, Security, UserNamespaces};
 use super::{look, observe_zfs};
+use crate::apply::broker;
 use crate::apply::store::FileStore;
+use crate::spec::ZoneName;
 use crate::spec::idmap::{PRIVATE_COUNT, PRIVATE_FIRST};
+use crate::spec::schema::ResourceKind;
+use crate::spec::store::ZoneStore;
 use crate::sys::mount::{Attrs, Tree};
 use crate::sys::mountinfo;
 use crate::sys::ns::{self, Kinds, Side};
@@ -58,8 +62,20 @@ pub fn facts(store: &FileStore) -> Facts {
             .iter()
             .flat_map(|file| look::foreign_ids(file, &look::text(format!("/etc/{file}")).unwrap_or_default()))
             .collect(),
+        administered: administered(store),
+        broker: broker::is_listening(store.root()),
         zfs: observe_zfs::facts(store),
     }
+}
+
+/// Returns the zones that have `admin` resources.
+fn administered(store: &FileStore) -> Vec<String> {
+    let has = |name: &ZoneName| {
+        let stored = store.load(name).ok().flatten();
+        stored.is_some_and(|s| !s.spec.stored(ResourceKind::Admin).is_empty())
+    };
+    let names = store.names().unwrap_or_default();
+    names.iter().filter(|name| has(name)).map(ToString::to_string).collect()
 }
 
 fn kinds(wanted: impl Fn(&str) -> bool) -> Vec<String> {
@@ -96,7 +112,15 @@ fn security() -> Security {
         apparmor_restricts: look::number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
             .is_some_and(|n| n != 0),
         selinux: look::number("/sys/fs/selinux/enforce").map(|n| n != 0),
+        shows_addresses: shows_addresses(),
     }
+}
+
+/// Says whether everybody sees the kernel's addresses: where nothing else forbids it, whoever may look into the
+/// kernel with perf does.
+fn shows_addresses() -> bool {
+    let setting = |name: &str| look::text(format!("/proc/sys/kernel/{name}"))?.trim().parse::<i32>().ok();
+    setting("kptr_restrict") == Some(0) && setting("perf_event_paranoid").is_some_and(|n| n <= 1)
 }
 
 fn groups() -> Cgroup {

@@ -71,7 +71,7 @@ fn a_host_with_everything_has_no_complaint() {
 
 #[test]
 fn a_complaint_says_what_it_means_and_what_to_do() {
-    let changes: [fn(&mut Facts); 14] = [
+    let changes: [fn(&mut Facts); 15] = [
         |f| f.kernel = "5.4.0".into(),
         |f| f.users.supported = false,
         |f| f.places[0].idmap = Some(Err("Invalid argument".into())),
@@ -86,6 +86,7 @@ fn a_complaint_says_what_it_means_and_what_to_do() {
         |f| f.zfs.delegated.clear(),
         |f| f.zfs.private_users = vec!["/etc/systemd/system/zone@.service.d/x.conf".into()],
         |f| f.security.apparmor_restricts = true,
+        |f| f.security.shows_addresses = true,
     ];
     for change in changes {
         let (_, check) = complaint(change);
@@ -95,10 +96,11 @@ fn a_complaint_says_what_it_means_and_what_to_do() {
 
 #[test]
 fn what_keeps_every_zone_from_running() {
-    let blocking: [fn(&mut Facts); 6] = [
+    let blocking: [fn(&mut Facts); 7] = [
         |f| f.kernel = "5.10.0-30-amd64".into(),
         |f| f.users.supported = false,
         |f| f.users.max = Some(0),
+        |f| f.seccomp = None,
         |f| f.users.tried = Some(Err("Operation not permitted".into())),
         |f| f.missing_namespaces = words("net"),
         |f| f.forbidden_namespaces = words("pid"),
@@ -112,7 +114,7 @@ fn what_keeps_every_zone_from_running() {
     // Without limits, ZFS or notification, zones that want none of them run.
     let (good, all) = complaints(|f| {
         f.cgroup = facts::Cgroup::default();
-        f.seccomp = None;
+        f.seccomp = Some(words("errno log allow"));
         f.zfs = Zfs::default();
         f.fuse = false;
     });
@@ -268,4 +270,12 @@ fn printed() {
     let users = checks.iter().find(|c| c["topic"] == "user namespaces").expect("the check");
     assert_eq!((&users["state"], &users["blocks"]), (&"missing".into(), &true.into()));
     assert!(users["advice"].is_string() && checks[0]["advice"].is_null());
+}
+
+#[test]
+fn rights_that_nobody_gives() {
+    let (good, check) = complaint(|f| f.administered = words("zion"));
+    assert!(good && check.means.contains("of zion have no effect"), "{check:?}");
+    let with_broker = |f: &mut Facts| (f.administered, f.broker) = (words("zion"), true);
+    assert!(complaints(with_broker).1.is_empty());
 }

@@ -20,7 +20,7 @@
 
 mod caller;
 mod keep;
-mod report;
+pub(in crate::apply) mod report;
 mod serve;
 mod work;
 
@@ -41,7 +41,8 @@ use crate::plan::dataset;
 use crate::spec::{ZoneName, ZoneSpec};
 use crate::sys::ns::{self, Side};
 use crate::sys::process::{self, Handle};
-use crate::sys::seccomp::filter::{Action, Instruction, filter};
+use crate::sys::seccomp::asm::Instruction;
+use crate::sys::seccomp::filter::{Action, filter};
 
 pub use keep::{Guarded, Keeper, RefuseReason, enlist, ensure, is_needed};
 pub use report::LOG;

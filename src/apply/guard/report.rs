@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Name of the file below the zone's folder in `/var/lib/zones`. When it is full it becomes the older
@@ -55,14 +55,22 @@ impl Log {
     }
 
     fn write(&self, line: &str) -> std::io::Result<()> {
-        if fs::symlink_metadata(&self.path).is_ok_and(|m| m.len() >= SIZE_MAX) {
-            fs::rename(&self.path, self.path.with_extension("log.old"))?;
-        }
-        let mut options = File::options();
-        options.append(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-        options.open(&self.path)?.write_all(format!("{} {line}\n", time(now)).as_bytes())
+        append(&self.path, line)
     }
+}
+
+/// Writes a line with the time to a log. When it is full it becomes the older half first.
+///
+/// # Errors
+/// The system's error.
+pub fn append(path: &Path, line: &str) -> std::io::Result<()> {
+    if fs::symlink_metadata(path).is_ok_and(|m| m.len() >= SIZE_MAX) {
+        fs::rename(path, path.with_extension("log.old"))?;
+    }
+    let mut options = File::options();
+    options.append(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    options.open(path)?.write_all(format!("{} {line}\n", time(now)).as_bytes())
 }
 
 /// Writes a time, in seconds since 1970, as RFC 3339 has it.

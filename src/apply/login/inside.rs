@@ -26,6 +26,8 @@ pub struct Job {
     pub user: String,
     /// `-S`: trust nothing in the zone but a shell.
     pub safe: bool,
+    /// The zone's login(1) is executed instead of a shell.
+    pub authenticate: bool,
     /// Words for the shell; none for a login shell.
     pub command: Option<OsString>,
     /// `TERM` of the caller.
@@ -85,6 +87,9 @@ impl Job {
     }
 
     fn try_run(&self, channel: &Channel) -> Result<std::convert::Infallible, Failure> {
+        if self.authenticate {
+            return self.ask(channel);
+        }
         let user = if self.safe { safe_user() } else { find(&self.user)? };
         let groups = if self.safe { Vec::new() } else { further_groups(&user)? };
         if let Some(look) = &self.terminal {
@@ -108,6 +113,29 @@ impl Job {
             return Err(self.execute(&user)?);
         }
         Err(failure)
+    }
+
+    /// Has the zone's login(1) ask, as root of the zone on a terminal of the zone.
+    fn ask(&self, channel: &Channel) -> Result<std::convert::Infallible, Failure> {
+        let look = self.terminal.as_ref().ok_or_else(|| Failure::Terminal(io::ErrorKind::NotFound.into()))?;
+        take_terminal(look, 0, channel).map_err(Failure::Terminal)?;
+        let root = User::root();
+        let become_failed = |source| Failure::Become { user: root.name.clone(), source };
+        enter::become_user(0, 0, &[]).map_err(become_failed)?;
+        let _ = enter::change_folder("/");
+        let split_usr = Path::new("/bin").symlink_metadata().is_ok_and(|m| m.is_dir());
+        let env = environment(Style::Safe, &root, self.term.as_deref(), split_usr);
+        let env = env.into_iter().map(CString::new).collect::<Result<Vec<_>, _>>()?;
+        let mut args = vec![c"login".to_owned(), c"-p".to_owned()];
+        // Never an option: "-f root" would ask for nothing.
+        if !self.user.is_empty() {
+            args.extend([c"--".to_owned(), CString::new(self.user.as_str())?]);
+        }
+        let mut source = io::Error::from(io::ErrorKind::NotFound);
+        for file in [c"/bin/login", c"/usr/bin/login"] {
+            source = enter::exec(file, &args, &env);
+        }
+        Err(Failure::Execute { shell: "/bin/login".into(), source })
     }
 
     /// Executes the user's shell; returns why it could not.

@@ -24,13 +24,15 @@ use std::path::Path;
 
 use nix::sys::signal::Signal;
 
+use crate::apply::confine;
 use crate::apply::guard::{self, Guarded};
 use crate::apply::paths::Root;
 use crate::apply::running::Running;
 use crate::apply::supervisor::client::CallError;
+use crate::plan::confine::Confinement;
 use crate::spec::ZoneName;
 use crate::sys::channel::Channel;
-use crate::sys::enter::{EnterError, Entered, Filter, Target, signal_group};
+use crate::sys::enter::{Confine, EnterError, Entered, Filter, Target, signal_group};
 use crate::sys::path::reason;
 use crate::sys::process::{self, Child, Ended};
 use crate::sys::tty::{self, Look, Signals};
@@ -84,6 +86,8 @@ pub struct Login {
     pub user: String,
     /// `-S`: smallest environment, as root, nothing of the zone trusted but a shell.
     pub safe: bool,
+    /// The zone's own login(1) asks who it is, and for a password; the user is a proposal.
+    pub authenticate: bool,
     /// Text for the shell; none for a login shell.
     pub command: Option<OsString>,
     /// Nothing to read for the command.
@@ -110,6 +114,8 @@ pub struct Zone<'a> {
     running: &'a Running,
     /// A process that enters is guarded.
     guarded: bool,
+    /// What it is held to.
+    confinement: Confinement,
 }
 
 impl<'a> Zone<'a> {
@@ -125,7 +131,8 @@ impl<'a> Zone<'a> {
     ) -> Result<(Self, Option<&'static str>), LoginError> {
         let guarded = guard::is_needed(root, name) && !guard::is_left_out();
         let found = if guarded { guard::ensure(root, name, running)? } else { Guarded::Yes };
-        Ok((Self { root, name, running, guarded }, found.warning()))
+        let confinement = confine::of_running(root, name);
+        Ok((Self { root, name, running, guarded, confinement }, found.warning()))
     }
 
     /// Enters the zone with a process that does the job, guarded when that is needed, unless a signal says
@@ -148,7 +155,9 @@ impl<'a> Zone<'a> {
         let hand_over = |listener: BorrowedFd<'_>| guard::enlist(self.root, self.name, listener);
         let filter = self.guarded.then_some(Filter { program: &program, hand_over: &hand_over });
         let inside = |channel: &Channel| job.run(channel).to_string();
-        let entered = target.enter(streams, signals.as_fd(), &mut stop, filter, inside);
+        let program = confine::program(&self.confinement);
+        let confine = Confine { program: program.as_deref(), personality: self.confinement.personality };
+        let entered = target.enter(streams, signals.as_fd(), &mut stop, filter, confine, inside);
         if ends { Err(LoginError::Interrupted) } else { Ok(entered?) }
     }
 }
@@ -161,7 +170,7 @@ fn open(zone: &Running) -> Result<Target, LoginError> {
 impl Login {
     fn job(&self, terminal: Option<Look>) -> Job {
         let (user, command, term) = (self.user.clone(), self.command.clone(), self.term.clone());
-        Job { user, safe: self.safe, command, term, terminal }
+        Job { user, safe: self.safe, authenticate: self.authenticate, command, term, terminal }
     }
 
     /// Runs a command, or a shell that reads standard input, without a terminal, and returns how it ended.

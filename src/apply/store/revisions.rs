@@ -92,6 +92,9 @@ impl FileStore {
 
 /// Returns the login name of whoever runs this, also behind `sudo` and `su`.
 fn caller() -> String {
+    if let Some(caller) = crate::apply::broker::Caller::from_env() {
+        return file_name(caller.name());
+    }
     // Set once at login and kept by every change of user since (pam_loginuid).
     let login_uid = std::fs::read_to_string("/proc/self/loginuid").ok().and_then(|t| t.trim().parse().ok());
     let uid = login_uid.filter(|u| *u != u32::MAX).map_or_else(geteuid, Uid::from_raw);

@@ -24,9 +24,11 @@ const BOOT_ARGS_MAX: usize = 255;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Words {
     /// `-F`: do not ask.
-    force: bool,
+    pub(super) force: bool,
     /// `-f` of boot: boots also an incomplete zone.
     override_state: bool,
+    /// `-w` of boot and reboot: the root is writable, whatever its profile.
+    writable: bool,
     /// `-r` of shutdown.
     again: bool,
     /// Arguments of a boot, one line.
@@ -34,7 +36,7 @@ pub(super) struct Words {
     /// State that `mark` sets.
     mark: Option<ZoneState>,
     /// What goes to install as it is.
-    install: Vec<String>,
+    pub(super) install: Vec<String>,
     /// Arguments of `clone`, `move`, `detach` and `attach`.
     pub(super) life: Life,
 }
@@ -43,6 +45,11 @@ impl Words {
     /// Returns the words of `clone`, `move`, `detach` or `attach`.
     pub(super) fn living(life: Life) -> Self {
         Self { life, ..Self::default() }
+    }
+
+    /// Returns what a boot is told.
+    fn boot_args(&self) -> BootArgs {
+        BootArgs { writable: self.writable, ..BootArgs::parse(&self.boot) }
     }
 }
 
@@ -84,6 +91,7 @@ fn words(verb: Verb, args: &[OsString]) -> Result<Words, Bad> {
             (_, Arg::Short('?') | Arg::Long("help")) => return Err(Bad::Asked),
             (Verb::Uninstall | Verb::Mark, Arg::Short('F')) => out.force = true,
             (Verb::Boot, Arg::Short('f')) => out.override_state = true,
+            (Verb::Boot | Verb::Reboot, Arg::Short('w')) => out.writable = true,
             // The old form, from before there was "--".
             (Verb::Boot, Arg::Short('s')) => boot.push("-s".to_owned()),
             (Verb::Boot | Verb::Reboot, Arg::Value(word)) => boot.push(text(&word)),
@@ -135,6 +143,10 @@ impl Program {
         let Some(verb) = verb(command) else { return super::wrong(&self.name) };
         let done = match words(verb, args) {
             Err(bad) => Err(self.bad(command, &bad)),
+            // It opens the file that the words name.
+            Ok(Words { life: Life { manifest: Some(_), .. }, .. }) if self.caller.is_some() => {
+                Err(self.refuse(command, "-n is nothing for the broker: it needs no rights"))
+            }
             Ok(Words { life: Life { manifest: Some(file), .. }, .. }) => self.check_manifest(&file),
             Ok(words) => self.try_change(verb, &words),
         };
@@ -145,6 +157,7 @@ impl Program {
     fn try_change(&mut self, verb: Verb, words: &Words) -> Result<(), End> {
         self.refuse_caller(verb.as_str())?;
         let name = self.subject(verb.as_str())?;
+        self.permit(verb, words, &name, false)?;
         if verb == Verb::Uninstall && !self.may_uninstall(&name, words.force)? {
             return Ok(());
         }
@@ -181,6 +194,7 @@ impl Program {
             None => None,
         };
         let spec = self.spec(verb, &name)?;
+        self.permit_still(verb, &name, &spec, source.as_ref())?;
         let purpose = match verb {
             Verb::Verify => Some(Purpose::Verify),
             Verb::Clone if words.life.clone.datasets => Some(Purpose::CloneAll),
@@ -199,7 +213,7 @@ impl Program {
     }
 
     fn operate(&mut self, verb: Verb, words: &Words, name: &ZoneName, spec: &ZoneSpec) -> Result<(), End> {
-        let args = BootArgs::parse(&words.boot);
+        let args = words.boot_args();
         let mut op = Op { store: &self.store, name, spec, out: &mut self.report };
         let done = match verb {
             Verb::Install => return self.install(name, spec, &words.install),
@@ -346,6 +360,7 @@ impl Program {
     fn plan_lines(&mut self, verb: Verb, words: &Words) -> Result<Vec<String>, End> {
         self.refuse_caller(verb.as_str())?;
         let name = self.subject(verb.as_str())?;
+        self.permit(verb, words, &name, true)?;
         self.refuse_state(verb, &name, words.override_state)?;
         let spec = self.spec(verb, &name)?;
         let mut lines = Vec::new();
@@ -368,7 +383,7 @@ impl Program {
             Verb::Ready | Verb::Boot | Verb::Reboot | Verb::Shutdown
                 if verb != Verb::Shutdown || words.again =>
             {
-                match boot::plan_boot(&op, &BootArgs::parse(&words.boot)) {
+                match boot::plan_boot(&op, &words.boot_args()) {
                     Ok(plan) => {
                         for text in &plan.warnings {
                             self.report.warn(&format!("WARNING: {text}"));
@@ -420,6 +435,9 @@ mod tests {
         assert_eq!(boot("-- --").as_deref(), Ok("--"));
         assert_eq!(boot("-x"), Err(Bad::Usage));
         assert_eq!(boot(&format!("-- {}", "x".repeat(256))), Err(Bad::Text("Boot argument list too long")));
+        assert!(read(Verb::Boot, "-w -- -s").is_ok_and(|w| w.writable && w.boot == "-s"));
+        assert!(read(Verb::Reboot, "-w").is_ok_and(|w| w.writable));
+        assert_eq!(read(Verb::Ready, "-w"), Err(Bad::Usage));
         assert!(read(Verb::Boot, "-f").is_ok_and(|w| w.override_state));
         assert!(read(Verb::Shutdown, "-r -- -s").is_ok_and(|w| w.again && w.boot == "-s"));
         assert_eq!(read(Verb::Shutdown, "-- -s"), Err(Bad::Usage));

@@ -21,8 +21,9 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     sub("help", "[subcommand]", "Print this message, or that of one subcommand."),
     sub(
         "boot",
-        "[-- boot_arguments]",
-        "Boot an installed zone; it is made ready first if need be.\n\
+        "[-w] [-- boot_arguments]",
+        "Boot an installed zone; it is made ready first if need be. With -w all of its root is\n\
+         writable until its next boot, whatever its file-mac-profile.\n\
          Without arguments, those of the bootargs property are used:\n\
          -i PATH  another init   -s  single user   -m OPTIONS  for the zone's init",
     ),
@@ -33,7 +34,11 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
         "[-r [-- boot_arguments]]",
         "Ask the zone's init to stop the zone, and wait for it; -r boots it again.",
     ),
-    sub("reboot", "[-- boot_arguments]", "Halt a zone and boot it, with its configuration as saved now."),
+    sub(
+        "reboot",
+        "[-w] [-- boot_arguments]",
+        "Halt a zone and boot it, with its configuration as saved now; -w as in boot.",
+    ),
     sub(
         "list",
         "[-cinpv] [--json]",

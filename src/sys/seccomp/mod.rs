@@ -1,13 +1,16 @@
-//! System call filters with a listener (seccomp(2), seccomp_unotify(2)).
+//! System call filters, with a listener and without (seccomp(2), seccomp_unotify(2)).
 
 #![allow(unsafe_code)]
 
+pub mod asm;
+pub mod calls;
+pub mod confine;
 pub mod filter;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use filter::Instruction;
+use asm::Instruction;
 
 /// `struct sock_fprog`.
 #[repr(C)]
@@ -15,6 +18,9 @@ struct Program {
     length: u16,
     instructions: *const Instruction,
 }
+
+// A process of a zone keeps its speed; no sandbox for untrusted code in one process is meant.
+const SPEC_ALLOW: u32 = 4;
 
 /// Puts a filter over this process and all that it ever starts, and returns what is asked by it.
 ///
@@ -24,27 +30,37 @@ struct Program {
 /// The system's error: `EBUSY` when a filter over this process has a listener already, `EINVAL` when
 /// the kernel has no filters.
 pub fn install(program: &[Instruction]) -> io::Result<Listener> {
-    const SET_MODE_FILTER: i32 = 1;
-    // A process of a zone keeps its speed; no sandbox for untrusted code in one process is meant.
-    const SPEC_ALLOW: u32 = 4;
     const NEW_LISTENER: u32 = 8;
     // Linux 5.19: once a request is taken up, only a deadly signal interrupts its caller, so that none
     // is carried out twice.
     const WAIT_KILLABLE: u32 = 32;
-    let length = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let program = Program { length, instructions: program.as_ptr() };
-    let try_with = |flags: u32| {
-        // SAFETY: the program points to as many instructions as it says, which outlive the call.
-        let fd = unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, flags, &raw const program) };
-        i32::try_from(fd).ok().filter(|fd| *fd >= 0).ok_or_else(io::Error::last_os_error)
-    };
     let flags = SPEC_ALLOW | NEW_LISTENER;
-    let fd = match try_with(flags | WAIT_KILLABLE) {
-        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => try_with(flags)?,
+    let fd = match set_filter(program, flags | WAIT_KILLABLE) {
+        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => set_filter(program, flags)?,
         other => other?,
     };
     // SAFETY: the kernel has just made the descriptor; nobody else owns it.
     Ok(Listener { fd: unsafe { OwnedFd::from_raw_fd(fd) } })
+}
+
+/// Puts a filter that asks nobody over this process and all that it ever starts.
+///
+/// The caller needs `CAP_SYS_ADMIN` in its user namespace, and must be single-threaded. Set-user-id programs
+/// keep working.
+///
+/// # Errors
+/// The system's error: `EINVAL` or `ENOSYS` when the kernel has no filters.
+pub fn confine(program: &[Instruction]) -> io::Result<()> {
+    set_filter(program, SPEC_ALLOW).map(drop)
+}
+
+fn set_filter(program: &[Instruction], flags: u32) -> io::Result<i32> {
+    const SET_MODE_FILTER: i32 = 1;
+    let length = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let program = Program { length, instructions: program.as_ptr() };
+    // SAFETY: the program points to as many instructions as it says, which outlive the call.
+    let done = unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, flags, &raw const program) };
+    i32::try_from(done).ok().filter(|done| *done >= 0).ok_or_else(io::Error::last_os_error)
 }
 
 /// `struct seccomp_notif`.

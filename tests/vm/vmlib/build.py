@@ -98,7 +98,7 @@ def mmdebstrap(section, packages, target, *, hooks=(), fmt="null"):
     sources = "".join(f"deb {uri} {suite} {parts}\n" for suite in section["suites"])
     # In namespaces of its own: its mounts are never the host's, and killing the first process ends all.
     command = ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc",
-               "mmdebstrap", "--variant=apt", f"--format={fmt}", "--mode=root", "--architectures=amd64",
+               "mmdebstrap", f"--variant={section.get('variant', 'apt')}", f"--format={fmt}", "--mode=root", "--architectures=amd64",
                "--quiet",
                "--aptopt=Acquire::Languages \"none\"",
                "--dpkgopt=force-unsafe-io",
@@ -150,6 +150,11 @@ def build_userland(recipe, out):
     """The packages of the tests, as a tar file."""
     u = recipe.userland
     mmdebstrap(u, u["packages"], out, hooks=[pins(u)], fmt="tar")
+
+
+def build_zone(recipe, out):
+    """A system for a zone, as a tar file."""
+    mmdebstrap(recipe.zone, recipe.zone["packages"], out, fmt="tar")
 
 
 def layer(recipe, section, build):
@@ -221,6 +226,21 @@ def image(recipe):
         compose(recipe, folder)
         say(f"image {recipe.name}: ready after {time.monotonic() - begun:.0f} s")
     return folder
+
+
+def zone_root(recipe):
+    """The tar file of a system for a zone; builds it if it is not there."""
+    path = cache_dir() / f"{recipe.key('zone')}.tar"
+    if path.exists():
+        return path
+    if not shutil.which("mmdebstrap"):
+        raise Trouble("not installed: mmdebstrap")
+    if os.geteuid() != 0:
+        raise Trouble("a system for a zone is built by root: run it once as root")
+    with locked(cache_dir() / f".lock-{recipe.name}-zone", f"waiting for the zone's system {recipe.name}, which is "
+                "being built"):
+        layer(recipe, "zone", build_zone)
+    return path
 
 
 def compose(recipe, folder):

@@ -27,6 +27,8 @@ def parser():
     one.add_argument("images", choices=names(), nargs="+")
     one = sub.add_parser("built", help="say by the exit status whether an image is there; build nothing")
     one.add_argument("image", choices=names())
+    one = sub.add_parser("root", help="build a system for a zone if it is not there; print its tar file")
+    one.add_argument("image", choices=names())
     one = sub.add_parser("run", help="run SCRIPT in the machine; its output and exit status are those of vm")
     one.add_argument("image", choices=names())
     one.add_argument("script")
@@ -74,6 +76,9 @@ def dispatch(args):
         return 0
     if args.command == "built":
         return 0 if build.is_built(Recipe(args.image)) else 1
+    if args.command == "root":
+        print(build.zone_root(Recipe(args.image)))
+        return 0
     folder = build.image(Recipe(args.image))
     if args.command == "info":
         print((folder / "done").read_text() + f"accelerator {accelerator(folder)}")

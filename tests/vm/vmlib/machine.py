@@ -47,7 +47,7 @@ def starts_with_kvm(folder):
     with scratch() as temp:
         initrd = temp / "initrd"
         initrd.write_bytes((folder / "initrd").read_bytes() + guest_files())
-        command = ["qemu-system-x86_64", *common("kvm", 512), "-kernel", str(folder / "vmlinuz"), "-initrd", str(initrd),
+        command = ["qemu-system-x86_64", *common("kvm", 512), "-no-reboot", "-kernel", str(folder / "vmlinuz"), "-initrd", str(initrd),
                    "-append", "console=ttyS0 panic=-1 zvm.probe", "-serial", "stdio", "-display", "none", "-net", "none"]
         try:
             done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_SECONDS)
@@ -61,7 +61,7 @@ def common(accel, memory):
     speed = "kvm" if accel == "kvm" else "tcg,thread=multi,tb-size=512"
     cpu = "host" if accel == "kvm" else "max"
     return ["-nodefaults", "-no-user-config", "-machine", "q35", "-accel", speed, "-cpu", cpu, "-m", str(memory), "-smp", CPUS,
-            "-no-reboot", "-device", "virtio-rng-pci"]
+            "-device", "virtio-rng-pci"]
 
 
 def guest_files():

@@ -38,6 +38,7 @@ class Recipe:
             sections = tomllib.load(f)
         self.kernel = sections["kernel"]
         self.userland = sections["userland"]
+        self.zone = sections["zone"]
 
     def key(self, section):
         """The name of a layer: same recipe, same name."""

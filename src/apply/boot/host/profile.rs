@@ -1,0 +1,41 @@
+//! `file-mac-profile`: a root that is read-only but for parts of it.
+//!
+//! Both are attributes of mounts, not of the file system: what belongs to the host writes as ever. The zone's
+//! process copies the mounts into a namespace of its own user namespace, and by that the kernel locks them
+//! (mount_namespaces(7)): root of the zone can neither take the attribute nor the mounts away, and a bind
+//! mount of them is read-only, too.
+
+use std::os::fd::AsFd;
+
+use super::{Build, StepError, fail};
+use crate::sys::mount::{Attrs, Tree};
+
+impl Build<'_> {
+    /// Mounts a directory of the root over itself: it keeps its own attributes when those around it change,
+    /// and cannot be renamed.
+    pub(super) fn part(&self, dir: &str, writable: bool) -> Result<(), StepError> {
+        let failed = |why| StepError { what: dir.to_owned(), why };
+        let target = self.target(dir, true).map_err(failed)?;
+        // The copy keeps the mapping of ids and whatever the zone's root is mounted with.
+        let tree = Tree::copy(target.as_fd(), false).map_err(|e| fail(dir, "cannot mount it", &e))?;
+        if !writable {
+            tree.set(Attrs::RDONLY, Attrs::empty(), None, false)
+                .map_err(|e| fail(dir, "cannot make it read-only", &e))?;
+        }
+        tree.attach(target.as_fd()).map_err(|e| fail(dir, "cannot attach the mount", &e))
+    }
+
+    /// Makes the zone's root read-only. Mounts below it stay as they are.
+    pub(super) fn read_only(&self, made: &[String]) -> Result<(), StepError> {
+        let what = "file-mac-profile";
+        for dir in made {
+            // Whoever mounts something on it tells what is wrong with it.
+            let _ = self.target(dir, true);
+        }
+        let root = self.root_fd().try_clone_to_owned();
+        let root = root.map_err(|e| fail(what, "cannot open the zone's root", &e))?;
+        Tree::from_fd(root)
+            .set(Attrs::RDONLY, Attrs::empty(), None, false)
+            .map_err(|e| fail(what, "cannot make the zone's root read-only", &e))
+    }
+}

@@ -1,0 +1,411 @@
+//! The broker: takes connections, and has one process for each of them.
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, socket_with, sockopt,
+};
+
+use super::{
+    Caller, MESSAGE_MAX, Program, REQUEST_MAX, Request, answer, client, log, name_of, order, plain, socket,
+};
+use crate::apply::paths::Root;
+use crate::apply::trust;
+use crate::sys::channel::Channel;
+use crate::sys::ns::{self, Side};
+use crate::sys::peer::Peer;
+use crate::sys::process;
+use crate::sys::pty::{self, Pty};
+use crate::sys::tty::{self, Signals};
+
+/// Connections at once for one user, and for all of them: a session is one as long as it lasts.
+const OF_USER: usize = 32;
+const OF_ALL: usize = 512;
+/// How long a client may take for each thing that it has to say, in milliseconds.
+const PATIENCE: u64 = 10_000;
+/// A broker that was started for a connection ends when there has been none for so long.
+const IDLE: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
+
+/// The broker.
+pub struct Broker {
+    root: Root,
+    listener: OwnedFd,
+    /// The socket is the service manager's.
+    activated: bool,
+    /// Process and user of each connection.
+    served: Vec<(i32, u32)>,
+}
+
+impl Broker {
+    /// Takes over the socket of the service manager (sd_listen_fds(3)), else makes one.
+    ///
+    /// # Errors
+    /// A text that says what is wrong.
+    pub fn open(root: &Root) -> Result<Self, String> {
+        let (listener, activated) = match inherited()? {
+            Some(listener) => (listener, true),
+            None => (make(root)?, false),
+        };
+        Ok(Self { root: root.clone(), listener, activated, served: Vec::new() })
+    }
+
+    /// Serves until it is told to end, or nobody has come for a while.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn serve(mut self) -> io::Result<()> {
+        process::default_sigchld();
+        let signals = Signals::take(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT])?;
+        loop {
+            let mut fds = [PollFd::new(&self.listener, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
+            let limit = (self.activated && self.served.is_empty()).then_some(&IDLE);
+            match poll(&mut fds, limit) {
+                Ok(0) => return Ok(()),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+            let called = !fds[0].revents().is_empty();
+            while let Some(signal) = signals.next() {
+                if signal != Signal::SIGCHLD {
+                    // Who is served is served to the end.
+                    if !self.activated {
+                        let _ = fs::remove_file(socket(&self.root));
+                    }
+                    return Ok(());
+                }
+            }
+            self.served.retain(|(pid, _)| process::reap(*pid).is_none());
+            if called {
+                self.answer(&signals);
+            }
+        }
+    }
+
+    fn answer(&mut self, signals: &Signals) {
+        // One who has gone again is no failure.
+        let Ok(connection) = accept_with(&self.listener, SocketFlags::CLOEXEC) else { return };
+        let Ok(peer) = Peer::of(connection.as_fd()) else { return };
+        let channel = Channel::from_fd(connection);
+        let of_user = self.served.iter().filter(|(_, uid)| *uid == peer.uid).count();
+        if of_user >= OF_USER || self.served.len() >= OF_ALL {
+            let text = format!("{}too many connections of user id {}", answer::REFUSED, peer.uid);
+            let _ = channel.send_bytes(text.as_bytes());
+            return;
+        }
+        match ns::fork() {
+            Ok(Side::Parent(pid, _)) => self.served.push((pid, peer.uid)),
+            Ok(Side::Child) => {
+                let _ = signals;
+                process::exit_now(i32::from(serve(&self.root, &channel, &peer).is_err()))
+            }
+            Err(_) => {
+                let _ = channel.send_bytes(format!("{}no process for it", answer::REFUSED).as_bytes());
+            }
+        }
+    }
+}
+
+/// Takes over a listening socket from the service manager, if there is one.
+fn inherited() -> Result<Option<OwnedFd>, String> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|v| v.parse::<u32>().ok());
+    if number("LISTEN_PID") != Some(std::process::id()) {
+        return Ok(None);
+    }
+    let wrong = |what: &str| Err(format!("the socket of the service manager {what}"));
+    if number("LISTEN_FDS") != Some(1) {
+        return wrong("is not one");
+    }
+    let Ok(fd) = process::adopt_fd(3) else { return wrong("is not open") };
+    let good = sockopt::socket_type(&fd).is_ok_and(|t| t == SocketType::SEQPACKET)
+        && sockopt::socket_acceptconn(&fd).is_ok_and(|listens| listens);
+    if good { Ok(Some(fd)) } else { wrong("does not listen for whole messages (ListenSequentialPacket=)") }
+}
+
+/// Makes the socket. It has its name once it listens.
+fn make(root: &Root) -> Result<OwnedFd, String> {
+    let path = socket(root);
+    let failed =
+        |e: io::Error| format!("cannot listen at {}: {}", path.display(), crate::sys::path::reason(&e));
+    let dir = root.run_dir();
+    if !dir.is_dir() {
+        use std::os::unix::fs::DirBuilderExt;
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(&dir).map_err(failed)?;
+    }
+    let trusted = fs::symlink_metadata(&dir).is_ok_and(|m| m.is_dir() && trust::is_trusted(&m, 0o022));
+    if !trusted {
+        return Err(format!("{} is not a directory that only root can write to", dir.display()));
+    }
+    if client::connect(&path).is_some() {
+        return Err(format!("another broker listens at {}", path.display()));
+    }
+    let beside = dir.join(format!("{}.{}", super::SOCKET, std::process::id()));
+    let attempt = || -> io::Result<OwnedFd> {
+        let fd = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        bind(&fd, &SocketAddrUnix::new(&beside)?)?;
+        fs::set_permissions(&beside, fs::Permissions::from_mode(0o666))?;
+        listen(&fd, 128)?;
+        fs::rename(&beside, &path)?;
+        Ok(fd)
+    };
+    attempt().map_err(|e| {
+        let _ = fs::remove_file(&beside);
+        failed(e)
+    })
+}
+
+/// Serves one connection, in a process of its own.
+fn serve(root: &Root, channel: &Channel, peer: &Peer) -> io::Result<()> {
+    rustix::process::setsid()?;
+    let (caller, request) = match admit(channel, peer) {
+        Ok(Some(admitted)) => admitted,
+        // Somebody has only looked whether anybody listens.
+        Ok(None) => return Ok(()),
+        Err(why) => {
+            log(root, &format!("uid {}, pid {}: refused: {why}", peer.uid, peer.pid));
+            return channel.send_bytes(format!("{}{why}", answer::REFUSED).as_bytes());
+        }
+    };
+    let refused = |why: &str| channel.send_bytes(format!("{}{why}", answer::REFUSED).as_bytes());
+    let Some(file) = request.program.find() else {
+        return refused(&format!("{} is not beside zonesd", request.program.name()));
+    };
+    let work = match Work::prepare(root, file, &caller, &request) {
+        Ok(work) => work,
+        Err(e) => return refused(&format!("cannot prepare it: {}", crate::sys::path::reason(&e))),
+    };
+    let Work { ours, theirs, terminal, command } = work;
+    let shown: Vec<BorrowedFd<'_>> = theirs.iter().map(AsFd::as_fd).collect();
+    channel.send(answer::OPEN, &shown)?;
+    // From here on the client alone has them: with it they go.
+    drop(theirs);
+    // The terminal has to look like the caller's before a program sees it.
+    match channel.receive_bytes(MESSAGE_MAX, PATIENCE)? {
+        Some(bytes) if bytes == order::GO.as_bytes() => {}
+        _ => return Ok(()),
+    }
+    let signals =
+        Signals::take(&[Signal::SIGCHLD, Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM, Signal::SIGTTOU])?;
+    if let Some(terminal) = &terminal {
+        rustix::process::ioctl_tiocsctty(terminal)?;
+    }
+    match ns::fork()? {
+        Side::Child => command.become_program(&ours, terminal.as_ref().map(AsFd::as_fd)),
+        Side::Parent(pid, _) => {
+            let pid = Pid::from_raw(pid);
+            // Both sides do it: neither waits for the other.
+            let _ = nix::unistd::setpgid(pid, pid);
+            drop((ours, terminal));
+            watch(channel, pid, &signals)
+        }
+    }
+}
+
+/// Finds out who it is and what is wanted; none when nothing is.
+fn admit(channel: &Channel, peer: &Peer) -> Result<Option<(Caller, Request)>, String> {
+    let bytes = channel.receive_bytes(REQUEST_MAX, PATIENCE).map_err(|e| match e.raw_os_error() {
+        Some(libc::ETIMEDOUT) => "no request in time".to_owned(),
+        Some(libc::EMSGSIZE) => format!("a request of more than {REQUEST_MAX} bytes"),
+        Some(libc::EBADMSG) => "descriptors with a request".to_owned(),
+        _ => format!("no request: {}", crate::sys::path::reason(&e)),
+    })?;
+    let Some(bytes) = bytes else { return Ok(None) };
+    // After the request, which would stay unread: who has gone since is nobody.
+    if !peer.is_of_this_host() {
+        return Err("the caller is in another user namespace than this host".into());
+    }
+    let request =
+        Request::parse(&bytes).ok_or("a request that is not understood; are both of one release?")?;
+    if peer.uid == 0 {
+        return Err("root needs no broker".into());
+    }
+    let name = name_of(peer.uid).filter(|n| !n.is_empty());
+    let name = name.ok_or_else(|| format!("user id {} has no name on this host", peer.uid))?;
+    Ok(Some((Caller { uid: peer.uid, pid: peer.pid, name }, request)))
+}
+
+/// What a program is started with.
+struct Command {
+    file: CString,
+    args: Vec<CString>,
+    env: Vec<CString>,
+    /// It finishes what it has begun, whatever becomes of who wanted it.
+    steady: bool,
+}
+
+/// A program and the ways into and out of it.
+struct Work {
+    /// Standard streams of the program.
+    ours: [OwnedFd; 3],
+    /// Their other sides, for the client: the terminal if there is one, then pipes in the order of the
+    /// streams.
+    theirs: Vec<OwnedFd>,
+    terminal: Option<OwnedFd>,
+    command: Command,
+}
+
+impl Work {
+    fn prepare(root: &Root, file: PathBuf, caller: &Caller, request: &Request) -> io::Result<Self> {
+        let mut theirs = Vec::new();
+        let mut terminal = None;
+        if request.terminal {
+            let Pty { master, slave, .. } = pty::open_in(Path::new("/dev/pts"))?;
+            theirs.push(master);
+            terminal = Some(slave);
+        }
+        let slave = || terminal.as_ref().map(OwnedFd::try_clone).transpose();
+        let input = match slave()?.filter(|_| request.input) {
+            Some(slave) => slave,
+            None if request.input => {
+                let (read, write) = tty::pipe()?;
+                theirs.push(write);
+                read
+            }
+            None => tty::null()?,
+        };
+        let mut out = |slave: Option<OwnedFd>| -> io::Result<OwnedFd> {
+            if let Some(slave) = slave {
+                return Ok(slave);
+            }
+            let (read, write) = tty::pipe()?;
+            theirs.push(read);
+            Ok(write)
+        };
+        let output = out(slave()?)?;
+        let errors = out(slave()?.filter(|_| request.errors))?;
+        let command = Command::new(root, file, caller, request)?;
+        Ok(Self { ours: [input, output, errors], theirs, terminal, command })
+    }
+}
+
+impl Command {
+    fn new(root: &Root, file: PathBuf, caller: &Caller, request: &Request) -> io::Result<Self> {
+        let text =
+            |bytes: Vec<u8>| CString::new(bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput));
+        let name = request.program.name();
+        let mut args = vec![text(name.into())?];
+        for word in &request.args {
+            args.push(text(word.as_bytes().to_vec())?);
+        }
+        let mut env = vec![
+            text(b"PATH=/usr/sbin:/usr/bin:/sbin:/bin".to_vec())?,
+            text(caller.to_env().into_bytes())?,
+            text([b"ZONES_ROOT=", root.prefix().as_os_str().as_bytes()].concat())?,
+        ];
+        for (name, value) in [("TERM", &request.term), ("LANG", &request.lang)] {
+            if let Some(value) = plain(value) {
+                env.push(text(format!("{name}={value}").into_bytes())?);
+            }
+        }
+        let steady = request.program != Program::Zlogin;
+        Ok(Self { file: text(file.into_os_string().into_vec())?, args, env, steady })
+    }
+
+    /// Becomes the program, in a process group of its own, in front on the terminal.
+    fn become_program(&self, streams: &[OwnedFd; 3], terminal: Option<BorrowedFd<'_>>) -> ! {
+        let attempt = || -> io::Result<std::convert::Infallible> {
+            let own = Pid::this();
+            nix::unistd::setpgid(own, own)?;
+            if let (Some(terminal), Some(own)) = (terminal, rustix::process::Pid::from_raw(own.as_raw())) {
+                // SIGTTOU is blocked: who is in the background may say who is in front.
+                rustix::termios::tcsetpgrp(terminal, own)?;
+            }
+            let [input, output, errors] = streams;
+            rustix::stdio::dup2_stdin(input)?;
+            rustix::stdio::dup2_stdout(output)?;
+            rustix::stdio::dup2_stderr(errors)?;
+            process::close_on_exec_from(3)?;
+            rustix::process::chdir("/")?;
+            process::reset_signals();
+            process::no_core();
+            process::fresh_keyring();
+            if self.steady {
+                process::ignore(&[libc::SIGHUP, libc::SIGTSTP]);
+            }
+            Ok(nix::unistd::execve(&self.file, &self.args, &self.env)?)
+        };
+        match attempt() {
+            Ok(never) => match never {},
+            Err(e) => {
+                let text = format!(
+                    "zonesd: cannot execute {}: {}\n",
+                    self.file.to_string_lossy(),
+                    crate::sys::path::reason(&e)
+                );
+                let _ = tty::write_all(streams[2].as_fd(), text.as_bytes());
+                process::exit_now(126)
+            }
+        }
+    }
+}
+
+/// Waits for the end of the program, passing on what the client says.
+fn watch(channel: &Channel, pid: Pid, signals: &Signals) -> io::Result<()> {
+    let mut present = true;
+    loop {
+        let mut fds = vec![PollFd::new(signals, PollFlags::IN)];
+        if present {
+            fds.push(PollFd::new(channel, PollFlags::IN));
+        }
+        match poll(&mut fds, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+        let heard = present && fds.get(1).is_some_and(|fd| !fd.revents().is_empty());
+        drop(fds);
+        while signals.next().is_some() {}
+        if heard {
+            match channel.receive_bytes(MESSAGE_MAX, 0) {
+                Ok(Some(bytes)) => pass_on(&bytes, pid),
+                Ok(None) | Err(_) => {
+                    present = false;
+                    leave(pid);
+                }
+            }
+        }
+        let told = match waitpid(pid, Some(WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED)) {
+            Ok(WaitStatus::Exited(_, status)) => Some(format!("{}{status}", answer::EXIT)),
+            Ok(WaitStatus::Signaled(_, signal, _)) => Some(format!("{}{}", answer::KILLED, signal as i32)),
+            Ok(WaitStatus::Stopped(..)) if present => {
+                let _ = channel.send_bytes(answer::STOPPED.as_bytes());
+                None
+            }
+            Ok(WaitStatus::Stopped(..)) => {
+                leave(pid);
+                None
+            }
+            Ok(_) | Err(nix::errno::Errno::EINTR) => None,
+            Err(e) => return Err(e.into()),
+        };
+        if let Some(told) = told {
+            // Nobody may be left to hear it.
+            let _ = channel.send_bytes(told.as_bytes());
+            return Ok(());
+        }
+    }
+}
+
+/// Tells the program that its user is gone; one that was stopped goes on first.
+fn leave(group: Pid) {
+    let _ = killpg(group, Signal::SIGHUP);
+    let _ = killpg(group, Signal::SIGCONT);
+}
+
+/// Sends the program a signal that its user could send to a program of his own at a terminal.
+fn pass_on(bytes: &[u8], group: Pid) {
+    let text = String::from_utf8_lossy(bytes);
+    let Some(name) = text.strip_prefix(order::SIGNAL) else { return };
+    let signal = client::PASSED.iter().chain(&[Signal::SIGCONT]).find(|s| s.as_str() == name);
+    if let Some(signal) = signal {
+        let _ = killpg(group, *signal);
+    }
+}

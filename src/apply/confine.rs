@@ -1,0 +1,82 @@
+//! Puts processes of a zone under what its plan says of system calls: the first one at boot, and each that
+//! enters.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use crate::apply::paths::Root;
+use crate::plan::confine::{Confinement, Kernel};
+use crate::spec::{ZoneName, toml};
+use crate::sys::path::reason;
+use crate::sys::seccomp::asm::Instruction;
+use crate::sys::seccomp::confine::{IS_KNOWN_MACHINE, Policy};
+use crate::sys::{process, seccomp};
+
+/// Looks at the settings of the host's kernel that the confinement of a zone depends on.
+pub fn kernel() -> Kernel {
+    let number = |name: &str| fs::read_to_string(Path::new("/proc/sys").join(name)).ok()?.trim().parse().ok();
+    // A kernel without the one places everything at random, and without the other forbids nothing.
+    Kernel {
+        randomize: number("kernel/randomize_va_space").and_then(|n| u32::try_from(n).ok()).unwrap_or(2),
+        lowest_address: number("vm/mmap_min_addr").unwrap_or(0),
+        filters: IS_KNOWN_MACHINE,
+    }
+}
+
+/// Returns the filter for processes of a zone; none on a machine whose calls are not known.
+pub fn program(confinement: &Confinement) -> Option<Vec<Instruction>> {
+    let Confinement { open, forbidden, mounts, .. } = confinement.clone();
+    let policy = Policy { open, personality: forbidden, mounts };
+    (IS_KNOWN_MACHINE && !is_left_out()).then(|| seccomp::confine::program(&policy))
+}
+
+/// Says whether a test asks for a zone without the filter, to show what it is good for. Only in builds with
+/// debug assertions.
+pub fn is_left_out() -> bool {
+    cfg!(debug_assertions) && std::env::var_os("ZONES_TEST_UNCONFINED").is_some()
+}
+
+/// Confines this process, the zone's first.
+///
+/// # Errors
+/// The system's error.
+pub fn put(confinement: &Confinement) -> io::Result<()> {
+    process::take_personality(confinement.personality);
+    program(confinement).map_or(Ok(()), |program| seccomp::confine(&program))
+}
+
+/// Returns why a filter could not be installed.
+pub fn because(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EINVAL | libc::ENOSYS) => {
+            "this kernel has no filters of system calls (CONFIG_SECCOMP_FILTER)".to_owned()
+        }
+        _ => reason(error),
+    }
+}
+
+/// Returns what the processes of a running zone are held to: what the spec says that it was booted with.
+pub fn of_running(root: &Root, name: &ZoneName) -> Confinement {
+    // What the host's settings were at the boot is decided; none of them changes the rest.
+    let read = || {
+        let bytes = fs::read(root.zone_run(name).join("spec.toml")).ok()?;
+        Confinement::of(&toml::parse(name, &bytes).ok()?, Kernel::default()).ok()
+    };
+    read().unwrap_or_else(Confinement::strictest)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::plan::confine::GROUPS;
+    use crate::sys::seccomp::calls::CALLS;
+    use crate::sys::seccomp::confine::FAMILIES;
+
+    #[test]
+    fn the_groups_of_the_plan_are_those_of_the_table() {
+        let mut named: Vec<_> = CALLS.iter().filter_map(|c| c.group).chain([FAMILIES]).collect();
+        named.sort_unstable();
+        named.dedup();
+        assert_eq!(named, GROUPS.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    }
+}

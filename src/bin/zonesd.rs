@@ -1,0 +1,5 @@
+//! `zonesd`: see zonesd(8).
+
+fn main() -> std::process::ExitCode {
+    zones::cli::zonesd::main()
+}

@@ -1,0 +1,176 @@
+//! What the `admin` resources of a spec allow to users of the host.
+//!
+//! As on Solaris: `manage` is for all of `zoneadm` and for logins that ask for no password, `login` for
+//! interactive logins that the zone's own login(1) checks, `clonefrom` for being the source of a clone,
+//! `config` for the configuration. Linux: with `config` only that can be changed by which nothing of
+//! the host comes into the zone ([`super::schema::PropDef::delegable`]); on Solaris it amounts to being
+//! root of the host.
+
+use std::fmt;
+
+use super::schema::{self, ResourceKind as R};
+use super::{Props, ZoneName, ZoneSpec, diff, words};
+
+/// An authorization.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// To log in as a user of the zone who knows a password of the zone.
+    Login,
+    /// To start and stop, install and uninstall, and to log in as anybody.
+    Manage,
+    /// To clone the zone.
+    CloneFrom,
+    /// To change the configuration.
+    Config,
+}
+
+impl Auth {
+    /// Returns the word in `auths`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::Manage => "manage",
+            Self::CloneFrom => "clonefrom",
+            Self::Config => "config",
+        }
+    }
+
+    /// Returns the name of the authorization for one zone, as Solaris has it in its user database.
+    pub fn on(self, zone: &ZoneName) -> String {
+        format!("solaris.zone.{}/{zone}", self.word())
+    }
+}
+
+impl fmt::Display for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// Says whether a spec gives an authorization to a user.
+pub fn has(spec: &ZoneSpec, user: &str, auth: Auth) -> bool {
+    let means = |word: &str| match auth {
+        // The name that later releases of Solaris 11 have for it.
+        Auth::CloneFrom => matches!(word, "clonefrom" | "copyfrom"),
+        _ => word == auth.word(),
+    };
+    let gives =
+        |admin: &&Props| admin.text("auths").is_some_and(|list| list.split(',').any(|w| means(w.trim())));
+    spec.stored(R::Admin)
+        .iter()
+        .filter(|a| !user.is_empty() && a.text("user") == Some(user))
+        .any(|a| gives(&a))
+}
+
+/// Returns what of a change the authorization `config` does not allow, as it is told to the user; none
+/// when all of it is allowed.
+pub fn forbidden(old: &ZoneSpec, new: &ZoneSpec) -> Option<String> {
+    let open = |name: &str| schema::global(name).is_some_and(|def| def.delegable);
+    for change in diff::diff(old, new) {
+        match change {
+            diff::Change::Property { subject, name, .. } if subject.is_empty() && !open(name) => {
+                return Some(name.to_owned());
+            }
+            _ => {}
+        }
+    }
+    R::all().find_map(|kind| forbidden_of(kind, old.stored(kind), new.stored(kind)))
+}
+
+fn forbidden_of(kind: R, old: &[Props], new: &[Props]) -> Option<String> {
+    if old == new {
+        return None;
+    }
+    if kind != R::Attr || !kind.def().props.iter().all(|p| p.delegable) {
+        return Some(kind.name().to_owned());
+    }
+    let steers = |p: &Props| p.text("name").is_some_and(|n| words::STEERING_ATTRS.contains(&n));
+    let steering = |list: &[Props]| list.iter().filter(|p| steers(p)).cloned().collect::<Vec<_>>();
+    if steering(old) == steering(new) {
+        return None;
+    }
+    let name = steering(old).iter().chain(&steering(new)).find_map(|p| p.text("name").map(str::to_owned));
+    Some(format!("{kind} {}", name.unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Value;
+
+    fn add(spec: &mut ZoneSpec, kind: R, pairs: &[(&str, &str)]) {
+        let mut props = Props::default();
+        for (name, text) in pairs {
+            props.set(kind.def().prop(name).expect(name), Value::simple(*text));
+        }
+        spec.stored_mut(kind).push(props);
+    }
+
+    fn spec() -> ZoneSpec {
+        let mut spec = ZoneSpec::new(ZoneName::new("zion").expect("a name"));
+        spec.props.set(schema::global("zonepath").expect("a row"), Value::simple("/zones/zion"));
+        add(&mut spec, R::Admin, &[("user", "ann"), ("auths", "login, manage")]);
+        add(&mut spec, R::Admin, &[("user", "bob"), ("auths", "copyfrom,config")]);
+        spec
+    }
+
+    #[test]
+    fn each_user_has_what_the_spec_says() {
+        use Auth::{CloneFrom, Config, Login, Manage};
+        let spec = spec();
+        let of = |user: &str| [Login, Manage, CloneFrom, Config].map(|a| has(&spec, user, a));
+        assert_eq!(of("ann"), [true, true, false, false]);
+        assert_eq!(of("bob"), [false, false, true, true]);
+        for nobody in ["", "an", "ann ", "Ann", "root"] {
+            assert_eq!(of(nobody), [false; 4], "{nobody:?}");
+        }
+        assert_eq!(Manage.on(&spec.name), "solaris.zone.manage/zion");
+    }
+
+    #[test]
+    fn nothing_of_the_host_comes_in_by_config() {
+        let old = spec();
+        let with = |change: &dyn Fn(&mut ZoneSpec)| {
+            let mut new = old.clone();
+            change(&mut new);
+            forbidden(&old, &new)
+        };
+        let set = |name: &'static str, value: &'static str| {
+            move |s: &mut ZoneSpec| s.props.set(schema::global(name).expect(name), Value::simple(value))
+        };
+        assert_eq!(with(&|_| ()), None);
+        for (name, value) in
+            [("autoboot", "true"), ("bootargs", "-v"), ("hostid", "1"), ("autoshutdown", "halt")]
+        {
+            assert_eq!(with(&set(name, value)), None, "{name}");
+        }
+        for (name, value) in [("zonepath", "/"), ("limitpriv", "all"), ("brand", "x"), ("pool", "p")] {
+            assert_eq!(with(&set(name, value)).as_deref(), Some(name));
+        }
+        // A value that says what holds anyway is no change.
+        assert_eq!(with(&set("ip-type", "shared")), None);
+        // Every kind of resource but one, so that a new kind is closed until somebody opens it.
+        for kind in R::all().filter(|k| *k != R::Attr) {
+            let first = kind.def().props.first().expect("a property");
+            assert_eq!(with(&|s| add(s, kind, &[(first.name, "1")])).as_deref(), Some(kind.name()));
+        }
+        assert_eq!(with(&|s| s.stored_mut(R::Admin).clear()).as_deref(), Some("admin"));
+        assert_eq!(with(&|s| s.stored_mut(R::Admin).reverse()).as_deref(), Some("admin"));
+        assert_eq!(with(&|s| s.name = ZoneName::new("other").expect("a name")).as_deref(), Some("zonename"));
+    }
+
+    #[test]
+    fn attributes_that_steer_the_host_are_closed() {
+        let old = spec();
+        let attr = |name: &str| {
+            let mut new = old.clone();
+            add(&mut new, R::Attr, &[("name", name), ("type", "string"), ("value", "x")]);
+            (forbidden(&old, &new), forbidden(&new, &old))
+        };
+        assert_eq!(attr("comment"), (None, None));
+        for name in [crate::plan::limits::BEST_EFFORT, words::POOL_ATTR] {
+            let text = Some(format!("attr {name}"));
+            assert_eq!(attr(name), (text.clone(), text));
+        }
+    }
+}
