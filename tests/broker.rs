@@ -218,6 +218,7 @@ fn what_reaches_into_the_host_is_for_root() {
     let before = w.lab.ok("zoneadm", &["list", "-cp"]);
     for args in [
         &["-z", "zion", "mark", "-F", "configured"][..],
+        &["-z", "zion", "boot", "-w"],
         &["-z", "zion", "attach", "-F"],
         &["-z", "zion", "attach", "-u"],
         &["-z", "new", "install", "-d", "/"],
@@ -381,6 +382,7 @@ fn config_changes_what_is_the_zones_own() {
         ("rctl", "set max-lwps=100000"),
         ("ip-type", "set ip-type=exclusive"),
         ("attr best-effort", "add attr; set name=best-effort; set type=string; set value=capped-memory; end"),
+        ("attr allow-syscalls", "add attr; set name=allow-syscalls; set type=string; set value=perf; end"),
         ("attr delegate-pool", "add attr; set name=delegate-pool; set type=string; set value=rpool; end"),
     ];
     for (what, text) in dangerous {

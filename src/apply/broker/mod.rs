@@ -14,7 +14,7 @@
 //! | one process for each connection, with time limits | nobody waits for somebody else |
 //! | environment, limits, folder, umask and signals are the broker's | `TERM` and `LANG` are taken over when they are plain words |
 //! | the program checks the authorization itself, on the spec that it works on | one reader of the command line, and no time between check and use |
-//! | what a program does not know to be harmless it refuses | a new option is closed until somebody opens it |
+//! | subcommands, properties and attributes that are not known to be harmless are refused | a new one is closed until somebody opens it |
 //! | `zonecfg` runs as the user; only the result is handed over, and compared with what is saved | no pager, editor, history or file with the rights of root |
 
 pub mod client;

@@ -99,6 +99,9 @@ impl Program {
             Verb::Attach if life.attach.force || life.attach.update => {
                 Some("-F and -u take or change what another host has written")
             }
+            Verb::Boot | Verb::Reboot if words.writable => {
+                Some("-w opens what file-mac-profile of the configuration closes")
+            }
             Verb::Mark if words.force => Some("-F says what is on disk without looking"),
             _ => None,
         };
