@@ -99,6 +99,7 @@ impl Row {
             autoboot,
             idmap: _,
             datasets: _,
+            shared: _,
             problem: _,
         } = entry;
         Self {

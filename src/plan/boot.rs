@@ -360,7 +360,7 @@ fn mount(fs: &Props, facts: &Facts) -> Result<Mount, PlanError> {
     let named = options.data.iter().filter_map(|(_, value)| value.as_deref()).flat_map(|v| v.split(':'));
     if let Some(path) = fs.text("raw").into_iter().chain(named).find(|p| facts.in_zones.contains(*p)) {
         return Err(PlanError::Unsupported(format!(
-            "could not verify fs {dir}: {path} lies in the root of a zone, which could put anything there; \
+            "could not verify fs {dir}: {path} lies where a zone can write, which could put anything there; \
              choose a path outside"
         )));
     }

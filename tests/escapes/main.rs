@@ -24,7 +24,7 @@
 //! | terminal injection | `filter::terminals_of_the_caller` | `session`, `streams` |
 //! | archive traversal | `install::archive::*` | `links`, `attributes` |
 //! | image layout | `install::image::*` | `links`, `digest` |
-//! | a mount's source changed by a zone | `races::source` | `links` |
+//! | a mount's source changed by a zone | `races::source`, `races::shared_source` | `links` |
 //! | escape by a directory's descriptor | `walls::an_old_way_out_of_a_changed_root`, `walls::a_descriptor_from_another_zone` | `pivot` |
 //! | a zone's name in a shell | `front::names_that_mean_something_to_a_shell` | refused by type: `spec::ZoneName` |
 //! | device nodes | `walls::device_nodes` | `nodev` |

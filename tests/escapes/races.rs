@@ -120,6 +120,87 @@ both_ways! {
         lab.halted("zion");
     }
 
+    /// Guards `boot::source::Tops`: a folder of the host that one zone can write to holds the source of another
+    /// one, or of its own next boot.
+    shared_source(lab) {
+        let outside = outside(lab, "outside");
+        fs::create_dir(outside.join("in")).expect("a folder");
+        fs::write(outside.join("in/of-the-host"), "").expect("a file");
+        let shared = lab.path().join("shared");
+        fs::create_dir_all(shared.join("theirs/in")).expect("a folder");
+        symlink(&shared, lab.path().join("other-way")).expect("a link");
+        symlink(&outside, shared.join("other")).expect("a link");
+        let lofs = |special: &Path, dir: &str| {
+            format!("add fs\nset type=lofs\nset special={}\nset dir={dir}\nend\n", special.display())
+        };
+        let both = lofs(&shared, "/shared") + &lofs(&shared.join("theirs/in"), "/got");
+        lab.booted("zion", &both);
+        lab.installed("web", &lofs(&shared.join("theirs/in"), "/got"));
+        lab.installed("far", &lofs(&lab.path().join("other-way/theirs/in"), "/got"));
+        let run = lab.run("zoneadm", &["-z", "far", "boot"]);
+        assert!(run.status != 0 && run.err.contains("leads by a link into"), "{run:?}");
+        let attacker = lab.attacker("zion", include_str!("attack/flip.py"), &["/shared", "theirs", "other"]);
+        let (mut went, mut refused) = (0, 0);
+        meanwhile(&attacker, || {
+            let run = lab.run("zoneadm", &["-z", "web", "boot"]);
+            if run.status == 0 {
+                went += 1;
+                assert_eq!(lab.sh("web", "ls /got").out, "", "a folder of the host is in the zone");
+                lab.ok("zoneadm", &["-z", "web", "halt"]);
+            } else {
+                refused += 1;
+            }
+        });
+        ended(attacker);
+        assert!(refused > 0, "nothing was in the way: {went}");
+        // Its own next boot.
+        assert_eq!(lab.sh("zion", "cd /shared && mv theirs real").status, 0);
+        symlink(&outside, shared.join("evil")).expect("a link");
+        fs::rename(shared.join("evil"), shared.join("theirs")).expect("in its place");
+        let run = lab.run("zoneadm", &["-z", "zion", "reboot"]);
+        assert!(run.status != 0 && run.err.contains("is not followed"), "{run:?}");
+        assert_eq!(lab.sh("zion", "ls /got").out, "");
+        // What it runs with counts, also when its spec has lost it.
+        assert_eq!(lab.run_with("zonecfg", &["-z", "zion"], &[], "remove -F fs\n").status, 0);
+        let run = lab.run("zoneadm", &["-z", "web", "boot"]);
+        assert!(run.status != 0 && run.err.contains("is not followed"), "{run:?}");
+        lab.halted("zion");
+    }
+
+    /// Guards `sys::tree::copy`: what is copied from a folder that changes meanwhile lies beneath it.
+    copy(lab) {
+        let outside = outside(lab, "outside");
+        for n in 0..50 {
+            fs::write(outside.join(format!("of-the-host{n}")), "").expect("a file");
+        }
+        let from = lab.path().join("from");
+        for folder in ["usr", "etc", "var/deep"] {
+            fs::create_dir_all(from.join(folder)).expect("a folder");
+        }
+        for n in 0..50 {
+            fs::write(from.join(format!("var/deep/file{n}")), "").expect("a file");
+        }
+        symlink(&outside, from.join("var/other")).expect("a link");
+        lab.configure("zion", "");
+        let attacker = flip(&from.join("var"), "deep", "other");
+        let source = from.display().to_string();
+        let mut copied = 0;
+        meanwhile(&attacker, || {
+            let run = lab.run("zoneadm", &["-z", "zion", "install", "-d", &source]);
+            copied += u32::from(run.status == 0);
+            let var = lab.path().join("zones/zion/root/var");
+            for name in ["deep", "other"] {
+                let is_dir = fs::symlink_metadata(var.join(name)).is_ok_and(|m| m.is_dir());
+                let all = if is_dir { names(&var.join(name)) } else { Vec::new() };
+                assert!(!all.iter().any(|n| n.starts_with("of-the-host")), "files from outside were copied");
+            }
+            lab.run("zoneadm", &["-z", "zion", "uninstall", "-F"]);
+        });
+        ended(attacker);
+        assert!(copied > 0, "nothing was installed at all");
+        lab.assert_clean();
+    }
+
     /// Guards `sys::tree::remove`: what is removed lies beneath the root.
     removal(lab) {
         let outside = outside(lab, "outside");
@@ -134,6 +215,8 @@ both_ways! {
             fs::create_dir(var.join("deep")).expect("a folder");
             for n in 0..200 {
                 fs::write(var.join(format!("deep/kept{n}")), "").expect("a file");
+                // There is time between the look at a name and its turn.
+                fs::write(var.join(format!("file{n}")), "").expect("a file");
             }
             symlink(&outside, var.join("other")).expect("a link");
             let attacker = flip(&var, "deep", "other");

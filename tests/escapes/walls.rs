@@ -14,11 +14,28 @@ use super::lab::Run;
 #[test]
 fn an_old_way_out_of_a_changed_root() {
     let Some(lab) = Lab::new() else { return };
-    lab.booted("zion", "");
-    let top = lab.sh("zion", "stat -c '%d %i' /").out;
+    lab.installed("zion", "");
     let marker = lab.path().join("run/zones").display().to_string();
-    let run = lab.script("zion", include_str!("attack/climb.py"), &[&marker]);
-    assert_eq!(run.out, format!("{} False\n", top.trim()), "{run:?}");
+    fs::write(lab.in_zone("zion", "/var/tmp/climb.py"), include_str!("attack/climb.py")).expect("written");
+    let init = lab.in_zone("zion", "/var/tmp/init");
+    let script = format!(
+        "#!/bin/sh\nexec >/var/tmp/.told 2>&1\npython3 /var/tmp/climb.py {marker}\n\
+         mv /var/tmp/.told /var/tmp/told\nexec sleep 1000\n"
+    );
+    fs::write(&init, script).expect("written");
+    fs::set_permissions(&init, fs::Permissions::from_mode(0o755)).expect("chmod");
+    // By the first process itself: it is there whatever the root is that others enter.
+    lab.ok("zoneadm", &["-z", "zion", "boot", "--", "-i", "/var/tmp/init"]);
+    let told = lab.in_zone("zion", "/var/tmp/told");
+    for _ in 0..1000 {
+        if told.exists() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let top = fs::metadata(lab.in_zone("zion", "/")).expect("the zone's root");
+    let told = fs::read_to_string(told).expect("the attack comes to an end");
+    assert_eq!(told, format!("{} {} False\n", top.dev(), top.ino()));
     lab.halted("zion");
 }
 
@@ -90,6 +107,24 @@ fn set_user_id_files_seen_from_the_host() {
     assert_eq!(as_nobody(&file).expect("setpriv(1)").out, "0\n", "the control");
     fs::set_permissions(&zonepath, fs::Permissions::from_mode(0o700)).expect("chmod");
     lab.halted("zion");
+}
+
+/// Guards the place of a zonepath: whoever can write above it can put another folder in its place.
+#[test]
+fn a_zonepath_that_a_zone_can_write_to() {
+    let Some(lab) = Lab::new() else { return };
+    let zones = lab.path().join("zones").display().to_string();
+    let share =
+        |options: &str| format!("add fs\nset type=lofs\nset special={zones}\nset dir=/shared\n{options}end");
+    lab.installed("zion", "");
+    lab.configure("web", &share(""));
+    let run = lab.run("zoneadm", &["-z", "zion", "verify"]);
+    let text = format!("zion zonepath (/zones/zion) lies in {zones}, which zone web can write to.");
+    assert!(run.status != 0 && run.err.contains(&text), "{run:?}");
+    assert_eq!(lab.run_with("zonecfg", &["-z", "web"], &[], "delete -F\n").status, 0);
+    lab.configure("web", &share("add options ro\n"));
+    let run = lab.run("zoneadm", &["-z", "zion", "verify"]);
+    assert!(!run.err.contains("can write to"), "{run:?}");
 }
 
 /// Guards the mapping of ids by mounts: a boot changes no owner on disk, so that no link or rename can lead

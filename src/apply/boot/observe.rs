@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::BootError;
 use super::device::matching;
-use super::source::{self, Place, Roots};
+use super::source::{self, Place, Tops};
 use super::start::first_host_id;
 use crate::apply::paths::Root;
 use crate::apply::zfs::Asker;
@@ -74,14 +74,14 @@ pub fn facts(op: &Op<'_>, allocate: bool) -> Result<Facts, BootError> {
     let others: Vec<&Props> =
         op.spec.stored(ResourceKind::Fs).iter().filter(|fs| zfs_fs(fs).is_none()).collect();
     let paths = others.iter().flat_map(|fs| fs.text("special").into_iter().chain(other_paths(fs)));
-    let roots = Roots::of(op, paths)?;
+    let tops = Tops::of(op, paths)?;
     for fs in op.spec.stored(ResourceKind::Fs) {
         if let Some((_, dataset)) = zfs_fs(fs) {
             facts.datasets.insert(dataset.to_owned(), asker.dataset(dataset));
             continue;
         }
         if let Some(special) = fs.text("special") {
-            let found = match roots.place(special) {
+            let found = match tops.place(special) {
                 Place::Host => look_at(special),
                 Place::Zone(root) => {
                     let found = source::look_at(special, &root);
@@ -95,7 +95,7 @@ pub fn facts(op: &Op<'_>, allocate: bool) -> Result<Facts, BootError> {
             };
             facts.specials.insert(special.to_owned(), found);
         }
-        let in_zones = other_paths(fs).filter(|path| roots.place(path) != Place::Host);
+        let in_zones = other_paths(fs).filter(|path| tops.place(path) != Place::Host);
         facts.in_zones.extend(in_zones.map(str::to_owned));
     }
     datasets(op, &asker, &mut facts)?;

@@ -1,84 +1,151 @@
-//! Sources of `fs` resources that lie in the root of a zone.
+//! Sources of `fs` resources that lie where a zone can write: in its root, or in a folder of the host that it
+//! is shown.
 //!
-//! One zone's folder may be shown to another one, and then the path of the source leads through folders in
-//! which that zone's root is free to put a link in the place of anything: followed on the host, it would
-//! show the second zone whatever the first one likes. So such a path is resolved once, beneath the root of
-//! the zone that it lies in, and no link is followed there.
+//! There the zone's root is free to put a link in the place of anything: followed on the host, it would
+//! show another zone, or the same one at its next boot, whatever it likes. So such a path is resolved once,
+//! beneath the top of what the zone can write to, and no link is followed there.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags};
 
-use crate::apply::Op;
+use crate::apply::store::shared;
+use crate::apply::{Op, running};
 use crate::plan::boot::Special;
 use crate::spec::store::StoreError;
+use crate::spec::toml;
 use crate::sys::path::{STRICT, open_beneath, reason};
 
-/// The roots of all zones, as the host's paths and with links resolved.
+/// Where zones can write: a top as the host's path, the same with links resolved, and whether it is a root.
+#[derive(Debug)]
+struct Top {
+    path: PathBuf,
+    real: PathBuf,
+    root: bool,
+}
+
+impl Top {
+    fn new(path: PathBuf, root: bool) -> Self {
+        let real = fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
+        Self { path, real, root }
+    }
+}
+
+/// The tops of all that zones can write to, outer ones first.
 #[derive(Debug, Default)]
-pub struct Roots(Vec<(PathBuf, PathBuf)>);
+pub struct Tops(Vec<Top>);
 
 /// Where a path leads.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Into no zone.
+    /// Nowhere where a zone can write.
     Host,
-    /// Into the zone with this root, by its own name.
+    /// Below this top, by its own name.
     Zone(PathBuf),
-    /// Into the zone with this root, by a link on the way.
+    /// Below this top, by a link on the way.
     Link(PathBuf),
 }
 
-impl Roots {
-    /// Reads where the zones are. Looks at no other zone while no path could lie in one.
+/// Symbolic links that one path may go through, as in the kernel.
+const MAX_LINKS: usize = 40;
+
+impl Tops {
+    /// Reads where zones can write. Looks at no zone while there are no paths.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub fn of<'p>(op: &Op<'_>, paths: impl Iterator<Item = &'p str>) -> Result<Self, StoreError> {
-        let is_root = |path: &Path| path.components().any(|c| c.as_os_str() == "root");
-        let real = |path: &str| fs::canonicalize(path).is_ok_and(|path| is_root(&path));
-        if !paths.into_iter().any(|path| is_root(Path::new(path)) || real(path)) {
+    pub fn of<'p>(op: &Op<'_>, mut paths: impl Iterator<Item = &'p str>) -> Result<Self, StoreError> {
+        if paths.next().is_none() {
             return Ok(Self::default());
         }
-        let zonepaths = op.store.catalog()?.into_iter().map(|entry| entry.zonepath);
-        let roots = zonepaths.filter(|p| !p.is_empty()).map(|zonepath| {
-            let root = op.store.root().host_path(Path::new(&zonepath)).join("root");
-            let real = fs::canonicalize(&root).unwrap_or_else(|_| root.clone());
-            (root, real)
-        });
-        Ok(Self(roots.collect()))
+        let mut tops = Vec::new();
+        for entry in op.store.catalog()? {
+            let zonepath = Some(entry.zonepath).filter(|p| !p.is_empty());
+            let root = zonepath.map(|p| (op.store.root().host_path(Path::new(&p)).join("root"), true));
+            let shared = entry.shared.into_iter().map(|path| (PathBuf::from(path), false));
+            tops.extend(root.into_iter().chain(shared).map(|(path, root)| Top::new(path, root)));
+        }
+        // What a zone that runs was shown when it was booted, it has until it ends.
+        for (name, _) in running::all(op.store.root()) {
+            let booted = fs::read(op.store.root().zone_run(&name).join("spec.toml"));
+            let spec = booted.ok().and_then(|bytes| toml::parse(&name, &bytes).ok());
+            tops.extend(spec.iter().flat_map(shared).map(|path| Top::new(path.into(), false)));
+        }
+        tops.sort_by_cached_key(|top| top.path.components().count());
+        Ok(Self(tops))
     }
 
-    /// Says where a path leads.
+    /// Says where a path leads. The top of a shared folder itself has a name of the host's.
     pub fn place(&self, path: &str) -> Place {
         let path = Path::new(path);
-        let lies = |(root, real): &&(PathBuf, PathBuf)| path.starts_with(root) || path.starts_with(real);
-        if let Some((root, real)) = self.0.iter().find(lies) {
-            return Place::Zone(if path.starts_with(root) { root } else { real }.clone());
+        let lies = |top: &Top, whole: &Path| path.starts_with(whole) && (top.root || path != whole);
+        for top in &self.0 {
+            if let Some(whole) = [&top.path, &top.real].into_iter().find(|whole| lies(top, whole)) {
+                // Its own name may lie, by a link, below another top.
+                let outer = self.entered(whole).0;
+                return outer.map_or(Place::Zone(whole.clone()), |top| Place::Link(top.path.clone()));
+            }
         }
-        let leads = fs::canonicalize(path).ok();
-        let found = leads.and_then(|leads| self.0.iter().find(|(_, real)| leads.starts_with(real)));
-        found.map_or(Place::Host, |(root, _)| Place::Link(root.clone()))
+        let (entered, end) = self.entered(path);
+        let entered = entered.or_else(|| self.0.iter().find(|top| top.root && end == top.real));
+        entered.map_or(Place::Host, |top| Place::Link(top.path.clone()))
+    }
+
+    /// Follows a path of the host, link by link, until a name is to be looked up where a zone can write: returns
+    /// the top of that, and how far it came.
+    fn entered(&self, path: &Path) -> (Option<&Top>, PathBuf) {
+        let mut at = PathBuf::from("/");
+        let mut todo: Vec<OsString> = parts(path);
+        let mut links = 0;
+        while let Some(part) = todo.pop() {
+            if part == ".." {
+                at.pop();
+                continue;
+            }
+            if let Some(top) = self.0.iter().find(|top| at.starts_with(&top.real)) {
+                return (Some(top), at);
+            }
+            at.push(&part);
+            let Ok(target) = fs::read_link(&at) else { continue };
+            links += 1;
+            if links > MAX_LINKS {
+                break;
+            }
+            at.pop();
+            if target.is_absolute() {
+                at = PathBuf::from("/");
+            }
+            todo.extend(parts(&target));
+        }
+        (None, at)
     }
 }
 
-/// Opens a source: as the host sees it, or beneath the root of the zone in which it lies.
+/// Returns the names of a path, the last one first.
+fn parts(path: &Path) -> Vec<OsString> {
+    let names = path.components().filter(|c| matches!(c, Component::Normal(_) | Component::ParentDir));
+    names.map(|c| c.as_os_str().to_owned()).rev().collect()
+}
+
+/// Opens a source: as the host sees it, or beneath the top of what a zone can write to.
 ///
 /// # Errors
-/// The system's error; `ELOOP` for a link in the zone.
+/// The system's error; `ELOOP` for a link there.
 pub fn open(path: &str, within: Option<&Path>, flags: OFlags) -> io::Result<OwnedFd> {
     let flags = flags | OFlags::CLOEXEC;
     let Some(root) = within else { return Ok(rustix::fs::open(path, flags, Mode::empty())?) };
-    let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // The name of the top is the host's, and may be a link of the host's.
+    let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let top = rustix::fs::open(root, folder, Mode::empty())?;
     let below = Path::new(path).strip_prefix(root).unwrap_or(Path::new("."));
     open_beneath(top.as_fd(), below, flags, Mode::empty(), STRICT)
 }
 
-/// Looks at what a source in a zone is.
+/// Looks at what a source is that lies where a zone can write.
 pub fn look_at(path: &str, within: &Path) -> Special {
     let found = open(path, Some(within), OFlags::PATH).and_then(|fd| Ok(rustix::fs::fstat(&fd)?.st_mode));
     match found.map(FileType::from_raw_mode) {
@@ -86,7 +153,7 @@ pub fn look_at(path: &str, within: &Path) -> Special {
         Ok(FileType::RegularFile) => Special::File,
         Ok(_) => Special::Other,
         Err(e) if e.raw_os_error() == Some(libc::ELOOP) => Special::Missing(format!(
-            "a symbolic link below {} is not followed: the zone there could change it",
+            "a symbolic link below {} is not followed: a zone could change it",
             within.display()
         )),
         Err(e) => Special::Missing(reason(&e)),

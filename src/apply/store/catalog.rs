@@ -15,15 +15,15 @@ use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use super::files;
 use super::state::Record;
 use super::{FileStore, STATE};
-use crate::plan::dataset;
+use crate::plan::{dataset, options};
 use crate::spec::idmap::{IdMap, IdRange};
 use crate::spec::schema::ResourceKind;
 use crate::spec::state::ZoneState;
 use crate::spec::store::StoreError;
-use crate::spec::{ZoneName, ZoneSpec};
+use crate::spec::{Props, ZoneName, ZoneSpec};
 
 const CACHE: &str = ".list.cache"; // no zone has a name with a dot in front
-const HEADER: &str = "zones list cache 2\n";
+const HEADER: &str = "zones list cache 3\n";
 
 /// A file changed so recently may change again without a new time stamp (file systems count time in
 /// steps of up to two seconds), so its line is not kept.
@@ -50,6 +50,8 @@ pub struct Entry {
     pub idmap: Vec<IdRange>,
     /// ZFS datasets, and whether each is delegated; the others are file systems.
     pub datasets: Vec<(String, bool)>,
+    /// Paths of the host below which the zone can make and change names: what it is shown and not read-only.
+    pub shared: Vec<String>,
     /// Why spec or state cannot be read; then the fields above hold what is known.
     pub problem: Option<String>,
 }
@@ -66,6 +68,7 @@ impl Entry {
             autoboot: false,
             idmap: Vec::new(),
             datasets: Vec::new(),
+            shared: Vec::new(),
             problem: None,
         }
     }
@@ -90,6 +93,7 @@ impl Entry {
         let fs = spec.stored(ResourceKind::Fs).iter().filter(|fs| fs.text("type") == Some("zfs"));
         let fs = fs.filter_map(|fs| Some((fs.text("special")?.to_owned(), false)));
         self.datasets = dataset::names(spec).into_iter().map(|name| (name, true)).chain(fs).collect();
+        self.shared = shared(spec);
         // A map that breaks a rule is verify's matter.
         if let Ok(Some(IdMap { mut uid, gid })) = IdMap::from_spec(spec) {
             uid.extend(gid);
@@ -100,11 +104,16 @@ impl Entry {
     }
 
     fn line(&self, stamp: Stamps) -> Option<String> {
-        let Self { name, state, zonepath, uuid, brand, ip_type, autoboot, idmap, datasets, problem } = self;
+        let Self { name, state, zonepath, uuid, brand, ip_type, autoboot, idmap, datasets, shared, problem } =
+            self;
         let datasets: String =
             datasets.iter().map(|(name, own)| format!("{}{name},", if *own { '+' } else { '-' })).collect();
-        let texts = [zonepath, uuid, brand, ip_type, &datasets];
-        if problem.is_some() || texts.iter().any(|t| t.contains(['\t', '\n'])) {
+        let list: String = shared.iter().map(|path| format!("{path},")).collect();
+        let texts = [zonepath, uuid, brand, ip_type, &datasets, &list];
+        if problem.is_some()
+            || shared.iter().any(|path| path.contains(','))
+            || texts.iter().any(|t| t.contains(['\t', '\n']))
+        {
             return None;
         }
         let mut line = format!("{name}\t{:x}\t{:x}\t{state}\t{autoboot}", stamp.spec, stamp.state);
@@ -133,6 +142,7 @@ impl Entry {
             _ => None,
         });
         let datasets = datasets.collect::<Option<_>>()?;
+        let shared = fields.next()?.split_terminator(',').map(str::to_owned).collect();
         let ranges = fields.next()?;
         let mut idmap = Vec::new();
         for range in ranges.split_terminator(',') {
@@ -141,8 +151,22 @@ impl Entry {
             idmap.push(IdRange { inside, outside, count });
         }
         let name = name.clone();
-        Some(Self { name, state, zonepath, uuid, brand, ip_type, autoboot, idmap, datasets, problem: None })
+        let problem = None;
+        Some(Self { name, state, zonepath, uuid, brand, ip_type, autoboot, idmap, datasets, shared, problem })
     }
+}
+
+/// Returns the folders of the host that the `fs` resources of a spec let the zone write to.
+pub fn shared(spec: &ZoneSpec) -> Vec<String> {
+    spec.stored(ResourceKind::Fs).iter().flat_map(writable).collect()
+}
+
+fn writable(fs: &Props) -> Vec<String> {
+    let kind = fs.text("type").unwrap_or_default();
+    let read_only = options::parse(kind, fs.list("options")).is_ok_and(|o| o.read_only);
+    let special = fs.text("special").filter(|_| kind == "lofs" && !read_only);
+    let upper = fs.list("options").flat_map(|o| o.split(',')).filter_map(|o| o.strip_prefix("upperdir="));
+    special.into_iter().chain(upper).map(str::to_owned).collect()
 }
 
 /// Digests of what tells versions of the two files of a zone apart; 0 for a missing file.

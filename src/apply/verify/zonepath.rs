@@ -99,7 +99,14 @@ fn check_overlap(
     zonepath: &str,
     found: &mut Findings,
 ) -> Result<(), StoreError> {
+    let path = store.root().host_path(Path::new(zonepath));
     for other in store.catalog()? {
+        if let Some(shared) = other.shared.iter().find(|shared| path.starts_with(shared)) {
+            found.error(format!(
+                "{name} zonepath ({zonepath}) lies in {shared}, which zone {} can write to.",
+                other.name
+            ));
+        }
         if other.name == *name || other.zonepath.is_empty() {
             continue;
         }
