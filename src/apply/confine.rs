@@ -8,6 +8,7 @@ use std::path::Path;
 use crate::apply::paths::Root;
 use crate::plan::confine::{Confinement, Kernel};
 use crate::spec::{ZoneName, toml};
+use crate::sys::naive::without;
 use crate::sys::path::reason;
 use crate::sys::seccomp::asm::Instruction;
 use crate::sys::seccomp::confine::{IS_KNOWN_MACHINE, Policy};
@@ -27,14 +28,12 @@ pub fn kernel() -> Kernel {
 /// Returns the filter for processes of a zone; none on a machine whose calls are not known.
 pub fn program(confinement: &Confinement) -> Option<Vec<Instruction>> {
     let Confinement { open, forbidden, mounts, .. } = confinement.clone();
-    let policy = Policy { open, personality: forbidden, mounts };
-    (IS_KNOWN_MACHINE && !is_left_out()).then(|| seccomp::confine::program(&policy))
-}
-
-/// Says whether a test asks for a zone without the filter, to show what it is good for. Only in builds with
-/// debug assertions.
-pub fn is_left_out() -> bool {
-    cfg!(debug_assertions) && std::env::var_os("ZONES_TEST_UNCONFINED").is_some()
+    let policy = Policy {
+        open,
+        personality: if without("personality") { 0 } else { forbidden },
+        mounts: mounts || without("new-file-systems"),
+    };
+    (IS_KNOWN_MACHINE && !without("system-calls")).then(|| seccomp::confine::program(&policy))
 }
 
 /// Confines this process, the zone's first.

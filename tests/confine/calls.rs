@@ -155,15 +155,12 @@ fn attacks_are_refused_to_init_and_to_whoever_enters() {
 }
 
 /// The attacks above are attacks: without the filter the kernel answers otherwise.
+#[cfg(feature = "naive")]
 #[test]
 fn without_the_filter_the_kernel_answers_otherwise() {
     let Some(lab) = Lab::new() else { return };
-    if !cfg!(debug_assertions) {
-        eprintln!("SKIPPED: a release build has no switch for it");
-        return;
-    }
     lab.installed("zion", "");
-    let bare = [("ZONES_TEST_UNCONFINED", "1")];
+    let bare = [("ZONES_TEST_WITHOUT", "system-calls")];
     let run = lab.run_with("zoneadm", &["-z", "zion", "boot"], &bare, "");
     assert_eq!(run.status, 0, "{run:?}");
     let found = lab.answers("zion", &attack_script(), &bare);
@@ -210,17 +207,16 @@ fn what_software_needs_goes_on() {
     lab.halted("zion");
 }
 
-/// The filter keeps nothing from systemd: it comes up as it does without.
+/// The filter keeps systemd from nothing that it needs to come up.
 #[test]
 fn systemd_is_the_first_process() {
     let Some(lab) = Lab::new() else { return };
-    let Some(systemd) = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"]
-        .into_iter()
-        .find(|p| std::path::Path::new(p).exists())
-    else {
-        eprintln!("SKIPPED: this host has no systemd to show to a zone");
+    let systemd = "/usr/lib/systemd/systemd";
+    let groups = ["/sys/fs/cgroup/cgroup.procs", "/sys/fs/cgroup/unified/cgroup.procs"];
+    if !std::path::Path::new(systemd).exists() || !groups.iter().any(|g| std::path::Path::new(g).exists()) {
+        eprintln!("SKIPPED: systemd, or the version of control groups that it needs, is not on this host");
         return;
-    };
+    }
     lab.installed("zion", "");
     let state = |env: &[(&str, &str)]| {
         let run = lab.run_with("zoneadm", &["-z", "zion", "boot", "--", "-i", systemd], env, "");
@@ -232,12 +228,12 @@ fn systemd_is_the_first_process() {
         lab.ok("zoneadm", &["-z", "zion", "halt"]);
         run.out
     };
-    let (with, without) = (state(&[]), state(&[("ZONES_TEST_UNCONFINED", "1")]));
-    assert_eq!(with, without);
-    // Where it does not come up at all, as on a host with no group for it, nothing has been compared.
-    if !with.ends_with("\nactive\n") {
-        eprintln!("SKIPPED: systemd does not run in a zone on this host: {with}");
-    }
+    let with = state(&[]);
+    assert!(with.starts_with("running\n") || with.starts_with("degraded\n"), "{with}");
+    assert!(with.ends_with("\nactive\n"), "{with}");
+    // What fails, fails for another reason.
+    #[cfg(feature = "naive")]
+    assert_eq!(with, state(&[("ZONES_TEST_WITHOUT", "system-calls")]));
     lab.assert_clean();
 }
 

@@ -1,8 +1,8 @@
 //! What the processes of a zone cannot ask of the kernel, tried from inside: by init's children and by
 //! those that enter, by 64-bit and by 32-bit calls.
 //!
-//! A build with debug assertions can leave the filter out (`ZONES_TEST_UNCONFINED`). Each attack is made
-//! without it as well: where the kernel alone answers otherwise, the filter is what holds.
+//! `tests/escapes/naive` leaves the filter out. In such a build each attack is made without it as well: where the
+//! kernel alone answers otherwise, the filter is what holds.
 
 #![allow(clippy::disallowed_methods)]
 

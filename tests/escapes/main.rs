@@ -29,7 +29,10 @@
 //! | a zone's name in a shell | `front::names_that_mean_something_to_a_shell` | refused by type: `spec::ZoneName` |
 //! | device nodes | `walls::device_nodes` | `nodev` |
 //! | sockets without addresses | `walls::sockets_without_addresses` | control |
-//! | sockets past the network namespace | `filter::sockets_of_virtual_machines` | the filter of system calls |
+//! | sockets past the network namespace | `filter::sockets_of_virtual_machines` | `system-calls` |
+//! | calls that act on the machine or have let others through | `confine::calls::*` | `system-calls` |
+//! | fixed addresses, executable stacks, the page at 0 | `confine::flags::*` | `personality` |
+//! | file systems and namespaces without end | `confine::flags::*` | `new-file-systems`, `bounds` |
 //! | exhaustion | `exhaustion::*`; processes in tests/zfs-zone/limits.sh | `owner`, `terminals`, control |
 //!
 //! What leads along a path is tried twice, the second time with programs that find no `openat2`.
