@@ -6,7 +6,8 @@ use super::Lab;
 
 /// Guards `sys::enter::Target::port` (no number in the zone while in the host's namespaces: its mounts and
 /// connections would be read from `/proc`) and `sys::process::hide` (nothing else of it is readable, and
-/// nobody can trace it, before it runs a program of the zone).
+/// nobody can trace it, before it runs a program of the zone). Who takes the channel of one that executes its
+/// program holds no login up.
 #[test]
 fn a_process_that_enters_shows_nothing_of_the_host() {
     let Some(lab) = Lab::new() else { return };
