@@ -177,10 +177,16 @@ fn manage_is_for_the_life_of_the_zone() {
             .map(str::to_owned)
             .collect::<Vec<_>>()
     };
+    std::thread::sleep(std::time::Duration::from_millis(200));
     let of_user = signals();
     w.lab.ok("zoneadm", &["-z", "zion", "halt"]);
     w.lab.ok("zoneadm", &["-z", "zion", "boot"]);
-    assert_eq!(of_user, signals());
+    // Init blocks signals for moments.
+    let same = (0..100).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        of_user == signals()
+    });
+    assert!(same, "{of_user:?}, and of root {:?}", signals());
     assert_eq!(w.ok(BIN, "zlogin", &["zion", "id -u; uname -n"]), "0\nzion\n");
     manage(&["reboot"]);
     manage(&["shutdown"]);
@@ -212,6 +218,7 @@ fn what_reaches_into_the_host_is_for_root() {
     let before = w.lab.ok("zoneadm", &["list", "-cp"]);
     for args in [
         &["-z", "zion", "mark", "-F", "configured"][..],
+        &["-z", "zion", "boot", "-w"],
         &["-z", "zion", "attach", "-F"],
         &["-z", "zion", "attach", "-u"],
         &["-z", "new", "install", "-d", "/"],
@@ -251,6 +258,10 @@ fn what_reaches_into_the_host_is_for_root() {
         run.status != 0 && run.err.contains("Permission denied") && !run.err.contains("secret of"),
         "{run:?}"
     );
+    let link = w.lab.path().join("link");
+    std::os::unix::fs::symlink(&secret, &link).expect("a link");
+    let run = w.run(BIN, "zonecfg", &["-z", "zion", "-f", &link.display().to_string()]);
+    assert!(run.status != 0 && run.err.contains("Permission denied"), "{run:?}");
     let out = w.lab.path().join("usr-written").display().to_string();
     let run = w.run(BIN, "zonecfg", &["-z", "zion", "export", "-f", &out]);
     assert!(run.status != 0 && fs::metadata(&out).is_err(), "{run:?}");
@@ -278,6 +289,47 @@ fn a_right_that_is_taken_away_while_an_operation_waits_is_gone() {
         "{run:?}"
     );
     assert_eq!(w.lab.state("zion"), "configured");
+}
+
+#[test]
+fn an_operation_goes_on_without_its_user_unless_interrupted() {
+    use zones::apply::{paths::Root, store::FileStore};
+    let Some(w) = World::new() else { return };
+    w.lab.configure("zion", &admins(&[("bin", "manage")]));
+    let store = FileStore::open(Root::new(Some(w.lab.path())));
+    let name = zones::spec::ZoneName::new("zion").expect("a name");
+    let connections = || {
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", w.broker.id()));
+        children.expect("a broker").split_whitespace().count()
+    };
+    let waits = || {
+        until("the end of what was before", || connections() == 0);
+        let lock = store.lock(&name).expect("a lock");
+        let before = w.log().matches("install: allowed").count();
+        let s = session(&w, BIN, "zoneadm -z zion install");
+        until("the first look", || w.log().matches("install: allowed").count() > before);
+        (lock, s)
+    };
+    // Interrupted at the terminal: it ends, and nothing has begun.
+    let (lock, mut s) = waits();
+    s.send_control('c').expect("sent");
+    // The shell is interrupted with it, as the terminal has it.
+    s.exp_eof().expect("the end");
+    until("the end of the program", || connections() == 0);
+    drop(lock);
+    assert_eq!(w.lab.state("zion"), "configured");
+    // It cannot be suspended, with the lock in its hands.
+    let (lock, mut s) = waits();
+    s.send_control('z').expect("sent");
+    std::thread::sleep(Duration::from_millis(300));
+    // The window is closed, and whoever is in it is killed.
+    drop(s);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(connections(), 1);
+    drop(lock);
+    until("the installed zone", || w.lab.state("zion") == "installed");
+    until("the end of the program", || connections() == 0);
+    w.lab.ok("zoneadm", &["-z", "zion", "boot"]);
 }
 
 #[test]
@@ -330,6 +382,7 @@ fn config_changes_what_is_the_zones_own() {
         ("rctl", "set max-lwps=100000"),
         ("ip-type", "set ip-type=exclusive"),
         ("attr best-effort", "add attr; set name=best-effort; set type=string; set value=capped-memory; end"),
+        ("attr allow-syscalls", "add attr; set name=allow-syscalls; set type=string; set value=perf; end"),
         ("attr delegate-pool", "add attr; set name=delegate-pool; set type=string; set value=rpool; end"),
     ];
     for (what, text) in dangerous {
@@ -510,6 +563,14 @@ fn a_terminal_through_the_broker() {
     expect(&mut s, "status=0");
     expect(&mut s, "same");
 
+    // Escapes are for the zlogin that works for the user; the console is one of them.
+    let mut s = session(&w, BIN, "zlogin -C zion");
+    expect(&mut s, "[Connected to zone 'zion' console]");
+    s.send("\r~.").expect("sent");
+    s.flush().expect("sent");
+    expect(&mut s, "console closed]");
+    expect(&mut s, "status=0");
+
     // A command: its status, also that of a signal; its streams apart; interrupted by the terminal.
     let mut s = session(&w, BIN, "zlogin zion exit 7");
     expect(&mut s, "status=7");
@@ -584,6 +645,7 @@ fn a_client_that_is_killed_leaves_nothing_half_done() {
     s.send_line("PS1=; echo REA''DY").expect("sent");
     expect(&mut s, "READY");
     let World { broker, lab } = &w;
+    let zoneadm = w.program("zoneadm");
     assert!(Command::new("kill").arg(broker.id().to_string()).status().expect("kill").success());
     until("the end of the broker", || !lab.path().join("run/zones/.broker").exists());
     s.send_line("echo still''here").expect("sent");
@@ -593,8 +655,26 @@ fn a_client_that_is_killed_leaves_nothing_half_done() {
     assert_eq!(lab.state("zion"), "running");
     let run = w.run(BIN, "zoneadm", &["-z", "zion", "halt"]);
     assert!(run.status == 1 && run.err.contains("only a privileged user may halt a zone."), "{run:?}");
+    let mut s = shell(&w, BIN, &format!("{zoneadm} -z zion halt"));
+    expect(&mut s, "admin has no effect: no broker listens at ");
     let run = w.lab.run("zoneadm", &["-z", "zion", "verify"]);
     assert!(run.err.contains("no broker listens"), "{run:?}");
+    // The file of one that was killed is in nobody's way, nor are sessions that go on.
+    fs::remove_file(lab.path().join("run/zones/.broker")).ok();
+    let mut second = start(lab);
+    let mut s = session(&w, BIN, "zlogin -Q zion");
+    s.send_line("PS1=; echo REA''DY").expect("sent");
+    expect(&mut s, "READY");
+    second.kill().expect("killed");
+    second.wait().expect("it ends");
+    s.send_line("echo still''here").expect("sent");
+    expect(&mut s, "stillhere");
+    assert!(w.run(BIN, "zoneadm", &["-z", "zion", "halt"]).err.contains("only a privileged user"));
+    let mut third = start(lab);
+    until("the third broker", || w.run(BIN, "zoneadm", &["-z", "zion", "verify"]).status == 0);
+    w.ok(BIN, "zoneadm", &["-z", "zion", "halt"]);
+    third.kill().expect("killed");
+    third.wait().expect("it ends");
 }
 
 #[test]

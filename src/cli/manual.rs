@@ -205,6 +205,9 @@ fn property(out: &mut String, def: &PropDef, known: Origin) {
     if def.clearable {
         notes.push("can be cleared".to_owned());
     }
+    if def.delegable {
+        notes.push("open to the authorization config".to_owned());
+    }
     if let Some(alias) = def.alias {
         notes.push(format!("kept as the control {}", alias.rctl));
     }

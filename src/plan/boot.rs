@@ -246,14 +246,15 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     steps.push(Step::KernelFiles { proc: !facts.spl, cgroup: facts.cgroup.is_some() });
     steps.push(Step::Pivot);
     steps.extend(dataset::mounts(trees.iter().map(|(_, tree)| *tree)));
+    if !facts.kernel.filters {
+        warnings.push(format!("system calls of the zone are not filtered: {}", confine::UNFILTERED));
+    }
+    // Of two filters that refuse a call, the one that was installed last says with which error.
+    steps.push(Step::Confine(confinement));
     if !trees.is_empty() {
         // It takes a capability that the zone may have to give up.
         steps.push(Step::Guard);
     }
-    if !facts.kernel.filters {
-        warnings.push(format!("system calls of the zone are not filtered: {}", confine::UNFILTERED));
-    }
-    steps.push(Step::Confine(confinement));
     // Also those that only a later kernel will know.
     let drop = (0..u64::BITS).filter(|n| granted.keep & 1 << n == 0).collect();
     steps.push(Step::Capabilities { drop });

@@ -84,13 +84,15 @@ fn forbidden_of(kind: R, old: &[Props], new: &[Props]) -> Option<String> {
     if kind != R::Attr || !kind.def().props.iter().all(|p| p.delegable) {
         return Some(kind.name().to_owned());
     }
-    let steers = |p: &Props| p.text("name").is_some_and(|n| words::STEERING_ATTRS.contains(&n));
-    let steering = |list: &[Props]| list.iter().filter(|p| steers(p)).cloned().collect::<Vec<_>>();
-    if steering(old) == steering(new) {
+    let is_free = |p: &&Props| p.text("name").is_some_and(words::is_free_attr);
+    let steering = |list: &[Props]| list.iter().filter(|p| !is_free(p)).cloned().collect::<Vec<_>>();
+    let (old, new) = (steering(old), steering(new));
+    if old == new {
         return None;
     }
-    let name = steering(old).iter().chain(&steering(new)).find_map(|p| p.text("name").map(str::to_owned));
-    Some(format!("{kind} {}", name.unwrap_or_default()))
+    let changed = new.iter().find(|p| !old.contains(p)).or_else(|| old.iter().find(|p| !new.contains(p)));
+    let name = changed.and_then(|p| p.text("name"));
+    Some(name.map_or_else(|| kind.name().to_owned(), |name| format!("{kind} {name}")))
 }
 
 #[cfg(test)]
@@ -160,17 +162,34 @@ mod tests {
     }
 
     #[test]
-    fn attributes_that_steer_the_host_are_closed() {
+    fn attributes_that_may_steer_the_host_are_closed() {
         let old = spec();
         let attr = |name: &str| {
             let mut new = old.clone();
             add(&mut new, R::Attr, &[("name", name), ("type", "string"), ("value", "x")]);
             (forbidden(&old, &new), forbidden(&new, &old))
         };
-        assert_eq!(attr("comment"), (None, None));
-        for name in [crate::plan::limits::BEST_EFFORT, words::POOL_ATTR] {
+        for free in ["comment", "user-contact", "user-"] {
+            assert_eq!(attr(free), (None, None), "{free}");
+        }
+        for name in [
+            crate::plan::limits::BEST_EFFORT,
+            words::POOL_ATTR,
+            crate::plan::confine::ALLOW,
+            "Comment",
+            "user",
+        ] {
             let text = Some(format!("attr {name}"));
             assert_eq!(attr(name), (text.clone(), text));
         }
+        // The one that is changed is named, not another one.
+        let mut old = old.clone();
+        add(&mut old, R::Attr, &[("name", "a"), ("type", "string"), ("value", "x")]);
+        let mut new = old.clone();
+        add(&mut new, R::Attr, &[("name", "b"), ("type", "string"), ("value", "x")]);
+        assert_eq!(forbidden(&old, &new).as_deref(), Some("attr b"));
+        let mut turned = new.clone();
+        turned.stored_mut(R::Attr).reverse();
+        assert_eq!(forbidden(&new, &turned).as_deref(), Some("attr"));
     }
 }

@@ -35,8 +35,11 @@ pub fn security_flags(list: &str) -> Option<u8> {
     })
 }
 
-/// Attributes that say how the host treats the zone; every other one is only kept and shown.
-pub const STEERING_ATTRS: &[&str] = &[POOL_ATTR, "best-effort"];
+/// Says whether the host will never look at an attribute of this name: `comment`, and what begins with
+/// `user-`. Any other may say, now or in a later release, how the host treats the zone.
+pub fn is_free_attr(name: &str) -> bool {
+    name == "comment" || name.starts_with("user-")
+}
 
 /// Authorizations of an `admin` resource.
 pub const AUTHS: &[&str] = &["login", "manage", "clonefrom", "copyfrom", "config", "liveconfig", "migrate"];

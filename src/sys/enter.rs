@@ -260,10 +260,10 @@ impl Target {
             score().map_err(at("set the out-of-memory score"))?;
         }
         process::become_root().map_err(at("become root of the zone"))?;
-        filter()?;
         process::take_personality(confine.personality);
-        // Before the capability goes that it takes.
+        // Both before the capability goes that they take.
         confine.program.map_or(Ok(()), seccomp::confine).map_err(at("filter system calls"))?;
+        filter()?;
         process::drop_capabilities(&self.dropped).map_err(at("drop capabilities"))?;
         process::fresh_keyring();
         Ok(())

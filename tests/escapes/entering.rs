@@ -112,9 +112,9 @@ fn what_runs_is_not_overwritten() {
     let told = attacker.end();
     let numbers: Vec<u32> = told.split_whitespace().map(|n| n.parse().expect("a number")).collect();
     let [seen, written, control] = numbers[..] else { panic!("{told}") };
-    assert!(seen >= 10 && control == 5, "the attacker has seen nothing: {told}");
     assert_eq!(written, 0, "the program of the host was written to");
     assert!(std::fs::read(&copy).expect("readable") == before, "the program of the host was changed");
+    assert!(seen >= 10 && control == 5, "the attacker has seen nothing: {told}");
     lab.halted("zion");
 }
 

@@ -7,16 +7,13 @@ use super::Lab;
 /// The attack.
 const USE_UP: &str = include_str!("attack/use_up.py");
 
-/// What lets a zone make keys.
-const KEYS: &str = "add attr\nset name=allow-syscalls\nset type=string\nset value=keys\nend";
-
 /// Uses something up in one zone and tries to use it in another one and on the host. Returns what the
 /// attacker has got, and why no more.
 fn used_up(lab: &Lab, what: &str, most: &str) -> (u64, String) {
-    // Zones have no keys of their own making unless that is asked for.
-    let lines = if what == "keys" { KEYS } else { "" };
-    lab.booted("zion", lines);
-    lab.booted("web", lines);
+    // Without that no zone has keys of its own.
+    let lines = "add attr\nset name=allow-syscalls\nset type=string\nset value=keys\nend";
+    lab.booted("zion", if what == "keys" { lines } else { "" });
+    lab.booted("web", if what == "keys" { lines } else { "" });
     let attacker = lab.attacker("zion", USE_UP, &[what, most]);
     // As many as somebody needs.
     let some = if what == "mounts" { "2" } else { "5" };

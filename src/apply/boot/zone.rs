@@ -11,7 +11,7 @@
 //! | kernel file systems | they show the namespaces of the process that mounts them; `/proc` is there already where parts of it are covered |
 //! | pivot | the host's tree is gone; a locked mount cannot be the new root, so a copy is |
 //! | datasets | mounted by the zone, so not locked, at mount points that lead nowhere else any more |
-//! | guard, system calls, capabilities | the last thing that needs them is done; a filter takes one itself |
+//! | system calls, guard, capabilities | the last thing that needs them is done; a filter takes one itself |
 //! | tell the supervisor, wait | the zone is *ready*; nothing runs in it yet |
 //! | console, exec | stdio from inside, every other descriptor closed |
 //!

@@ -14,7 +14,7 @@
 //! | one process for each connection, with time limits | nobody waits for somebody else |
 //! | environment, limits, folder, umask and signals are the broker's | `TERM` and `LANG` are taken over when they are plain words |
 //! | the program checks the authorization itself, on the spec that it works on | one reader of the command line, and no time between check and use |
-//! | what a program does not know to be harmless it refuses | a new option is closed until somebody opens it |
+//! | subcommands, properties and attributes that are not known to be harmless are refused | a new one is closed until somebody opens it |
 //! | `zonecfg` runs as the user; only the result is handed over, and compared with what is saved | no pager, editor, history or file with the rights of root |
 
 pub mod client;
@@ -137,12 +137,20 @@ impl Caller {
 fn log(root: &Root, line: &str) {
     let line: String = line.chars().map(|c| if c.is_control() { '?' } else { c }).take(1000).collect();
     // The operation does not depend on a log that cannot be written.
-    let _ = report::append(&root.lib_dir().join(LOG), &line);
+    let _ = append(root, &line);
     if let Ok(socket) = std::os::unix::net::UnixDatagram::unbound() {
         // Who does not read is not waited for.
         let _ = socket.set_nonblocking(true);
         let _ = socket.send_to(format!("<85>zonesd[{}]: {line}", std::process::id()).as_bytes(), "/dev/log");
     }
+}
+
+fn append(root: &Root, line: &str) -> std::io::Result<()> {
+    let dir = root.lib_dir();
+    // One at a time: two that find it full would put a log that has just begun in the older one's place.
+    let folder = std::fs::File::open(&dir)?;
+    folder.lock()?;
+    report::append(&dir.join(LOG), line)
 }
 
 /// The programs that the broker starts.
@@ -269,6 +277,29 @@ mod tests {
                 (0..seed % 97).map(|i| (seed.wrapping_mul(2_654_435_761) >> (i % 25)) as u8).collect();
             let _ = Request::parse(&noise);
             let _ = Request::parse(&[MAGIC.as_bytes(), &[0], &noise].concat());
+        }
+    }
+
+    #[test]
+    fn many_who_write_lose_no_more_than_what_is_older() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = Root::new(Some(folder.path()));
+        std::fs::create_dir_all(root.lib_dir()).expect("a folder");
+        // Full once, and again only after the last line: none may be lost.
+        let long = "x".repeat(900);
+        for round in 0..20 {
+            let lines = |name: &str| {
+                let text = std::fs::read_to_string(root.lib_dir().join(name)).unwrap_or_default();
+                text.lines().filter(|l| l.contains(&format!("round {round},"))).count()
+            };
+            std::thread::scope(|scope| {
+                for _ in 0..8 {
+                    let write = || append(&root, &format!("round {round}, {long}")).expect("a line");
+                    scope.spawn(move || (0..65).for_each(|_| write()));
+                }
+            });
+            assert_eq!(lines(LOG) + lines(".broker.log.old"), 520, "round {round}");
+            std::fs::remove_file(root.lib_dir().join(LOG)).expect("a log");
         }
     }
 

@@ -86,12 +86,12 @@ impl Broker {
             }
             self.served.retain(|(pid, _)| process::reap(*pid).is_none());
             if called {
-                self.answer(&signals);
+                self.answer();
             }
         }
     }
 
-    fn answer(&mut self, signals: &Signals) {
+    fn answer(&mut self) {
         // One who has gone again is no failure.
         let Ok(connection) = accept_with(&self.listener, SocketFlags::CLOEXEC) else { return };
         let Ok(peer) = Peer::of(connection.as_fd()) else { return };
@@ -105,7 +105,9 @@ impl Broker {
         match ns::fork() {
             Ok(Side::Parent(pid, _)) => self.served.push((pid, peer.uid)),
             Ok(Side::Child) => {
-                let _ = signals;
+                // Were it open here, it would look as if somebody listened when the broker is gone.
+                let Ok(null) = tty::null() else { process::exit_now(1) };
+                self.listener = null;
                 process::exit_now(i32::from(serve(&self.root, &channel, &peer).is_err()))
             }
             Err(_) => {

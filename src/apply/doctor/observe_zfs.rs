@@ -123,8 +123,9 @@ fn mount_units() -> BTreeMap<String, PathBuf> {
 fn drop_ins() -> Vec<PathBuf> {
     let mut found = Vec::new();
     for folder in UNIT_FOLDERS.map(Path::new) {
-        let mut candidates = vec![folder.join("zones.service"), folder.join("zone@.service")];
-        for drop_in in ["zones.service.d", "zone@.service.d", "service.d"] {
+        let units = ["zones.service", "zone@.service", "zones-broker.service"];
+        let mut candidates: Vec<_> = units.iter().map(|unit| folder.join(unit)).collect();
+        for drop_in in ["zones.service.d", "zone@.service.d", "zones-broker.service.d", "service.d"] {
             candidates.extend(files(&folder.join(drop_in)));
         }
         found.extend(

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use ipnet::IpNet;
 
 use super::{Done, net, sys};
-use crate::plan::net::Link;
+use crate::plan::net::{Link, Way};
 use crate::sys::netlink::{Socket, link, route};
 use crate::sys::ns::{self, Kinds};
 
@@ -44,8 +44,8 @@ impl Inside {
         let socket = &mut self.socket;
         let own = link::named(socket, &wanted.name).map_err(net("cannot find the zone's link"))?;
         let index = own.ok_or("the zone's link is gone")?.index;
-        let no_link_local = wanted.link_local.is_some()
-            || (wanted.way == crate::plan::net::Way::Shared && !wanted.addresses.is_empty());
+        let no_link_local =
+            wanted.link_local.is_some() || (wanted.way == Way::Shared && !wanted.addresses.is_empty());
         if no_link_local {
             let change = link::Change { no_link_local, ..link::Change::default() };
             link::change(socket, index, &change).map_err(net("cannot set the zone's link up"))?;
@@ -59,7 +59,9 @@ impl Inside {
                 _ => net(&format!("cannot give it {address}"))(e),
             })?;
         }
-        let up = link::Change { set: link::UP, ..link::Change::default() };
+        // Nobody answers there, the host included (a dummy link): whoever shares such a link has its address.
+        let silent = if wanted.way == Way::Shared { wanted.lower_flags & link::NO_ARP } else { 0 };
+        let up = link::Change { set: link::UP | silent, ..link::Change::default() };
         link::change(socket, index, &up).map_err(net("cannot switch it on"))?;
         for host in &wanted.beside {
             route::add_host(socket, index, host, None)

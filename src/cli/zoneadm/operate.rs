@@ -28,7 +28,7 @@ pub(super) struct Words {
     /// `-f` of boot: boots also an incomplete zone.
     override_state: bool,
     /// `-w` of boot and reboot: the root is writable, whatever its profile.
-    writable: bool,
+    pub(super) writable: bool,
     /// `-r` of shutdown.
     again: bool,
     /// Arguments of a boot, one line.

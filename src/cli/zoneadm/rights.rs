@@ -6,7 +6,7 @@
 use super::operate::Words;
 use super::{End, Program};
 use crate::apply::broker::{self, client};
-use crate::spec::rights::Auth;
+use crate::spec::rights::{self, Auth};
 use crate::spec::schema::ResourceKind;
 use crate::spec::state::Verb;
 use crate::spec::store::ZoneStore;
@@ -40,9 +40,21 @@ impl Program {
         let reads = command == "uninstall";
         let done = client::run(self.store.root(), broker::Program::Zoneadm, args, reads);
         match done {
-            None => Ok(()),
+            None => {
+                self.hint_at_broker();
+                Ok(())
+            }
             Some(Ok(status)) => Err(End::As(status)),
             Some(Err(why)) => Err(self.fail_early(why)),
+        }
+    }
+
+    /// Tells a person who would have the right that it takes a broker.
+    fn hint_at_broker(&mut self) {
+        let name = self.options.zone.as_deref().and_then(|zone| ZoneName::new(zone).ok());
+        let spec = name.map(|name| self.stored_spec(&name));
+        if spec.is_some_and(|spec| rights::has(&spec, &broker::own_name(), Auth::Manage)) {
+            self.report.hint(&broker::missing(&broker::socket(self.store.root())));
         }
     }
 
@@ -86,6 +98,9 @@ impl Program {
             }
             Verb::Attach if life.attach.force || life.attach.update => {
                 Some("-F and -u take or change what another host has written")
+            }
+            Verb::Boot | Verb::Reboot if words.writable => {
+                Some("-w opens what file-mac-profile of the configuration closes")
             }
             Verb::Mark if words.force => Some("-F says what is on disk without looking"),
             _ => None,

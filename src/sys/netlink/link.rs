@@ -50,7 +50,7 @@ pub const ALL_MULTICAST: u32 = 0x200;
 /// There is a cable or a partner (`IFF_LOWER_UP`).
 const CARRIER: u32 = 0x1_0000;
 /// Addresses are not resolved (`IFF_NOARP`).
-const NO_ARP: u32 = 0x80;
+pub const NO_ARP: u32 = 0x80;
 
 /// Number of the hardware type of ethernet.
 pub const ETHERNET: u16 = 1;

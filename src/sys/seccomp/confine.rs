@@ -46,7 +46,7 @@ pub struct Policy {
     pub mounts: bool,
 }
 
-/// The group that opens all address families but one: [`VSOCK`] reaches the host.
+/// The group that opens all address families but one: AF_VSOCK reaches the host.
 pub const FAMILIES: &str = "families";
 
 /// Unix, IPv4, IPv6, netlink, packet.

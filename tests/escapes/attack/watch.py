@@ -8,11 +8,19 @@ own_links = open('/proc/self/net/dev').read().split('\n')[2:]
 own_links = sorted(l.split(':')[0].strip() for l in own_links if l)
 seen, early, found = set(), 0, {}
 
+def executed():
+    """Says whether the process has the memory of a program of the zone. Its name changes a moment later, after
+    the descriptors are closed."""
+    try:
+        return os.path.exists(os.readlink(p + 'exe'))
+    except OSError:
+        return False
+
 def attempt(what, work):
     try:
         got = work()
         # What has executed a program of the zone meanwhile is the zone's to see.
-        if got and open(p + 'comm').read().strip() == 'zlogin':
+        if got and open(p + 'comm').read().strip() == 'zlogin' and not executed():
             found.setdefault(what, str(got)[:200])
     except (OSError, ValueError):
         pass
