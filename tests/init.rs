@@ -156,7 +156,7 @@ fn requests_from_inside_end_the_zone() {
     for (level, end) in [("0", 2), ("6", 1)] {
         let Some(mut zone) = Zone::start("asked") else { return };
         let out = zone.sh(&format!(
-            "stat -c '%F %a' /run/initctl; (printf '\\151\\031\\011\\003\\001\\000\\000\\000{level}\\000\\000\\000'; head -c 372 /dev/zero) | dd bs=384 iflag=fullblock status=none > /run/initctl"
+            "until [ -p /run/initctl ]; do sleep 0.01; done; stat -c '%F %a' /run/initctl; (printf '\\151\\031\\011\\003\\001\\000\\000\\000{level}\\000\\000\\000'; head -c 372 /dev/zero) | dd bs=384 iflag=fullblock status=none > /run/initctl"
         ));
         assert_eq!(text(&out), "fifo 600\n");
         assert_eq!(zone.ended_by(), Some(end), "run level {level}");

@@ -13,7 +13,7 @@
 //! | 6 | porter | all namespaces of the zone in one call, the pid namespace for its children | the kernel joins the user namespace first: from there on the process has no right outside the zone. The zone cannot see the porter: it has no number there. A process that the zone can see while it is in namespaces of the host shows it their mounts and connections (`/proc/PID/mountinfo`, `/proc/PID/net`) |
 //! | 7 | porter | root of the zone, under the zone's filters, with its personality, only the capabilities that the zone may have | before the first look at anything that the zone controls |
 //! | 8 | porter | a second fork, whose child has the first process for its parent; end of the porter | the first process can wait for the one that the zone sees |
-//! | 9 | child | all descriptors but the standard streams and the channel closed, a new session | a name of the zone such as `/proc/self/fd/7` leads to nothing of the host, also before the exec; no controlling terminal of the host to push input into |
+//! | 9 | child | all descriptors but the standard streams and the channel closed, a new session | a name of the zone such as `/proc/self/fd/7` leads to nothing of the host, and while the process executes its program, when the kernel lets root of the zone have its descriptors already, nothing else is open; no controlling terminal of the host to push input into |
 //! | 10 | child | whatever the caller does: identity, terminal, exec | |
 
 #![allow(unsafe_code)]

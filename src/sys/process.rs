@@ -344,11 +344,9 @@ pub fn default_sigchld() {
 
 /// Makes this process unreadable to others (`/proc/PID`, ptrace) until its next exec.
 pub fn hide() {
-    if without("hiding") {
-        return;
-    }
+    let dumpable = libc::c_ulong::from(without("hiding"));
     // SAFETY: PR_SET_DUMPABLE takes a number.
-    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, dumpable, 0, 0, 0) };
 }
 
 /// Replaces this process with the program at a descriptor. Returns only on failure.

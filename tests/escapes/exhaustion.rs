@@ -10,10 +10,10 @@ const USE_UP: &str = include_str!("attack/use_up.py");
 /// Uses something up in one zone and tries to use it in another one and on the host. Returns what the
 /// attacker has got, and why no more.
 fn used_up(lab: &Lab, what: &str, most: &str) -> (u64, String) {
-    // Without that no zone has keys of its own.
-    let lines = "add attr\nset name=allow-syscalls\nset type=string\nset value=keys\nend";
-    lab.booted("zion", if what == "keys" { lines } else { "" });
-    lab.booted("web", if what == "keys" { lines } else { "" });
+    // Otherwise no zone has keys.
+    let lines = "add attr; set name=allow-syscalls; set type=string; set value=keys; end";
+    lab.booted("zion", lines);
+    lab.booted("web", lines);
     let attacker = lab.attacker("zion", USE_UP, &[what, most]);
     // As many as somebody needs.
     let some = if what == "mounts" { "2" } else { "5" };

@@ -19,13 +19,18 @@ fn an_old_way_out_of_a_changed_root() {
     fs::write(lab.in_zone("zion", "/var/tmp/climb.py"), include_str!("attack/climb.py")).expect("written");
     let init = lab.in_zone("zion", "/var/tmp/init");
     let script = format!(
-        "#!/bin/sh\nexec >/var/tmp/.told 2>&1\npython3 /var/tmp/climb.py {marker}\n\
+        "#!/bin/sh\nexec >/var/tmp/.told 2>&1\nwhile ! test -e /var/tmp/go; do sleep 0.1; done\npython3 /var/tmp/climb.py {marker}\n\
          mv /var/tmp/.told /var/tmp/told\nexec sleep 1000\n"
     );
     fs::write(&init, script).expect("written");
     fs::set_permissions(&init, fs::Permissions::from_mode(0o755)).expect("chmod");
     // By the first process itself: it is there whatever the root is that others enter.
     lab.ok("zoneadm", &["-z", "zion", "boot", "--", "-i", "/var/tmp/init"]);
+    // No mode of a folder is in the way.
+    lab.open_to_all();
+    let zonepath = lab.path().join("zones/zion");
+    fs::set_permissions(&zonepath, fs::Permissions::from_mode(0o755)).expect("chmod");
+    fs::write(lab.in_zone("zion", "/var/tmp/go"), "").expect("written");
     let told = lab.in_zone("zion", "/var/tmp/told");
     for _ in 0..1000 {
         if told.exists() {
@@ -35,6 +40,7 @@ fn an_old_way_out_of_a_changed_root() {
     }
     let top = fs::metadata(lab.in_zone("zion", "/")).expect("the zone's root");
     let told = fs::read_to_string(told).expect("the attack comes to an end");
+    fs::set_permissions(&zonepath, fs::Permissions::from_mode(0o700)).expect("chmod");
     assert_eq!(told, format!("{} {} False\n", top.dev(), top.ino()));
     lab.halted("zion");
 }

@@ -1,5 +1,4 @@
 # What a zone sees of a pool, who may have a dataset, and what is left of it at any moment.
-# images: bookworm
 gone zion
 zone zion </dev/null
 

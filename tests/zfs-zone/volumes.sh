@@ -1,5 +1,4 @@
 # Adding ZFS volumes to a zone.
-# images: bookworm
 zone zion </dev/null
 zfs create -V 32M tank/vol
 zfs create -V 16M tank/other

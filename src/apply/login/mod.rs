@@ -268,6 +268,11 @@ pub fn known(end: process::End) -> Result<Ended, LoginError> {
 
 /// Reads why a login failed inside the zone, if it did.
 fn failure_of(channel: &Channel) -> Result<(), LoginError> {
+    // While the new process executes its program, root of the zone can take the other end from it, and keep it
+    // open for ever without a word.
+    if !process::wait_readable(channel.as_fd(), 0).map_err(LoginError::Relay)? {
+        return Ok(());
+    }
     let message = channel.receive().map_err(LoginError::Relay)?;
     if message.text.is_empty() { Ok(()) } else { Err(LoginError::Inside(message.text)) }
 }

@@ -31,10 +31,13 @@ for number in held.values():
     write(number)
 # That this is how it is done: a program of the zone's own, after its end.
 import shutil, subprocess
-shutil.copy('/usr/bin/sleep', '/var/tmp/exe')
-child = subprocess.Popen(['/var/tmp/exe', '0.2'])
-own = os.open('/proc/%d/exe' % child.pid, os.O_RDONLY)
-child.wait()
 before, written = written, 0
-write(own)
+try:
+    shutil.copy('/usr/bin/sleep', '/var/tmp/exe')
+    child = subprocess.Popen(['/var/tmp/exe', '0.2'])
+    own = os.open('/proc/%d/exe' % child.pid, os.O_RDONLY)
+    child.wait()
+    write(own)
+except OSError:
+    pass
 print(len(seen), before, written)
