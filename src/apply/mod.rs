@@ -21,6 +21,8 @@ pub mod usage;
 pub mod verify;
 pub mod zfs;
 
+use std::collections::BTreeMap;
+
 use crate::spec::{ZoneName, ZoneSpec};
 use store::FileStore;
 
@@ -45,6 +47,14 @@ pub struct Op<'a> {
     pub name: &'a ZoneName,
     /// Its saved spec.
     pub spec: &'a ZoneSpec,
+    /// The ZFS file systems of its spec that have been looked at a moment ago, which takes its time.
+    pub seen: &'a Seen,
     /// Who listens.
     pub out: &'a mut dyn Notice,
 }
+
+/// ZFS file systems that have been looked at, by name.
+pub type Seen = BTreeMap<String, crate::plan::zfs::Dataset>;
+
+/// Of whoever has looked at nothing.
+pub static NOTHING_SEEN: Seen = Seen::new();

@@ -16,7 +16,7 @@ use nix::unistd::User;
 
 use super::store::FileStore;
 use super::zfs::Asker;
-use super::{broker, confine, dataset};
+use super::{Seen, broker, confine, dataset};
 use crate::plan::confine::{Confinement, UNFILTERED};
 use crate::plan::dataset::{Found, Refusal};
 use crate::plan::{self, boot::zfs_fs};
@@ -55,6 +55,8 @@ pub struct Finding {
 pub struct Findings {
     /// In the order of the checks.
     pub lines: Vec<Finding>,
+    /// What was found out about ZFS file systems.
+    pub seen: Seen,
 }
 
 impl Findings {

@@ -18,7 +18,6 @@ use std::process::ExitCode;
 use lexopt::{Arg, Parser};
 
 use super::report::Report;
-use crate::apply::Notice;
 use crate::apply::broker::Caller;
 use crate::apply::dataset::reclaim::reclaim;
 use crate::apply::doctor;
@@ -26,6 +25,7 @@ use crate::apply::list::{self, Format, Listing, Row, Selection};
 use crate::apply::login::current_zone;
 use crate::apply::paths::Root;
 use crate::apply::store::FileStore;
+use crate::apply::{Notice, Seen};
 use crate::spec::ZoneName;
 use crate::spec::state::Verb;
 use crate::spec::store::{StoreError, ZoneStore};
@@ -69,6 +69,8 @@ struct Program {
     report: Report,
     /// The user for whom this is done with the rights of root.
     caller: Option<Caller>,
+    /// What verify has found out.
+    seen: Seen,
 }
 
 /// Runs the program.
@@ -151,7 +153,14 @@ fn run(name: &str, options: Options, command: &str, args: Vec<OsString>) -> End 
         }
     }
     let store = FileStore::open(Root::new(options.root.as_deref()));
-    let mut program = Program { name: name.to_owned(), options, store, report, caller: Caller::from_env() };
+    let mut program = Program {
+        name: name.to_owned(),
+        options,
+        store,
+        report,
+        caller: Caller::from_env(),
+        seen: Seen::new(),
+    };
     if let Err(end) = program.refuse_for_caller(sub.name) {
         return end;
     }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use zones::apply::install::{self, InstallError};
 use zones::apply::paths::Root;
 use zones::apply::store::FileStore;
-use zones::apply::{Notice, Op};
+use zones::apply::{NOTHING_SEEN, Notice, Op};
 use zones::plan::install::Source;
 use zones::spec::state::ZoneState;
 use zones::spec::store::{Commit, ZoneStore};
@@ -77,7 +77,13 @@ impl Zone {
     }
 
     fn op(&mut self) -> Op<'_> {
-        Op { store: &self.store, name: &self.spec.name, spec: &self.spec, out: &mut self.heard }
+        Op {
+            store: &self.store,
+            name: &self.spec.name,
+            spec: &self.spec,
+            seen: &NOTHING_SEEN,
+            out: &mut self.heard,
+        }
     }
 
     fn install(&mut self, args: &[&str]) -> Result<(), InstallError> {

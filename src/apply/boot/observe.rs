@@ -77,7 +77,8 @@ pub fn facts(op: &Op<'_>, allocate: bool) -> Result<Facts, BootError> {
     let tops = Tops::of(op, paths)?;
     for fs in op.spec.stored(ResourceKind::Fs) {
         if let Some((_, dataset)) = zfs_fs(fs) {
-            facts.datasets.insert(dataset.to_owned(), asker.dataset(dataset));
+            let seen = op.seen.get(dataset).cloned();
+            facts.datasets.insert(dataset.to_owned(), seen.unwrap_or_else(|| asker.dataset(dataset)));
             continue;
         }
         if let Some(special) = fs.text("special") {

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::{InstallError, dataset, observe, run};
 use crate::apply::paths::Root;
 use crate::apply::zfs::holders;
-use crate::apply::{Notice, Op};
+use crate::apply::{NOTHING_SEEN, Notice, Op};
 use crate::plan::dataset::{is_within, names as dataset_names};
 use crate::plan::install::{DatasetPlace, Found, InstallPlan, MoveFacts, MoveSource, Refusal, plan_move};
 use crate::spec::name::collapse_slashes;
@@ -53,7 +53,7 @@ pub fn move_zone(op: &mut Op<'_>, moved: &ZoneSpec) -> Result<(), InstallError> 
 pub fn move_plan(op: &Op<'_>, moved: &ZoneSpec) -> Result<InstallPlan, InstallError> {
     let root = op.store.root();
     let zonepath = observe::zonepath(op)?;
-    let there = Op { store: op.store, name: op.name, spec: moved, out: &mut Silent };
+    let there = Op { store: op.store, name: op.name, spec: moved, seen: &NOTHING_SEEN, out: &mut Silent };
     let target = observe::install_facts(&there, Path::new("/"), false)?;
     // It is there, and no link leads to it.
     observe::open(root, &zonepath)?;

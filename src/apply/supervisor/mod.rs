@@ -31,7 +31,7 @@ use super::dataset::{self, withdraw::Told};
 use super::paths::Root;
 use super::running::{self, Going, Running, record};
 use super::store::{FileStore, OpLock};
-use super::{Notice, Op, journal};
+use super::{NOTHING_SEEN, Notice, Op, journal};
 use crate::plan::boot::plan;
 use crate::spec::ZoneName;
 use crate::spec::state::ZoneState;
@@ -320,7 +320,7 @@ impl Supervisor {
     fn again(&mut self, store: &FileStore) -> Result<(), String> {
         let saved = store.load(&self.name).map_err(|e| e.to_string())?.ok_or("No such zone configured")?;
         let mut out = Log(&self.name);
-        let op = Op { store, name: &self.name, spec: &saved.spec, out: &mut out };
+        let op = Op { store, name: &self.name, spec: &saved.spec, seen: &NOTHING_SEEN, out: &mut out };
         let args = BootArgs::parse(saved.spec.props.text("bootargs").unwrap_or_default());
         let facts = observe::facts(&op, true).map_err(|e| e.to_string())?;
         let plan = plan(&saved.spec, &args, &facts).map_err(|e| e.to_string())?;

@@ -25,9 +25,11 @@ pub fn check(resource: &Props, asker: &Asker<'_>, found: &mut Findings) {
         found.error(format!("could not verify fs {dir}: {e}"));
     }
     if kind == "zfs" {
-        if let Err(e) = zfs::check(dir, special, &asker.dataset(special)) {
+        let dataset = asker.dataset(special);
+        if let Err(e) = zfs::check(dir, special, &dataset) {
             found.error(e.to_string());
         }
+        found.seen.insert(special.to_owned(), dataset);
         return;
     }
     let linux = options::linux_type(kind);

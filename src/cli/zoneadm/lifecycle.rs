@@ -11,7 +11,7 @@ use super::{End, Program};
 use crate::apply::install::{self, AttachArgs, CloneArgs};
 use crate::apply::store::OpLock;
 use crate::apply::verify::Purpose;
-use crate::apply::{Op, list};
+use crate::apply::{NOTHING_SEEN, Op, list};
 use crate::spec::state::{Verb, ZoneState};
 use crate::spec::store::{StoreError, ZoneStore};
 use crate::spec::{ZoneName, ZoneSpec};
@@ -134,7 +134,8 @@ impl Program {
         }
         // Without a spec there is no zone to bring in order.
         let Ok(Some(stored)) = self.store.load(name) else { return Ok(()) };
-        let mut op = Op { store: &self.store, name, spec: &stored.spec, out: &mut self.report };
+        let mut op =
+            Op { store: &self.store, name, spec: &stored.spec, seen: &NOTHING_SEEN, out: &mut self.report };
         install::recover(&mut op).map_err(|e| self.fail(e))
     }
 
@@ -151,7 +152,7 @@ impl Program {
             Verb::Move => Some(self.moved(name, spec, &life.path)?),
             _ => None,
         };
-        let mut op = Op { store: &self.store, name, spec, out: &mut self.report };
+        let mut op = Op { store: &self.store, name, spec, seen: &NOTHING_SEEN, out: &mut self.report };
         let done = match (verb, moved, source) {
             (Verb::Clone, _, Some(source)) => install::clone(&mut op, source, &life.clone),
             (Verb::Move, Some(moved), _) => install::move_zone(&mut op, &moved),
@@ -192,7 +193,7 @@ impl Program {
             }
             _ => None,
         };
-        let op = Op { store: &self.store, name, spec, out: &mut self.report };
+        let op = Op { store: &self.store, name, spec, seen: &NOTHING_SEEN, out: &mut self.report };
         let plan = match (verb, source) {
             (Verb::Clone, Some(source)) => install::clone_plan(&op, &source, &life.clone),
             (Verb::Move, _) => {

@@ -10,7 +10,7 @@ use super::{End, Program, page, verb};
 use crate::apply::boot::{self, BootArgs};
 use crate::apply::store::OpLock;
 use crate::apply::verify::{self, Purpose};
-use crate::apply::{Notice, Op, dataset, install, running};
+use crate::apply::{NOTHING_SEEN, Notice, Op, dataset, install, running};
 use crate::plan::step::Step;
 use crate::spec::state::{Start, Verb, ZoneState, allowed};
 use crate::spec::store::{StoreError, ZoneStore};
@@ -214,7 +214,9 @@ impl Program {
 
     fn operate(&mut self, verb: Verb, words: &Words, name: &ZoneName, spec: &ZoneSpec) -> Result<(), End> {
         let args = words.boot_args();
-        let mut op = Op { store: &self.store, name, spec, out: &mut self.report };
+        // What the zone has now changes before it is booted again.
+        let seen = if verb == Verb::Reboot { &NOTHING_SEEN } else { &self.seen };
+        let mut op = Op { store: &self.store, name, spec, seen, out: &mut self.report };
         let done = match verb {
             Verb::Install => return self.install(name, spec, &words.install),
             Verb::Uninstall => {
@@ -231,7 +233,7 @@ impl Program {
     }
 
     fn install(&mut self, name: &ZoneName, spec: &ZoneSpec, args: &[String]) -> Result<(), End> {
-        let mut op = Op { store: &self.store, name, spec, out: &mut self.report };
+        let mut op = Op { store: &self.store, name, spec, seen: &NOTHING_SEEN, out: &mut self.report };
         install::install(&mut op, args).map_err(|e| self.fail_install("install", &e))
     }
 
@@ -284,14 +286,16 @@ impl Program {
 
     pub(super) fn verify(&mut self, name: &ZoneName, spec: &ZoneSpec, purpose: Purpose) -> Result<(), End> {
         let found = verify::check(&self.store, name, spec, purpose).map_err(|e| self.fail(e))?;
-        let mut good = found.is_ok();
+        let is_sound = found.is_ok();
+        let mut good = is_sound;
+        self.seen = found.seen;
         for line in &found.lines {
             self.report.plain(&line.text);
         }
         // What boot would refuse verify has to refuse as well.
         let installed = self.store.state(name).ok().flatten() == Some(ZoneState::Installed);
         if purpose == Purpose::Verify && good && installed {
-            let op = Op { store: &self.store, name, spec, out: &mut self.report };
+            let op = Op { store: &self.store, name, spec, seen: &NOTHING_SEEN, out: &mut self.report };
             if let Err(e) = boot::plan_boot(&op, &BootArgs::default()) {
                 self.report.plain(&e.to_string());
                 good = false;
@@ -300,7 +304,7 @@ impl Program {
         if good {
             return Ok(());
         }
-        debug_assert!(found.lines.iter().any(|l| l.severity == Severity::Error) || found.is_ok());
+        debug_assert!(found.lines.iter().any(|l| l.severity == Severity::Error) || is_sound);
         self.report.plain(&format!("{}: zone {name} failed to verify", self.name));
         Err(End::Failed)
     }
@@ -367,7 +371,8 @@ impl Program {
         if matches!(verb, Verb::Halt | Verb::Reboot | Verb::Shutdown) {
             lines.extend(self.stop_lines(&name, verb));
         }
-        let op = Op { store: &self.store, name: &name, spec: &spec, out: &mut self.report };
+        let op =
+            Op { store: &self.store, name: &name, spec: &spec, seen: &NOTHING_SEEN, out: &mut self.report };
         match verb {
             Verb::Install => match install::install_plan(&op, &words.install) {
                 Ok(plan) => lines.extend(plan.steps.iter().map(crate::plan::install::InstallStep::describe)),
