@@ -68,6 +68,7 @@ demo: all
 
 bench: all
 	bench/bench $(RELEASE)
+	bench/networks $(RELEASE)
 	@if [ -n "$(VM_IMAGE)" ] && $(VM) built $(VM_IMAGE) 2>/dev/null; then $(MAKE) --no-print-directory bench-zfs; \
 	else echo "ZFS is not measured: build its machine with 'make vm-image', then run 'make bench-zfs'"; fi
 
