@@ -40,6 +40,15 @@ locked "a channel program" inside "echo 'zfs.sync.destroy(\"tank/guard/sibling\"
 locked "a channel program that only reads" inside "echo 'return zfs.list.children(\"tank/guard\")' >/tmp/p; zfs program -n tank /tmp/p"
 good "the sibling lives" zfs list tank/guard/sibling
 
+# Pools cannot be made or modified in a zone, also not by one that has datasets.
+inside "truncate -s 128M /root/file"
+for command in "create -f inner /root/file" "add -f tank /root/file" "attach tank /dev/shm/tank /root/file" \
+    "remove tank /dev/shm/tank" "export tank" "import -d /root -a" "scrub tank" "destroy -f tank" "set comment=x tank"; do
+    locked "zpool ${command%% *}" inside "zpool $command"
+done
+gives "the host has the one pool that it had" "tank ONLINE -" eval "zpool list -H -o name,health,comment | tr '\t' ' '"
+inside "rm /root/file"
+
 echo "-- streams"
 zfs create -o sharenfs=on -o reservation=1M -o compression=gzip -o user:prop=x tank/guard/source
 zfs snapshot tank/guard/source@1
