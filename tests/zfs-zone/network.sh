@@ -1,4 +1,5 @@
-# Networks of zones on the kernels of Debian 12 and 13, with links that other kernels may lack.
+# Networks of zones on the kernel of Debian 12, with links that other kernels may lack.
+# images: bookworm
 # tests: network
 programs=$(cat programs)
 mkdir -p "$programs"

@@ -1,4 +1,5 @@
 # systemd as process 1 of a whole-root zone, and unprivileged sandboxes in it.
+# images: bookworm
 # root: yes
 start() { echo create -b; echo "set zonepath=/zones/deb"; cat; echo exit; }
 state() { zoneadm -z deb list -p | cut -d: -f3; }

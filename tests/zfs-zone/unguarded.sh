@@ -1,33 +1,11 @@
-# What the guard costs, and what it is good for.
+# What the guard is good for (what it costs: bench/zfs-bench).
 # images: bookworm
 # files: attack.py guard-common.lib
 . ./guard-common.lib
 
-echo "-- speed"
-zoneadm -z zion boot
-measure() {
-    inside "python3 - $root <<'X'
-import subprocess, sys, time
-root = sys.argv[1]
-def each(*words):
-    begin = time.monotonic()
-    for n in range(20):
-        subprocess.run([w.replace('%', str(n)) for w in words], check=True, stdout=subprocess.DEVNULL)
-    return (time.monotonic() - begin) / 20 * 1000
-names = each('zfs', 'create', '-o', 'canmount=off', root + '/c%'), each('zfs', 'snapshot', root + '/c0@s%'), each('zfs', 'get', 'all', root)
-print('create %.1f ms, snapshot %.1f ms, get %.1f ms' % names)
-X
-zfs destroy $root/c0@s0%s19; for n in \$(seq 0 19); do zfs destroy $root/c\$n; done"
-}
-echo "      with the guard:    $(measure)"
-echo "      with the guard:    $(measure)"
-zoneadm -z zion halt
-
 echo "-- without the guard, in a build for tests"
 export ZONES_TEST_UNGUARDED=1
 zoneadm -z zion boot
-echo "      without the guard: $(measure)"
-echo "      without the guard: $(measure)"
 good "the zone takes more space for itself" inside "zfs set reservation=64M $root"
 gives "than it was given" 67108864 reservation
 zfs set reservation=8M $root
