@@ -41,13 +41,16 @@ locked "a channel program that only reads" inside "echo 'return zfs.list.childre
 good "the sibling lives" zfs list tank/guard/sibling
 
 # Pools cannot be made or modified in a zone, also not by one that has datasets.
+pool=/zones/zion/root/root/pool
+truncate -s 128M $pool && zpool create -O canmount=off -o cachefile=none inner $pool && zpool export inner
+chmod 666 $pool
 inside "truncate -s 128M /root/file"
-for command in "create -f inner /root/file" "add -f tank /root/file" "attach tank /dev/shm/tank /root/file" \
-    "remove tank /dev/shm/tank" "export tank" "import -d /root -a" "scrub tank" "destroy -f tank" "set comment=x tank"; do
+for command in "create -f other /root/file" "add -f tank /root/file" "attach tank /dev/shm/tank /root/file" \
+    "remove tank /dev/shm/tank" "export tank" "import -d /root inner" "scrub tank" "destroy -f tank" "set comment=x tank"; do
     locked "zpool ${command%% *}" inside "zpool $command"
 done
 gives "the host has the one pool that it had" "tank ONLINE -" eval "zpool list -H -o name,health,comment | tr '\t' ' '"
-inside "rm /root/file"
+inside "rm -f /root/file /root/pool"
 
 echo "-- streams"
 zfs create -o sharenfs=on -o reservation=1M -o compression=gzip -o user:prop=x tank/guard/source
