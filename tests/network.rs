@@ -699,6 +699,30 @@ fn of_two_zones_that_boot_at_once_one_gets_the_address() {
 }
 
 #[test]
+fn a_zone_that_boots_while_the_last_other_on_its_link_halts_is_reached() {
+    let Some(w) = World::new() else { return };
+    for (name, last) in [("one", "7"), ("two", "8")] {
+        w.lab.installed(name, &shared(last));
+    }
+    let from_outside = || {
+        let zone = w.zone("two");
+        assert!(tcp(&w.outside, &zone, "192.0.2.8").is_ok());
+        assert!(tcp(&zone, &w.outside, "192.0.2.254").is_ok());
+    };
+    for wait in 0..20 {
+        w.lab.ok("zoneadm", &["-z", "one", "boot"]);
+        // What both share goes with the first while the second waits for an answer, or a little sooner or later.
+        let mut boot = w.lab.command("zoneadm").args(["-z", "two", "boot"]).spawn().expect("it starts");
+        std::thread::sleep(std::time::Duration::from_millis(wait));
+        w.lab.ok("zoneadm", &["-z", "one", "halt"]);
+        assert!(boot.wait().expect("it ends").success(), "{wait}");
+        from_outside();
+        w.halt("two");
+        w.assert_clean();
+    }
+}
+
+#[test]
 fn a_link_that_is_missing_unplugged_or_renamed() {
     let Some(mut w) = World::new() else { return };
     let lines = net(&[("physical", "eth1"), ("address", "203.0.113.7/24")]);
@@ -765,6 +789,7 @@ const PLACES: &[&str] = &[
     "switch-entered",
     "wire-joined",
     "link-ruled",
+    "link-connected",
     "link-up",
 ];
 

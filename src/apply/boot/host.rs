@@ -83,22 +83,35 @@ struct Build<'a> {
     network: Option<net::Network>,
 }
 
+/// What is done, and with what.
+#[derive(Debug)]
+pub struct Work<'a> {
+    /// The steps of the plan.
+    pub steps: &'a [Step],
+    /// Who has the zone's addresses? Already asked.
+    pub asked: net::Probe,
+    /// The terminal that becomes the zone's `/dev/console`.
+    pub console: BorrowedFd<'a>,
+    /// The image of the built-in init.
+    pub init: &'a Path,
+}
+
 /// Carries out the host's steps and waits until the zone's first process has done its own.
 ///
-/// `console` is the terminal that becomes the zone's `/dev/console`, `root_ids` the host ids of the
-/// zone's root, `init` the image of the built-in init. On failure everything has been undone.
+/// `root_ids` are the host ids of the zone's root. On failure everything has been undone.
 ///
 /// # Errors
 /// [`StepError`] of the first step that failed.
 pub fn make_ready(
     root: &Root,
     zone: &ZoneName,
-    steps: &[Step],
     root_ids: (u32, u32),
-    console: BorrowedFd<'_>,
-    init: &Path,
+    work: Work<'_>,
     journal: &mut Journal,
 ) -> Result<Ready, StepError> {
+    let steps = work.steps;
+    let network = net::Network::begin(steps, work.asked);
+    let network = network.map_err(|why| StepError { what: "net".into(), why })?;
     let host = ns::open_own("mnt").map_err(|e| fail("boot", "cannot open the mount namespace", &e))?;
     let ipc = steps.iter().any(|s| matches!(s, Step::Ipc { .. })).then(|| ns::open_own("ipc")).transpose();
     let ipc = ipc.map_err(|e| fail("boot", "cannot open the ipc namespace", &e))?;
@@ -110,7 +123,7 @@ pub fn make_ready(
         told: Told::default(),
         uid: root_ids.0,
         gid: root_ids.1,
-        console,
+        console: work.console,
         channel: None,
         cgroup: None,
         process: None,
@@ -118,11 +131,11 @@ pub fn make_ready(
         root: None,
         terminal: None,
         listener: None,
-        network: None,
+        network,
     };
     // The modes of nodes and directories are exact.
     let umask = rustix::process::umask(Mode::empty());
-    let done = build.run(root, steps, init, journal);
+    let done = build.run(root, steps, work.init, journal);
     rustix::process::umask(umask);
     // Back to the host's mounts; the supervisor's own ones end with their last user.
     let back = ns::join(host.as_fd(), Kinds::MOUNT)
@@ -195,14 +208,31 @@ impl Build<'_> {
         init: &Path,
         journal: &mut Journal,
     ) -> Result<(), StepError> {
-        self.network = net::Network::begin(steps).map_err(|why| StepError { what: "net".into(), why })?;
-        for (number, step) in steps.iter().enumerate().filter(|(_, s)| !s.is_inside()) {
+        // Links come last, and process 1 goes on with its own part while they are made.
+        let is_link = |step: &&Step| matches!(step, Step::Link(_));
+        let (first, links) = steps.split_at(steps.iter().position(|s| is_link(&s)).unwrap_or(steps.len()));
+        self.steps(root, first, 0, steps, journal)?;
+        no_other_has(root, steps)?;
+        let begun = self.hand_over(steps, init);
+        begun.and_then(|()| self.steps(root, links, first.len(), steps, journal))?;
+        self.wait_until_ready()
+    }
+
+    /// Carries out the host's among some steps, the first of which has this number in the plan.
+    fn steps(
+        &mut self,
+        root: &Root,
+        some: &[Step],
+        first: usize,
+        all: &[Step],
+        journal: &mut Journal,
+    ) -> Result<(), StepError> {
+        for (number, step) in (first..).zip(some).filter(|(_, s)| !s.is_inside()) {
             journal.started(number, &step.inverse()).map_err(|e| fail("journal", "cannot write it", &e))?;
-            self.step(root, step, steps)?;
+            self.step(root, step, all)?;
             journal.done(number).map_err(|e| fail("journal", "cannot write it", &e))?;
         }
-        no_other_has(root, steps)?;
-        self.hand_over(steps, init)
+        Ok(())
     }
 
     fn step(&mut self, root: &Root, step: &Step, all: &[Step]) -> Result<(), StepError> {
@@ -585,7 +615,7 @@ impl Build<'_> {
         Ok(())
     }
 
-    /// Gives the zone's process its mounts and waits until it has done its part.
+    /// Gives the zone's process its mounts.
     fn hand_over(&mut self, steps: &[Step], init: &Path) -> Result<(), StepError> {
         let (Some(channel), Some(root)) = (&self.channel, &self.root) else {
             return Err(StepError { what: "boot".into(), why: "the plan has no root".into() });
@@ -595,8 +625,15 @@ impl Build<'_> {
         let mut fds = vec![root.as_fd()];
         fds.extend(self.terminal.as_ref().map(AsFd::as_fd));
         fds.extend(image.as_ref().map(AsFd::as_fd));
+        channel.send(zone::GO, &fds).map_err(|e| fail("zone", "cannot reach process 1", &e))
+    }
+
+    /// Waits until the zone's process has done its part.
+    fn wait_until_ready(&mut self) -> Result<(), StepError> {
         let what = "zone";
-        channel.send(zone::GO, &fds).map_err(|e| fail(what, "cannot reach process 1", &e))?;
+        let Some(channel) = &self.channel else {
+            return Err(StepError { what: what.into(), why: "the plan makes no process".into() });
+        };
         let answer = loop {
             let answer = channel.receive().map_err(|e| fail(what, "cannot hear process 1", &e))?;
             if let Some(text) = answer.text.strip_prefix(zone::NOTICE) {

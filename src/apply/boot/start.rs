@@ -11,6 +11,7 @@ use super::{BootArgs, BootError, observe, with_default, zone};
 use crate::apply::dataset::{self, record::Record, withdraw::Told};
 use crate::apply::init_image::INIT;
 use crate::apply::journal::{self, Journal};
+use crate::apply::net::Probe;
 use crate::apply::paths::Root;
 use crate::apply::running::{RECORD, Running};
 use crate::apply::store::OpLock;
@@ -38,6 +39,28 @@ pub enum Goal {
     Running,
 }
 
+/// A boot that is decided, and has asked on the wire who has the zone's addresses: the answers come while
+/// the rest is done.
+#[derive(Debug)]
+pub struct Begun<'a> {
+    /// What is done.
+    pub plan: &'a Plan,
+    /// What was observed.
+    pub facts: &'a Facts,
+    /// What was asked.
+    pub asked: Probe,
+}
+
+impl<'a> Begun<'a> {
+    /// Begins.
+    ///
+    /// # Errors
+    /// The reason as text.
+    pub fn new(plan: &'a Plan, facts: &'a Facts) -> Result<Self, String> {
+        Ok(Self { plan, facts, asked: Probe::begin(&plan.steps)? })
+    }
+}
+
 /// Starts a zone that the kernel does not know. The lock goes over to the supervisor, which holds it
 /// until the start has succeeded or failed, whatever happens to this process.
 ///
@@ -48,6 +71,7 @@ pub fn start(op: &mut Op<'_>, args: &BootArgs, goal: Goal, lock: OpLock) -> Resu
     sweep(op.store.root(), op.name);
     let facts = observe::facts(op, true)?;
     let plan = plan(op.spec, &args, &facts)?;
+    let begun = Begun::new(&plan, &facts).map_err(BootError::Network)?;
     for text in &plan.warnings {
         op.out.warn(&format!("WARNING: {text}"));
     }
@@ -55,7 +79,7 @@ pub fn start(op: &mut Op<'_>, args: &BootArgs, goal: Goal, lock: OpLock) -> Resu
     match fork().map_err(BootError::system("start the supervisor"))? {
         Side::Child => {
             drop(ours);
-            supervise(op, &args, goal, &plan, &facts, &theirs, lock)
+            supervise(op, &args, goal, begun, &theirs, lock)
         }
         Side::Parent(pid, _) => {
             drop((theirs, lock));
@@ -94,8 +118,7 @@ fn supervise(
     op: &Op<'_>,
     args: &BootArgs,
     goal: Goal,
-    plan: &Plan,
-    facts: &Facts,
+    begun: Begun<'_>,
     report: &Channel,
     lock: OpLock,
 ) -> ! {
@@ -116,7 +139,7 @@ fn supervise(
         // The one who asked may be gone; the console has it, too.
         let _ = report.send(&format!("{WARNING}{text}"), &[]);
     };
-    match bring_up(root, name, args, goal, plan, facts, &tell) {
+    match bring_up(root, name, args, goal, begun, &tell) {
         Ok(supervisor) => {
             lock.release();
             let sent = report.send("ok", &[]);
@@ -141,8 +164,7 @@ pub fn bring_up(
     name: &ZoneName,
     args: &BootArgs,
     goal: Goal,
-    plan: &Plan,
-    facts: &Facts,
+    begun: Begun<'_>,
     tell: &dyn Fn(&str),
 ) -> Result<Supervisor, String> {
     let dir = root.zone_run(name);
@@ -158,7 +180,7 @@ pub fn bring_up(
     for word in &args.ignored {
         console.notice(&format!("WARNING: Ignoring invalid boot arguments: {word}"));
     }
-    let result = up(root, name, goal, plan, facts, &console);
+    let result = up(root, name, goal, begun, &console);
     match result {
         Ok((running, ready)) => {
             for text in &ready.told.warnings {
@@ -190,8 +212,7 @@ pub fn up(
     root: &Root,
     name: &ZoneName,
     goal: Goal,
-    plan: &Plan,
-    facts: &Facts,
+    begun: Begun<'_>,
     console: &Console,
 ) -> Result<(Running, Ready), String> {
     let dir = root.zone_run(name);
@@ -202,10 +223,12 @@ pub fn up(
     // What a running zone was booted with, for whoever asks later.
     let spec = fs::copy(root.spec_file(name), dir.join("spec.toml"));
     spec.map_err(|e| failed("cannot keep the spec as booted", e))?;
+    let facts = begun.facts;
     let ids = first_host_id(&facts.uid_map).zip(first_host_id(&facts.gid_map));
     let ids = ids.ok_or("the id map of the zone has no root")?;
-    let mut ready = host::make_ready(root, name, &plan.steps, ids, console.slave(), &init, &mut journal)
-        .map_err(|e| e.to_string())?;
+    let (steps, asked) = (&begun.plan.steps, begun.asked);
+    let work = host::Work { steps, asked, console: console.slave(), init: &init };
+    let mut ready = host::make_ready(root, name, ids, work, &mut journal).map_err(|e| e.to_string())?;
     let own = i32::try_from(std::process::id()).unwrap_or(0);
     let mut running = Running {
         id: next_id(root).map_err(|e| failed("cannot number the zone", e))?,

@@ -30,23 +30,16 @@ pub struct Network {
 }
 
 impl Network {
-    /// Begins: asks on the wire who has the zone's addresses. None for a zone without links.
+    /// Begins with what has been asked on the wire. None for a zone without links.
     ///
     /// # Errors
     /// The reason as text.
-    pub fn begin(steps: &[Step]) -> Done<Option<Self>> {
-        let links = || {
-            steps.iter().filter_map(|s| match s {
-                Step::Link(link) => Some(&**link),
-                _ => None,
-            })
-        };
-        if links().next().is_none() {
+    pub fn begin(steps: &[Step], asked: Probe) -> Done<Option<Self>> {
+        if !steps.iter().any(|s| matches!(s, Step::Link(_))) {
             return Ok(None);
         }
-        let mut host = Socket::open().map_err(net("cannot open netlink"))?;
-        let probe = Probe::begin(&mut host, links()).map_err(net("cannot ask who has the addresses"))?;
-        Ok(Some(Self { host, probe, namespace: None, inside: None }))
+        let host = Socket::open().map_err(net("cannot open netlink"))?;
+        Ok(Some(Self { host, probe: asked, namespace: None, inside: None }))
     }
 
     /// Makes a link. `namespace` gives the zone's network namespace when it is needed first.
@@ -66,13 +59,18 @@ impl Network {
         }
         // Zones first: one that is up answers like a machine.
         self.claim(root, wanted)?;
-        if let Some((ip, mac)) = self.probe.taken(&mut self.host, wanted)? {
-            return Err(self.in_use(wanted, ip, mac)?);
-        }
         crash_at("link-claimed");
         match wanted.way {
             Way::Moved => self.move_in(wanted),
             _ => self.pair(wanted),
+        }
+    }
+
+    /// Waits until nobody can be expected to answer for an address of the link any more.
+    fn is_free(&mut self, wanted: &Link) -> Done<()> {
+        match self.probe.taken(&mut self.host, wanted)? {
+            Some((ip, mac)) => Err(self.in_use(wanted, ip, mac)?),
+            None => Ok(()),
         }
     }
 
@@ -112,47 +110,27 @@ impl Network {
         let change = link::Change { namespace, ..link::Change::default() };
         link::change(&mut self.host, wanted.lower_index, &change)
             .map_err(net("failed to add network device: cannot move the link into the zone"))?;
-        self.set_up_inside(wanted)
+        let index = self.inside()?.prepare(wanted)?;
+        self.inside()?.switch_on(wanted, index)
     }
 
-    fn set_up_inside(&mut self, wanted: &Link) -> Done<()> {
-        match &mut self.inside {
-            Some(inside) => inside.set_up(wanted),
-            None => Err("the zone has no network namespace".into()),
-        }
+    fn inside(&mut self) -> Done<&mut Inside> {
+        self.inside.as_mut().ok_or_else(|| "the zone has no network namespace".into())
     }
 
     fn pair(&mut self, wanted: &Link) -> Done<()> {
         let port = self.make_pair(wanted)?;
         crash_at("link-paired");
-        let _lock = NetLock::wait().map_err(sys("cannot lock the network"))?;
-        let fresh = prepare(&mut self.host, port)?;
-        debug_assert!(fresh, "the port is new");
-        match wanted.way {
-            Way::Shared | Way::Own => self.on_switch(wanted, port)?,
-            Way::Bridge => self.guarded(wanted, port, Onward::Bridge)?,
-            Way::Wire => {
-                self.guarded(wanted, port, Onward::Wire(wanted.lower_index))?;
-                join(&mut self.host, wanted.lower_index, port, wanted.vlan)?;
-                crash_at("wire-joined");
-                self.open_lower(wanted)?;
-            }
-            Way::Moved => {}
-        }
-        crash_at("link-ruled");
-        let alias = format!("{ALIAS}{} {}", wanted.zone, wanted.name);
-        let change = link::Change {
-            set: link::UP,
-            alias: Some(&alias),
-            no_link_local: true,
-            master: (wanted.way == Way::Bridge).then_some(wanted.lower_index),
-            ..link::Change::default()
-        };
-        link::change(&mut self.host, port, &change).map_err(net("cannot switch the port on"))?;
+        let table = self.rule(wanted, port)?;
+        let own = self.inside()?.prepare(wanted)?;
         if let Some(namespace) = &self.namespace {
             announce(namespace.as_fd(), wanted);
         }
-        self.set_up_inside(wanted)?;
+        crash_at("link-ruled");
+        // Not under the lock: other zones need not wait for an answer to this one.
+        self.is_free(wanted)?;
+        self.connect(wanted, port, table)?;
+        self.inside()?.switch_on(wanted, own)?;
         crash_at("link-up");
         for (ip, source) in &wanted.beside_host {
             // Where the host has a way on the link already, that one serves.
@@ -163,6 +141,47 @@ impl Network {
             }
         }
         Ok(())
+    }
+
+    /// Puts the rules on the zone's port; nothing flows yet. Returns the number of the table that they use.
+    fn rule(&mut self, wanted: &Link, port: u32) -> Done<Option<u32>> {
+        let _lock = NetLock::wait().map_err(sys("cannot lock the network"))?;
+        let fresh = prepare(&mut self.host, port)?;
+        debug_assert!(fresh, "the port is new");
+        match wanted.way {
+            Way::Shared | Way::Own => self.beside_others(wanted, port)?.number().map(Some),
+            Way::Bridge => self.guarded(wanted, port, Onward::Bridge).map(|()| None),
+            Way::Wire => self.guarded(wanted, port, Onward::Wire(wanted.lower_index)).map(|()| None),
+            Way::Moved => Ok(None),
+        }
+    }
+
+    /// Lets frames flow.
+    fn connect(&mut self, wanted: &Link, port: u32, table: Option<u32>) -> Done<()> {
+        let _lock = NetLock::wait().map_err(sys("cannot lock the network"))?;
+        if let Some(table) = table {
+            let switch = match Switch::find(&mut self.host, wanted.lower_index)? {
+                Some(switch) if switch.number()? == table => switch,
+                // The last zone on the link has gone meanwhile, and has taken everything off.
+                _ => self.beside_others(wanted, port)?,
+            };
+            self.enter(wanted, port, switch)?;
+        }
+        if wanted.way == Way::Wire {
+            join(&mut self.host, wanted.lower_index, port, wanted.vlan)?;
+            crash_at("wire-joined");
+            self.open_lower(wanted)?;
+        }
+        crash_at("link-connected");
+        let alias = format!("{ALIAS}{} {}", wanted.zone, wanted.name);
+        let change = link::Change {
+            set: link::UP,
+            alias: Some(&alias),
+            no_link_local: true,
+            master: (wanted.way == Way::Bridge).then_some(wanted.lower_index),
+            ..link::Change::default()
+        };
+        link::change(&mut self.host, port, &change).map_err(net("cannot switch the port on"))
     }
 
     /// Makes the zone's link and its port, and returns the port's number.
@@ -192,9 +211,9 @@ impl Network {
         Ok(port.ok_or("the port is gone")?.index)
     }
 
-    /// Puts the zone on a link that others use as well.
-    fn on_switch(&mut self, wanted: &Link, port: u32) -> Done<()> {
-        let mut switch = Switch::open(&mut self.host, wanted.lower_index)?;
+    /// Puts the rules of a link that others use as well on the zone's port.
+    fn beside_others(&mut self, wanted: &Link, port: u32) -> Done<Switch> {
+        let switch = Switch::open(&mut self.host, wanted.lower_index)?;
         let onward = Onward::Switch {
             table: &switch.table,
             own: port,
@@ -203,6 +222,11 @@ impl Network {
         };
         crash_at("switch-made");
         self.guarded(wanted, port, onward)?;
+        Ok(switch)
+    }
+
+    /// Takes the zone's place among those who share the link.
+    fn enter(&mut self, wanted: &Link, port: u32, mut switch: Switch) -> Done<()> {
         for (key, ip) in keys(wanted) {
             let Some(other) = switch.enter(&mut self.host, &key, port)? else { continue };
             let zone = zone_of(&mut self.host, other)?.unwrap_or_default();

@@ -36,11 +36,11 @@ impl Inside {
         Ok(Self { socket })
     }
 
-    /// Switches a link on and gives it its addresses and routes.
+    /// Gives a link its addresses while it is off, and returns its number.
     ///
     /// # Errors
     /// The reason as text.
-    pub fn set_up(&mut self, wanted: &Link) -> Done<()> {
+    pub fn prepare(&mut self, wanted: &Link) -> Done<u32> {
         let socket = &mut self.socket;
         let own = link::named(socket, &wanted.name).map_err(net("cannot find the zone's link"))?;
         let index = own.ok_or("the zone's link is gone")?.index;
@@ -59,6 +59,15 @@ impl Inside {
                 _ => net(&format!("cannot give it {address}"))(e),
             })?;
         }
+        Ok(index)
+    }
+
+    /// Switches a link on and gives it its routes.
+    ///
+    /// # Errors
+    /// The reason as text.
+    pub fn switch_on(&mut self, wanted: &Link, index: u32) -> Done<()> {
+        let socket = &mut self.socket;
         // Nobody answers there, the host included (a dummy link): whoever shares such a link has its address.
         let silent = if wanted.way == Way::Shared { wanted.lower_flags & link::NO_ARP } else { 0 };
         let up = link::Change { set: link::UP | silent, ..link::Change::default() };

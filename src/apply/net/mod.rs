@@ -32,6 +32,7 @@ mod undo;
 mod uplink;
 
 pub use build::Network;
+pub use probe::Probe;
 pub use undo::remove;
 
 #[cfg(test)]

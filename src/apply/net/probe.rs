@@ -1,6 +1,6 @@
 //! Who on the wire has an address already? The kernel asks, by ARP or neighbour solicitation; whoever
 //! has it answers at once. The questions go out when the boot begins, and the answers are looked at when
-//! the zone's links are made, so that waiting costs next to nothing.
+//! all of a link is made but what lets frames flow, so that waiting costs next to nothing.
 
 use std::net::IpAddr;
 use std::thread::sleep;
@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 
 use super::{Done, net};
 use crate::plan::net::{Link, Way};
+use crate::plan::step::Step;
 use crate::sys::netlink::{NetError, Socket, link, route};
 
-/// How long an answer may take. On a wire it takes some tenths of a millisecond.
-const PATIENCE: Duration = Duration::from_millis(6);
-
-/// How long until the answers are looked at again.
-const STEP: Duration = Duration::from_micros(500);
+/// How long an answer may take. On a wire it takes some tenths of a millisecond; the rest of a boot takes
+/// about as long as this, so that it costs nothing.
+const PATIENCE: Duration = Duration::from_millis(4);
 
 /// Questions that have been asked.
 #[derive(Debug)]
@@ -24,28 +23,25 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Asks for the addresses of all these links, where somebody could answer.
+    /// Asks for the addresses of all links of a plan, where somebody could answer.
     ///
     /// # Errors
-    /// The kernel's reason.
-    pub fn begin<'a>(host: &mut Socket, links: impl Iterator<Item = &'a Link>) -> Result<Self, NetError> {
+    /// The reason as text.
+    pub fn begin(steps: &[Step]) -> Done<Self> {
+        let links = steps.iter().filter_map(|s| match s {
+            Step::Link(link) => Some(&**link),
+            _ => None,
+        });
+        let mut host = None;
         let mut asked = Vec::new();
-        for wanted in links {
-            let ips = wanted.claimed();
-            // The host does not speak on a VLAN of a link, nor on a link that the zone has for itself.
-            if ips.is_empty() || wanted.vlan != 0 || wanted.way == Way::Moved {
-                continue;
-            }
-            let Some(lower) = link::numbered(host, wanted.lower_index)? else { continue };
-            if !(lower.is_up() && lower.has_carrier() && lower.resolves()) {
-                continue;
-            }
-            for ip in ips {
-                match route::ask(host, lower.index, &ip) {
-                    Ok(()) => asked.push((lower.index, ip)),
-                    // IPv6 is switched off there: nobody is asked, and the kernel will refuse the address.
-                    Err(e) if matches!(e.number(), libc::EINVAL | libc::EAFNOSUPPORT | libc::EOPNOTSUPP) => {}
-                    Err(e) => return Err(e),
+        for link in links.filter(|l| may_be_answered(l)) {
+            for ip in link.claimed() {
+                let host = match &mut host {
+                    Some(host) => host,
+                    None => host.insert(Socket::open().map_err(net("cannot open netlink"))?),
+                };
+                if ask(host, link.lower_index, &ip).map_err(net("cannot ask who has the addresses"))? {
+                    asked.push((link.lower_index, ip));
                 }
             }
         }
@@ -58,34 +54,44 @@ impl Probe {
     /// # Errors
     /// The reason as text.
     pub fn taken(&mut self, host: &mut Socket, wanted: &Link) -> Done<Option<(IpAddr, [u8; 6])>> {
-        let ours =
-            |(index, ip): &&(u32, IpAddr)| *index == wanted.lower_index && wanted.claimed().contains(ip);
-        let open: Vec<(u32, IpAddr)> = self.asked.iter().filter(ours).copied().collect();
-        while !open.is_empty() {
-            for (index, ip) in &open {
-                let answer = route::answer(host, *index, ip).map_err(net("cannot read the neighbours"))?;
-                if let Some(mac) = answer {
-                    self.forget(host);
-                    return Ok(Some((*ip, mac)));
-                }
-            }
-            if self.begun.elapsed() >= PATIENCE {
-                break;
-            }
-            sleep(STEP);
+        let claimed = wanted.claimed();
+        let ours = |(index, ip): &(u32, IpAddr)| *index == wanted.lower_index && claimed.contains(ip);
+        let open: Vec<(u32, IpAddr)> = self.asked.extract_if(.., |a| ours(a)).collect();
+        if open.is_empty() {
+            return Ok(None);
         }
-        for (index, ip) in &open {
-            // What is not known is asked again by the first packet; nothing else depends on it.
-            let _ = route::forget(host, *index, ip);
-        }
-        self.asked.retain(|a| !open.contains(a));
-        Ok(None)
-    }
-
-    /// Forgets what was asked.
-    fn forget(&mut self, host: &mut Socket) {
-        for (index, ip) in self.asked.drain(..) {
+        sleep(PATIENCE.saturating_sub(self.begun.elapsed()));
+        let mut taken = None;
+        for (index, ip) in open {
+            let answer = route::answer(host, index, &ip).map_err(net("cannot read the neighbours"))?;
+            taken = taken.or(answer.map(|mac| (ip, mac)));
+            // Left as it is, an unanswered question would keep the first packets for the zone waiting.
             let _ = route::forget(host, index, &ip);
         }
+        Ok(taken)
+    }
+}
+
+/// The host does not speak on a VLAN of a link, nor on a link that the zone has for itself.
+fn may_be_answered(link: &Link) -> bool {
+    let carries = link::UP | link::CARRIER;
+    link.vlan == 0 && link.way != Way::Moved && link.lower_flags & (carries | link::NO_ARP) == carries
+}
+
+/// Has the kernel ask; says whether it did.
+fn ask(host: &mut Socket, index: u32, ip: &IpAddr) -> Result<bool, NetError> {
+    match route::ask(host, index, ip) {
+        Ok(()) => Ok(true),
+        // IPv6 is switched off there: nobody is asked, and the kernel will refuse the address. A link that is
+        // gone by now is missed where it is needed.
+        Err(e)
+            if matches!(
+                e.number(),
+                libc::EINVAL | libc::EAFNOSUPPORT | libc::EOPNOTSUPP | libc::ENODEV | libc::ENXIO
+            ) =>
+        {
+            Ok(false)
+        }
+        Err(e) => Err(e),
     }
 }

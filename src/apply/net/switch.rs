@@ -119,17 +119,20 @@ impl Switch {
     /// # Errors
     /// The reason as text.
     pub fn open(host: &mut Socket, lower: u32) -> Done<Self> {
-        if let Some(mut found) = Self::find(host, lower)? {
-            if !found.whole {
-                found.attach(host)?;
-                found.whole = true;
-            }
-            return Ok(found);
-        }
-        if is_wire(host, lower)? {
-            return Err("the link is used by another zone alone".into());
-        }
         let fresh = prepare(host, lower)?;
+        // Where no programs were possible there are none.
+        if !fresh {
+            if let Some(mut found) = Self::find(host, lower)? {
+                if !found.whole {
+                    found.attach(host)?;
+                    found.whole = true;
+                }
+                return Ok(found);
+            }
+            if is_wire(host, lower)? {
+                return Err("the link is used by another zone alone".into());
+            }
+        }
         let table = map(Shape::Hash, "zones_table", KEY_BYTES, VALUE_BYTES, ENTRIES)?;
         if fresh {
             table.set(&PREPARED, &value(1)).map_err(sys("cannot write the link's table"))?;
@@ -148,6 +151,14 @@ impl Switch {
             crash_at(&format!("switch-{way:?}"));
         }
         Ok(())
+    }
+
+    /// Returns the number of the table in the kernel, by which two looks at a link can be compared.
+    ///
+    /// # Errors
+    /// The reason as text.
+    pub fn number(&self) -> Done<u32> {
+        self.table.id().map_err(sys("cannot read the link's table"))
     }
 
     /// Returns the port under a key.

@@ -25,7 +25,7 @@ pub use daemon::{resume, start_alone};
 use watch::Watch;
 
 use super::boot::host::Ready;
-use super::boot::start::{self, Goal, remove_run_files, start_init, write_record};
+use super::boot::start::{self, Begun, Goal, remove_run_files, start_init, write_record};
 use super::boot::{BootArgs, observe};
 use super::dataset::{self, withdraw::Told};
 use super::paths::Root;
@@ -325,7 +325,7 @@ impl Supervisor {
         let facts = observe::facts(&op, true).map_err(|e| e.to_string())?;
         let plan = plan(&saved.spec, &args, &facts).map_err(|e| e.to_string())?;
         let (running, ready) =
-            start::up(&self.root, &self.name, Goal::Running, &plan, &facts, &self.console)?;
+            start::up(&self.root, &self.name, Goal::Running, Begun::new(&plan, &facts)?, &self.console)?;
         for text in plan.warnings.iter().chain(&ready.told.warnings) {
             log(&self.name, &format!("WARNING: {text}"));
             self.console.notice(&format!("WARNING: {text}"));

@@ -128,6 +128,14 @@ impl Map {
         }
     }
 
+    /// Returns its number in the kernel, which [`Map::by_id`] takes.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn id(&self) -> io::Result<u32> {
+        Ok(info(self.fd.as_fd())?[1])
+    }
+
     /// Returns the descriptor's number, for [`asm::Asm::set_map`].
     pub fn number(&self) -> i32 {
         self.fd.as_raw_fd()

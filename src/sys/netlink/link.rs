@@ -25,6 +25,8 @@ const IFLA_IFALIAS: u16 = 20;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_EXT_MASK: u16 = 29;
+const IFLA_NUM_TX_QUEUES: u16 = 31;
+const IFLA_NUM_RX_QUEUES: u16 = 32;
 const IFLA_PERM_ADDRESS: u16 = 54;
 const IFLA_PARENT_DEV_NAME: u16 = 56;
 const IFLA_INFO_KIND: u16 = 1;
@@ -48,7 +50,7 @@ pub const PROMISCUOUS: u32 = 0x100;
 /// It takes every multicast frame (`IFF_ALLMULTI`).
 pub const ALL_MULTICAST: u32 = 0x200;
 /// There is a cable or a partner (`IFF_LOWER_UP`).
-const CARRIER: u32 = 0x1_0000;
+pub const CARRIER: u32 = 0x1_0000;
 /// Addresses are not resolved (`IFF_NOARP`).
 pub const NO_ARP: u32 = 0x80;
 
@@ -93,11 +95,6 @@ impl Link {
     /// Says whether there is a cable or a partner.
     pub fn has_carrier(&self) -> bool {
         self.flags & CARRIER != 0
-    }
-
-    /// Says whether it resolves addresses.
-    pub fn resolves(&self) -> bool {
-        self.flags & NO_ARP == 0
     }
 }
 
@@ -179,6 +176,9 @@ pub struct Peer<'a> {
 
 /// Makes a pair of virtual links, one here and one in another namespace. Both are off.
 ///
+/// Each has one queue, not one for each processor as the kernel would make: frames are handed over without
+/// a lock, so that more would only be files in sysfs to be made.
+///
 /// # Errors
 /// [`NetError`]; `EEXIST` for a name that is taken, `EOPNOTSUPP` for a kernel without such links.
 pub fn add_pair(socket: &mut Socket, name: &str, mtu: u32, peer: Peer<'_>) -> Result<(), NetError> {
@@ -186,12 +186,16 @@ pub fn add_pair(socket: &mut Socket, name: &str, mtu: u32, peer: Peer<'_>) -> Re
         .fixed(&header(0, 0, 0))
         .text(IFLA_IFNAME, name)
         .number(IFLA_MTU, mtu)
+        .number(IFLA_NUM_TX_QUEUES, 1)
+        .number(IFLA_NUM_RX_QUEUES, 1)
         .nest(IFLA_LINKINFO, |b| {
             b.text(IFLA_INFO_KIND, "veth").nest(IFLA_INFO_DATA, |b| {
                 b.nest(VETH_INFO_PEER, |b| {
                     b.fixed(&header(0, 0, 0))
                         .text(IFLA_IFNAME, peer.name)
                         .number(IFLA_MTU, mtu)
+                        .number(IFLA_NUM_TX_QUEUES, 1)
+                        .number(IFLA_NUM_RX_QUEUES, 1)
                         .bytes(IFLA_ADDRESS, &peer.mac)
                         .number(IFLA_NET_NS_FD, peer.namespace.as_raw_fd().cast_unsigned())
                 })

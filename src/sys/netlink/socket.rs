@@ -5,6 +5,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use rustix::buffer::spare_capacity;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
 use thiserror::Error;
 
@@ -93,7 +94,7 @@ impl Socket {
                 );
             }
         }
-        Ok(Self { fd, sequence: 0, buffer: vec![0; 1 << 16] })
+        Ok(Self { fd, sequence: 0, buffer: Vec::with_capacity(1 << 16) })
     }
 
     /// Sends a request that changes something and waits until it has.
@@ -150,11 +151,12 @@ impl Socket {
         send(&self.fd, &bytes, SendFlags::empty())?;
         let mut whole = true;
         loop {
-            let got = match recv(&self.fd, self.buffer.as_mut_slice(), RecvFlags::empty()) {
+            self.buffer.clear();
+            match recv(&self.fd, spare_capacity(&mut self.buffer), RecvFlags::empty()) {
                 Err(rustix::io::Errno::INTR) => continue,
-                other => other?.0,
-            };
-            for message in messages(&self.buffer[..got]).filter(|m| m.sequence == self.sequence) {
+                other => drop(other?),
+            }
+            for message in messages(&self.buffer).filter(|m| m.sequence == self.sequence) {
                 whole &= message.flags & INTERRUPTED == 0;
                 match message.kind {
                     ERROR => return outcome(message.body, message.flags).map(|()| whole),
