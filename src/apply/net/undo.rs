@@ -29,7 +29,11 @@ pub fn remove(remains: &Remains) -> Vec<String> {
         Err(e) => errors.push(format!("{what}: cannot open netlink: {e}")),
     }
     crash_at("undo-removed");
-    claims::remove(remains);
+    // A folder that is taken away here is one that another zone may be about to use.
+    match NetLock::wait() {
+        Ok(_lock) => claims::remove(remains),
+        Err(e) => errors.push(sys(&format!("{what}: cannot lock the network"))(e)),
+    }
     errors
 }
 
