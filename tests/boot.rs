@@ -3,9 +3,15 @@
 mod lab;
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 use lab::{Lab, record};
+use rustix::fs::{AtFlags, StatxFlags, statx};
+use rustix::mount::{MountPropagationFlags, mount_change};
+use zones::sys::mount::{Attrs, NewFs};
+use zones::sys::ns::{self, Kinds};
 
 #[test]
 fn a_zone_boots_is_entered_and_halts_without_a_trace() {
@@ -89,6 +95,53 @@ fn root_of_a_zone_is_not_root_of_the_host() {
         assert!(below || expected.contains(&point), "{point} is mounted in the zone");
     }
     drop(lab);
+}
+
+/// Makes a mount that is gone at once and returns its number. The kernel never gives one twice (Linux 6.8).
+fn number_of_a_new_mount() -> Option<u64> {
+    const UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
+    let tree = NewFs::open("tmpfs").and_then(|fs| fs.mount(Attrs::empty())).expect("a mount");
+    let seen = statx(tree.as_fd(), "", AtFlags::EMPTY_PATH, UNIQUE).expect("it can be looked at");
+    (seen.stx_mask & UNIQUE.bits() != 0).then_some(seen.stx_mnt_id)
+}
+
+#[test]
+fn a_boot_takes_no_copy_of_the_hosts_mounts() {
+    const MANY: u64 = 2000;
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("zion", "");
+    let mut processes = fs::read_dir("/proc").expect("proc").flatten().map(|e| e.path());
+    let is_kernels = |p: &PathBuf| fs::read_to_string(p.join("comm")).is_ok_and(|name| name == "kdevtmpfs\n");
+    let Some(kernels) = processes.find(is_kernels) else {
+        eprintln!("SKIPPED: this machine shows no kdevtmpfs, whose mounts a boot begins with");
+        return;
+    };
+    // In mounts of this test's own, which go with its process.
+    ns::unshare(Kinds::MOUNT).expect("a mount namespace");
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).expect("private mounts");
+    let tmpfs = || NewFs::open("tmpfs").and_then(|fs| fs.mount(Attrs::empty())).expect("a mount");
+    let at = fs::File::open("/mnt").expect("a folder");
+    for _ in 0..MANY {
+        tmpfs().attach(at.as_fd()).expect("it is attached");
+    }
+    let made = || {
+        let before = number_of_a_new_mount()?;
+        lab.ok("zoneadm", &["-z", "zion", "boot"]);
+        let made = number_of_a_new_mount()? - before;
+        assert_eq!(lab.ok("zlogin", &["zion", "cat /proc/1/comm"]), "init\n");
+        lab.ok("zoneadm", &["-z", "zion", "halt"]);
+        Some(made)
+    };
+    let Some(number) = made() else {
+        eprintln!("SKIPPED: this kernel tells no unique number of a mount (Linux 6.8)");
+        return;
+    };
+    // Other tests make mounts as well, but by far not so many.
+    assert!(number < MANY, "the boot made {number} mounts");
+    // Where the kernel's small namespace cannot be had it is a copy, and the zone is the same.
+    tmpfs().attach(fs::File::open(kernels).expect("its folder").as_fd()).expect("it is covered");
+    assert!(made().expect("told before") > MANY, "there is nothing else to begin with");
+    lab.assert_clean();
 }
 
 #[test]

@@ -197,21 +197,25 @@ fn check_datasets(
     if names.is_empty() && mounts().next().is_none() {
         return Ok(());
     }
-    let claims = dataset::observe::claims(store)?;
+    let looked: BTreeMap<String, Found> = names
+        .into_iter()
+        .map(|name| {
+            let tree = dataset::observe::look(asker, &name, &plan::dataset::locks(spec, &name));
+            (name, tree)
+        })
+        .collect();
+    let claims = dataset::observe::claims(store, dataset::observe::any_mounted(looked.values()))?;
     if let Err(e) = plan::zfs::nobody_elses(name.as_str(), mounts(), &claims) {
         found.error(e.to_string());
     }
-    let record = dataset::record::read(store.root(), name);
-    let mut looked = BTreeMap::new();
-    for name in names {
-        let tree = dataset::observe::look(asker, &name, &plan::dataset::locks(spec, &name));
-        // A boot tells the same itself.
-        if purpose == Purpose::Verify {
-            for text in record.differences(&tree).into_iter().chain(dataset::observe::shares(&tree)) {
+    // A boot tells the same itself.
+    if purpose == Purpose::Verify {
+        let record = dataset::record::read(store.root(), name);
+        for tree in looked.values() {
+            for text in record.differences(tree).into_iter().chain(dataset::observe::shares(tree)) {
                 found.warn(format!("WARNING: {text}"));
             }
         }
-        looked.insert(name, tree);
     }
     let look = |name: &str| looked.get(name).unwrap_or(&Found::Missing);
     for Refusal { dataset, why } in plan::dataset::check(spec, look, &claims) {

@@ -145,29 +145,64 @@ pub(super) fn kstat(name: &str, id: u64) -> PathBuf {
     Path::new("/proc/spl/kstat/zfs").join(zfs::name::pool(name)).join(format!("objset-{id:#x}"))
 }
 
+/// Says whether a filesystem, or a snapshot of it, may be mounted somewhere: false only where surely none is.
+/// Of what is mounted the kernel keeps statistics, but for snapshots.
+pub(super) fn may_be_mounted(zfs: &Zfs, d: &zfs::Dataset) -> bool {
+    let counted = d.number("objsetid").is_none_or(|id| {
+        let file = kstat(&d.name, id);
+        // A release that keeps no statistics has no folder for them.
+        file.exists() || !file.parent().is_some_and(Path::is_dir)
+    });
+    counted || zfs.snapshots(&d.name, false).next().is_some()
+}
+
+/// The same of a filesystem and all below it.
+pub(super) fn any_may_be_mounted(zfs: &Zfs, name: &str) -> bool {
+    // Who cannot be asked may be mounted.
+    let below = |child: Result<zfs::Dataset, _>| {
+        child.map_or(true, |c| c.kind == Some(Kind::Filesystem) && any_may_be_mounted(zfs, &c.name))
+    };
+    zfs.dataset(name).map_or(true, |d| may_be_mounted(zfs, &d)) || zfs.children(name).any(below)
+}
+
 fn is_of(entry: &MountEntry, name: &str) -> bool {
     entry.kind == "zfs" && entry.source == Path::new(name)
 }
 
-/// Finds who has one of these datasets mounted besides the caller's own mount namespace, which is that
-/// of a zone that is being booted: two boots that both found a dataset free both see it here.
-pub fn others<'n>(root: &Root, names: &[&'n str]) -> Option<(&'n str, Holder)> {
+/// Finds who has one of these datasets mounted besides the host and a zone that is being booted, whose first
+/// process this is: two boots that both found a dataset free both see it here. The host's table, which may
+/// be long, is not read.
+pub fn others<'n>(root: &Root, names: &[&'n str], booting: Option<i32>) -> Option<(&'n str, Holder)> {
     let wanted = |entry: &MountEntry| names.iter().any(|name| is_of(entry, name));
-    let found = holders(root, &wanted).into_iter().find(|(_, holder)| holder.who != Who::Host);
+    let apart = std::iter::once(own()).chain(booting).filter_map(|pid| namespace(pid, "mnt")).collect();
+    let found = holders_besides(root, &wanted, &apart).into_iter().next();
     found.and_then(|(source, holder)| Some((*names.iter().find(|n| source == Path::new(n))?, holder)))
+}
+
+fn own() -> i32 {
+    i32::try_from(std::process::id()).unwrap_or(0)
 }
 
 /// Looks through the mount tables of all processes, each mount namespace once.
 fn holders(root: &Root, wanted: &dyn Fn(&MountEntry) -> bool) -> Vec<(PathBuf, Holder)> {
+    holders_besides(root, wanted, &BTreeSet::new())
+}
+
+/// The same without the mount namespaces of these numbers.
+fn holders_besides(
+    root: &Root,
+    wanted: &dyn Fn(&MountEntry) -> bool,
+    apart: &BTreeSet<u64>,
+) -> Vec<(PathBuf, Holder)> {
     let zones = zones_now(root);
-    let own = i32::try_from(std::process::id()).unwrap_or(0);
+    let own = own();
     let host = namespace(own, "mnt");
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = processes.filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());
     let mut seen = BTreeSet::new();
     let mut found = Vec::new();
     for pid in std::iter::once(own).chain(pids) {
-        let Some(mnt) = namespace(pid, "mnt") else { continue };
+        let Some(mnt) = namespace(pid, "mnt").filter(|mnt| !apart.contains(mnt)) else { continue };
         // A process sees the part of its namespace that lies below its root.
         let top = std::fs::read_link(format!("/proc/{pid}/root")).unwrap_or_default();
         if !seen.insert((mnt, top)) {

@@ -22,6 +22,16 @@ pub fn start_time(pid: i32) -> Option<u64> {
     fields.nth(18)?.parse().ok()
 }
 
+/// Says whether a process is one of the kernel's own, of this name. No other process can look like it: the
+/// flag `PF_KTHREAD` (proc_pid_stat(5), field 9) is the kernel's to give.
+pub fn is_kernel_thread(pid: i32, name: &str) -> bool {
+    const KTHREAD: u64 = 0x0020_0000;
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    let Some((start, rest)) = stat.rsplit_once(')') else { return false };
+    let flags = rest.split_whitespace().nth(6).and_then(|f| f.parse::<u64>().ok());
+    start.split_once('(').is_some_and(|(_, own)| own == name) && flags.is_some_and(|f| f & KTHREAD != 0)
+}
+
 /// A process that cannot be confused with a later one of the same number.
 #[derive(Debug)]
 pub struct Handle {

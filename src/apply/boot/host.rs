@@ -1,20 +1,24 @@
 //! The supervisor's side of a boot: everything that needs the host's rights.
 //!
-//! All mounts are made in a mount namespace of the supervisor's own, which the zone's first process
-//! then copies. The host's mount table is never touched, so a crash leaves nothing mounted.
+//! All mounts are made in a mount namespace of their own (`place`), which the zone's first process then
+//! copies. The host's mount table is never touched, so a crash leaves nothing mounted.
 
+mod dev;
 mod fs;
 mod hostid;
+mod place;
 mod profile;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, mkdirat, mknodat, symlinkat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, mkdirat, mknodat};
 use thiserror::Error;
 
 use super::{bounds, limits, zone};
+use place::Place;
+
 use crate::apply::dataset;
 use crate::apply::dataset::withdraw::{Ids, Told};
 use crate::apply::guard;
@@ -23,7 +27,7 @@ use crate::apply::net;
 use crate::apply::paths::Root;
 use crate::apply::zfs;
 use crate::plan::net::Link;
-use crate::plan::step::{Init, Node, Source, Step};
+use crate::plan::step::{Init, Source, Step};
 use crate::spec::ZoneName;
 use crate::spec::idmap::IdRange;
 use crate::sys::cgroup;
@@ -75,6 +79,8 @@ struct Build<'a> {
     cgroup: Option<OwnedFd>,
     process: Option<(i32, Handle)>,
     users: Option<OwnedFd>,
+    /// Where the zone's mounts are.
+    place: Option<Place<'a>>,
     root: Option<OwnedFd>,
     /// The mount that becomes `/dev/console`, detached.
     terminal: Option<Tree>,
@@ -128,6 +134,7 @@ pub fn make_ready(
         cgroup: None,
         process: None,
         users: None,
+        place: None,
         root: None,
         terminal: None,
         listener: None,
@@ -137,10 +144,9 @@ pub fn make_ready(
     let umask = rustix::process::umask(Mode::empty());
     let done = build.run(root, steps, work.init, journal);
     rustix::process::umask(umask);
-    // Back to the host's mounts; the supervisor's own ones end with their last user.
-    let back = ns::join(host.as_fd(), Kinds::MOUNT)
-        .and_then(|()| ipc.map_or(Ok(()), |ipc| ns::join(ipc.as_fd(), Kinds::IPC)))
-        .map_err(|e| fail("boot", "cannot return to the host's mounts", &e));
+    let back = ipc
+        .map_or(Ok(()), |ipc| ns::join(ipc.as_fd(), Kinds::IPC))
+        .map_err(|e| fail("boot", "cannot return to the host's ipc namespace", &e));
     // Only now: a process that is made among the zone's mounts would keep them.
     let guarded = done.and(back).and_then(|()| build.guard(root));
     let result = guarded.and_then(|()| match (build.process.take(), build.channel.take()) {
@@ -212,7 +218,7 @@ impl Build<'_> {
         let is_link = |step: &&Step| matches!(step, Step::Link(_));
         let (first, links) = steps.split_at(steps.iter().position(|s| is_link(&s)).unwrap_or(steps.len()));
         self.steps(root, first, 0, steps, journal)?;
-        no_other_has(root, steps)?;
+        no_other_has(root, steps, self.process.as_ref().map(|(pid, _)| *pid))?;
         let begun = self.hand_over(steps, init);
         begun.and_then(|()| self.steps(root, links, first.len(), steps, journal))?;
         self.wait_until_ready()
@@ -251,7 +257,7 @@ impl Build<'_> {
             Step::Process { locked, policy } => limits::process(*locked, *policy),
             Step::Ipc { settings } => limits::ipc(settings),
             Step::Withdraw { dataset, members, .. } => self.withdraw(root, dataset, members),
-            Step::Namespaces { uid_map, gid_map } => self.namespaces(uid_map, gid_map, all),
+            Step::Namespaces { uid_map, gid_map } => self.namespaces(root, uid_map, gid_map, all),
             Step::Pin { .. } => self.pin(),
             Step::Delegate { dataset, .. } => self.delegate(dataset),
             Step::Root { path } => self.root(path),
@@ -286,13 +292,14 @@ impl Build<'_> {
         }
     }
 
-    fn namespaces(&mut self, uid_map: &str, gid_map: &str, all: &[Step]) -> Result<(), StepError> {
+    fn namespaces(
+        &mut self,
+        root: &Root,
+        uid_map: &str,
+        gid_map: &str,
+        all: &[Step],
+    ) -> Result<(), StepError> {
         let what = "namespaces";
-        ns::unshare(Kinds::MOUNT).map_err(|e| fail(what, "cannot make a mount namespace", &e))?;
-        let private =
-            rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC;
-        rustix::mount::mount_change("/", private)
-            .map_err(|e| fail(what, "cannot make the mounts private", &e.into()))?;
         let (ours, theirs) = Channel::pair().map_err(|e| fail(what, "cannot make a channel", &e))?;
         let kinds = Kinds::USER | Kinds::PID | Kinds::UTS;
         let cgroup = self.cgroup.as_ref().map(AsFd::as_fd);
@@ -304,17 +311,18 @@ impl Build<'_> {
             Step::Counts { limits } => Some(limits),
             _ => None,
         });
-        let begun = if let Some(limits) = bounds {
-            let owner = (self.uid, self.gid);
-            let helper = process::as_owner(self.uid, || {
-                bounds::start(limits, owner, kinds, cgroup, || {
-                    ours = None;
-                    zone::run(&theirs, all)
-                })
-            });
-            helper.and_then(|h| h).and_then(|h| h.finish(uid_map, gid_map))
-        } else {
-            let begun = process::as_owner(self.uid, || match ns::spawn(kinds, cgroup)? {
+        let (uid, owner) = (self.uid, (self.uid, self.gid));
+        let begin = || {
+            if let Some(limits) = bounds {
+                let helper = process::as_owner(uid, || {
+                    bounds::start(limits, owner, kinds, cgroup, || {
+                        ours = None;
+                        zone::run(&theirs, all)
+                    })
+                });
+                return helper.and_then(|h| h).and_then(|h| h.finish(uid_map, gid_map));
+            }
+            let begun = process::as_owner(uid, || match ns::spawn(kinds, cgroup)? {
                 Side::Child => {
                     ours = None;
                     zone::run(&theirs, all)
@@ -323,6 +331,9 @@ impl Build<'_> {
             });
             begun.and_then(|begun| begun)
         };
+        let (place, begun) = Place::new(self.host, &root.run_dir(), begin)
+            .map_err(|e| fail(what, "cannot make a mount namespace", &e))?;
+        self.place = Some(place);
         match begun {
             Ok(begun) => self.process = Some(begun),
             Err(e) => {
@@ -370,10 +381,7 @@ impl Build<'_> {
     fn pin(&self) -> Result<(), StepError> {
         let what = "user namespace";
         let users = self.users.as_ref().ok_or_else(|| no_namespace(what))?;
-        let own = ns::open_own("mnt").map_err(|e| fail(what, "cannot open the mount namespace", &e))?;
-        ns::join(self.host, Kinds::MOUNT).map_err(|e| fail(what, "cannot join the host's mounts", &e))?;
         let pinned = dataset::registry::pin(&self.run, users.as_fd());
-        ns::join(own.as_fd(), Kinds::MOUNT).map_err(|e| fail(what, "cannot join the zone's mounts", &e))?;
         pinned.map_err(|e| fail(what, "cannot pin it", &e))
     }
 
@@ -408,9 +416,19 @@ impl Build<'_> {
         let tree = Tree::copy(fd.as_fd(), false).map_err(|e| fail(&what, "cannot mount it", &e))?;
         let attrs = if without("nodev") { Attrs::empty() } else { Attrs::NODEV };
         self.shift(&tree, &what, attrs, false)?;
-        tree.attach(fd.as_fd()).map_err(|e| fail(&what, "cannot mount it", &e))?;
+        let place = self.place().map_err(|e| fail(&what, "cannot mount it", &e))?;
+        place.within(|| tree.attach(place.root())).map_err(|e| fail(&what, "cannot mount it", &e))?;
         self.root = Some(tree.into_fd());
         Ok(())
+    }
+
+    fn place(&self) -> io::Result<&Place<'_>> {
+        self.place.as_ref().ok_or_else(|| io::Error::other("the plan makes no namespaces before it"))
+    }
+
+    /// Does something with mounts of the zone.
+    fn within<T>(&self, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        self.place()?.within(work)
     }
 
     fn root_fd(&self) -> BorrowedFd<'_> {
@@ -478,7 +496,7 @@ impl Build<'_> {
 
     fn attach(&self, tree: &Tree, what: &str, dir: &str, directory: bool) -> Result<(), StepError> {
         let target = self.target(dir, directory).map_err(|why| StepError { what: what.to_owned(), why })?;
-        tree.attach(target.as_fd()).map_err(|e| fail(what, "cannot attach the mount", &e))
+        self.within(|| tree.attach(target.as_fd())).map_err(|e| fail(what, "cannot attach the mount", &e))
     }
 
     fn inherit(&self, dir: &str) -> Result<(), StepError> {
@@ -515,103 +533,14 @@ impl Build<'_> {
         let pid = self.process.as_ref().map_or(0, |(pid, _)| *pid);
         let pids = ns::open(pid, "pid").map_err(|e| fail(what, "cannot open the process namespace", &e))?;
         let target = self.target(what, true).map_err(|why| StepError { what: what.into(), why })?;
-        super::proc::mount(pids.as_fd(), target.as_fd()).map_err(|e| fail(what, "cannot mount it", &e))?;
+        self.within(|| super::proc::mount(pids.as_fd(), target.as_fd()))
+            .map_err(|e| fail(what, "cannot mount it", &e))?;
         for folder in hidden {
             let dir = format!("/proc/{folder}");
             let attrs = Attrs::RDONLY | Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC;
             let cover = self.tmpfs(&dir, attrs, &[("mode", "555"), ("size", "4k"), ("nr_inodes", "1")])?;
             self.attach(&cover, &dir, &dir, true)?;
         }
-        Ok(())
-    }
-
-    fn dev(&self, nodes: &[Node]) -> Result<(), StepError> {
-        let (uid, gid) = (self.uid.to_string(), self.gid.to_string());
-        let options =
-            [("uid", uid.as_str()), ("gid", &gid), ("mode", "755"), ("size", "4m"), ("nr_inodes", "16384")];
-        let tree = self.tmpfs("/dev", Attrs::NOSUID | Attrs::NOEXEC, &options)?;
-        let at = tree.as_fd();
-        let owner = (Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)));
-        let own = |name: &Path| chownat(at, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW);
-        let error = |name: &Path, e: rustix::io::Errno| StepError {
-            what: "device".into(),
-            why: format!("cannot make /dev/{}: {}", name.display(), reason(&e.into())),
-        };
-        for node in nodes {
-            let path = Path::new(&node.path);
-            for dir in path
-                .ancestors()
-                .skip(1)
-                .filter(|d| !d.as_os_str().is_empty())
-                .collect::<Vec<_>>()
-                .into_iter()
-                .rev()
-            {
-                match mkdirat(at, dir, Mode::from(0o755)) {
-                    Err(rustix::io::Errno::EXIST) => {}
-                    other => other.and_then(|()| own(dir)).map_err(|e| error(dir, e))?,
-                }
-            }
-            let kind = if node.block { FileType::BlockDevice } else { FileType::CharacterDevice };
-            let device = rustix::fs::makedev(node.major, node.minor);
-            mknodat(at, path, kind, Mode::from(node.mode), device)
-                .and_then(|()| own(path))
-                .map_err(|e| error(path, e))?;
-        }
-        for dir in ["pts", "shm", "mqueue"] {
-            mkdirat(at, dir, Mode::from(0o755))
-                .and_then(|()| own(Path::new(dir)))
-                .map_err(|e| error(Path::new(dir), e))?;
-        }
-        let links = [
-            ("ptmx", "pts/ptmx"),
-            ("fd", "/proc/self/fd"),
-            ("stdin", "/proc/self/fd/0"),
-            ("stdout", "/proc/self/fd/1"),
-            ("stderr", "/proc/self/fd/2"),
-        ];
-        for (name, to) in links {
-            symlinkat(to, at, name)
-                .and_then(|()| own(Path::new(name)))
-                .map_err(|e| error(Path::new(name), e))?;
-        }
-        // The name of the zone, owned by the host: the zone's root can remove the file, not forge it.
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let name = Path::new(".zonename");
-        let file = rustix::fs::openat(at, name, flags, Mode::from(0o444)).map_err(|e| error(name, e))?;
-        rustix::io::write(&file, format!("{}\n", self.zone).as_bytes()).map_err(|e| error(name, e))?;
-        self.attach(&tree, "/dev", "/dev", true)
-    }
-
-    /// Mounts the message queues of an ipc namespace that belongs to the host: only the host can.
-    fn queues(&self) -> Result<(), StepError> {
-        let what = "/dev/mqueue";
-        match NewFs::open("mqueue").and_then(|fs| fs.mount(Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC)) {
-            Ok(tree) => self.attach(&tree, what, what, true),
-            // A kernel without POSIX message queues.
-            Err(e) if e.source.raw_os_error() == Some(libc::ENODEV) => Ok(()),
-            Err(e) => Err(StepError { what: what.into(), why: format!("cannot mount mqueue: {e}") }),
-        }
-    }
-
-    /// Makes the mount of the console, and the file that it goes onto.
-    ///
-    /// It is attached from inside, after the zone's mounts have been locked: a new supervisor must be able to
-    /// take it away, since nothing can be mounted over a terminal that is gone.
-    fn make_console(&mut self) -> Result<(), StepError> {
-        let what = "console";
-        let owner = (Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)));
-        rustix::fs::fchown(self.console, owner.0, owner.1)
-            .map_err(|e| fail(what, "cannot give it away", &e.into()))?;
-        rustix::fs::fchmod(self.console, Mode::from(0o620))
-            .map_err(|e| fail(what, "cannot give it away", &e.into()))?;
-        let path = rustix::termios::ttyname(self.console, Vec::new())
-            .map_err(|e| fail(what, "cannot name it", &e.into()))?;
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(path, flags, Mode::empty())
-            .map_err(|e| fail(what, "cannot open it", &e.into()))?;
-        self.target("/dev/console", false).map_err(|why| StepError { what: what.to_owned(), why })?;
-        self.terminal = Some(Tree::copy(fd.as_fd(), false).map_err(|e| fail(what, "cannot mount it", &e))?);
         Ok(())
     }
 
@@ -657,9 +586,9 @@ impl Build<'_> {
     }
 }
 
-/// Makes sure that nobody has mounted a dataset since the plan was made: ZFS itself mounts it any number
-/// of times.
-fn no_other_has(root: &Root, steps: &[Step]) -> Result<(), StepError> {
+/// Makes sure that no other zone has mounted a dataset since the plan was made: ZFS itself mounts it any
+/// number of times.
+fn no_other_has(root: &Root, steps: &[Step], booting: Option<i32>) -> Result<(), StepError> {
     let mounts = || {
         steps.iter().filter_map(|s| match s {
             Step::Fs(m) if m.source == Source::Zfs => Some(m),
@@ -670,7 +599,7 @@ fn no_other_has(root: &Root, steps: &[Step]) -> Result<(), StepError> {
     if names.is_empty() {
         return Ok(());
     }
-    match zfs::others(root, &names) {
+    match zfs::others(root, &names, booting) {
         None => Ok(()),
         Some((name, holder)) => {
             let dir = mounts().find(|m| m.special == name).map_or("", |m| m.dir.as_str());

@@ -120,7 +120,6 @@ fn datasets(op: &Op<'_>, asker: &Asker<'_>, facts: &mut Facts) -> Result<(), Boo
     if names.is_empty() && facts.datasets.is_empty() {
         return Ok(());
     }
-    facts.claims = dataset::observe::claims(op.store)?;
     facts.control = dataset::observe::control();
     let record = dataset::record::read(op.store.root(), op.name);
     let root = first_host_id(&facts.uid_map).unwrap_or_default();
@@ -132,6 +131,8 @@ fn datasets(op: &Op<'_>, asker: &Asker<'_>, facts: &mut Facts) -> Result<(), Boo
         }
         facts.delegations.insert(name, found);
     }
+    let mounted = dataset::observe::any_mounted(facts.delegations.values());
+    facts.claims = dataset::observe::claims(op.store, mounted)?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::apply::store::FileStore;
-use crate::apply::zfs::{Asker, chain, is_locked, limits, too_old};
+use crate::apply::zfs::{Asker, chain, is_locked, limits, may_be_mounted, too_old};
 use crate::plan::dataset::{CHILD_LOCKS, Claim, ClaimKind, Found, Member, Tree, ZONE_MARK, is_within};
 use crate::spec::store::StoreError;
 use crate::spec::value::ByteSize;
@@ -37,11 +37,13 @@ pub fn look(asker: &Asker<'_>, name: &str, locks: &[String]) -> Found {
 }
 
 fn tree(zfs: &Zfs, d: &Dataset, locks: &[String]) -> Result<Tree, ListError> {
-    let mut members = Vec::new();
-    descend(zfs, d, &mut members)?;
+    let (mut members, mut table) = (Vec::new(), Vec::new());
+    // The host's table may be long, and is read only when there is something to be found in it.
+    if descend(zfs, d, &mut members)? {
+        table = mountinfo::mounts().unwrap_or_default();
+    }
     members[0].locked_values = values(d, locks.iter().map(String::as_str));
-    let mounted = mountinfo::mounts().unwrap_or_default();
-    let mounted = mounted.iter().filter(|m| is_of(m, &d.name)).map(|m| m.point.display().to_string());
+    let mounted = table.iter().filter(|m| is_of(m, &d.name)).map(|m| m.point.display().to_string());
     Ok(Tree {
         inherits: match d.source("mountpoint") {
             Source::Inherited(from) => Some(from.clone()),
@@ -60,18 +62,25 @@ pub fn is_of(mount: &MountEntry, dataset: &str) -> bool {
     mount.kind == "zfs" && is_within(name, dataset)
 }
 
-fn descend(zfs: &Zfs, d: &Dataset, members: &mut Vec<Member>) -> Result<(), ListError> {
+/// Collects a filesystem and those below it; says whether one of them may be mounted.
+fn descend(zfs: &Zfs, d: &Dataset, members: &mut Vec<Member>) -> Result<bool, ListError> {
     members.push(member(d));
+    let mut mounted = may_be_mounted(zfs, d);
     for child in zfs.children(&d.name) {
         match child {
-            Ok(child) if child.kind == Some(Kind::Filesystem) => descend(zfs, &child, members)?,
+            Ok(child) if child.kind == Some(Kind::Filesystem) => mounted |= descend(zfs, &child, members)?,
             Ok(_) => {}
             // Destroyed a moment ago.
             Err(ListError::DatasetNotFound(_)) => {}
             Err(e) => return Err(e),
         }
     }
-    Ok(())
+    Ok(mounted)
+}
+
+/// Says whether one of these has a mount on the host.
+pub fn any_mounted<'f>(found: impl IntoIterator<Item = &'f Found>) -> bool {
+    found.into_iter().any(|f| matches!(f, Found::Filesystem(tree) if !tree.mounted.is_empty()))
 }
 
 fn member(d: &Dataset) -> Member {
@@ -157,12 +166,13 @@ fn misc(list: &str) -> Option<(u32, u32)> {
     words.find_map(|mut w| Some((10, w.next()?.parse().ok().filter(|_| w.next() == Some("zfs"))?)))
 }
 
-/// Returns all datasets that the configured zones of this host are to have.
+/// Returns all datasets that the configured zones of this host are to have, and with `zonepaths` those that
+/// hold their zonepaths. These must be mounted: who asks about datasets without a mount need not know them.
 ///
 /// # Errors
 /// The store cannot be read.
-pub fn claims(store: &FileStore) -> Result<Vec<Claim>, StoreError> {
-    let table = mountinfo::mounts().unwrap_or_default();
+pub fn claims(store: &FileStore, zonepaths: bool) -> Result<Vec<Claim>, StoreError> {
+    let table = if zonepaths { mountinfo::mounts().unwrap_or_default() } else { Vec::new() };
     let mut claims = Vec::new();
     for entry in store.catalog()? {
         let zone = entry.name.to_string();

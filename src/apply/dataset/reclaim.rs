@@ -175,7 +175,7 @@ fn unused(store: &FileStore, zfs: &Zfs, name: &str) -> Result<(), ReclaimError> 
         }
         take_back(root, &zone);
     }
-    let claims = observe::claims(store)?;
+    let claims = observe::claims(store, true)?;
     let mine = claims.iter().find(|c| match c.kind {
         ClaimKind::Delegated => overlaps(&c.dataset),
         ClaimKind::Fs => is_within(&c.dataset, name),

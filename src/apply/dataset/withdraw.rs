@@ -18,7 +18,7 @@ use super::registry::mounted;
 use super::walk::walk;
 use crate::apply::journal::crash_at;
 use crate::apply::paths::Root;
-use crate::apply::zfs::{limits, others};
+use crate::apply::zfs::{any_may_be_mounted, limits, others};
 use crate::plan::options::MountOptions;
 use crate::plan::zfs::{Holder, Who};
 use crate::spec::idmap::IdRange;
@@ -72,9 +72,15 @@ pub fn withdraw(
     members: &[String],
     ids: &Ids,
 ) -> Result<Told, String> {
-    let undo = unmount_all(zfs, dataset)?;
+    let mut undo = Vec::new();
+    let mut unmounted = Ok(());
+    // The host's table of mounts may be long: it is read only when there is something to be found in it.
+    if any_may_be_mounted(zfs, dataset) {
+        undo = unmount_all(zfs, dataset)?;
+        unmounted = free(root, zfs, dataset);
+    }
     crash_at("unmounted");
-    let taken = free(root, zfs, dataset).and_then(|()| {
+    let taken = unmounted.and_then(|()| {
         // Also where an ancestor or a stream has switched it on: only a local value locks the quota.
         let set = zfs.set_props(dataset, &[("zoned", Value::from(1u64))].into());
         set.map_err(|e| format!("cannot set 'zoned' property for ZFS dataset '{dataset}': {e}"))
@@ -94,8 +100,10 @@ pub fn withdraw(
             }
         }
     }
-    // Our own look at them has to be over before the zone mounts them.
-    free(root, zfs, dataset)?;
+    if !members.is_empty() {
+        // Our own look at them has to be over before the zone mounts them.
+        free(root, zfs, dataset)?;
+    }
     Ok(told)
 }
 
@@ -171,7 +179,7 @@ pub fn free(root: &Root, zfs: &Zfs, dataset: &str) -> Result<(), String> {
     while let Some(busy) = mounted(zfs, dataset) {
         if start.elapsed() > LETS_GO {
             let nobody = || Holder { point: String::new(), who: Who::Nobody };
-            let holder = others(root, &[&busy]).map_or_else(nobody, |(_, holder)| holder);
+            let holder = others(root, &[&busy], None).map_or_else(nobody, |(_, holder)| holder);
             return Err(format!("'{busy}' is mounted {holder}"));
         }
         std::thread::sleep(BETWEEN);

@@ -41,12 +41,13 @@ impl Build<'_> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let source = rustix::fs::openat(&dev, SOURCE, flags, Mode::empty())
             .map_err(|e| failed("cannot open its file", e))?;
-        let tree = Tree::copy(source.as_fd(), false).map_err(|e| fail(what, "cannot mount its file", &e))?;
+        let tree = self.within(|| Tree::copy(source.as_fd(), false));
+        let tree = tree.map_err(|e| fail(what, "cannot mount its file", &e))?;
         let attrs = Attrs::RDONLY | Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC;
         tree.set(attrs, Attrs::empty(), None, false)
             .map_err(|e| fail(what, "cannot protect its file", &e))?;
         let target = self.target(FILE, false).map_err(|why| StepError { what: what.into(), why })?;
-        tree.attach(target.as_fd()).map_err(|e| StepError {
+        self.within(|| tree.attach(target.as_fd())).map_err(|e| StepError {
             what: what.into(),
             why: format!("cannot mount it on {FILE}: {}", reason(&e)),
         })

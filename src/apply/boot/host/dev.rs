@@ -1,0 +1,104 @@
+//! The zone's `/dev`: nodes that the host makes, message queues, and the console's terminal.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, mkdirat, mknodat, symlinkat};
+
+use super::{Build, StepError, fail};
+use crate::plan::step::Node;
+use crate::sys::mount::{Attrs, NewFs, Tree};
+use crate::sys::path::reason;
+
+impl Build<'_> {
+    /// Makes and mounts the zone's `/dev`.
+    pub(super) fn dev(&self, nodes: &[Node]) -> Result<(), StepError> {
+        let (uid, gid) = (self.uid.to_string(), self.gid.to_string());
+        let options =
+            [("uid", uid.as_str()), ("gid", &gid), ("mode", "755"), ("size", "4m"), ("nr_inodes", "16384")];
+        let tree = self.tmpfs("/dev", Attrs::NOSUID | Attrs::NOEXEC, &options)?;
+        let at = tree.as_fd();
+        let owner = (Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)));
+        let own = |name: &Path| chownat(at, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW);
+        let error = |name: &Path, e: rustix::io::Errno| StepError {
+            what: "device".into(),
+            why: format!("cannot make /dev/{}: {}", name.display(), reason(&e.into())),
+        };
+        for node in nodes {
+            let path = Path::new(&node.path);
+            for dir in path
+                .ancestors()
+                .skip(1)
+                .filter(|d| !d.as_os_str().is_empty())
+                .collect::<Vec<_>>()
+                .into_iter()
+                .rev()
+            {
+                match mkdirat(at, dir, Mode::from(0o755)) {
+                    Err(rustix::io::Errno::EXIST) => {}
+                    other => other.and_then(|()| own(dir)).map_err(|e| error(dir, e))?,
+                }
+            }
+            let kind = if node.block { FileType::BlockDevice } else { FileType::CharacterDevice };
+            let device = rustix::fs::makedev(node.major, node.minor);
+            mknodat(at, path, kind, Mode::from(node.mode), device)
+                .and_then(|()| own(path))
+                .map_err(|e| error(path, e))?;
+        }
+        for dir in ["pts", "shm", "mqueue"] {
+            mkdirat(at, dir, Mode::from(0o755))
+                .and_then(|()| own(Path::new(dir)))
+                .map_err(|e| error(Path::new(dir), e))?;
+        }
+        let links = [
+            ("ptmx", "pts/ptmx"),
+            ("fd", "/proc/self/fd"),
+            ("stdin", "/proc/self/fd/0"),
+            ("stdout", "/proc/self/fd/1"),
+            ("stderr", "/proc/self/fd/2"),
+        ];
+        for (name, to) in links {
+            symlinkat(to, at, name)
+                .and_then(|()| own(Path::new(name)))
+                .map_err(|e| error(Path::new(name), e))?;
+        }
+        // The name of the zone, owned by the host: the zone's root can remove the file, not forge it.
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let name = Path::new(".zonename");
+        let file = rustix::fs::openat(at, name, flags, Mode::from(0o444)).map_err(|e| error(name, e))?;
+        rustix::io::write(&file, format!("{}\n", self.zone).as_bytes()).map_err(|e| error(name, e))?;
+        self.attach(&tree, "/dev", "/dev", true)
+    }
+
+    /// Mounts the message queues of an ipc namespace that belongs to the host: only the host can.
+    pub(super) fn queues(&self) -> Result<(), StepError> {
+        let what = "/dev/mqueue";
+        match NewFs::open("mqueue").and_then(|fs| fs.mount(Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC)) {
+            Ok(tree) => self.attach(&tree, what, what, true),
+            // A kernel without POSIX message queues.
+            Err(e) if e.source.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+            Err(e) => Err(StepError { what: what.into(), why: format!("cannot mount mqueue: {e}") }),
+        }
+    }
+
+    /// Makes the mount of the console, and the file that it goes onto.
+    ///
+    /// It is attached from inside, after the zone's mounts have been locked: a new supervisor must be able to
+    /// take it away, since nothing can be mounted over a terminal that is gone.
+    pub(super) fn make_console(&mut self) -> Result<(), StepError> {
+        let what = "console";
+        let owner = (Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)));
+        rustix::fs::fchown(self.console, owner.0, owner.1)
+            .map_err(|e| fail(what, "cannot give it away", &e.into()))?;
+        rustix::fs::fchmod(self.console, Mode::from(0o620))
+            .map_err(|e| fail(what, "cannot give it away", &e.into()))?;
+        let path = rustix::termios::ttyname(self.console, Vec::new())
+            .map_err(|e| fail(what, "cannot name it", &e.into()))?;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::empty())
+            .map_err(|e| fail(what, "cannot open it", &e.into()))?;
+        self.target("/dev/console", false).map_err(|why| StepError { what: what.to_owned(), why })?;
+        self.terminal = Some(Tree::copy(fd.as_fd(), false).map_err(|e| fail(what, "cannot mount it", &e))?);
+        Ok(())
+    }
+}

@@ -1,0 +1,129 @@
+//! The mount namespace that a zone is put together in.
+//!
+//! A new mount namespace is a copy of the one that its maker is in, mount by mount, and the zone's own one
+//! is a copy of that again: on a host with thousands of mounts (datasets, containers, other zones) that
+//! would be most of a boot. So the one to begin with is that of the kernel's own process for `/dev`,
+//! kdevtmpfs, which has had a namespace with two mounts since Linux 2.6.32. Where there is none, or it
+//! cannot be joined (in a container), it is the host's.
+//!
+//! What a zone gets from the host is opened and copied in the host's namespace, as ever; here it is put
+//! together. Nothing of either namespace lies above it:
+//!
+//! ```text
+//! /       memory, over whatever the namespace has begun with
+//! ├ proc  the host's, so that the zone's first process finds what it must; without it, or with parts of it
+//! ├ sys   covered, the kernel lets nobody in the zone mount these file systems (mount_too_revealing)
+//! └ root  the zone's root
+//! ```
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags, mkdirat, openat};
+use rustix::mount::{MountPropagationFlags, mount_change};
+
+use crate::sys::mount::{Attrs, NewFs, Tree};
+use crate::sys::ns::{self, Kinds};
+use crate::sys::process::is_kernel_thread;
+
+/// The kernel's process whose namespace is used.
+const KERNEL: &str = "kdevtmpfs";
+/// Name of the note of its number, in the folder of run-time files: to find it anew takes a look at every
+/// process before it.
+const NOTE: &str = ".kdevtmpfs";
+/// It is among the first processes: the kernel starts it with some for each processor.
+const FIRST: i32 = 64;
+const FOR_EACH: i32 = 32;
+
+const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// A mount namespace of one zone, seen from the host's.
+#[derive(Debug)]
+pub(super) struct Place<'h> {
+    namespace: OwnedFd,
+    host: BorrowedFd<'h>,
+    root: OwnedFd,
+}
+
+impl<'h> Place<'h> {
+    /// Makes it, and does something in it: what is started there stays there. `run` is the folder of
+    /// run-time files.
+    ///
+    /// # Errors
+    /// The system's error. The process is in the host's mount namespace again in any case.
+    pub fn new<T>(host: BorrowedFd<'h>, run: &Path, work: impl FnOnce() -> T) -> io::Result<(Self, T)> {
+        let made = make(run).map(|(namespace, root)| (namespace, root, work()));
+        ns::join(host, Kinds::MOUNT)?;
+        let (namespace, root, done) = made?;
+        Ok((Self { namespace, host, root }, done))
+    }
+
+    /// Returns where the zone's root goes.
+    pub fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    /// Does something with mounts of the zone, which only a process among them can.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn within<T>(&self, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        ns::join(self.namespace.as_fd(), Kinds::MOUNT)?;
+        let done = work();
+        ns::join(self.host, Kinds::MOUNT)?;
+        done
+    }
+}
+
+fn make(run: &Path) -> io::Result<(OwnedFd, OwnedFd)> {
+    let shown = ["proc", "sys"].map(|name| -> io::Result<(&str, Tree)> {
+        let dir = rustix::fs::open(Path::new("/").join(name), DIRECTORY, Mode::empty())?;
+        Ok((name, Tree::copy(dir.as_fd(), false)?))
+    });
+    let small = kernels(run).and_then(|pid| ns::open(pid, "mnt").ok());
+    // Refused in a container, or by a security module: the host's serves as well.
+    let _ = small.map(|fd| ns::join(fd.as_fd(), Kinds::MOUNT));
+    ns::unshare(Kinds::MOUNT)?;
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+    let memory = NewFs::open("tmpfs").and_then(|fs| {
+        for (key, value) in [("mode", "755"), ("size", "16k"), ("nr_inodes", "8")] {
+            fs.set(key, value)?;
+        }
+        fs.mount(Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC)
+    });
+    let memory = memory.map_err(|e| e.source)?;
+    let inside = |name: &str| -> io::Result<OwnedFd> {
+        mkdirat(&memory, name, Mode::from(0o755))?;
+        Ok(openat(&memory, name, DIRECTORY, Mode::empty())?)
+    };
+    let below = rustix::fs::open("/", DIRECTORY, Mode::empty())?;
+    memory.attach(below.as_fd())?;
+    for tree in shown {
+        let (name, tree) = tree?;
+        tree.attach(inside(name)?.as_fd())?;
+    }
+    let root = inside("root")?;
+    rustix::process::fchdir(&memory)?;
+    rustix::process::chroot(".")?;
+    Ok((ns::open_own("mnt")?, root))
+}
+
+/// Finds the kernel's process.
+fn kernels(run: &Path) -> Option<i32> {
+    let note = run.join(NOTE);
+    let noted = fs::read_to_string(&note).ok().and_then(|text| text.trim().parse().ok());
+    if let Some(pid) = noted.filter(|pid| is_kernel_thread(*pid, KERNEL)) {
+        return Some(pid);
+    }
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let last = FIRST + i32::try_from(processors).unwrap_or(1).saturating_mul(FOR_EACH);
+    let found = (2..=last).find(|pid| is_kernel_thread(*pid, KERNEL))?;
+    // Without the note the next boot looks again.
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o644);
+    let _ = options.open(&note).and_then(|mut file| writeln!(file, "{found}"));
+    Some(found)
+}
