@@ -1,0 +1,38 @@
+//! Networks of zones with real traffic: a host, zones on it, and something outside, each in a network
+//! namespace of the test's own.
+
+#[path = "../net/mod.rs"]
+mod net;
+
+mod ends;
+mod exclusive;
+mod held;
+mod shared;
+
+use std::time::Duration;
+
+use net::{World, find, give, make, socket, up};
+use zones::sys::netlink::link::{self, Change};
+
+/// Long enough for a frame to come through, also on a busy machine.
+const SOON: Duration = Duration::from_millis(400);
+
+/// A bridge `br0` that has the host's addresses and `out0` behind one of its ports.
+fn bridged() -> Option<World> {
+    let mut w = World::empty()?;
+    if !make("bridge", "br0", |b| b) {
+        return None;
+    }
+    w.cable("port0", "out0");
+    let (bridge, port) = (find("br0").index, find("port0").index);
+    link::change(&mut socket(), port, &Change { master: Some(bridge), ..Change::default() }).expect("a port");
+    up(&mut socket(), "br0");
+    give("br0", "192.0.2.1/24");
+    give("br0", "2001:db8::1/64");
+    w.outside.at(|| {
+        give("out0", "192.0.2.254/24");
+        give("out0", "2001:db8::fe/64");
+    });
+    w.settle();
+    Some(w)
+}

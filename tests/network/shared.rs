@@ -1,0 +1,196 @@
+//! Zones that share a link of the host.
+
+use super::bridged;
+use super::held::held_to;
+use crate::net::{World, all_reach, find, gateways, give, ip, make, net, shared, socket, tcp, udp, up};
+use zones::sys::netlink::link;
+use zones::sys::netlink::route;
+
+#[test]
+fn a_shared_zone_is_reached_and_reaches() {
+    let Some(w) = World::new() else { return };
+    let zion = w.boot("zion", &shared("7"));
+    let web = w.boot("web", &shared("8"));
+    all_reach(&[
+        ("host", &w.host, "192.0.2.1"),
+        ("zion", &zion, "192.0.2.7"),
+        ("web", &web, "192.0.2.8"),
+        ("outside", &w.outside, "192.0.2.254"),
+        ("host", &w.host, "2001:db8::1"),
+        ("zion", &zion, "2001:db8::7"),
+        ("web", &web, "2001:db8::8"),
+        ("outside", &w.outside, "2001:db8::fe"),
+    ]);
+    // Behind the router.
+    assert_eq!(tcp(&zion, &w.outside, "198.51.100.1"), Ok(ip("192.0.2.7")));
+    assert_eq!(gateways(&zion), [ip("192.0.2.254")]);
+    // As the spec names it, and nothing besides.
+    let names: Vec<String> =
+        zion.at(|| link::all(&mut socket()).expect("links")).into_iter().map(|l| l.name).collect();
+    assert_eq!(names, ["lo", "eth0"]);
+    // The host forwards nothing for that.
+    for file in ["ipv4/ip_forward", "ipv6/conf/all/forwarding", "ipv4/conf/eth0/proxy_arp"] {
+        let value = std::fs::read_to_string(format!("/proc/sys/net/{file}")).expect("a setting");
+        assert_eq!(value.trim(), "0", "{file}");
+    }
+    w.end(&["zion", "web"]);
+}
+
+#[test]
+fn several_addresses_several_links() {
+    let Some(mut w) = World::new() else { return };
+    w.cable("eth1", "out1");
+    w.outside.at(|| give("out1", "203.0.113.126/25"));
+    w.settle();
+    let lines = shared("7")
+        + &net(&[("physical", "eth0"), ("address", "192.0.2.70/24")])
+        + &net(&[("physical", "eth0"), ("address", "2001:db8::70/64")])
+        + &net(&[("physical", "eth1"), ("address", "203.0.113.7/25")]);
+    let zion = w.boot("zion", &lines);
+    for (mine, theirs) in [
+        ("192.0.2.7", "192.0.2.254"),
+        ("192.0.2.70", "192.0.2.254"),
+        ("2001:db8::70", "2001:db8::fe"),
+        ("203.0.113.7", "203.0.113.126"),
+    ] {
+        assert_eq!(udp(&zion, Some(mine), &w.outside, theirs), Ok(ip(mine)));
+        assert!(tcp(&w.outside, &zion, mine).is_ok(), "{mine}");
+    }
+    let mut names: Vec<String> =
+        zion.at(|| link::all(&mut socket()).expect("links")).into_iter().map(|l| l.name).collect();
+    names.sort();
+    assert_eq!(names, ["eth0", "eth1", "lo"]);
+    let nets: Vec<String> = zion
+        .at(|| link::addresses(&mut socket()).expect("addresses"))
+        .into_iter()
+        .map(|(_, n)| n.to_string())
+        .filter(|n| n.starts_with("203"))
+        .collect();
+    assert_eq!(nets, ["203.0.113.7/25"]);
+    w.end(&["zion"]);
+}
+
+#[test]
+fn a_zone_and_a_host_of_other_subnets_reach_each_other() {
+    let Some(w) = World::new() else { return };
+    let zion = w.boot("zion", &net(&[("physical", "eth0"), ("address", "10.7.7.7/24")]));
+    assert_eq!(tcp(&w.host, &zion, "10.7.7.7"), Ok(ip("192.0.2.1")));
+    assert_eq!(tcp(&zion, &w.host, "192.0.2.1"), Ok(ip("10.7.7.7")));
+    w.end(&["zion"]);
+}
+
+#[test]
+fn without_a_router_the_hosts_router_serves() {
+    let Some(mut w) = World::new() else { return };
+    let index = find("eth0").index;
+    route::add_default(&mut socket(), index, &ip("192.0.2.254"), 0).expect("a route");
+    w.settle();
+    let zion = w.boot("zion", &net(&[("physical", "eth0"), ("address", "192.0.2.7/24")]));
+    assert_eq!(tcp(&zion, &w.outside, "198.51.100.1"), Ok(ip("192.0.2.7")));
+    w.end(&["zion"]);
+}
+
+#[test]
+fn shared_on_a_bridge() {
+    let Some(w) = bridged() else { return };
+    let on_bridge = |last: &str| shared(last).replace("eth0", "br0");
+    let zion = w.boot("zion", &on_bridge("7"));
+    let web = w.boot("web", &on_bridge("8"));
+    all_reach(&[
+        ("host", &w.host, "192.0.2.1"),
+        ("zion", &zion, "192.0.2.7"),
+        ("web", &web, "192.0.2.8"),
+        ("outside", &w.outside, "192.0.2.254"),
+        ("host", &w.host, "2001:db8::1"),
+        ("zion", &zion, "2001:db8::7"),
+        ("web", &web, "2001:db8::8"),
+        ("outside", &w.outside, "2001:db8::fe"),
+    ]);
+    held_to(&w, &zion, "br0", "br0");
+    w.end(&["zion", "web"]);
+}
+
+#[test]
+fn shared_on_a_dummy_link() {
+    let Some(mut w) = World::empty() else { return };
+    if !make("dummy", "dummy0", |b| b) {
+        return;
+    }
+    up(&mut socket(), "dummy0");
+    give("dummy0", "192.0.2.1/24");
+    give("dummy0", "2001:db8::1/64");
+    w.settle();
+    let on = |last: &str| shared(last).replace("eth0", "dummy0");
+    let zion = w.boot("zion", &on("7"));
+    let web = w.boot("web", &on("8"));
+    all_reach(&[
+        ("host", &w.host, "192.0.2.1"),
+        ("zion", &zion, "192.0.2.7"),
+        ("web", &web, "192.0.2.8"),
+        ("host", &w.host, "2001:db8::1"),
+        ("zion", &zion, "2001:db8::7"),
+        ("web", &web, "2001:db8::8"),
+    ]);
+    w.end(&["zion", "web"]);
+}
+
+#[test]
+fn shared_on_a_vlan_link() {
+    let Some(mut w) = World::new() else { return };
+    let made = |lower: u32| make("vlan", "vlan42", |b| b.number(5, lower));
+    if !made(find("eth0").index) {
+        return;
+    }
+    w.outside.at(|| made(find("out0").index));
+    up(&mut socket(), "vlan42");
+    give("vlan42", "10.42.0.1/24");
+    w.outside.at(|| {
+        up(&mut socket(), "vlan42");
+        give("vlan42", "10.42.0.254/24");
+    });
+    w.settle();
+    let zion = w.boot("zion", &net(&[("physical", "vlan42"), ("address", "10.42.0.7/24")]));
+    all_reach(&[
+        ("host", &w.host, "10.42.0.1"),
+        ("zion", &zion, "10.42.0.7"),
+        ("outside", &w.outside, "10.42.0.254"),
+    ]);
+    w.end(&["zion"]);
+}
+
+#[test]
+fn names_are_resolved() {
+    let Some(w) = World::new() else { return };
+    let lines = net(&[("physical", "eth0"), ("address", "192.0.2.7/24")]);
+    w.lab.installed("zion", &lines);
+    let (resolver, hosts) = (w.lab.in_zone("zion", "/etc/resolv.conf"), w.lab.in_zone("zion", "/etc/hosts"));
+    let _ = std::fs::remove_file(&resolver);
+    std::fs::remove_file(&hosts).expect("there");
+    w.lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    let found = w.lab.ok("zlogin", &["zion", "getent hosts zion; getent hosts localhost"]);
+    assert!(found.contains("192.0.2.7") && found.contains("localhost"), "{found}");
+    let host = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let servers = |t: &str| {
+        let usable = |l: &&str| l.starts_with("nameserver") && !l.contains("127.0.0.");
+        t.lines().filter(usable).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let got = std::fs::read_to_string(&resolver).unwrap_or_default();
+    for server in servers(&host) {
+        assert!(got.contains(&server), "{got}");
+    }
+    w.end(&["zion"]);
+}
+
+#[test]
+fn a_plan_tells_the_network() {
+    let Some(w) = World::new() else { return };
+    w.lab.installed("zion", &shared("7"));
+    let plan = w.lab.ok("zoneadm", &["-z", "zion", "plan", "boot"]);
+    let line = plan.lines().find(|l| l.contains("net physical=eth0")).expect("the link's line");
+    for word in
+        ["share eth0 as eth0", "address 192.0.2.7/24", "router 192.0.2.254", "held to 192.0.2.7 2001:db8::7"]
+    {
+        assert!(line.contains(word), "{line} has not: {word}");
+    }
+    w.assert_clean();
+}
