@@ -11,7 +11,7 @@
 //! | leaked working folder, environment, keys, groups | `entering::nothing_of_the_caller_gets_in` | `environment`, `groups`, `keyring` |
 //! | mount target race | `races::*` | `links` |
 //! | `/dev`, `/proc`, `/sys` that are links | `paths::mount_points_that_are_links` | `links` |
-//! | console swapped | `races::console`, `attacks::a_zone_that_covers_its_dev_is_still_supervised` | holds without `links` as well; no single defence is known |
+//! | console swapped | `races::console`, `attacks::a_zone_that_covers_its_dev_is_still_supervised` | `links` |
 //! | write redirected by a false `/proc` | `entering::a_false_proc_is_written_by_nobody` | `host-proc` |
 //! | identity parsing | `identity::*`, `zlogin::a_hostile_passwd_cannot_do_harm` | `numbers`, `regular`, `lookup` |
 //! | order of entering | `entering::a_process_that_enters_shows_nothing_of_the_host` | `hiding`; commit c6d06aa |
