@@ -21,4 +21,4 @@ for what, work in (
     except OSError:
         pass
 here = os.path.exists(sys.argv[1].lstrip('/'))
-print(here, [w for w in found if w != 'root'])
+print(top.st_dev, top.st_ino, here, [w for w in found if w != 'root'])
