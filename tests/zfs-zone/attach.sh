@@ -213,6 +213,15 @@ delegates "$(dataset containers/tree; dataset containers/unpriv)"
 free_again() {
     mount -i -t zfs containers/tree/child /mnt && umount /mnt && mount -i -t zfs containers/tree /mnt && umount /mnt
 }
+# Links are made while the zone mounts its datasets: one that fails finds them mounted.
+ip link add eth7 type veth peer name out7; ip link set eth7 up
+ip netns add out; ip link set out7 netns out; ip -n out addr add 192.0.2.7/24 dev out7; ip -n out link set out7 up
+soon eval '[ "$(cat /sys/class/net/eth7/carrier)" = 1 ]'
+printf 'add net\nset physical=eth7\nset address=192.0.2.7/24\nend\nexit\n' | zonecfg -z zion
+refused "a link that fails late" "address in use by the machine with the link-layer address" zoneadm -z zion boot
+good "nothing is left of it" eval 'nothing_left && unmounted containers/unpriv && unmounted containers/tree && free_again'
+zonecfg -z zion 'remove -F net'
+ip netns del out
 # A kept descriptor of the namespace tells whether anything is still attached to it.
 exec 9</dev/null
 still_attached() { [ "$(nsenter --user=/proc/$$/fd/9 zfs list 2>&1)" != "no datasets available" ]; }
