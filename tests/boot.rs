@@ -144,6 +144,41 @@ fn a_boot_takes_no_copy_of_the_hosts_mounts() {
     lab.assert_clean();
 }
 
+/// systemd makes all mounts of a host shared: what is mounted below one appears below its copies.
+#[test]
+fn on_a_host_with_shared_mounts_none_travels() {
+    let Some(lab) = Lab::new() else { return };
+    let shared = lab.path().join("shared");
+    fs::create_dir_all(shared.join("below")).expect("a folder to share");
+    let lines = format!("add fs\nset type=lofs\nset special={}\nset dir=/shared\nend", shared.display());
+    lab.installed("zion", &lines);
+    // In mounts of this test's own, which go with its process.
+    ns::unshare(Kinds::MOUNT).expect("a mount namespace");
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).expect("private mounts");
+    mount_change("/", MountPropagationFlags::SHARED | MountPropagationFlags::REC).expect("shared mounts");
+    let table = || fs::read_to_string("/proc/thread-self/mountinfo").expect("proc");
+    let before = table();
+    assert!(before.contains(" shared:"), "{before}");
+    let look = || {
+        let inside = lab.ok("zlogin", &["zion", "cat /proc/1/mountinfo"]);
+        let travels =
+            |line: &&str| ["shared:", "master:", "propagate_from:"].iter().any(|w| line.contains(w));
+        assert_eq!(inside.lines().filter(travels).collect::<Vec<_>>(), [""; 0]);
+        let mounts = "mount -t tmpfs t /shared/below && mount -t tmpfs t /dev/shm && mount --bind /dev/null /dev/console && umount /dev/console";
+        lab.ok("zlogin", &["zion", mounts]);
+        assert_eq!(table(), before);
+    };
+    lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    look();
+    // The console of a new supervisor comes from the host into mounts that are the zone's already.
+    lab.kill_supervisor("zion");
+    lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    look();
+    lab.ok("zoneadm", &["-z", "zion", "halt"]);
+    assert_eq!(table(), before);
+    lab.assert_clean();
+}
+
 #[test]
 fn every_kind_of_file_system() {
     let Some(lab) = Lab::new() else { return };

@@ -61,7 +61,8 @@ pub struct Tree {
 
 impl Tree {
     /// Makes a detached copy of the mount at a descriptor, of its subtree from there on, with the
-    /// mounts below it when `recursive`.
+    /// mounts below it when `recursive`. Its propagation is private: on most hosts mounts are shared, and
+    /// what is mounted below a copy in a zone would be mounted on the host as well.
     ///
     /// # Errors
     /// The system's error.
@@ -71,7 +72,9 @@ impl Tree {
         if recursive {
             flags |= OpenTreeFlags::AT_RECURSIVE;
         }
-        Ok(Self { fd: open_tree(at, "", flags)? })
+        let tree = Self { fd: open_tree(at, "", flags)? };
+        tree.set(Attrs::empty(), Attrs::empty(), None, recursive)?;
+        Ok(tree)
     }
 
     /// Changes attributes; with `ids`, the mount shows the file system's ids as that user namespace
