@@ -15,6 +15,7 @@ use crate::apply::trust;
 use crate::plan::bootargs::BootArgs;
 use crate::spec::ZoneName;
 use crate::sys::channel::Channel;
+use crate::sys::naive::handed_on;
 use crate::sys::path::reason;
 use crate::sys::process::{default_sigchld, start_time};
 
@@ -98,6 +99,7 @@ pub fn start(root: &Root, name: &ZoneName) -> Result<(), CallError> {
     let program = program().ok_or_else(|| CallError::NotStarted("it is not beside this program".into()))?;
     let mut command = Command::new(program);
     command.arg("-z").arg(name.as_str()).env_clear().env("ZONES_ROOT", root.prefix()).current_dir("/");
+    command.envs(handed_on());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // A caller that ignores the signal would have its children reaped before they can be waited for.
     default_sigchld();
