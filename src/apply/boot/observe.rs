@@ -12,12 +12,14 @@ use super::BootError;
 use super::device::matching;
 use super::source::{self, Place, Tops};
 use super::start::first_host_id;
+use crate::apply::net::Probe;
 use crate::apply::paths::Root;
 use crate::apply::zfs::Asker;
 use crate::apply::{Op, dataset};
 use crate::plan;
 use crate::plan::boot::{Facts, Special, zfs_fs};
 use crate::plan::dataset::Found;
+use crate::plan::net::NetFacts;
 use crate::plan::profile::Profile;
 use crate::spec::idmap::IdRange;
 use crate::spec::schema::ResourceKind;
@@ -31,6 +33,28 @@ use crate::sys::path::{IN_ROOT, STRICT, open_beneath, reason};
 /// # Errors
 /// [`BootError`] when the zone's root or its id map cannot be used.
 pub fn facts(op: &Op<'_>, allocate: bool) -> Result<Facts, BootError> {
+    beside(op, allocate, network(op)?)
+}
+
+/// The same for a boot: asks on the wire who has the zone's addresses before it looks at the rest, so that
+/// the answers come meanwhile.
+///
+/// # Errors
+/// As [`facts`].
+pub fn facts_and_answers(op: &Op<'_>) -> Result<(Facts, Probe), BootError> {
+    let net = network(op)?;
+    // Why there is no plan is told when there is to be one.
+    let links = plan::net::plan(op.spec, &net).map_or_else(|_| Vec::new(), |network| network.links);
+    let asked = Probe::begin(&links).map_err(BootError::Network)?;
+    Ok((beside(op, true, net)?, asked))
+}
+
+fn network(op: &Op<'_>) -> Result<NetFacts, BootError> {
+    crate::apply::net::observe::facts(op.store, op.name, op.spec).map_err(BootError::Network)
+}
+
+/// Looks at everything but the network.
+fn beside(op: &Op<'_>, allocate: bool, net: NetFacts) -> Result<Facts, BootError> {
     let root = zone_root(op.store.root(), op.spec)?;
     let ids = if allocate {
         op.store.id_map(op.name, op.spec)?
@@ -52,6 +76,7 @@ pub fn facts(op: &Op<'_>, allocate: bool) -> Result<Facts, BootError> {
         kernel: crate::apply::confine::kernel(),
         fuse: Path::new("/dev/fuse").exists(),
         own_init: if sparse { None } else { own_init(&root) },
+        net,
         ..Facts::default()
     };
     for dir in op.spec.stored(ResourceKind::InheritPkgDir).iter().filter_map(|r| r.text("dir")) {
@@ -104,7 +129,6 @@ pub fn facts(op: &Op<'_>, allocate: bool) -> Result<Facts, BootError> {
     for pattern in op.spec.stored(ResourceKind::Device).iter().filter_map(|r| r.text("match")) {
         facts.devices.insert(pattern.to_owned(), matching(pattern, &asker));
     }
-    facts.net = crate::apply::net::observe::facts(op.store, op.name, op.spec).map_err(BootError::Network)?;
     facts.root = root;
     Ok(facts)
 }

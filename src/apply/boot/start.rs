@@ -51,16 +51,6 @@ pub struct Begun<'a> {
     pub asked: Probe,
 }
 
-impl<'a> Begun<'a> {
-    /// Begins.
-    ///
-    /// # Errors
-    /// The reason as text.
-    pub fn new(plan: &'a Plan, facts: &'a Facts) -> Result<Self, String> {
-        Ok(Self { plan, facts, asked: Probe::begin(&plan.steps)? })
-    }
-}
-
 /// Starts a zone that the kernel does not know. The lock goes over to the supervisor, which holds it
 /// until the start has succeeded or failed, whatever happens to this process.
 ///
@@ -69,9 +59,9 @@ impl<'a> Begun<'a> {
 pub fn start(op: &mut Op<'_>, args: &BootArgs, goal: Goal, lock: OpLock) -> Result<(), BootError> {
     let args = with_default(op, args);
     sweep(op.store.root(), op.name);
-    let facts = observe::facts(op, true)?;
+    let (facts, asked) = observe::facts_and_answers(op)?;
     let plan = plan(op.spec, &args, &facts)?;
-    let begun = Begun::new(&plan, &facts).map_err(BootError::Network)?;
+    let begun = Begun { plan: &plan, facts: &facts, asked };
     for text in &plan.warnings {
         op.out.warn(&format!("WARNING: {text}"));
     }

@@ -110,8 +110,10 @@ impl Network {
         let change = link::Change { namespace, ..link::Change::default() };
         link::change(&mut self.host, wanted.lower_index, &change)
             .map_err(net("failed to add network device: cannot move the link into the zone"))?;
-        let index = self.inside()?.prepare(wanted)?;
-        self.inside()?.switch_on(wanted, index)
+        let inside = self.inside()?;
+        let index = inside.find(wanted)?;
+        inside.prepare(wanted, index)?;
+        inside.switch_on(wanted, index)
     }
 
     fn inside(&mut self) -> Done<&mut Inside> {
@@ -119,10 +121,10 @@ impl Network {
     }
 
     fn pair(&mut self, wanted: &Link) -> Done<()> {
-        let port = self.make_pair(wanted)?;
+        let (port, own) = self.make_pair(wanted)?;
         crash_at("link-paired");
         let table = self.rule(wanted, port)?;
-        let own = self.inside()?.prepare(wanted)?;
+        self.inside()?.prepare(wanted, own)?;
         if let Some(namespace) = &self.namespace {
             announce(namespace.as_fd(), wanted);
         }
@@ -184,8 +186,8 @@ impl Network {
         link::change(&mut self.host, port, &change).map_err(net("cannot switch the port on"))
     }
 
-    /// Makes the zone's link and its port, and returns the port's number.
-    fn make_pair(&mut self, wanted: &Link) -> Done<u32> {
+    /// Makes the zone's link and its port, and returns the numbers of the port and, inside, of the link.
+    fn make_pair(&mut self, wanted: &Link) -> Done<(u32, u32)> {
         let Some(namespace) = &self.namespace else { return Err("the zone has no network namespace".into()) };
         let peer = link::Peer { name: &wanted.name, namespace: namespace.as_fd(), mac: wanted.mac.0 };
         let host = &mut self.host;
@@ -208,7 +210,8 @@ impl Network {
             _ => net("cannot make the link")(e),
         })?;
         let port = link::named(host, &wanted.port).map_err(net("cannot look at a link"))?;
-        Ok(port.ok_or("the port is gone")?.index)
+        // The link below one of a pair is the other one.
+        port.and_then(|port| Some((port.index, port.lower?))).ok_or_else(|| "the port is gone".into())
     }
 
     /// Puts the rules of a link that others use as well on the zone's port.

@@ -36,14 +36,21 @@ impl Inside {
         Ok(Self { socket })
     }
 
-    /// Gives a link its addresses while it is off, and returns its number.
+    /// Returns the number of a link.
     ///
     /// # Errors
     /// The reason as text.
-    pub fn prepare(&mut self, wanted: &Link) -> Done<u32> {
+    pub fn find(&mut self, wanted: &Link) -> Done<u32> {
+        let own = link::named(&mut self.socket, &wanted.name).map_err(net("cannot find the zone's link"))?;
+        Ok(own.ok_or("the zone's link is gone")?.index)
+    }
+
+    /// Gives a link its addresses while it is off.
+    ///
+    /// # Errors
+    /// The reason as text.
+    pub fn prepare(&mut self, wanted: &Link, index: u32) -> Done<()> {
         let socket = &mut self.socket;
-        let own = link::named(socket, &wanted.name).map_err(net("cannot find the zone's link"))?;
-        let index = own.ok_or("the zone's link is gone")?.index;
         let no_link_local =
             wanted.link_local.is_some() || (wanted.way == Way::Shared && !wanted.addresses.is_empty());
         if no_link_local {
@@ -59,7 +66,7 @@ impl Inside {
                 _ => net(&format!("cannot give it {address}"))(e),
             })?;
         }
-        Ok(index)
+        Ok(())
     }
 
     /// Switches a link on and gives it its routes.

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use super::{Done, net};
 use crate::plan::net::{Link, Way};
-use crate::plan::step::Step;
 use crate::sys::netlink::{NetError, Socket, link, route};
 
 /// How long an answer may take. On a wire it takes some tenths of a millisecond; the rest of a boot takes
@@ -23,18 +22,14 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Asks for the addresses of all links of a plan, where somebody could answer.
+    /// Asks for the addresses of these links, where somebody could answer.
     ///
     /// # Errors
     /// The reason as text.
-    pub fn begin(steps: &[Step]) -> Done<Self> {
-        let links = steps.iter().filter_map(|s| match s {
-            Step::Link(link) => Some(&**link),
-            _ => None,
-        });
+    pub fn begin(links: &[Link]) -> Done<Self> {
         let mut host = None;
         let mut asked = Vec::new();
-        for link in links.filter(|l| may_be_answered(l)) {
+        for link in links.iter().filter(|l| may_be_answered(l)) {
             for ip in link.claimed() {
                 let host = match &mut host {
                     Some(host) => host,

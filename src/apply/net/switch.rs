@@ -13,8 +13,8 @@ use crate::sys::netlink::{Socket, link};
 const SHARED: &str = "zones-shared";
 const WIRE: &str = "zones-wire";
 
-/// Entries that a table can have.
-const ENTRIES: u32 = 16_384;
+/// Entries that a table can have. The kernel makes room for the beginnings of all of them at once.
+const ENTRIES: u32 = 8_192;
 
 /// The key under which a table tells, by value 1, that programs were made possible by us.
 const PREPARED: [u8; KEY_BYTES] = [0; KEY_BYTES];

@@ -322,10 +322,10 @@ impl Supervisor {
         let mut out = Log(&self.name);
         let op = Op { store, name: &self.name, spec: &saved.spec, seen: &NOTHING_SEEN, out: &mut out };
         let args = BootArgs::parse(saved.spec.props.text("bootargs").unwrap_or_default());
-        let facts = observe::facts(&op, true).map_err(|e| e.to_string())?;
+        let (facts, asked) = observe::facts_and_answers(&op).map_err(|e| e.to_string())?;
         let plan = plan(&saved.spec, &args, &facts).map_err(|e| e.to_string())?;
-        let (running, ready) =
-            start::up(&self.root, &self.name, Goal::Running, Begun::new(&plan, &facts)?, &self.console)?;
+        let begun = Begun { plan: &plan, facts: &facts, asked };
+        let (running, ready) = start::up(&self.root, &self.name, Goal::Running, begun, &self.console)?;
         for text in plan.warnings.iter().chain(&ready.told.warnings) {
             log(&self.name, &format!("WARNING: {text}"));
             self.console.notice(&format!("WARNING: {text}"));
