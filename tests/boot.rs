@@ -132,11 +132,11 @@ fn a_boot_takes_no_copy_of_the_hosts_mounts() {
         lab.ok("zoneadm", &["-z", "zion", "halt"]);
         Some(made)
     };
-    let Some(number) = made() else {
+    // Other tests make mounts as well, and one of them as many as it can, but not all the time.
+    let Some(number) = (0..5).map_while(|_| made()).min() else {
         eprintln!("SKIPPED: this kernel tells no unique number of a mount (Linux 6.8)");
         return;
     };
-    // Other tests make mounts as well, but by far not so many.
     assert!(number < MANY, "the boot made {number} mounts");
     // Where the kernel's small namespace cannot be had it is a copy, and the zone is the same.
     tmpfs().attach(fs::File::open(kernels).expect("its folder").as_fd()).expect("it is covered");
