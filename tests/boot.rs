@@ -141,6 +141,27 @@ fn a_boot_takes_no_copy_of_the_hosts_mounts() {
     // Where the kernel's small namespace cannot be had it is a copy, and the zone is the same.
     tmpfs().attach(fs::File::open(kernels).expect("its folder").as_fd()).expect("it is covered");
     assert!(made().expect("told before") > MANY, "there is nothing else to begin with");
+    // Of a copy the zone keeps nothing, not even hidden below its root: what the host unmounts is gone.
+    let (image, disk) = (lab.path().join("disk.img"), lab.path().join("disk"));
+    fs::File::create(&image).and_then(|f| f.set_len(16 << 20)).expect("an image");
+    fs::create_dir(&disk).expect("a folder");
+    let tool = |words: &[&str]| {
+        let mut command = std::process::Command::new(words[0]);
+        let out = command.args(&words[1..]).arg(&image).output().expect("it starts");
+        assert!(out.status.success(), "{words:?}: {out:?}");
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    tool(&["mkfs.ext4", "-q"]);
+    tool(&["mount", "-o", "loop", "--target", &disk.display().to_string()]);
+    lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    assert!(std::process::Command::new("umount").arg(&disk).status().expect("umount").success());
+    // The kernel gives the device back with the last mount.
+    let gone = (0..100).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        tool(&["losetup", "-j"]).is_empty()
+    });
+    assert!(gone, "a zone that runs holds what the host has unmounted");
+    lab.ok("zoneadm", &["-z", "zion", "halt"]);
     lab.assert_clean();
 }
 

@@ -207,7 +207,7 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
             below: dataset::locks_below(spec, name),
         });
     }
-    // Before the root is seen with the zone's ids: the files are the host's to write.
+    // The files are the host's to write.
     if !network.links.is_empty() {
         let addresses =
             network.links.iter().flat_map(|l| l.addresses.iter().map(ipnet::IpNet::addr)).collect();
@@ -239,7 +239,8 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     if let Some(profile) = profile {
         steps.push(Step::ReadOnly { profile: profile.name(), made: mount_points(&trees) });
     }
-    // Late: whoever has one of the addresses has had time to say so.
+    // The last of the host's steps: process 1 goes on beside them, and whoever has one of the addresses has
+    // had time to say so.
     steps.extend(network.links.into_iter().map(|link| Step::Link(Box::new(link))));
     steps.push(Step::HostName { name: spec.name.to_string() });
     steps.push(Step::Loopback);

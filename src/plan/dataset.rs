@@ -262,8 +262,8 @@ fn whole_pool(spec: &ZoneSpec, name: &str) -> Option<Why> {
     (!said).then(|| Why::Pool { zone: spec.name.to_string(), pool: name.to_owned() })
 }
 
-/// Returns the steps on the host before the zone's namespaces are made: a copy of the host's mounts
-/// that still holds a dataset would keep it busy.
+/// Returns the step on the host before the zone's namespaces are made: where they begin with a copy of the
+/// host's mounts, one that still holds a dataset would keep it busy.
 pub fn withdraw(name: &str, tree: &Tree) -> Step {
     Step::Withdraw {
         dataset: name.to_owned(),

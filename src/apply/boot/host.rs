@@ -147,7 +147,7 @@ pub fn make_ready(
     let back = ipc
         .map_or(Ok(()), |ipc| ns::join(ipc.as_fd(), Kinds::IPC))
         .map_err(|e| fail("boot", "cannot return to the host's ipc namespace", &e));
-    // Only now: a process that is made among the zone's mounts would keep them.
+    // Only now: a process that is made in the zone's ipc namespace would keep it.
     let guarded = done.and(back).and_then(|()| build.guard(root));
     let result = guarded.and_then(|()| match (build.process.take(), build.channel.take()) {
         (Some((pid, handle)), Some(channel)) => {
@@ -256,7 +256,7 @@ impl Build<'_> {
             Step::Limits { path, settings } => limits::group(path, settings),
             Step::Process { locked, policy } => limits::process(*locked, *policy),
             Step::Ipc { settings } => limits::ipc(settings),
-            Step::Withdraw { dataset, members, .. } => self.withdraw(root, dataset, members),
+            Step::Withdraw { dataset, members, zoned, .. } => self.withdraw(root, (dataset, *zoned), members),
             Step::Namespaces { uid_map, gid_map } => self.namespaces(root, uid_map, gid_map, all),
             Step::Pin { .. } => self.pin(),
             Step::Delegate { dataset, .. } => self.delegate(dataset),
@@ -368,10 +368,16 @@ impl Build<'_> {
         network.make(root, link, || zone::network_of(channel)).map_err(fail)
     }
 
-    fn withdraw(&mut self, root: &Root, dataset: &str, members: &[String]) -> Result<(), StepError> {
+    fn withdraw(
+        &mut self,
+        root: &Root,
+        (dataset, zoned): (&str, bool),
+        members: &[String],
+    ) -> Result<(), StepError> {
         let failed = |why: String| StepError { what: format!("dataset {dataset}"), why };
         let zfs = Zfs::open().map_err(|e| failed(e.to_string()))?;
-        let told = dataset::withdraw::withdraw(root, &zfs, dataset, members, &self.ids).map_err(failed)?;
+        let told =
+            dataset::withdraw::withdraw(root, &zfs, (dataset, zoned), members, &self.ids).map_err(failed)?;
         self.told.warnings.extend(told.warnings);
         self.told.not_given.extend(told.not_given);
         Ok(())
@@ -554,7 +560,11 @@ impl Build<'_> {
         let mut fds = vec![root.as_fd()];
         fds.extend(self.terminal.as_ref().map(AsFd::as_fd));
         fds.extend(image.as_ref().map(AsFd::as_fd));
-        channel.send(zone::GO, &fds).map_err(|e| fail("zone", "cannot reach process 1", &e))
+        // Whoever has ended has said why.
+        channel.send(zone::GO, &fds).map_err(|e| match zone::last_words(channel) {
+            Some(why) => StepError { what: "zone".into(), why },
+            None => fail("zone", "cannot reach process 1", &e),
+        })
     }
 
     /// Waits until the zone's process has done its part.

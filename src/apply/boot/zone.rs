@@ -12,7 +12,7 @@
 //! | pivot | the host's tree is gone; a locked mount cannot be the new root, so a copy is |
 //! | datasets | mounted by the zone, so not locked, at mount points that lead nowhere else any more |
 //! | system calls, guard, capabilities | the last thing that needs them is done; a filter takes one itself |
-//! | tell the supervisor, wait | the zone is *ready*; nothing runs in it yet |
+//! | tell the supervisor, wait | nothing runs in the zone yet; the supervisor makes its links beside all this |
 //! | console, exec | stdio from inside, every other descriptor closed |
 //!
 //! If the supervisor dies, the channel ends and this process with it, and so do all namespaces.
@@ -66,6 +66,16 @@ pub fn network_of(channel: &Channel) -> Result<OwnedFd, String> {
         Some(text) => text.to_owned(),
         None => "process 1 ended before it had a network namespace".into(),
     })
+}
+
+/// Returns what a process that has ended has said of it.
+pub fn last_words(channel: &Channel) -> Option<String> {
+    loop {
+        let text = channel.receive().ok().filter(|sent| !sent.text.is_empty())?.text;
+        if let Some(why) = text.strip_prefix("error ") {
+            return Some(why.to_owned());
+        }
+    }
 }
 
 /// Runs the zone's side. Never returns: it becomes init, or ends.

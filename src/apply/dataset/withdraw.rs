@@ -61,14 +61,14 @@ pub struct Told {
 }
 
 /// Takes a dataset from the host: unmounts it and all below it, sets `zoned`, and gives the root
-/// directories of `members` to the zone's root.
+/// directories of `members` to the zone's root. With the dataset comes whether it was zoned before.
 ///
 /// # Errors
 /// The reason as text. The host has its mounts back then, unless `zoned` was set already.
 pub fn withdraw(
     root: &Root,
     zfs: &Zfs,
-    dataset: &str,
+    (dataset, zoned): (&str, bool),
     members: &[String],
     ids: &Ids,
 ) -> Result<Told, String> {
@@ -100,8 +100,8 @@ pub fn withdraw(
             }
         }
     }
-    if !members.is_empty() {
-        // Our own look at them has to be over before the zone mounts them.
+    // Our own look at them has to be over before the zone mounts them; and until it was zoned, the host could.
+    if !members.is_empty() || !zoned {
         free(root, zfs, dataset)?;
     }
     Ok(told)

@@ -1,4 +1,4 @@
-//! The zone's end of its links: addresses and routes, set from outside before anything runs inside.
+//! The zone's end of its links: addresses and routes, set from outside before init runs.
 
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};

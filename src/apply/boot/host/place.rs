@@ -7,12 +7,13 @@
 //! cannot be joined (in a container), it is the host's.
 //!
 //! What a zone gets from the host is opened and copied in the host's namespace, as ever; here it is put
-//! together. Nothing of either namespace lies above it:
+//! together, and the zone's first process, which begins here, lets go of all the rest (pivot_root):
 //!
 //! ```text
-//! /       memory, over whatever the namespace has begun with
-//! ├ proc  the host's, so that the zone's first process finds what it must; without it, or with parts of it
-//! ├ sys   covered, the kernel lets nobody in the zone mount these file systems (mount_too_revealing)
+//! /       memory
+//! ├ proc  the host's, for the first process, and for the kernel to see: where it is not there, or covered in
+//! ├ sys   parts, it lets nobody in the zone mount one (mount_too_revealing)
+//! ├ old   whatever the namespace has begun with
 //! └ root  the zone's root
 //! ```
 
@@ -53,7 +54,7 @@ impl<'h> Place<'h> {
     /// run-time files.
     ///
     /// # Errors
-    /// The system's error. The process is in the host's mount namespace again in any case.
+    /// The system's error.
     pub fn new<T>(host: BorrowedFd<'h>, run: &Path, work: impl FnOnce() -> T) -> io::Result<(Self, T)> {
         let made = make(run).map(|(namespace, root)| (namespace, root, work()));
         ns::join(host, Kinds::MOUNT)?;
@@ -106,8 +107,11 @@ fn make(run: &Path) -> io::Result<(OwnedFd, OwnedFd)> {
         tree.attach(inside(name)?.as_fd())?;
     }
     let root = inside("root")?;
+    drop(inside("old")?);
+    // Not only chroot: what lay below would be in the zone for good, hidden, but there.
     rustix::process::fchdir(&memory)?;
-    rustix::process::chroot(".")?;
+    rustix::process::pivot_root(".", "old")?;
+    rustix::process::chdir("/")?;
     Ok((ns::open_own("mnt")?, root))
 }
 
@@ -118,12 +122,17 @@ fn kernels(run: &Path) -> Option<i32> {
     if let Some(pid) = noted.filter(|pid| is_kernel_thread(*pid, KERNEL)) {
         return Some(pid);
     }
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let last = FIRST + i32::try_from(processors).unwrap_or(1).saturating_mul(FOR_EACH);
+    let last = FIRST + processors().saturating_mul(FOR_EACH);
     let found = (2..=last).find(|pid| is_kernel_thread(*pid, KERNEL))?;
     // Without the note the next boot looks again.
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o644);
     let _ = options.open(&note).and_then(|mut file| writeln!(file, "{found}"));
     Some(found)
+}
+
+/// Returns how many processors the kernel has prepared for, whatever this process may use of them.
+fn processors() -> i32 {
+    let list = fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
+    list.trim().rsplit(['-', ',']).next().and_then(|last| last.parse().ok()).map_or(1, |last: i32| last + 1)
 }
