@@ -105,6 +105,12 @@ fn number_of_a_new_mount() -> Option<u64> {
     (seen.stx_mask & UNIQUE.bits() != 0).then_some(seen.stx_mnt_id)
 }
 
+/// Gives the test, and what it starts, mounts of its own, which go with its process.
+fn own_mounts() {
+    ns::unshare(Kinds::MOUNT).expect("a mount namespace");
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).expect("private mounts");
+}
+
 #[test]
 fn a_boot_takes_no_copy_of_the_hosts_mounts() {
     const MANY: u64 = 2000;
@@ -116,9 +122,7 @@ fn a_boot_takes_no_copy_of_the_hosts_mounts() {
         eprintln!("SKIPPED: this machine shows no kdevtmpfs, whose mounts a boot begins with");
         return;
     };
-    // In mounts of this test's own, which go with its process.
-    ns::unshare(Kinds::MOUNT).expect("a mount namespace");
-    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).expect("private mounts");
+    own_mounts();
     let tmpfs = || NewFs::open("tmpfs").and_then(|fs| fs.mount(Attrs::empty())).expect("a mount");
     let at = fs::File::open("/mnt").expect("a folder");
     for _ in 0..MANY {
@@ -173,9 +177,7 @@ fn on_a_host_with_shared_mounts_none_travels() {
     fs::create_dir_all(shared.join("below")).expect("a folder to share");
     let lines = format!("add fs\nset type=lofs\nset special={}\nset dir=/shared\nend", shared.display());
     lab.installed("zion", &lines);
-    // In mounts of this test's own, which go with its process.
-    ns::unshare(Kinds::MOUNT).expect("a mount namespace");
-    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).expect("private mounts");
+    own_mounts();
     mount_change("/", MountPropagationFlags::SHARED | MountPropagationFlags::REC).expect("shared mounts");
     let table = || fs::read_to_string("/proc/thread-self/mountinfo").expect("proc");
     let before = table();

@@ -10,12 +10,19 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::naive::without;
 
+/// Reads proc_pid_stat(5): the name of the process, and what follows it.
+fn stat(pid: i32) -> Option<(String, String)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may hold blanks and parentheses itself.
+    let (start, rest) = stat.rsplit_once(')')?;
+    Some((start.split_once('(')?.1.to_owned(), rest.to_owned()))
+}
+
 /// Returns when a process started, in clock ticks since boot (proc_pid_stat(5), field 22); none when
 /// there is no such process or it is a zombie.
 pub fn start_time(pid: i32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The command name, in parentheses, may hold blanks and parentheses itself.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let stat = stat(pid)?;
+    let mut fields = stat.1.split_whitespace();
     if matches!(fields.next()?, "Z" | "X") {
         return None;
     }
@@ -26,10 +33,9 @@ pub fn start_time(pid: i32) -> Option<u64> {
 /// flag `PF_KTHREAD` (proc_pid_stat(5), field 9) is the kernel's to give.
 pub fn is_kernel_thread(pid: i32, name: &str) -> bool {
     const KTHREAD: u64 = 0x0020_0000;
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
-    let Some((start, rest)) = stat.rsplit_once(')') else { return false };
+    let Some((own, rest)) = stat(pid) else { return false };
     let flags = rest.split_whitespace().nth(6).and_then(|f| f.parse::<u64>().ok());
-    start.split_once('(').is_some_and(|(_, own)| own == name) && flags.is_some_and(|f| f & KTHREAD != 0)
+    own == name && flags.is_some_and(|f| f & KTHREAD != 0)
 }
 
 /// A process that cannot be confused with a later one of the same number.

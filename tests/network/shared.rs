@@ -2,25 +2,32 @@
 
 use super::bridged;
 use super::held::held_to;
-use crate::net::{World, all_reach, find, gateways, give, ip, make, net, shared, socket, tcp, udp, up};
+use crate::net::{
+    Space, World, all_reach, find, gateways, give, ip, make, net, shared, socket, tcp, udp, up,
+};
 use zones::sys::netlink::link;
 use zones::sys::netlink::route;
+
+/// Host, two zones and what is outside reach each other, by both protocols.
+fn both_reach(w: &World, zion: &Space, web: &Space) {
+    all_reach(&[
+        ("host", &w.host, "192.0.2.1"),
+        ("zion", zion, "192.0.2.7"),
+        ("web", web, "192.0.2.8"),
+        ("outside", &w.outside, "192.0.2.254"),
+        ("host", &w.host, "2001:db8::1"),
+        ("zion", zion, "2001:db8::7"),
+        ("web", web, "2001:db8::8"),
+        ("outside", &w.outside, "2001:db8::fe"),
+    ]);
+}
 
 #[test]
 fn a_shared_zone_is_reached_and_reaches() {
     let Some(w) = World::new() else { return };
     let zion = w.boot("zion", &shared("7"));
     let web = w.boot("web", &shared("8"));
-    all_reach(&[
-        ("host", &w.host, "192.0.2.1"),
-        ("zion", &zion, "192.0.2.7"),
-        ("web", &web, "192.0.2.8"),
-        ("outside", &w.outside, "192.0.2.254"),
-        ("host", &w.host, "2001:db8::1"),
-        ("zion", &zion, "2001:db8::7"),
-        ("web", &web, "2001:db8::8"),
-        ("outside", &w.outside, "2001:db8::fe"),
-    ]);
+    both_reach(&w, &zion, &web);
     // Behind the router.
     assert_eq!(tcp(&zion, &w.outside, "198.51.100.1"), Ok(ip("192.0.2.7")));
     assert_eq!(gateways(&zion), [ip("192.0.2.254")]);
@@ -96,16 +103,7 @@ fn shared_on_a_bridge() {
     let on_bridge = |last: &str| shared(last).replace("eth0", "br0");
     let zion = w.boot("zion", &on_bridge("7"));
     let web = w.boot("web", &on_bridge("8"));
-    all_reach(&[
-        ("host", &w.host, "192.0.2.1"),
-        ("zion", &zion, "192.0.2.7"),
-        ("web", &web, "192.0.2.8"),
-        ("outside", &w.outside, "192.0.2.254"),
-        ("host", &w.host, "2001:db8::1"),
-        ("zion", &zion, "2001:db8::7"),
-        ("web", &web, "2001:db8::8"),
-        ("outside", &w.outside, "2001:db8::fe"),
-    ]);
+    both_reach(&w, &zion, &web);
     held_to(&w, &zion, "br0", "br0");
     w.end(&["zion", "web"]);
 }

@@ -17,8 +17,6 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, mkdirat, mknodat};
 use thiserror::Error;
 
 use super::{bounds, limits, zone};
-use place::Place;
-
 use crate::apply::dataset;
 use crate::apply::dataset::withdraw::{Ids, Told};
 use crate::apply::guard;
@@ -38,6 +36,7 @@ use crate::sys::ns::{self, Kinds, Side};
 use crate::sys::path::{STRICT, open_beneath, reason};
 use crate::sys::process::{self, Handle};
 use crate::zfs::Zfs;
+use place::Place;
 
 /// A step that failed: which, and why.
 #[derive(Debug, Error)]
@@ -215,12 +214,12 @@ impl Build<'_> {
         journal: &mut Journal,
     ) -> Result<(), StepError> {
         // Links come last, and process 1 goes on with its own part while they are made.
-        let is_link = |step: &&Step| matches!(step, Step::Link(_));
-        let (first, links) = steps.split_at(steps.iter().position(|s| is_link(&s)).unwrap_or(steps.len()));
+        let at = steps.iter().position(|s| matches!(s, Step::Link(_))).unwrap_or(steps.len());
+        let (first, links) = steps.split_at(at);
         self.steps(root, first, 0, steps, journal)?;
         no_other_has(root, steps, self.process.as_ref().map(|(pid, _)| *pid))?;
-        let begun = self.hand_over(steps, init);
-        begun.and_then(|()| self.steps(root, links, first.len(), steps, journal))?;
+        self.hand_over(steps, init)?;
+        self.steps(root, links, at, steps, journal)?;
         self.wait_until_ready()
     }
 

@@ -80,10 +80,8 @@ impl<'h> Place<'h> {
 }
 
 fn make(run: &Path) -> io::Result<(OwnedFd, OwnedFd)> {
-    let shown = ["proc", "sys"].map(|name| -> io::Result<(&str, Tree)> {
-        let dir = rustix::fs::open(Path::new("/").join(name), DIRECTORY, Mode::empty())?;
-        Ok((name, Tree::copy(dir.as_fd(), false)?))
-    });
+    let copy = |dir: &str| Tree::copy(rustix::fs::open(dir, DIRECTORY, Mode::empty())?.as_fd(), false);
+    let shown = [("proc", copy("/proc")?), ("sys", copy("/sys")?)];
     let small = kernels(run).and_then(|pid| ns::open(pid, "mnt").ok());
     // Refused in a container, or by a security module: the host's serves as well.
     let _ = small.map(|fd| ns::join(fd.as_fd(), Kinds::MOUNT));
@@ -102,8 +100,7 @@ fn make(run: &Path) -> io::Result<(OwnedFd, OwnedFd)> {
     };
     let below = rustix::fs::open("/", DIRECTORY, Mode::empty())?;
     memory.attach(below.as_fd())?;
-    for tree in shown {
-        let (name, tree) = tree?;
+    for (name, tree) in shown {
         tree.attach(inside(name)?.as_fd())?;
     }
     let root = inside("root")?;
