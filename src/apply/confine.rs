@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use crate::apply::guard;
 use crate::apply::paths::Root;
 use crate::plan::confine::{Confinement, Kernel};
 use crate::spec::{ZoneName, toml};
@@ -27,11 +28,12 @@ pub fn kernel() -> Kernel {
 
 /// Returns the filter for processes of a zone; none on a machine whose calls are not known.
 pub fn program(confinement: &Confinement) -> Option<Vec<Instruction>> {
-    let Confinement { open, forbidden, mounts, .. } = confinement.clone();
+    let Confinement { open, forbidden, mounts, zfs, .. } = confinement.clone();
     let policy = Policy {
         open,
         personality: if without("personality") { 0 } else { forbidden },
         mounts: mounts || without("new-file-systems"),
+        zfs: zfs || guard::is_left_out(),
     };
     (IS_KNOWN_MACHINE && !without("system-calls")).then(|| seccomp::confine::program(&policy))
 }

@@ -11,9 +11,11 @@ mod net;
 mod zonepath;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use nix::unistd::User;
 
+use super::boot::glob;
 use super::store::FileStore;
 use super::zfs::Asker;
 use super::{Seen, broker, confine, dataset};
@@ -108,6 +110,9 @@ pub fn check(
     limits::check(spec, purpose, &mut found);
     check_privileges(spec, &mut found);
     check_confinement(spec, &mut found);
+    if purpose == Purpose::Verify {
+        check_control(spec, &mut found);
+    }
     // Its absence takes rights from users and nothing from the zone, which boots.
     if purpose == Purpose::Verify && !spec.stored(ResourceKind::Admin).is_empty() {
         let root = store.root();
@@ -243,6 +248,23 @@ fn check_confinement(spec: &ZoneSpec, found: &mut Findings) {
         }
         Ok(_) => {}
         Err(errors) => errors.iter().for_each(|e| found.error(e.to_string())),
+    }
+}
+
+/// Says when a device resource brings the control device of ZFS into a zone that has nothing to ask of it.
+fn check_control(spec: &ZoneSpec, found: &mut Findings) {
+    if !plan::dataset::names(spec).is_empty() {
+        return;
+    }
+    let (folder, control) = (Path::new("/dev"), Path::new("/dev/zfs"));
+    for pattern in spec.stored(ResourceKind::Device).iter().filter_map(|d| d.text("match")) {
+        let below = pattern.strip_prefix("/dev/").unwrap_or(pattern);
+        if glob::expand(folder, below).iter().any(|path| path == control) {
+            found.warn(format!(
+                "WARNING: device {pattern}: every request of the zone to /dev/zfs is refused, as it has no \
+                 dataset resource, whose guard would look at them"
+            ));
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 use thiserror::Error;
 
+use super::dataset;
 use super::options::linux_type;
 use crate::spec::schema::ResourceKind;
 use crate::spec::{ZoneSpec, words};
@@ -92,6 +93,9 @@ pub struct Confinement {
     pub forbidden: u32,
     /// File systems can be mounted, as far as the kernel lets a user namespace.
     pub mounts: bool,
+    /// There are delegated datasets, and a guard that looks at what is asked of ZFS. Without, nothing can be
+    /// asked of it: the control device may be there all the same, by a `device` resource or with a folder.
+    pub zfs: bool,
     /// There is a filter of system calls.
     pub filtered: bool,
 }
@@ -176,7 +180,8 @@ impl Confinement {
         }
         let personality = if default & ASLR == 0 { ADDR_NO_RANDOMIZE } else { 0 };
         if errors.is_empty() {
-            Ok(Self { open, personality, forbidden, mounts, filtered: kernel.filters })
+            let zfs = !dataset::names(spec).is_empty();
+            Ok(Self { open, personality, forbidden, mounts, zfs, filtered: kernel.filters })
         } else {
             Err(errors)
         }
@@ -185,7 +190,7 @@ impl Confinement {
     /// Returns what holds when nobody can tell what the spec says: everything that can be asked for.
     pub fn strictest() -> Self {
         let forbidden = MMAP_PAGE_ZERO | READ_IMPLIES_EXEC | ADDR_NO_RANDOMIZE;
-        Self { open: Vec::new(), personality: 0, forbidden, mounts: false, filtered: true }
+        Self { open: Vec::new(), personality: 0, forbidden, mounts: false, zfs: false, filtered: true }
     }
 
     /// Returns the step of the plan in words.

@@ -40,6 +40,19 @@ refused "a channel program" /dev/zfs inside "echo 'zfs.sync.destroy(\"tank/other
 gives "the host has the one pool that it had" "tank ONLINE -" eval "zpool list -H -o name,health,comment | tr '\t' ' '"
 zoneadm -z zion halt
 
+# Nor by the control device, if a device resource names it: it comes with a dataset, and its guard.
+with "$(device /dev/zfs)"
+good "verify says what it is worth" eval 'zoneadm -z zion verify 2>&1 | grep -q "device /dev/zfs: every request of the zone to /dev/zfs is refused"'
+good "a zone boots that has the control device and no dataset" zoneadm -z zion boot
+guid=$(zpool get -H -o value guid tank)
+# By hand: ZFS' own programs do not ask for a pool that the zone cannot see.
+refused "a new guid for the pool" "PermissionError" inside "python3 -c 'import fcntl
+name = bytearray(b\"tank\".ljust(13744, b\"\\0\"))
+fcntl.ioctl(open(\"/dev/zfs\", \"r+b\", 0), 0x5a3c, name)'"
+gives "the host's pool is as it was" "$guid" zpool get -H -o value guid tank
+refused "zfs list" "ermission denied" inside "zfs list tank"
+zoneadm -z zion halt
+
 # Found afresh at each boot, whatever the links say.
 for name in rdsk/tank/vol tank/vol; do
     with "$(device /dev/zvol/$name)"

@@ -13,16 +13,53 @@ use crate::sys::zfs::foreign::Piece;
 /// Device and number of a namespace's file: its identity.
 pub type Identity = (u64, u64);
 
-/// A thread that waits in its request. What is here was opened by its number: it is the caller's only if
-/// the request is still waiting afterwards.
-#[derive(Debug)]
-pub struct Caller {
+/// What the kernel says of a thread that waits in its request. It stays true while the request waits: only
+/// the thread itself could change it.
+#[derive(Clone, Debug)]
+pub struct Status {
     /// Its ids and capabilities.
     pub credentials: Credentials,
-    /// Its user namespace.
-    pub users: File,
     /// How a log names it.
     pub shown: String,
+    /// The process that it belongs to.
+    leader: i32,
+}
+
+impl Status {
+    /// Reads it (proc_pid_status(5)), without touching anything that is the thread's own.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn read(thread: i32) -> io::Result<Self> {
+        Self::parse(&fs::read_to_string(format!("/proc/{thread}/status"))?)
+            .ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    fn parse(status: &str) -> Option<Self> {
+        let credentials = Credentials::parse(status)?;
+        let line = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).unwrap_or_default().trim();
+        let leader = line("Tgid:").parse().ok()?;
+        // The last number is the one in the innermost namespace.
+        let inside = line("NStgid:").split_whitespace().next_back().unwrap_or("?");
+        let program: String = line("Name:").chars().map(printable).collect();
+        let shown = format!("pid {leader} ({inside} in the zone), uid {}, {program}", credentials.users[0]);
+        Some(Self { credentials, shown, leader })
+    }
+
+    /// Returns the user id that the thread acts under.
+    pub fn user(&self) -> u32 {
+        self.credentials.users[1]
+    }
+}
+
+/// A thread that waits in its request, opened. What is here was found by its number: it is the caller's
+/// only if the request is still waiting afterwards.
+#[derive(Debug)]
+pub struct Caller<'a> {
+    /// What was read of it before.
+    pub status: &'a Status,
+    /// Its user namespace.
+    pub users: File,
     process: OwnedFd,
     memory: File,
 }
@@ -36,33 +73,18 @@ pub fn identity(file: &File) -> io::Result<Identity> {
     Ok((meta.dev(), meta.ino()))
 }
 
-/// Returns the user id that a thread acts under; none when it is gone.
-pub fn user(thread: i32) -> Option<u32> {
-    Credentials::parse(&fs::read_to_string(format!("/proc/{thread}/status")).ok()?).map(|c| c.users[1])
-}
-
-impl Caller {
+impl<'a> Caller<'a> {
     /// Opens a thread.
     ///
     /// # Errors
     /// The system's error.
-    pub fn open(thread: i32) -> io::Result<Self> {
+    pub fn open(thread: i32, status: &'a Status) -> io::Result<Self> {
         let file = |name: &str| format!("/proc/{thread}/{name}");
-        let status = fs::read_to_string(file("status"))?;
-        let unreadable = || io::Error::from(io::ErrorKind::InvalidData);
-        let credentials = Credentials::parse(&status).ok_or_else(unreadable)?;
-        let line = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).unwrap_or_default().trim();
-        let leader: i32 = line("Tgid:").parse().map_err(|_| unreadable())?;
-        // The last number is the one in the innermost namespace.
-        let inside = line("NStgid:").split_whitespace().next_back().unwrap_or("?");
-        let program: String = line("Name:").chars().map(printable).collect();
-        let shown = format!("pid {leader} ({inside} in the zone), uid {}, {program}", credentials.users[0]);
         Ok(Self {
             memory: File::options().read(true).write(true).open(file("mem"))?,
             users: File::open(file("ns/user"))?,
-            process: open_process(thread, leader)?,
-            credentials,
-            shown,
+            process: open_process(thread, status.leader)?,
+            status,
         })
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 
-use super::caller::{Identity, identity, user};
+use super::caller::{Identity, Status, identity};
 use super::report::Log;
 use super::work::Job;
 use crate::apply::paths::Root;
@@ -51,7 +51,14 @@ pub const HEARD: &str = "heard";
 struct Queued {
     listener: Rc<Listener>,
     waiting: Waiting,
-    user: u32,
+    caller: Result<Status, String>,
+}
+
+impl Queued {
+    /// Returns the user whose share of the workers it takes; one of nobody's when the caller is gone.
+    fn user(&self) -> u32 {
+        self.caller.as_ref().map_or(u32::MAX, Status::user)
+    }
 }
 
 /// A worker.
@@ -200,8 +207,8 @@ impl Guard {
         let listener = self.listeners[number].clone();
         match listener.receive() {
             Ok(Some(waiting)) => {
-                let user = user(waiting.thread).unwrap_or(u32::MAX);
-                self.queue.push_back(Queued { listener, waiting, user });
+                let caller = Status::read(waiting.thread).map_err(|e| e.to_string());
+                self.queue.push_back(Queued { listener, waiting, caller });
             }
             Ok(None) => {}
             Err(e) => {
@@ -215,8 +222,8 @@ impl Guard {
     fn start_workers(&mut self) {
         let mut at = 0;
         while self.workers.len() < WORKERS && at < self.queue.len() {
-            let user = self.queue[at].user;
-            let busy = |of: &dyn Fn(u32) -> bool| self.workers.iter().filter(|w| of(w.of.user)).count();
+            let user = self.queue[at].user();
+            let busy = |of: &dyn Fn(u32) -> bool| self.workers.iter().filter(|w| of(w.of.user())).count();
             let full =
                 busy(&|u| u == user) >= WORKERS_OF_USER || busy(&|u| u != self.zone_root) >= WORKERS_OF_USERS;
             if user != self.zone_root && full {
@@ -241,6 +248,7 @@ impl Guard {
                     users: self.users,
                     listener: &queued.listener,
                     waiting: queued.waiting,
+                    status: &queued.caller,
                     reports: &self.reports.1,
                 };
                 job.run()

@@ -2,7 +2,7 @@
 //!
 //! | # | as | step |
 //! |---|---|---|
-//! | 1 | host | open the caller: ids, memory, descriptors, user namespace; it must still wait afterwards |
+//! | 1 | host | open the caller, whose ids the guard has read: it must still wait afterwards |
 //! | 2 | host | the user namespace is the zone's own, the descriptor the control device |
 //! | 3 | host | copy the request and its lists |
 //! | 4 | host | decide ([`crate::guard`]) |
@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::fs::FileType;
 
-use super::caller::{Caller, Identity, identity, printable};
+use super::caller::{Caller, Identity, Status, identity, printable};
 use crate::guard::{Checked, Error, Locks, Request, Target, Verdict, calls, decide};
 use crate::sys::assume::{become_other, deadline};
 use crate::sys::channel::Channel;
@@ -49,6 +49,8 @@ pub struct Job<'a> {
     pub listener: &'a Listener,
     /// The request.
     pub waiting: Waiting,
+    /// What was read of its caller meanwhile.
+    pub status: &'a Result<Status, String>,
     /// Where the log is written.
     pub reports: &'a Channel,
 }
@@ -71,7 +73,8 @@ impl Job<'_> {
 
     /// Returns 0 or the error number; none when the caller is gone.
     fn answer(&self) -> Option<i32> {
-        let opened = Caller::open(self.waiting.thread);
+        let open = |status| Caller::open(self.waiting.thread, status).map_err(|e| e.to_string());
+        let opened = self.status.as_ref().map_err(Clone::clone).and_then(open);
         // Its number may have been given to another process meanwhile.
         if !self.listener.is_waiting(self.waiting.id) {
             return None;
@@ -94,7 +97,7 @@ impl Job<'_> {
             Ok(errno) => errno,
             Err(Refused { errno, why }) => {
                 if let Some(why) = why {
-                    self.report(&format!("refused {}: {why}; {}", call.name, caller.shown));
+                    self.report(&format!("refused {}: {why}; {}", call.name, caller.status.shown));
                 }
                 errno
             }
@@ -102,7 +105,7 @@ impl Job<'_> {
         Some(errno)
     }
 
-    fn handle(&self, caller: &Caller, number: u32, call: Checked) -> Result<i32, Refused> {
+    fn handle(&self, caller: &Caller<'_>, number: u32, call: Checked) -> Result<i32, Refused> {
         if identity(&caller.users).map_err(quiet)? != self.users {
             return Err(Refused::new(libc::EPERM, "the caller is in another user namespace"));
         }
@@ -143,7 +146,7 @@ impl Job<'_> {
             stream: stream.as_ref().filter(|_| legacy).map(AsFd::as_fd),
             room: usize::try_from(room).unwrap_or(0),
         };
-        become_other(&caller.credentials, caller.users.as_fd())
+        become_other(&caller.status.credentials, caller.users.as_fd())
             .map_err(|e| Refused::new(libc::EPERM, &format!("cannot act as the caller: {e}")))?;
         let done = copy.perform(device.as_fd(), number, &inputs);
 
@@ -153,7 +156,7 @@ impl Job<'_> {
         let returned = returned.and_then(|()| caller.write(place, done.request.as_bytes()));
         if !left_out.is_empty() && done.errno == 0 {
             let names = left_out.join(" ");
-            self.report(&format!("left out of {verb} on {name}: {names}; {}", caller.shown));
+            self.report(&format!("left out of {verb} on {name}: {names}; {}", caller.status.shown));
         }
         Ok(match returned {
             Err(_) if done.errno == 0 => libc::EFAULT,
@@ -193,7 +196,7 @@ fn is_control_device(fd: &OwnedFd) -> io::Result<bool> {
 }
 
 /// Copies what is checked of a request.
-fn copied(caller: &Caller, copy: &Foreign, call: Checked) -> Result<Request, Refused> {
+fn copied(caller: &Caller<'_>, copy: &Foreign, call: Checked) -> Result<Request, Refused> {
     let text = |field: Option<&str>| {
         // No name of ZFS' is anything but ASCII.
         field.map(str::to_owned).ok_or_else(|| Refused::new(libc::EINVAL, "a name is not text"))
@@ -253,7 +256,7 @@ fn target(request: &Request) -> Target {
 }
 
 /// Takes a copy of the descriptor that a stream is received from, and puts its number into the request.
-fn stream(caller: &Caller, copy: &Foreign, request: &mut Request) -> Result<Option<OwnedFd>, Refused> {
+fn stream(caller: &Caller<'_>, copy: &Foreign, request: &mut Request) -> Result<Option<OwnedFd>, Refused> {
     match request.call {
         Checked::Receive => {
             let fd = caller.descriptor(low(copy.cookie())).map_err(quiet)?;

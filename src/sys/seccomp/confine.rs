@@ -15,13 +15,14 @@
 
 use super::asm::{AT_MACHINE, AT_NUMBER, Assembler, Instruction, Label, Leaf, RET_ALLOW, argument, errno};
 use super::calls::{CALLS, Call, LAST, Machine, NONE};
+use super::filter as zfs;
 
 /// What becomes of a call that is not simply allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// It fails with this error number.
     Refuse(i32),
-    /// By the request: none that pushes input into a terminal.
+    /// By the request: none that pushes input into a terminal, and none of ZFS' that nobody guards.
     Ioctl,
     /// By the flags: none that makes a program easier to attack.
     Personality,
@@ -44,6 +45,8 @@ pub struct Policy {
     pub personality: u32,
     /// New file systems can be mounted, as far as the kernel lets a user namespace.
     pub mounts: bool,
+    /// Requests to the control device of ZFS get past this filter: another one looks at them.
+    pub zfs: bool,
 }
 
 /// The group that opens all address families but one: AF_VSOCK reaches the host.
@@ -190,6 +193,10 @@ fn arguments(a: &mut Assembler, policy: &Policy, blocks: &Blocks) {
     a.load(argument(1));
     a.ret_if(TIOCSTI, refused);
     a.ret_if(TIOCLINUX, refused);
+    if !policy.zfs {
+        a.and(zfs::GROUP_MASK);
+        a.ret_if(zfs::GROUP, refused);
+    }
     a.ret(RET_ALLOW);
 
     a.here(blocks.personality);
@@ -246,7 +253,7 @@ mod tests {
     const ALL: [Machine; 4] = [Machine::X86_64, Machine::I386, Machine::Aarch64, Machine::Arm];
 
     fn policy() -> Policy {
-        Policy { open: Vec::new(), personality: 0x0050_0000, mounts: true }
+        Policy { open: Vec::new(), personality: 0x0050_0000, mounts: true, zfs: false }
     }
 
     fn refused(number: i32) -> u32 {
@@ -302,6 +309,19 @@ mod tests {
                 everywhere(&policy(), "ioctl", &[0, request]).iter().all(|r| *r == wanted),
                 "{request:#x}"
             );
+        }
+    }
+
+    #[test]
+    fn zfs_is_asked_for_nothing_where_nobody_looks() {
+        let guarded = Policy { zfs: true, ..policy() };
+        for request in [0x5a00, 0x5a12, 0x5aff, 0xdead_0000_5a3c] {
+            let results = everywhere(&policy(), "ioctl", &[0, request]);
+            assert!(results.iter().all(|r| *r == refused(libc::EPERM)), "{request:#x}");
+            assert!(everywhere(&guarded, "ioctl", &[0, request]).iter().all(|r| *r == RET_ALLOW));
+        }
+        for other in [0x59ff, 0x5b00, 0xc000_5a3c] {
+            assert!(everywhere(&policy(), "ioctl", &[0, other]).iter().all(|r| *r == RET_ALLOW));
         }
     }
 
