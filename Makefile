@@ -10,6 +10,7 @@
 # make bench-zfs       how fast, beside the zfs and mount commands
 # make test-zfs        the calls of zones::zfs, beside the Python binding
 # make test-zfs-zones  ZFS in real zones (SCRIPT=files: one of tests/zfs-zone)
+# make test-zfs-without each part of the engine that knows ZFS taken out in turn: the case of it must fail
 # make test-naive      each defence left out in turn: the test of its attack must fail
 # make vm              a shell in that machine
 

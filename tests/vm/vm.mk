@@ -29,3 +29,9 @@ test-zfs:
 ## test-zfs-zones: ZFS in real zones, in the machine (VM_IMAGE, SCRIPT: one of tests/zfs-zone without .sh)
 test-zfs-zones:
 	$(ZFS_TEST) $(VM_IMAGE)::$(SCRIPT) --skip ::calls
+
+.PHONY: test-zfs-without
+## test-zfs-without: each part of the engine taken out in turn; the case of what it keeps must fail (PART: one of them)
+test-zfs-without:
+	$(VM) build bookworm
+	tests/zfs-zone/taken-out $(PART)

@@ -137,3 +137,19 @@ fn open_process(thread: i32, leader: i32) -> io::Result<OwnedFd> {
 pub fn printable(c: char) -> char {
     if c.is_ascii_graphic() || c == ' ' { c } else { '?' }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_names_the_caller_by_its_leader_and_in_plain_text() {
+        let status = "Name:\tz\x1b[fs\nTgid:\t7\nNStgid:\t7\t3\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t\n\
+                      CapPrm:\t0\nCapEff:\t0\n";
+        let status = Status::parse(status).expect("all lines are there");
+        assert_eq!(status.shown, "pid 7 (3 in the zone), uid 1, z?[fs");
+        assert_eq!((status.leader, status.user()), (7, 2));
+        assert!(Status::parse("Name:\tzfs\n").is_none());
+        assert_eq!(Status::read(-1).map_err(|e| e.kind()).err(), Some(io::ErrorKind::NotFound));
+    }
+}
