@@ -1,5 +1,6 @@
 //! What an operation says, on a terminal and elsewhere.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -35,6 +36,7 @@ impl Report {
 
     /// Prints lines to standard error as they are.
     pub fn plain(&mut self, text: &str) {
+        let text = harmless(text);
         self.aside(|| {
             // Nobody is left to tell when standard error is closed.
             // In one piece: other programs may write to the same place now.
@@ -65,8 +67,19 @@ impl Report {
     }
 }
 
+/// Returns a text without what a terminal would obey: a zone has named much of what is told of it.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if !text.contains(obeyed) {
+        return text.into();
+    }
+    let shown = |c: char| if obeyed(c) { c.escape_default().collect() } else { String::from(c) };
+    text.chars().map(shown).collect::<String>().into()
+}
+
 impl Notice for Report {
     fn say(&mut self, text: &str) {
+        let text = harmless(text);
         self.aside(|| {
             let _ = writeln!(io::stdout(), "{text}");
         });
@@ -109,5 +122,16 @@ impl Notice for Report {
 impl Drop for Report {
     fn drop(&mut self) {
         self.finish();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::harmless;
+
+    #[test]
+    fn a_terminal_is_told_nothing_by_a_zone() {
+        assert_eq!(harmless("one\n\ttwo \u{e4}"), "one\n\ttwo \u{e4}");
+        assert_eq!(harmless("\x1b]0;x\x07\u{9b}2J\r"), "\\u{1b}]0;x\\u{7}\\u{9b}2J\\r");
     }
 }

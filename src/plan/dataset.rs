@@ -164,6 +164,11 @@ pub struct Refusal {
     pub why: Why,
 }
 
+/// Returns what a zone has written as it is told to the administrator: in one line.
+pub fn shown(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
 /// Says whether a dataset is another one or lies below it.
 pub fn is_within(name: &str, other: &str) -> bool {
     name.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
