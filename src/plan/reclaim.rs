@@ -4,6 +4,8 @@
 use std::fmt;
 use std::path::{Component, Path};
 
+use super::dataset::shown;
+
 /// Folders that hold the host's system: nothing of a zone's is mounted on them.
 const SYSTEM: &[&str] = &[
     "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/root", "/run",
@@ -100,13 +102,16 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Mountpoint { dataset, path, why } => {
-                write!(f, "{dataset}: mountpoint {path} {why}; use zfs set mountpoint=none {dataset}")
+                // A name may have blanks, and more behind them that looks like another dataset's.
+                let quoted = if dataset.contains(' ') { format!("'{dataset}'") } else { dataset.clone() };
+                let path = shown(path);
+                write!(f, "{dataset}: mountpoint {path} {why}; use zfs set mountpoint=none {quoted}")
             }
             Self::File { source, path, danger } => write!(f, "{source}: {path} ({danger})"),
             Self::More { source, count, .. } => write!(f, "{source}: and {count} more such files"),
             Self::Unseen { source, why } => write!(f, "{source}: cannot be looked through: {why}"),
             Self::Key { dataset, location } => {
-                write!(f, "{dataset}: its key would be read from {location}; use zfs change-key")
+                write!(f, "{dataset}: its key would be read from {}; use zfs change-key", shown(location))
             }
         }
     }

@@ -35,6 +35,7 @@ pub mod error;
 mod key;
 pub mod name;
 pub mod nvlist;
+mod permissions;
 mod pool;
 mod property;
 mod snapshot;
@@ -49,6 +50,7 @@ use thiserror::Error;
 
 pub use dataset::*;
 pub use key::*;
+pub use permissions::*;
 pub use pool::*;
 pub use property::*;
 pub use snapshot::*;

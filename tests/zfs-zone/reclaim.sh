@@ -72,6 +72,21 @@ for path in / /etc /var/x /home; do
     again "zfs set canmount=noauto tank/back; zfs set mountpoint=$path tank/back"
     refuses "mountpoint $path" "tank/back: mountpoint $path is a folder of the system; use zfs set mountpoint=none tank/back"
 done
+# A link of the zone's on the way of the child, or of somebody else, once it is mounted.
+again 'zfs set mountpoint=/back tank/back; zfs set canmount=on tank/back'
+again 'zfs unmount tank/back/child; rmdir /back/child; ln -s /etc /back/child'
+refuses "a link in the place of a child" "tank/back: mountpoint /back would have the symbolic link /back/child below it, on the way to tank/back/child"
+zfs create -o mountpoint=/back/a/b/c -o canmount=noauto tank/beside
+again 'rm /back/child; mkdir /back/a; ln -s /etc /back/a/b'
+refuses "on the way of another dataset" "the symbolic link /back/a/b below it, on the way to tank/beside"
+zfs destroy tank/beside
+again 'ln -s /etc /back/harmless'
+good "other links are no harm" zoneadm reclaim tank/back
+again 'rm -r /back/a /back/harmless; zfs mount tank/back/child || zfs mount -a'
+# Permissions that the zone gives count for the host's ids.
+again "zfs allow -u 1000 mount,mountpoint tank/back; zfs allow -e destroy tank/back/child"
+gives "permissions are taken away" "2" eval "reclaims tank/back | grep -c 'permissions that were given by zfs allow taken away'"
+gives "all of them" "" eval 'zfs allow tank/back; zfs allow tank/back/child'
 zfs create -o mountpoint=/theirs tank/theirs
 again 'zfs set mountpoint=/theirs tank/back'
 refuses "the mountpoint of another dataset" "mountpoint /theirs is that of tank/theirs, too"

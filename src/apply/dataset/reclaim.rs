@@ -27,6 +27,9 @@ use crate::spec::store::StoreError;
 use crate::sys::mountinfo::{self, MountEntry};
 use crate::zfs::{Dataset, Kind, ListError, Mountpoint, Source, Zfs, index_number, nvlist::Value};
 
+/// The property that says who finds snapshots below `.zfs`.
+const SNAPDIR: &str = "snapdir";
+
 /// Properties by which systemd's generator of mounts would act on what the zone has written.
 const SYSTEMD: &str = "org.openzfs.systemd:";
 
@@ -85,13 +88,20 @@ pub fn reclaim(store: &FileStore, out: &mut dyn Notice, name: &str, force: bool)
     let zfs = Zfs::open().map_err(|e| zfs_error(&e))?;
     let tree = subject(&zfs, name)?;
     unused(store, &zfs, name)?;
-    let mut findings = mountpoints(store, &zfs, &tree)?;
+    let others = others(&zfs, &tree[0].name).map_err(|e| zfs_error(&e))?;
+    let mut findings = mountpoints(store, &tree, &others)?;
+    let mut places = others;
+    for d in tree.iter().filter(|d| d.kind == Some(Kind::Filesystem)) {
+        if let Mountpoint::Path(path) = d.mountpoint() {
+            places.push((d.name.clone(), path));
+        }
+    }
     for d in tree.iter().filter(|d| d.kind == Some(Kind::Filesystem)) {
         let prompt = d.text("keylocation").filter(|l| !matches!(*l, "none" | "prompt"));
         if let Some(location) = prompt.filter(|_| *d.source("keylocation") == Source::Local) {
             findings.push(Finding::Key { dataset: d.name.clone(), location: location.to_owned() });
         }
-        files(&zfs, d, out, &mut findings);
+        files(&zfs, d, &places, out, &mut findings);
     }
     for finding in &findings {
         out.warn(&finding.to_string());
@@ -104,8 +114,10 @@ pub fn reclaim(store: &FileStore, out: &mut dyn Notice, name: &str, force: bool)
     if !findings.is_empty() {
         make_harmless(&zfs, &findings, out)?;
     }
+    let hidden: BTreeSet<String> =
+        mend(&findings).into_iter().filter(|m| m.property == SNAPDIR).map(|m| m.dataset).collect();
     for d in &tree {
-        tidy(&zfs, d, out)?;
+        tidy(&zfs, d, hidden.contains(&d.name), out)?;
     }
     // The children first: none of them is left behind when this is cut short.
     for d in tree.iter().rev() {
@@ -195,9 +207,12 @@ fn unused(store: &FileStore, zfs: &Zfs, name: &str) -> Result<(), ReclaimError> 
 }
 
 /// Looks at where the host would mount everything.
-fn mountpoints(store: &FileStore, zfs: &Zfs, tree: &[Dataset]) -> Result<Vec<Finding>, ReclaimError> {
+fn mountpoints(
+    store: &FileStore,
+    tree: &[Dataset],
+    others: &[(String, String)],
+) -> Result<Vec<Finding>, ReclaimError> {
     let table = mountinfo::mounts().unwrap_or_default();
-    let others = others(zfs, &tree[0].name).map_err(|e| zfs_error(&e))?;
     let zonepaths: BTreeSet<String> = store.catalog()?.into_iter().map(|e| e.zonepath).collect();
     let mut seen = BTreeSet::new();
     let mut findings = Vec::new();
@@ -209,7 +224,7 @@ fn mountpoints(store: &FileStore, zfs: &Zfs, tree: &[Dataset]) -> Result<Vec<Fin
         let place = Path::new(&path);
         let bad = bad_mountpoint(&path)
             .map(str::to_owned)
-            .or_else(|| owner(&path, &others).map(|other| format!("is that of {other}, too")))
+            .or_else(|| owner(&path, others).map(|other| format!("is that of {other}, too")))
             .or_else(|| {
                 (!seen.insert(path.clone())).then(|| "is that of another file system of it, too".into())
             })
@@ -289,7 +304,13 @@ fn has_files(path: &Path, depth: u32) -> bool {
 }
 
 /// Looks for dangerous files in a filesystem and in its snapshots.
-fn files(zfs: &Zfs, d: &Dataset, out: &mut dyn Notice, findings: &mut Vec<Finding>) {
+fn files(
+    zfs: &Zfs,
+    d: &Dataset,
+    places: &[(String, String)],
+    out: &mut dyn Notice,
+    findings: &mut Vec<Finding>,
+) {
     let off = |property: &str| d.number(property) == Some(0);
     let covered = |danger: Danger| off(danger.property());
     if is_locked(d) {
@@ -297,21 +318,37 @@ fn files(zfs: &Zfs, d: &Dataset, out: &mut dyn Notice, findings: &mut Vec<Findin
         findings.push(Finding::Unseen { source: d.name.clone(), why });
         return;
     }
-    if !(covered(Danger::SetUid) && covered(Danger::Device)) {
-        look_through(&d.name, &covered, out, findings);
-    }
-    if d.word("snapdir").as_deref() == Some("disabled") {
-        return;
+    let own = match d.mountpoint() {
+        Mountpoint::Path(path) => Some(path),
+        _ => None,
+    };
+    let mut links = Vec::new();
+    let mut link = |path: &Path| {
+        let Some(own) = &own else { return };
+        let path = Path::new(own).join(path.strip_prefix("/").unwrap_or(path));
+        let led =
+            places.iter().filter(|(name, place)| *name != d.name && Path::new(place).starts_with(&path));
+        let led: Vec<&str> = led.map(|(name, _)| name.as_str()).collect();
+        if !led.is_empty() {
+            let (path, led) = (path.to_string_lossy().escape_debug().to_string(), led.join(", "));
+            links.push(format!("would have the symbolic link {path} below it, on the way to {led}"));
+        }
+    };
+    look_through(&d.name, &covered, &mut link, out, findings);
+    if let Some(path) = &own {
+        let finding = |why| Finding::Mountpoint { dataset: d.name.clone(), path: path.clone(), why };
+        findings.extend(links.into_iter().map(finding));
     }
     for snapshot in zfs.snapshots(&d.name, false).flatten() {
         // Mounted below .zfs, a snapshot follows no property.
-        look_through(&snapshot.name, &|_| false, out, findings);
+        look_through(&snapshot.name, &|_| false, &mut |_| {}, out, findings);
     }
 }
 
 fn look_through(
     source: &str,
     covered: &dyn Fn(Danger) -> bool,
+    link: &mut dyn FnMut(&Path),
     out: &mut dyn Notice,
     findings: &mut Vec<Finding>,
 ) {
@@ -321,6 +358,9 @@ fn look_through(
         looked += 1;
         if looked % REPORT == 0 {
             out.progress(looked, 0, source);
+        }
+        if FileType::from_raw_mode(entry.stat.st_mode) == FileType::Symlink {
+            link(&entry.path());
         }
         for danger in dangers(entry).into_iter().filter(|danger| !covered(*danger)) {
             if named < NAMED {
@@ -377,7 +417,7 @@ fn make_harmless(zfs: &Zfs, findings: &[Finding], out: &mut dyn Notice) -> Resul
         match zfs.set_props(&m.dataset, &[(m.property, Value::from(value))].into()) {
             Ok(()) => out.say(&format!("{}: {}={}", m.dataset, m.property, m.value)),
             // Releases before 2.3 always show snapshots to whoever knows the path.
-            Err(e) if m.property == "snapdir" => out.warn(&format!(
+            Err(e) if m.property == SNAPDIR => out.warn(&format!(
                 "{}: its snapshots cannot be hidden ({e}); destroy those that are named above",
                 m.dataset
             )),
@@ -387,8 +427,19 @@ fn make_harmless(zfs: &Zfs, findings: &[Finding], out: &mut dyn Notice) -> Resul
     Ok(())
 }
 
-/// Takes away what the zone may have set to make the host act on its own: shares and mounts of systemd.
-fn tidy(zfs: &Zfs, d: &Dataset, out: &mut dyn Notice) -> Result<(), ReclaimError> {
+/// Takes away what the zone may have set to make the host act on its own, shares and mounts of systemd, what
+/// it may have allowed to users of the host, and what hid its snapshots, unless they are to stay `hidden`.
+fn tidy(zfs: &Zfs, d: &Dataset, hidden: bool, out: &mut dyn Notice) -> Result<(), ReclaimError> {
+    let disabled = d.word(SNAPDIR).as_deref() == Some("disabled") && *d.source(SNAPDIR) == Source::Local;
+    if disabled && !hidden {
+        zfs.inherit(&d.name, SNAPDIR, false).map_err(|e| zfs_error(&e))?;
+    }
+    // The ids are those of the host, whatever the zone took them for.
+    let allowed = zfs.permissions(&d.name).map_err(|e| zfs_error(&e))?;
+    if !allowed.is_empty() {
+        zfs.revoke(&d.name, &allowed).map_err(|e| zfs_error(&e))?;
+        out.say(&format!("{}: permissions that were given by zfs allow taken away", d.name));
+    }
     for (property, p) in &d.props {
         let set = matches!(p.source, Source::Local | Source::Received);
         let shared = matches!(property.as_str(), "sharenfs" | "sharesmb") && p.value.as_str() != Some("off");

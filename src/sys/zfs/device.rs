@@ -32,6 +32,10 @@ pub enum Ioctl {
     SetProp = 0x5a16,
     /// A pool's properties.
     PoolGetProps = 0x5a27,
+    /// Give or take permissions of users.
+    SetFsacl = 0x5a28,
+    /// The permissions of users.
+    GetFsacl = 0x5a29,
     /// Inherit a property, or take its received value.
     InheritProp = 0x5a2b,
     /// The properties as received.
@@ -76,7 +80,7 @@ pub(super) struct Command {
     pub(super) conf_size: u64,
     pub(super) cookie: u64,
     objset_type: u64,
-    _perm: u64,
+    take_away: u64,
     /// Length and address.
     pub(super) history_range: [u64; 2],
     obj: u64,
@@ -170,6 +174,12 @@ impl Request {
     /// Sets the number that marks a place in an enumeration, or "received" for properties.
     pub fn cookie(mut self, cookie: u64) -> Self {
         self.command.cookie = cookie;
+        self
+    }
+
+    /// Has permissions taken away that would be given otherwise.
+    pub fn revoke(mut self) -> Self {
+        self.command.take_away = 1;
         self
     }
 
