@@ -206,7 +206,11 @@ fn check(mut request: Request, locks: &Locks, target: &Target) -> Result<(Reques
         Checked::Destroy => movable(locks, &request.name)?,
         Checked::Rename => {
             movable(locks, &request.name)?;
-            inside(locks, &request.value)?;
+            let to = inside(locks, &request.value)?;
+            // What is set where it was not locked would come along.
+            if let Some(property) = to.locked_beyond(place) {
+                return Err(locked(property));
+            }
         }
         Checked::Receive | Checked::ReceiveNew => {
             // The request names two datasets, and the kernel asks about the first only.

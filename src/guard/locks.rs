@@ -74,6 +74,15 @@ impl Place<'_> {
     }
 }
 
+impl<'a> Place<'a> {
+    /// Returns a property that is locked here and was not where a dataset comes from. Both are as what lies
+    /// below a delegated dataset, which itself stays where it is.
+    pub fn locked_beyond(&self, from: Place<'_>) -> Option<&'a str> {
+        let (Self::Root(tree) | Self::Below(tree)) = self else { return None };
+        tree.below.iter().map(String::as_str).find(|property| !from.locks(property))
+    }
+}
+
 /// Returns the name by which the kernel knows a property: in small letters, without the short names
 /// that `zfs` prints above its columns.
 pub fn canonical(property: &str) -> String {

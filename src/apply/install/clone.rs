@@ -115,11 +115,15 @@ fn number(facts: &CloneFacts) -> Result<u64, InstallError> {
     }
     let zfs = snapshots::open("take a snapshot")?;
     let mut number = 1;
-    for name in names {
+    for name in &names {
         let highest = promote::highest(&zfs, name);
         let highest =
             highest.map_err(|why| InstallError::Clone { what: format!("take a snapshot of {name}"), why })?;
         number = number.max(highest + 1);
+    }
+    let taken = |number: u64| names.iter().any(|name| zfs.dataset(&promote::label(name, number)).is_ok());
+    while taken(number) {
+        number += 1;
     }
     Ok(number)
 }

@@ -12,11 +12,17 @@ pub(super) const LABEL: &str = "SUNWzone";
 /// Promotions and renames of one removal: each takes at least one snapshot or name off the list.
 const TRIES: usize = 10_000;
 
+/// Returns the name of a snapshot that `clone` takes.
+pub(super) fn label(dataset: &str, number: u64) -> String {
+    format!("{dataset}@{LABEL}{number}")
+}
+
 /// Returns the number of a snapshot that is named as `clone` names them.
 pub(super) fn number(snapshot: &str) -> Option<u64> {
     let digits = snapshot.split_once('@')?.1.strip_prefix(LABEL)?;
     let plain = !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit());
-    digits.parse().ok().filter(|_| plain)
+    // A zone may have named snapshots of its own so, with numbers that have no next one.
+    digits.parse::<u32>().ok().filter(|_| plain).map(u64::from)
 }
 
 /// Returns the highest such number among the snapshots of a dataset, 0 without any.

@@ -53,6 +53,29 @@ fn set() {
 }
 
 #[test]
+fn rename_into_a_tree_with_further_locks() {
+    let mut locks = locks();
+    locks.trees[1].below.push("compression".to_owned());
+    locks.trees[1].root.push("compression".to_owned());
+    let rename = |name: &str, to: &str| {
+        let request = Request { value: to.to_owned(), ..request(Checked::Rename, name) };
+        match decide(request, &locks, &Target::default()) {
+            Verdict::Perform { .. } => "ok".to_owned(),
+            Verdict::Refuse { reason, .. } => reason.to_string(),
+        }
+    };
+    assert_eq!(rename("tank/z/a/x", "tank/z/b/x"), "property compression is locked");
+    for (from, to) in [
+        ("tank/z/b/x", "tank/z/a/x"),
+        ("tank/z/b/x", "tank/z/b/y"),
+        ("tank/z/b@1", "tank/z/b@2"),
+        ("tank/z/a/x", "tank/z/a/y"),
+    ] {
+        assert_eq!(rename(from, to), "ok", "{from} {to}");
+    }
+}
+
+#[test]
 fn inherit() {
     let inherit = |name: &str, property: &str, cookie: u64| {
         let value = property.to_owned();
