@@ -261,8 +261,8 @@ fn check_control(spec: &ZoneSpec, found: &mut Findings) {
         let below = pattern.strip_prefix("/dev/").unwrap_or(pattern);
         if glob::expand(folder, below).iter().any(|path| path == control) {
             found.warn(format!(
-                "WARNING: device {pattern}: every request of the zone to /dev/zfs is refused, as it has no \
-                 dataset resource, whose guard would look at them"
+                "WARNING: device {pattern}: /dev/zfs is left out: it comes with a dataset resource, whose guard \
+                 looks at what is asked of it"
             ));
         }
     }

@@ -26,6 +26,9 @@ const BETWEEN: Duration = Duration::from_millis(25);
 /// The first release that knows of user namespaces.
 const FIRST: (u32, u32) = (2, 2);
 
+/// The release that can hide snapshots from whoever knows the path (`snapdir=disabled`).
+const HIDES: (u32, u32) = (2, 3);
+
 /// Asks ZFS on behalf of one zone.
 #[derive(Debug)]
 pub struct Asker<'a> {
@@ -109,14 +112,23 @@ impl<'a> Asker<'a> {
 /// Returns the version of the ZFS module when that knows nothing of user namespaces: it can neither map ids nor give
 /// datasets away.
 pub(super) fn too_old() -> Option<String> {
-    let text = std::fs::read_to_string("/sys/module/zfs/version").ok()?;
-    is_too_old(&text).then(|| text.trim().to_owned())
+    before(FIRST)
 }
 
-fn is_too_old(version: &str) -> bool {
+/// Returns the version of the ZFS module when that cannot hide snapshots.
+pub(super) fn shows_snapshots() -> Option<String> {
+    before(HIDES)
+}
+
+fn before(release: (u32, u32)) -> Option<String> {
+    let text = std::fs::read_to_string("/sys/module/zfs/version").ok()?;
+    is_before(&text, release).then(|| text.trim().to_owned())
+}
+
+fn is_before(version: &str, release: (u32, u32)) -> bool {
     let mut numbers = version.trim().split(['.', '-']).map(str::parse::<u32>);
     match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < FIRST,
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < release,
         // Somebody's own build: the kernel will say.
         _ => false,
     }
@@ -263,15 +275,15 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::is_too_old;
+    use super::{FIRST, is_before};
 
     #[test]
     fn releases_that_cannot_delegate() {
         for old in ["2.1.11-1+deb12u1", "0.8.6", "2.1.99"] {
-            assert!(is_too_old(old), "{old}");
+            assert!(is_before(old, FIRST), "{old}");
         }
         for new in ["2.2.0-1", "2.3.2-2~bpo12+2", "2.4.99-1", "3.0.0", "unknown", ""] {
-            assert!(!is_too_old(new), "{new}");
+            assert!(!is_before(new, FIRST), "{new}");
         }
     }
 }

@@ -168,7 +168,10 @@ const STANDARD_NODES: &[(&str, u32, u32)] =
 pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, PlanError> {
     let mut warnings = facts.notes.clone();
     check_brand(spec)?;
-    let profile = Profile::of(spec).map_err(PlanError::Unsupported)?.filter(|_| !args.writable);
+    let profile = Profile::of(spec).map_err(PlanError::Unsupported)?;
+    // Also in a boot for maintenance, which is to run what the host's administrator has put there.
+    let closed = profile.is_some();
+    let profile = profile.filter(|_| !args.writable);
     let granted = privilege::granted(spec.props.text("limitpriv")).map_err(PlanError::Privileges)?;
     warnings.extend(granted.idle.iter().map(|(name, why)| format!("limitpriv: {name} has no effect: {why}")));
     let limits = limits::limits(spec, &facts.host).map_err(PlanError::Limits)?;
@@ -246,7 +249,7 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     steps.push(Step::Loopback);
     steps.push(Step::KernelFiles { proc: !facts.spl, cgroup: facts.cgroup.is_some() });
     steps.push(Step::Pivot);
-    steps.extend(dataset::mounts(trees.iter().map(|(_, tree)| *tree)));
+    steps.extend(dataset::mounts(trees.iter().map(|(_, tree)| *tree), closed));
     if !facts.kernel.filters {
         warnings.push(format!("system calls of the zone are not filtered: {}", confine::UNFILTERED));
     }
@@ -278,7 +281,7 @@ fn check_brand(spec: &ZoneSpec) -> Result<(), PlanError> {
 /// Returns the directories of the root that are mounted on when nothing can be made there any more: of two
 /// datasets one below the other, that of the upper one.
 fn mount_points(trees: &[(String, &dataset::Tree)]) -> Vec<String> {
-    let dirs: Vec<String> = dataset::mounts(trees.iter().map(|(_, tree)| *tree))
+    let dirs: Vec<String> = dataset::mounts(trees.iter().map(|(_, tree)| *tree), false)
         .into_iter()
         .filter_map(|step| if let Step::MountDataset { dir, .. } = step { Some(dir) } else { None })
         .collect();
@@ -407,7 +410,10 @@ fn nodes(spec: &ZoneSpec, facts: &Facts) -> Vec<Node> {
     }
     for device in spec.stored(ResourceKind::Device) {
         for node in device.text("match").and_then(|m| facts.devices.get(m)).into_iter().flatten() {
-            if nodes.iter().all(|n| n.path != node.path) {
+            // It comes with a dataset, whose guard looks at what is asked of it; under any name.
+            let control = !node.block && facts.control == Some((node.major, node.minor));
+            let guarded = !control || !dataset::names(spec).is_empty();
+            if guarded && nodes.iter().all(|n| n.path != node.path) {
                 nodes.push(node.clone());
             }
         }

@@ -11,7 +11,7 @@ use super::step::Step;
 use crate::spec::ZoneSpec;
 use crate::spec::name::expand_tokens;
 use crate::spec::schema::ResourceKind;
-use crate::spec::words::POOL_ATTR;
+use crate::spec::words::{POOL_ATTR, SNAPSHOTS_ATTR};
 
 /// Properties of a delegated dataset itself that its zone cannot change.
 pub const ROOT_LOCKS: &[&str] = &[
@@ -23,11 +23,20 @@ pub const ROOT_LOCKS: &[&str] = &[
     "snapshot_limit",
     "sharenfs",
     "sharesmb",
+    "snapdir",
     "zoned",
 ];
 
 /// Properties of everything below a delegated dataset that its zone cannot change.
-pub const CHILD_LOCKS: &[&str] = &["sharenfs", "sharesmb", "zoned"];
+///
+/// `snapdir`: whoever looks at a snapshot below `.zfs` has the kernel start mount(8) as root of the host, in
+/// the host's mount namespace, on the path that the file system was mounted with. That is the zone's to say,
+/// and so is what lies there, a symbolic link to `/etc` for one.
+pub const CHILD_LOCKS: &[&str] = &["sharenfs", "sharesmb", "snapdir", "zoned"];
+
+/// Folders whose files decide what a zone runs.
+pub const SYSTEM: &[&str] =
+    &["/bin", "/boot", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/root", "/sbin", "/usr"];
 
 /// The property that says which zone a file system was made for by `zoneadm install`.
 pub const ZONE_MARK: &str = "zones:zone";
@@ -54,6 +63,10 @@ pub struct Tree {
     pub inherits: Option<String>,
     /// `zoned` is on, and set on the dataset itself.
     pub zoned: bool,
+    /// The release of ZFS, when it is one that cannot hide snapshots (before 2.3).
+    pub shows: Option<String>,
+    /// The filesystems whose snapshots are to be hidden: those on which that is not said.
+    pub hide: Vec<String>,
     /// Where the host has it, or something below it, mounted; in the order of mounting.
     pub mounted: Vec<String>,
     /// The filesystems: first the dataset itself, each before its children.
@@ -142,6 +155,16 @@ pub enum Why {
     /// Somebody else is to have it.
     #[error("it overlaps with {0}")]
     Overlap(Claim),
+    /// The zone's root could have the host mount snapshots anywhere, and nobody has said that it may.
+    #[error(
+        "the ZFS of this host ({release}) lets the root of a zone have a snapshot mounted over any directory of the host; install OpenZFS 2.3 or newer, or, if the zone's root is trusted like the host's, type:\nzonecfg -z {zone} 'add attr; set name={SNAPSHOTS_ATTR}; set type=boolean; set value=true; end'"
+    )]
+    Snapshots {
+        /// The zone.
+        zone: String,
+        /// The release of ZFS.
+        release: String,
+    },
     /// A whole pool, and nobody has said so twice.
     #[error(
         "it is the whole pool {pool}, with all that anybody ever makes in it; if the zone is to have that, type:\nzonecfg -z {zone} 'add attr; set name={POOL_ATTR}; set type=string; set value={pool}; end'"
@@ -227,7 +250,8 @@ pub fn check<'f>(spec: &ZoneSpec, found: impl Fn(&str) -> &'f Found, claims: &[C
                 .find(|earlier| overlap(name, earlier))
                 .map(|earlier| Why::Twice(earlier.clone()))
                 .or_else(|| claimed(spec, name, tree, claims).map(Why::Overlap))
-                .or_else(|| whole_pool(spec, name)),
+                .or_else(|| whole_pool(spec, name))
+                .or_else(|| snapshots(spec, tree)),
         };
         refused.extend(why.map(|why| Refusal { dataset: name.clone(), why }));
     }
@@ -254,16 +278,22 @@ fn claimed(spec: &ZoneSpec, name: &str, tree: &Tree, claims: &[Claim]) -> Option
     taken.cloned().or_else(marked)
 }
 
+/// Returns the values of the attributes of a name.
+fn said<'s>(spec: &'s ZoneSpec, attr: &'static str) -> impl Iterator<Item = &'s str> {
+    let attrs = spec.stored(ResourceKind::Attr).iter().filter(move |a| a.text("name") == Some(attr));
+    attrs.filter_map(|a| a.text("value"))
+}
+
+fn snapshots(spec: &ZoneSpec, tree: &Tree) -> Option<Why> {
+    let release = tree.shows.clone().filter(|_| !said(spec, SNAPSHOTS_ATTR).any(|value| value == "true"))?;
+    Some(Why::Snapshots { zone: spec.name.to_string(), release })
+}
+
 fn whole_pool(spec: &ZoneSpec, name: &str) -> Option<Why> {
     if name.contains('/') {
         return None;
     }
-    let said = spec
-        .stored(ResourceKind::Attr)
-        .iter()
-        .filter(|a| a.text("name") == Some(POOL_ATTR))
-        .filter_map(|a| a.text("value"))
-        .any(|pools| pools.split(',').any(|pool| pool.trim() == name));
+    let said = said(spec, POOL_ATTR).any(|pools| pools.split(',').any(|pool| pool.trim() == name));
     (!said).then(|| Why::Pool { zone: spec.name.to_string(), pool: name.to_owned() })
 }
 
@@ -274,12 +304,15 @@ pub fn withdraw(name: &str, tree: &Tree) -> Step {
         dataset: name.to_owned(),
         mounted: tree.mounted.clone(),
         zoned: tree.zoned,
+        hide: if tree.shows.is_none() { tree.hide.clone() } else { Vec::new() },
         members: tree.members.iter().filter(|m| !m.locked && !m.given).map(|m| m.name.clone()).collect(),
     }
 }
 
 /// Returns the mounts that are made inside, in the order of their mount points.
-pub fn mounts<'a>(trees: impl Iterator<Item = &'a Tree>) -> Vec<Step> {
+///
+/// `closed`: the zone's root is read-only, and stays so below [`SYSTEM`].
+pub fn mounts<'a>(trees: impl Iterator<Item = &'a Tree>, closed: bool) -> Vec<Step> {
     let members = trees.flat_map(|t| &t.members).filter(|m| !m.locked);
     let mut list: Vec<(&str, &Member)> = members.filter_map(|m| Some((m.point.as_deref()?, m))).collect();
     list.sort_by(|a, b| a.0.cmp(b.0));
@@ -287,6 +320,7 @@ pub fn mounts<'a>(trees: impl Iterator<Item = &'a Tree>) -> Vec<Step> {
         name: m.name.clone(),
         dir: dir.to_owned(),
         options: m.limits.clone(),
+        closed,
     };
     list.into_iter().map(step).collect()
 }
@@ -323,6 +357,33 @@ mod tests {
 
     fn refused(spec: &ZoneSpec, found: &Found, claims: &[Claim]) -> Vec<String> {
         check(spec, |_| found, claims).into_iter().map(|r| r.why.to_string()).collect()
+    }
+
+    #[test]
+    fn a_release_that_shows_snapshots_is_accepted_twice_or_not_at_all() {
+        let mut s = spec(&["tank/a"]);
+        let tree = Tree { shows: Some("2.2.2".into()), hide: vec!["tank/a".into()], ..Tree::default() };
+        let found = Found::Filesystem(Box::new(tree.clone()));
+        let why = refused(&s, &found, &[]);
+        assert!(why[0].contains("(2.2.2)") && why[0].contains("install OpenZFS 2.3"), "{why:?}");
+        assert!(why[0].contains("zonecfg -z zion 'add attr; set name=accept-snapshot-mounts; "), "{why:?}");
+        for (value, refusals) in [("false", 1), ("true", 0)] {
+            s.stored_mut(ResourceKind::Attr).clear();
+            let pairs = [("name", SNAPSHOTS_ATTR), ("type", "boolean"), ("value", value)];
+            add(&mut s, ResourceKind::Attr, &pairs);
+            assert_eq!(refused(&s, &found, &[]).len(), refusals, "{value}");
+        }
+        let hidden = |tree: &Tree| match withdraw("tank/a", tree) {
+            Step::Withdraw { hide, .. } => hide,
+            other => panic!("{other:?}"),
+        };
+        assert!(hidden(&tree).is_empty());
+        assert_eq!(hidden(&Tree { shows: None, ..tree }), ["tank/a"]);
+    }
+
+    #[test]
+    fn what_a_zone_has_written_is_one_line() {
+        assert_eq!(shown("/a\n/b\x1b[2J it's"), "/a?/b?[2J it's");
     }
 
     #[test]
@@ -412,7 +473,7 @@ mod tests {
         tree.members.push(member("t/y", "/a", false));
         tree.members.push(member("t/z", "/c", true));
         tree.members.push(Member { name: "t/none".into(), ..Member::default() });
-        let lines: Vec<_> = mounts([&tree].into_iter()).iter().map(Step::describe).collect();
+        let lines: Vec<_> = mounts([&tree].into_iter(), false).iter().map(Step::describe).collect();
         assert_eq!(
             lines,
             [

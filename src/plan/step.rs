@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::confine::Confinement;
+use super::dataset::shown;
 use super::limits::{Policy, Setting};
 use super::net::link::{Link, Remains};
 use super::options::MountOptions;
@@ -104,8 +105,8 @@ pub enum Step {
         /// Lines of the gid map.
         gid_map: String,
     },
-    /// Take a dataset that the zone is to have from the host: mounted nowhere, `zoned` on, root
-    /// directories owned by the zone's root.
+    /// Take a dataset that the zone is to have from the host: mounted nowhere, `zoned` on, snapshots
+    /// hidden, root directories owned by the zone's root.
     Withdraw {
         /// Its name.
         dataset: String,
@@ -113,6 +114,8 @@ pub enum Step {
         mounted: Vec<String>,
         /// `zoned` is on and local already.
         zoned: bool,
+        /// The filesystems on which `snapdir` is set to `disabled`.
+        hide: Vec<String>,
         /// The filesystems whose root directories are looked at.
         members: Vec<String>,
     },
@@ -219,6 +222,8 @@ pub enum Step {
         dir: String,
         /// What its properties say of the mount.
         options: MountOptions,
+        /// Not where files lie that decide what a zone runs, which are read-only.
+        closed: bool,
     },
     /// Let only those requests to ZFS through that administer the zone's datasets, and check those that
     /// could change what is locked.
@@ -289,7 +294,7 @@ impl Step {
                     ranges.join(" ")
                 )
             }
-            Self::Withdraw { dataset, mounted, zoned, .. } => {
+            Self::Withdraw { dataset, mounted, zoned, hide, .. } => {
                 let unmount = if mounted.is_empty() {
                     String::new()
                 } else {
@@ -298,7 +303,15 @@ impl Step {
                         mounted.iter().rev().cloned().collect::<Vec<_>>().join(" ")
                     )
                 };
-                format!("dataset {dataset}: {unmount}{} zoned=on", if *zoned { "keep" } else { "set" })
+                let hidden = match hide.iter().filter(|name| *name != dataset).count() {
+                    _ if hide.is_empty() => String::new(),
+                    0 => ", snapdir=disabled".to_owned(),
+                    more => format!(", snapdir=disabled, also on {more} below it"),
+                };
+                format!(
+                    "dataset {dataset}: {unmount}{} zoned=on{hidden}",
+                    if *zoned { "keep" } else { "set" }
+                )
             }
             Self::Pin { run } => format!("keep the user namespace at hand in {}", run.display()),
             Self::Delegate { dataset, locks, below } => {
@@ -308,10 +321,10 @@ impl Step {
                     below.join(", ")
                 )
             }
-            Self::MountDataset { name, dir, options } => {
+            Self::MountDataset { name, dir, options, .. } => {
                 // Devices never work on what a zone has mounted, whatever the property says.
                 let options = MountOptions { devices: false, ..options.clone() };
-                format!("dataset {name}: mount it on {dir} inside{}", options.suffix())
+                format!("dataset {name}: mount it on {} inside{}", shown(dir), options.suffix())
             }
             Self::Root { path } => format!("mount {} on / with mapped ids", path.display()),
             Self::Part { dir, writable } => {

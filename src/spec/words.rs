@@ -7,6 +7,10 @@ use super::privilege;
 /// its value is a comma list of their names.
 pub const POOL_ATTR: &str = "delegate-pool";
 
+/// The `attr` resource by which a spec says that a zone may have datasets although the host's ZFS cannot keep
+/// its root from having snapshots mounted over the host's directories; its value is `true`.
+pub const SNAPSHOTS_ATTR: &str = "accept-snapshot-mounts";
+
 /// Names of sets that `limitpriv` accepts in place of a privilege.
 pub const PRIVILEGE_SETS: &[&str] = &["default", "basic", "all", "none"];
 

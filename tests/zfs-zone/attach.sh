@@ -130,6 +130,19 @@ refused "and verify says that it has no effect" "a Linux zone sees the dataset u
 delegates "$(dataset containers/unpriv 'lock=compression,recordsize')"
 good "further locks are shown" eval 'zoneadm -z zion plan boot | grep -q "zoned, compression, recordsize locked"'
 
+# A release that cannot hide snapshots, by what it says of itself.
+echo 2.2.2-0 >/tmp/version; mount --bind /tmp/version /sys/module/zfs/version
+delegates "$(dataset containers/unpriv)"
+refused_dataset "before 2.3" containers/unpriv "the ZFS of this host (2.2.2-0) lets the root of a zone have a snapshot mounted over any directory of the host; install OpenZFS 2.3 or newer"
+command=$(zoneadm -z zion verify 2>&1 | grep "^zonecfg -z zion")
+good "the command that the refusal shows" eval "$command"
+zfs inherit snapdir containers/unpriv
+good "lets the zone have it" zoneadm -z zion boot
+gives "nothing is said of its snapshots" hidden value snapdir containers/unpriv
+zoneadm -z zion halt
+umount /sys/module/zfs/version
+zonecfg -z zion 'remove attr name=accept-snapshot-mounts'
+
 # What the host has mounted.
 zfs set mountpoint=/tree/child containers/tree/child
 delegates "$(dataset containers/tree)"

@@ -14,8 +14,8 @@ X
 [ "$(state)" = configured ] && zoneadm -z zion install >/dev/null
 good "the guide's example is accepted" zoneadm -z zion verify
 plan=$(zoneadm -z zion plan boot)
-good "the plan takes it from the host first" grep -q "dataset tank/zone/zion: unmount /tank/zone/zion on the host, set zoned=on" <<<"$plan"
-good "and shows what is locked" grep -q "quota, reservation, refquota, refreservation, filesystem_limit, snapshot_limit, sharenfs, sharesmb, zoned locked, and sharenfs, sharesmb, zoned below it" <<<"$plan"
+good "the plan takes it from the host first" grep -q "dataset tank/zone/zion: unmount /tank/zone/zion on the host, set zoned=on, snapdir=disabled" <<<"$plan"
+good "and shows what is locked" grep -q "quota, reservation, refquota, refreservation, filesystem_limit, snapshot_limit, sharenfs, sharesmb, snapdir, zoned locked, and sharenfs, sharesmb, snapdir, zoned below it" <<<"$plan"
 good "a plan changes nothing" eval 'findmnt /tank/zone/zion && [ "$(value zoned tank/zone/zion)" = off ]'
 good "the zone boots with it" zoneadm -z zion boot
 gives "it becomes visible within the zone, its ancestors with it" "tank tank/zone tank/zone/zion" visible
@@ -29,7 +29,7 @@ good "mount -a inside finds everything mounted" inside "zfs mount -a"
 
 # The zone administrator can set file system properties, as well as create children, take snapshots,
 # create clones, and otherwise control the entire file system hierarchy.
-for setting in compression=gzip atime=off recordsize=16K readonly=on readonly=off exec=off exec=on setuid=off devices=off snapdir=visible user:prop=x mountpoint=/export mountpoint=/tank/zone/zion; do
+for setting in compression=gzip atime=off recordsize=16K readonly=on readonly=off exec=off exec=on setuid=off devices=off user:prop=x mountpoint=/export mountpoint=/tank/zone/zion; do
     good "the zone sets $setting" inside "zfs set $setting tank/zone/zion"
 done
 good "and inherits" inside "zfs inherit compression tank/zone/zion"

@@ -8,7 +8,7 @@ inside "zfs create $home && zfs create $root/other"
 before=$(limits)
 
 for setting in compression=lz4 recordsize=16K atime=off readonly=off exec=off setuid=off devices=off copies=2 \
-    dedup=off xattr=sa acltype=posix sync=disabled primarycache=metadata checksum=sha256 snapdir=visible \
+    dedup=off xattr=sa acltype=posix sync=disabled primarycache=metadata checksum=sha256 \
     mountpoint=/data logbias=throughput redundant_metadata=most special_small_blocks=0 user:prop=value canmount=on; do
     good "zfs set ${setting%=*}" inside "zfs set $setting $root"
 done

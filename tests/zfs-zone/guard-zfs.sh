@@ -11,7 +11,7 @@ before=$(limits)
 
 echo "-- zfs"
 for setting in quota=300M quota=none reservation=16M reservation=none refquota=100M refreservation=1M \
-    filesystem_limit=5 snapshot_limit=5 sharenfs=on sharesmb=on zoned=off; do
+    filesystem_limit=5 snapshot_limit=5 sharenfs=on sharesmb=on snapdir=visible zoned=off; do
     locked "zfs set $setting" inside "zfs set $setting $root"
     locked "zfs inherit ${setting%=*}" inside "zfs inherit ${setting%=*} $root"
     locked "zfs inherit -S ${setting%=*}" inside "zfs inherit -S ${setting%=*} $root"
@@ -21,13 +21,13 @@ locked "among others" inside "zfs set atime=off reservation=16M $root"
 gives "of which none is set" "on" zfs get -Ho value atime $root
 locked "under its short name" inside "zfs set reserv=16M $root"
 kept "inherit -r" inside "zfs inherit -r reservation $root; zfs inherit -rS reservation $root"
-for setting in sharenfs=on sharesmb=on zoned=off; do
+for setting in sharenfs=on sharesmb=on snapdir=visible zoned=off; do
     locked "zfs set $setting on a child" inside "zfs set $setting $home"
     locked "zfs create -o $setting" inside "zfs create -o $setting $root/born"
     kept "zfs create -V -o $setting" inside "zfs create -s -V 1M -o $setting $root/born"
 done
 inside "zfs snapshot $home@s"
-for setting in sharenfs=on sharesmb=on zoned=off; do
+for setting in sharenfs=on sharesmb=on snapdir=visible zoned=off; do
     locked "zfs clone -o $setting" inside "zfs clone -o $setting $home@s $root/born"
 done
 bad "nothing was born" zfs list $root/born
@@ -59,7 +59,7 @@ zfs send -p tank/guard/source@1 >/zones/zion/root/root/stream
 zfs send tank/guard/source@1 >/zones/zion/root/root/plain
 zfs snapshot tank/guard/source@2
 zfs send -p -i @1 tank/guard/source@2 >/zones/zion/root/root/more
-for setting in sharenfs=on sharesmb=on zoned=off; do
+for setting in sharenfs=on sharesmb=on snapdir=visible zoned=off; do
     locked "zfs receive -o $setting" inside "zfs receive -u -o $setting $root/got </root/plain"
 done
 bad "nothing was received" zfs list $root/got

@@ -36,6 +36,15 @@ for attack in "mount -o remount,rw /" "mount -o remount,bind,rw /" "umount -l /"
     bad "its root does not get by with: $attack" inside "$attack"
     refused "the root is read-only after that" "Read-only file system" inside "echo x >/etc/file"
 done
+# Mounted over what decides what a zone runs, a dataset would undo it at every boot.
+inside "zfs create -o mountpoint=/etc tank/zone/data/etc; ln -s /usr /tank/zone/data/link; zfs create -u -o mountpoint=/tank/zone/data/link/lib tank/zone/data/lib"
+for how in "" -w; do
+    refused "a dataset on /etc is not mounted at boot $how" "cannot mount tank/zone/data/etc on /etc: the root is read-only there, by file-mac-profile" eval "zoneadm -z zion reboot $how; false"
+    bad "nothing is mounted on /etc" inside "findmnt /etc"
+    bad "nor behind a link of the zone's" inside "findmnt -S tank/zone/data/lib"
+done
+inside "zfs destroy tank/zone/data/etc; zfs destroy tank/zone/data/lib"
+zoneadm -z zion reboot
 good "it reboots with a writable root" zoneadm -z zion reboot -w
 good "which is writable then" inside "echo x >/etc/maintained"
 good "and reboots without" zoneadm -z zion reboot

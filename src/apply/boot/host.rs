@@ -18,7 +18,7 @@ use thiserror::Error;
 
 use super::{bounds, limits, zone};
 use crate::apply::dataset;
-use crate::apply::dataset::withdraw::{Ids, Told};
+use crate::apply::dataset::withdraw::{Ids, Told, Wanted};
 use crate::apply::guard;
 use crate::apply::journal::Journal;
 use crate::apply::net;
@@ -255,7 +255,10 @@ impl Build<'_> {
             Step::Limits { path, settings } => limits::group(path, settings),
             Step::Process { locked, policy } => limits::process(*locked, *policy),
             Step::Ipc { settings } => limits::ipc(settings),
-            Step::Withdraw { dataset, members, zoned, .. } => self.withdraw(root, (dataset, *zoned), members),
+            Step::Withdraw { dataset, members, zoned, hide, .. } => {
+                let wanted = Wanted { dataset, zoned: *zoned, hide, members };
+                self.withdraw(root, &wanted)
+            }
             Step::Namespaces { uid_map, gid_map } => self.namespaces(root, uid_map, gid_map, all),
             Step::Pin { .. } => self.pin(),
             Step::Delegate { dataset, .. } => self.delegate(dataset),
@@ -367,16 +370,10 @@ impl Build<'_> {
         network.make(root, link, || zone::network_of(channel)).map_err(fail)
     }
 
-    fn withdraw(
-        &mut self,
-        root: &Root,
-        (dataset, zoned): (&str, bool),
-        members: &[String],
-    ) -> Result<(), StepError> {
-        let failed = |why: String| StepError { what: format!("dataset {dataset}"), why };
+    fn withdraw(&mut self, root: &Root, wanted: &Wanted<'_>) -> Result<(), StepError> {
+        let failed = |why: String| StepError { what: format!("dataset {}", wanted.dataset), why };
         let zfs = Zfs::open().map_err(|e| failed(e.to_string()))?;
-        let told =
-            dataset::withdraw::withdraw(root, &zfs, (dataset, zoned), members, &self.ids).map_err(failed)?;
+        let told = dataset::withdraw::withdraw(root, &zfs, wanted, &self.ids).map_err(failed)?;
         self.told.warnings.extend(told.warnings);
         self.told.not_given.extend(told.not_given);
         Ok(())

@@ -27,6 +27,9 @@ use crate::spec::{Props, ZoneSpec};
 use crate::sys::cgroup;
 use crate::sys::path::{IN_ROOT, STRICT, open_beneath, reason};
 
+/// Major number of the devices that have one each (`MISC_MAJOR`), the control device of ZFS among them.
+const MISC: u32 = 10;
+
 /// Looks at everything. With `allocate`, a zone without an id range gets one; without, as for a
 /// printed plan, a range that has not been given yet shows as one that begins at the first.
 ///
@@ -128,6 +131,9 @@ fn beside(op: &Op<'_>, allocate: bool, net: NetFacts) -> Result<Facts, BootError
     facts.run = op.store.root().zone_run(op.name);
     for pattern in op.spec.stored(ResourceKind::Device).iter().filter_map(|r| r.text("match")) {
         facts.devices.insert(pattern.to_owned(), matching(pattern, &asker));
+    }
+    if facts.devices.values().flatten().any(|node| node.major == MISC) {
+        facts.control = dataset::observe::control();
     }
     facts.root = root;
     Ok(facts)

@@ -148,8 +148,8 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
                     .map_err(|e| format!("cannot let go of the host's root: {}", reason(&e.into())))?;
                 rustix::process::chdir("/").map_err(|e| format!("cannot enter /: {}", reason(&e.into())))?;
             }
-            Step::MountDataset { name, dir, options } => {
-                let text = match dataset::inside::mount_at(name, dir, options) {
+            Step::MountDataset { name, dir, options, closed } => {
+                let text = match dataset::inside::mount_at(name, dir, options, *closed) {
                     Ok(true) => continue,
                     Ok(false) => format!("{NOT_OURS}{name}"),
                     Err(text) => format!("{NOTICE}{text}"),

@@ -1,12 +1,13 @@
 //! Datasets mounted by the zone's first process, in the zone's own user and mount namespaces: the
 //! mounts are the zone's, as if its own `zfs mount -a` had made them, and that finds them made.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags};
 
 use super::withdraw::mount;
+use crate::plan::dataset::{SYSTEM, shown};
 use crate::plan::options::MountOptions;
 use crate::sys::path::reason;
 
@@ -23,16 +24,28 @@ const OVERFLOW: u32 = 65_534;
 ///
 /// # Errors
 /// The reason as text.
-pub fn mount_at(name: &str, dir: &str, options: &MountOptions) -> Result<bool, String> {
-    let failed = |why: String| format!("cannot mount {name} on {dir}: {why}");
+pub fn mount_at(name: &str, dir: &str, options: &MountOptions, closed: bool) -> Result<bool, String> {
+    let failed = |why: String| format!("cannot mount {name} on {}: {why}", shown(dir));
     let path = Path::new(dir);
-    if path == Path::new("/") || FORBIDDEN.iter().any(|f| path.starts_with(f)) {
-        return Err(failed("the zone's own files are there; use zfs set mountpoint".into()));
-    }
+    let may_be = |path: &Path| {
+        let below = |list: &[&str]| list.iter().any(|f| path.starts_with(f));
+        if path == Path::new("/") || below(&FORBIDDEN) {
+            return Err(failed("the zone's own files are there; use zfs set mountpoint".into()));
+        }
+        if closed && below(SYSTEM) {
+            let why = "the root is read-only there, by file-mac-profile; use zfs set mountpoint";
+            return Err(failed(why.into()));
+        }
+        Ok(())
+    };
+    may_be(path)?;
     make_dirs(path).map_err(|e| failed(reason(&e.into())))?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let target = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| failed(reason(&e.into())))?;
-    let tree = mount(name, options, Some(dir)).map_err(|e| failed(e.to_string()))?;
+    // The way there may lead through links.
+    let real = format!("/proc/self/fd/{}", target.as_raw_fd());
+    may_be(&std::fs::read_link(real).map_err(|e| failed(reason(&e)))?)?;
+    let tree = mount(name, options, None).map_err(|e| failed(e.to_string()))?;
     tree.attach(target.as_fd()).map_err(|e| failed(reason(&e)))?;
     let top = rustix::fs::fstat(&tree).map_err(|e| failed(reason(&e.into())))?;
     Ok(top.st_uid != OVERFLOW && top.st_gid != OVERFLOW)

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::apply::store::FileStore;
-use crate::apply::zfs::{Asker, chain, is_locked, limits, may_be_mounted, too_old};
+use crate::apply::zfs::{Asker, chain, is_locked, limits, may_be_mounted, shows_snapshots, too_old};
 use crate::plan::dataset::{CHILD_LOCKS, Claim, ClaimKind, Found, Member, Tree, ZONE_MARK, is_within};
 use crate::spec::store::StoreError;
 use crate::spec::value::ByteSize;
@@ -37,9 +37,13 @@ pub fn look(asker: &Asker<'_>, name: &str, locks: &[String]) -> Found {
 }
 
 fn tree(zfs: &Zfs, d: &Dataset, locks: &[String]) -> Result<Tree, ListError> {
-    let (mut members, mut table) = (Vec::new(), Vec::new());
+    let (mut members, mut table, mut hide) = (Vec::new(), Vec::new(), Vec::new());
+    // What inherits goes by the dataset itself.
+    if d.word("snapdir").as_deref() != Some("disabled") || *d.source("snapdir") != Source::Local {
+        hide.push(d.name.clone());
+    }
     // The host's table may be long, and is read only when there is something to be found in it.
-    if descend(zfs, d, &mut members)? {
+    if descend(zfs, d, &mut members, &mut hide)? {
         table = mountinfo::mounts().unwrap_or_default();
     }
     members[0].locked_values = values(d, locks.iter().map(String::as_str));
@@ -51,6 +55,8 @@ fn tree(zfs: &Zfs, d: &Dataset, locks: &[String]) -> Result<Tree, ListError> {
         },
         zoned: d.zoned() && *d.source("zoned") == Source::Local,
         mounted: mounted.collect(),
+        shows: shows_snapshots(),
+        hide,
         members,
     })
 }
@@ -62,13 +68,25 @@ pub fn is_of(mount: &MountEntry, dataset: &str) -> bool {
     mount.kind == "zfs" && is_within(name, dataset)
 }
 
-/// Collects a filesystem and those below it; says whether one of them may be mounted.
-fn descend(zfs: &Zfs, d: &Dataset, members: &mut Vec<Member>) -> Result<bool, ListError> {
+/// Collects a filesystem and those below it, and of the latter those that say themselves that their snapshots
+/// are to be seen; says whether one of all may be mounted.
+fn descend(
+    zfs: &Zfs,
+    d: &Dataset,
+    members: &mut Vec<Member>,
+    shown: &mut Vec<String>,
+) -> Result<bool, ListError> {
     members.push(member(d));
     let mut mounted = may_be_mounted(zfs, d);
     for child in zfs.children(&d.name) {
         match child {
-            Ok(child) if child.kind == Some(Kind::Filesystem) => mounted |= descend(zfs, &child, members)?,
+            Ok(child) if child.kind == Some(Kind::Filesystem) => {
+                let said = matches!(child.source("snapdir"), Source::Local | Source::Received);
+                if said && child.word("snapdir").as_deref() != Some("disabled") {
+                    shown.push(child.name.clone());
+                }
+                mounted |= descend(zfs, &child, members, shown)?;
+            }
             Ok(_) => {}
             // Destroyed a moment ago.
             Err(ListError::DatasetNotFound(_)) => {}
@@ -125,7 +143,8 @@ pub fn shares(found: &Found) -> Vec<String> {
 }
 
 fn values<'p>(d: &Dataset, properties: impl Iterator<Item = &'p str>) -> BTreeMap<String, String> {
-    properties.map(|p| (p.to_owned(), value(d, p))).collect()
+    // Each boot hides snapshots again.
+    properties.filter(|p| *p != "snapdir").map(|p| (p.to_owned(), value(d, p))).collect()
 }
 
 /// Returns the value of a property as it is shown to people.

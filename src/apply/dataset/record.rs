@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::registry;
 use crate::apply::paths::Root;
 use crate::apply::store::files;
-use crate::plan::dataset::{Found, Member, Tree};
+use crate::plan::dataset::{Found, Member, Tree, shown};
 use crate::spec::ZoneName;
 use crate::spec::store::StoreError;
 use crate::zfs::{Mountpoint, Zfs};
@@ -107,8 +107,9 @@ impl Record {
             }
             if let Some(before) = old.mountpoint.as_ref().filter(|before| **before != member.mountpoint) {
                 told.push(format!(
-                    "dataset {name}: mountpoint was {before} when the zone ended and is {} now; it was changed past ZFS' own check",
-                    member.mountpoint
+                    "dataset {name}: mountpoint was {} when the zone ended and is {} now; it was changed past ZFS' own check",
+                    shown(before),
+                    shown(&member.mountpoint)
                 ));
             }
             if at == 0 && !tree.zoned {

@@ -25,7 +25,7 @@ use crate::spec::idmap::IdRange;
 use crate::sys::mount::{Attrs, FsError, NewFs, Tree};
 use crate::sys::mountinfo::{self, MountEntry};
 use crate::sys::path::reason;
-use crate::zfs::{Zfs, nvlist::Value};
+use crate::zfs::{Zfs, index_number, nvlist::Value};
 
 /// How long a filesystem that was unmounted may be in use for.
 const LETS_GO: Duration = Duration::from_secs(2);
@@ -51,6 +51,19 @@ impl Ids {
     }
 }
 
+/// A dataset that a zone is to have.
+#[derive(Debug)]
+pub struct Wanted<'a> {
+    /// Its name.
+    pub dataset: &'a str,
+    /// It was zoned before.
+    pub zoned: bool,
+    /// The filesystems whose snapshots are to be hidden.
+    pub hide: &'a [String],
+    /// The filesystems whose root directories are given to the zone's root.
+    pub members: &'a [String],
+}
+
 /// What is to be said of a dataset that a zone has got.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Told {
@@ -60,18 +73,13 @@ pub struct Told {
     pub not_given: Vec<String>,
 }
 
-/// Takes a dataset from the host: unmounts it and all below it, sets `zoned`, and gives the root
-/// directories of `members` to the zone's root. With the dataset comes whether it was zoned before.
+/// Takes a dataset from the host: unmounts it and all below it, sets `zoned`, hides snapshots, and gives the
+/// root directories to the zone's root.
 ///
 /// # Errors
 /// The reason as text. The host has its mounts back then, unless `zoned` was set already.
-pub fn withdraw(
-    root: &Root,
-    zfs: &Zfs,
-    (dataset, zoned): (&str, bool),
-    members: &[String],
-    ids: &Ids,
-) -> Result<Told, String> {
+pub fn withdraw(root: &Root, zfs: &Zfs, wanted: &Wanted<'_>, ids: &Ids) -> Result<Told, String> {
+    let Wanted { dataset, zoned, hide, members } = *wanted;
     let mut undo = Vec::new();
     let mut unmounted = Ok(());
     // The host's table of mounts may be long: it is read only when there is something to be found in it.
@@ -90,6 +98,11 @@ pub fn withdraw(
         return Err(why);
     }
     crash_at("zoned");
+    for name in hide {
+        let disabled = index_number("snapdir", "disabled").unwrap_or_default();
+        zfs.set_props(name, &[("snapdir", Value::from(disabled))].into())
+            .map_err(|e| format!("cannot set 'snapdir' property for ZFS dataset '{name}': {e}"))?;
+    }
     let mut told = Told::default();
     for member in members {
         match give(zfs, member, ids) {
@@ -187,7 +200,10 @@ pub fn free(root: &Root, zfs: &Zfs, dataset: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Makes a detached mount of a filesystem with what its properties say.
+/// What is told to ZFS as the mount point of what a zone can write to: no snapshot is ever mounted below it.
+pub const NOWHERE: &str = "/dev/null";
+
+/// Makes a detached mount of a filesystem with what its properties say. `point` is where the host has it.
 ///
 /// # Errors
 /// [`FsError`].
@@ -204,10 +220,8 @@ pub fn mount(name: &str, options: &MountOptions, point: Option<&str>) -> Result<
     }
     let fs = NewFs::open("zfs")?;
     fs.set("source", name)?;
-    // The way to the snapshots below `.zfs`; the kernel takes no comma here.
-    if let Some(point) = point.filter(|p| !p.contains(',')) {
-        fs.set("mntpoint", point)?;
-    }
+    // Below this the host mounts the snapshots at which somebody looks; the kernel takes no comma here.
+    fs.set("mntpoint", point.filter(|p| !p.contains(',')).unwrap_or(NOWHERE))?;
     if options.read_only {
         fs.flag("ro")?;
     }

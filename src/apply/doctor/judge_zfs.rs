@@ -31,9 +31,16 @@ pub fn judge(facts: &Facts, out: &mut Diagnosis) {
 fn delegation(module: &str, release: Option<Release>, out: &mut Diagnosis) {
     let topic = "ZFS delegation";
     match release {
-        Some(release) if release.delegates() => {
+        Some(release) if release >= Release(2, 3, 0) => {
             out.ok(topic, "there", "dataset resources can be used");
         }
+        Some(release) if release.delegates() => out.warning(
+            topic,
+            format!("OpenZFS {module} cannot hide snapshots"),
+            "root of a zone with a dataset could have the host mount a snapshot of it over any directory: such \
+             zones are refused, unless an attr says that their root is trusted like the host's",
+            "install OpenZFS 2.3.9, 2.4.4 or later",
+        ),
         Some(_) => out.missing(
             topic,
             format!("OpenZFS {module} cannot give datasets to user namespaces"),

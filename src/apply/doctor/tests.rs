@@ -221,6 +221,9 @@ fn the_hole_and_who_can_reach_it() {
     assert_eq!(old.len(), 1);
     assert_eq!((old[0].topic.as_str(), old[0].state), ("ZFS delegation", State::Missing));
     assert!(old[0].advice.as_deref().is_some_and(|a| a.contains("install OpenZFS 2.2.11")));
+    let shows = at("2.2.11", 0o666);
+    assert_eq!((shows.len(), shows[0].state), (1, State::Warning));
+    assert!(shows[0].found.contains("cannot hide snapshots"));
     assert_eq!(at("unknown", 0o666).len(), 2);
 }
 

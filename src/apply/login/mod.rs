@@ -131,7 +131,9 @@ impl<'a> Zone<'a> {
     ) -> Result<(Self, Option<&'static str>), LoginError> {
         let guarded = guard::is_needed(root, name) && !guard::is_left_out();
         let found = if guarded { guard::ensure(root, name, running)? } else { Guarded::Yes };
-        let confinement = confine::of_running(root, name);
+        let mut confinement = confine::of_running(root, name);
+        // Nobody asks ZFS for anything past both the guard and the filter.
+        confinement.zfs &= guarded;
         Ok((Self { root, name, running, guarded, confinement }, found.warning()))
     }
 

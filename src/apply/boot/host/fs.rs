@@ -8,6 +8,7 @@ use rustix::fs::{FileType, OFlags};
 
 use super::super::{fsck, source};
 use super::{Build, StepError, fail};
+use crate::apply::dataset::withdraw::NOWHERE;
 use crate::plan::step::{Mount, Source};
 use crate::sys::loopdev;
 use crate::sys::mount::{Attrs, NewFs, Tree};
@@ -73,6 +74,9 @@ impl Build<'_> {
     fn disk(&self, what: &str, mount: &Mount, attrs: Attrs, source: &str) -> Result<(), StepError> {
         let made = NewFs::open(&mount.fstype).and_then(|fs| {
             fs.set("source", source)?;
+            if mount.source == Source::Zfs {
+                fs.set("mntpoint", NOWHERE)?;
+            }
             if mount.options.read_only {
                 fs.flag("ro")?;
             }
