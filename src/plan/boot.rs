@@ -170,7 +170,7 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     check_brand(spec)?;
     let profile = Profile::of(spec).map_err(PlanError::Unsupported)?;
     // Also in a boot for maintenance, which is to run what the host's administrator has put there.
-    let closed = profile.is_some();
+    let closed = profile;
     let profile = profile.filter(|_| !args.writable);
     let granted = privilege::granted(spec.props.text("limitpriv")).map_err(PlanError::Privileges)?;
     warnings.extend(granted.idle.iter().map(|(name, why)| format!("limitpriv: {name} has no effect: {why}")));
@@ -281,7 +281,7 @@ fn check_brand(spec: &ZoneSpec) -> Result<(), PlanError> {
 /// Returns the directories of the root that are mounted on when nothing can be made there any more: of two
 /// datasets one below the other, that of the upper one.
 fn mount_points(trees: &[(String, &dataset::Tree)]) -> Vec<String> {
-    let dirs: Vec<String> = dataset::mounts(trees.iter().map(|(_, tree)| *tree), false)
+    let dirs: Vec<String> = dataset::mounts(trees.iter().map(|(_, tree)| *tree), None)
         .into_iter()
         .filter_map(|step| if let Step::MountDataset { dir, .. } = step { Some(dir) } else { None })
         .collect();

@@ -7,6 +7,7 @@ use std::fmt;
 use thiserror::Error;
 
 use super::options::MountOptions;
+use super::profile::Profile;
 use super::step::Step;
 use crate::spec::ZoneSpec;
 use crate::spec::name::expand_tokens;
@@ -33,10 +34,6 @@ pub const ROOT_LOCKS: &[&str] = &[
 /// the host's mount namespace, on the path that the file system was mounted with. That is the zone's to say,
 /// and so is what lies there, a symbolic link to `/etc` for one.
 pub const CHILD_LOCKS: &[&str] = &["sharenfs", "sharesmb", "snapdir", "zoned"];
-
-/// Folders whose files decide what a zone runs.
-pub const SYSTEM: &[&str] =
-    &["/bin", "/boot", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/root", "/sbin", "/usr"];
 
 /// The property that says which zone a file system was made for by `zoneadm install`.
 pub const ZONE_MARK: &str = "zones:zone";
@@ -311,8 +308,8 @@ pub fn withdraw(name: &str, tree: &Tree) -> Step {
 
 /// Returns the mounts that are made inside, in the order of their mount points.
 ///
-/// `closed`: the zone's root is read-only, and stays so below [`SYSTEM`].
-pub fn mounts<'a>(trees: impl Iterator<Item = &'a Tree>, closed: bool) -> Vec<Step> {
+/// Nothing is mounted where a profile closes the root.
+pub fn mounts<'a>(trees: impl Iterator<Item = &'a Tree>, closed: Option<Profile>) -> Vec<Step> {
     let members = trees.flat_map(|t| &t.members).filter(|m| !m.locked);
     let mut list: Vec<(&str, &Member)> = members.filter_map(|m| Some((m.point.as_deref()?, m))).collect();
     list.sort_by(|a, b| a.0.cmp(b.0));
@@ -473,7 +470,7 @@ mod tests {
         tree.members.push(member("t/y", "/a", false));
         tree.members.push(member("t/z", "/c", true));
         tree.members.push(Member { name: "t/none".into(), ..Member::default() });
-        let lines: Vec<_> = mounts([&tree].into_iter(), false).iter().map(Step::describe).collect();
+        let lines: Vec<_> = mounts([&tree].into_iter(), None).iter().map(Step::describe).collect();
         assert_eq!(
             lines,
             [

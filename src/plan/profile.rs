@@ -4,6 +4,7 @@
 //! part lies on the zone's disk like everything else: what is written there is kept.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use crate::spec::ZoneSpec;
 
@@ -56,6 +57,9 @@ const FLEXIBLE: &[Part] = &[
     part("/var", true, true),
 ];
 
+/// The system's software, which no profile leaves writable.
+const SOFTWARE: &[&str] = &["/bin", "/boot", "/lib", "/lib32", "/lib64", "/libx32", "/sbin", "/usr"];
+
 /// Directories in memory under every profile, beside those of every zone: mode and share of the machine's
 /// memory in percent.
 pub const MEMORY: (&str, u32, u32) = ("/tmp", 0o1777, 25);
@@ -100,6 +104,18 @@ impl Profile {
         self.table().iter().filter(|p| !p.made).map(|p| p.dir)
     }
 
+    /// Says whether something mounted on a directory would take the place of what is to stay as it is: the
+    /// system's software and configuration, what is installed and what runs when.
+    pub fn is_closed(self, dir: &Path) -> bool {
+        let parts = FIXED.iter().filter(|p| !p.writable).map(|p| p.dir);
+        let (own, parts) = match self {
+            Self::Strict | Self::Fixed => (&["/etc", "/root"][..], Some(parts)),
+            Self::Flexible => (&[][..], None),
+        };
+        let mut closed = SOFTWARE.iter().chain(own).copied().chain(parts.into_iter().flatten());
+        closed.any(|c| dir.starts_with(c) || Path::new(c).starts_with(dir))
+    }
+
     fn table(self) -> &'static [Part] {
         match self {
             Self::Strict => &[],
@@ -119,12 +135,26 @@ mod tests {
             let parts = profile.table();
             assert!(parts.is_sorted_by_key(|p| p.dir), "{profile:?}: parents come first");
             for part in parts.iter().filter(|p| !p.writable) {
-                let mut at = std::path::Path::new(part.dir);
-                while let Some(parent) = at.parent().filter(|p| *p != std::path::Path::new("/")) {
-                    let mounted = parts.iter().any(|p| std::path::Path::new(p.dir) == parent && p.made);
+                let mut at = Path::new(part.dir);
+                while let Some(parent) = at.parent().filter(|p| *p != Path::new("/")) {
+                    let mounted = parts.iter().any(|p| Path::new(p.dir) == parent && p.made);
                     assert!(mounted, "{} lies in {}, which can be renamed", part.dir, parent.display());
                     at = parent;
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn what_nothing_takes_the_place_of() {
+        let closed = |profile: Profile, dir: &str| profile.is_closed(Path::new(dir));
+        for profile in [Profile::Strict, Profile::Fixed, Profile::Flexible] {
+            assert!(closed(profile, "/usr/lib") && closed(profile, "/"));
+            for dir in ["/home", "/srv/x", "/opt/app", "/var/lib/app", "/etcetera", "/tank/zone/data"] {
+                assert!(!closed(profile, dir), "{profile:?} {dir}");
+            }
+            for dir in ["/etc/cron.d", "/root", "/var", "/var/spool/cron/crontabs"] {
+                assert_eq!(closed(profile, dir), profile != Profile::Flexible, "{profile:?} {dir}");
             }
         }
     }

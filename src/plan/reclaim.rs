@@ -129,6 +129,17 @@ pub fn bad_mountpoint(path: &str) -> Option<&'static str> {
     None
 }
 
+/// Says whether a symbolic link would be on the way to a mount point. The file system that it lies on may take
+/// capital letters for small ones, and a letter with an accent for two: what may be the same counts as such.
+pub fn leads(link: &Path, place: &Path) -> bool {
+    let same = |a: Component<'_>, b: Component<'_>| {
+        let (a, b) = (a.as_os_str().to_string_lossy(), b.as_os_str().to_string_lossy());
+        a == b || !(a.is_ascii() && b.is_ascii()) || a.eq_ignore_ascii_case(&b)
+    };
+    let mut way = place.components();
+    link.components().all(|part| way.next().is_some_and(|w| same(part, w)))
+}
+
 /// What is set so that a filesystem cannot do harm in spite of what was found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mend {
@@ -169,6 +180,10 @@ pub fn mend(findings: &[Finding]) -> Vec<Mend> {
                 add(&dataset, property, value);
                 let (dataset, property, value) = file(source, Danger::Device);
                 add(&dataset, property, value);
+                // There may be links in it, on the way to what would be mounted below it.
+                if !source.contains('@') {
+                    add(source, "canmount", "noauto");
+                }
             }
             Finding::Key { dataset, .. } => add(dataset, "canmount", "noauto"),
         }
@@ -193,6 +208,22 @@ mod tests {
     }
 
     #[test]
+    fn links_on_the_way() {
+        let leads = |link: &str, place: &str| super::leads(Path::new(link), Path::new(place));
+        for (link, place) in [
+            ("/back/a", "/back/a"),
+            ("/back/a", "/back//a/./b/"),
+            ("/back/A", "/back/a/b"),
+            ("/back/\u{e9}", "/back/e\u{301}"),
+        ] {
+            assert!(leads(link, place), "{link} {place}");
+        }
+        for (link, place) in [("/back/a", "/back"), ("/back/a", "/back/ab"), ("/back/a/b", "/back/a/c")] {
+            assert!(!leads(link, place), "{link} {place}");
+        }
+    }
+
+    #[test]
     fn what_was_found_is_made_harmless() {
         let file = |source: &str, danger| Finding::File { source: source.into(), path: "/x".into(), danger };
         let findings = [
@@ -212,6 +243,7 @@ mod tests {
                 "t/a setuid=off",
                 "t/a snapdir=disabled",
                 "t/b canmount=noauto",
+                "t/c canmount=noauto",
                 "t/c devices=off",
                 "t/c setuid=off"
             ]

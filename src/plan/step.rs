@@ -10,6 +10,7 @@ use super::dataset::shown;
 use super::limits::{Policy, Setting};
 use super::net::link::{Link, Remains};
 use super::options::MountOptions;
+use super::profile::Profile;
 use crate::spec::privilege;
 
 /// A device node to make.
@@ -222,8 +223,8 @@ pub enum Step {
         dir: String,
         /// What its properties say of the mount.
         options: MountOptions,
-        /// Not where files lie that decide what a zone runs, which are read-only.
-        closed: bool,
+        /// Not where this profile closes the root.
+        closed: Option<Profile>,
     },
     /// Let only those requests to ZFS through that administer the zone's datasets, and check those that
     /// could change what is locked.

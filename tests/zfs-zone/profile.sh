@@ -39,7 +39,7 @@ done
 # Mounted over what decides what a zone runs, a dataset would undo it at every boot.
 inside "zfs create -o mountpoint=/etc tank/zone/data/etc; ln -s /usr /tank/zone/data/link; zfs create -u -o mountpoint=/tank/zone/data/link/lib tank/zone/data/lib"
 for how in "" -w; do
-    refused "a dataset on /etc is not mounted at boot $how" "cannot mount tank/zone/data/etc on /etc: the root is read-only there, by file-mac-profile" eval "zoneadm -z zion reboot $how; false"
+    refused "a dataset on /etc is not mounted at boot $how" "cannot mount tank/zone/data/etc on /etc: nothing is mounted there under file-mac-profile=strict" eval "zoneadm -z zion reboot $how; false"
     bad "nothing is mounted on /etc" inside "findmnt /etc"
     bad "nor behind a link of the zone's" inside "findmnt -S tank/zone/data/lib"
 done

@@ -80,12 +80,21 @@ zfs create -o mountpoint=/back/a/b/c -o canmount=noauto tank/beside
 again 'rm /back/child; mkdir /back/a; ln -s /etc /back/a/b'
 refuses "on the way of another dataset" "the symbolic link /back/a/b below it, on the way to tank/beside"
 zfs destroy tank/beside
+# Two of one zone: the link in the one, the mount point in the other.
+zfs create -o mountpoint=/one tank/one; zfs create -o mountpoint=/two tank/two
+delegates "$(dataset tank/one; dataset tank/two)"
+zoneadm -z zion boot
+inside 'ln -s /etc /one/x; zfs unmount tank/two; zfs set canmount=noauto tank/two; zfs set mountpoint=/one/X/systemd tank/two'
+zoneadm -z zion halt; delegates ""
+refused "of two datasets that with the link" "the symbolic link /one/x below it, on the way to tank/two" zoneadm reclaim tank/one
+refused "and that with the mount point" "tank/two: mountpoint /one/X/systemd lies below that of tank/one, which is not mounted now" zoneadm reclaim tank/two
+zfs destroy tank/one; zfs destroy tank/two
 again 'ln -s /etc /back/harmless'
 good "other links are no harm" zoneadm reclaim tank/back
 again 'rm -r /back/a /back/harmless; zfs mount tank/back/child || zfs mount -a'
 # Permissions that the zone gives count for the host's ids.
 again "zfs allow -u 1000 mount,mountpoint tank/back; zfs allow -e destroy tank/back/child"
-gives "permissions are taken away" "2" eval "reclaims tank/back | grep -c 'permissions that were given by zfs allow taken away'"
+gives "permissions are taken away" "2" eval "reclaims tank/back | grep -c 'permissions that were given by zfs allow taken away: [ue]'"
 gives "all of them" "" eval 'zfs allow tank/back; zfs allow tank/back/child'
 zfs create -o mountpoint=/theirs tank/theirs
 again 'zfs set mountpoint=/theirs tank/back'

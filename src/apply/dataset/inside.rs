@@ -7,8 +7,9 @@ use std::path::Path;
 use rustix::fs::{CWD, Mode, OFlags};
 
 use super::withdraw::mount;
-use crate::plan::dataset::{SYSTEM, shown};
+use crate::plan::dataset::shown;
 use crate::plan::options::MountOptions;
+use crate::plan::profile::Profile;
 use crate::sys::path::reason;
 
 /// Places that are not the zone's to cover at boot.
@@ -24,17 +25,23 @@ const OVERFLOW: u32 = 65_534;
 ///
 /// # Errors
 /// The reason as text.
-pub fn mount_at(name: &str, dir: &str, options: &MountOptions, closed: bool) -> Result<bool, String> {
+pub fn mount_at(
+    name: &str,
+    dir: &str,
+    options: &MountOptions,
+    closed: Option<Profile>,
+) -> Result<bool, String> {
     let failed = |why: String| format!("cannot mount {name} on {}: {why}", shown(dir));
     let path = Path::new(dir);
     let may_be = |path: &Path| {
-        let below = |list: &[&str]| list.iter().any(|f| path.starts_with(f));
-        if path == Path::new("/") || below(&FORBIDDEN) {
+        if path == Path::new("/") || FORBIDDEN.iter().any(|f| path.starts_with(f)) {
             return Err(failed("the zone's own files are there; use zfs set mountpoint".into()));
         }
-        if closed && below(SYSTEM) {
-            let why = "the root is read-only there, by file-mac-profile; use zfs set mountpoint";
-            return Err(failed(why.into()));
+        if let Some(profile) = closed.filter(|profile| profile.is_closed(path)) {
+            let name = profile.name();
+            return Err(failed(format!(
+                "nothing is mounted there under file-mac-profile={name}; use zfs set mountpoint"
+            )));
         }
         Ok(())
     };

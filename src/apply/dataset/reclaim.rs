@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
 use thiserror::Error;
@@ -19,9 +19,9 @@ use super::{observe, registry, take_back};
 use crate::apply::store::FileStore;
 use crate::apply::zfs::{chain, is_locked};
 use crate::apply::{Notice, running};
-use crate::plan::dataset::{ClaimKind, is_within};
+use crate::plan::dataset::{ClaimKind, is_within, shown};
 use crate::plan::options::MountOptions;
-use crate::plan::reclaim::{Danger, Finding, NAMED, bad_mountpoint, mend};
+use crate::plan::reclaim::{Danger, Finding, Mend, NAMED, bad_mountpoint, leads, mend};
 use crate::spec::ZoneName;
 use crate::spec::store::StoreError;
 use crate::sys::mountinfo::{self, MountEntry};
@@ -91,11 +91,7 @@ pub fn reclaim(store: &FileStore, out: &mut dyn Notice, name: &str, force: bool)
     let others = others(&zfs, &tree[0].name).map_err(|e| zfs_error(&e))?;
     let mut findings = mountpoints(store, &tree, &others)?;
     let mut places = others;
-    for d in tree.iter().filter(|d| d.kind == Some(Kind::Filesystem)) {
-        if let Mountpoint::Path(path) = d.mountpoint() {
-            places.push((d.name.clone(), path));
-        }
-    }
+    places.extend(tree.iter().filter_map(Place::of));
     for d in tree.iter().filter(|d| d.kind == Some(Kind::Filesystem)) {
         let prompt = d.text("keylocation").filter(|l| !matches!(*l, "none" | "prompt"));
         if let Some(location) = prompt.filter(|_| *d.source("keylocation") == Source::Local) {
@@ -112,7 +108,7 @@ pub fn reclaim(store: &FileStore, out: &mut dyn Notice, name: &str, force: bool)
     // Looking through it took a while.
     unused(store, &zfs, name)?;
     if !findings.is_empty() {
-        make_harmless(&zfs, &findings, out)?;
+        make_harmless(&zfs, &tree, &findings, out)?;
     }
     let hidden: BTreeSet<String> =
         mend(&findings).into_iter().filter(|m| m.property == SNAPDIR).map(|m| m.dataset).collect();
@@ -206,44 +202,65 @@ fn unused(store: &FileStore, zfs: &Zfs, name: &str) -> Result<(), ReclaimError> 
     free(root, zfs, name).map_err(in_use)
 }
 
+/// Where a filesystem would be mounted.
+struct Place {
+    dataset: String,
+    path: PathBuf,
+    zoned: bool,
+}
+
+impl Place {
+    fn of(d: &Dataset) -> Option<Self> {
+        let never = d.kind != Some(Kind::Filesystem) || d.word("canmount").as_deref() == Some("off");
+        match d.mountpoint() {
+            Mountpoint::Path(path) if !never => {
+                Some(Self { dataset: d.name.clone(), path: path.into(), zoned: d.zoned() })
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Looks at where the host would mount everything.
-fn mountpoints(
-    store: &FileStore,
-    tree: &[Dataset],
-    others: &[(String, String)],
-) -> Result<Vec<Finding>, ReclaimError> {
+fn mountpoints(store: &FileStore, tree: &[Dataset], others: &[Place]) -> Result<Vec<Finding>, ReclaimError> {
     let table = mountinfo::mounts().unwrap_or_default();
     let zonepaths: BTreeSet<String> = store.catalog()?.into_iter().map(|e| e.zonepath).collect();
     let mut seen = BTreeSet::new();
     let mut findings = Vec::new();
-    for d in tree.iter().filter(|d| d.kind == Some(Kind::Filesystem)) {
-        let Mountpoint::Path(path) = d.mountpoint() else { continue };
-        if d.word("canmount").as_deref() == Some("off") {
-            continue;
-        }
-        let place = Path::new(&path);
+    for Place { dataset, path: place, .. } in tree.iter().filter_map(Place::of) {
+        let path = place.to_string_lossy().into_owned();
+        let place = place.as_path();
+        let at = |other: &&Place| !other.zoned && other.path == place;
         let bad = bad_mountpoint(&path)
             .map(str::to_owned)
-            .or_else(|| owner(&path, others).map(|other| format!("is that of {other}, too")))
+            .or_else(|| others.iter().find(at).map(|other| format!("is that of {}, too", other.dataset)))
             .or_else(|| {
-                (!seen.insert(path.clone())).then(|| "is that of another file system of it, too".into())
+                let first = seen.insert(place.components().collect::<PathBuf>());
+                (!first).then(|| "is that of another file system of it, too".into())
             })
             .or_else(|| {
                 let holds = |z: &&String| !z.is_empty() && Path::new(z).starts_with(place);
                 let within = |z: &&String| !z.is_empty() && place.starts_with(z);
                 zonepaths.iter().find(|z| holds(z) || within(z)).map(|z| format!("meets the zonepath {z}"))
             })
-            .or_else(|| on_host(place, &table));
+            .or_else(|| on_host(place, &table))
+            .or_else(|| {
+                // A link in it would be on the way, once it is mounted.
+                let mounted = |other: &Place| table.iter().any(|m| m.point == other.path);
+                let above = |other: &&Place| place.starts_with(&other.path) && !mounted(other);
+                let other = others.iter().find(above)?;
+                Some(format!("lies below that of {}, which is not mounted now", other.dataset))
+            });
         if let Some(why) = bad {
-            findings.push(Finding::Mountpoint { dataset: d.name.clone(), path, why });
+            findings.push(Finding::Mountpoint { dataset, path, why });
         }
     }
     Ok(findings)
 }
 
-/// Returns the mount points of all other filesystems that the host mounts.
-fn others(zfs: &Zfs, not: &str) -> Result<Vec<(String, String)>, ListError> {
-    fn collect(zfs: &Zfs, name: &str, not: &str, out: &mut Vec<(String, String)>) -> Result<(), ListError> {
+/// Returns the mount points of all other filesystems.
+fn others(zfs: &Zfs, not: &str) -> Result<Vec<Place>, ListError> {
+    fn collect(zfs: &Zfs, name: &str, not: &str, out: &mut Vec<Place>) -> Result<(), ListError> {
         for child in zfs.children(name) {
             let child = match child {
                 Ok(child) => child,
@@ -253,28 +270,17 @@ fn others(zfs: &Zfs, not: &str) -> Result<Vec<(String, String)>, ListError> {
             if child.name == not || child.kind != Some(Kind::Filesystem) {
                 continue;
             }
-            push(&child, out);
+            out.extend(Place::of(&child));
             collect(zfs, &child.name, not, out)?;
         }
         Ok(())
     }
-    fn push(d: &Dataset, out: &mut Vec<(String, String)>) {
-        if let (Mountpoint::Path(path), false) = (d.mountpoint(), d.zoned()) {
-            out.push((d.name.clone(), path));
-        }
-    }
     let mut out = Vec::new();
     for pool in zfs.pools().unwrap_or_default().into_keys().filter(|pool| pool != not) {
-        if let Ok(d) = zfs.dataset(&pool) {
-            push(&d, &mut out);
-        }
+        out.extend(zfs.dataset(&pool).ok().as_ref().and_then(Place::of));
         collect(zfs, &pool, not, &mut out)?;
     }
     Ok(out)
-}
-
-fn owner<'o>(path: &str, others: &'o [(String, String)]) -> Option<&'o str> {
-    others.iter().find(|(_, p)| p == path).map(|(name, _)| name.as_str())
 }
 
 /// Says what the host has at a path that should not be covered.
@@ -304,13 +310,7 @@ fn has_files(path: &Path, depth: u32) -> bool {
 }
 
 /// Looks for dangerous files in a filesystem and in its snapshots.
-fn files(
-    zfs: &Zfs,
-    d: &Dataset,
-    places: &[(String, String)],
-    out: &mut dyn Notice,
-    findings: &mut Vec<Finding>,
-) {
+fn files(zfs: &Zfs, d: &Dataset, places: &[Place], out: &mut dyn Notice, findings: &mut Vec<Finding>) {
     let off = |property: &str| d.number(property) == Some(0);
     let covered = |danger: Danger| off(danger.property());
     if is_locked(d) {
@@ -318,17 +318,13 @@ fn files(
         findings.push(Finding::Unseen { source: d.name.clone(), why });
         return;
     }
-    let own = match d.mountpoint() {
-        Mountpoint::Path(path) => Some(path),
-        _ => None,
-    };
+    let own = Place::of(d).map(|place| place.path);
     let mut links = Vec::new();
     let mut link = |path: &Path| {
         let Some(own) = &own else { return };
-        let path = Path::new(own).join(path.strip_prefix("/").unwrap_or(path));
-        let led =
-            places.iter().filter(|(name, place)| *name != d.name && Path::new(place).starts_with(&path));
-        let led: Vec<&str> = led.map(|(name, _)| name.as_str()).collect();
+        let path = own.join(path.strip_prefix("/").unwrap_or(path));
+        let led = places.iter().filter(|p| p.dataset != d.name && leads(&path, &p.path));
+        let led: Vec<&str> = led.map(|p| p.dataset.as_str()).collect();
         if !led.is_empty() {
             let (path, led) = (path.to_string_lossy().escape_debug().to_string(), led.join(", "));
             links.push(format!("would have the symbolic link {path} below it, on the way to {led}"));
@@ -336,7 +332,8 @@ fn files(
     };
     look_through(&d.name, &covered, &mut link, out, findings);
     if let Some(path) = &own {
-        let finding = |why| Finding::Mountpoint { dataset: d.name.clone(), path: path.clone(), why };
+        let path = path.to_string_lossy();
+        let finding = |why| Finding::Mountpoint { dataset: d.name.clone(), path: path.to_string(), why };
         findings.extend(links.into_iter().map(finding));
     }
     for snapshot in zfs.snapshots(&d.name, false).flatten() {
@@ -411,8 +408,17 @@ fn dangers(entry: &Entry<'_>) -> Vec<Danger> {
 }
 
 /// Sets what takes the harm out of what was found.
-fn make_harmless(zfs: &Zfs, findings: &[Finding], out: &mut dyn Notice) -> Result<(), ReclaimError> {
-    for m in mend(findings) {
+fn make_harmless(
+    zfs: &Zfs,
+    tree: &[Dataset],
+    findings: &[Finding],
+    out: &mut dyn Notice,
+) -> Result<(), ReclaimError> {
+    let off = |m: &Mend| {
+        let is = |d: &Dataset| d.name == m.dataset && d.word("canmount").as_deref() == Some("off");
+        m.property == "canmount" && tree.iter().any(is)
+    };
+    for m in mend(findings).into_iter().filter(|m| !off(m)) {
         let value = index_number(m.property, m.value).unwrap_or(0);
         match zfs.set_props(&m.dataset, &[(m.property, Value::from(value))].into()) {
             Ok(()) => out.say(&format!("{}: {}={}", m.dataset, m.property, m.value)),
@@ -433,12 +439,14 @@ fn tidy(zfs: &Zfs, d: &Dataset, hidden: bool, out: &mut dyn Notice) -> Result<()
     let disabled = d.word(SNAPDIR).as_deref() == Some("disabled") && *d.source(SNAPDIR) == Source::Local;
     if disabled && !hidden {
         zfs.inherit(&d.name, SNAPDIR, false).map_err(|e| zfs_error(&e))?;
+        out.say(&format!("{}: {SNAPDIR} cleared, it was disabled for the zone", d.name));
     }
     // The ids are those of the host, whatever the zone took them for.
     let allowed = zfs.permissions(&d.name).map_err(|e| zfs_error(&e))?;
     if !allowed.is_empty() {
         zfs.revoke(&d.name, &allowed).map_err(|e| zfs_error(&e))?;
-        out.say(&format!("{}: permissions that were given by zfs allow taken away", d.name));
+        let whose = allowed.names().map(shown).collect::<Vec<_>>().join(" ");
+        out.say(&format!("{}: permissions that were given by zfs allow taken away: {whose}", d.name));
     }
     for (property, p) in &d.props {
         let set = matches!(p.source, Source::Local | Source::Received);

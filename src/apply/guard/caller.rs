@@ -13,8 +13,8 @@ use crate::sys::zfs::foreign::Piece;
 /// Device and number of a namespace's file: its identity.
 pub type Identity = (u64, u64);
 
-/// What the kernel says of a thread that waits in its request. It stays true while the request waits: only
-/// the thread itself could change it.
+/// What the kernel says of a thread that waits in its request. Its ids and rights stay what they are while the
+/// request waits: only the thread itself could change them.
 #[derive(Clone, Debug)]
 pub struct Status {
     /// Its ids and capabilities.
