@@ -33,7 +33,8 @@ good "zfs send and receive" inside "zfs send -R $root/papers@3 | zfs receive -u 
 good "resumable" inside "zfs send $root/papers@1 | head -c 2000 | zfs receive -s -u $root/part; zfs send -t \$(zfs get -Ho value receive_resume_token $root/part) | zfs receive -s -u $root/part"
 good "raw and compressed" inside "zfs snapshot $root/secret@1 && zfs send -w $root/secret@1 | zfs receive -u $root/raw"
 good "a stream from a file" inside "zfs send $root/papers@1 >/root/file && zfs receive -u -o compression=off -x atime $root/filed </root/file"
-good "zfs diff" inside "touch /data/papers/more && zfs diff $root/papers@1 | grep -q more"
+# It looks below .zfs, where a zone finds nothing (snapshots.sh says why).
+refused "zfs diff" "Cannot stat /data/papers/.zfs/shares/" inside "touch /data/papers/more && zfs diff $root/papers@1"
 good "zfs rollback" inside "zfs rollback -r $root/papers@1"
 good "zfs unmount, mount" inside "zfs unmount $root/papers && zfs mount $root/papers && test -e /data/papers/file"
 good "zfs userspace" inside "zfs userspace $root/papers"
