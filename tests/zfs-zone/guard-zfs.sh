@@ -4,6 +4,9 @@
 
 good "the plan tells of the guard" eval 'zoneadm -z zion plan boot | grep -q "guard /dev/zfs"'
 good "boot" zoneadm -z zion boot
+bad "destroy, while there is nothing in it" inside "umount /data && zfs destroy -r $root"
+good "the delegated dataset is there after that" zfs list $root
+inside "zfs mount -a"
 serve
 inside "zfs create $home && zfs create $root/other"
 good "a zone with datasets has one guard" eval '[ "$(guard_pid | wc -w)" = 1 ]'
