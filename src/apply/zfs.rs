@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::doctor::release::Release;
 use super::paths::Root;
 use super::running;
 use crate::plan::options::MountOptions;
@@ -22,12 +23,6 @@ use crate::zfs::{self, DatasetError, Kind, Mountpoint, Zfs};
 /// a zone that ends at this moment.
 const LOOKS: u32 = 40;
 const BETWEEN: Duration = Duration::from_millis(25);
-
-/// The first release that knows of user namespaces.
-const FIRST: (u32, u32) = (2, 2);
-
-/// The release that can hide snapshots from whoever knows the path (`snapdir=disabled`).
-const HIDES: (u32, u32) = (2, 3);
 
 /// Asks ZFS on behalf of one zone.
 #[derive(Debug)]
@@ -112,26 +107,19 @@ impl<'a> Asker<'a> {
 /// Returns the version of the ZFS module when that knows nothing of user namespaces: it can neither map ids nor give
 /// datasets away.
 pub(super) fn too_old() -> Option<String> {
-    before(FIRST)
+    without(Release::delegates)
 }
 
 /// Returns the version of the ZFS module when that cannot hide snapshots.
 pub(super) fn shows_snapshots() -> Option<String> {
-    before(HIDES)
+    without(Release::hides_snapshots)
 }
 
-fn before(release: (u32, u32)) -> Option<String> {
+/// Returns the version of the ZFS module when that has not something. Of somebody's own build, whose version is no
+/// number, the kernel will say.
+fn without(has: fn(Release) -> bool) -> Option<String> {
     let text = std::fs::read_to_string("/sys/module/zfs/version").ok()?;
-    is_before(&text, release).then(|| text.trim().to_owned())
-}
-
-fn is_before(version: &str, release: (u32, u32)) -> bool {
-    let mut numbers = version.trim().split(['.', '-']).map(str::parse::<u32>);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < release,
-        // Somebody's own build: the kernel will say.
-        _ => false,
-    }
+    Release::parse(&text).is_some_and(|release| !has(release)).then(|| text.trim().to_owned())
 }
 
 /// Returns what the properties of a filesystem say of its mount.
@@ -271,19 +259,4 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{FIRST, is_before};
-
-    #[test]
-    fn releases_that_cannot_delegate() {
-        for old in ["2.1.11-1+deb12u1", "0.8.6", "2.1.99"] {
-            assert!(is_before(old, FIRST), "{old}");
-        }
-        for new in ["2.2.0-1", "2.3.2-2~bpo12+2", "2.4.99-1", "3.0.0", "unknown", ""] {
-            assert!(!is_before(new, FIRST), "{new}");
-        }
-    }
 }

@@ -59,7 +59,14 @@ impl Locks {
     }
 }
 
-impl Place<'_> {
+impl<'a> Place<'a> {
+    /// Returns a property that is locked here and was not where a dataset comes from. Both are as what lies
+    /// below a delegated dataset, which itself stays where it is.
+    pub fn locked_beyond(&self, from: Place<'_>) -> Option<&'a str> {
+        let (Self::Root(tree) | Self::Below(tree)) = self else { return None };
+        tree.below.iter().map(String::as_str).find(|property| !from.locks(property))
+    }
+
     /// Says whether a property is locked there.
     pub fn locks(&self, property: &str) -> bool {
         let list = match self {
@@ -71,15 +78,6 @@ impl Place<'_> {
         let part = property.split('@').next().unwrap_or_default();
         ALWAYS.contains(&property.as_str())
             || list.iter().map(|l| canonical(l)).any(|l| l == property || l == part)
-    }
-}
-
-impl<'a> Place<'a> {
-    /// Returns a property that is locked here and was not where a dataset comes from. Both are as what lies
-    /// below a delegated dataset, which itself stays where it is.
-    pub fn locked_beyond(&self, from: Place<'_>) -> Option<&'a str> {
-        let (Self::Root(tree) | Self::Below(tree)) = self else { return None };
-        tree.below.iter().map(String::as_str).find(|property| !from.locks(property))
     }
 }
 

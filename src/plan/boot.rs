@@ -168,10 +168,9 @@ const STANDARD_NODES: &[(&str, u32, u32)] =
 pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, PlanError> {
     let mut warnings = facts.notes.clone();
     check_brand(spec)?;
-    let profile = Profile::of(spec).map_err(PlanError::Unsupported)?;
     // Also in a boot for maintenance, which is to run what the host's administrator has put there.
-    let closed = profile;
-    let profile = profile.filter(|_| !args.writable);
+    let closed = Profile::of(spec).map_err(PlanError::Unsupported)?;
+    let profile = closed.filter(|_| !args.writable);
     let granted = privilege::granted(spec.props.text("limitpriv")).map_err(PlanError::Privileges)?;
     warnings.extend(granted.idle.iter().map(|(name, why)| format!("limitpriv: {name} has no effect: {why}")));
     let limits = limits::limits(spec, &facts.host).map_err(PlanError::Limits)?;
@@ -405,15 +404,15 @@ fn nodes(spec: &ZoneSpec, facts: &Facts) -> Vec<Node> {
             mode: 0o666,
         })
         .collect();
-    if let Some((major, minor)) = facts.control.filter(|_| !dataset::names(spec).is_empty()) {
+    // It comes with a dataset, whose guard looks at what is asked of it; without, it is left out under any name.
+    let guarded = !dataset::names(spec).is_empty();
+    let is_control = |node: &Node| !node.block && facts.control == Some((node.major, node.minor));
+    if let Some((major, minor)) = facts.control.filter(|_| guarded) {
         nodes.push(Node { path: "zfs".into(), block: false, major, minor, mode: 0o666 });
     }
     for device in spec.stored(ResourceKind::Device) {
         for node in device.text("match").and_then(|m| facts.devices.get(m)).into_iter().flatten() {
-            // It comes with a dataset, whose guard looks at what is asked of it; under any name.
-            let control = !node.block && facts.control == Some((node.major, node.minor));
-            let guarded = !control || !dataset::names(spec).is_empty();
-            if guarded && nodes.iter().all(|n| n.path != node.path) {
+            if (guarded || !is_control(node)) && nodes.iter().all(|n| n.path != node.path) {
                 nodes.push(node.clone());
             }
         }

@@ -156,7 +156,7 @@ impl Confinement {
         let mut errors = Vec::new();
         let mut open = Vec::new();
         for word in
-            attr(spec, ALLOW).flat_map(|v| v.split([',', ' '])).map(str::trim).filter(|w| !w.is_empty())
+            spec.attrs(ALLOW).flat_map(|v| v.split([',', ' '])).map(str::trim).filter(|w| !w.is_empty())
         {
             match GROUPS.iter().find(|(name, _)| *name == word) {
                 Some((name, _)) if open.contains(name) => {}
@@ -216,11 +216,6 @@ impl Confinement {
     }
 }
 
-fn attr<'a>(spec: &'a ZoneSpec, name: &'a str) -> impl Iterator<Item = &'a str> {
-    let attrs = spec.stored(ResourceKind::Attr).iter().filter(move |a| a.text("name") == Some(name));
-    attrs.filter_map(|a| a.text("value"))
-}
-
 /// Returns the numbers that the spec limits: files below `/proc/sys/user`, and values.
 ///
 /// # Errors
@@ -229,7 +224,7 @@ pub fn counts(spec: &ZoneSpec) -> Result<Vec<(&'static str, u32)>, Vec<ConfineEr
     let (mut found, mut errors) = (Vec::new(), Vec::new());
     for (name, file) in COUNTS {
         // The last one counts, as with every property that is set twice.
-        let Some(value) = attr(spec, name).last() else { continue };
+        let Some(value) = spec.attrs(name).last() else { continue };
         match value.trim().parse::<u32>() {
             Ok(number) if i32::try_from(number).is_ok() => found.push((*file, number)),
             _ => errors.push(ConfineError::Count { name, value: value.to_owned() }),

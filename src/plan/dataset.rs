@@ -275,14 +275,8 @@ fn claimed(spec: &ZoneSpec, name: &str, tree: &Tree, claims: &[Claim]) -> Option
     taken.cloned().or_else(marked)
 }
 
-/// Returns the values of the attributes of a name.
-fn said<'s>(spec: &'s ZoneSpec, attr: &'static str) -> impl Iterator<Item = &'s str> {
-    let attrs = spec.stored(ResourceKind::Attr).iter().filter(move |a| a.text("name") == Some(attr));
-    attrs.filter_map(|a| a.text("value"))
-}
-
 fn snapshots(spec: &ZoneSpec, tree: &Tree) -> Option<Why> {
-    let release = tree.shows.clone().filter(|_| !said(spec, SNAPSHOTS_ATTR).any(|value| value == "true"))?;
+    let release = tree.shows.clone().filter(|_| !spec.attrs(SNAPSHOTS_ATTR).any(|value| value == "true"))?;
     Some(Why::Snapshots { zone: spec.name.to_string(), release })
 }
 
@@ -290,7 +284,7 @@ fn whole_pool(spec: &ZoneSpec, name: &str) -> Option<Why> {
     if name.contains('/') {
         return None;
     }
-    let said = said(spec, POOL_ATTR).any(|pools| pools.split(',').any(|pool| pool.trim() == name));
+    let said = spec.attrs(POOL_ATTR).any(|pools| pools.split(',').any(|pool| pool.trim() == name));
     (!said).then(|| Why::Pool { zone: spec.name.to_string(), pool: name.to_owned() })
 }
 

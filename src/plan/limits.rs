@@ -321,9 +321,7 @@ pub fn subject(rctl: &str) -> String {
 }
 
 fn best_effort(spec: &ZoneSpec) -> Vec<String> {
-    let attrs = spec.stored(ResourceKind::Attr).iter().filter(|a| a.text("name") == Some(BEST_EFFORT));
-    attrs
-        .filter_map(|a| a.text("value"))
+    spec.attrs(BEST_EFFORT)
         .flat_map(|v| v.split([',', ' ']))
         .map(|w| w.trim().to_owned())
         .filter(|w| !w.is_empty())

@@ -107,13 +107,10 @@ impl Profile {
     /// Says whether something mounted on a directory would take the place of what is to stay as it is: the
     /// system's software and configuration, what is installed and what runs when.
     pub fn is_closed(self, dir: &Path) -> bool {
+        let meets = |closed: &str| dir.starts_with(closed) || Path::new(closed).starts_with(dir);
         let parts = FIXED.iter().filter(|p| !p.writable).map(|p| p.dir);
-        let (own, parts) = match self {
-            Self::Strict | Self::Fixed => (&["/etc", "/root"][..], Some(parts)),
-            Self::Flexible => (&[][..], None),
-        };
-        let mut closed = SOFTWARE.iter().chain(own).copied().chain(parts.into_iter().flatten());
-        closed.any(|c| dir.starts_with(c) || Path::new(c).starts_with(dir))
+        SOFTWARE.iter().any(|c| meets(c))
+            || self != Self::Flexible && ["/etc", "/root"].into_iter().chain(parts).any(meets)
     }
 
     fn table(self) -> &'static [Part] {

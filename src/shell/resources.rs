@@ -280,8 +280,7 @@ impl Session<'_> {
     /// the zone does not boot.
     fn whole_pool(&self, props: &Props, con: &mut dyn Console) -> Option<Props> {
         let pool = props.text("name").filter(|name| !name.contains('/'))?;
-        let attrs = self.spec.as_ref()?.stored(R::Attr);
-        if attrs.iter().any(|a| a.text("name") == Some(POOL_ATTR)) {
+        if self.spec.as_ref()?.attrs(POOL_ATTR).next().is_some() {
             return None;
         }
         for question in [

@@ -170,6 +170,12 @@ impl ZoneSpec {
         self.props.text(name).or(def.default).map(str::to_owned)
     }
 
+    /// Returns the values of the `attr` resources of a name.
+    pub fn attrs<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let attrs = self.stored(ResourceKind::Attr).iter().filter(move |a| a.text("name") == Some(name));
+        attrs.filter_map(|a| a.text("value"))
+    }
+
     /// Returns the text of an alias, when its control has exactly one value of the alias' form.
     pub fn alias(&self, def: &PropDef) -> Option<String> {
         let alias = def.alias?;

@@ -42,6 +42,10 @@ refused "a place in the source is refused" "overlap" adm lc1 clone --with-datase
 zonecfg -z lc1 'remove -F dataset'
 refused "every dataset needs one to become" "zone 'lc0' has 1 dataset resources and zone 'lc1' 0" adm lc1 clone --with-datasets lc0
 zonecfg -z lc1 'add dataset; set name=tank/deleg/lc1; end'
+for number in 4294967295 4294967296 18446744073709551615; do zfs snapshot tank/deleg/lc0@SUNWzone$number; done
+says "numbers that the zone has given are passed over" "Dataset tank/deleg/lc0 has been cloned as tank/deleg/lc1." adm lc1 clone --with-datasets lc0
+gives "by the next one that is free" tank/deleg/lc0@SUNWzone4294967297 value origin tank/deleg/lc1
+adm lc1 uninstall -F >/dev/null; zfs destroy -r tank/deleg/lc1; zfs destroy -r tank/deleg/lc0@%; zfs destroy tank/lc/lc0@% 2>/dev/null
 zfs snapshot tank/lc/lc0@mine
 zfs set reservation=$(($(value available tank) * 6 / 10)) tank/lc/lc0
 refused "what cannot be made is taken back" "cannot clone snapshot tank/lc/lc0@mine" adm lc1 clone -s mine --with-datasets lc0

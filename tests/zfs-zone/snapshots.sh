@@ -53,8 +53,7 @@ zoneadm -z zion halt
 with ""
 
 # Given back, they are found again.
-zfs destroy -r tank/z/d; zfs destroy -r tank/z/got; zfs set mountpoint=/back tank/z 2>/dev/null || zfs inherit zoned tank/z
-zfs set zoned=on tank/z
-good "reclaim" zoneadm reclaim -F tank/z
+zfs destroy -r tank/z/d; zfs destroy -r tank/z/got
+good "reclaim" zoneadm reclaim tank/z
 gives "nothing is hidden any more" "hidden hidden" eval 'echo $(value snapdir tank/z) $(value snapdir tank/z/seen)'
 zfs destroy -r tank/z; zfs destroy -r tank/source; zfs destroy -r tank/shared

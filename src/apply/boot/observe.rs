@@ -27,9 +27,6 @@ use crate::spec::{Props, ZoneSpec};
 use crate::sys::cgroup;
 use crate::sys::path::{IN_ROOT, STRICT, open_beneath, reason};
 
-/// Major number of the devices that have one each (`MISC_MAJOR`), the control device of ZFS among them.
-const MISC: u32 = 10;
-
 /// Looks at everything. With `allocate`, a zone without an id range gets one; without, as for a
 /// printed plan, a range that has not been given yet shows as one that begins at the first.
 ///
@@ -132,7 +129,7 @@ fn beside(op: &Op<'_>, allocate: bool, net: NetFacts) -> Result<Facts, BootError
     for pattern in op.spec.stored(ResourceKind::Device).iter().filter_map(|r| r.text("match")) {
         facts.devices.insert(pattern.to_owned(), matching(pattern, &asker));
     }
-    if facts.devices.values().flatten().any(|node| node.major == MISC) {
+    if !facts.devices.is_empty() || !plan::dataset::names(op.spec).is_empty() {
         facts.control = dataset::observe::control();
     }
     facts.root = root;
@@ -150,7 +147,6 @@ fn datasets(op: &Op<'_>, asker: &Asker<'_>, facts: &mut Facts) -> Result<(), Boo
     if names.is_empty() && facts.datasets.is_empty() {
         return Ok(());
     }
-    facts.control = dataset::observe::control();
     let record = dataset::record::read(op.store.root(), op.name);
     let root = first_host_id(&facts.uid_map).unwrap_or_default();
     for name in names {

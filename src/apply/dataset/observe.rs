@@ -12,6 +12,9 @@ use crate::spec::value::ByteSize;
 use crate::sys::mountinfo::{self, MountEntry};
 use crate::zfs::{Dataset, DatasetError, Kind, ListError, Mountpoint, Source, Zfs};
 
+/// The property that says who finds snapshots below `.zfs`.
+pub const SNAPDIR: &str = "snapdir";
+
 /// Finds out what a dataset is, with everything below it. `locks` are the properties of it whose values
 /// are noted.
 pub fn look(asker: &Asker<'_>, name: &str, locks: &[String]) -> Found {
@@ -39,7 +42,7 @@ pub fn look(asker: &Asker<'_>, name: &str, locks: &[String]) -> Found {
 fn tree(zfs: &Zfs, d: &Dataset, locks: &[String]) -> Result<Tree, ListError> {
     let (mut members, mut table, mut hide) = (Vec::new(), Vec::new(), Vec::new());
     // What inherits goes by the dataset itself.
-    if d.word("snapdir").as_deref() != Some("disabled") || *d.source("snapdir") != Source::Local {
+    if !(hides(d) && *d.source(SNAPDIR) == Source::Local) {
         hide.push(d.name.clone());
     }
     // The host's table may be long, and is read only when there is something to be found in it.
@@ -59,6 +62,11 @@ fn tree(zfs: &Zfs, d: &Dataset, locks: &[String]) -> Result<Tree, ListError> {
         hide,
         members,
     })
+}
+
+/// Says whether nobody finds snapshots below `.zfs` of a filesystem.
+pub fn hides(d: &Dataset) -> bool {
+    d.word(SNAPDIR).as_deref() == Some("disabled")
 }
 
 /// Says whether a mount is of a dataset, of one below it, or of a snapshot of those.
@@ -81,8 +89,8 @@ fn descend(
     for child in zfs.children(&d.name) {
         match child {
             Ok(child) if child.kind == Some(Kind::Filesystem) => {
-                let said = matches!(child.source("snapdir"), Source::Local | Source::Received);
-                if said && child.word("snapdir").as_deref() != Some("disabled") {
+                let said = matches!(child.source(SNAPDIR), Source::Local | Source::Received);
+                if said && !hides(&child) {
                     shown.push(child.name.clone());
                 }
                 mounted |= descend(zfs, &child, members, shown)?;
@@ -144,7 +152,7 @@ pub fn shares(found: &Found) -> Vec<String> {
 
 fn values<'p>(d: &Dataset, properties: impl Iterator<Item = &'p str>) -> BTreeMap<String, String> {
     // Each boot hides snapshots again.
-    properties.filter(|p| *p != "snapdir").map(|p| (p.to_owned(), value(d, p))).collect()
+    properties.filter(|p| *p != SNAPDIR).map(|p| (p.to_owned(), value(d, p))).collect()
 }
 
 /// Returns the value of a property as it is shown to people.

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FileType;
 use thiserror::Error;
 
+use super::observe::{SNAPDIR, hides};
 use super::walk::{Entry, walk};
 use super::withdraw::{free, mount};
 use super::{observe, registry, take_back};
@@ -26,9 +27,6 @@ use crate::spec::ZoneName;
 use crate::spec::store::StoreError;
 use crate::sys::mountinfo::{self, MountEntry};
 use crate::zfs::{Dataset, Kind, ListError, Mountpoint, Source, Zfs, index_number, nvlist::Value};
-
-/// The property that says who finds snapshots below `.zfs`.
-const SNAPDIR: &str = "snapdir";
 
 /// Properties by which systemd's generator of mounts would act on what the zone has written.
 const SYSTEMD: &str = "org.openzfs.systemd:";
@@ -436,8 +434,7 @@ fn make_harmless(
 /// Takes away what the zone may have set to make the host act on its own, shares and mounts of systemd, what
 /// it may have allowed to users of the host, and what hid its snapshots, unless they are to stay `hidden`.
 fn tidy(zfs: &Zfs, d: &Dataset, hidden: bool, out: &mut dyn Notice) -> Result<(), ReclaimError> {
-    let disabled = d.word(SNAPDIR).as_deref() == Some("disabled") && *d.source(SNAPDIR) == Source::Local;
-    if disabled && !hidden {
+    if hides(d) && *d.source(SNAPDIR) == Source::Local && !hidden {
         zfs.inherit(&d.name, SNAPDIR, false).map_err(|e| zfs_error(&e))?;
         out.say(&format!("{}: {SNAPDIR} cleared, it was disabled for the zone", d.name));
     }

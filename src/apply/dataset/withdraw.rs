@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::mount::UnmountFlags;
 
-use super::observe::is_of;
+use super::observe::{SNAPDIR, is_of};
 use super::registry::mounted;
 use super::walk::walk;
 use crate::apply::journal::crash_at;
@@ -99,9 +99,10 @@ pub fn withdraw(root: &Root, zfs: &Zfs, wanted: &Wanted<'_>, ids: &Ids) -> Resul
     }
     crash_at("zoned");
     for name in hide {
-        let disabled = index_number("snapdir", "disabled").unwrap_or_default();
-        zfs.set_props(name, &[("snapdir", Value::from(disabled))].into())
-            .map_err(|e| format!("cannot set 'snapdir' property for ZFS dataset '{name}': {e}"))?;
+        // A property or word that is not known is an error of this call: nothing else may be set instead.
+        let disabled = index_number(SNAPDIR, "disabled").ok_or("snapdir=disabled is not known")?;
+        zfs.set_props(name, &[(SNAPDIR, Value::from(disabled))].into())
+            .map_err(|e| format!("cannot set '{SNAPDIR}' property for ZFS dataset '{name}': {e}"))?;
     }
     let mut told = Told::default();
     for member in members {

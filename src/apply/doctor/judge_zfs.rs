@@ -31,7 +31,7 @@ pub fn judge(facts: &Facts, out: &mut Diagnosis) {
 fn delegation(module: &str, release: Option<Release>, out: &mut Diagnosis) {
     let topic = "ZFS delegation";
     match release {
-        Some(release) if release >= Release(2, 3, 0) => {
+        Some(release) if release.hides_snapshots() => {
             out.ok(topic, "there", "dataset resources can be used");
         }
         Some(release) if release.delegates() => out.warning(

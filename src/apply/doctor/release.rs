@@ -30,6 +30,11 @@ impl Release {
         self >= Self(2, 2, 0)
     }
 
+    /// Says whether OpenZFS of this release can hide snapshots from whoever knows the path (`snapdir=disabled`).
+    pub fn hides_snapshots(self) -> bool {
+        self >= Self(2, 3, 0)
+    }
+
     /// Says whether upstream's OpenZFS of this release has CVE-2026-79619. Distributions may have mended
     /// it without changing the number.
     pub fn is_open(self) -> bool {

@@ -199,7 +199,14 @@ fn releases() {
     for mended in ["2.1.11", "2.2.11", "2.3.9", "2.4.4", "2.5.0", "3.0.0"] {
         assert!(Release::parse(mended).is_some_and(|r| !r.is_open()), "{mended}");
     }
-    assert!(!Release(2, 1, 11).delegates() && Release(2, 2, 0).delegates());
+    for old in ["2.1.11-1+deb12u1", "0.8.6", "2.1.99"] {
+        assert!(Release::parse(old).is_some_and(|r| !r.delegates()), "{old}");
+    }
+    for new in ["2.2.0-1", "2.3.2-2~bpo12+2", "2.4.99-1", "3.0.0"] {
+        assert!(Release::parse(new).is_some_and(Release::delegates), "{new}");
+    }
+    assert!(!Release(2, 2, 11).hides_snapshots() && Release(2, 3, 0).hides_snapshots());
+    assert_eq!(Release::parse("unknown"), None);
 }
 
 #[test]

@@ -117,6 +117,8 @@ mod tests {
             ("t/z@SUNWzone+1", None),
             ("t/z@SUNWzone1x", None),
             ("t/SUNWzone1", None),
+            ("t/z@SUNWzone4294967295", Some(4_294_967_295)),
+            ("t/z@SUNWzone18446744073709551615", None),
         ] {
             assert_eq!(number(name), n, "{name}");
         }

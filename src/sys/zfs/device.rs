@@ -110,6 +110,7 @@ const _: () = {
     assert!(offset_of!(Command, cookie) == 12_616);
     assert!(offset_of!(Command, history_range) == 12_640);
     assert!(offset_of!(Command, objset_type) == 12_624);
+    assert!(offset_of!(Command, take_away) == 12_632);
     assert!(offset_of!(Command, stats) == 12_704);
     assert!(offset_of!(Command, cleanup_fd) == 13_664);
 };
