@@ -323,7 +323,8 @@ fn files(zfs: &Zfs, d: &Dataset, places: &[Place], out: &mut dyn Notice, finding
         let path = own.join(path.strip_prefix("/").unwrap_or(path));
         let led = places.iter().filter(|p| p.dataset != d.name && leads(&path, &p.path));
         let led: Vec<&str> = led.map(|p| p.dataset.as_str()).collect();
-        if !led.is_empty() {
+        // A zone can make any number of them.
+        if !led.is_empty() && links.len() < NAMED {
             let (path, led) = (path.to_string_lossy().escape_debug().to_string(), led.join(", "));
             links.push(format!("would have the symbolic link {path} below it, on the way to {led}"));
         }
