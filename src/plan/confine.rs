@@ -14,13 +14,17 @@ pub const ALLOW: &str = "allow-syscalls";
 /// Groups of system calls that can be opened, with what they are.
 pub const GROUPS: &[(&str, &str)] = &[
     ("bpf", "bpf(2)"),
+    ("dnotify", "F_NOTIFY of fcntl(2)"),
     ("families", "sockets of all address families but AF_VSOCK"),
     ("handles", "open_by_handle_at(2)"),
     ("io-uring", "io_uring_setup(2) and its fellows"),
     ("keys", "add_key(2) and request_key(2)"),
+    ("leases", "F_SETLEASE and F_SETDELEG of fcntl(2)"),
     ("perf", "perf_event_open(2)"),
+    ("snapshots", "BTRFS_IOC_SNAP_CREATE and BTRFS_IOC_SNAP_CREATE_V2 of ioctl(2)"),
     ("socketcall", "socketcall(2), by which most 32-bit programs for x86 make sockets; of every family then"),
     ("userfaultfd", "userfaultfd(2)"),
+    ("write-hints", "F_SET_RW_HINT and F_SET_FILE_RW_HINT of fcntl(2)"),
 ];
 
 /// Names of the numbers that a spec may limit for the zone: the `attr`, and the file below
@@ -32,6 +36,8 @@ pub const COUNTS: &[(&str, &str)] = &[
     ("max-net-namespaces", "max_net_namespaces"),
     ("max-inotify-watches", "max_inotify_watches"),
     ("max-inotify-instances", "max_inotify_instances"),
+    ("max-fanotify-groups", "max_fanotify_groups"),
+    ("max-fanotify-marks", "max_fanotify_marks"),
 ];
 
 /// Types that the kernel lets the root of a user namespace mount (`FS_USERNS_MOUNT`).
@@ -74,11 +80,13 @@ pub struct Kernel {
     pub lowest_address: u64,
     /// The numbers of this machine's system calls are known, so that they can be filtered.
     pub filters: bool,
+    /// Groups and marks of fanotify are counted by user (Linux 5.13).
+    pub counts_fanotify: bool,
 }
 
 impl Default for Kernel {
     fn default() -> Self {
-        Self { randomize: 2, lowest_address: 65_536, filters: true }
+        Self { randomize: 2, lowest_address: 65_536, filters: true, counts_fanotify: true }
     }
 }
 
@@ -121,6 +129,12 @@ pub enum ConfineError {
         /// Its value.
         value: String,
     },
+    /// A number that this kernel does not keep.
+    #[error(
+        "could not verify attr {0}: this kernel does not count what fanotify watches by user (Linux 5.13 does); \
+         remove it"
+    )]
+    NotCounted(&'static str),
     /// A flag that cannot be kept.
     #[error("could not verify security-flags {list}: {why}")]
     Flags {
@@ -168,6 +182,7 @@ impl Confinement {
         let (lower, default) = flags(spec, kernel, &mut errors);
         let mounts = may_mount(spec, &mut errors);
         errors.extend(counts(spec).err().into_iter().flatten());
+        errors.extend(not_counted(spec, kernel));
         let mut forbidden = MMAP_PAGE_ZERO | READ_IMPLIES_EXEC;
         if lower & ASLR != 0 {
             forbidden |= ADDR_NO_RANDOMIZE;
@@ -231,6 +246,13 @@ pub fn counts(spec: &ZoneSpec) -> Result<Vec<(&'static str, u32)>, Vec<ConfineEr
         }
     }
     if errors.is_empty() { Ok(found) } else { Err(errors) }
+}
+
+/// Returns the limits of fanotify that the spec sets and this kernel does not have.
+fn not_counted(spec: &ZoneSpec, kernel: Kernel) -> Vec<ConfineError> {
+    let set = |name: &&'static str| name.starts_with("max-fanotify-") && spec.attrs(name).last().is_some();
+    let names = COUNTS.iter().map(|(name, _)| *name).filter(|_| !kernel.counts_fanotify);
+    names.filter(set).map(ConfineError::NotCounted).collect()
 }
 
 /// Returns the flags that are always on and those that processes begin with.
@@ -377,7 +399,24 @@ mod tests {
         add(&mut s, ResourceKind::Attr, &[("name", ALLOW), ("value", "kexec")]);
         add(&mut s, ResourceKind::Attr, &[("name", "max-pid-namespaces"), ("value", "many")]);
         let error = of(&s).expect_err("neither");
-        assert!(error.contains("no group of system calls 'kexec'; there are bpf, families"), "{error}");
+        assert!(
+            error.contains("no group of system calls 'kexec'; there are bpf, dnotify, families"),
+            "{error}"
+        );
         assert!(error.contains("max-pid-namespaces: 'many' is not a number"), "{error}");
+    }
+
+    #[test]
+    fn fanotify_is_limited_where_the_kernel_counts_it() {
+        let mut s = spec();
+        add(&mut s, ResourceKind::Attr, &[("name", "max-fanotify-groups"), ("value", "0")]);
+        add(&mut s, ResourceKind::Attr, &[("name", "max-fanotify-marks"), ("value", "7")]);
+        assert!(of(&s).is_ok());
+        assert_eq!(counts(&s), Ok(vec![("max_fanotify_groups", 0), ("max_fanotify_marks", 7)]));
+        let old = Kernel { counts_fanotify: false, ..Kernel::default() };
+        let errors = Confinement::of(&s, old).expect_err("the kernel has no such numbers");
+        let names = ["max-fanotify-groups", "max-fanotify-marks"].map(ConfineError::NotCounted);
+        assert_eq!(errors, names);
+        assert!(Confinement::of(&spec(), old).is_ok(), "the spec limits nothing");
     }
 }

@@ -3,6 +3,7 @@
 use super::{Lab, answers};
 
 const EPERM: i32 = 1;
+const EINVAL: i32 = 22;
 const ENOSYS: i32 = 38;
 const NO_FAMILY: i32 = 97;
 
@@ -38,6 +39,14 @@ const ATTACKS: &[(&str, &str, i32, bool)] = &[
     ("TIOCSTI", "call((16, 29), terminal, 0x5412, b'x')", EPERM, true),
     ("TIOCSTI, upper bits", "call((16, 29), terminal, 0xf00005412, b'x')", EPERM, true),
     ("TIOCLINUX", "call((16, 29), terminal, 0x541c, bytearray_)", EPERM, true),
+    ("F_SETLEASE, write", "call((72, 25), leased, 1024, 1)", EINVAL, true),
+    ("F_SETLEASE, read", "call((72, 25), leased, 1024, 0)", EINVAL, true),
+    ("F_SETLEASE, upper bits", "call((72, 25), leased, 0xf00000400, 1)", EINVAL, true),
+    ("F_SETDELEG", "call((72, 25), leased, 1040, bytearray_)", EINVAL, false),
+    ("F_NOTIFY", "call((72, 25), folder, 1026, 0x10)", EINVAL, true),
+    ("F_SET_RW_HINT", "call((72, 25), leased, 1036, hint)", EINVAL, true),
+    ("BTRFS_IOC_SNAP_CREATE", "call((16, 29), folder, 0x50009401, page_)", EPERM, true),
+    ("BTRFS_IOC_SNAP_CREATE_V2", "call((16, 29), folder, 0x50009417, page_)", EPERM, true),
     ("above the table", "call((470, 470), 0)", ENOSYS, false),
 ];
 
@@ -56,6 +65,10 @@ const X86: &[(&str, &str, i32, bool)] = &[
     ("i386 personality", "call32(136, 0x400000)", EPERM, true),
     ("i386 socket", "call32(359, 40, 1)", NO_FAMILY, true),
     ("i386 socketcall", "call32(102, 1, 0)", ENOSYS, true),
+    ("i386 F_SETLEASE", "call32(55, leased, 1024, 1)", EINVAL, true),
+    ("i386 fcntl64 F_SETLEASE", "call32(221, leased, 1024, 1)", EINVAL, true),
+    ("i386 fcntl64 F_SETDELEG", "call32(221, leased, 1040, 0)", EINVAL, false),
+    ("i386 fcntl64 F_NOTIFY", "call32(221, folder, 1026, 0x10)", EINVAL, true),
     ("i386 TIOCSTI", "call32(54, terminal, 0x5412, 0)", EPERM, true),
 ];
 
@@ -81,6 +94,8 @@ const NEEDED: &[(&str, &str)] = &[
     ("fsopen", "call((430, 430), b'tmpfs', 1)"),
     ("trace", "in_child(lambda: call((101, 117), 0, 0, 0, 0))"),
     ("a filter of its own", "in_child(lambda: call((317, 277), 1, 0, nested))"),
+    ("duplicate", "call((72, 25), leased, 1030, 0)"),
+    ("lock of a record", "call((72, 25), leased, 6, flock_)"),
     ("TIOCGWINSZ", "call((16, 29), terminal, 0x5413, bytearray_)"),
 ];
 
@@ -106,6 +121,13 @@ struct.pack_into("<Q", attr, 40, 1 << 5 | 1 << 6)
 perf = (ctypes.c_char * 128).from_buffer(attr)
 bytearray_ = ctypes.create_string_buffer(64)
 pair = ctypes.create_string_buffer(8)
+hint = ctypes.create_string_buffer(struct.pack("<Q", 2))
+page_ = ctypes.create_string_buffer(4096)
+os.close(os.open("/root/leased", os.O_WRONLY | os.O_CREAT))
+leased = os.open("/root/leased", os.O_RDONLY)
+folder = os.open("/root", os.O_RDONLY)
+# F_RDLCK of the whole file.
+flock_ = ctypes.create_string_buffer(struct.pack("<hhxxxxqqi", 0, 0, 0, 0, 0))
 allow = ctypes.create_string_buffer(struct.pack("<HBBI", 6, 0, 0, 0x7fff0000))
 nested = ctypes.create_string_buffer(struct.pack("<HxxxxxxQ", 1, ctypes.addressof(allow)))
 "#;
@@ -263,8 +285,7 @@ fn an_attribute_opens_groups_and_no_more() {
     assert_eq!(lab.run_with("zonecfg", &["-z", "zion"], &[], lines).status, 0);
     for command in ["verify", "boot"] {
         let run = lab.run("zoneadm", &["-z", "zion", command]);
-        let text =
-            "attr allow-syscalls: there is no group of system calls 'everything'; there are bpf, families";
+        let text = "attr allow-syscalls: there is no group of system calls 'everything'; there are bpf, dnotify, families";
         assert!(run.status == 1 && run.err.contains(text), "{command}: {run:?}");
     }
     lab.assert_clean();

@@ -33,6 +33,7 @@
 //! | calls that act on the machine or have let others through | `confine::calls::*` | `system-calls` |
 //! | fixed addresses, executable stacks, the page at 0 | `confine::flags::*` | `personality` |
 //! | file systems and namespaces without end | `confine::flags::*` | `new-file-systems`, `bounds` |
+//! | an owner without write access | `owner::*`, `confine::owner::*` | `leases`, `dnotify`, `write-hints`, `snapshots`, `bounds` |
 //! | exhaustion | `exhaustion::*`; processes in tests/zfs-zone/limits.sh | `owner`, `terminals`, control |
 //!
 //! What leads along a path is tried twice, the second time with programs that find no `openat2`.
@@ -45,6 +46,7 @@ mod exhaustion;
 mod filter;
 mod front;
 mod identity;
+mod owner;
 mod paths;
 mod races;
 mod walls;

@@ -48,6 +48,45 @@ const fn opened_by(group: &'static str, name: &'static str, numbers: [u32; 4], r
     Call { name, numbers, rule, group: Some(group) }
 }
 
+/// A request of fcntl(2) or ioctl(2) that is refused unless its group is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// Its name.
+    pub name: &'static str,
+    /// Its number, the same on every [`Machine`].
+    pub number: u32,
+    /// The error number of the refusal.
+    pub error: i32,
+    /// Who opens it: a word of `allow-syscalls`.
+    pub group: &'static str,
+}
+
+const fn request(name: &'static str, number: u32, error: i32, group: &'static str) -> Request {
+    Request { name, number, error, group }
+}
+
+/// Requests of fcntl(2) by which the owner of a file does something to it without write access. Root of a zone
+/// owns the files of the host that it is shown with mapped ids. The error is that of a kernel without them.
+#[rustfmt::skip] // rows, not lines
+pub const FCNTL: &[Request] = &[
+    // Whoever opens or executes the file waits for the holder of a lease, up to fs.lease-break-time.
+    request("F_SETLEASE", 1024, libc::EINVAL, "leases"),
+    request("F_SETDELEG", 1040, libc::EINVAL, "leases"),
+    // A watch on a directory that no limit counts.
+    request("F_NOTIFY", 1026, libc::EINVAL, "dnotify"),
+    // The hint stays with the file and decides where the device puts what the host writes later.
+    request("F_SET_RW_HINT", 1036, libc::EINVAL, "write-hints"),
+    request("F_SET_FILE_RW_HINT", 1038, libc::EINVAL, "write-hints"),
+];
+
+/// Requests of ioctl(2) by which the owner of a file does something to it without write access.
+#[rustfmt::skip] // rows, not lines
+pub const IOCTL: &[Request] = &[
+    // The owner of a subvolume makes a writable copy of it, wherever on the file system he can write.
+    request("BTRFS_IOC_SNAP_CREATE", 0x5000_9401, libc::EPERM, "snapshots"),
+    request("BTRFS_IOC_SNAP_CREATE_V2", 0x5000_9417, libc::EPERM, "snapshots"),
+];
+
 const REFUSE: Rule = Rule::Refuse(libc::EPERM);
 /// As on a kernel built without the call: who tries it has something else to do then.
 const MISSING: Rule = Rule::Refuse(libc::ENOSYS);
@@ -97,6 +136,8 @@ pub const CALLS: &[Call] = &[
     opened_by("io-uring", "io_uring_register", [427, 427, 427, 427], MISSING),
     // Looked at more closely.
     call("ioctl", [16, 54, 29, 54], Rule::Ioctl),
+    call("fcntl", [72, 55, 25, 55], Rule::Fcntl),
+    call("fcntl64", [NONE, 221, NONE, 221], Rule::Fcntl),
     call("personality", [135, 136, 92, 136], Rule::Personality),
     call("socket", [41, 359, 198, 281], Rule::Socket),
     call("socketpair", [53, 360, 199, 288], Rule::Socket),

@@ -4,7 +4,7 @@
 //!  machine ──> number of the call, by halves ──> allowed
 //!                  ├─ refused: EPERM, or ENOSYS where programs try before they rely on it
 //!                  ├─ above the last known number, or an x32 call: ENOSYS
-//!                  └─ ioctl, personality, socket, mount: by their arguments
+//!                  └─ ioctl, fcntl, personality, socket, mount: by their arguments
 //! ```
 //!
 //! What a call points to is never looked at: another thread could change it meanwhile. So `socketcall`, the
@@ -14,7 +14,7 @@
 //! itself.
 
 use super::asm::{AT_MACHINE, AT_NUMBER, Assembler, Instruction, Label, Leaf, RET_ALLOW, argument, errno};
-use super::calls::{CALLS, Call, LAST, Machine, NONE};
+use super::calls::{CALLS, Call, FCNTL, IOCTL, LAST, Machine, NONE, Request};
 use super::filter as zfs;
 
 /// What becomes of a call that is not simply allowed.
@@ -22,8 +22,11 @@ use super::filter as zfs;
 pub enum Rule {
     /// It fails with this error number.
     Refuse(i32),
-    /// By the request: none that pushes input into a terminal, and none of ZFS' that nobody guards.
+    /// By the request: none that pushes input into a terminal, none of [`IOCTL`], and none of ZFS' that nobody
+    /// guards.
     Ioctl,
+    /// By the request: none of [`FCNTL`].
+    Fcntl,
     /// By the flags: none that makes a program easier to attack.
     Personality,
     /// By the address family.
@@ -103,6 +106,7 @@ pub const IS_KNOWN_MACHINE: bool = !HERE.is_empty();
 /// The blocks that look at arguments.
 struct Blocks {
     ioctl: Label,
+    fcntl: Label,
     personality: Label,
     socket: Label,
     socketcall: Label,
@@ -118,6 +122,7 @@ fn program_for(machines: &[Machine], policy: &Policy) -> Vec<Instruction> {
     let mut a = Assembler::default();
     let blocks = Blocks {
         ioctl: a.label(),
+        fcntl: a.label(),
         personality: a.label(),
         socket: a.label(),
         socketcall: a.label(),
@@ -146,6 +151,7 @@ fn leaf(call: &Call, policy: &Policy, blocks: &Blocks) -> Leaf {
     match call.rule {
         Rule::Refuse(number) => Leaf::Return(errno(number)),
         Rule::Ioctl => Leaf::Goto(blocks.ioctl),
+        Rule::Fcntl => Leaf::Goto(blocks.fcntl),
         Rule::Personality => Leaf::Goto(blocks.personality),
         Rule::Socket => Leaf::Goto(blocks.socket),
         Rule::SocketCall => Leaf::Goto(blocks.socketcall),
@@ -186,6 +192,13 @@ fn ranges(machine: Machine, policy: &Policy, blocks: &Blocks) -> Vec<(u32, Leaf)
     merged
 }
 
+/// Refuses the requests of a list whose group is not opened.
+fn requests(a: &mut Assembler, list: &[Request], policy: &Policy) {
+    for request in list.iter().filter(|r| !policy.open.contains(&r.group)) {
+        a.ret_if(request.number, errno(request.error));
+    }
+}
+
 /// Looks at arguments. Of each the kernel takes the lower half only.
 fn arguments(a: &mut Assembler, policy: &Policy, blocks: &Blocks) {
     let refused = errno(libc::EPERM);
@@ -193,10 +206,16 @@ fn arguments(a: &mut Assembler, policy: &Policy, blocks: &Blocks) {
     a.load(argument(1));
     a.ret_if(TIOCSTI, refused);
     a.ret_if(TIOCLINUX, refused);
+    requests(a, IOCTL, policy);
     if !policy.zfs {
         a.and(zfs::GROUP_MASK);
         a.ret_if(zfs::GROUP, refused);
     }
+    a.ret(RET_ALLOW);
+
+    a.here(blocks.fcntl);
+    a.load(argument(1));
+    requests(a, FCNTL, policy);
     a.ret(RET_ALLOW);
 
     a.here(blocks.personality);
@@ -309,6 +328,32 @@ mod tests {
                 everywhere(&policy(), "ioctl", &[0, request]).iter().all(|r| *r == wanted),
                 "{request:#x}"
             );
+        }
+    }
+
+    #[test]
+    fn what_an_owner_does_without_write_access_is_refused_unless_its_group_is_opened() {
+        let ways: &[(&str, usize, &[Request])] =
+            &[("fcntl", 4, FCNTL), ("fcntl64", 2, FCNTL), ("ioctl", 4, IOCTL)];
+        for (name, machines, list) in ways {
+            let all = |p: &Policy, number: u64, wanted: u32| {
+                let results = everywhere(p, name, &[0, number]);
+                assert_eq!(results, vec![wanted; *machines], "{name} {number:#x}");
+            };
+            for request in *list {
+                let open = Policy { open: vec![request.group], ..policy() };
+                for upper in [0, 0xdead << 32] {
+                    all(&policy(), upper | u64::from(request.number), refused(request.error));
+                    all(&open, upper | u64::from(request.number), RET_ALLOW);
+                }
+                let other = Policy { open: vec!["perf"], ..policy() };
+                all(&other, request.number.into(), refused(request.error));
+            }
+            for number in (0..64).chain(1024..1100).chain(0x5000_9400..0x5000_9440) {
+                if !list.iter().any(|r| u64::from(r.number) == number) {
+                    all(&policy(), number, RET_ALLOW);
+                }
+            }
         }
     }
 
