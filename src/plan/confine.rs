@@ -390,6 +390,28 @@ mod tests {
     }
 
     #[test]
+    fn what_the_plan_knows_is_in_the_manual() {
+        let manual = include_str!("../../man/zones.7").replace("\\&", "");
+        let part = |from: &str, to: &str| {
+            let (_, text) = manual.split_once(from).expect("the manual has the part");
+            text.split_once(to).expect("it ends").0.to_owned()
+        };
+        let types = part("Root of a zone mounts what the kernel", "These may stand in");
+        let types: Vec<&str> = types.split([' ', ',', '\n']).map(|w| w.trim_matches('.')).collect();
+        for name in MOUNTABLE {
+            assert!(types.contains(&name.replace("zfs", "ZFS").as_str()), "{name} is not in {types:?}");
+        }
+        let groups = part("opens groups of calls to a zone", ".Dl add attr");
+        for (name, _) in GROUPS {
+            assert!(groups.contains(&format!(".Ql {name}")), "{name} is not in {groups}");
+        }
+        let counts = part(".Ss Namespaces and watches", ".Ss ");
+        for (name, _) in COUNTS {
+            assert!(counts.contains(&format!(".Ql {name}")), "{name} is not in {counts}");
+        }
+    }
+
+    #[test]
     fn groups_and_counts() {
         let mut s = spec();
         add(&mut s, ResourceKind::Attr, &[("name", ALLOW), ("value", "perf, io-uring,perf")]);

@@ -117,6 +117,64 @@ fn fs_allowed_closes_or_is_refused() {
     lab.assert_clean();
 }
 
+/// Registers a program for files that begin with certain bytes, in the zone's own binfmt_misc.
+const REGISTER: &str = r#"
+say("mount", call((165, 40), b"none", b"/mnt", b"binfmt_misc", 0, 0))
+def register():
+    try:
+        with open("/mnt/register", "wb", buffering=0) as f: f.write(b":zion:M::ZIONZION::/usr/bin/true:F")
+        return 0
+    except OSError as e:
+        return e.errno
+say("register", register())
+"#;
+
+/// From Linux 6.7 on binfmt_misc belongs to the user namespace that mounts it, as the manual says: what one zone
+/// registers starts nothing on the host nor in another zone, and ends with the zone.
+#[test]
+fn formats_that_a_zone_registers_are_its_own() {
+    let manual = include_str!("../../man/zones.7");
+    assert!(manual.contains("From Linux 6.7 on, binfmt_misc belongs to the user namespace"), "zones(7)");
+    let Some(lab) = Lab::new() else { return };
+    lab.booted("zion", "");
+    lab.booted("web", "");
+    let found = lab.answers("zion", REGISTER, &[]);
+    if found[0].1 != 0 {
+        assert!(
+            ["mount", "register"].iter().all(|w| found.iter().any(|(n, e)| n == w && *e != 0)),
+            "{found:?}"
+        );
+        eprintln!("SKIPPED: this kernel lets no zone mount binfmt_misc");
+    } else {
+        assert_eq!(found[1].1, 0, "{found:?}");
+        let file = |path: std::path::PathBuf| {
+            std::fs::write(&path, "ZIONZION").expect("written");
+            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+                .expect("chmod");
+            path
+        };
+        for zone in ["zion", "web"] {
+            file(lab.in_zone(zone, "/root/strange"));
+        }
+        let by_python = "import os\ntry: os.execv('/root/strange', ['x'])\nexcept OSError as e: print('strange', e.errno)";
+        let run = lab.python("zion", by_python, &[]);
+        assert_eq!((run.status, run.out.as_str()), (0, ""), "the zone starts it: {run:?}");
+        assert_eq!(lab.answers("web", by_python, &[]), tell(&[("strange", libc::ENOEXEC)]));
+        let here = std::process::Command::new(file(lab.path().join("strange"))).status();
+        assert_eq!(here.expect_err("no program").raw_os_error(), Some(libc::ENOEXEC), "the host");
+        // A zone that takes all its programs for others is not entered any more, and is halted.
+        let all = "open('/mnt/register', 'wb', buffering=0).write(b':all:M::\\x7fELF::/nothing:')";
+        assert_eq!(lab.python("zion", all, &[]).status, 0);
+        assert_ne!(lab.sh("zion", "true").status, 0, "it is entered");
+        assert_ne!(lab.run("zlogin", &["-S", "zion", "true"]).status, 0, "it is entered with -S");
+        assert_eq!(lab.sh("web", "true").status, 0, "another zone");
+        lab.ok("zoneadm", &["-z", "zion", "reboot"]);
+        assert_eq!(lab.sh("zion", "true").status, 0, "the registration ends with the zone");
+    }
+    lab.ok("zoneadm", &["-z", "web", "halt"]);
+    lab.halted("zion");
+}
+
 /// How many namespaces of a kind processes of users make at once; then whether root can change the number.
 const COUNT: &str = r#"
 import time
