@@ -9,6 +9,7 @@ mod config;
 mod hostile;
 mod login;
 mod rights;
+mod room;
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};

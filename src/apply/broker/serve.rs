@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -16,23 +17,26 @@ use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, socket_with, sockopt,
 };
 
+use super::room::Room;
 use super::{
     Caller, MESSAGE_MAX, Program, REQUEST_MAX, Request, answer, client, log, name_of, order, plain, socket,
 };
 use crate::apply::paths::Root;
 use crate::apply::trust;
 use crate::sys::channel::Channel;
+use crate::sys::naive::without;
 use crate::sys::ns::{self, Side};
 use crate::sys::peer::Peer;
 use crate::sys::process;
 use crate::sys::pty::{self, Pty};
 use crate::sys::tty::{self, Signals};
 
-/// Connections at once for one user, and for all of them: a session is one as long as it lasts.
-const OF_USER: usize = 32;
-const OF_ALL: usize = 512;
 /// How long a client may take for each thing that it has to say, in milliseconds.
 const PATIENCE: u64 = 10_000;
+/// What a peer of another user namespace is told.
+const STRANGER: &str = "the caller is in another user namespace than this host";
+/// The log says so once in this time, and how many more there were.
+const STRANGERS_EACH: Duration = Duration::from_secs(60);
 /// A broker that was started for a connection ends when there has been none for so long.
 const IDLE: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
 
@@ -42,8 +46,31 @@ pub struct Broker {
     listener: OwnedFd,
     /// The socket is the service manager's.
     activated: bool,
-    /// Process and user of each connection.
-    served: Vec<(i32, u32)>,
+    room: Room,
+    strangers: Strangers,
+}
+
+/// Peers of other user namespaces. They can come as often as they like, and must not fill the log.
+#[derive(Default)]
+struct Strangers {
+    told: Option<Instant>,
+    untold: u32,
+}
+
+impl Strangers {
+    /// Returns what is to be logged now of a peer that was hung up on, if anything is.
+    fn note(&mut self, peer: &Peer) -> Option<String> {
+        if self.told.is_some_and(|at| at.elapsed() < STRANGERS_EACH) {
+            self.untold = self.untold.saturating_add(1);
+            return None;
+        }
+        self.told = Some(Instant::now());
+        let more = match std::mem::take(&mut self.untold) {
+            0 => String::new(),
+            n => format!(" (and {n} more since this was last said)"),
+        };
+        Some(format!("uid {}, pid {}: refused: {STRANGER}{more}", peer.uid, peer.pid))
+    }
 }
 
 impl Broker {
@@ -56,7 +83,13 @@ impl Broker {
             Some(listener) => (listener, true),
             None => (make(root)?, false),
         };
-        Ok(Self { root: root.clone(), listener, activated, served: Vec::new() })
+        Ok(Self {
+            root: root.clone(),
+            listener,
+            activated,
+            room: Room::default(),
+            strangers: Strangers::default(),
+        })
     }
 
     /// Serves until it is told to end, or nobody has come for a while.
@@ -68,7 +101,7 @@ impl Broker {
         let signals = Signals::take(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT])?;
         loop {
             let mut fds = [PollFd::new(&self.listener, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
-            let limit = (self.activated && self.served.is_empty()).then_some(&IDLE);
+            let limit = (self.activated && self.room.is_empty()).then_some(&IDLE);
             match poll(&mut fds, limit) {
                 Ok(0) => return Ok(()),
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -84,7 +117,7 @@ impl Broker {
                     return Ok(());
                 }
             }
-            self.served.retain(|(pid, _)| process::reap(*pid).is_none());
+            self.room.sweep(|pid| process::reap(pid).is_some());
             if called {
                 self.answer();
             }
@@ -96,23 +129,29 @@ impl Broker {
         let Ok(connection) = accept_with(&self.listener, SocketFlags::CLOEXEC) else { return };
         let Ok(peer) = Peer::of(connection.as_fd()) else { return };
         let channel = Channel::from_fd(connection);
-        let of_user = self.served.iter().filter(|(_, uid)| *uid == peer.uid).count();
-        if of_user >= OF_USER || self.served.len() >= OF_ALL {
-            let text = format!("{}too many connections of user id {}", answer::REFUSED, peer.uid);
-            let _ = channel.send_bytes(text.as_bytes());
-            return;
+        let refuse = |why: &str| {
+            let _ = channel.send_bytes(format!("{}{why}", answer::REFUSED).as_bytes());
+        };
+        // Before anything is counted or made for it: its user may have as many ids there as he likes.
+        if !peer.is_of_this_host() && !without("other-namespaces") {
+            if let Some(line) = self.strangers.note(&peer) {
+                log(&self.root, &line);
+            }
+            return refuse(STRANGER);
+        }
+        let user = self.room.user(peer.uid);
+        if let Some(why) = self.room.refuse(user) {
+            return refuse(&why);
         }
         match ns::fork() {
-            Ok(Side::Parent(pid, _)) => self.served.push((pid, peer.uid)),
+            Ok(Side::Parent(pid, _)) => self.room.take(pid, user),
             Ok(Side::Child) => {
                 // Were it open here, it would look as if somebody listened when the broker is gone.
                 let Ok(null) = tty::null() else { process::exit_now(1) };
                 self.listener = null;
                 process::exit_now(i32::from(serve(&self.root, &channel, &peer).is_err()))
             }
-            Err(_) => {
-                let _ = channel.send_bytes(format!("{}no process for it", answer::REFUSED).as_bytes());
-            }
+            Err(_) => refuse("no process for it"),
         }
     }
 }
@@ -221,9 +260,9 @@ fn admit(channel: &Channel, peer: &Peer) -> Result<Option<(Caller, Request)>, St
         _ => format!("no request: {}", crate::sys::path::reason(&e)),
     })?;
     let Some(bytes) = bytes else { return Ok(None) };
-    // After the request, which would stay unread: who has gone since is nobody.
+    // Asked again, after the request: a process that has ended since is nobody.
     if !peer.is_of_this_host() {
-        return Err("the caller is in another user namespace than this host".into());
+        return Err(STRANGER.into());
     }
     let request =
         Request::parse(&bytes).ok_or("a request that is not understood; are both of one release?")?;

@@ -1,0 +1,126 @@
+//! How much of the broker each user may have at once.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use super::name_of;
+use crate::sys::naive::without;
+
+/// Connections at once for one user, and for all of them: a session is one as long as it lasts.
+const OF_USER: usize = 32;
+const OF_ALL: usize = 512;
+/// The part of [`OF_ALL`] that only users get who have no connection yet.
+const KEPT: usize = 128;
+/// How long an answer of the user database counts, and how many of them are kept.
+const FRESH: Duration = Duration::from_secs(60);
+const ANSWERS: usize = 4096;
+
+/// For whom a place is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum User {
+    /// A user id that the host has a name for.
+    Known(u32),
+    /// Any other one. They count as one user: a user of the host may act as each of the many subordinate
+    /// ids that are his, by set-user-ID programs that he has made in a user namespace of his.
+    Unknown,
+}
+
+/// The places that are taken, each by a process.
+#[derive(Debug, Default)]
+pub struct Room {
+    taken: Vec<(i32, User)>,
+    names: HashMap<u32, (bool, Instant)>,
+}
+
+impl Room {
+    /// Says whether there is nobody.
+    pub fn is_empty(&self) -> bool {
+        self.taken.is_empty()
+    }
+
+    /// Finds out as whom a user id counts.
+    pub fn user(&mut self, uid: u32) -> User {
+        if self.is_known(uid) || without("unknown-ids") { User::Known(uid) } else { User::Unknown }
+    }
+
+    /// Asks the user database, which may be slow, once in a while.
+    fn is_known(&mut self, uid: u32) -> bool {
+        if let Some((known, since)) = self.names.get(&uid)
+            && since.elapsed() < FRESH
+        {
+            return *known;
+        }
+        if self.names.len() >= ANSWERS {
+            self.names.clear();
+        }
+        let known = name_of(uid).is_some_and(|name| !name.is_empty());
+        self.names.insert(uid, (known, Instant::now()));
+        known
+    }
+
+    /// Returns why there is no place for this user; none when there is one.
+    pub fn refuse(&self, user: User) -> Option<String> {
+        let own = self.taken.iter().filter(|(_, u)| *u == user).count();
+        if own >= OF_USER {
+            return Some(match user {
+                User::Known(uid) => format!("too many connections of user id {uid}"),
+                User::Unknown => "too many connections of users that this host has no name for".into(),
+            });
+        }
+        let kept = if own == 0 || without("kept-room") { 0 } else { KEPT };
+        (self.taken.len() >= OF_ALL - kept)
+            .then(|| "too many connections of all users together; try again later".into())
+    }
+
+    /// Notes which process serves a user.
+    pub fn take(&mut self, pid: i32, user: User) {
+        self.taken.push((pid, user));
+    }
+
+    /// Gives back the places of processes that have ended.
+    pub fn sweep(&mut self, has_ended: impl Fn(i32) -> bool) {
+        self.taken.retain(|(pid, _)| !has_ended(*pid));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full_of(users: &[(User, usize)]) -> Room {
+        let taken = users.iter().flat_map(|(user, n)| vec![(1, *user); *n]).collect();
+        Room { taken, names: HashMap::new() }
+    }
+
+    #[test]
+    fn each_refusal_has_its_own_text() {
+        let own = full_of(&[(User::Known(1), OF_USER), (User::Unknown, OF_USER)]);
+        assert_eq!(own.refuse(User::Known(1)).as_deref(), Some("too many connections of user id 1"));
+        let unknown = own.refuse(User::Unknown).expect("a refusal");
+        assert_eq!(unknown, "too many connections of users that this host has no name for");
+        assert_eq!(own.refuse(User::Known(2)), None);
+    }
+
+    #[test]
+    fn a_part_is_kept_for_who_has_none() {
+        let users: Vec<_> = (1..=12).map(|uid| (User::Known(uid), OF_USER)).collect();
+        let mut room = full_of(&users);
+        assert_eq!(room.taken.len(), OF_ALL - KEPT);
+        for uid in 100..100 + KEPT as u32 {
+            assert_eq!(room.refuse(User::Known(uid)), None, "{uid}");
+            room.take(1, User::Known(uid));
+            let second = room.refuse(User::Known(uid)).expect("a refusal");
+            assert_eq!(second, "too many connections of all users together; try again later");
+        }
+        assert!(room.refuse(User::Known(1000)).is_some(), "there is an end of it");
+        room.sweep(|_| true);
+        assert!(room.is_empty());
+    }
+
+    #[test]
+    fn ids_without_a_name_are_one_user() {
+        let mut room = Room::default();
+        assert_eq!(room.user(0), User::Known(0));
+        assert_eq!([room.user(3_999_999_001), room.user(3_999_999_002)], [User::Unknown; 2]);
+    }
+}
