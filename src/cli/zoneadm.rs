@@ -141,7 +141,9 @@ fn run(name: &str, options: Options, command: &str, args: Vec<OsString>) -> End 
         return wrong(name);
     };
     let mut report = Report::new(name);
-    if let Some(root) = &options.root {
+    let caller = Caller::from_env();
+    // For a user nothing is looked at below a path that he names: he is refused further down.
+    if let Some(root) = options.root.as_ref().filter(|_| caller.is_none()) {
         let bad = match (root.is_absolute(), root.is_dir()) {
             (false, _) => Some("absolute"),
             (true, false) => Some("a directory"),
@@ -153,14 +155,7 @@ fn run(name: &str, options: Options, command: &str, args: Vec<OsString>) -> End 
         }
     }
     let store = FileStore::open(Root::new(options.root.as_deref()));
-    let mut program = Program {
-        name: name.to_owned(),
-        options,
-        store,
-        report,
-        caller: Caller::from_env(),
-        seen: Seen::new(),
-    };
+    let mut program = Program { name: name.to_owned(), options, store, report, caller, seen: Seen::new() };
     if let Err(end) = program.refuse_for_caller(sub.name) {
         return end;
     }

@@ -166,11 +166,16 @@ fn check_root(root: &Path) -> Result<(), u8> {
 }
 
 fn edit(arguments: Arguments, program: String) -> Result<u8, u8> {
+    let caller = Caller::from_env();
+    // For a user nothing is looked at below a path that he names.
+    if caller.is_some() && arguments.root.is_some() {
+        complain(&format!("{program}: -R is for root only"));
+        return Err(1);
+    }
     if let Some(root) = &arguments.root {
         check_root(root)?;
     }
     let files = FileStore::open(Root::new(arguments.root.as_deref()));
-    let caller = Caller::from_env();
     // What a user may change is saved by the broker. Everything else is done with the rights of the user.
     let brokered = match (&arguments.root, rustix::process::geteuid().is_root()) {
         (None, false) => BrokeredStore::open(&files),

@@ -8,6 +8,7 @@ mod lab;
 mod config;
 mod hostile;
 mod login;
+mod plans;
 mod rights;
 mod room;
 

@@ -367,6 +367,7 @@ impl Program {
         self.permit(verb, words, &name, true)?;
         self.refuse_state(verb, &name, words.override_state)?;
         let spec = self.spec(verb, &name)?;
+        self.permit_still(verb, &name, &spec, None)?;
         let mut lines = Vec::new();
         if matches!(verb, Verb::Halt | Verb::Reboot | Verb::Shutdown) {
             lines.extend(self.stop_lines(&name, verb));

@@ -2,6 +2,7 @@
 //!
 //! With `manage`, as on Solaris: everything that works on the zone as its spec has it. Refused is what
 //! would reach into the host with the rights of root: paths of the host, and sources that the user names.
+//! A plan takes the right of what it plans: it tells of the same paths.
 
 use super::operate::Words;
 use super::{End, Program};
@@ -66,10 +67,15 @@ impl Program {
         if self.options.root.is_some() {
             return Err(self.refuse(command, "-R is for root only"));
         }
-        if !OPEN.contains(&command) {
-            return Err(self.refuse(command, &format!("only a privileged user may {command} a zone.")));
+        self.refuse_closed(command, command)
+    }
+
+    /// Refuses a subcommand that the broker is not for; the log has it as `asked`.
+    fn refuse_closed(&mut self, command: &str, asked: &str) -> Result<(), End> {
+        if OPEN.contains(&command) {
+            return Ok(());
         }
-        Ok(())
+        Err(self.refuse(asked, &format!("only a privileged user may {command} a zone.")))
     }
 
     /// Refuses what this user may not do to this zone, or, when it is `planned` only, see done.
@@ -84,7 +90,9 @@ impl Program {
             return Ok(());
         }
         let command = verb.as_str();
-        // Before anything is said about the zone.
+        let asked = if planned { format!("plan {command}") } else { command.to_owned() };
+        // Before anything is said about the zone. A plan tells as much as what it plans.
+        self.refuse_closed(command, &asked)?;
         let spec = self.stored_spec(name);
         self.demand(command, &spec, Auth::Manage)?;
         let life = &words.life;
@@ -106,7 +114,7 @@ impl Program {
             _ => None,
         };
         if let Some(why) = closed {
-            return Err(self.refuse(command, &format!("for root only: {why}.")));
+            return Err(self.refuse(&asked, &format!("for root only: {why}.")));
         }
         if verb == Verb::Clone
             && let Ok(source) = ZoneName::new(&life.source)
@@ -115,9 +123,8 @@ impl Program {
             self.demand(command, &source, Auth::CloneFrom)?;
         }
         if let Some(caller) = &self.caller {
-            let plan = if planned { "plan " } else { "" };
             let source = if verb == Verb::Clone { format!(" {}", life.source) } else { String::new() };
-            caller.allowed(self.store.root(), name, &format!("{plan}{command}{source}"));
+            caller.allowed(self.store.root(), name, &format!("{asked}{source}"));
         }
         Ok(())
     }
