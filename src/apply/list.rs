@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 
 use super::running;
-use super::store::{Entry, FileStore};
+use super::store::{Entry, FileStore, Problem};
 use crate::spec::state::ZoneState;
 use crate::spec::store::{StoreError, ZoneStore};
 use crate::spec::{ZoneName, schema};
@@ -57,15 +57,25 @@ pub struct Row {
     pub ip_type: String,
     /// Whether the host boots it.
     pub autoboot: bool,
+    /// Why spec or state cannot be read; then the fields above hold what is known.
+    pub problem: Option<Problem>,
 }
+
+/// What stands in the place of the state of a zone that does not run and whose files make no sense.
+pub const DAMAGED: &str = "damaged";
 
 /// What a listing has found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
     /// The zones, in order.
     pub rows: Vec<Row>,
-    /// What could not be read, each with its file.
-    pub problems: Vec<String>,
+}
+
+impl Listing {
+    /// Returns what could not be read, each with its file.
+    pub fn problems(&self) -> impl Iterator<Item = &str> {
+        self.rows.iter().filter_map(|row| Some(row.problem.as_ref()?.text.as_str()))
+    }
 }
 
 impl Row {
@@ -80,6 +90,7 @@ impl Row {
             brand: default_of("brand").to_owned(),
             ip_type: "shared".to_owned(),
             autoboot: false,
+            problem: None,
         }
     }
 
@@ -100,7 +111,7 @@ impl Row {
             idmap: _,
             datasets: _,
             shared: _,
-            problem: _,
+            problem,
         } = entry;
         Self {
             id: active.map(|r| r.id),
@@ -111,7 +122,14 @@ impl Row {
             brand: if brand.is_empty() { default_of("brand").to_owned() } else { brand },
             ip_type: if ip_type.is_empty() { default_of("ip-type").to_owned() } else { ip_type },
             autoboot,
+            problem,
         }
+    }
+
+    /// Returns the word for the state. Of a zone that runs the kernel says so, whatever its files say.
+    pub fn status(&self) -> &'static str {
+        let damaged = self.problem.as_ref().is_some_and(|p| p.damaged);
+        if damaged && !self.state.is_active() { DAMAGED } else { self.state.as_str() }
     }
 
     fn short_ip_type(&self) -> &str {
@@ -130,12 +148,11 @@ fn default_of(name: &str) -> &'static str {
 pub fn list(store: &FileStore, wanted: &Selection) -> Result<Listing, StoreError> {
     let mut out = Listing::default();
     let mut take = |entry: Entry, active: Option<&running::Running>| {
-        out.problems.extend(entry.problem.clone());
         out.rows.push(Row::of(entry, active));
     };
     if let Some(name) = &wanted.only {
         if name.is_global() {
-            return Ok(Listing { rows: vec![Row::global()], problems: Vec::new() });
+            return Ok(Listing { rows: vec![Row::global()] });
         }
         let active = running::find(store.root(), name);
         match store.entry(name) {
@@ -154,7 +171,7 @@ pub fn list(store: &FileStore, wanted: &Selection) -> Result<Listing, StoreError
         for entry in catalog {
             match order.get(&entry.name) {
                 Some(i) => first[*i] = Some(entry),
-                None if wanted.configured || entry.state == ZoneState::Installed => rest.push(entry),
+                None if wanted.configured || may_be_installed(&entry) => rest.push(entry),
                 None => {}
             }
         }
@@ -173,6 +190,11 @@ pub fn list(store: &FileStore, wanted: &Selection) -> Result<Listing, StoreError
         out.rows.insert(0, Row::global());
     }
     Ok(out)
+}
+
+/// A state that cannot be read may be that of an installed zone.
+fn may_be_installed(entry: &Entry) -> bool {
+    entry.state == ZoneState::Installed || entry.problem.is_some() && entry.state == ZoneState::Incomplete
 }
 
 /// Finds a running zone by the number that `list` shows.
@@ -212,13 +234,14 @@ pub fn print(rows: &[Row], format: Format, out: &mut dyn Write) -> io::Result<()
             };
             line(out, ["ID", "NAME", "STATUS", "PATH", "BRAND", "IP"])?;
             rows.iter().try_for_each(|r| {
-                let state = r.state.as_str();
-                line(out, [&id(r), &r.name, state, &r.path, &r.brand, r.short_ip_type()])
+                // Each column has a word: whoever splits at blanks still finds the one that is wanted.
+                let path = if r.path.is_empty() { "-" } else { &r.path };
+                line(out, [&id(r), &r.name, r.status(), path, &r.brand, r.short_ip_type()])
             })
         }
         Format::Colons => rows.iter().try_for_each(|r| {
             let path = r.path.replace(':', "\\:");
-            let (id, name, state, uuid) = (id(r), &r.name, r.state, &r.uuid);
+            let (id, name, state, uuid) = (id(r), &r.name, r.status(), &r.uuid);
             writeln!(out, "{id}:{name}:{state}:{path}:{uuid}:{}:{}", r.brand, r.short_ip_type())
         }),
         Format::Json => {
@@ -228,12 +251,13 @@ pub fn print(rows: &[Row], format: Format, out: &mut dyn Write) -> io::Result<()
                 let object = serde_json::json!({
                     "id": r.id,
                     "name": r.name,
-                    "state": r.state,
+                    "state": r.status(),
                     "zonepath": r.path,
                     "uuid": uuid,
                     "brand": r.brand,
                     "ip-type": r.ip_type,
                     "autoboot": r.autoboot,
+                    "problem": r.problem.as_ref().map(|p| &p.text),
                 });
                 write!(out, "{}\n  {object}", if i == 0 { "" } else { "," })?;
             }

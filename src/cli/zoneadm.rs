@@ -21,7 +21,7 @@ use super::report::Report;
 use crate::apply::broker::Caller;
 use crate::apply::dataset::reclaim::reclaim;
 use crate::apply::doctor;
-use crate::apply::list::{self, Format, Listing, Row, Selection};
+use crate::apply::list::{self, Format, Row, Selection};
 use crate::apply::login::current_zone;
 use crate::apply::paths::Root;
 use crate::apply::store::FileStore;
@@ -266,18 +266,22 @@ impl Program {
         if wanted.only.is_some() && (wanted.configured || wanted.installed || wanted.no_global) {
             return self.sub_usage("list", false);
         }
-        let Listing { rows, problems } = match list::list(&self.store, &wanted) {
+        let listing = match list::list(&self.store, &wanted) {
             Ok(listing) => listing,
             Err(e) => {
                 let zone = wanted.only.map_or_else(String::new, |z| format!("{z}: "));
                 return self.fail(format!("{zone}{e}"));
             }
         };
-        let end = page(|out| list::print(&rows, format, out), End::Good);
-        for problem in &problems {
+        let mut end = page(|out| list::print(&listing.rows, format, out), End::Good);
+        for problem in listing.problems() {
             self.report.warn(problem);
+            // Whoever watches the others is not to lose sight of them for this one.
+            if wanted.only.is_some() {
+                end = End::Failed;
+            }
         }
-        if problems.is_empty() { end } else { End::Failed }
+        end
     }
 
     /// Gives a dataset that a zone has had back to the host.

@@ -53,7 +53,27 @@ pub struct Entry {
     /// Paths of the host below which the zone can make and change names: what it is shown and not read-only.
     pub shared: Vec<String>,
     /// Why spec or state cannot be read; then the fields above hold what is known.
-    pub problem: Option<String>,
+    pub problem: Option<Problem>,
+}
+
+/// Why spec or state of a zone cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The text, with the file.
+    pub text: String,
+    /// Whether the file was read and makes no sense. Otherwise it is there for others who may read it.
+    pub damaged: bool,
+}
+
+impl Problem {
+    fn new(name: &ZoneName, e: &StoreError) -> Self {
+        let text = match e {
+            // The others have the file.
+            StoreError::Denied => format!("zone '{name}': {e}"),
+            _ => e.to_string(),
+        };
+        Self { text, damaged: matches!(e, StoreError::Invalid(_)) }
+    }
 }
 
 impl Entry {
@@ -76,7 +96,8 @@ impl Entry {
     /// Returns what is left to say of a zone whose spec is gone while it runs.
     pub fn lost(name: &ZoneName) -> Self {
         let mut entry = Self::new(name.clone(), Record::NONE);
-        entry.problem = Some(format!("zone '{name}' is active, but it has no spec"));
+        let text = format!("zone '{name}' is active, but it has no spec");
+        entry.problem = Some(Problem { text, damaged: true });
         entry
     }
 
@@ -261,13 +282,13 @@ impl FileStore {
         let (record, mut problem) = match Record::read(&self.root.zone_lib(&name).join(STATE)) {
             Ok(record) => (record, None),
             // The safe guess: nothing is removed or overwritten that may be there.
-            Err(e) => (Record { state: ZoneState::Incomplete, uuid: None }, Some(e.to_string())),
+            Err(e) => (Record { state: ZoneState::Incomplete, uuid: None }, Some(Problem::new(&name, &e))),
         };
         let mut entry = Entry::new(name, record);
         match self.read_spec(&entry.name) {
             Ok(Some((_, spec))) => entry.describe(&spec),
             Ok(None) => return None,
-            Err(e) => problem = Some(e.to_string()),
+            Err(e) => problem = Some(Problem::new(&entry.name, &e)),
         }
         entry.problem = problem;
         Some(entry)

@@ -26,7 +26,7 @@ use crate::spec::state::ZoneState;
 use crate::spec::store::{Commit, Revision, StoreError, Stored, Token, ZoneStore};
 use crate::spec::{ZoneName, ZoneSpec, schema, toml};
 
-pub use catalog::{Entry, shared};
+pub use catalog::{Entry, Problem, shared};
 pub use files::OpLock;
 
 /// Name of the state file in a zone's folder.
