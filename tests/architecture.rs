@@ -5,16 +5,16 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What each part may use of the others. `spec::name` admits only that module.
+/// What each part may use of the others. `spec::name` and `spec::shown` admit only that module.
 const ARROWS: &[(&str, &[&str])] = &[
     ("spec", &[]),
     ("parser", &["spec"]),
     ("shell", &["parser", "spec"]),
     ("plan", &["spec"]),
-    ("sys", &["spec::name"]),
+    ("sys", &["spec::name", "spec::shown"]),
     ("init", &["sys"]),
-    ("zfs", &["sys", "spec::name"]),
-    ("guard", &["zfs"]),
+    ("zfs", &["sys", "spec::name", "spec::shown"]),
+    ("guard", &["zfs", "spec::shown"]),
     ("apply", &["plan", "spec", "sys", "init", "zfs", "guard"]),
     ("cli", &["apply", "shell", "parser", "plan", "spec", "sys"]),
     // The supervisor has no command line to speak of.
@@ -204,6 +204,23 @@ fn the_parts_use_each_other_only_along_the_arrows() {
         }
     }
     assert!(wrong.is_empty(), "against the arrows of src/lib.rs:\n{}", wrong.join("\n"));
+}
+
+/// Names go into texts by `spec::shown`, which escapes what a zone may have put into them.
+#[test]
+fn no_name_is_shown_as_it_is() {
+    let mut wrong = Vec::new();
+    for source in sources() {
+        let is_test = source.path.to_string_lossy().ends_with("tests.rs");
+        // Also within the attributes of error types, which are strings to `code` in part only.
+        let text = source.text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+        for (number, line) in text.lines().enumerate().filter(|_| !is_test) {
+            if line.contains(".display()") || line.contains(".escape_debug()") {
+                wrong.push(format!("src/{}:{}: {}", source.path.display(), number + 1, line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "use shown() of spec::shown:\n{}", wrong.join("\n"));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::apply::dataset;
 use crate::plan::step::Inverse;
+use crate::spec::shown::Show;
 
 use super::{running, trust};
 
@@ -103,7 +104,7 @@ pub fn undo(zone: &str, steps: &[Inverse]) -> Vec<String> {
             Inverse::RemoveLink(remains) => errors.extend(super::net::remove(remains)),
             Inverse::RemoveCgroup(path) => {
                 if let Err(e) = running::remove_cgroup(zone, path) {
-                    errors.push(format!("cannot remove cgroup {}: {e}", path.display()));
+                    errors.push(format!("cannot remove cgroup {}: {e}", path.shown()));
                 }
             }
         }

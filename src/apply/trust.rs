@@ -10,6 +10,7 @@ use std::path::Path;
 
 use crate::apply::paths::Root;
 use crate::spec::ZoneName;
+use crate::spec::shown::Show;
 use crate::sys::naive::without;
 
 /// Who may write to what others than root may not.
@@ -30,7 +31,7 @@ pub fn folders(root: &Root, zone: &ZoneName) -> Result<(), String> {
 
 fn folder(path: &Path, writers: u32) -> Result<(), String> {
     let Ok(meta) = fs::symlink_metadata(path) else { return Ok(()) };
-    let path = path.display();
+    let path = path.shown();
     if !meta.is_dir() {
         return Err(format!("{path} is not a directory; move it away"));
     }

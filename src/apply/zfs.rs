@@ -214,7 +214,7 @@ fn holders_besides(
                 Some(zone) => Who::Zone(zone),
                 None => Who::Process { pid, program: program(pid), namespace: mnt },
             };
-            found.push((entry.source, Holder { point: entry.point.display().to_string(), who }));
+            found.push((entry.source, Holder { point: entry.point.to_string_lossy().into_owned(), who }));
         }
     }
     found

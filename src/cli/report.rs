@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::apply::Notice;
+use crate::spec::shown::{escape, is_obeyed};
 
 /// Prints for the program that has been started: results to standard output, complaints to standard
 /// error, and a progress bar there only when it is a terminal. So nothing but complaints is ever
@@ -21,6 +22,10 @@ impl Report {
     /// Returns a report for a program, before a zone is known.
     pub fn new(program: &str) -> Self {
         let terminal = io::stderr().is_terminal();
+        #[cfg(feature = "naive")]
+        if crate::sys::naive::without("names") {
+            crate::spec::shown::leave_names_as_they_are();
+        }
         Self { program: program.to_owned(), zone: None, terminal, bar: None }
     }
 
@@ -67,13 +72,14 @@ impl Report {
     }
 }
 
-/// Returns a text without what a terminal would obey: a zone has named much of what is told of it.
+/// Returns a text without what a terminal would obey. Its own line ends and tabs stay: those of names that a
+/// zone has given were escaped when the name was put into the text (see [`crate::spec::shown`]).
 fn harmless(text: &str) -> Cow<'_, str> {
-    let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    let obeyed = |c: char| is_obeyed(c) && !matches!(c, '\n' | '\t');
     if !text.contains(obeyed) {
         return text.into();
     }
-    let shown = |c: char| if obeyed(c) { c.escape_default().collect() } else { String::from(c) };
+    let shown = |c: char| if obeyed(c) { escape(c).collect() } else { String::from(c) };
     text.chars().map(shown).collect::<String>().into()
 }
 

@@ -27,6 +27,7 @@ use crate::apply::paths::Root;
 use crate::apply::store::FileStore;
 use crate::apply::{Notice, Seen};
 use crate::spec::ZoneName;
+use crate::spec::shown::Show;
 use crate::spec::state::Verb;
 use crate::spec::store::{StoreError, ZoneStore};
 
@@ -150,7 +151,7 @@ fn run(name: &str, options: Options, command: &str, args: Vec<OsString>) -> End 
             (true, true) => None,
         };
         if let Some(what) = bad {
-            report.plain(&format!("root path must be {what}: {}", root.display()));
+            report.plain(&format!("root path must be {what}: {}", root.shown()));
             return End::Usage;
         }
     }

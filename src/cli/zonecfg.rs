@@ -12,6 +12,7 @@ use crate::apply::paths::Root;
 use crate::apply::store::FileStore;
 use crate::shell::{Options, Session, editor, help, script};
 use crate::spec::ZoneName;
+use crate::spec::shown::Show;
 use crate::spec::store::ZoneStore;
 
 /// The rules that are told after a bad name.
@@ -44,7 +45,7 @@ enum Instead {
 }
 
 fn text(value: OsString) -> Result<String, Instead> {
-    value.into_string().map_err(|v| Instead::Mistake(Some(format!("{} is not UTF-8 text", v.display()))))
+    value.into_string().map_err(|v| Instead::Mistake(Some(format!("{} is not UTF-8 text", v.shown()))))
 }
 
 /// Reads options up to the first word that is none, as getopt does.
@@ -155,11 +156,11 @@ fn say_instead(instead: &Instead, program: &str) -> u8 {
 
 fn check_root(root: &Path) -> Result<(), u8> {
     if !root.is_absolute() {
-        complain(&format!("root path must be absolute: {}", root.display()));
+        complain(&format!("root path must be absolute: {}", root.shown()));
         return Err(2);
     }
     if !root.is_dir() {
-        complain(&format!("root path must be a directory: {}", root.display()));
+        complain(&format!("root path must be a directory: {}", root.shown()));
         return Err(2);
     }
     Ok(())

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use crate::apply::broker::serve::Broker;
 use crate::apply::paths::Root;
+use crate::spec::shown::Show;
 
 const HELP: &str = "\
 usage: zonesd [-R root]
@@ -34,7 +35,7 @@ pub fn main() -> ExitCode {
         }
     }
     if let Some(root) = root.as_ref().filter(|r| !r.is_absolute() || !r.is_dir()) {
-        return failed(&format!("root path must be an absolute directory: {}", root.display()));
+        return failed(&format!("root path must be an absolute directory: {}", root.shown()));
     }
     if !rustix::process::geteuid().is_root() {
         return failed("it works with the rights of root, and must be started by root");

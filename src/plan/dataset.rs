@@ -184,11 +184,6 @@ pub struct Refusal {
     pub why: Why,
 }
 
-/// Returns what a zone has written as it is told to the administrator: in one line.
-pub fn shown(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
-}
-
 /// Says whether a dataset is another one or lies below it.
 pub fn is_within(name: &str, other: &str) -> bool {
     name.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -370,11 +365,6 @@ mod tests {
         };
         assert!(hidden(&tree).is_empty());
         assert_eq!(hidden(&Tree { shows: None, ..tree }), ["tank/a"]);
-    }
-
-    #[test]
-    fn what_a_zone_has_written_is_one_line() {
-        assert_eq!(shown("/a\n/b\x1b[2J it's"), "/a?/b?[2J it's");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::spec::schema::{self, ResourceKind};
+use crate::spec::shown::Show;
 use crate::spec::{Props, ZoneSpec, words};
 
 /// What the host offers.
@@ -113,7 +114,7 @@ pub enum LimitError {
     /// The pool is not there.
     #[error(
         "could not verify pool '{pool}': there is no cgroup {}; make it and give it cpus (cpuset.cpus), or clear pool",
-        path.display()
+        path.shown()
     )]
     NoPool {
         /// Its name.

@@ -1,10 +1,9 @@
 //! `zoneadm reclaim`: what speaks against giving a dataset back to the host, and what is done about it.
 //! Nothing is touched here.
 
+use crate::spec::shown::Show;
 use std::fmt;
 use std::path::{Component, Path};
-
-use super::dataset::shown;
 
 /// Folders that hold the host's system: nothing of a zone's is mounted on them.
 const SYSTEM: &[&str] = &[
@@ -104,14 +103,14 @@ impl fmt::Display for Finding {
             Self::Mountpoint { dataset, path, why } => {
                 // A name may have blanks, and more behind them that looks like another dataset's.
                 let quoted = if dataset.contains(' ') { format!("'{dataset}'") } else { dataset.clone() };
-                let path = shown(path);
+                let path = path.shown();
                 write!(f, "{dataset}: mountpoint {path} {why}; use zfs set mountpoint=none {quoted}")
             }
             Self::File { source, path, danger } => write!(f, "{source}: {path} ({danger})"),
             Self::More { source, count, .. } => write!(f, "{source}: and {count} more such files"),
             Self::Unseen { source, why } => write!(f, "{source}: cannot be looked through: {why}"),
             Self::Key { dataset, location } => {
-                write!(f, "{dataset}: its key would be read from {}; use zfs change-key", shown(location))
+                write!(f, "{dataset}: its key would be read from {}; use zfs change-key", location.shown())
             }
         }
     }

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::confine::Confinement;
-use super::dataset::shown;
 use super::limits::{Policy, Setting};
 use super::net::link::{Link, Remains};
 use super::options::MountOptions;
 use super::profile::Profile;
 use crate::spec::privilege;
+use crate::spec::shown::Show;
 
 /// A device node to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -272,7 +272,7 @@ impl Step {
     /// Returns one line for `zoneadm plan` and for messages.
     pub fn describe(&self) -> String {
         match self {
-            Self::Cgroup { path } => format!("make cgroup {}", path.display()),
+            Self::Cgroup { path } => format!("make cgroup {}", path.shown()),
             Self::Limits { settings, .. } => format!("limit {}", list(settings)),
             Self::Process { locked, policy } => {
                 let mut text = "take the resource limits of the host's process 1".to_owned();
@@ -314,7 +314,7 @@ impl Step {
                     if *zoned { "keep" } else { "set" }
                 )
             }
-            Self::Pin { run } => format!("keep the user namespace at hand in {}", run.display()),
+            Self::Pin { run } => format!("keep the user namespace at hand in {}", run.shown()),
             Self::Delegate { dataset, locks, below } => {
                 format!(
                     "dataset {dataset}: give it to the zone with all below it; {} locked, and {} below it",
@@ -325,9 +325,9 @@ impl Step {
             Self::MountDataset { name, dir, options, .. } => {
                 // Devices never work on what a zone has mounted, whatever the property says.
                 let options = MountOptions { devices: false, ..options.clone() };
-                format!("dataset {name}: mount it on {} inside{}", shown(dir), options.suffix())
+                format!("dataset {name}: mount it on {} inside{}", dir.shown(), options.suffix())
             }
-            Self::Root { path } => format!("mount {} on / with mapped ids", path.display()),
+            Self::Root { path } => format!("mount {} on / with mapped ids", path.shown()),
             Self::Part { dir, writable } => {
                 format!("keep {dir} {}", if *writable { "writable" } else { "read-only" })
             }

@@ -1,5 +1,6 @@
 //! `fs` resources of type `zfs`: what was observed of a dataset, and whether a zone can have it.
 
+use crate::spec::shown::Show;
 use std::fmt;
 
 use thiserror::Error;
@@ -67,13 +68,13 @@ pub enum Who {
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let point = &self.point;
+        let point = self.point.shown();
         match &self.who {
             Who::Host => write!(f, "on {point}"),
             Who::Same => write!(f, "on {point} of this zone"),
             Who::Zone(zone) => write!(f, "on {point} of zone '{zone}'"),
             Who::Process { pid, program, namespace } => {
-                write!(f, "on {point} by process {pid} ({program}) in mount namespace {namespace}")
+                write!(f, "on {point} by process {pid} ({}) in mount namespace {namespace}", program.shown())
             }
             Who::Nobody => write!(f, "in a mount namespace that no process is in"),
         }

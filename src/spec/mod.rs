@@ -9,6 +9,7 @@ pub mod name;
 pub mod privilege;
 pub mod rights;
 pub mod schema;
+pub mod shown;
 pub mod state;
 pub mod store;
 pub mod table;

@@ -18,6 +18,8 @@ use thiserror::Error;
 
 use super::naive::without;
 
+use crate::spec::shown::Show;
+
 /// Symbolic links that one resolution may go through, as in the kernel.
 const MAX_LINKS: usize = 40;
 
@@ -26,7 +28,7 @@ const MAX_TRIES: usize = 64;
 
 /// Something that could not be done to a path.
 #[derive(Debug, Error)]
-#[error("cannot {action} {}: {}", path.display(), reason(cause))]
+#[error("cannot {action} {}: {}", path.shown(), reason(cause))]
 pub struct PathError {
     /// What was tried: `open`, `create`, `remove`.
     pub action: &'static str,

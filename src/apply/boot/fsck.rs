@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::spec::shown::Show;
+
 /// Runs the type's check in its automatic mode (`fsck.TYPE -p`, fsck(8)).
 ///
 /// # Errors
@@ -16,11 +18,11 @@ pub fn check(fstype: &str, raw: &Path) -> Result<(), String> {
         return Err(format!("raw is set, but there is no {program}; install it or clear raw"));
     };
     let run = Command::new(&found).arg("-p").arg(raw).env_clear().stdin(Stdio::null()).output();
-    let output = run.map_err(|e| format!("cannot run {}: {e}", found.display()))?;
+    let output = run.map_err(|e| format!("cannot run {}: {e}", found.shown()))?;
     // fsck(8): 0 no errors, 1 errors corrected; anything else leaves the file system doubtful.
     match output.status.code() {
         Some(0 | 1) => Ok(()),
-        Some(code) => Err(format!("\"{program} -p {}\" failed with exit code {code}", raw.display())),
-        None => Err(format!("\"{program} -p {}\" was killed", raw.display())),
+        Some(code) => Err(format!("\"{program} -p {}\" failed with exit code {code}", raw.shown())),
+        None => Err(format!("\"{program} -p {}\" was killed", raw.shown())),
     }
 }

@@ -28,6 +28,7 @@ use crate::plan::net::Link;
 use crate::plan::step::{Init, Source, Step};
 use crate::spec::ZoneName;
 use crate::spec::idmap::IdRange;
+use crate::spec::shown::Show;
 use crate::sys::cgroup;
 use crate::sys::channel::Channel;
 use crate::sys::mount::{Attrs, NewFs, Tree};
@@ -243,7 +244,7 @@ impl Build<'_> {
     fn step(&mut self, root: &Root, step: &Step, all: &[Step]) -> Result<(), StepError> {
         match step {
             Step::Cgroup { path } => {
-                let what = || format!("cgroup {}", path.display());
+                let what = || format!("cgroup {}", path.shown());
                 let fd = cgroup::make(path).map_err(|e| fail(what(), "cannot make it", &e))?;
                 // For zonestat; a host that does not let us has its reasons, and the zone works all the same.
                 let _ = cgroup::enable(path, &cgroup::counting());
@@ -411,7 +412,7 @@ impl Build<'_> {
     }
 
     fn root(&mut self, path: &Path) -> Result<(), StepError> {
-        let what = format!("root {}", path.display());
+        let what = format!("root {}", path.shown());
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty())
             .map_err(|e| fail(&what, "cannot open it", &e.into()))?;
@@ -444,8 +445,8 @@ impl Build<'_> {
         };
         let path = Path::new(dir.trim_start_matches('/'));
         let explain = |at: &Path, e: io::Error| match e.raw_os_error() {
-            Some(libc::ELOOP) => format!("mount point /{} is a symbolic link", at.display()),
-            _ => format!("mount point /{}: {}", at.display(), reason(&e)),
+            Some(libc::ELOOP) => format!("mount point /{} is a symbolic link", at.shown()),
+            _ => format!("mount point /{}: {}", at.shown(), reason(&e)),
         };
         match open(path, OFlags::empty()) {
             Ok(fd) => {
@@ -483,9 +484,9 @@ impl Build<'_> {
                         rustix::io::Errno::ROFS => format!(
                             "mount point /{} does not exist, and it lies in a directory that is read-only \
                              there; make it on the host, or choose another dir",
-                            at.display()
+                            at.shown()
                         ),
-                        e => format!("cannot make mount point /{}: {}", at.display(), reason(&e.into())),
+                        e => format!("cannot make mount point /{}: {}", at.shown(), reason(&e.into())),
                     })?;
                     open(&at, wanted)
                 }

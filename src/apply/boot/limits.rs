@@ -8,6 +8,7 @@ use super::host::StepError;
 use crate::plan::limits::{self, Host, Policy, Setting, numbers};
 use crate::plan::step::Step;
 use crate::spec::ZoneSpec;
+use crate::spec::shown::Show;
 use crate::sys::ns::{self, Kinds};
 use crate::sys::path::reason;
 use crate::sys::{cgroup, process, rlimit};
@@ -51,7 +52,7 @@ pub(super) fn group(path: &Path, settings: &[Setting]) -> Result<(), StepError> 
             .map_err(|e| failed(format!("cannot switch the controller {controller} on: {}", reason(&e))))?;
         let file = path.join(setting.file);
         fs::write(&file, &setting.value).map_err(|e| {
-            failed(format!("cannot write {} to {}: {}", setting.value, file.display(), reason(&e)))
+            failed(format!("cannot write {} to {}: {}", setting.value, file.shown(), reason(&e)))
         })?;
         // The kernel takes a partition that cannot be, and says so only when asked.
         if setting.file == "cpuset.cpus.partition" {

@@ -36,6 +36,7 @@ use super::{Op, guard, supervisor};
 use crate::plan::boot::{Plan, PlanError, plan};
 pub use crate::plan::bootargs::BootArgs;
 use crate::plan::profile::Profile;
+use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
 use crate::spec::store::StoreError;
 use crate::sys::path::reason;
@@ -48,7 +49,7 @@ pub enum BootError {
     #[error("zonepath not specified; set it with zonecfg")]
     NoZonepath,
     /// The zone's root cannot be used.
-    #[error("could not use the zone's root {}: {why}", path.display())]
+    #[error("could not use the zone's root {}: {why}", path.shown())]
     Root {
         /// The folder.
         path: PathBuf,

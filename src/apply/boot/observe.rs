@@ -23,6 +23,7 @@ use crate::plan::net::NetFacts;
 use crate::plan::profile::Profile;
 use crate::spec::idmap::IdRange;
 use crate::spec::schema::ResourceKind;
+use crate::spec::shown::Show;
 use crate::spec::{Props, ZoneSpec};
 use crate::sys::cgroup;
 use crate::sys::path::{IN_ROOT, STRICT, open_beneath, reason};
@@ -116,7 +117,7 @@ fn beside(op: &Op<'_>, allocate: bool, net: NetFacts) -> Result<Facts, BootError
                 }
                 Place::Link(root) => Special::Missing(format!(
                     "it leads by a link into {}; name it by that path",
-                    root.display()
+                    root.shown()
                 )),
             };
             facts.specials.insert(special.to_owned(), found);

@@ -16,6 +16,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use crate::apply::store::shared;
 use crate::apply::{Op, running};
 use crate::plan::boot::Special;
+use crate::spec::shown::Show;
 use crate::spec::store::StoreError;
 use crate::spec::toml;
 use crate::sys::path::{STRICT, open_beneath, reason};
@@ -154,7 +155,7 @@ pub fn look_at(path: &str, within: &Path) -> Special {
         Ok(_) => Special::Other,
         Err(e) if e.raw_os_error() == Some(libc::ELOOP) => Special::Missing(format!(
             "a symbolic link below {} is not followed: a zone could change it",
-            within.display()
+            within.shown()
         )),
         Err(e) => Special::Missing(reason(&e)),
     }

@@ -20,6 +20,7 @@ use crate::apply::{Op, guard, running, trust};
 use crate::plan::boot::{Facts, Plan, plan};
 use crate::plan::dataset::Found;
 use crate::spec::ZoneName;
+use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
 use crate::spec::store::StoreError;
 use crate::sys::channel::Channel;
@@ -158,7 +159,7 @@ pub fn bring_up(
     tell: &dyn Fn(&str),
 ) -> Result<Supervisor, String> {
     let dir = root.zone_run(name);
-    make_run_dir(root, &dir).map_err(|e| format!("cannot make {}: {}", dir.display(), reason(&e)))?;
+    make_run_dir(root, &dir).map_err(|e| format!("cannot make {}: {}", dir.shown(), reason(&e)))?;
     let mut console =
         Console::take_over_or_open(root, name).map_err(|e| format!("console: {}", reason(&e)))?;
     let line = args.line();
@@ -228,7 +229,7 @@ pub fn up(
         supervisor: own,
         supervisor_start: process::start_time(own).unwrap_or(0),
         going: None,
-        cgroup: facts.cgroup.as_ref().map(|p| p.display().to_string()),
+        cgroup: facts.cgroup.as_ref().map(|p| p.to_string_lossy().into_owned()),
     };
     if goal == Goal::Running {
         running.state = ZoneState::Running;
@@ -302,7 +303,7 @@ pub fn make_run_dir(root: &Root, dir: &Path) -> io::Result<()> {
     for dir in [&root.run_dir(), dir] {
         let meta = fs::symlink_metadata(dir)?;
         if !meta.is_dir() || !trust::is_trusted(&meta, 0o022) {
-            let text = format!("{} is not a directory that only root can write to", dir.display());
+            let text = format!("{} is not a directory that only root can write to", dir.shown());
             return Err(io::Error::other(text));
         }
     }

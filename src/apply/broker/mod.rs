@@ -32,6 +32,7 @@ use nix::unistd::{Uid, User};
 use crate::apply::guard::report;
 use crate::apply::paths::Root;
 use crate::spec::rights::{self, Auth};
+use crate::spec::shown::Show;
 use crate::spec::{ZoneName, ZoneSpec};
 
 pub use store::{BrokeredStore, CONFLICT, take_commit};
@@ -242,7 +243,7 @@ pub fn is_listening(root: &Root) -> bool {
 pub fn missing(path: &Path) -> String {
     format!(
         "admin has no effect: no broker listens at {}; run 'systemctl enable --now zones-broker.socket', or zonesd",
-        path.display()
+        path.shown()
     )
 }
 

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::apply::paths::Root;
 use crate::apply::trust;
+use crate::spec::shown::Show;
 use crate::sys::channel::Channel;
 use crate::sys::naive::without;
 use crate::sys::ns::{self, Side};
@@ -176,7 +177,7 @@ fn inherited() -> Result<Option<OwnedFd>, String> {
 fn make(root: &Root) -> Result<OwnedFd, String> {
     let path = socket(root);
     let failed =
-        |e: io::Error| format!("cannot listen at {}: {}", path.display(), crate::sys::path::reason(&e));
+        |e: io::Error| format!("cannot listen at {}: {}", path.shown(), crate::sys::path::reason(&e));
     let dir = root.run_dir();
     if !dir.is_dir() {
         use std::os::unix::fs::DirBuilderExt;
@@ -184,10 +185,10 @@ fn make(root: &Root) -> Result<OwnedFd, String> {
     }
     let trusted = fs::symlink_metadata(&dir).is_ok_and(|m| m.is_dir() && trust::is_trusted(&m, 0o022));
     if !trusted {
-        return Err(format!("{} is not a directory that only root can write to", dir.display()));
+        return Err(format!("{} is not a directory that only root can write to", dir.shown()));
     }
     if client::connect(&path).is_some() {
-        return Err(format!("another broker listens at {}", path.display()));
+        return Err(format!("another broker listens at {}", path.shown()));
     }
     let beside = dir.join(format!("{}.{}", super::SOCKET, std::process::id()));
     let attempt = || -> io::Result<OwnedFd> {

@@ -7,9 +7,9 @@ use std::path::Path;
 use rustix::fs::{CWD, Mode, OFlags};
 
 use super::withdraw::mount;
-use crate::plan::dataset::shown;
 use crate::plan::options::MountOptions;
 use crate::plan::profile::Profile;
+use crate::spec::shown::Show;
 use crate::sys::path::reason;
 
 /// Places that are not the zone's to cover at boot.
@@ -31,7 +31,7 @@ pub fn mount_at(
     options: &MountOptions,
     closed: Option<Profile>,
 ) -> Result<bool, String> {
-    let failed = |why: String| format!("cannot mount {name} on {}: {why}", shown(dir));
+    let failed = |why: String| format!("cannot mount {name} on {}: {why}", dir.shown());
     let path = Path::new(dir);
     let may_be = |path: &Path| {
         if path == Path::new("/") || FORBIDDEN.iter().any(|f| path.starts_with(f)) {

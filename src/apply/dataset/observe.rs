@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::apply::store::FileStore;
 use crate::apply::zfs::{Asker, chain, is_locked, limits, may_be_mounted, shows_snapshots, too_old};
 use crate::plan::dataset::{CHILD_LOCKS, Claim, ClaimKind, Found, Member, Tree, ZONE_MARK, is_within};
+use crate::spec::shown::Show;
 use crate::spec::store::StoreError;
 use crate::spec::value::ByteSize;
 use crate::sys::mountinfo::{self, MountEntry};
@@ -50,7 +51,7 @@ fn tree(zfs: &Zfs, d: &Dataset, locks: &[String]) -> Result<Tree, ListError> {
         table = mountinfo::mounts().unwrap_or_default();
     }
     members[0].locked_values = values(d, locks.iter().map(String::as_str));
-    let mounted = table.iter().filter(|m| is_of(m, &d.name)).map(|m| m.point.display().to_string());
+    let mounted = table.iter().filter(|m| is_of(m, &d.name)).map(|m| m.point.shown().to_string());
     Ok(Tree {
         inherits: match d.source("mountpoint") {
             Source::Inherited(from) => Some(from.clone()),
@@ -141,8 +142,9 @@ pub fn shares(found: &Found) -> Vec<String> {
         for property in ["sharenfs", "sharesmb"] {
             if let Some(value) = member.locked_values.get(property).filter(|v| *v != "off") {
                 told.push(format!(
-                    "dataset {}: {property} is {value}, which has no effect while a zone has it and shares it once it is reclaimed",
-                    member.name
+                    "dataset {}: {property} is {}, which has no effect while a zone has it and shares it once it is reclaimed",
+                    member.name,
+                    value.shown()
                 ));
             }
         }

@@ -20,10 +20,11 @@ use super::{observe, registry, take_back};
 use crate::apply::store::FileStore;
 use crate::apply::zfs::{chain, is_locked};
 use crate::apply::{Notice, running};
-use crate::plan::dataset::{ClaimKind, is_within, shown};
+use crate::plan::dataset::{ClaimKind, is_within};
 use crate::plan::options::MountOptions;
 use crate::plan::reclaim::{Danger, Finding, Mend, NAMED, bad_mountpoint, leads, mend};
 use crate::spec::ZoneName;
+use crate::spec::shown::Show;
 use crate::spec::store::StoreError;
 use crate::sys::mountinfo::{self, MountEntry};
 use crate::zfs::{Dataset, Kind, ListError, Mountpoint, Source, Zfs, index_number, nvlist::Value};
@@ -284,10 +285,10 @@ fn others(zfs: &Zfs, not: &str) -> Result<Vec<Place>, ListError> {
 /// Says what the host has at a path that should not be covered.
 fn on_host(path: &Path, table: &[MountEntry]) -> Option<String> {
     if let Some(mount) = table.iter().find(|m| m.point == path) {
-        return Some(format!("has {} mounted on it", mount.source.display()));
+        return Some(format!("has {} mounted on it", mount.source.shown()));
     }
     if let Some(link) = path.ancestors().find(|p| p.symlink_metadata().is_ok_and(|m| m.is_symlink())) {
-        return Some(format!("leads through the symbolic link {}", link.display()));
+        return Some(format!("leads through the symbolic link {}", link.shown()));
     }
     match path.symlink_metadata() {
         Ok(m) if !m.is_dir() => Some("is not a directory".into()),
@@ -325,7 +326,7 @@ fn files(zfs: &Zfs, d: &Dataset, places: &[Place], out: &mut dyn Notice, finding
         let led: Vec<&str> = led.map(|p| p.dataset.as_str()).collect();
         // A zone can make any number of them.
         if !led.is_empty() && links.len() < NAMED {
-            let (path, led) = (path.to_string_lossy().escape_debug().to_string(), led.join(", "));
+            let (path, led) = (path.shown().to_string(), led.join(", "));
             links.push(format!("would have the symbolic link {path} below it, on the way to {led}"));
         }
     };
@@ -361,7 +362,7 @@ fn look_through(
         for danger in dangers(entry).into_iter().filter(|danger| !covered(*danger)) {
             if named < NAMED {
                 named += 1;
-                let path = entry.path().to_string_lossy().escape_debug().to_string();
+                let path = entry.path().shown().to_string();
                 findings.push(Finding::File { source: source.to_owned(), path, danger });
             } else {
                 more += 1;
@@ -373,7 +374,7 @@ fn look_through(
         ControlFlow::Continue(())
     };
     let why = match mount(source, &careful, None) {
-        Ok(tree) => walk(&tree, &mut visit).err().map(|(path, e)| format!("{}: {e}", path.display())),
+        Ok(tree) => walk(&tree, &mut visit).err().map(|(path, e)| format!("{}: {e}", path.shown())),
         Err(e) => Some(e.to_string()),
     };
     if more > 0 {
@@ -443,7 +444,7 @@ fn tidy(zfs: &Zfs, d: &Dataset, hidden: bool, out: &mut dyn Notice) -> Result<()
     let allowed = zfs.permissions(&d.name).map_err(|e| zfs_error(&e))?;
     if !allowed.is_empty() {
         zfs.revoke(&d.name, &allowed).map_err(|e| zfs_error(&e))?;
-        let whose = allowed.names().map(shown).collect::<Vec<_>>().join(" ");
+        let whose = allowed.names().map(|name| name.shown().to_string()).collect::<Vec<_>>().join(" ");
         out.say(&format!("{}: permissions that were given by zfs allow taken away: {whose}", d.name));
     }
     for (property, p) in &d.props {
@@ -451,7 +452,7 @@ fn tidy(zfs: &Zfs, d: &Dataset, hidden: bool, out: &mut dyn Notice) -> Result<()
         let shared = matches!(property.as_str(), "sharenfs" | "sharesmb") && p.value.as_str() != Some("off");
         if set && (shared || property.starts_with(SYSTEMD)) {
             zfs.inherit(&d.name, property, false).map_err(|e| zfs_error(&e))?;
-            let was = p.value.as_str().unwrap_or_default().escape_debug();
+            let was = p.value.as_str().unwrap_or_default().shown();
             out.say(&format!("{}: {property} cleared, it was {was}", d.name));
         }
     }

@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 use super::registry;
 use crate::apply::paths::Root;
 use crate::apply::store::files;
-use crate::plan::dataset::{Found, Member, Tree, shown};
+use crate::plan::dataset::{Found, Member, Tree};
 use crate::spec::ZoneName;
+use crate::spec::shown::Show;
 use crate::spec::store::StoreError;
 use crate::zfs::{Mountpoint, Zfs};
 
@@ -101,15 +102,17 @@ impl Record {
                 let now = member.locked_values.get(property).filter(|_| at > 0 || property != "zoned");
                 if let Some(now) = now.filter(|now| *now != before) {
                     told.push(format!(
-                        "dataset {name}: {property} was {before} at the zone's last boot and is {now} now"
+                        "dataset {name}: {property} was {} at the zone's last boot and is {} now",
+                        before.shown(),
+                        now.shown()
                     ));
                 }
             }
             if let Some(before) = old.mountpoint.as_ref().filter(|before| **before != member.mountpoint) {
                 told.push(format!(
                     "dataset {name}: mountpoint was {} when the zone ended and is {} now; it was changed past ZFS' own check",
-                    shown(before),
-                    shown(&member.mountpoint)
+                    before.shown(),
+                    member.mountpoint.shown()
                 ));
             }
             if at == 0 && !tree.zoned {

@@ -15,6 +15,7 @@ use rustix::mount::UnmountFlags;
 use super::observe::is_of;
 use crate::apply::journal::crash_at;
 use crate::apply::zfs::{chain, kstat};
+use crate::spec::shown::Show;
 use crate::sys::mount::Tree;
 use crate::sys::mountinfo;
 use crate::sys::path::reason;
@@ -126,7 +127,7 @@ pub fn release(run: &Path) -> Vec<String> {
     {
         let errors = match File::open(&pin) {
             Ok(users) => detach(zfs, &names, users.as_fd()),
-            Err(e) => vec![format!("cannot open {}: {}", pin.display(), reason(&e))],
+            Err(e) => vec![format!("cannot open {}: {}", pin.shown(), reason(&e))],
         };
         if !errors.is_empty() {
             // List and namespace stay, for the next command to try again.
@@ -142,7 +143,7 @@ pub fn release(run: &Path) -> Vec<String> {
             let _ = fs::remove_file(run.join(DRAFT));
             let _ = fs::remove_file(run.join(LIST));
         }
-        Err(e) => errors.push(format!("cannot unmount {}: {}", pin.display(), reason(&e))),
+        Err(e) => errors.push(format!("cannot unmount {}: {}", pin.shown(), reason(&e))),
     }
     errors
 }
@@ -194,8 +195,8 @@ fn holder(dataset: &str) -> String {
     match found.next() {
         Some((pid, mount)) => {
             let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-            let point = mount.point.display();
-            format!("process {pid} ({}) has it mounted on {point}", name.trim())
+            let point = mount.point.shown();
+            format!("process {pid} ({}) has it mounted on {point}", name.trim().shown())
         }
         None => "a process of the host has a file of it open".to_owned(),
     }

@@ -22,6 +22,7 @@ use crate::apply::zfs::{any_may_be_mounted, limits, others};
 use crate::plan::options::MountOptions;
 use crate::plan::zfs::{Holder, Who};
 use crate::spec::idmap::IdRange;
+use crate::spec::shown::Show;
 use crate::sys::mount::{Attrs, FsError, NewFs, Tree};
 use crate::sys::mountinfo::{self, MountEntry};
 use crate::sys::path::reason;
@@ -137,9 +138,9 @@ fn unmount_all(zfs: &Zfs, dataset: &str) -> Result<Vec<Unmounted>, String> {
         if let Err(e) = rustix::mount::unmount(&mount.point, UnmountFlags::NOFOLLOW) {
             let why = io::Error::from(e);
             let why = user(mount, &table).unwrap_or_else(|| reason(&why));
-            let point = mount.point.display();
+            let point = mount.point.shown();
             mount_again(zfs, &done);
-            return Err(format!("{source} is mounted on {point} and cannot be unmounted: {why}"));
+            return Err(format!("{} is mounted on {point} and cannot be unmounted: {why}", source.shown()));
         }
         done.push(Unmounted { source, point: mount.point.clone() });
     }
@@ -149,7 +150,7 @@ fn unmount_all(zfs: &Zfs, dataset: &str) -> Result<Vec<Unmounted>, String> {
 fn user(mount: &MountEntry, table: &[MountEntry]) -> Option<String> {
     let below = |m: &&MountEntry| m.id != mount.id && m.point.starts_with(&mount.point);
     if let Some(other) = table.iter().rev().find(below) {
-        return Some(format!("{} is mounted on {}", other.source.display(), other.point.display()));
+        return Some(format!("{} is mounted on {}", other.source.shown(), other.point.shown()));
     }
     let device = std::fs::metadata(&mount.point).ok()?.dev();
     let processes = std::fs::read_dir("/proc").ok()?.flatten();
@@ -163,8 +164,8 @@ fn user(mount: &MountEntry, table: &[MountEntry]) -> Option<String> {
             if std::fs::metadata(&link).is_ok_and(|m| m.dev() == device) {
                 let name = std::fs::read_to_string(process.path().join("comm")).unwrap_or_default();
                 let path = std::fs::read_link(&link).unwrap_or_default();
-                let path = path.display();
-                return Some(format!("process {pid} ({}) uses {path}; end it first", name.trim()));
+                let path = path.shown();
+                return Some(format!("process {pid} ({}) uses {path}; end it first", name.trim().shown()));
             }
         }
     }
@@ -272,6 +273,6 @@ fn foreign(zfs: &Zfs, member: &str, tree: &Tree, ids: &Ids) -> Option<String> {
         "dataset {member}: {} and perhaps other files belong to ids of the host ({uid}:{gid}), which are \
          nobody in the zone; with the zone halted, mount it by hand (mount -i -t zfs {member} /mnt), give \
          them to ids of the zone, whose root is {zone_uid}:{zone_gid} there, and unmount it",
-        path.display()
+        path.shown()
     ))
 }

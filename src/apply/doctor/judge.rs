@@ -4,6 +4,7 @@ use super::facts::{Cgroup, Facts, Layout, Place};
 use super::release::Release;
 use super::{Diagnosis, judge_zfs};
 use crate::spec::idmap::PRIVATE_FIRST;
+use crate::spec::shown::Show;
 
 /// First release of the kernel with mounts that map ids.
 const KERNEL: Release = Release(5, 12, 0);
@@ -132,7 +133,7 @@ fn namespaces(facts: &Facts, out: &mut Diagnosis) {
 }
 
 fn idmap(place: &Place, root: bool, out: &mut Diagnosis) {
-    let path = place.path.display();
+    let path = place.path.shown();
     let topic = format!("ids on {path}");
     match &place.idmap {
         Some(Ok(())) => {
@@ -328,7 +329,7 @@ fn rights(facts: &Facts, out: &mut Diagnosis) {
 }
 
 fn quotas(place: &Place, out: &mut Diagnosis) {
-    let path = place.path.display();
+    let path = place.path.shown();
     let topic = format!("quotas on {path}");
     match place.quotas {
         Some(true) => out.ok(&topic, place.kind.clone(), "what a zone takes can be limited"),

@@ -4,6 +4,8 @@ use super::Diagnosis;
 use super::facts::{Facts, Zfs};
 use super::release::Release;
 
+use crate::spec::shown::Show;
+
 const INSTALL: &str = "install OpenZFS 2.2.11, 2.3.9, 2.4.4 or later (Debian: zfs-dkms and zfsutils-linux, from the backports of the release), then modprobe zfs";
 
 pub fn judge(facts: &Facts, out: &mut Diagnosis) {
@@ -203,7 +205,7 @@ fn private_users(facts: &Facts, out: &mut Diagnosis) {
         }
         return;
     }
-    let files = files.iter().map(|f| f.display().to_string()).collect::<Vec<_>>();
+    let files = files.iter().map(|f| f.shown().to_string()).collect::<Vec<_>>();
     out.warning(
         topic,
         format!("set in {}", files.join(", ")),

@@ -208,8 +208,7 @@ fn mount_of(directory: &Path) -> (String, String) {
     let options = lines.lines().rev().find_map(|line| {
         let mut fields = line.split(' ');
         let at = fields.nth(1)?;
-        (at.replace("\\040", " ") == point.display().to_string())
-            .then(|| fields.nth(1).unwrap_or("").to_owned())
+        (at.replace("\\040", " ") == point.to_string_lossy()).then(|| fields.nth(1).unwrap_or("").to_owned())
     });
     (kind, options.unwrap_or_default())
 }

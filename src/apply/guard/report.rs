@@ -1,5 +1,6 @@
 //! The guard's log: every refusal, but never so many that a zone could fill the disk.
 
+use crate::spec::shown::Show;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -59,7 +60,7 @@ impl Log {
     }
 }
 
-/// Writes a line with the time to a log. When it is full it becomes the older half first.
+/// Writes a line with the time to a log: one, whatever names are in it. When it is full it becomes the older half first.
 ///
 /// # Errors
 /// The system's error.
@@ -70,7 +71,7 @@ pub fn append(path: &Path, line: &str) -> std::io::Result<()> {
     let mut options = File::options();
     options.append(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    options.open(path)?.write_all(format!("{} {line}\n", time(now)).as_bytes())
+    options.open(path)?.write_all(format!("{} {}\n", time(now), line.shown()).as_bytes())
 }
 
 /// Writes a time, in seconds since 1970, as RFC 3339 has it.
@@ -106,6 +107,18 @@ mod tests {
         assert_eq!(time(951_782_400), "2000-02-29T00:00:00Z");
         assert_eq!(time(1_767_225_599), "2025-12-31T23:59:59Z");
         assert_eq!(time(4_107_542_400), "2100-03-01T00:00:00Z");
+    }
+
+    #[test]
+    fn a_name_of_the_zone_makes_no_line_of_the_log() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut log = Log::new(folder.path().to_owned());
+        log.add("refused destroy on tank/a\n2026-01-01T00:00:00Z all is well\x1b[2J").expect("it is shown");
+        let text = fs::read_to_string(folder.path().join(LOG)).expect("a log");
+        assert!(
+            text.lines().count() == 1 && text.contains("\\n2026-01-01") && !text.contains('\x1b'),
+            "{text:?}"
+        );
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::work::Job;
 use crate::apply::paths::Root;
 use crate::apply::running;
 use crate::guard::Locks;
+use crate::spec::shown::Show;
 use crate::spec::{ZoneName, toml};
 use crate::sys::cgroup;
 use crate::sys::channel::Channel;
@@ -332,7 +333,8 @@ pub(super) fn log_line(name: &ZoneName, text: &str) {
     if let Ok(socket) = UnixDatagram::unbound() {
         // A log that does not keep up must not stop the guard.
         let _ = socket.set_nonblocking(true);
-        let _ = socket.send_to(format!("<28>zoneadmd: [zone '{name}'] guard: {text}").as_bytes(), "/dev/log");
+        let line = format!("<28>zoneadmd: [zone '{name}'] guard: {}", text.shown());
+        let _ = socket.send_to(line.as_bytes(), "/dev/log");
     }
 }
 

@@ -13,6 +13,7 @@ use super::unpack::{LeftOut, MemberError, Unpacker};
 use super::{InstallError, kill_point};
 use crate::apply::Notice;
 use crate::plan::install::Packing;
+use crate::spec::shown::{Show, escape};
 use crate::sys::path::{At, Dir, reason};
 
 /// Largest window that zstd may ask for (`--long=31`), where there is the memory for it.
@@ -24,7 +25,7 @@ const DECODER_MIN: u64 = 256 << 20;
 
 /// An archive that cannot be unpacked.
 #[derive(Debug, Error)]
-#[error("archive {}: {problem}{}", path.display(), place(member.as_deref(), *offset))]
+#[error("archive {}: {problem}{}", path.shown(), place(member.as_deref(), *offset))]
 pub struct ArchiveError {
     path: PathBuf,
     member: Option<String>,
@@ -151,7 +152,7 @@ pub(super) fn extract(
     let count = Rc::new(Cell::new(0));
     let from = unpacked(Counted { file, count: Rc::clone(&count) }, packing).at("read", path)?;
     let mut tar = Tarball::new(from);
-    let what = format!("unpacking {}", path.display());
+    let what = format!("unpacking {}", path.shown());
     let mut reported = 0;
     loop {
         let at = tar.position();
@@ -193,7 +194,7 @@ pub(super) fn extract(
 /// Returns a name for a message: one line, not without end.
 fn shorten(name: &[u8]) -> String {
     let text = String::from_utf8_lossy(name);
-    let mut out: String = text.chars().take(200).flat_map(char::escape_debug).collect();
+    let mut out: String = text.chars().take(200).flat_map(escape).collect();
     if text.chars().nth(200).is_some() {
         out.push('…');
     }
@@ -202,7 +203,7 @@ fn shorten(name: &[u8]) -> String {
 
 /// Says what of the archive is not in the zone.
 pub(super) fn tell(out: &mut dyn Notice, path: &Path, left: LeftOut) {
-    let path = path.display();
+    let path = path.shown();
     if left.devices > 0 {
         out.say(&format!("{path}: device nodes left out: {}; a zone's /dev is made at boot.", left.devices));
     }

@@ -9,6 +9,7 @@ use crate::plan;
 use crate::plan::install::{
     ATTACHED, CloneFacts, CopyFrom, DETACHED, Found, InstallPlan, Refusal, SourceZone, plan_clone,
 };
+use crate::spec::shown::Show;
 use crate::spec::{Props, ResourceKind, ZoneSpec};
 use crate::sys::mountinfo::mounts;
 use crate::sys::path::{Dir, STRICT};
@@ -40,7 +41,7 @@ pub fn clone(op: &mut Op<'_>, source: &ZoneSpec, args: &CloneArgs) -> Result<(),
     if let (false, Found::Directory { mounted: true, .. }, Some(_)) =
         (args.copy, &facts.target.found, &facts.source.dataset)
     {
-        let path = facts.target.zonepath.display();
+        let path = facts.target.zonepath.shown();
         op.out.warn(&format!("A file system is already mounted on {path},\npreventing use of a ZFS clone."));
     }
     match run::run(op, &plan) {
@@ -132,7 +133,7 @@ fn number(facts: &CloneFacts) -> Result<u64, InstallError> {
 fn snapshot(source: &SourceZone, text: &str) -> Result<String, InstallError> {
     let bad = |why: String| InstallError::Impossible(format!("cannot use snapshot {text}: {why}"));
     let Some(dataset) = &source.dataset else {
-        return Err(bad(format!("{} is not a ZFS file system", source.zonepath.display())));
+        return Err(bad(format!("{} is not a ZFS file system", source.zonepath.shown())));
     };
     let name = match text.split_once('@') {
         Some(("", label)) => format!("{dataset}@{label}"),
@@ -220,9 +221,9 @@ pub(super) fn copy_zone(
     match from {
         CopyFrom::Path(path) => {
             if moving {
-                op.out.say(&format!("Moving across file systems; copying zonepath {}...", path.display()));
+                op.out.say(&format!("Moving across file systems; copying zonepath {}...", path.shown()));
             } else {
-                op.out.say(&format!("Copying {}...", path.display()));
+                op.out.say(&format!("Copying {}...", path.shown()));
             }
             copy_from(op, &observe::open(&root, path)?, &target, moving)?;
         }
@@ -248,10 +249,10 @@ fn copy_from(op: &mut Op<'_>, from: &Dir, to: &Dir, moving: bool) -> Result<(), 
     let done = source::copy(op, from, to, &filter)?;
     if moving && !done.lost_xattrs.is_empty() {
         // The original is about to go.
-        let list: Vec<_> = done.lost_xattrs.iter().map(String::as_str).collect();
+        let list: Vec<_> = done.lost_xattrs.iter().map(|name| name.shown().to_string()).collect();
         return Err(InstallError::Impossible(format!(
             "the file system of {} cannot keep these attributes: {}",
-            to.path().display(),
+            to.path().shown(),
             list.join(", ")
         )));
     }

@@ -12,6 +12,7 @@ use crate::apply::Op;
 use crate::apply::paths::Root;
 use crate::apply::zfs::holders::{self, Holder};
 use crate::plan::install::{NewDataset, OwnDataset, STANDARD_ENTRIES};
+use crate::spec::shown::Show;
 use crate::sys::mount::{Attrs, NewFs, Tree};
 use crate::sys::mountinfo::{MountEntry, mount_at};
 use crate::sys::path::{At, Dir, Owned, STRICT, reason};
@@ -77,7 +78,7 @@ pub(super) fn make(op: &mut Op<'_>, name: &str, path: &Path, mode: u32) -> Resul
         Err(why) => {
             op.out.warn(&format!(
                 "WARNING: cannot make the ZFS file system {name}: {why}; {} becomes a directory",
-                path.display()
+                path.shown()
             ));
             Ok(made)
         }
@@ -212,7 +213,7 @@ pub(super) fn unmount(root: &Root, path: &Path) -> Result<(), String> {
     let (parent, base) = observe::open_parent(root, path).map_err(|e| e.to_string())?;
     let at = Path::new("/proc/self/fd").join(parent.as_fd().as_raw_fd().to_string()).join(base);
     rustix::mount::unmount(&at, UnmountFlags::NOFOLLOW)
-        .map_err(|e| format!("{} cannot be unmounted: {}", path.display(), reason(&e.into())))
+        .map_err(|e| format!("{} cannot be unmounted: {}", path.shown(), reason(&e.into())))
 }
 
 /// Removes what is the zone's from a file system that stays.

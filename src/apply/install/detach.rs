@@ -15,6 +15,7 @@ use crate::apply::store::manifest::{self, Manifest, Origin};
 use crate::plan::install::{
     AttachFacts, DETACHED, DetachFacts, InstallPlan, Refusal, plan_attach, plan_detach,
 };
+use crate::spec::shown::Show;
 use crate::spec::store::ZoneStore;
 use crate::spec::{ResourceKind, ZoneSpec};
 use crate::sys::mountinfo::mounts;
@@ -185,7 +186,7 @@ pub fn check_manifest(bytes: &[u8], shown: &Path) -> Result<(), InstallError> {
         Some(origin) => check_host(&origin, Path::new("/"), is_sparse(&spec), false),
         None => Err(Refusal::CannotAttach(format!(
             "{}: not the manifest of a detached zone: it has no table [detached]",
-            shown.display()
+            shown.shown()
         ))
         .into()),
     }
@@ -225,7 +226,7 @@ fn check_host(origin: &Origin, host: &Path, sparse: bool, update: bool) -> Resul
     if !origin.machine.is_empty() && origin.machine != machine {
         return refuse(format!(
             "the zone is of a host of type {}, and this one is of type {machine}; -F attaches it all the same",
-            origin.machine
+            origin.machine.shown()
         ));
     }
     let here = system(host);
@@ -233,7 +234,7 @@ fn check_host(origin: &Origin, host: &Path, sparse: bool, update: bool) -> Resul
         return refuse(format!(
             "the zone uses the host's software, and was detached from {} where this host is {here}; \
              -u takes what goes with it from this host, -F attaches it as it is",
-            origin.system
+            origin.system.shown()
         ));
     }
     Ok(())

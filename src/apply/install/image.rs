@@ -16,6 +16,7 @@ use super::unpack::Unpacker;
 use super::{InstallError, kill_point};
 use crate::apply::Notice;
 use crate::plan::install::{Layer, Packing};
+use crate::spec::shown::Show;
 use crate::sys::naive::without;
 use crate::sys::path::{At, Dir, reason};
 
@@ -86,7 +87,7 @@ fn is_index(descriptor: &Descriptor, path: &Path) -> Result<bool, String> {
         "application/vnd.oci.image.manifest.v1+json"
         | "application/vnd.docker.distribution.manifest.v2+json" => Ok(false),
         "" => Ok(json::<serde_json::Value>(path)?.get("manifests").is_some()),
-        other => Err(format!("'{other}' is not an image")),
+        other => Err(format!("'{}' is not an image", other.shown())),
     }
 }
 
@@ -98,7 +99,10 @@ fn choose(list: &[Descriptor], reference: Option<&str>) -> Result<Descriptor, St
         None => list.iter().collect(),
         Some(reference) => list.iter().filter(|d| name(d).as_deref() == Some(reference)).collect(),
     };
-    let names = || list.iter().filter_map(name).collect::<Vec<_>>().join(", ");
+    let names = || {
+        let shown = |name: String| name.shown().to_string();
+        list.iter().filter_map(name).map(shown).collect::<Vec<_>>().join(", ")
+    };
     if let (Some(reference), true) = (reference, named.is_empty()) {
         return Err(format!("it holds no image '{reference}'; it has: {}", names()));
     }
@@ -128,42 +132,44 @@ fn architecture(rust: &str) -> &str {
 fn layer(layout: &Path, descriptor: &Descriptor) -> Result<Layer, String> {
     let kind = descriptor.media_type.as_str();
     if kind.ends_with("+encrypted") {
-        return Err(format!("layer {} is encrypted", descriptor.digest));
+        return Err(format!("layer {} is encrypted", descriptor.digest.shown()));
     }
     if !kind.is_empty() && !kind.contains(".layer.") && !kind.contains(".rootfs.") {
-        return Err(format!("layer {} is '{kind}', not a part of a file system", descriptor.digest));
+        return Err(format!(
+            "layer {} is '{}', not a part of a file system",
+            descriptor.digest.shown(),
+            kind.shown()
+        ));
     }
     let (path, sha256) = verified(layout, descriptor)?;
-    let mut file = open(&path).map_err(|e| format!("{}: {}", path.display(), reason(&e)))?;
-    let packing = detect_file(&mut file).map_err(|e| format!("layer {}: {e}", descriptor.digest))?;
+    let mut file = open(&path).map_err(|e| format!("{}: {}", path.shown(), reason(&e)))?;
+    let packing = detect_file(&mut file).map_err(|e| format!("layer {}: {e}", descriptor.digest.shown()))?;
     Ok(Layer { sha256, size: descriptor.size, packing })
 }
 
 /// Returns the path of a blob whose size and digest are as the descriptor says, and the digest.
 fn verified(layout: &Path, descriptor: &Descriptor) -> Result<(PathBuf, String), String> {
     let digest = &descriptor.digest;
-    let hex =
-        digest.strip_prefix("sha256:").ok_or_else(|| format!("digest '{digest}' is not of kind sha256"))?;
+    let hex = digest
+        .strip_prefix("sha256:")
+        .ok_or_else(|| format!("digest '{}' is not of kind sha256", digest.shown()))?;
     // The digest becomes a file name: nothing else may pass.
     if !without("digest")
         && (hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)))
     {
-        return Err(format!("'{digest}' is not a digest"));
+        return Err(format!("'{}' is not a digest", digest.shown()));
     }
     let path = blob(layout, hex);
-    let wrong = |e: std::io::Error| format!("{}: {}", path.display(), reason(&e));
+    let wrong = |e: std::io::Error| format!("{}: {}", path.shown(), reason(&e));
     let mut file = open(&path).map_err(wrong)?;
     let meta = file.metadata().map_err(wrong)?;
     if !meta.is_file() || meta.len() != descriptor.size {
         let (has, should) = (meta.len(), descriptor.size);
-        return Err(format!("{}: it has {has} bytes and should have {should}", path.display()));
+        return Err(format!("{}: it has {has} bytes and should have {should}", path.shown()));
     }
     let found = sha256(&mut file).map_err(wrong)?;
     if found != hex && !without("digest") {
-        return Err(format!(
-            "{}: its content has digest sha256:{found}: the image is damaged",
-            path.display()
-        ));
+        return Err(format!("{}: its content has digest sha256:{found}: the image is damaged", path.shown()));
     }
     Ok((path, hex.to_owned()))
 }
@@ -191,13 +197,13 @@ fn sha256(file: &mut File) -> std::io::Result<String> {
 }
 
 fn json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, String> {
-    let wrong = |e: std::io::Error| format!("{}: {}", path.display(), reason(&e));
+    let wrong = |e: std::io::Error| format!("{}: {}", path.shown(), reason(&e));
     let mut text = Vec::new();
     open(path).map_err(wrong)?.take(JSON_MAX + 1).read_to_end(&mut text).map_err(wrong)?;
     if text.len() as u64 > JSON_MAX {
-        return Err(format!("{}: longer than 4 MiB", path.display()));
+        return Err(format!("{}: longer than 4 MiB", path.shown()));
     }
-    serde_json::from_slice(&text).map_err(|e| format!("{}: {e}", path.display()))
+    serde_json::from_slice(&text).map_err(|e| format!("{}: {e}", path.shown()))
 }
 
 /// Fills a root from the layers, lowest first.

@@ -53,6 +53,7 @@ use crate::apply::boot::start::{remove_run_files, sweep};
 use crate::apply::{Op, running, supervisor};
 use crate::plan::install::{InstallPlan, Refusal, Request, Source, plan_install, plan_uninstall};
 use crate::spec::ResourceKind;
+use crate::spec::shown::Show;
 use crate::spec::store::StoreError;
 use crate::sys::path::PathError;
 use crate::sys::tree::{CopyError, RemoveError};
@@ -67,7 +68,7 @@ pub enum InstallError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// A source is not usable; nothing has been touched.
-    #[error("{what} {}: {why}", path.display())]
+    #[error("{what} {}: {why}", path.shown())]
     Source {
         /// What it should be.
         what: &'static str,
@@ -81,7 +82,7 @@ pub enum InstallError {
     Active(crate::spec::state::ZoneState),
     /// Not enough room.
     #[error(
-        "cannot copy {}: it needs {} MiB, and {} has {} MiB free", from.display(), mib(*need), root.display(), mib(*free)
+        "cannot copy {}: it needs {} MiB, and {} has {} MiB free", from.shown(), mib(*need), root.shown(), mib(*free)
     )]
     NoRoom {
         /// Source.
@@ -94,7 +95,7 @@ pub enum InstallError {
         free: u64,
     },
     /// A place where boot mounts is not a directory.
-    #[error("{} must be a directory: the zone could not boot", .0.display())]
+    #[error("{} must be a directory: the zone could not boot", .0.shown())]
     NotADirectory(PathBuf),
     /// A ZFS file system cannot be destroyed.
     #[error("cannot destroy the ZFS file system {name}: {why}")]

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::apply::Op;
 use crate::plan::install::{InstallPlan, InstallStep};
+use crate::spec::shown::Show;
 use crate::sys::path::{At, Owned};
 use crate::sys::tree::remove_tree;
 
@@ -93,7 +94,7 @@ pub(super) fn carry_out(op: &mut Op<'_>, step: &InstallStep) -> Result<bool, Ins
             return dataset::destroy(op, name, path, *fresh);
         }
         InstallStep::OwnDir { path, mode } => {
-            op.out.say(&format!("{}: changing permissions to {mode:04o}.", path.display()));
+            op.out.say(&format!("{}: changing permissions to {mode:04o}.", path.shown()));
             observe::open(root, path)?.set_owned(Owned::root(*mode))?;
         }
         InstallStep::MakeRoot { path, storage: _ } => {
@@ -119,7 +120,7 @@ pub(super) fn carry_out(op: &mut Op<'_>, step: &InstallStep) -> Result<bool, Ins
                 Err(InstallError::Path(e)) if e.is_not_found() => return Ok(false),
                 other => other?,
             };
-            let what = format!("removing {}", path.display());
+            let what = format!("removing {}", path.shown());
             let mut report = |done| {
                 super::kill_point();
                 op.out.progress(done, 0, &what);
@@ -187,6 +188,6 @@ fn warn_user_data(op: &mut Op<'_>, path: &Path) {
     op.out.warn(&format!(
         "WARNING: Unable to completely remove {}\nbecause it contains additional user data.  Only the \
          standard directory\nentries have been removed.",
-        path.display()
+        path.shown()
     ));
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{InstallError, archive, image, sparse, suite};
 use crate::apply::{Notice, Op};
 use crate::plan::install::{Keep, LeaveOut, Source};
+use crate::spec::shown::Show;
 use crate::sys::path::{At, Dir};
 use crate::sys::tree::{Copied, CopyFilter, Measured, Rule, copy_tree, measure};
 
@@ -56,7 +57,7 @@ pub(super) fn copy(
     let from = source.path();
     let total = measure(source, filter)?;
     check_room(to, from, total)?;
-    let what = format!("copying {}", from.display());
+    let what = format!("copying {}", from.shown());
     // Every entry costs time also when it holds no data.
     let weight = |entries: u64, bytes: u64| bytes + entries * 4096;
     let whole = weight(total.entries, total.bytes);
@@ -92,7 +93,7 @@ fn check_room(root: &Dir, from: &Path, total: Measured) -> Result<(), InstallErr
 
 /// Says what of a source is not in the zone.
 fn tell(out: &mut dyn Notice, from: &Path, done: &Copied) {
-    let from = from.display();
+    let from = from.shown();
     if done.devices > 0 {
         out.say(&format!(
             "{from}: {} device nodes were left out; a zone's /dev is made at boot.",
@@ -100,7 +101,7 @@ fn tell(out: &mut dyn Notice, from: &Path, done: &Copied) {
         ));
     }
     if !done.lost_xattrs.is_empty() {
-        let list: Vec<_> = done.lost_xattrs.iter().map(String::as_str).collect();
+        let list: Vec<_> = done.lost_xattrs.iter().map(|name| name.shown().to_string()).collect();
         out.say(&format!(
             "{from}: the file system of the zone cannot keep these attributes: {}.",
             list.join(", ")

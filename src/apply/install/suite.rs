@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use super::InstallError;
 use crate::apply::Op;
+use crate::spec::shown::Show;
 use crate::sys::path::{At, Dir};
 
 /// Installers in the order of preference.
@@ -55,7 +56,7 @@ pub(super) fn populate(op: &mut Op<'_>, root: &Dir, suite: &str, tool: &Path) ->
         .mode(0o600)
         .open(&log)
         .at("create", &log)?;
-    op.out.say(&format!("Installing {suite} with {}; its output goes to {}.", tool.display(), log.display()));
+    op.out.say(&format!("Installing {suite} with {}; its output goes to {}.", tool.shown(), log.shown()));
     op.out.progress(0, 0, &format!("installing {suite}"));
     // What it mounts in the root stays in a mount namespace of its own, and goes with it when it is killed.
     let mut command = match in_path("unshare") {
@@ -77,7 +78,7 @@ pub(super) fn populate(op: &mut Op<'_>, root: &Dir, suite: &str, tool: &Path) ->
     if status.success() {
         return Ok(());
     }
-    let why = format!("{status}; the end of {}:{}", log.display(), tail(&mut output));
+    let why = format!("{status}; the end of {}:{}", log.shown(), tail(&mut output));
     Err(InstallError::Source { what: "installer", path: tool.to_owned(), why })
 }
 

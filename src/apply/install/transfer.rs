@@ -15,6 +15,7 @@ use crate::apply::{NOTHING_SEEN, Notice, Op};
 use crate::plan::dataset::{is_within, names as dataset_names};
 use crate::plan::install::{DatasetPlace, Found, InstallPlan, MoveFacts, MoveSource, Refusal, plan_move};
 use crate::spec::name::collapse_slashes;
+use crate::spec::shown::Show;
 use crate::spec::store::ZoneStore;
 use crate::spec::{ResourceKind, Value, ZoneSpec, schema};
 use crate::sys::mountinfo::{MountEntry, mount_at, mounts, mounts_below};
@@ -234,7 +235,7 @@ pub(super) fn empty(op: &mut Op<'_>, path: &Path) -> Result<bool, InstallError> 
         other => other?,
     };
     let kept: BTreeSet<&str> = BTreeSet::from([".zfs", "lost+found"]);
-    let what = format!("removing {}", path.display());
+    let what = format!("removing {}", path.shown());
     for (name, kind) in dir.entries()? {
         if kind == FileType::Directory && name.to_str().is_some_and(|n| kept.contains(n)) {
             continue;
@@ -250,7 +251,7 @@ pub(super) fn empty(op: &mut Op<'_>, path: &Path) -> Result<bool, InstallError> 
 
 /// Removes what has been copied elsewhere.
 pub(super) fn clean_up(op: &mut Op<'_>, path: &Path, mounted: bool) -> Result<bool, InstallError> {
-    op.out.say(&format!("Cleaning up zonepath {}...", path.display()));
+    op.out.say(&format!("Cleaning up zonepath {}...", path.shown()));
     empty(op, path)?;
     if mounted {
         return Ok(true);

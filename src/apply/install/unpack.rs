@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use thiserror::Error;
 
 use super::tarball::{Member, MemberKind, TarError, Tarball};
+use crate::spec::shown::Show;
 use crate::sys::naive::without;
 use crate::sys::path::{At, Dir, Links, Owned, PathError, Resolve, STRICT, set_owned};
 use crate::sys::tree::{RemoveError, SparseWriter, remove_tree, set_times, set_xattr};
@@ -33,7 +34,7 @@ pub(super) enum MemberError {
     LeadsOut,
     #[error("its name goes through a symbolic link")]
     ThroughLink,
-    #[error("it is a hard link to '{0}', which is not there")]
+    #[error("it is a hard link to '{}', which is not there", .0.shown())]
     NoTarget(String),
     #[error(transparent)]
     Tar(#[from] TarError),

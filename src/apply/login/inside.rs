@@ -13,6 +13,7 @@ use std::path::Path;
 use super::direct::{candidates, plain_words};
 use super::environment::{Style, environment};
 use super::identity::{User, find_user, groups_of};
+use crate::spec::shown::Show;
 use crate::sys::channel::Channel;
 use crate::sys::naive::without;
 use crate::sys::path::reason;
@@ -65,7 +66,7 @@ pub enum Failure {
         source: io::Error,
     },
     /// The shell cannot be executed.
-    #[error("cannot execute '{}': {}", shell.escape_debug(), reason(source))]
+    #[error("cannot execute '{}': {}", shell.shown(), reason(source))]
     Execute {
         /// Its path in the zone.
         shell: String,

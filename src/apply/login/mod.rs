@@ -31,6 +31,7 @@ use crate::apply::running::Running;
 use crate::apply::supervisor::client::CallError;
 use crate::plan::confine::Confinement;
 use crate::spec::ZoneName;
+use crate::spec::shown::Show;
 use crate::sys::channel::Channel;
 use crate::sys::enter::{Confine, EnterError, Entered, Filter, Target, signal_group};
 use crate::sys::path::reason;
@@ -60,7 +61,7 @@ pub enum LoginError {
     #[error(transparent)]
     Enter(#[from] EnterError),
     /// The login failed inside the zone.
-    #[error("{0}")]
+    #[error("{}", .0.shown())]
     Inside(String),
     /// The guard of the zone's datasets cannot be reached.
     #[error("{0}")]

@@ -81,7 +81,7 @@ pub fn facts(store: &FileStore, name: &ZoneName, spec: &ZoneSpec) -> Done<NetFac
     facts.claims = claims::folder(root);
     facts.port = port_name(root, name);
     let uuid = store.uuid(name).map_err(|e| e.to_string())?;
-    facts.seed = uuid.unwrap_or_else(|| format!("{} {name}", root.prefix().display()));
+    facts.seed = uuid.unwrap_or_else(|| format!("{} {name}", root.prefix().to_string_lossy()));
     rustix::rand::getrandom(&mut facts.chance, rustix::rand::GetRandomFlags::empty())
         .map_err(|e| sys("cannot get a random number")(e.into()))?;
     for lower in needed(spec).into_iter().chain(facts.default_link.as_deref()) {

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use crate::apply::trust;
+use crate::spec::shown::Show;
 use crate::spec::store::StoreError;
 
 /// Returns the system's word for an error, without the number that Rust adds.
@@ -15,7 +16,7 @@ pub fn reason(e: &io::Error) -> String {
 
 /// Returns the error of an action on a path.
 pub fn failed(action: &str, path: &Path) -> impl Fn(io::Error) -> StoreError {
-    let text = format!("{action} {}", path.display());
+    let text = format!("{action} {}", path.shown());
     move |e| match e.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => StoreError::Denied,
         _ => StoreError::Io(format!("cannot {text}: {}", reason(&e))),
@@ -33,7 +34,7 @@ pub fn open(path: &Path) -> Result<Option<File>, StoreError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) if e.raw_os_error() == Some(libc::ELOOP) => Err(StoreError::Invalid(format!(
             "{}: a symbolic link is not followed; put the file itself here",
-            path.display()
+            path.shown()
         ))),
         Err(e) => Err(failed("open", path)(e)),
     }
@@ -47,7 +48,7 @@ pub fn read(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, StoreError> {
 /// The same for a file by whose words the host's root acts: it must be root's, and not everybody's to write.
 pub fn read_trusted(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, StoreError> {
     read_if(path, limit, |meta| {
-        let path = path.display();
+        let path = path.shown();
         if !trust::is_trusted(meta, 0) {
             let text =
                 format!("{path}: it belongs to user {}, and must be root's: chown root {path}", meta.uid());
@@ -68,7 +69,7 @@ fn read_if(
     let Some(file) = open(path)? else { return Ok(None) };
     let meta = file.metadata().map_err(failed("read", path))?;
     if !meta.is_file() {
-        return Err(StoreError::Invalid(format!("{}: not a regular file", path.display())));
+        return Err(StoreError::Invalid(format!("{}: not a regular file", path.shown())));
     }
     check(&meta)?;
     let size = usize::try_from(meta.len()).unwrap_or(limit).min(limit);
@@ -130,7 +131,7 @@ impl Drop for Draft {
 /// nobody reads and the next replacement takes away. Owner and mode of the old file stay.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else {
-        return Err(StoreError::Io(format!("cannot write {}: not a file name", path.display())));
+        return Err(StoreError::Io(format!("cannot write {}: not a file name", path.shown())));
     };
     make_dir(dir)?;
     // The caller holds the lock of the store, so a draft of this name is a left-over.

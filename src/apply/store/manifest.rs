@@ -23,6 +23,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{FileStore, files};
+use crate::spec::shown::Show;
 use crate::spec::store::StoreError;
 use crate::spec::toml::{SIZE_MAX, parse};
 use crate::spec::{ZoneName, ZoneSpec};
@@ -82,7 +83,7 @@ pub fn render(spec: &str, origin: &Origin) -> Result<String, StoreError> {
 /// # Errors
 /// [`StoreError::Invalid`] with line and column of what is wrong.
 pub fn read(bytes: &[u8], zone: Option<&ZoneName>, shown: &Path) -> Result<Manifest, StoreError> {
-    let invalid = |text: String| StoreError::Invalid(format!("{}:{text}", shown.display()));
+    let invalid = |text: String| StoreError::Invalid(format!("{}:{text}", shown.shown()));
     let (spec, table) = split(bytes);
     let origin = match std::str::from_utf8(table) {
         Ok("") => None,

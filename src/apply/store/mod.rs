@@ -22,6 +22,7 @@ use std::path::PathBuf;
 
 use crate::apply::paths::Root;
 use crate::apply::running;
+use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
 use crate::spec::store::{Commit, Revision, StoreError, Stored, Token, ZoneStore};
 use crate::spec::{ZoneName, ZoneSpec, schema, toml};
@@ -83,7 +84,7 @@ impl FileStore {
         name: &ZoneName,
     ) -> Result<Option<(String, ZoneSpec)>, StoreError> {
         let Some(bytes) = files::read_trusted(path, toml::SIZE_MAX)? else { return Ok(None) };
-        let invalid = |e: toml::TextError| StoreError::Invalid(format!("{}:{e}", path.display()));
+        let invalid = |e: toml::TextError| StoreError::Invalid(format!("{}:{e}", path.shown()));
         let spec = toml::parse(name, &bytes).map_err(invalid)?;
         // The reader has just seen that it is UTF-8.
         Ok(Some((String::from_utf8(bytes).unwrap_or_default(), spec)))
@@ -122,7 +123,7 @@ impl FileStore {
         let Some(def) = schema::global("zonepath") else { return Ok(false) };
         spec.props.set(def, crate::spec::Value::simple(path));
         let invalid =
-            |e: toml::TextError| StoreError::Invalid(format!("{}:{e}", self.root.spec_file(name).display()));
+            |e: toml::TextError| StoreError::Invalid(format!("{}:{e}", self.root.spec_file(name).shown()));
         let text = toml::update(&old, &spec).map_err(invalid)?;
         if text == old {
             return Ok(false);
@@ -265,7 +266,7 @@ impl ZoneStore for FileStore {
         let pinned = self.pinned(commit.spec, old_spec)?;
         let spec = pinned.as_ref().unwrap_or(commit.spec);
         let invalid =
-            |e: toml::TextError| StoreError::Invalid(format!("{}:{e}", self.root.spec_file(from).display()));
+            |e: toml::TextError| StoreError::Invalid(format!("{}:{e}", self.root.spec_file(from).shown()));
         let text = toml::update(old_text, spec).map_err(invalid)?;
         if from != to {
             self.keep_revision(from, old_text)?;

@@ -12,6 +12,7 @@ use super::files::{self, OpLock};
 use super::{FileStore, STATE};
 use crate::apply::trust;
 use crate::spec::idmap::{IdMap, IdRange, PRIVATE_COUNT, PRIVATE_FIRST};
+use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
 use crate::spec::store::{StoreError, ZoneStore};
 use crate::spec::{ZoneName, ZoneSpec};
@@ -59,7 +60,7 @@ impl Record {
         std::str::from_utf8(&bytes).ok().and_then(Self::parse).ok_or_else(|| {
             StoreError::Invalid(format!(
                 "{}:1:1: not a zone state; write 'state=installed' or another state into it, or remove it",
-                path.display()
+                path.shown()
             ))
         })
     }
@@ -231,7 +232,7 @@ impl FileStore {
         let range = range.filter(|r| r.inside == 0 && r.count == PRIVATE_COUNT);
         range.map(Some).ok_or_else(|| {
             let sample = format!("0 {PRIVATE_FIRST} {PRIVATE_COUNT}");
-            StoreError::Invalid(format!("{}:1:1: not an id range such as '{sample}'", path.display()))
+            StoreError::Invalid(format!("{}:1:1: not an id range such as '{sample}'", path.shown()))
         })
     }
 

@@ -14,6 +14,7 @@ use crate::apply::paths::Root;
 use crate::apply::trust;
 use crate::plan::bootargs::BootArgs;
 use crate::spec::ZoneName;
+use crate::spec::shown::Show;
 use crate::sys::channel::Channel;
 use crate::sys::naive::handed_on;
 use crate::sys::path::reason;
@@ -73,7 +74,7 @@ pub fn dismiss(root: &Root, name: &ZoneName, notice: &str) {
         let mut watcher = UnixStream::from(watcher);
         // One who does not read is not waited for.
         let _ = watcher.set_nonblocking(true);
-        let _ = watcher.write_all(format!("\r\n[{notice}]\r\n").as_bytes());
+        let _ = watcher.write_all(format!("\r\n[{}]\r\n", notice.shown()).as_bytes());
     }
 }
 

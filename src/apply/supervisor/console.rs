@@ -13,6 +13,7 @@ use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use super::SOCKET;
 use crate::apply::paths::Root;
 use crate::spec::ZoneName;
+use crate::spec::shown::Show;
 use crate::sys::channel::Channel;
 
 /// Name of the file that holds the process id of the client, while there is one.
@@ -134,9 +135,10 @@ impl Console {
         self.client.is_some()
     }
 
-    /// Writes a notice for whoever watches, on a line of its own.
+    /// Writes a notice for whoever watches, on one line of its own: what a user of the host or the zone has
+    /// named in it is not obeyed by the terminal.
     pub fn notice(&mut self, text: &str) {
-        self.show(format!("\r\n[{text}]\r\n").as_bytes());
+        self.show(format!("\r\n[{}]\r\n", text.shown()).as_bytes());
     }
 
     /// Tells that the boot failed, and lets a client go that wants to.

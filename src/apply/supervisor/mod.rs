@@ -34,6 +34,7 @@ use super::store::{FileStore, OpLock};
 use super::{NOTHING_SEEN, Notice, Op, journal};
 use crate::plan::boot::plan;
 use crate::spec::ZoneName;
+use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
 use crate::spec::store::ZoneStore;
 use crate::sys::channel::Channel;
@@ -360,7 +361,7 @@ impl Notice for Log<'_> {
 
 /// Writes a line to the system log, where there is one (syslog(3), facility daemon, level error).
 fn log(name: &ZoneName, text: &str) {
-    let line = format!("<27>zoneadmd: [zone '{name}'] {text}");
+    let line = format!("<27>zoneadmd: [zone '{name}'] {}", text.shown());
     if let Ok(socket) = std::os::unix::net::UnixDatagram::unbound() {
         let _ = socket.send_to(line.as_bytes(), "/dev/log");
     }

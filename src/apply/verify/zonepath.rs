@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::{Findings, Purpose};
 use crate::apply::store::FileStore;
 use crate::apply::store::files::reason;
+use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
 use crate::spec::store::StoreError;
 use crate::spec::{ZoneName, ZoneSpec};
@@ -83,7 +84,7 @@ fn check_links(prefix: &Path, zonepath: &str, path: &Path, found: &mut Findings)
     let (Ok(real), Ok(base)) = (fs::canonicalize(&existing), fs::canonicalize(prefix)) else { return };
     let wanted = base.join(path.strip_prefix(prefix).unwrap_or(path));
     if real.join(&rest) != wanted {
-        found.error(format!("{zonepath}: Resolved path mismatch: it leads to {}", real.join(rest).display()));
+        found.error(format!("{zonepath}: Resolved path mismatch: it leads to {}", real.join(rest).shown()));
     }
 }
 
@@ -160,7 +161,7 @@ fn complain(shown: &str, meta: &Metadata, wanted: u32, found: &mut Findings) {
 /// Whoever may write beside the zonepath could put another directory in its place.
 fn check_parent(parent: &Path, found: &mut Findings) {
     let Ok(meta) = fs::metadata(parent) else { return };
-    let shown = parent.display();
+    let shown = parent.shown();
     if meta.uid() != 0 {
         found.error(format!("{shown} is not owned by root."));
     }
@@ -178,7 +179,7 @@ fn check_parent(parent: &Path, found: &mut Findings) {
 fn check_above(path: &Path, found: &mut Findings) {
     if let Some((existing, _)) = nearest(path) {
         check_parent(&existing, found);
-        check_file_system(&existing.display().to_string(), &existing, found);
+        check_file_system(&existing.shown().to_string(), &existing, found);
     }
 }
 

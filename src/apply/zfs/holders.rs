@@ -15,6 +15,7 @@ use rustix::fs::{AtFlags, CWD, StatxFlags};
 use super::{is_of, program, zone_of, zones_now};
 use crate::apply::paths::Root;
 use crate::plan::zfs::{Holder as Mounted, Who};
+use crate::spec::shown::{Show, is_obeyed};
 use crate::sys::mountinfo::{self, MountEntry};
 use crate::zfs::{Dataset, Zfs, nvlist::Value};
 
@@ -98,7 +99,12 @@ fn quoted(text: &str) -> String {
     if !text.is_empty() && text.chars().all(plain) {
         return text.to_owned();
     }
-    format!("'{}'", text.replace('\'', r"'\''"))
+    if !text.contains(is_obeyed) {
+        return format!("'{}'", text.replace('\'', r"'\''"));
+    }
+    // As bash(1) reads it: a line end would end the suggestion, and a terminal would obey the rest.
+    let byte = |b: u8| if plain(char::from(b)) { char::from(b).to_string() } else { format!("\\x{b:02x}") };
+    format!("$'{}'", text.bytes().map(byte).collect::<String>())
 }
 
 impl fmt::Display for Holder {
@@ -106,11 +112,11 @@ impl fmt::Display for Holder {
         match self {
             Self::Child(name) => write!(f, "{name} lies below it")?,
             Self::Clone { snapshot, clone } => write!(f, "{clone} is a clone of {snapshot}")?,
-            Self::Hold { snapshot, tag } => write!(f, "{snapshot} is held as '{tag}'")?,
+            Self::Hold { snapshot, tag } => write!(f, "{snapshot} is held as '{}'", tag.shown())?,
             Self::Mount(mounted) => write!(f, "mounted {mounted}")?,
-            Self::Below(path) => write!(f, "something is mounted on {}", path.display())?,
+            Self::Below(path) => write!(f, "something is mounted on {}", path.shown())?,
             Self::Process { pid, program, zone, uses, path } => {
-                write!(f, "process {pid} ({program})")?;
+                write!(f, "process {pid} ({})", program.shown())?;
                 if let Some(zone) = zone {
                     write!(f, " of zone '{zone}'")?;
                 }
@@ -121,7 +127,7 @@ impl fmt::Display for Holder {
                     Use::File => "has open",
                     Use::Mapped => "has mapped",
                 };
-                write!(f, " {what} {}", path.display())?;
+                write!(f, " {what} {}", path.shown())?;
             }
         }
         write!(f, "; use {}", self.way_out())
@@ -289,6 +295,28 @@ mod tests {
         }
         let below = [Holder::Below("/z/mnt".into())];
         assert_eq!(lines(&below), "\n  something is mounted on /z/mnt; use umount /z/mnt");
+    }
+
+    #[test]
+    fn names_of_a_zone_are_one_line_also_for_a_shell() {
+        let name = "it's\n\x1b[2J\u{e4}";
+        let who = Who::Process { pid: 7, program: name.into(), namespace: 42 };
+        let holders = [
+            Holder::Hold { snapshot: "t/z@s".into(), tag: name.into() },
+            Holder::Mount(Mounted { point: format!("/{name}"), who }),
+            Holder::Mount(Mounted { point: format!("/{name}"), who: Who::Host }),
+            Holder::Below(format!("/{name}").into()),
+            Holder::Process { pid: 7, program: name.into(), zone: None, uses: Use::Cwd, path: name.into() },
+        ];
+        for holder in &holders {
+            let text = holder.to_string();
+            assert!(text.contains("it's") && !text.contains(char::is_control), "{text:?}");
+        }
+        assert!(
+            holders[2].way_out() == r"umount $'/it\x27s\x0a\x1b\x5b2J\xc3\xa4'",
+            "{}",
+            holders[2].way_out()
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::apply::install::{self, AttachArgs, CloneArgs};
 use crate::apply::store::OpLock;
 use crate::apply::verify::Purpose;
 use crate::apply::{NOTHING_SEEN, Op, list};
+use crate::spec::shown::Show;
 use crate::spec::state::{Verb, ZoneState};
 use crate::spec::store::{StoreError, ZoneStore};
 use crate::spec::{ZoneName, ZoneSpec};
@@ -221,7 +222,7 @@ impl Program {
             Ok(bytes) => install::check_manifest(&bytes, shown).map_err(|e| e.to_string()),
             Err(e) => {
                 let reason = crate::apply::store::files::reason(&e);
-                Err(format!("could not open {}: {reason}", shown.display()))
+                Err(format!("could not open {}: {reason}", shown.shown()))
             }
         };
         checked.map_err(|text| self.fail_early(text))

@@ -12,6 +12,7 @@ use crate::apply::store::OpLock;
 use crate::apply::verify::{self, Purpose};
 use crate::apply::{NOTHING_SEEN, Notice, Op, dataset, install, running};
 use crate::plan::step::Step;
+use crate::spec::shown::Show;
 use crate::spec::state::{Start, Verb, ZoneState, allowed};
 use crate::spec::store::{StoreError, ZoneStore};
 use crate::spec::verify::Severity;
@@ -419,7 +420,7 @@ impl Program {
         let given = dataset::registry::noted(&self.store.root().zone_run(name));
         lines.extend(given.iter().map(|d| format!("dataset {d}: take it from the zone; zoned stays on")));
         lines.extend(zone.cgroup.iter().map(|path| format!("remove cgroup {path}")));
-        lines.push(format!("remove {}", self.store.root().zone_run(name).display()));
+        lines.push(format!("remove {}", self.store.root().zone_run(name).shown()));
         lines
     }
 }

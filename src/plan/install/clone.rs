@@ -6,6 +6,7 @@ use super::{
     CopyFrom, Found, InstallFacts, InstallPlan, InstallStep, LOST_FOUND, NewDataset, Refusal, inherited,
     make_zonepath, mount_points,
 };
+use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
 use crate::spec::{ZoneName, ZoneSpec};
 
@@ -57,12 +58,12 @@ impl CloneFacts {
     /// What is missing.
     pub fn clonable(&self) -> Result<(&str, &str), String> {
         let Some(dataset) = &self.source.dataset else {
-            return Err(format!("{} is not a ZFS file system", self.source.zonepath.display()));
+            return Err(format!("{} is not a ZFS file system", self.source.zonepath.shown()));
         };
         let target = &self.target;
         let Some(NewDataset { name, exists }) = &target.dataset else {
             let above = target.zonepath.parent().unwrap_or(&target.zonepath);
-            return Err(format!("{} is not the mount point of a ZFS file system", above.display()));
+            return Err(format!("{} is not the mount point of a ZFS file system", above.shown()));
         };
         if *exists {
             return Err(format!("the ZFS file system {name} exists"));
@@ -71,7 +72,7 @@ impl CloneFacts {
             return Err(format!("{name} is in another pool than {dataset}"));
         }
         if matches!(target.found, Found::Directory { mounted: true, .. }) {
-            return Err(format!("a file system is already mounted on {}", target.zonepath.display()));
+            return Err(format!("a file system is already mounted on {}", target.zonepath.shown()));
         }
         Ok((dataset, name))
     }

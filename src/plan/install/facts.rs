@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::InstallStep;
+use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
 
 /// What has the place of the zonepath.
@@ -106,7 +107,7 @@ pub enum Refusal {
     NoZonepath,
     /// The zonepath holds something.
     #[error(
-        "zonepath {} is not empty: it holds '{entry}'; empty it or choose another zonepath", path.display()
+        "zonepath {} is not empty: it holds '{}'; empty it or choose another zonepath", path.shown(), entry.shown()
     )]
     NotEmpty {
         /// The zonepath.
@@ -115,10 +116,10 @@ pub enum Refusal {
         entry: String,
     },
     /// The zonepath holds a detached zone.
-    #[error("Cannot install detached zone.\nUse attach or remove {} directory.", .0.display())]
+    #[error("Cannot install detached zone.\nUse attach or remove {} directory.", .0.shown())]
     Detached(PathBuf),
     /// A link on the way to the zonepath.
-    #[error("zonepath {}: Resolved path mismatch: {} is a symbolic link", path.display(), link.display())]
+    #[error("zonepath {}: Resolved path mismatch: {} is a symbolic link", path.shown(), link.shown())]
     Link {
         /// The zonepath.
         path: PathBuf,
@@ -126,7 +127,7 @@ pub enum Refusal {
         link: PathBuf,
     },
     /// A file on the way to the zonepath.
-    #[error("zonepath {}: {} is not a directory", path.display(), at.display())]
+    #[error("zonepath {}: {} is not a directory", path.shown(), at.shown())]
     NotADirectory {
         /// The zonepath.
         path: PathBuf,
@@ -134,7 +135,7 @@ pub enum Refusal {
         at: PathBuf,
     },
     /// The zonepath would be copied into itself.
-    #[error("cannot copy {}: the zonepath {} lies in it", dir.display(), path.display())]
+    #[error("cannot copy {}: the zonepath {} lies in it", dir.shown(), path.shown())]
     SourceHoldsZonepath {
         /// The source.
         dir: PathBuf,
@@ -142,7 +143,7 @@ pub enum Refusal {
         path: PathBuf,
     },
     /// The source is the zonepath, or lies in it.
-    #[error("cannot copy {}: it lies in the zonepath {}", dir.display(), path.display())]
+    #[error("cannot copy {}: it lies in the zonepath {}", dir.shown(), path.shown())]
     SourceInZonepath {
         /// The source.
         dir: PathBuf,
@@ -151,7 +152,7 @@ pub enum Refusal {
     },
     /// A file system that ZFS would mount over the zonepath.
     #[error(
-        "zonepath {}: the ZFS file system {dataset} exists and is not mounted; mount it, destroy it, or choose another zonepath", path.display()
+        "zonepath {}: the ZFS file system {dataset} exists and is not mounted; mount it, destroy it, or choose another zonepath", path.shown()
     )]
     DatasetExists {
         /// The zonepath.
@@ -160,7 +161,7 @@ pub enum Refusal {
         dataset: String,
     },
     /// What is to be removed cannot be seen.
-    #[error("zonepath {}: its ZFS file system {dataset} is not mounted; use zfs mount {dataset}", path.display())]
+    #[error("zonepath {}: its ZFS file system {dataset} is not mounted; use zfs mount {dataset}", path.shown())]
     NotMounted {
         /// The zonepath.
         path: PathBuf,
@@ -176,7 +177,7 @@ pub enum Refusal {
         why: String,
     },
     /// The place to which a zone shall move is taken.
-    #[error("could not move zone to {}: {why}", path.display())]
+    #[error("could not move zone to {}: {why}", path.shown())]
     CannotMove {
         /// The new zonepath.
         path: PathBuf,
@@ -187,7 +188,7 @@ pub enum Refusal {
     #[error("{0}")]
     CannotAttach(String),
     /// Something is mounted in the zone.
-    #[error("These file systems are mounted on subdirectories of {}.{}", root.display(), lines(mounts))]
+    #[error("These file systems are mounted on subdirectories of {}.{}", root.shown(), lines(mounts))]
     Mounted {
         /// The zone's root.
         root: PathBuf,
@@ -197,5 +198,5 @@ pub enum Refusal {
 }
 
 fn lines(paths: &[PathBuf]) -> String {
-    paths.iter().map(|p| format!("\n  {}", p.display())).collect()
+    paths.iter().map(|p| format!("\n  {}", p.shown())).collect()
 }

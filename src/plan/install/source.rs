@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::spec::shown::Show;
+
 /// How an archive is packed, told by its first bytes and never by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -123,19 +125,16 @@ impl Source {
         match self {
             Self::Sparse { host: _ } => "with a minimal private tree (sparse root)".to_owned(),
             Self::Host { host, enter, leave_out } => {
-                let more: String = enter.iter().map(|m| format!(" and {}", m.display())).collect();
+                let more: String = enter.iter().map(|m| format!(" and {}", m.shown())).collect();
                 let out = leave_out.len();
-                format!(
-                    "with a copy of {}{more}, leaving out {out} private or passing places",
-                    host.display()
-                )
+                format!("with a copy of {}{more}, leaving out {out} private or passing places", host.shown())
             }
-            Self::Tree { dir } => format!("with a copy of {}", dir.display()),
-            Self::Archive { file, packing } => format!("from archive {} ({packing})", file.display()),
+            Self::Tree { dir } => format!("with a copy of {}", dir.shown()),
+            Self::Archive { file, packing } => format!("from archive {} ({packing})", file.shown()),
             Self::Image { layout, layers } => {
-                format!("from image {} ({} layers)", layout.display(), layers.len())
+                format!("from image {} ({} layers)", layout.shown(), layers.len())
             }
-            Self::Suite { suite, tool } => format!("with suite {suite} by {}", tool.display()),
+            Self::Suite { suite, tool } => format!("with suite {suite} by {}", tool.shown()),
         }
     }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{HostLink, Source, Storage};
 use crate::spec::ZoneName;
+use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
 
 /// Where the files of a zone are copied from.
@@ -280,27 +281,27 @@ impl InstallStep {
     pub fn describe(&self) -> String {
         match self {
             Self::SetState { from: _, to } => format!("mark the zone {to}"),
-            Self::MakeDir { path, mode } => format!("make directory {} (mode {mode:04o})", path.display()),
+            Self::MakeDir { path, mode } => format!("make directory {} (mode {mode:04o})", path.shown()),
             Self::MakeDataset { name, path, mode } => {
-                format!("make ZFS file system {name}, mounted on {} (mode {mode:04o})", path.display())
+                format!("make ZFS file system {name}, mounted on {} (mode {mode:04o})", path.shown())
             }
             Self::DestroyDataset { name, path, fresh: _ } => {
-                format!("destroy ZFS file system {name}, mounted on {}", path.display())
+                format!("destroy ZFS file system {name}, mounted on {}", path.shown())
             }
             Self::OwnDir { path, mode } => {
-                format!("give directory {} to root (mode {mode:04o})", path.display())
+                format!("give directory {} to root (mode {mode:04o})", path.shown())
             }
             Self::MakeRoot { path, storage: Storage::Directory } => {
-                format!("make the zone's root {} as a directory", path.display())
+                format!("make the zone's root {} as a directory", path.shown())
             }
-            Self::Populate { root, source } => format!("fill {} {}", root.display(), source.describe()),
+            Self::Populate { root, source } => format!("fill {} {}", root.shown(), source.describe()),
             Self::MountPoints { root, dirs, links } => {
-                let mut text = format!("make mount points below {}:", root.display());
+                let mut text = format!("make mount points below {}:", root.shown());
                 for dir in dirs {
-                    text.push_str(&format!(" {}", dir.display()));
+                    text.push_str(&format!(" {}", dir.shown()));
                 }
                 for HostLink { name, target } in links {
-                    text.push_str(&format!(" {} -> {}", name.display(), target.display()));
+                    text.push_str(&format!(" {} -> {}", name.shown(), target.shown()));
                 }
                 text
             }
@@ -308,13 +309,13 @@ impl InstallStep {
                 let passwords = if *lock_passwords { ", no password valid" } else { "" };
                 format!("give the zone its own identity: host name {hostname}, new machine id{passwords}")
             }
-            Self::Sync { root } => format!("wait until {} is on disk", root.display()),
+            Self::Sync { root } => format!("wait until {} is on disk", root.shown()),
             Self::RemoveTree { path } => {
-                format!("remove {} and all below it, but no mount", path.display())
+                format!("remove {} and all below it, but no mount", path.shown())
             }
-            Self::RemoveDir { path } => format!("remove directory {} if it is empty", path.display()),
+            Self::RemoveDir { path } => format!("remove directory {} if it is empty", path.shown()),
             Self::KeepUserData { path } => {
-                format!("leave {}: it contains additional user data", path.display())
+                format!("leave {}: it contains additional user data", path.shown())
             }
             Self::TakeSnapshots { names, zone: _ } => format!("take snapshot {}", names.join(", ")),
             Self::DestroySnapshots { names, zone: _ } => format!("destroy snapshot {}", names.join(", ")),
@@ -322,7 +323,7 @@ impl InstallStep {
                 format!("let snapshot {} go with the last of its clones", names.join(", "))
             }
             Self::CloneDataset { snapshot, name, path } => {
-                format!("clone snapshot {snapshot} as {name}, mounted on {}", path.display())
+                format!("clone snapshot {snapshot} as {name}, mounted on {}", path.shown())
             }
             Self::CloneTree { from, snapshot, to, source: _ } => {
                 format!("clone {from}@{snapshot} and what is below it as {to}")
@@ -331,42 +332,37 @@ impl InstallStep {
                 format!("destroy {to} as far as it is a clone of {from}@{snapshot}")
             }
             Self::CopyZone { from: CopyFrom::Path(from), to, moving: _ } => {
-                format!("copy {} to {}", from.display(), to.display())
+                format!("copy {} to {}", from.shown(), to.shown())
             }
             Self::CopyZone { from: CopyFrom::Snapshot(from), to, moving: _ } => {
-                format!("copy snapshot {from} to {}", to.display())
+                format!("copy snapshot {from} to {}", to.shown())
             }
-            Self::Empty { path } => format!("remove all below {}, but no mount", path.display()),
+            Self::Empty { path } => format!("remove all below {}, but no mount", path.shown()),
             Self::Reidentify { root: _, source, hostname } => format!(
                 "give the zone an identity other than {source}'s: host name {hostname}, new machine id, host id, \
                  ssh host keys"
             ),
-            Self::RenameDir { from, to } => format!("rename {} to {}", from.display(), to.display()),
+            Self::RenameDir { from, to } => format!("rename {} to {}", from.shown(), to.shown()),
             Self::MoveDataset { from, to } if from.name == to.name => format!(
                 "mount ZFS file system {} on {} instead of {}",
                 to.name,
-                to.path.display(),
-                from.path.display()
+                to.path.shown(),
+                from.path.shown()
             ),
             Self::MoveDataset { from, to } => {
-                format!(
-                    "rename ZFS file system {} to {}, mounted on {}",
-                    from.name,
-                    to.name,
-                    to.path.display()
-                )
+                format!("rename ZFS file system {} to {}, mounted on {}", from.name, to.name, to.path.shown())
             }
             Self::SetZonepath { from: _, to } => format!("save zonepath {to}"),
             Self::CleanUp { path, mounted: false } => {
-                format!("remove {} and all below it, but no mount", path.display())
+                format!("remove {} and all below it, but no mount", path.shown())
             }
             Self::CleanUp { path, mounted: true } => {
-                format!("empty the file system mounted on {}", path.display())
+                format!("empty the file system mounted on {}", path.shown())
             }
             Self::NoteState { from: _, to } => format!("mark the zone {to}, its uuid and ids kept"),
-            Self::WriteManifest { path } => format!("write {}", path.display()),
-            Self::RemoveFile { path } => format!("remove {}", path.display()),
-            Self::RenameFile { from, to } => format!("rename {} to {}", from.display(), to.display()),
+            Self::WriteManifest { path } => format!("write {}", path.shown()),
+            Self::RemoveFile { path } => format!("remove {}", path.shown()),
+            Self::RenameFile { from, to } => format!("rename {} to {}", from.shown(), to.shown()),
             Self::Adopt { uuid, first } => {
                 let uuid = uuid.as_deref().unwrap_or("made new");
                 match first {
@@ -375,7 +371,7 @@ impl InstallStep {
                 }
             }
             Self::Refresh { root, host: _ } => {
-                format!("take what goes with the host's software into {} again", root.display())
+                format!("take what goes with the host's software into {} again", root.shown())
             }
             Self::MarkDataset { name, from: _, to } => {
                 format!("mark ZFS file system {name} as that of zone {to}")

@@ -9,6 +9,7 @@ use super::{
     Refusal, make_zonepath,
 };
 use crate::spec::ZoneName;
+use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
 
 /// What a zonepath is that shall move.
@@ -177,7 +178,7 @@ pub fn plan_attach(facts: &AttachFacts, zone: &ZoneName) -> Result<InstallPlan, 
     let entries = match found {
         Found::Directory { entries, .. } => entries,
         Found::Absent { missing: _ } => {
-            return Err(Refusal::CannotAttach(format!("{} does not exist", zonepath.display())));
+            return Err(Refusal::CannotAttach(format!("{} does not exist", zonepath.shown())));
         }
         Found::Link(link) => {
             return Err(Refusal::Link { path: zonepath.clone(), link: link.clone() });
@@ -190,14 +191,14 @@ pub fn plan_attach(facts: &AttachFacts, zone: &ZoneName) -> Result<InstallPlan, 
     if !has("root") {
         return Err(Refusal::CannotAttach(format!(
             "{} has no directory root: no zone is there",
-            zonepath.display()
+            zonepath.shown()
         )));
     }
     let manifest = zonepath.join(DETACHED);
     if !has(DETACHED) && !force {
         return Err(Refusal::CannotAttach(format!(
             "{} does not exist: no zone was detached there; -F attaches what is there without a check",
-            manifest.display()
+            manifest.shown()
         )));
     }
     let mut steps = vec![InstallStep::OwnDir { path: zonepath.clone(), mode: 0o700 }];

@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use super::data::{Mover, copy_attributes};
 use super::filter::{CopyFilter, Rule};
+use crate::spec::shown::Show;
 use crate::sys::path::{At, Dir, PathError, SAME_MOUNT, STRICT, open_beneath};
 
 /// Levels of a source. Each holds two files open, and 1,024 is what a process may have at least.
@@ -24,7 +25,7 @@ const ID_LIMIT: u32 = 65_536;
 #[derive(Debug, Error)]
 pub enum CopyError {
     /// The source is nested too deeply to be sensible.
-    #[error("{} is nested more than {DEPTH} directories deep", .0.display())]
+    #[error("{} is nested more than {DEPTH} directories deep", .0.shown())]
     TooDeep(PathBuf),
     /// The system refused.
     #[error(transparent)]

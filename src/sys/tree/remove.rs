@@ -12,6 +12,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 use thiserror::Error;
 
+use crate::spec::shown::Show;
 use crate::sys::path::{At, Dir, PathError, SAME_MOUNT, open_beneath};
 
 /// Levels that are held open at once. What lies deeper is first moved up, so that neither the limit
@@ -25,10 +26,10 @@ const REPORT: u64 = 512;
 #[derive(Debug, Error)]
 pub enum RemoveError {
     /// Something is mounted in the tree.
-    #[error("something is mounted on {}: unmount it first", .0.display())]
+    #[error("something is mounted on {}: unmount it first", .0.shown())]
     Mounted(PathBuf),
     /// Somebody makes new entries as fast as they go.
-    #[error("{} does not become empty: something still writes to it", .0.display())]
+    #[error("{} does not become empty: something still writes to it", .0.shown())]
     Restless(PathBuf),
     /// The system refused.
     #[error(transparent)]

@@ -7,6 +7,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, mkdirat, mk
 
 use super::{Build, StepError, fail};
 use crate::plan::step::Node;
+use crate::spec::shown::Show;
 use crate::sys::mount::{Attrs, NewFs, Tree};
 use crate::sys::path::reason;
 
@@ -22,7 +23,7 @@ impl Build<'_> {
         let own = |name: &Path| chownat(at, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW);
         let error = |name: &Path, e: rustix::io::Errno| StepError {
             what: "device".into(),
-            why: format!("cannot make /dev/{}: {}", name.display(), reason(&e.into())),
+            why: format!("cannot make /dev/{}: {}", name.shown(), reason(&e.into())),
         };
         for node in nodes {
             let path = Path::new(&node.path);
