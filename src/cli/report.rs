@@ -22,10 +22,7 @@ impl Report {
     /// Returns a report for a program, before a zone is known.
     pub fn new(program: &str) -> Self {
         let terminal = io::stderr().is_terminal();
-        #[cfg(feature = "naive")]
-        if crate::sys::naive::without("names") {
-            crate::spec::shown::leave_names_as_they_are();
-        }
+        crate::sys::naive::leave_names();
         Self { program: program.to_owned(), zone: None, terminal, bar: None }
     }
 

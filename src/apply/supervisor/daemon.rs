@@ -65,7 +65,11 @@ impl Supervisor {
         let args = [text(b"zoneadmd")?, text(b"-z")?, text(self.name.as_str().as_bytes())?];
         let mut root = b"ZONES_ROOT=".to_vec();
         root.extend_from_slice(self.root.prefix().as_os_str().as_bytes());
-        let env = [text(state.as_bytes())?, text(&root)?, text(b"PATH=/usr/sbin:/usr/bin:/sbin:/bin")?];
+        let mut env =
+            vec![text(state.as_bytes())?, text(&root)?, text(b"PATH=/usr/sbin:/usr/bin:/sbin:/bin")?];
+        if let Some((name, value)) = crate::sys::naive::handed_on() {
+            env.push(text(format!("{name}={value}").as_bytes())?);
+        }
         let file = text(program.as_os_str().as_bytes())?;
         let Err(error) = nix::unistd::execve(&file, &args, &env);
         Err(error.into())
