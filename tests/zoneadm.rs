@@ -218,7 +218,7 @@ fn list_sees_an_edit_and_names_a_broken_file() {
     assert!(p.good("list -cp").contains("-:a:configured:/else\\:where::other:shared\n"));
     p.write("etc/zones.d/a.toml", "format = 1\nzonepth = \"/z\"\n");
     let done = p.run("list -cp");
-    assert_eq!(done.status, 1);
+    assert_eq!(done.status, 0, "the other zones can be watched");
     assert!(
         done.out.contains("-:b:configured:/zones/b::linux:shared\n"),
         "the others are shown: {}",

@@ -30,15 +30,3 @@ pub fn handed_on() -> Option<(&'static str, String)> {
 pub const fn handed_on() -> Option<(&'static str, String)> {
     None
 }
-
-/// Leaves names in texts as they are, when that defence (`names`) is left out.
-#[cfg(feature = "naive")]
-pub fn leave_names() {
-    if without("names") {
-        crate::spec::shown::leave_names_as_they_are();
-    }
-}
-
-/// Leaves names in texts as they are, when that defence is left out: never.
-#[cfg(not(feature = "naive"))]
-pub const fn leave_names() {}
