@@ -3,7 +3,7 @@
 //! ```text
 //! bin → cli → shell → parser → spec          spec: the leaf, imports nothing of ours
 //!        └──→ apply → plan ──→ spec          plan never imports sys: it sees facts, not the machine
-//!               ├───→ sys ───→ spec::name    parser, spec, plan: no files, no processes, no clock
+//!               ├───→ sys ───→ spec::name, spec::shown; parser, spec, plan: no files, no processes, no clock
 //!               ├───→ guard ─→ zfs           guard: which ZFS requests a zone gets; decides, touches nothing
 //!               └───→ zfs ───→ sys           zfs: OpenZFS, typed; of use without zones, too
 //! ```

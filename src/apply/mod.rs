@@ -58,15 +58,3 @@ pub type Seen = BTreeMap<String, crate::plan::zfs::Dataset>;
 
 /// Of whoever has looked at nothing.
 pub static NOTHING_SEEN: Seen = Seen::new();
-
-/// Leaves names in texts as they are, when that defence (`names`) is left out.
-#[cfg(feature = "naive")]
-pub fn leave_names() {
-    if crate::sys::naive::without("names") {
-        crate::spec::shown::leave_names_as_they_are();
-    }
-}
-
-/// Leaves names in texts as they are, when that defence is left out: never.
-#[cfg(not(feature = "naive"))]
-pub const fn leave_names() {}

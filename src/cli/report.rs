@@ -22,7 +22,7 @@ impl Report {
     /// Returns a report for a program, before a zone is known.
     pub fn new(program: &str) -> Self {
         let terminal = io::stderr().is_terminal();
-        crate::apply::leave_names();
+        crate::spec::shown::leave_out(crate::sys::naive::without("names"));
         Self { program: program.to_owned(), zone: None, terminal, bar: None }
     }
 

@@ -58,11 +58,15 @@ pub fn escape(c: char) -> impl Iterator<Item = char> {
 #[cfg(feature = "naive")]
 static AS_THEY_ARE: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
 
-/// Leaves this defence out in a build for tests.
+/// Leaves this defence out, or not.
 #[cfg(feature = "naive")]
-pub fn leave_names_as_they_are() {
-    AS_THEY_ARE.store(true, std::sync::atomic::Ordering::Relaxed);
+pub fn leave_out(so: bool) {
+    AS_THEY_ARE.store(so, std::sync::atomic::Ordering::Relaxed);
 }
+
+/// Leaves this defence out: never, but in a build for tests.
+#[cfg(not(feature = "naive"))]
+pub const fn leave_out(_so: bool) {}
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -32,10 +32,10 @@
 //! | sockets past the network namespace | `filter::sockets_of_virtual_machines` | `system-calls` |
 //! | calls that act on the machine or have let others through | `confine::calls::*` | `system-calls` |
 //! | fixed addresses, executable stacks, the page at 0 | `confine::flags::*` | `personality` |
+//! | a user of the host with thousands of ids shuts the broker | `broker::room::*` | `other-namespaces`, `unknown-ids`, `kept-room` |
+//! | names with line ends and what a terminal obeys, in our messages | `shown::*` | `names` |
 //! | file systems and namespaces without end | `confine::flags::*` | `new-file-systems`, `bounds` |
 //! | an owner without write access | `owner::*`, `confine::owner::*` | `leases`, `dnotify`, `write-hints`, `snapshots`, `bounds` |
-//! | the room of the broker | `broker::room::*` | `other-namespaces`, `unknown-ids`, `kept-room` |
-//! | names with line ends in messages | `shown::*` | `names` |
 //! | exhaustion | `exhaustion::*`; processes in tests/zfs-zone/limits.sh | `owner`, `terminals`, control |
 //!
 //! What leads along a path is tried twice, the second time with programs that find no `openat2`.

@@ -138,7 +138,7 @@ impl Console {
     /// Writes a notice for whoever watches, on one line of its own: what a user of the host or the zone has
     /// named in it is not obeyed by the terminal.
     pub fn notice(&mut self, text: &str) {
-        crate::apply::leave_names();
+        crate::spec::shown::leave_out(crate::sys::naive::without("names"));
         self.show(format!("\r\n[{}]\r\n", text.shown()).as_bytes());
     }
 
