@@ -399,11 +399,11 @@ fn many_processes_allocate_different_ranges() {
 #[test]
 fn an_operation_waits_for_the_lock() {
     let p = place();
-    let lock = p.store.lock(&name("zion")).unwrap();
-    assert!(p.store.try_lock(&name("zion")).unwrap().is_none());
-    assert!(p.store.try_lock(&name("neo")).unwrap().is_some());
+    let lock = p.store.lock(&name("zion"), "test").unwrap();
+    assert!(p.store.try_lock(&name("zion"), "test").unwrap().is_none());
+    assert!(p.store.try_lock(&name("neo"), "test").unwrap().is_some());
     drop(lock);
-    assert!(p.store.try_lock(&name("zion")).unwrap().is_some());
+    assert!(p.store.try_lock(&name("zion"), "test").unwrap().is_some());
 }
 
 #[test]

@@ -23,8 +23,9 @@ pub mod zfs;
 
 use std::collections::BTreeMap;
 
+use crate::spec::store::StoreError;
 use crate::spec::{ZoneName, ZoneSpec};
-use store::FileStore;
+use store::{FileStore, Locked};
 
 /// Where an operation talks to the person or program that asked for it.
 ///
@@ -51,6 +52,40 @@ pub struct Op<'a> {
     pub seen: &'a Seen,
     /// Who listens.
     pub out: &'a mut dyn Notice,
+    /// The lock under which the spec was read; none where the operation is only shown.
+    lock: Option<&'a Locked>,
+}
+
+impl<'a> Op<'a> {
+    /// Returns an operation on a zone that is locked. The spec was read under that lock.
+    pub fn under(
+        lock: &'a Locked,
+        store: &'a FileStore,
+        spec: &'a ZoneSpec,
+        seen: &'a Seen,
+        out: &'a mut dyn Notice,
+    ) -> Self {
+        Self { store, name: lock.name(), spec, seen, out, lock: Some(lock) }
+    }
+
+    /// Returns an operation that is only shown: what would change the zone fails.
+    pub fn shown(
+        store: &'a FileStore,
+        name: &'a ZoneName,
+        spec: &'a ZoneSpec,
+        seen: &'a Seen,
+        out: &'a mut dyn Notice,
+    ) -> Self {
+        Self { store, name, spec, seen, out, lock: None }
+    }
+
+    /// Returns the zone's lock.
+    ///
+    /// # Errors
+    /// The operation is one that is only shown.
+    pub fn lock(&self) -> Result<&'a Locked, StoreError> {
+        self.lock.ok_or_else(|| StoreError::Io(format!("zone {} is not locked for this", self.name)))
+    }
 }
 
 /// ZFS file systems that have been looked at, by name.

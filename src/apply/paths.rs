@@ -63,4 +63,9 @@ impl Root {
     pub fn zone_run(&self, zone: &ZoneName) -> PathBuf {
         self.run_dir().join(zone.as_str())
     }
+
+    /// Lock of those who start a supervisor for a zone that has lost its own.
+    pub fn adopt_lock(&self, zone: &ZoneName) -> PathBuf {
+        self.run_dir().join(format!(".adopt.{zone}"))
+    }
 }

@@ -9,6 +9,7 @@ use std::path::{Component, Path};
 use crate::apply::paths::Root;
 use crate::apply::trust;
 use crate::spec::ZoneName;
+use crate::spec::idmap::IdRange;
 use crate::spec::state::ZoneState;
 use crate::sys::cgroup;
 use crate::sys::process::start_time;
@@ -123,6 +124,20 @@ pub fn all(root: &Root) -> Vec<(ZoneName, Running)> {
         .collect();
     zones.sort_by_key(|(_, r)| r.id);
     zones
+}
+
+/// Returns the ids of the host that a process's user namespace has, users and groups; none when the process
+/// is gone.
+pub fn ids(pid: i32) -> Vec<IdRange> {
+    let maps = ["uid_map", "gid_map"].map(|file| std::fs::read_to_string(format!("/proc/{pid}/{file}")));
+    let text = maps.into_iter().flatten().collect::<String>();
+    text.lines()
+        .filter_map(|line| {
+            let mut fields = line.split_whitespace().map(str::parse);
+            let mut next = || fields.next()?.ok();
+            Some(IdRange { inside: next()?, outside: next()?, count: next()? })
+        })
+        .collect()
 }
 
 fn read(path: &Path) -> Option<Running> {

@@ -1,9 +1,9 @@
 //! `zoneadm`: reads the command line, finds the zone, checks its state, and hands over to
 //! [`crate::apply`].
 //!
-//! The order of a command: arguments, rights, zone, state, spec, verify, operation. The operation
-//! lock is taken before the state is read; boot and halt take it themselves, because it goes over
-//! to the zone's supervisor.
+//! The order of a command: arguments, rights, zone, state, spec, verify, operation. The zone's
+//! lock is taken before its state, its spec and the caller's rights are read: see
+//! [`crate::apply::store::Locked`].
 
 mod lifecycle;
 mod operate;

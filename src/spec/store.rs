@@ -54,6 +54,9 @@ pub enum StoreError {
     /// The state of the zone forbids it.
     #[error("Zone state is invalid for the requested operation")]
     BadState(ZoneState),
+    /// An operation on the zone is in progress; holds which, by which process, and for how long.
+    #[error("an operation is in progress: {0}; try again when it has ended")]
+    Busy(String),
     /// The caller may not.
     #[error("Permission denied")]
     Denied,

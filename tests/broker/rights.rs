@@ -134,23 +134,32 @@ fn what_reaches_into_the_host_is_for_root() {
 fn a_right_that_is_taken_away_while_an_operation_waits_is_gone() {
     use zones::apply::{paths::Root, store::FileStore};
     let Some(w) = World::new() else { return };
-    w.lab.configure("zion", &admins(&[("bin", "manage")]));
+    let admins = admins(&[("bin", "manage")]);
     let store = FileStore::open(Root::new(Some(w.lab.path())));
-    let lock = store.lock(&zones::spec::ZoneName::new("zion").expect("a name")).expect("a lock");
-    let child = w
-        .command(BIN, "zoneadm", &["-z", "zion", "install"])
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("zoneadm");
-    until("the first look", || w.log().contains("install: allowed"));
-    w.lab.ok("zonecfg", &["-z", "zion", "remove admin user=bin"]);
-    drop(lock);
-    let run = Run::from(child.wait_with_output().expect("it ends"));
-    assert!(
-        run.status == 1 && run.err.contains("User bin is not authorized to install this zone"),
-        "{run:?}"
-    );
-    assert_eq!(w.lab.state("zion"), "configured");
+    for (verb, zone) in
+        [("install", "zion"), ("boot", "neo"), ("ready", "trin"), ("mark incomplete", "cypher")]
+    {
+        w.lab.configure(zone, &admins);
+        if verb != "install" {
+            w.lab.ok("zoneadm", &["-z", zone, "install"]);
+        }
+        let before = w.lab.state(zone);
+        let lock = store.lock(&zones::spec::ZoneName::new(zone).expect("a name"), "test").expect("a lock");
+        let args: Vec<_> = ["-z", zone].into_iter().chain(verb.split(' ')).collect();
+        let child = w.command(BIN, "zoneadm", &args).stderr(Stdio::piped()).spawn().expect("zoneadm");
+        let verb = args[2];
+        until("the first look", || w.log().contains(&format!("zone '{zone}': {verb}: allowed")));
+        // By an editor: zonecfg would wait for the lock as well.
+        let file = w.lab.path().join(format!("etc/zones.d/{zone}.toml"));
+        let text = fs::read_to_string(&file).expect("a spec");
+        assert!(text.contains("\"bin\""), "{text}");
+        fs::write(&file, text.replace("\"bin\"", "\"daemon\"")).expect("written");
+        drop(lock);
+        let run = Run::from(child.wait_with_output().expect("it ends"));
+        let refusal = format!("User bin is not authorized to {verb} this zone");
+        assert!(run.status == 1 && run.err.contains(&refusal), "{run:?}");
+        assert_eq!(w.lab.state(zone), before);
+    }
 }
 
 #[test]
@@ -166,7 +175,7 @@ fn an_operation_goes_on_without_its_user_unless_interrupted() {
     };
     let waits = || {
         until("the end of what was before", || connections() == 0);
-        let lock = store.lock(&name).expect("a lock");
+        let lock = store.lock(&name, "test").expect("a lock");
         let before = w.log().matches("install: allowed").count();
         let s = session(&w, BIN, "zoneadm -z zion install");
         until("the first look", || w.log().matches("install: allowed").count() > before);

@@ -30,7 +30,8 @@ fn child() {
     let name = ZoneName::new("zion").expect("name");
     let spec = store.load(&name).expect("load").expect("zone").spec;
     let mut heard = Heard::default();
-    let mut op = Op { store: &store, name: &name, spec: &spec, seen: &NOTHING_SEEN, out: &mut heard };
+    let lock = store.lock(&name, "test").expect("the lock");
+    let mut op = Op::under(&lock, &store, &spec, &NOTHING_SEEN, &mut heard);
     let args = [String::from("-d"), format!("{top}/tree")];
     match operation {
         "uninstall" => install::uninstall(&mut op, &[]).expect("uninstall"),

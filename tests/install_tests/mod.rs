@@ -76,27 +76,28 @@ impl Zone {
         zone
     }
 
+    /// An operation that is only shown.
     fn op(&mut self) -> Op<'_> {
-        Op {
-            store: &self.store,
-            name: &self.spec.name,
-            spec: &self.spec,
-            seen: &NOTHING_SEEN,
-            out: &mut self.heard,
-        }
+        Op::shown(&self.store, &self.spec.name, &self.spec, &NOTHING_SEEN, &mut self.heard)
+    }
+
+    /// Locks the zone and has it changed.
+    fn change<T>(&mut self, change: impl FnOnce(&mut Op<'_>) -> T) -> T {
+        let lock = self.store.lock(&self.spec.name, "test").expect("the lock");
+        change(&mut Op::under(&lock, &self.store, &self.spec, &NOTHING_SEEN, &mut self.heard))
     }
 
     fn install(&mut self, args: &[&str]) -> Result<(), InstallError> {
         let args: Vec<_> = args.iter().map(|a| (*a).to_owned()).collect();
-        install::install(&mut self.op(), &args)
+        self.change(|op| install::install(op, &args))
     }
 
     fn install_from(&mut self, source: Source) -> Result<(), InstallError> {
-        install::install_from(&mut self.op(), source)
+        self.change(|op| install::install_from(op, source))
     }
 
     fn uninstall(&mut self) -> Result<(), InstallError> {
-        install::uninstall(&mut self.op(), &[])
+        self.change(|op| install::uninstall(op, &[]))
     }
 
     fn state(&self) -> ZoneState {

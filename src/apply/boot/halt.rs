@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::start::{clear, remove_run_files, write_record};
 use super::{BootArgs, BootError, start};
+use crate::apply::paths::Root;
 use crate::apply::running::{self, Going, Running};
 use crate::apply::{Op, dataset, journal, supervisor};
+use crate::spec::ZoneName;
 use crate::spec::state::ZoneState;
 use crate::sys::process::{Handle, realtime};
 
@@ -19,19 +21,13 @@ const DEAF_FOR: Duration = Duration::from_secs(2);
 /// How long a killed process may take to end, in milliseconds.
 const KILL_MILLIS: u64 = 10_000;
 
-/// Halts a zone at once: kills every process and takes everything down.
+/// Halts a zone at once: kills every process and takes everything down. `killed` says that the caller has
+/// ended it already, by [`interrupt_shutdown`].
 ///
 /// # Errors
 /// [`BootError`]; the zone stays in `shutting_down` then, and halt can be repeated.
-pub fn halt(op: &mut Op<'_>) -> Result<(), BootError> {
-    let mut killed = false;
-    let _lock = match op.store.try_lock(op.name)? {
-        Some(lock) => lock,
-        None => {
-            killed = cut_short(op)?;
-            op.store.lock(op.name)?
-        }
-    };
+pub fn halt(op: &mut Op<'_>, killed: bool) -> Result<(), BootError> {
+    op.lock()?;
     if let Some(running) = running::find(op.store.root(), op.name) {
         return take_down(op, &running, Going::Halt);
     }
@@ -42,10 +38,13 @@ pub fn halt(op: &mut Op<'_>) -> Result<(), BootError> {
     Ok(())
 }
 
-/// Ends a zone that another zoneadm is shutting down in order, which may take a minute; that one, which
-/// has the lock, then finds its work done. Says whether there was such a zone.
-fn cut_short(op: &Op<'_>) -> Result<bool, BootError> {
-    let found = running::find(op.store.root(), op.name).filter(|r| r.state == ZoneState::ShuttingDown);
+/// Kills a zone for whose orderly shutdown another zoneadm waits, up to a minute, with the zone's lock: then
+/// it has the lock no longer. Returns whether there was such a zone.
+///
+/// # Errors
+/// [`BootError`]: process 1 cannot be killed.
+pub fn interrupt_shutdown(root: &Root, name: &ZoneName) -> Result<bool, BootError> {
+    let found = running::find(root, name).filter(|r| r.state == ZoneState::ShuttingDown);
     let Some(running) = found else { return Ok(false) };
     if let Some(handle) = open(&running)? {
         handle.signal(libc::SIGKILL).map_err(BootError::system("kill process 1"))?;
@@ -58,7 +57,7 @@ fn cut_short(op: &Op<'_>) -> Result<bool, BootError> {
 /// # Errors
 /// [`BootError`]; the zone runs on when it does not end in time.
 pub fn shutdown(op: &mut Op<'_>, again: Option<&BootArgs>) -> Result<(), BootError> {
-    let lock = op.store.lock(op.name)?;
+    let lock = op.lock()?;
     let Some(mut running) = running::find(op.store.root(), op.name) else {
         clear(op.store.root(), op.name);
         op.out.warn("zone is already halted");

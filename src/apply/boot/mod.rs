@@ -40,7 +40,7 @@ use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
 use crate::spec::store::StoreError;
 use crate::sys::path::reason;
-pub use halt::{halt, shutdown};
+pub use halt::{halt, interrupt_shutdown, shutdown};
 
 /// Why an operation on a zone's life failed.
 #[derive(Debug, Error)]
@@ -122,7 +122,7 @@ fn with_default(op: &Op<'_>, args: &BootArgs) -> BootArgs {
 /// # Errors
 /// [`BootError`]; everything has been undone then.
 pub fn ready(op: &mut Op<'_>) -> Result<(), BootError> {
-    let lock = op.store.lock(op.name)?;
+    let lock = op.lock()?;
     match running::find(op.store.root(), op.name) {
         Some(r) if r.state == ZoneState::Ready => {
             op.out.warn("zone is already ready");
@@ -139,7 +139,7 @@ pub fn ready(op: &mut Op<'_>) -> Result<(), BootError> {
 /// # Errors
 /// [`BootError`]; everything has been undone then.
 pub fn boot(op: &mut Op<'_>, args: &BootArgs) -> Result<(), BootError> {
-    let lock = op.store.lock(op.name)?;
+    let lock = op.lock()?;
     match running::find(op.store.root(), op.name) {
         Some(r) if r.state == ZoneState::Ready => {
             if args.writable && !matches!(Profile::of(op.spec), Ok(None)) {
@@ -166,7 +166,7 @@ pub fn boot(op: &mut Op<'_>, args: &BootArgs) -> Result<(), BootError> {
 /// # Errors
 /// [`BootError`].
 pub fn reboot(op: &mut Op<'_>, args: &BootArgs) -> Result<(), BootError> {
-    let lock = op.store.lock(op.name)?;
+    let lock = op.lock()?;
     let running = running::find(op.store.root(), op.name).ok_or(BootError::NotRunning)?;
     // What cannot boot is not halted either.
     plan_boot(op, args)?;

@@ -1,9 +1,9 @@
 //! The start of a zone: fork the supervisor, carry the plan out, report back.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::host::{self, Ready};
@@ -14,7 +14,7 @@ use crate::apply::journal::{self, Journal};
 use crate::apply::net::Probe;
 use crate::apply::paths::Root;
 use crate::apply::running::{RECORD, Running};
-use crate::apply::store::OpLock;
+use crate::apply::store::Locked;
 use crate::apply::supervisor::{self, Console, Supervisor};
 use crate::apply::{Op, guard, running, trust};
 use crate::plan::boot::{Facts, Plan, plan};
@@ -23,6 +23,7 @@ use crate::spec::ZoneName;
 use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
 use crate::spec::store::StoreError;
+use crate::spec::toml;
 use crate::sys::channel::Channel;
 use crate::sys::ns::{Side, fork};
 use crate::sys::path::reason;
@@ -50,19 +51,21 @@ pub struct Begun<'a> {
     pub facts: &'a Facts,
     /// What was asked.
     pub asked: Probe,
+    /// The text of the spec that it was decided from.
+    pub spec: String,
 }
 
-/// Starts a zone that the kernel does not know. The lock goes over to the supervisor, which holds it
-/// until the start has succeeded or failed, whatever happens to this process.
+/// Starts a zone that the kernel does not know. The supervisor holds the lock as well, until the start has
+/// succeeded or failed, whatever happens to this process.
 ///
 /// # Errors
 /// [`BootError`]; everything has been undone then.
-pub fn start(op: &mut Op<'_>, args: &BootArgs, goal: Goal, lock: OpLock) -> Result<(), BootError> {
+pub fn start(op: &mut Op<'_>, args: &BootArgs, goal: Goal, lock: &Locked) -> Result<(), BootError> {
     let args = with_default(op, args);
     sweep(op.store.root(), op.name);
     let (facts, asked) = observe::facts_and_answers(op)?;
     let plan = plan(op.spec, &args, &facts)?;
-    let begun = Begun { plan: &plan, facts: &facts, asked };
+    let begun = Begun { plan: &plan, facts: &facts, asked, spec: toml::render(op.spec) };
     for text in &plan.warnings {
         op.out.warn(&format!("WARNING: {text}"));
     }
@@ -73,7 +76,7 @@ pub fn start(op: &mut Op<'_>, args: &BootArgs, goal: Goal, lock: OpLock) -> Resu
             supervise(op, &args, goal, begun, &theirs, lock)
         }
         Side::Parent(pid, _) => {
-            drop((theirs, lock));
+            drop(theirs);
             let answer = loop {
                 let answer = ours.receive().map_err(BootError::system("hear the supervisor"))?;
                 match answer.text.strip_prefix(WARNING) {
@@ -87,7 +90,6 @@ pub fn start(op: &mut Op<'_>, args: &BootArgs, goal: Goal, lock: OpLock) -> Resu
                     // Killed in the middle. Whatever it made ends with it, unless init runs already; what is
                     // left is taken away now.
                     let _ = process::wait(pid);
-                    let _lock = op.store.lock(op.name)?;
                     match running::find(op.store.root(), op.name) {
                         Some(left) => super::halt::take_down(op, &left, running::Going::Halt)?,
                         None => clear(op.store.root(), op.name),
@@ -111,7 +113,7 @@ fn supervise(
     goal: Goal,
     begun: Begun<'_>,
     report: &Channel,
-    lock: OpLock,
+    lock: &Locked,
 ) -> ! {
     // A process of its own: no terminal, no folder, no session of the caller is kept.
     let _ = rustix::process::setsid();
@@ -211,9 +213,15 @@ pub fn up(
     let init = init_file(root).map_err(|e| failed("cannot store the built-in init", e))?;
     let mut journal =
         Journal::begin(&dir.join("journal")).map_err(|e| failed("cannot begin the journal", e))?;
-    // What a running zone was booted with, for whoever asks later.
-    let spec = fs::copy(root.spec_file(name), dir.join("spec.toml"));
-    spec.map_err(|e| failed("cannot keep the spec as booted", e))?;
+    // The spec that was planned from: the saved one may be another by now.
+    let kept = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(dir.join("spec.toml"));
+    let kept = kept.and_then(|mut file| file.write_all(begun.spec.as_bytes()));
+    kept.map_err(|e| failed("cannot keep the spec as booted", e))?;
     let facts = begun.facts;
     let ids = first_host_id(&facts.uid_map).zip(first_host_id(&facts.gid_map));
     let ids = ids.ok_or("the id map of the zone has no root")?;

@@ -176,7 +176,7 @@ fn unused(store: &FileStore, zfs: &Zfs, name: &str) -> Result<(), ReclaimError> 
         if !registry::noted(&root.zone_run(&zone)).iter().any(|noted| overlaps(noted)) {
             continue;
         }
-        let lock = store.try_lock(&zone)?;
+        let lock = store.try_lock(&zone, "zoneadm reclaim")?;
         if lock.is_none() || running::find(root, &zone).is_some() {
             return Err(in_use(format!("zone '{zone}' runs with it; halt it with zoneadm -z {zone} halt")));
         }

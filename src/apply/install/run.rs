@@ -23,6 +23,7 @@ use crate::sys::tree::remove_tree;
 /// # Errors
 /// The first failure. What went wrong while taking back is told as a warning.
 pub(super) fn run(op: &mut Op<'_>, plan: &InstallPlan) -> Result<(), InstallError> {
+    op.lock()?;
     let mut journal = Journal::begin(&op.store.root().zone_lib(op.name), plan)?;
     let mut changed = Vec::new();
     for (i, step) in plan.steps.iter().enumerate() {

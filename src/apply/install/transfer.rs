@@ -54,7 +54,8 @@ pub fn move_zone(op: &mut Op<'_>, moved: &ZoneSpec) -> Result<(), InstallError> 
 pub fn move_plan(op: &Op<'_>, moved: &ZoneSpec) -> Result<InstallPlan, InstallError> {
     let root = op.store.root();
     let zonepath = observe::zonepath(op)?;
-    let there = Op { store: op.store, name: op.name, spec: moved, seen: &NOTHING_SEEN, out: &mut Silent };
+    let mut silent = Silent;
+    let there = Op::shown(op.store, op.name, moved, &NOTHING_SEEN, &mut silent);
     let target = observe::install_facts(&there, Path::new("/"), false)?;
     // It is there, and no link leads to it.
     observe::open(root, &zonepath)?;

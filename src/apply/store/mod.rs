@@ -1,7 +1,8 @@
 //! The store of specs and states: `/etc/zones.d` and `/var/lib/zones`, below the root.
 //!
-//! Every file is replaced atomically, and every change happens under one lock for the whole store
-//! (`/var/lib/zones/.lock`), which is held for a few system calls only. Readers take no lock.
+//! Every file is replaced atomically, and every change happens under the lock of the zone (see [`Locked`])
+//! and, inside it, one lock for the whole store (`/var/lib/zones/.lock`), which is held for a few system
+//! calls only. Readers take no lock.
 //!
 //! | operation | order | a crash in between leaves |
 //! |---|---|---|
@@ -11,6 +12,7 @@
 
 mod catalog;
 pub mod files;
+mod locked;
 pub mod manifest;
 mod revisions;
 mod state;
@@ -29,6 +31,7 @@ use crate::spec::{ZoneName, ZoneSpec, schema, toml};
 
 pub use catalog::{Entry, Problem, shared};
 pub use files::OpLock;
+pub use locked::Locked;
 
 /// Name of the state file in a zone's folder.
 const STATE: &str = "state";
@@ -186,6 +189,7 @@ impl FileStore {
             }
             files::remove(&self.root.spec_file(&from))?;
             files::sync_dir(&self.root.spec_dir())?;
+            self.forget_lock(&from);
         }
         files::remove(&note)
     }
@@ -204,6 +208,36 @@ impl FileStore {
         let mut spec = spec.clone();
         spec.props.set(def, crate::spec::Value::Simple(path));
         Ok(Some(spec))
+    }
+
+    /// Deletes a zone that is locked.
+    fn delete_locked(&self, name: &ZoneName, force: bool) -> Result<(), StoreError> {
+        let _lock = self.hold()?;
+        self.refuse_active(name)?;
+        let file = self.root.spec_file(name);
+        let lib = self.root.zone_lib(name);
+        let known = file.symlink_metadata().is_ok();
+        if !force {
+            if self.read_spec(name)?.is_none() {
+                return Err(StoreError::NoZone);
+            }
+            let state = self.installed_state(name)?;
+            if state != ZoneState::Configured {
+                return Err(StoreError::BadState(state));
+            }
+        } else if !known && lib.symlink_metadata().is_err() {
+            return Err(StoreError::NoZone);
+        }
+        let aside = self.root.lib_dir().join(format!("{GONE}{name}.{}", std::process::id()));
+        if files::rename(&lib, &aside)? {
+            files::sync_dir(&self.root.lib_dir())?;
+        }
+        if known {
+            files::remove(&file)?;
+            files::sync_dir(&self.root.spec_dir())?;
+        }
+        self.sweep();
+        Ok(())
     }
 
     /// Removes folders that a broken-off delete has set aside.
@@ -246,6 +280,7 @@ impl ZoneStore for FileStore {
     fn commit(&self, commit: &Commit<'_>) -> Result<Token, StoreError> {
         let to = &commit.spec.name;
         let from = commit.renamed_from.unwrap_or(to);
+        let mut locks = self.lock_to_change(&mut [from, to], "zonecfg commit")?;
         let _lock = self.hold()?;
         let saved = self.read_spec(from)?;
         match (&saved, commit.base) {
@@ -272,6 +307,7 @@ impl ZoneStore for FileStore {
             self.keep_revision(from, old_text)?;
             let token = self.rename_zone(from, to, &text)?;
             self.note_author(to, &text);
+            locks.drain(..).filter(|lock| lock.name() == from).for_each(Locked::forget);
             return Ok(token);
         }
         if text == *old_text {
@@ -284,32 +320,13 @@ impl ZoneStore for FileStore {
     }
 
     fn delete(&self, name: &ZoneName, force: bool) -> Result<(), StoreError> {
-        let _lock = self.hold()?;
-        self.refuse_active(name)?;
-        let file = self.root.spec_file(name);
-        let lib = self.root.zone_lib(name);
-        let known = file.symlink_metadata().is_ok();
-        if !force {
-            if self.read_spec(name)?.is_none() {
-                return Err(StoreError::NoZone);
-            }
-            let state = self.installed_state(name)?;
-            if state != ZoneState::Configured {
-                return Err(StoreError::BadState(state));
-            }
-        } else if !known && lib.symlink_metadata().is_err() {
-            return Err(StoreError::NoZone);
+        let locks = self.lock_to_change(&mut [name], "zonecfg delete")?;
+        let done = self.delete_locked(name, force);
+        if self.root.spec_file(name).symlink_metadata().is_err() && self.refuse_active(name).is_ok() {
+            let _ = fs::remove_file(self.root.adopt_lock(name));
+            locks.into_iter().for_each(Locked::forget);
         }
-        let aside = self.root.lib_dir().join(format!("{GONE}{name}.{}", std::process::id()));
-        if files::rename(&lib, &aside)? {
-            files::sync_dir(&self.root.lib_dir())?;
-        }
-        if known {
-            files::remove(&file)?;
-            files::sync_dir(&self.root.spec_dir())?;
-        }
-        self.sweep();
-        Ok(())
+        done
     }
 
     fn detached(&self, zonepath: &str, zone: &ZoneName) -> Result<Option<ZoneSpec>, StoreError> {

@@ -6,11 +6,11 @@
 //! | `state` | `state=installed uuid=…`; missing for a configured zone |
 //! | `idmap` | `INSIDE OUTSIDE COUNT`, the private range; kept until the zone is uninstalled or deleted |
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::files::{self, OpLock};
+use super::files;
 use super::{FileStore, STATE};
-use crate::apply::trust;
+use crate::apply::running;
 use crate::spec::idmap::{IdMap, IdRange, PRIVATE_COUNT, PRIVATE_FIRST};
 use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
@@ -67,33 +67,6 @@ impl Record {
 }
 
 impl FileStore {
-    /// Returns the lock of one operation on a zone; waits until it is free.
-    ///
-    /// # Errors
-    /// The lock file cannot be made.
-    pub fn lock(&self, zone: &ZoneName) -> Result<OpLock, StoreError> {
-        self.refuse_foreign(zone)?;
-        OpLock::wait(&self.lock_file(zone))
-    }
-
-    /// Takes the lock of one operation on a zone; none when another has it.
-    ///
-    /// # Errors
-    /// The lock file cannot be made.
-    pub fn try_lock(&self, zone: &ZoneName) -> Result<Option<OpLock>, StoreError> {
-        self.refuse_foreign(zone)?;
-        OpLock::attempt(&self.lock_file(zone))
-    }
-
-    /// Whoever is to act on a zone acts by what these folders say.
-    fn refuse_foreign(&self, zone: &ZoneName) -> Result<(), StoreError> {
-        trust::folders(&self.root, zone).map_err(StoreError::Invalid)
-    }
-
-    fn lock_file(&self, zone: &ZoneName) -> PathBuf {
-        self.root.run_dir().join(format!(".lock.{zone}"))
-    }
-
     fn record(&self, zone: &ZoneName) -> Result<Record, StoreError> {
         Record::read(&self.root.zone_lib(zone).join(STATE))
     }
@@ -249,6 +222,12 @@ impl FileStore {
         }
         for entry in self.catalog()? {
             for range in &entry.idmap {
+                take(range.outside, range.count);
+            }
+        }
+        // A running zone has its ids whatever has become of its files.
+        for (_, zone) in running::all(&self.root) {
+            for range in running::ids(zone.init) {
                 take(range.outside, range.count);
             }
         }

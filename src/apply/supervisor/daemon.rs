@@ -128,7 +128,7 @@ pub fn start_alone(root: &Root, name: &ZoneName) -> io::Result<Option<Supervisor
     process::default_sigchld();
     let dir = root.zone_run(name);
     make_run_dir(root, &dir)?;
-    let lock = std::fs::File::create(dir.with_file_name(format!(".adopt.{name}")))?;
+    let lock = std::fs::File::create(root.adopt_lock(name))?;
     lock.lock()?;
     if client::is_listening(root, name) {
         return Ok(None);

@@ -30,13 +30,13 @@ use super::boot::{BootArgs, observe};
 use super::dataset::{self, withdraw::Told};
 use super::paths::Root;
 use super::running::{self, Going, Running, record};
-use super::store::{FileStore, OpLock};
+use super::store::{FileStore, Locked};
 use super::{NOTHING_SEEN, Notice, Op, journal};
 use crate::plan::boot::plan;
 use crate::spec::ZoneName;
 use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
-use crate::spec::store::ZoneStore;
+use crate::spec::toml;
 use crate::sys::channel::Channel;
 use crate::sys::process::{self, Ended, Handle};
 
@@ -85,9 +85,10 @@ impl Supervisor {
                 let since = *self.idle.get_or_insert_with(Instant::now);
                 // While the lock is taken somebody works on the zone, and may want this console.
                 if since.elapsed() >= Duration::from_secs(IDLE_SECONDS)
-                    && let Ok(Some(lock)) = FileStore::open(self.root.clone()).try_lock(&self.name)
+                    && let Ok(Some(lock)) =
+                        FileStore::open(self.root.clone()).try_lock(&self.name, "zoneadmd")
                 {
-                    self.leave(&lock);
+                    self.leave(lock);
                 }
             } else {
                 self.idle = None;
@@ -98,8 +99,11 @@ impl Supervisor {
 
     /// Ends the supervisor and removes its files. The lock ends with the process and not before: a boot
     /// must not find the folder half gone.
-    fn leave(&self, _lock: &OpLock) -> ! {
+    fn leave(&self, lock: Locked) -> ! {
         remove_run_files(&self.root, &self.name, false);
+        if lock.state().is_ok_and(|state| state.is_none()) {
+            lock.forget();
+        }
         process::exit_now(0)
     }
 
@@ -263,7 +267,7 @@ impl Supervisor {
         let ours = record(&self.root, &self.name)
             .filter(|r| r.init == init.running.init && r.init_start == init.running.init_start);
         let store = FileStore::open(self.root.clone());
-        let lock = store.try_lock(&self.name).ok().flatten();
+        let lock = store.try_lock(&self.name, "zoneadmd, which takes the zone down").ok().flatten();
         let asked = ours.as_ref().and_then(|r| r.going);
         let elsewhere = match ours {
             None => Some(Going::Halt),
@@ -298,14 +302,14 @@ impl Supervisor {
         // In a pid namespace, reboot(2) ends process 1 by SIGHUP, and halt and power-off by SIGINT.
         if again {
             self.console.notice("NOTICE: Zone rebooting");
-            match self.again(&store) {
+            match self.again(&store, &lock) {
                 Ok(()) => drop(lock),
                 Err(text) => {
                     log(&self.name, &text);
                     self.console.boot_failed();
                     remove_run_files(&self.root, &self.name, true);
                     if !self.console.has_client() {
-                        self.leave(&lock);
+                        self.leave(lock);
                     }
                 }
             }
@@ -313,19 +317,19 @@ impl Supervisor {
         }
         self.console.last_notice("NOTICE: Zone halted");
         if !self.console.has_client() {
-            self.leave(&lock);
+            self.leave(lock);
         }
     }
 
     /// Boots the zone again, in this process, with its saved spec.
-    fn again(&mut self, store: &FileStore) -> Result<(), String> {
-        let saved = store.load(&self.name).map_err(|e| e.to_string())?.ok_or("No such zone configured")?;
+    fn again(&mut self, store: &FileStore, lock: &Locked) -> Result<(), String> {
+        let spec = lock.spec().map_err(|e| e.to_string())?.ok_or("No such zone configured")?;
         let mut out = Log(&self.name);
-        let op = Op { store, name: &self.name, spec: &saved.spec, seen: &NOTHING_SEEN, out: &mut out };
-        let args = BootArgs::parse(saved.spec.props.text("bootargs").unwrap_or_default());
+        let op = Op::under(lock, store, &spec, &NOTHING_SEEN, &mut out);
+        let args = BootArgs::parse(spec.props.text("bootargs").unwrap_or_default());
         let (facts, asked) = observe::facts_and_answers(&op).map_err(|e| e.to_string())?;
-        let plan = plan(&saved.spec, &args, &facts).map_err(|e| e.to_string())?;
-        let begun = Begun { plan: &plan, facts: &facts, asked };
+        let plan = plan(&spec, &args, &facts).map_err(|e| e.to_string())?;
+        let begun = Begun { plan: &plan, facts: &facts, asked, spec: toml::render(&spec) };
         let (running, ready) = start::up(&self.root, &self.name, Goal::Running, begun, &self.console)?;
         for text in plan.warnings.iter().chain(&ready.told.warnings) {
             log(&self.name, &format!("WARNING: {text}"));

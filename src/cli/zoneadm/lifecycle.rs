@@ -9,7 +9,7 @@ use lexopt::{Arg, Parser};
 use super::operate::{Bad, Words};
 use super::{End, Program};
 use crate::apply::install::{self, AttachArgs, CloneArgs};
-use crate::apply::store::OpLock;
+use crate::apply::store::Locked;
 use crate::apply::verify::Purpose;
 use crate::apply::{NOTHING_SEEN, Op, list};
 use crate::spec::shown::Show;
@@ -103,9 +103,17 @@ impl Program {
     }
 
     /// Takes the locks of two zones, in the order of their names: whoever else wants both does the same.
-    pub(super) fn lock_both(&mut self, one: &ZoneName, other: &ZoneName) -> Result<[OpLock; 2], End> {
-        let (first, second) = if one < other { (one, other) } else { (other, one) };
-        Ok([self.lock(first)?, self.lock(second)?])
+    pub(super) fn lock_both(
+        &mut self,
+        verb: Verb,
+        one: &ZoneName,
+        other: &ZoneName,
+    ) -> Result<(Locked, Locked), End> {
+        if one < other {
+            return Ok((self.lock(verb, one)?, self.lock(verb, other)?));
+        }
+        let other = self.lock(verb, other)?;
+        Ok((self.lock(verb, one)?, other))
     }
 
     /// Returns the spec of the zone that is cloned, if it is exactly installed.
@@ -129,14 +137,14 @@ impl Program {
 
     /// Takes back or finishes what an interrupted move, detach or attach of a zone has left. The caller
     /// has its lock.
-    pub(super) fn recover(&mut self, name: &ZoneName) -> Result<(), End> {
+    pub(super) fn recover(&mut self, lock: &Locked) -> Result<(), End> {
+        let name = lock.name();
         if !install::is_needed(self.store.root(), name) {
             return Ok(());
         }
         // Without a spec there is no zone to bring in order.
-        let Ok(Some(stored)) = self.store.load(name) else { return Ok(()) };
-        let mut op =
-            Op { store: &self.store, name, spec: &stored.spec, seen: &NOTHING_SEEN, out: &mut self.report };
+        let Ok(Some(spec)) = lock.spec() else { return Ok(()) };
+        let mut op = Op::under(lock, &self.store, &spec, &NOTHING_SEEN, &mut self.report);
         install::recover(&mut op).map_err(|e| self.fail(e))
     }
 
@@ -145,15 +153,16 @@ impl Program {
         &mut self,
         verb: Verb,
         life: &Life,
-        name: &ZoneName,
+        lock: &Locked,
         spec: &ZoneSpec,
         source: Option<&ZoneSpec>,
     ) -> Result<(), End> {
+        let name = lock.name();
         let moved = match verb {
             Verb::Move => Some(self.moved(name, spec, &life.path)?),
             _ => None,
         };
-        let mut op = Op { store: &self.store, name, spec, seen: &NOTHING_SEEN, out: &mut self.report };
+        let mut op = Op::under(lock, &self.store, spec, &NOTHING_SEEN, &mut self.report);
         let done = match (verb, moved, source) {
             (Verb::Clone, _, Some(source)) => install::clone(&mut op, source, &life.clone),
             (Verb::Move, Some(moved), _) => install::move_zone(&mut op, &moved),
@@ -194,7 +203,7 @@ impl Program {
             }
             _ => None,
         };
-        let op = Op { store: &self.store, name, spec, seen: &NOTHING_SEEN, out: &mut self.report };
+        let op = Op::shown(&self.store, name, spec, &NOTHING_SEEN, &mut self.report);
         let plan = match (verb, source) {
             (Verb::Clone, Some(source)) => install::clone_plan(&op, &source, &life.clone),
             (Verb::Move, _) => {

@@ -8,7 +8,7 @@ use lexopt::{Arg, Parser};
 use super::lifecycle::{self, Life};
 use super::{End, Program, page, verb};
 use crate::apply::boot::{self, BootArgs};
-use crate::apply::store::OpLock;
+use crate::apply::store::Locked;
 use crate::apply::verify::{self, Purpose};
 use crate::apply::{NOTHING_SEEN, Notice, Op, dataset, install, running};
 use crate::plan::step::Step;
@@ -123,12 +123,6 @@ fn words(verb: Verb, args: &[OsString]) -> Result<Words, Bad> {
     Ok(out)
 }
 
-/// Says whether a verb is about what runs of a zone, and not about what is on disk.
-fn starts_or_stops(verb: Verb) -> bool {
-    use Verb as V;
-    matches!(verb, V::Ready | V::Boot | V::Reboot | V::Shutdown | V::Halt | V::Verify)
-}
-
 impl Program {
     fn bad(&mut self, command: &str, bad: &Bad) -> End {
         match bad {
@@ -166,32 +160,58 @@ impl Program {
             Verb::Clone => Some(self.source(&words.life.source, &name)?),
             _ => None,
         };
-        let mut locks = Vec::new();
-        match &source {
+        let (lock, source, killed) = match source {
             Some(source) => {
-                locks.extend(self.lock_both(&name, source)?);
-                self.recover(source)?;
+                let (lock, source) = self.lock_both(verb, &name, &source)?;
+                (lock, Some(source), false)
             }
-            // Boot and halt take it themselves: it goes over to the supervisor.
-            None if starts_or_stops(verb) && !install::is_needed(self.store.root(), &name) => {}
-            None => locks.push(self.lock(&name)?),
+            None if verb == Verb::Halt => {
+                let (lock, killed) = self.lock_to_halt(&name)?;
+                (lock, None, killed)
+            }
+            None => (self.lock(verb, &name)?, None, false),
+        };
+        // Deleted while this program waited for the lock: its lock file is not to be left behind.
+        if lock.state().is_ok_and(|state| state.is_none()) {
+            lock.forget();
+            return Err(self.fail(StoreError::NoZone));
         }
-        self.recover(&name)?;
-        if starts_or_stops(verb) {
-            locks.clear();
+        let done = self.under(&lock, verb, words, source.as_ref(), killed);
+        drop(source);
+        done
+    }
+
+    /// Does what the words say with a zone that is locked. All that decides about it is read now.
+    fn under(
+        &mut self,
+        lock: &Locked,
+        verb: Verb,
+        words: &Words,
+        source: Option<&Locked>,
+        killed: bool,
+    ) -> Result<(), End> {
+        let name = lock.name().clone();
+        if let Some(source) = source {
+            self.recover(source)?;
         }
-        // What is only shown may be shown of a zone that runs.
+        self.recover(lock)?;
+        // `detach -n` prints only, so the zone may run.
         let shown =
             words.life.show && self.store.state(&name).ok().flatten().is_some_and(ZoneState::is_active);
         if !shown {
             self.refuse_state(verb, &name, words.override_state)?;
         }
         if verb == Verb::Mark {
+            // Root marks a zone also when its spec cannot be read.
+            if self.caller.is_some() {
+                let spec = self.spec(verb, &name)?;
+                self.permit_still(verb, &name, &spec, None)?;
+            }
             let state = words.mark.unwrap_or(ZoneState::Incomplete);
             return self.store.set_installed_state(&name, state).map_err(|e| self.fail(e));
         }
-        let source = match &source {
-            Some(source) => Some(self.source_spec(source)?),
+        let source = match source {
+            Some(source) => Some(self.source_spec(source.name())?),
             None => None,
         };
         let spec = self.spec(verb, &name)?;
@@ -208,18 +228,25 @@ impl Program {
             self.verify(&name, &spec, purpose)?;
         }
         if matches!(verb, Verb::Clone | Verb::Move | Verb::Detach | Verb::Attach) {
-            return self.live(verb, &words.life, &name, &spec, source.as_ref());
+            return self.live(verb, &words.life, lock, &spec, source.as_ref());
         }
-        self.operate(verb, words, &name, &spec)
+        self.operate(verb, words, lock, &spec, killed)
     }
 
-    fn operate(&mut self, verb: Verb, words: &Words, name: &ZoneName, spec: &ZoneSpec) -> Result<(), End> {
+    fn operate(
+        &mut self,
+        verb: Verb,
+        words: &Words,
+        lock: &Locked,
+        spec: &ZoneSpec,
+        killed: bool,
+    ) -> Result<(), End> {
         let args = words.boot_args();
         // What the zone has now changes before it is booted again.
         let seen = if verb == Verb::Reboot { &NOTHING_SEEN } else { &self.seen };
-        let mut op = Op { store: &self.store, name, spec, seen, out: &mut self.report };
+        let mut op = Op::under(lock, &self.store, spec, seen, &mut self.report);
         let done = match verb {
-            Verb::Install => return self.install(name, spec, &words.install),
+            Verb::Install => return self.install(lock, spec, &words.install),
             Verb::Uninstall => {
                 return install::uninstall(&mut op, &[]).map_err(|e| self.fail_install("uninstall", &e));
             }
@@ -227,14 +254,14 @@ impl Program {
             Verb::Boot => boot::boot(&mut op, &args),
             Verb::Reboot => boot::reboot(&mut op, &args),
             Verb::Shutdown => boot::shutdown(&mut op, words.again.then_some(&args)),
-            Verb::Halt => boot::halt(&mut op),
+            Verb::Halt => boot::halt(&mut op, killed),
             Verb::Verify | Verb::Mark | Verb::Clone | Verb::Attach | Verb::Detach | Verb::Move => Ok(()),
         };
         done.map_err(|e| self.fail(e))
     }
 
-    fn install(&mut self, name: &ZoneName, spec: &ZoneSpec, args: &[String]) -> Result<(), End> {
-        let mut op = Op { store: &self.store, name, spec, seen: &NOTHING_SEEN, out: &mut self.report };
+    fn install(&mut self, lock: &Locked, spec: &ZoneSpec, args: &[String]) -> Result<(), End> {
+        let mut op = Op::under(lock, &self.store, spec, &NOTHING_SEEN, &mut self.report);
         install::install(&mut op, args).map_err(|e| self.fail_install("install", &e))
     }
 
@@ -249,13 +276,32 @@ impl Program {
         End::Failed
     }
 
-    pub(super) fn lock(&mut self, name: &ZoneName) -> Result<OpLock, End> {
-        match self.store.try_lock(name) {
+    /// Locks a zone; tells a person whom this program waits for.
+    pub(super) fn lock(&mut self, verb: Verb, name: &ZoneName) -> Result<Locked, End> {
+        let what = format!("zoneadm {verb}");
+        match self.store.try_lock(name, &what) {
             Ok(Some(lock)) => return Ok(lock),
-            Ok(None) => self.report.hint("another zoneadm may have an operation in progress; waiting for it"),
+            Ok(None) => {
+                let holder = self.store.holder(name);
+                self.report.hint(&format!(
+                    "another zoneadm may have an operation in progress; waiting for it: {holder}"
+                ));
+            }
             Err(e) => return Err(self.fail(e)),
         }
-        self.store.lock(name).map_err(|e| self.fail(e))
+        self.store.lock(name, &what).map_err(|e| self.fail(e))
+    }
+
+    /// Locks a zone that is to be halted. A zone for whose orderly shutdown another zoneadm waits is killed
+    /// first; says whether it was.
+    fn lock_to_halt(&mut self, name: &ZoneName) -> Result<(Locked, bool), End> {
+        match self.store.try_lock(name, "zoneadm halt") {
+            Ok(Some(lock)) => return Ok((lock, false)),
+            Ok(None) => {}
+            Err(e) => return Err(self.fail(e)),
+        }
+        let killed = boot::interrupt_shutdown(self.store.root(), name).map_err(|e| self.fail(e))?;
+        Ok((self.lock(Verb::Halt, name)?, killed))
     }
 
     fn refuse_state(&mut self, verb: Verb, name: &ZoneName, override_state: bool) -> Result<(), End> {
@@ -296,7 +342,7 @@ impl Program {
         // What boot would refuse verify has to refuse as well.
         let installed = self.store.state(name).ok().flatten() == Some(ZoneState::Installed);
         if purpose == Purpose::Verify && good && installed {
-            let op = Op { store: &self.store, name, spec, seen: &NOTHING_SEEN, out: &mut self.report };
+            let op = Op::shown(&self.store, name, spec, &NOTHING_SEEN, &mut self.report);
             if let Err(e) = boot::plan_boot(&op, &BootArgs::default()) {
                 self.report.plain(&e.to_string());
                 good = false;
@@ -373,8 +419,7 @@ impl Program {
         if matches!(verb, Verb::Halt | Verb::Reboot | Verb::Shutdown) {
             lines.extend(self.stop_lines(&name, verb));
         }
-        let op =
-            Op { store: &self.store, name: &name, spec: &spec, seen: &NOTHING_SEEN, out: &mut self.report };
+        let op = Op::shown(&self.store, &name, &spec, &NOTHING_SEEN, &mut self.report);
         match verb {
             Verb::Install => match install::install_plan(&op, &words.install) {
                 Ok(plan) => lines.extend(plan.steps.iter().map(crate::plan::install::InstallStep::describe)),
