@@ -67,8 +67,9 @@ impl Locked {
         self.lock.release();
     }
 
-    /// Removes the lock file of a zone that is no more, and gives the lock up.
+    /// Removes the lock files of a zone that is no more, and gives the lock up.
     pub fn forget(self) {
+        let _ = std::fs::remove_file(self.store.root.adopt_lock(&self.name));
         self.lock.forget();
     }
 }
@@ -140,7 +141,7 @@ impl FileStore {
         if path.symlink_metadata().is_ok()
             && let Ok(Some(lock)) = OpLock::attempt(&path)
         {
-            lock.forget();
+            self.locked(zone, lock, "zonecfg").forget();
         }
     }
 

@@ -323,7 +323,6 @@ impl ZoneStore for FileStore {
         let locks = self.lock_to_change(&mut [name], "zonecfg delete")?;
         let done = self.delete_locked(name, force);
         if self.root.spec_file(name).symlink_metadata().is_err() && self.refuse_active(name).is_ok() {
-            let _ = fs::remove_file(self.root.adopt_lock(name));
             locks.into_iter().for_each(Locked::forget);
         }
         done

@@ -1,0 +1,266 @@
+//! Two administrators at one zone: what one changes while the other works on it.
+//!
+//! The lock that an operation takes is held by the test, so that the other side is seen to wait for it, to
+//! be refused, or to go by what holds once the lock is free. Random verbs of eight workers come last.
+
+mod lab;
+
+use std::fs;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use lab::{Lab, Run};
+use zones::apply::paths::Root;
+use zones::apply::store::{FileStore, Locked};
+use zones::spec::ZoneName;
+
+/// A share whose removal can be seen in a zone that has booted.
+const SHARE: &str = "add fs; set dir=/share; set special=/srv; set type=lofs; end";
+
+fn name(zone: &str) -> ZoneName {
+    ZoneName::new(zone).expect("a name")
+}
+
+fn lock(lab: &Lab, zone: &str) -> Locked {
+    FileStore::open(Root::new(Some(lab.path()))).lock(&name(zone), "zoneadm clone").expect("the lock")
+}
+
+fn start(lab: &Lab, program: &str, args: &[&str]) -> Child {
+    let mut command = lab.command(program);
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().expect("the program starts")
+}
+
+fn end(child: Child) -> Run {
+    Run::from(child.wait_with_output().expect("the program ends"))
+}
+
+/// Waits until a process waits for a lock of a file (flock(2)).
+fn waits_for_lock(child: &Child) {
+    let wanted = format!(" {} ", child.id());
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(20) {
+        let locks = fs::read_to_string("/proc/locks").expect("proc is there");
+        if locks.lines().any(|l| l.contains("->") && l.contains("FLOCK") && l.contains(&wanted)) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    panic!("it does not wait for the lock");
+}
+
+/// A change that an editor or another zonecfg makes while a verb waits.
+struct Change {
+    what: &'static str,
+    /// Whether the zone still has the name that the verb was called with.
+    make: fn(&Lab),
+}
+
+fn edit(lab: &Lab, change: impl Fn(&str) -> String) {
+    let file = lab.path().join("etc/zones.d/a.toml");
+    let text = fs::read_to_string(&file).expect("a spec");
+    let new = change(&text);
+    assert_ne!(text, new);
+    fs::write(&file, new).expect("the spec is written");
+}
+
+const CHANGES: &[Change] = &[
+    Change {
+        what: "a share is removed",
+        make: |lab| {
+            edit(lab, |t| {
+                let at = t.find("[[fs]]").expect("a share");
+                let rest = t[at + 6..].find("[[").map_or("", |end| &t[at + 6 + end..]);
+                format!("{}{rest}", &t[..at])
+            });
+        },
+    },
+    Change {
+        what: "the zone is deleted",
+        make: |lab| {
+            fs::remove_file(lab.path().join("etc/zones.d/a.toml")).expect("the spec is removed");
+            let _ = fs::remove_dir_all(lab.path().join("var/lib/zones/a"));
+        },
+    },
+    Change {
+        what: "the zonepath is another one",
+        make: |lab| edit(lab, |t| t.replace("/zones/%{zonename}", "/zones/elsewhere")),
+    },
+    Change {
+        what: "the zone is incomplete",
+        make: |lab| {
+            let path = lab.path().join("var/lib/zones/a/state");
+            fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            fs::write(path, "state=incomplete\n").expect("the state is written");
+        },
+    },
+    Change {
+        what: "the zone is configured",
+        make: |lab| {
+            let _ = fs::remove_file(lab.path().join("var/lib/zones/a/state"));
+        },
+    },
+    Change { what: "the spec is damaged", make: |lab| edit(lab, |t| format!("{t}\nnonsense = [")) },
+];
+
+/// How a zone is made, and a verb that is tried on it. `source` is an installed zone beside it.
+const VERBS: &[(&str, &[&str])] = &[
+    ("configured", &["install"]),
+    ("configured", &["clone", "source"]),
+    ("configured", &["attach", "-F"]),
+    ("installed", &["uninstall", "-F"]),
+    ("installed", &["verify"]),
+    ("installed", &["boot"]),
+    ("installed", &["ready"]),
+    ("installed", &["detach"]),
+    ("installed", &["move", "/zones/other"]),
+    ("installed", &["mark", "incomplete"]),
+    ("running", &["halt"]),
+    ("running", &["reboot"]),
+];
+
+fn prepare(state: &str) -> Option<Lab> {
+    let lab = Lab::new()?;
+    lab.configure("a", SHARE);
+    lab.installed("source", "");
+    if state != "configured" {
+        lab.ok("zoneadm", &["-z", "a", "install"]);
+    }
+    if state == "running" {
+        lab.ok("zoneadm", &["-z", "a", "boot"]);
+    }
+    Some(lab)
+}
+
+/// What can be seen of a zone after a verb, with the lab's own folder left out of the texts.
+fn outcome(lab: &Lab, run: &Run) -> String {
+    let listed = lab.run("zoneadm", &["list", "-cp"]);
+    let zone = |line: &&str| line.split(':').nth(1) == Some("a");
+    let line: Vec<&str> = listed.out.lines().filter(zone).flat_map(|l| l.split(':').skip(1)).collect();
+    let uuid = |field: &&&str| field.len() != 36;
+    let line: Vec<&&str> = line.iter().filter(uuid).collect();
+    let share = lab.run("zlogin", &["a", "grep -c ' /share ' /proc/mounts"]).out;
+    let trees = ["a", "elsewhere", "other"].map(|t| lab.path().join(format!("zones/{t}/root")).exists());
+    let text = format!("{} {} {} {line:?} {share:?} {trees:?}", run.status, run.out, run.err);
+    // A zone that is gone before it was looked up is named as it was typed.
+    let text = text.replace("zoneadm: a: No such", "zoneadm: zone 'a': No such");
+    text.replace(&lab.path().display().to_string(), "ROOT")
+}
+
+/// Each verb of zoneadm, waiting while each change is made, does what it does when it is typed afterwards.
+fn as_if_typed_afterwards(verbs: &[(&str, &[&str])]) {
+    for (state, words) in verbs {
+        for change in CHANGES {
+            let args = [&["-z", "a"], *words].concat();
+            let (Some(one), Some(other)) = (prepare(state), prepare(state)) else { return };
+            (change.make)(&one);
+            let expected = outcome(&one, &one.run("zoneadm", &args));
+
+            let held = lock(&other, "a");
+            let child = start(&other, "zoneadm", &args);
+            waits_for_lock(&child);
+            (change.make)(&other);
+            drop(held);
+            let seen = outcome(&other, &end(child));
+            assert_eq!(seen, expected, "{words:?} while {}", change.what);
+        }
+    }
+}
+
+#[test]
+fn verbs_that_fill_and_empty_a_zone_go_by_what_holds_under_the_lock() {
+    as_if_typed_afterwards(&VERBS[..4]);
+}
+
+#[test]
+fn verbs_that_start_a_zone_go_by_what_holds_under_the_lock() {
+    as_if_typed_afterwards(&VERBS[4..7]);
+}
+
+#[test]
+fn verbs_that_move_a_zone_go_by_what_holds_under_the_lock() {
+    as_if_typed_afterwards(&VERBS[7..10]);
+}
+
+#[test]
+fn verbs_that_stop_a_zone_go_by_what_holds_under_the_lock() {
+    as_if_typed_afterwards(&VERBS[10..]);
+}
+
+#[test]
+fn a_change_waits_for_an_operation_and_names_it_when_that_takes_long() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("a", SHARE);
+    let before = fs::read_to_string(lab.path().join("etc/zones.d/a.toml")).expect("a spec");
+    let changes: &[&[&str]] = &[
+        &["-z", "a", "set autoboot=true"],
+        &["-z", "a", "set zonename=b"],
+        &["-z", "a", "set zonepath=/zones/elsewhere"],
+        &["-z", "a", "remove -F fs"],
+        &["-z", "a", "delete -F"],
+        &["-z", "a", "create -F"],
+    ];
+    let held = lock(&lab, "a");
+    let children: Vec<_> = changes.iter().map(|args| start(&lab, "zonecfg", args)).collect();
+    for (child, args) in children.into_iter().zip(changes) {
+        let run = end(child);
+        let named = "an operation is in progress: zoneadm clone (process ";
+        let own = format!("{named}{}, for ", std::process::id());
+        // What an installed zone does not allow is refused at once.
+        let at_once = run.err.contains("already installed");
+        assert!(run.status != 0 && (at_once || run.err.contains(&own)), "{args:?}: {run:?}");
+    }
+    assert_eq!(fs::read_to_string(lab.path().join("etc/zones.d/a.toml")).expect("a spec"), before);
+    // One that takes a moment is waited for.
+    let child = start(&lab, "zonecfg", &["-z", "a", "set autoboot=true"]);
+    std::thread::sleep(Duration::from_millis(200));
+    drop(held);
+    let run = end(child);
+    assert_eq!((run.status, run.err.as_str()), (0, ""));
+    assert!(lab.ok("zonecfg", &["-z", "a", "info autoboot"]).contains("true"));
+}
+
+#[test]
+fn lock_files_go_with_the_zone() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("a", "");
+    lab.ok("zoneadm", &["-z", "a", "boot"]);
+    lab.kill_supervisor("a");
+    lab.ok("zoneadm", &["-z", "a", "boot"]);
+    lab.ok("zoneadm", &["-z", "a", "halt"]);
+    lab.ok("zonecfg", &["-z", "a", "set zonename=b"]);
+    lab.ok("zoneadm", &["-z", "b", "uninstall", "-F"]);
+    // Who waits for the lock of a zone that is deleted leaves none behind either.
+    let held = lock(&lab, "b");
+    let child = start(&lab, "zoneadm", &["-z", "b", "install"]);
+    waits_for_lock(&child);
+    fs::remove_file(lab.path().join("etc/zones.d/b.toml")).expect("the spec is removed");
+    held.forget();
+    let run = end(child);
+    assert!(run.status == 1 && run.err.contains("No such zone configured"), "{run:?}");
+    lab.run("zonecfg", &["-z", "b", "delete -F"]);
+    let run_dir = lab.path().join("run/zones");
+    let left: Vec<_> = fs::read_dir(run_dir).expect("a folder").flatten().map(|e| e.file_name()).collect();
+    let of_zones = |f: &&std::ffi::OsString| {
+        let text = f.to_string_lossy();
+        text.starts_with(".lock.") || text.starts_with(".adopt.") || !text.starts_with('.')
+    };
+    assert_eq!(left.iter().filter(of_zones).count(), 0, "{left:?}");
+}
+
+#[test]
+fn ids_of_a_running_zone_are_never_free() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("a", "");
+    lab.ok("zoneadm", &["-z", "a", "boot"]);
+    let map = |zone: &str| lab.sh(zone, "cat /proc/self/uid_map").out;
+    let ids = map("a");
+    // Its files are gone, as after `rm -rf` in the wrong place.
+    fs::remove_file(lab.path().join("etc/zones.d/a.toml")).expect("the spec is removed");
+    fs::remove_dir_all(lab.path().join("var/lib/zones/a")).expect("its folder is removed");
+    lab.installed("b", "");
+    lab.ok("zoneadm", &["-z", "b", "boot"]);
+    let other = map("b");
+    assert!(!other.is_empty());
+    assert_ne!(ids, other);
+}
