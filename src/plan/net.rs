@@ -254,7 +254,14 @@ impl<'a> Build<'a> {
                 mtu: lower.mtu,
                 link_local,
                 routers: gateways,
-                guard: Guard { mac: true, addresses: Some(allowed), restricted: true, ..Guard::default() },
+                guard: Guard {
+                    mac: true,
+                    addresses: Some(allowed),
+                    may_ask: false,
+                    restricted: true,
+                    dhcp: true,
+                    router: true,
+                },
                 ..Link::default()
             };
             link.meet_host(&addresses, lower);
@@ -304,6 +311,7 @@ impl<'a> Build<'a> {
             if !texts.is_empty() {
                 let routers = list.iter().filter_map(|n| n.text("defrouter"));
                 self.hold(&mut link, &texts, routers, host, true)?;
+                link.guard.dhcp = true;
             }
             self.network.links.push(link);
         }
@@ -407,6 +415,7 @@ impl<'a> Build<'a> {
         link.guard.mac = true;
         link.guard.addresses = Some(allowed);
         link.guard.may_ask = true;
+        link.guard.router = true;
         if configure {
             link.addresses = addresses;
         } else {
@@ -435,7 +444,11 @@ impl<'a> Build<'a> {
             mtu: number("mtu").map(u32::from),
         };
         let mut link = self.made(&made, host)?;
-        let protection = anet.text("link-protection").unwrap_or("mac-nospoof");
+        // A zone whose addresses are given has no need to give any. One that is to serve DHCP is told apart
+        // by a link-protection without dhcp-nospoof.
+        let configured = anet.text("allowed-address").is_some();
+        let usual = if configured { "mac-nospoof,dhcp-nospoof" } else { "mac-nospoof" };
+        let protection = anet.text("link-protection").unwrap_or(usual);
         link.guard.mac = false;
         let mut only_own = false;
         for word in protection.split(',').map(str::trim).filter(|w| !w.is_empty() && *w != "none") {

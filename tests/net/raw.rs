@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 
-use super::find;
+use super::{find, ip};
 
 /// A packet socket on a link of this namespace: it sees everything that the link does.
 pub struct Raw {
@@ -176,6 +176,48 @@ pub fn packet(to_mac: [u8; 6], from_mac: [u8; 6], from: IpAddr, to: IpAddr, mark
         }
         _ => panic!("two kinds of address"),
     }
+}
+
+/// What only servers and routers of a link say, from these addresses.
+pub fn roles(mac: [u8; 6], v4: &str, v6: &str) -> Vec<Vec<u8>> {
+    let many = |next: u8, rest: &[u8]| {
+        let mut f = packet([0x33, 0x33, 0, 0, 0, 1], mac, ip(v6), ip("ff02::1"), rest);
+        f.splice(54..62, []);
+        f[20] = next;
+        f[18..20].copy_from_slice(&u16::try_from(rest.len()).expect("short").to_be_bytes());
+        f
+    };
+    let all = |protocol: u8, rest: &[u8]| {
+        let mut f = packet(ALL, mac, ip(v4), ip("255.255.255.255"), rest);
+        f.splice(34..42, []);
+        f[23] = protocol;
+        let length = u16::try_from(20 + rest.len()).expect("short").to_be_bytes();
+        f[16..18].copy_from_slice(&length);
+        f[24..26].copy_from_slice(&[0, 0]);
+        let sum: u32 = f[14..34].chunks(2).map(|c| u32::from(u16::from_be_bytes([c[0], c[1]]))).sum();
+        let folded = (sum & 0xffff) + (sum >> 16);
+        let sum = !u16::try_from((folded & 0xffff) + (folded >> 16)).expect("folded");
+        f[24..26].copy_from_slice(&sum.to_be_bytes());
+        f
+    };
+    let udp = |from: u16, to: u16| {
+        let ports = [from.to_be_bytes(), to.to_be_bytes(), 248_u16.to_be_bytes(), [0; 2]].concat();
+        [&ports[..], &[2, 1, 6, 0], &[0; 236]].concat()
+    };
+    let behind = |next: u8, rest: &[u8]| [&[next, 0, 1, 4, 0, 0, 0, 0], rest].concat();
+    vec![
+        all(17, &udp(67, 68)),
+        all(17, &udp(520, 520)),
+        all(1, &[5, 1, 0, 0, 192, 0, 2, 66, 0, 0, 0, 0]),
+        all(1, &[9, 0, 0, 0, 1, 2, 7, 8]),
+        all(2, &[0x11, 100, 0, 0, 0, 0, 0, 0]),
+        all(89, &[2; 24]),
+        all(112, &[0x21; 16]),
+        many(17, &udp(547, 546)),
+        many(60, &behind(17, &udp(547, 546))),
+        many(44, &[&[17, 0, 0, 1, 0, 0, 0, 9], &udp(547, 546)[..]].concat()),
+        many(0, &behind(58, &[130, 0, 0, 0, 0, 100, 0, 0])),
+    ]
 }
 
 /// ARP: 1 asks, 2 answers.

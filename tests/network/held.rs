@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::SOON;
-use crate::net::raw::{Heard, Raw, arp, discovery, packet};
+use crate::net::raw::{Heard, Raw, arp, discovery, packet, roles};
 use crate::net::{Space, World, find, give, ip, no_tcp, resource, set_mac, shared, socket, tcp, udp};
 use zones::sys::netlink::route;
 
@@ -51,7 +51,7 @@ pub fn held_to(w: &World, zone: &Space, name: &str, lower: &str) {
     hidden[20] = 60;
     hidden.splice(54..54, [58, 0, 1, 4, 0, 0, 0, 0]);
     hidden[19] += 8;
-    let forged = [
+    let mut forged = vec![
         // Other addresses: a neighbour's, the host's, the router's, anybody's.
         from(mine, gate, "192.0.2.8", "192.0.2.254"),
         from(mine, gate, "192.0.2.1", "192.0.2.254"),
@@ -81,6 +81,7 @@ pub fn held_to(w: &World, zone: &Space, name: &str, lower: &str) {
         hidden,
         tagged,
     ];
+    forged.extend(roles(mine, "192.0.2.7", me6));
     let before = w.outside.at(|| neighbours(&["192.0.2.1", "192.0.2.8"]));
     for frame in &forged {
         raw.send(frame);
@@ -124,6 +125,50 @@ fn a_shared_zone_is_held_to_its_addresses() {
     let Some(w) = World::new() else { return };
     let zion = w.boot("zion", &shared("7"));
     held_to(&w, &zion, "eth0", "eth0");
+    w.end(&["zion"]);
+}
+
+/// Which of the frames that only servers and routers send come out of a zone.
+fn roles_seen(w: &World, zone: &Space, name: &str) -> Vec<usize> {
+    let mine = zone.at(|| find(name)).mac.expect("an address");
+    let ears = [w.outside.at(|| Raw::open("out0", true)), Raw::open("eth0", true)];
+    let raw = zone.at(|| Raw::open(name, false));
+    let frames = roles(mine, "192.0.2.7", "2001:db8::7");
+    for frame in &frames {
+        raw.send(frame);
+    }
+    // It comes last, so what has not come by then does not come.
+    let gate = w.outside.at(|| find("out0")).mac.expect("an address");
+    raw.send(&packet(gate, mine, ip("192.0.2.7"), ip("192.0.2.254"), b"the end"));
+    let heard: Vec<Heard> = ears.iter().flat_map(|ear| ear.heard(SOON)).collect();
+    assert!(heard.iter().any(|h| h.frame.ends_with(b"the end") || h.mentions(ip("192.0.2.254"))));
+    (0..frames.len()).filter(|n| heard.iter().any(|h| h.frame.starts_with(&frames[*n]))).collect()
+}
+
+#[test]
+fn a_shared_zone_is_no_server_of_the_link() {
+    let Some(w) = World::new() else { return };
+    let zion = w.boot("zion", &shared("7"));
+    let seen = roles_seen(&w, &zion, "eth0");
+    assert!(seen.is_empty(), "frames of servers and routers come out of the zone: {seen:?}");
+    w.end(&["zion"]);
+}
+
+#[test]
+fn a_zone_that_is_to_serve_dhcp_does() {
+    let Some(w) = World::new() else { return };
+    let lines = |more: &[(&str, &str)]| {
+        let held = [("lower-link", "eth0"), ("allowed-address", "192.0.2.7/24,2001:db8::7/64")];
+        format!("set ip-type=exclusive\n{}", resource("anet", &[&held[..], more].concat()))
+    };
+    let zion = w.boot("zion", &lines(&[]));
+    assert!(roles_seen(&w, &zion, "net0").is_empty(), "by default it does not");
+    w.halt("zion");
+    let open = "select anet 0\nset link-protection=\"mac-nospoof,ip-nospoof\"\nend\nexit\n";
+    w.lab.run_with("zonecfg", &["-z", "zion"], &[], open);
+    w.lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    let seen = roles_seen(&w, &w.zone("zion"), "net0");
+    assert_eq!(seen, [0, 7, 9], "offers of both protocols, and nothing that a router says");
     w.end(&["zion"]);
 }
 

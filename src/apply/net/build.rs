@@ -258,6 +258,7 @@ impl Network {
             may_ask: rules.may_ask,
             restricted: rules.restricted,
             dhcp: rules.dhcp,
+            router: rules.router,
             vlan: wanted.vlan,
             rate: limit,
             onward,

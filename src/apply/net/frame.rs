@@ -18,7 +18,7 @@ pub const CLONE_REDIRECT: i32 = 13;
 pub const VLAN_PUSH: i32 = 18;
 pub const VLAN_POP: i32 = 19;
 const REDIRECT: i32 = 23;
-const LOAD_BYTES: i32 = 26;
+pub const LOAD_BYTES: i32 = 26;
 
 /// Verdict: as if the program were not there.
 pub const PASS: i32 = -1;

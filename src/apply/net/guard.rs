@@ -12,8 +12,10 @@ use super::frame::{
     NEIGHBOUR_SOLICITATION, NET, NEXT, NUMBER, PASS, TAGGED, TO, TYPE, VLAN, VLAN_POP, find_by_address,
     find_by_mac, jump_unless_multicast, load, look_up_number, push_vlan, send, send_copy, send_to,
 };
+use super::roles::{self, Roles, UDP};
 use crate::sys::bpf::Map;
 use crate::sys::bpf::asm::{Asm, FP, If, Label, Op, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, Size};
+use crate::sys::naive::without;
 
 /// Where frames of the zone go on.
 #[derive(Clone, Copy, Debug)]
@@ -48,12 +50,21 @@ pub struct Guard<'a> {
     pub restricted: bool,
     /// No answers of a DHCP server, no questions in another's name.
     pub dhcp: bool,
+    /// Nothing that only a router says.
+    pub router: bool,
     /// The VLAN that it is in, 0 for none.
     pub vlan: u16,
     /// How much it may send.
     pub rate: Option<Limit<'a>>,
     /// Where its frames go.
     pub onward: Onward<'a>,
+}
+
+impl Guard<'_> {
+    /// Says whether there is a role on the link that the zone must not play.
+    fn roles(&self) -> bool {
+        (self.dhcp || self.router) && !without("roles")
+    }
 }
 
 /// A largest bandwidth.
@@ -79,7 +90,6 @@ const NEIGHBOUR_ADVERTISEMENT: i32 = 136;
 /// Headers that may stand between IPv6 and what it carries. Discovery is valid only with hop limit 255,
 /// and nothing honest has both.
 const EXTENSIONS: [i32; 10] = [0, 43, 44, 51, 60, 135, 139, 140, 253, 254];
-const UDP: i32 = 17;
 
 /// Returns the program.
 pub fn program(guard: &Guard<'_>) -> Vec<u64> {
@@ -91,7 +101,7 @@ pub fn program(guard: &Guard<'_>) -> Vec<u64> {
     if !matches!(guard.onward, Onward::Wire(_)) || guard.mac.is_some() {
         link_layer(a, guard, drop);
     }
-    if guard.restricted || guard.addresses.is_some() || guard.dhcp || guard.mac.is_some() {
+    if guard.restricted || guard.addresses.is_some() || guard.roles() || guard.mac.is_some() {
         protocols(a, guard, on, drop);
     }
     a.here(on);
@@ -163,12 +173,12 @@ fn protocols(a: &mut Asm, guard: &Guard<'_>, on: Label, drop: Label) {
     }
     a.jump(on);
     a.here(v4);
-    if guard.addresses.is_some() || guard.dhcp {
+    if guard.addresses.is_some() || guard.roles() {
         check_v4(a, guard, on, drop);
     }
     a.jump(on);
     a.here(v6);
-    if guard.addresses.is_some() || guard.dhcp {
+    if guard.addresses.is_some() || guard.roles() {
         check_v6(a, guard, on, drop);
     }
     a.jump(on);
@@ -230,6 +240,9 @@ fn check_v4(a: &mut Asm, guard: &Guard<'_>, on: Label, drop: Label) {
         }
     }
     a.here(good);
+    if guard.roles() {
+        roles::check_v4(a, Roles { dhcp: guard.dhcp, router: guard.router }, drop);
+    }
     if !guard.dhcp {
         return;
     }
@@ -241,8 +254,6 @@ fn check_v4(a: &mut Asm, guard: &Guard<'_>, on: Label, drop: Label) {
     a.load(Size::Half, R0, FP, NET + 6);
     a.jump_if(R0, If::Bits, i32::from(0x1fff_u16.to_be()), on);
     load(a, ETHERNET + 20, NEXT, 4, drop);
-    a.load(Size::Half, R0, FP, NEXT);
-    a.jump_if(R0, If::Equal, i32::from(67_u16.to_be()), drop);
     a.load(Size::Half, R0, FP, NEXT + 2);
     a.jump_if(R0, If::Differ, i32::from(67_u16.to_be()), on);
     // A question of a client: it names the link-layer address that it is asked for.
@@ -256,13 +267,8 @@ fn check_v4(a: &mut Asm, guard: &Guard<'_>, on: Label, drop: Label) {
 
 fn check_v6(a: &mut Asm, guard: &Guard<'_>, on: Label, drop: Label) {
     load(a, ETHERNET, NET, 40, drop);
-    if guard.dhcp {
-        let other = a.label();
-        a.jump_unless_bytes(NET + 6, &[17], R0, other);
-        load(a, ETHERNET + 40, NEXT, 2, drop);
-        a.load(Size::Half, R0, FP, NEXT);
-        a.jump_if(R0, If::Equal, i32::from(547_u16.to_be()), drop);
-        a.here(other);
+    if guard.roles() {
+        roles::check_v6(a, Roles { dhcp: guard.dhcp, router: guard.router }, drop);
     }
     let Some(addresses) = guard.addresses else { return };
     let (good, discovery) = (a.label(), a.label());

@@ -105,7 +105,8 @@ impl Case {
             addresses: Some(&self.addresses),
             may_ask: false,
             restricted: true,
-            dhcp: false,
+            dhcp: true,
+            router: true,
             vlan: 0,
             rate: None,
             onward,
@@ -220,7 +221,7 @@ fn an_exclusive_zone_is_held_to_what_is_asked() {
         rest.extend(chaddr);
         v4(ALL, ZONE, from, Ipv4Addr::BROADCAST, 17, &rest)
     };
-    let free = case.load(|g| (g.addresses, g.restricted) = (None, false));
+    let free = case.load(|g| (g.addresses, g.restricted, g.dhcp, g.router) = (None, false, false, false));
     check(
         &free,
         &[
@@ -255,9 +256,100 @@ fn an_exclusive_zone_is_held_to_what_is_asked() {
     );
     let wire = case.load(|g| {
         (g.mac, g.addresses, g.restricted) = (None, None, false);
+        (g.dhcp, g.router) = (false, false);
         g.onward = Onward::Wire(NOWHERE);
     });
     check(&wire, &[("whatever", ethernet(OTHER, OTHER, 0x88cc), SENT)]);
+}
+
+/// UDP with these ports, and 240 bytes as the shortest DHCP message has.
+fn udp(from: u16, to: u16) -> Vec<u8> {
+    [&from.to_be_bytes()[..], &to.to_be_bytes(), &248_u16.to_be_bytes(), &[0; 2], &[2, 1, 6, 0], &[0; 236]]
+        .concat()
+}
+
+#[test]
+fn a_held_zone_is_no_server_and_no_router() {
+    let Some(case) = Case::new() else { return };
+    let guard = case.load(|_| {});
+    let own = |protocol, rest: &[u8]| v4(ALL, ZONE, MINE, Ipv4Addr::BROADCAST, protocol, rest);
+    let one = |protocol, rest: &[u8]| v4(HOST, ZONE, MINE, TO, protocol, rest);
+    let with = |change: &dyn Fn(&mut Vec<u8>), mut frame: Vec<u8>| {
+        change(&mut frame);
+        frame
+    };
+    // Four bytes of options that say nothing.
+    let longer = |frame: &mut Vec<u8>| {
+        frame[14] = 0x46;
+        frame.splice(34..34, [1, 1, 1, 0]);
+    };
+    let later = |frame: &mut Vec<u8>| frame[21] = 9;
+    let first = |frame: &mut Vec<u8>| frame[20] = 0x20;
+    let six = |next, rest: &[u8]| v6(mine6(), "ff02::1".parse().expect("an address"), next, 64, rest);
+    let behind = |next: u8, rest: &[u8]| [&[next, 0, 1, 4, 0, 0, 0, 0], rest].concat();
+    let query = [130, 0, 0, 0, 0, 0, 0, 0];
+    check(
+        &guard,
+        &[
+            ("an offer to all", own(17, &udp(67, 68)), DROP),
+            ("an offer to one", one(17, &udp(67, 68)), DROP),
+            ("between servers", one(17, &udp(67, 67)), DROP),
+            ("an offer behind options", with(&longer, own(17, &udp(67, 68))), DROP),
+            ("the first part of an offer", with(&first, own(17, &udp(67, 68))), DROP),
+            ("a later part", with(&later, own(17, &udp(67, 68))), SENT),
+            ("an ordinary service", one(17, &udp(53, 40_000)), SENT),
+            ("an ordinary port of a client", one(17, &udp(53, 1985)), SENT),
+            ("a redirect", one(1, &[5, 1, 0, 0, 0, 0, 0, 0]), DROP),
+            ("a redirect behind options", with(&longer, one(1, &[5, 1, 0, 0, 0, 0, 0, 0])), DROP),
+            ("a router's advertisement", own(1, &[9, 0, 0, 0, 0, 0, 0, 0]), DROP),
+            ("an echo behind options", with(&longer, one(1, &[8, 0, 0, 0, 0, 0, 0, 0])), SENT),
+            ("who is in a group", own(2, &[0x11, 0, 0, 0, 0, 0, 0, 0]), DROP),
+            ("who is in a group, with options", with(&longer, own(2, &[0x11, 0, 0, 0, 0, 0, 0, 0])), DROP),
+            ("I am in a group", with(&longer, own(2, &[0x22, 0, 0, 0, 0, 0, 0, 0])), SENT),
+            ("OSPF", own(89, &[2; 24]), DROP),
+            ("VRRP", own(112, &[0x21; 16]), DROP),
+            ("RIP", own(17, &udp(520, 520)), DROP),
+            ("HSRP", own(17, &udp(1985, 1985)), DROP),
+            ("TCP", one(6, &[0; 20]), SENT),
+            ("an IPv6 offer", six(17, &udp(547, 546)), DROP),
+            ("behind options for all", six(0, &behind(17, &udp(547, 546))), DROP),
+            ("behind options for one", six(60, &behind(17, &udp(547, 546))), DROP),
+            ("behind a route", six(43, &behind(17, &udp(547, 546))), DROP),
+            ("behind two headers", six(0, &behind(60, &behind(17, &udp(547, 546)))), DROP),
+            ("in a first fragment", six(44, &with_offset(17, 1, &udp(547, 546))), DROP),
+            ("options in a fragment", six(44, &with_offset(60, 1, &behind(17, &udp(547, 546)))), DROP),
+            ("a later fragment", six(44, &with_offset(17, 0x18, &udp(547, 546))), SENT),
+            ("an ordinary fragment", six(44, &with_offset(17, 1, &udp(53, 40_000))), SENT),
+            ("an IPv6 service", six(17, &udp(53, 40_000)), SENT),
+            ("who listens", six(0, &behind(58, &query)), DROP),
+            ("I listen", six(0, &behind(58, &[143, 0, 0, 0, 0, 0, 0, 0])), SENT),
+            ("RIPng", six(17, &udp(521, 521)), DROP),
+            ("OSPFv3", six(89, &[3; 24]), DROP),
+        ],
+    );
+    let router = case.load(|g| (g.addresses, g.router) = (None, false));
+    check(
+        &router,
+        &[
+            ("a redirect of a router", one(1, &[5, 1, 0, 0, 0, 0, 0, 0]), SENT),
+            ("an offer of a router", own(17, &udp(67, 68)), DROP),
+            ("an IPv6 offer of a router", six(0, &behind(17, &udp(547, 546))), DROP),
+        ],
+    );
+    let server = case.load(|g| g.dhcp = false);
+    check(
+        &server,
+        &[
+            ("an offer of a server", own(17, &udp(67, 68)), SENT),
+            ("an IPv6 offer of a server", six(17, &udp(547, 546)), SENT),
+            ("a redirect of a server", one(1, &[5, 1, 0, 0, 0, 0, 0, 0]), DROP),
+        ],
+    );
+}
+
+/// A fragment's header: what it carries, and offset and flags.
+fn with_offset(next: u8, offset: u8, rest: &[u8]) -> Vec<u8> {
+    [&[next, 0, 0, offset, 0, 0, 0, 1], rest].concat()
 }
 
 #[test]
@@ -265,7 +357,7 @@ fn every_set_of_rules_is_one_that_the_kernel_takes() {
     let Some(case) = Case::new() else { return };
     let (v4, v6) = ([case.addresses[0]], [case.addresses[1]]);
     for addresses in [None, Some(&[][..]), Some(&v4[..]), Some(&v6[..]), Some(&case.addresses[..])] {
-        for bits in 0..64_u8 {
+        for bits in 0..128_u8 {
             let on = |bit: u8| bits & 1 << bit != 0;
             let guard = Guard {
                 mac: on(0).then_some(ZONE),
@@ -273,6 +365,7 @@ fn every_set_of_rules_is_one_that_the_kernel_takes() {
                 may_ask: on(1),
                 restricted: on(2),
                 dhcp: on(3),
+                router: on(6),
                 vlan: if on(4) { 42 } else { 0 },
                 rate: on(5).then_some(Limit { until: &case.until, bits: 1 << 30 }),
                 onward: Onward::Bridge,

@@ -27,6 +27,7 @@ mod lock;
 pub mod observe;
 mod probe;
 pub mod resolver;
+mod roles;
 mod switch;
 mod undo;
 mod uplink;

@@ -39,6 +39,8 @@ pub struct Guard {
     pub restricted: bool,
     /// To what a client says in DHCP.
     pub dhcp: bool,
+    /// To what a host says, not a router.
+    pub router: bool,
 }
 
 /// A link of a zone.
@@ -194,7 +196,11 @@ impl Link {
         if let Some(allowed) = &guard.addresses {
             let _ = write!(line, "; held to {}", words(allowed));
         }
-        let rules = [(guard.mac, "no other link-layer address"), (guard.dhcp, "no DHCP but a client's own")];
+        let rules = [
+            (guard.mac, "no other link-layer address"),
+            (guard.dhcp, "no DHCP but a client's own"),
+            (guard.router, "nothing that only a router says"),
+        ];
         for (_, rule) in rules.iter().filter(|(on, _)| *on) {
             let _ = write!(line, "; {rule}");
         }

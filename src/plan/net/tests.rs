@@ -98,7 +98,7 @@ fn addresses_of_one_link_share_one_interface() {
     let held = eth0.guard.addresses.as_ref().expect("held to its addresses");
     let own = IpAddr::from(eth0.link_local.expect("IPv6 needs one"));
     assert_eq!(held, &[ip("192.0.2.7"), ip("2001:db8::7"), own]);
-    assert!(eth0.guard.mac && eth0.guard.restricted);
+    assert!(eth0.guard.mac && eth0.guard.restricted && eth0.guard.dhcp && eth0.guard.router);
     assert_eq!(network.links[1].link_local, None);
     assert!(eth0.describe().starts_with(
         "net physical=eth0: share eth0 as eth0 (zabc-0 on the host), link-layer address 02:00:00:00:00:02, \
@@ -273,6 +273,18 @@ fn protection_and_bandwidth() {
     for bad in ["", "M", "-1M", "1e3", "0", "1T5"] {
         assert_eq!(super::bandwidth(bad), None, "{bad}");
     }
+}
+
+#[test]
+fn a_zone_with_addresses_gives_none_unless_that_is_said() {
+    let guard = |spec: &ZoneSpec| good(spec).links[0].guard.clone();
+    let own = ("allowed-address", "192.0.2.7/24");
+    assert!(!guard(&anet(&[])).dhcp, "what asks for an address may answer too");
+    assert!(guard(&anet(&[own])).dhcp && guard(&anet(&[own])).router);
+    let server = guard(&anet(&[own, ("link-protection", "mac-nospoof,ip-nospoof")]));
+    assert!(server.addresses.is_some() && !server.dhcp && server.router);
+    assert!(guard(&exclusive(&[&[("physical", "net0"), ("global-nic", "eth0"), own]])).dhcp);
+    assert!(!guard(&exclusive(&[&[("physical", "net0"), ("global-nic", "eth0")]])).dhcp);
 }
 
 #[test]
