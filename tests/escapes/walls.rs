@@ -4,6 +4,7 @@ use std::fs;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::path::Path;
 use std::process::Command;
 
 use super::Lab;
@@ -113,6 +114,52 @@ fn set_user_id_files_seen_from_the_host() {
     open();
     assert_eq!(as_nobody(&file).expect("setpriv(1)").out, "0\n", "the control");
     fs::set_permissions(&zonepath, fs::Permissions::from_mode(0o700)).expect("chmod");
+    lab.halted("zion");
+}
+
+/// Guards what lies at the place of a zonepath: whoever can put another directory there, or a link above it,
+/// could have that one given to root, or closed.
+#[test]
+fn nothing_is_changed_below_a_foreign_parent() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("zion", "set zonepath=/zones/deep/er/zion");
+    let at = |name: &str| lab.path().join("zones/deep").join(name);
+    let state = |path: &Path| {
+        let meta = fs::metadata(path).expect("it is there");
+        (meta.uid(), meta.gid(), meta.mode() & 0o7777)
+    };
+    let give = |path: &Path, user, mode| {
+        std::os::unix::fs::chown(path, Some(user), Some(user)).expect("chown");
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
+    };
+    let verbs: [&[&str]; 3] = [&["boot"], &["ready"], &["verify"]];
+    give(&at("er/zion"), 1000, 0o755);
+    for parent in [at("er"), at("")] {
+        give(&parent, 1000, 0o755);
+        for verb in verbs {
+            let run = lab.run("zoneadm", &[&["-z", "zion"], verb].concat());
+            let text = format!("{} is not owned by root", parent.display().to_string().trim_end_matches('/'));
+            assert!(run.status != 0 && run.err.contains(&text), "{run:?}");
+            assert_eq!(state(&at("er/zion")), (1000, 1000, 0o755), "{verb:?}: {run:?}");
+        }
+        give(&parent, 0, 0o755);
+    }
+    // By a link in the way.
+    let victim = lab.path().join("victim");
+    fs::create_dir_all(victim.join("zion/root")).expect("folders");
+    give(&victim.join("zion"), 1000, 0o755);
+    fs::rename(at("er"), at("aside")).expect("moved");
+    std::os::unix::fs::symlink(&victim, at("er")).expect("a link");
+    for verb in verbs {
+        let run = lab.run("zoneadm", &[&["-z", "zion"], verb].concat());
+        assert!(run.status != 0 && run.err.contains("Resolved path mismatch"), "{run:?}");
+        assert_eq!(state(&victim.join("zion")), (1000, 1000, 0o755), "{verb:?}: {run:?}");
+    }
+    fs::remove_file(at("er")).expect("the link");
+    fs::rename(at("aside"), at("er")).expect("back");
+    let run = lab.run("zoneadm", &["-z", "zion", "boot"]);
+    assert!(run.status == 0 && run.err.contains("changing owner to root"), "{run:?}");
+    assert_eq!(state(&at("er/zion")), (0, 0, 0o700));
     lab.halted("zion");
 }
 

@@ -1,9 +1,11 @@
 //! The zonepath: where it is, whose it is, and whether it is this zone's alone.
 
-use std::fs::{self, Metadata, Permissions};
+use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{Gid, Mode, Uid};
 
 use super::{Findings, Purpose};
 use crate::apply::store::FileStore;
@@ -13,6 +15,7 @@ use crate::spec::state::ZoneState;
 use crate::spec::store::StoreError;
 use crate::spec::{ZoneName, ZoneSpec};
 use crate::sys::naive::without;
+use crate::sys::path::{Dir, STRICT};
 
 const NFS_MAGIC: i64 = 0x6969;
 const TMPFS_MAGIC: i64 = 0x0102_1994;
@@ -50,10 +53,13 @@ pub fn check(
         Ok(meta) if meta.is_symlink() => {}
         Ok(meta) if !meta.is_dir() => found.error(format!("{zonepath} is not a directory.")),
         Ok(meta) => {
-            check_owned(&zonepath, &path, &meta, 0o700, purpose, found);
             check_file_system(&zonepath, &path, found);
-            if let Some(parent) = path.parent() {
-                check_parent(parent, found);
+            check_parents(store.root().prefix(), &path, found);
+            if purpose == Purpose::Verify && !without("zonepath") {
+                complain(&zonepath, &meta, 0o700, found);
+            } else if found.errors() == before || without("parents") {
+                // Only now: whoever could put another directory here could have that one changed.
+                make_owned(store.root().prefix(), &zonepath, &path, 0o700, found);
             }
             if state != ZoneState::Configured
                 && !matches!(purpose, Purpose::Install | Purpose::CloneAll | Purpose::Move)
@@ -68,7 +74,7 @@ pub fn check(
             if purpose == Purpose::Verify {
                 found.warn(format!("WARNING: {zonepath} does not exist, so it could not be verified.\nWhen 'zoneadm install' is run, it will be created and verified again."));
             }
-            check_above(&path, found);
+            check_above(store.root().prefix(), &path, found);
         }
         Err(e) => found.error(format!("{zonepath}: {}", reason(&e))),
     }
@@ -123,24 +129,34 @@ fn check_overlap(
     Ok(())
 }
 
-fn check_owned(shown: &str, path: &Path, meta: &Metadata, mode: u32, purpose: Purpose, found: &mut Findings) {
+/// Gives the zonepath to root alone. It is opened without following any link below the root, and what is
+/// open is what is changed.
+fn make_owned(prefix: &Path, shown: &str, path: &Path, mode: u32, found: &mut Findings) {
     if without("zonepath") {
         return;
     }
-    if purpose == Purpose::Verify {
-        complain(shown, meta, mode, found);
-        return;
-    }
-    if (meta.uid(), meta.gid()) != (0, 0) {
-        match chown(path, Some(0), Some(0)) {
+    let opened = path.strip_prefix(prefix).map_err(|_| "lies outside the root".to_owned()).and_then(|rest| {
+        let prefix = Dir::open_host(prefix).map_err(|e| e.to_string())?;
+        prefix.dir(rest, STRICT).map_err(|e| e.to_string())
+    });
+    let dir = match opened {
+        Ok(dir) => dir,
+        Err(why) => return found.error(format!("{shown}: {why}")),
+    };
+    let stat = match rustix::fs::fstat(&dir) {
+        Ok(stat) => stat,
+        Err(e) => return found.error(format!("{shown}: {}", reason(&e.into()))),
+    };
+    if (stat.st_uid, stat.st_gid) != (0, 0) {
+        match rustix::fs::fchown(&dir, Some(Uid::ROOT), Some(Gid::ROOT)) {
             Ok(()) => found.warn(format!("{shown}: changing owner to root.")),
-            Err(e) => found.error(format!("{shown}: could not change owner to root: {}", reason(&e))),
+            Err(e) => found.error(format!("{shown}: could not change owner to root: {}", reason(&e.into()))),
         }
     }
-    if meta.mode() & 0o777 != mode {
-        match fs::set_permissions(path, Permissions::from_mode(mode)) {
+    if stat.st_mode & 0o777 != mode {
+        match rustix::fs::fchmod(&dir, Mode::from_raw_mode(mode)) {
             Ok(()) => found.warn(format!("{shown}: changing permissions to {mode:04o}.")),
-            Err(e) => found.error(format!("{shown}: could not change permissions: {}", reason(&e))),
+            Err(e) => found.error(format!("{shown}: could not change permissions: {}", reason(&e.into()))),
         }
     }
 }
@@ -156,6 +172,12 @@ fn complain(shown: &str, meta: &Metadata, wanted: u32, found: &mut Findings) {
             _ => {}
         }
     }
+}
+
+/// Checks every directory from the root to the zonepath.
+fn check_parents(prefix: &Path, path: &Path, found: &mut Findings) {
+    let above = path.ancestors().skip(1).take_while(|dir| dir.starts_with(prefix));
+    above.for_each(|dir| check_parent(dir, found));
 }
 
 /// Whoever may write beside the zonepath could put another directory in its place.
@@ -176,9 +198,10 @@ fn check_parent(parent: &Path, found: &mut Findings) {
 }
 
 /// Checks the place where a missing zonepath will be made.
-fn check_above(path: &Path, found: &mut Findings) {
+fn check_above(prefix: &Path, path: &Path, found: &mut Findings) {
     if let Some((existing, _)) = nearest(path) {
-        check_parent(&existing, found);
+        let above = existing.ancestors().take_while(|dir| dir.starts_with(prefix));
+        above.for_each(|dir| check_parent(dir, found));
         check_file_system(&existing.shown().to_string(), &existing, found);
     }
 }
