@@ -235,6 +235,7 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     if facts.spl {
         steps.push(Step::Proc { hidden: vec!["spl"] });
     }
+    steps.push(Step::Sys);
     steps.push(Step::Console);
     steps.extend(mounts.into_iter().map(|m| Step::Fs(Box::new(m))));
     steps.extend(host_id(spec).map(|id| Step::HostId { id }));

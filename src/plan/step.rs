@@ -182,6 +182,8 @@ pub enum Step {
         /// The folders, below `/proc`.
         hidden: Vec<&'static str>,
     },
+    /// Mount `/sys` from outside, read-only for good: a mount made from inside the zone's root can change.
+    Sys,
     /// Mount an `fs` resource.
     Fs(Box<Mount>),
     /// Put the zone's host id where gethostid(3) looks for it.
@@ -205,8 +207,7 @@ pub enum Step {
     },
     /// Switch the loopback interface on.
     Loopback,
-    /// Mount `/proc` (unless that is done), `/sys`, `/dev/pts`, `/dev/mqueue` (and `/sys/fs/cgroup`) from
-    /// inside.
+    /// Mount `/proc` (unless that is done), `/dev/pts`, `/dev/mqueue` (and `/sys/fs/cgroup`) from inside.
     KernelFiles {
         /// Whether `/proc` is to be mounted.
         proc: bool,
@@ -365,9 +366,10 @@ impl Step {
                 let hidden: Vec<_> = hidden.iter().map(|h| format!("/proc/{h}")).collect();
                 format!("mount /proc, with nothing in {}", hidden.join(" "))
             }
+            Self::Sys => "mount /sys, read-only for good".into(),
             Self::KernelFiles { proc, cgroup } => {
                 format!(
-                    "mount {}/sys /dev/pts /dev/mqueue{} inside",
+                    "mount {}/dev/pts /dev/mqueue{} inside",
                     if *proc { "/proc " } else { "" },
                     if *cgroup { " /sys/fs/cgroup" } else { "" }
                 )
@@ -420,6 +422,7 @@ impl Step {
             | Self::Dev { .. }
             | Self::Console
             | Self::Proc { .. }
+            | Self::Sys
             | Self::Fs(_)
             | Self::HostId { .. }
             | Self::Names { .. }

@@ -13,6 +13,7 @@ mod calls;
 mod flags;
 mod hygiene;
 mod kernel_files;
+mod mounts;
 mod owner;
 
 use lab::{Lab, Run};

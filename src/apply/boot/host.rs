@@ -6,6 +6,7 @@
 mod dev;
 mod fs;
 mod hostid;
+mod kernel;
 mod place;
 mod profile;
 
@@ -87,6 +88,8 @@ struct Build<'a> {
     /// Where the zone's requests to ZFS arrive.
     listener: Option<OwnedFd>,
     network: Option<net::Network>,
+    /// The zone's network namespace, once process 1 has told of it.
+    net: Option<OwnedFd>,
 }
 
 /// What is done, and with what.
@@ -139,6 +142,7 @@ pub fn make_ready(
         terminal: None,
         listener: None,
         network,
+        net: None,
     };
     // The modes of nodes and directories are exact.
     let umask = rustix::process::umask(Mode::empty());
@@ -274,6 +278,7 @@ impl Build<'_> {
             }
             Step::Console => self.make_console(),
             Step::Proc { hidden } => self.proc(hidden),
+            Step::Sys => self.sys(),
             Step::Fs(mount) => self.fs(mount),
             Step::HostId { id } => self.host_id(*id),
             Step::Names { root: inside, addresses } => {
@@ -365,10 +370,13 @@ impl Build<'_> {
 
     fn link(&mut self, root: &Root, link: &Link) -> Result<(), StepError> {
         let fail = |why: String| StepError { what: link.what.clone(), why };
-        let (Some(network), Some(channel)) = (&mut self.network, &self.channel) else {
+        self.hear_network(&link.what)?;
+        let (Some(network), Some(net)) = (&mut self.network, &self.net) else {
             return Err(fail("the plan makes no process".into()));
         };
-        network.make(root, link, || zone::network_of(channel)).map_err(fail)
+        let copy =
+            || net.try_clone().map_err(|e| format!("cannot open the network namespace: {}", reason(&e)));
+        network.make(root, link, copy).map_err(fail)
     }
 
     fn withdraw(&mut self, root: &Root, wanted: &Wanted<'_>) -> Result<(), StepError> {
@@ -528,23 +536,6 @@ impl Build<'_> {
         let options = [("uid", uid.as_str()), ("gid", &gid), ("mode", &mode), ("size", &size)];
         let tree = self.tmpfs(dir, Attrs::NOSUID | Attrs::NODEV, &options)?;
         self.attach(&tree, dir, dir, true)
-    }
-
-    /// Mounts the zone's `/proc` and covers folders of it. Made here, the covers are locked in the zone.
-    fn proc(&self, hidden: &[&str]) -> Result<(), StepError> {
-        let what = "/proc";
-        let pid = self.process.as_ref().map_or(0, |(pid, _)| *pid);
-        let pids = ns::open(pid, "pid").map_err(|e| fail(what, "cannot open the process namespace", &e))?;
-        let target = self.target(what, true).map_err(|why| StepError { what: what.into(), why })?;
-        self.within(|| super::proc::mount(pids.as_fd(), target.as_fd()))
-            .map_err(|e| fail(what, "cannot mount it", &e))?;
-        for folder in hidden {
-            let dir = format!("/proc/{folder}");
-            let attrs = Attrs::RDONLY | Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC;
-            let cover = self.tmpfs(&dir, attrs, &[("mode", "555"), ("size", "4k"), ("nr_inodes", "1")])?;
-            self.attach(&cover, &dir, &dir, true)?;
-        }
-        Ok(())
     }
 
     /// Gives the zone's process its mounts.

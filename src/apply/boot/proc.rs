@@ -1,13 +1,14 @@
-//! The zone's `/proc`, mounted from outside.
+//! The zone's `/proc` and `/sys`, mounted from outside.
 //!
-//! It shows the process namespace of whoever makes it, so a helper makes it that is in the zone's; but
-//! what the helper has of the host's rights stays, and so the mount, and what is put over it, comes to the
-//! zone locked.
+//! They show the namespaces of whoever makes them, so they are made from within the zone's; but what the
+//! maker has of the host's rights stays, and so the mounts, and what is put over them, come to the zone
+//! locked (mount_namespaces(7)): it can neither take them away nor give them more rights.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
-use crate::sys::mount::{Attrs, NewFs};
+use crate::sys::mount::{Attrs, NewFs, Tree};
+use crate::sys::naive::without;
 use crate::sys::ns::{self, Kinds, Side};
 use crate::sys::process::{self, Ended};
 
@@ -25,6 +26,20 @@ pub fn mount(pids: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
             tree.attach(target)
         })
     })
+}
+
+/// Returns the `sysfs` of a network namespace, not attached anywhere.
+///
+/// # Errors
+/// The system's error; also when this thread cannot return to its own network namespace.
+pub fn sys(net: BorrowedFd<'_>) -> io::Result<Tree> {
+    let read_only = if without("sys") { Attrs::empty() } else { Attrs::RDONLY };
+    let attrs = Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC | read_only;
+    let own = ns::own_network()?;
+    ns::join(net, Kinds::NET)?;
+    let made = NewFs::open("sysfs").and_then(|fs| fs.mount(attrs)).map_err(|e| e.source);
+    ns::join(own.as_fd(), Kinds::NET)?;
+    made
 }
 
 /// Does something in a process of its own.

@@ -8,7 +8,7 @@
 //! | wait for the supervisor | it maps the ids and mounts everything that needs the host's rights |
 //! | become root of the zone | from here on no host right is left |
 //! | own mount namespace | copied across the user namespace, so every mount made so far is locked: the zone can neither take it away nor make it writable (mount_namespaces(7)) |
-//! | kernel file systems | they show the namespaces of the process that mounts them; `/proc` is there already where parts of it are covered |
+//! | kernel file systems | they show the namespaces of the process that mounts them; `/sys` is there already, and `/proc` where parts of it are covered |
 //! | pivot | the host's tree is gone; a locked mount cannot be the new root, so a copy is |
 //! | datasets | mounted by the zone, so not locked, at mount points that lead nowhere else any more |
 //! | system calls, guard, capabilities | the last thing that needs them is done; a filter takes one itself |
@@ -35,7 +35,7 @@ use crate::sys::ns::{self, Kinds};
 use crate::sys::path::{STRICT, open_beneath, reason};
 use crate::sys::{process, seccomp};
 
-/// The process hands over its network namespace, when the zone has links.
+/// The process hands over its network namespace.
 pub const NETWORK: &str = "network";
 /// The supervisor tells the process to go on with the mounts it is given.
 pub const GO: &str = "go";
@@ -94,10 +94,9 @@ pub fn run(channel: &Channel, steps: &[Step]) -> ! {
 fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
     let fail = |what: &'static str| move |e: io::Error| format!("{what}: {}", reason(&e));
     ns::unshare(Kinds::NET).map_err(fail("cannot make a network namespace"))?;
-    if steps.iter().any(|s| matches!(s, Step::Link(_))) {
-        let namespace = ns::own_network().map_err(fail("cannot open the network namespace"))?;
-        channel.send(NETWORK, &[namespace.as_fd()]).map_err(fail("cannot tell the supervisor"))?;
-    }
+    let namespace = ns::own_network().map_err(fail("cannot open the network namespace"))?;
+    channel.send(NETWORK, &[namespace.as_fd()]).map_err(fail("cannot tell the supervisor"))?;
+    drop(namespace);
     let go = channel.receive().map_err(fail("cannot hear the supervisor"))?;
     let mut fds = go.fds.into_iter();
     let Some(root) = fds.next().filter(|_| go.text == GO) else { process::exit_now(1) };
@@ -194,6 +193,7 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
             | Step::Dev { .. }
             | Step::Console
             | Step::Proc { .. }
+            | Step::Sys
             | Step::HostId { .. }
             | Step::Fs(_)
             | Step::Names { .. }
@@ -218,7 +218,6 @@ fn kernel_files(proc: bool, cgroup: bool, mqueue: bool) -> Result<(), String> {
     let pts: &[(&str, &str)] = &[("max", most), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
     let list: &[KernelFs<'_>] = &[
         ("proc", "proc", strict, &[]),
-        ("sysfs", "sys", strict | Attrs::RDONLY, &[]),
         ("devpts", "dev/pts", Attrs::NOSUID | Attrs::NOEXEC, pts),
         ("mqueue", "dev/mqueue", strict, &[]),
         ("cgroup2", "sys/fs/cgroup", strict, &[]),

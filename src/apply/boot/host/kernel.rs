@@ -1,0 +1,48 @@
+//! File systems of the kernel that are mounted from outside.
+
+use std::os::fd::AsFd;
+
+use super::super::{proc, zone};
+use super::{Build, StepError, fail};
+use crate::sys::mount::Attrs;
+use crate::sys::ns;
+
+impl Build<'_> {
+    /// Waits until process 1 has told of its network namespace.
+    pub(super) fn hear_network(&mut self, what: &str) -> Result<(), StepError> {
+        let fail = |why: String| StepError { what: what.to_owned(), why };
+        if self.net.is_none() {
+            let channel = self.channel.as_ref().ok_or_else(|| fail("the plan makes no process".into()))?;
+            self.net = Some(zone::network_of(channel).map_err(fail)?);
+        }
+        Ok(())
+    }
+
+    /// Mounts the zone's `/proc` and covers folders of it. Made here, the covers are locked in the zone.
+    pub(super) fn proc(&self, hidden: &[&str]) -> Result<(), StepError> {
+        let what = "/proc";
+        let pid = self.process.as_ref().map_or(0, |(pid, _)| *pid);
+        let pids = ns::open(pid, "pid").map_err(|e| fail(what, "cannot open the process namespace", &e))?;
+        let target = self.target(what, true).map_err(|why| StepError { what: what.into(), why })?;
+        self.within(|| proc::mount(pids.as_fd(), target.as_fd()))
+            .map_err(|e| fail(what, "cannot mount it", &e))?;
+        for folder in hidden {
+            let dir = format!("/proc/{folder}");
+            let attrs = Attrs::RDONLY | Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC;
+            let cover = self.tmpfs(&dir, attrs, &[("mode", "555"), ("size", "4k"), ("nr_inodes", "1")])?;
+            self.attach(&cover, &dir, &dir, true)?;
+        }
+        Ok(())
+    }
+
+    /// Mounts the zone's `/sys`. Made here, it is read-only for good, and so is every other one that the zone
+    /// mounts: the kernel gives none with more rights than those that are locked.
+    pub(super) fn sys(&mut self) -> Result<(), StepError> {
+        let what = "/sys";
+        self.hear_network(what)?;
+        let Some(net) = &self.net else { return Ok(()) };
+        let target = self.target(what, true).map_err(|why| StepError { what: what.into(), why })?;
+        let tree = proc::sys(net.as_fd()).map_err(|e| fail(what, "cannot make it", &e))?;
+        self.within(|| tree.attach(target.as_fd())).map_err(|e| fail(what, "cannot attach the mount", &e))
+    }
+}
