@@ -315,3 +315,49 @@ fn leads_nowhere(lab: &Lab) {
     assert_eq!(fs::read_dir(&victim).expect("there").count(), 0);
     lab.assert_clean();
 }
+
+#[test]
+fn what_is_inherited_is_not_hidden() {
+    let Some(lab) = Lab::new() else { return };
+    // Below /tmp, which a profile puts into memory, and below a resource.
+    let folders = ["tools", "over/tools"].map(|name| lab.path().join(name));
+    for folder in &folders {
+        fs::create_dir_all(folder).expect("a folder to inherit");
+        fs::write(folder.join("file"), "inherited\n").expect("a file");
+    }
+    let [tools, deep] = folders.each_ref().map(|folder| folder.display());
+    let over = lab.path().join("over");
+    let lines = format!(
+        "add inherit-pkg-dir; set dir={tools}; end\nadd inherit-pkg-dir; set dir={deep}; end\n\
+         add fs; set type=tmpfs; set special=swap; set dir={}; end\n",
+        over.display()
+    );
+    for profile in ["strict", "none"] {
+        lab.installed("zion", &format!("set file-mac-profile={profile}\n{lines}"));
+        lab.ok("zoneadm", &["-z", "zion", "boot"]);
+        let run = lab.sh("zion", &format!("cat {tools}/file {deep}/file; stat -f -c %T {}", over.display()));
+        assert_eq!(run.out, "inherited\ninherited\ntmpfs\n", "{profile}: {run:?}");
+        let run = lab.sh("zion", &format!("touch {tools}/new {deep}/new"));
+        assert!(run.status != 0 && run.err.matches("Read-only").count() == 2, "{run:?}");
+        for verb in ["halt", "uninstall -F"] {
+            let words: Vec<&str> = ["-z", "zion"].into_iter().chain(verb.split(' ')).collect();
+            lab.ok("zoneadm", &words);
+        }
+        assert_eq!(lab.run_with("zonecfg", &["-z", "zion"], &[], "delete -F\n").status, 0);
+    }
+    lab.assert_clean();
+}
+
+#[test]
+fn places_of_the_zones_own_are_not_inherited() {
+    let Some(lab) = Lab::new() else { return };
+    for (number, (dir, own)) in
+        [("/dev/shm", "memory"), ("/proc/sys", "/proc"), ("/run", "memory")].into_iter().enumerate()
+    {
+        let zone = format!("z{number}");
+        lab.configure(&zone, &format!("add inherit-pkg-dir; set dir={dir}; end"));
+        let run = lab.run("zoneadm", &["-z", &zone, "verify"]);
+        let text = format!("could not verify inherit-pkg-dir {dir}: every zone has its own {own} there");
+        assert!(run.status != 0 && run.err.contains(&text), "{run:?}");
+    }
+}

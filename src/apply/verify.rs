@@ -100,6 +100,7 @@ pub fn check(
     for resource in spec.stored(ResourceKind::Fs) {
         fs::check(resource, &asker, &mut found);
     }
+    check_inherited(spec, &mut found);
     if let Err(e) = plan::zfs::once(spec.stored(ResourceKind::Fs).iter().filter_map(zfs_fs)) {
         found.error(e.to_string());
     }
@@ -185,6 +186,16 @@ fn check_brand(spec: &ZoneSpec, found: &mut Findings) {
     let brand = spec.global("brand").unwrap_or_default();
     if !words::BRANDS.contains(&brand.as_str()) {
         found.error(format!("brand '{brand}' cannot run on Linux; use 'set brand=linux'"));
+    }
+}
+
+/// Looks at whether each inherited directory has a place in the zone.
+fn check_inherited(spec: &ZoneSpec, found: &mut Findings) {
+    // A profile that is none is reported with the spec.
+    let profile = plan::profile::Profile::of(spec).ok().flatten();
+    let memory: Vec<&str> = plan::order::memory(spec, profile).into_iter().map(|m| m.0).collect();
+    if let Err(e) = plan::order::inherited(spec, &[], &memory) {
+        found.error(e.to_string());
     }
 }
 

@@ -11,7 +11,7 @@ use super::limits::{self, LimitError};
 use super::options::{self, UnknownOption};
 use super::profile::{self, Profile};
 use super::step::{Init, Mount, Node, Source, Step};
-use super::{dataset, net, zfs};
+use super::{dataset, net, order, zfs};
 use crate::spec::privilege::{self, PrivilegeError};
 use crate::spec::schema::ResourceKind;
 use crate::spec::{Props, ZoneSpec};
@@ -135,6 +135,9 @@ pub enum PlanError {
     /// A mount point that belongs to the system.
     #[error("could not verify fs {0}: the zone's own {1} is mounted there; choose another dir")]
     ReservedDir(String, &'static str),
+    /// An inherited directory that the zone has of its own.
+    #[error("{0}")]
+    Inherited(#[from] order::Reserved),
     /// A dataset that the zone cannot have.
     #[error("{0}")]
     Zfs(#[from] zfs::Refusal),
@@ -181,7 +184,12 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     let mounts = mounts(spec, facts)?;
     let network = net::plan(spec, &facts.net)?;
     warnings.extend(network.warnings);
-    let taken = |dir: &str| mounts.iter().any(|m| m.dir == dir);
+    let memory = order::memory(spec, profile);
+    let own: Vec<&str> = memory.iter().map(|m| m.0).collect();
+    let inherit = order::inherited(spec, &facts.linked, &own)?;
+    let dirs: Vec<&str> = inherit.iter().copied().chain(mounts.iter().map(|m| m.dir.as_str())).collect();
+    warnings.extend(order::hidden_by_datasets(trees.iter().map(|(_, tree)| *tree), &dirs));
+    let order = order::order(inherit, mounts, &own);
 
     let mut steps = Vec::new();
     if let Some(path) = &facts.cgroup {
@@ -219,25 +227,15 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     // Before anything is mounted below them.
     let parts = profile.into_iter().flat_map(|p| p.parts(&facts.present));
     steps.extend(parts.map(|p| Step::Part { dir: p.dir, writable: p.writable }));
-    let mut inherit: Vec<&str> =
-        spec.stored(ResourceKind::InheritPkgDir).iter().filter_map(|r| r.text("dir")).collect();
-    inherit.retain(|dir| !facts.linked.iter().any(|l| l == dir));
-    inherit.sort_unstable();
-    steps.extend(inherit.into_iter().map(|dir| Step::Inherit { dir: dir.to_owned() }));
+    steps.extend(order.first.into_iter().map(|dir| Step::Inherit { dir: dir.to_owned() }));
     steps.push(Step::Dev { nodes: nodes(spec, facts) });
-    // Memory that the end of its processes does not free: the kernel's own limit is half of all for each.
-    let memory = [("/dev/shm", 0o1777, 25), ("/run", 0o755, 10)];
-    for (dir, mode, percent) in memory.into_iter().chain(profile.map(|_| profile::MEMORY)) {
-        if !taken(dir) {
-            steps.push(Step::Memory { dir, mode, percent });
-        }
-    }
+    steps.extend(memory.into_iter().map(|(dir, mode, percent)| Step::Memory { dir, mode, percent }));
     if facts.spl {
         steps.push(Step::Proc { hidden: vec!["spl"] });
     }
     steps.push(Step::Sys);
     steps.push(Step::Console);
-    steps.extend(mounts.into_iter().map(|m| Step::Fs(Box::new(m))));
+    steps.extend(order.then);
     steps.extend(host_id(spec).map(|id| Step::HostId { id }));
     if let Some(profile) = profile {
         steps.push(Step::ReadOnly { profile: profile.name(), made: mount_points(&trees) });
@@ -328,19 +326,8 @@ pub fn zfs_fs(fs: &Props) -> Option<(&str, &str)> {
 fn mount(fs: &Props, facts: &Facts) -> Result<Mount, PlanError> {
     let text = |name| fs.text(name).unwrap_or_default().to_owned();
     let (dir, special, typed) = (text("dir"), text("special"), text("type"));
-    for (reserved, what) in [
-        ("/proc", "proc"),
-        ("/sys", "sysfs"),
-        ("/dev/pts", "devpts"),
-        ("/dev/mqueue", "mqueue"),
-        ("/dev/console", "console"),
-    ] {
-        if dir == reserved || dir.strip_prefix(reserved).is_some_and(|rest| rest.starts_with('/')) {
-            return Err(PlanError::ReservedDir(dir, what));
-        }
-    }
-    if dir == "/" || dir == "/dev" {
-        return Err(PlanError::ReservedDir(dir, "root or device tree"));
+    if let Some(what) = order::reserved_fs(&dir) {
+        return Err(PlanError::ReservedDir(dir, what));
     }
     if options::is_forbidden(&typed) {
         return Err(PlanError::TypeNotAllowed { dir, fstype: typed });
@@ -511,12 +498,13 @@ mod tests {
                 "make /dev with null zero full random urandom tty vdb",
                 "mount tmpfs on /dev/shm, mode 1777, 25% of the memory",
                 "mount tmpfs on /run, mode 755, 10% of the memory",
+                "mount /sys, read-only for good",
                 "put the console on /dev/console",
                 "fs /b: mount tmpfs, size=1m",
                 "fs /b/c: mount /srv, read-only",
                 "set the host name zion",
                 "switch the loopback interface on",
-                "mount /proc /sys /dev/pts /dev/mqueue /sys/fs/cgroup inside",
+                "mount /proc /dev/pts /dev/mqueue /sys/fs/cgroup inside",
                 "make the zone's root the only root",
                 "refuse system calls that act on the machine or reach past the zone",
                 "give up all capabilities but chown dac_override dac_read_search fowner fsetid kill setgid \

@@ -10,6 +10,7 @@ pub mod install;
 pub mod limits;
 pub mod net;
 pub mod options;
+pub mod order;
 pub mod profile;
 pub mod reclaim;
 pub mod step;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::Findings;
 use crate::apply::store::files::reason;
 use crate::apply::zfs::Asker;
-use crate::plan::{options, zfs};
+use crate::plan::{options, order, zfs};
 use crate::spec::Props;
 
 const NFS_MAGIC: i64 = 0x6969;
@@ -17,6 +17,12 @@ const HELPERS: [&str; 4] = ["/sbin", "/usr/sbin", "/bin", "/usr/bin"];
 pub fn check(resource: &Props, asker: &Asker<'_>, found: &mut Findings) {
     let text = |name| resource.text(name).unwrap_or_default();
     let (dir, special, kind) = (text("dir"), text("special"), text("type"));
+    if let Some(what) = order::reserved_fs(dir) {
+        found.error(format!(
+            "could not verify fs {dir}: the zone's own {what} is mounted there; choose another dir"
+        ));
+        return;
+    }
     if options::is_forbidden(kind) {
         found.error(format!("cannot verify fs {dir}: type {kind} is not allowed."));
         return;
