@@ -113,6 +113,7 @@ pub fn check(
     check_confinement(spec, &mut found);
     if purpose == Purpose::Verify {
         check_control(spec, &mut found);
+        check_volumes(spec, &mut found);
     }
     // Its absence takes rights from users and nothing from the zone, which boots.
     if purpose == Purpose::Verify && !spec.stored(ResourceKind::Admin).is_empty() {
@@ -274,6 +275,24 @@ fn check_control(spec: &ZoneSpec, found: &mut Findings) {
             found.warn(format!(
                 "WARNING: device {pattern}: /dev/zfs is left out: it comes with a dataset resource, whose guard \
                  looks at what is asked of it"
+            ));
+        }
+    }
+}
+
+/// Says when a device resource names a volume of a dataset whose volumes have no devices.
+fn check_volumes(spec: &ZoneSpec, found: &mut Findings) {
+    let none = |name: &&String| plan::dataset::volmode(spec, name) == "none";
+    let datasets: Vec<String> = plan::dataset::names(spec);
+    for pattern in spec.stored(ResourceKind::Device).iter().filter_map(|d| d.text("match")) {
+        let below = pattern.strip_prefix("/dev/").unwrap_or(pattern);
+        let Some(volume) = below.strip_prefix("zvol/") else { continue };
+        let volume = ["dsk/", "rdsk/"].iter().find_map(|d| volume.strip_prefix(d)).unwrap_or(volume);
+        let holder = datasets.iter().filter(none).find(|name| plan::dataset::is_within(volume, name));
+        if let Some(dataset) = holder {
+            found.warn(format!(
+                "WARNING: device {pattern}: volumes of the dataset {dataset} have no devices while a zone has it; \
+                 to have them, select that dataset resource and set volmode=dev"
             ));
         }
     }

@@ -202,7 +202,8 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     if !limits.ipc.is_empty() {
         steps.push(Step::Ipc { settings: limits.ipc });
     }
-    steps.extend(trees.iter().map(|(name, tree)| dataset::withdraw(name, tree)));
+    steps
+        .extend(trees.iter().map(|(name, tree)| dataset::withdraw(name, tree, dataset::volmode(spec, name))));
     if !counts.is_empty() {
         steps.push(Step::Counts { limits: counts });
     }

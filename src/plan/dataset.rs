@@ -25,6 +25,7 @@ pub const ROOT_LOCKS: &[&str] = &[
     "sharenfs",
     "sharesmb",
     "snapdir",
+    "volmode",
     "zoned",
 ];
 
@@ -33,7 +34,10 @@ pub const ROOT_LOCKS: &[&str] = &[
 /// `snapdir`: whoever looks at a snapshot below `.zfs` has the kernel start mount(8) as root of the host, in
 /// the host's mount namespace, on the path that the file system was mounted with. That is the zone's to say,
 /// and so is what lies there, a symbolic link to `/etc` for one.
-pub const CHILD_LOCKS: &[&str] = &["sharenfs", "sharesmb", "snapdir", "zoned"];
+///
+/// `volmode`: the kernel and udev of the host read a volume that has a block device there, and its bytes are the
+/// zone's.
+pub const CHILD_LOCKS: &[&str] = &["sharenfs", "sharesmb", "snapdir", "volmode", "zoned"];
 
 /// The property that says which zone a file system was made for by `zoneadm install`.
 pub const ZONE_MARK: &str = "zones:zone";
@@ -64,6 +68,8 @@ pub struct Tree {
     pub shows: Option<String>,
     /// The filesystems whose snapshots are to be hidden: those on which that is not said.
     pub hide: Vec<String>,
+    /// What `volmode` is where it is set or received: on filesystems and volumes, by their names.
+    pub volmodes: Vec<(String, String)>,
     /// Where the host has it, or something below it, mounted; in the order of mounting.
     pub mounted: Vec<String>,
     /// The filesystems: first the dataset itself, each before its children.
@@ -210,6 +216,13 @@ pub fn locks_below(spec: &ZoneSpec, name: &str) -> Vec<String> {
     with_own_locks(CHILD_LOCKS, spec, name)
 }
 
+/// Returns the `volmode` that a delegated dataset has while it is the zone's.
+pub fn volmode(spec: &ZoneSpec, name: &str) -> String {
+    let is_it = |text: &str| expand_tokens(text, &spec.name) == name;
+    let resource = spec.stored(ResourceKind::Dataset).iter().find(|d| d.text("name").is_some_and(is_it));
+    resource.and_then(|d| d.text("volmode")).unwrap_or("none").to_owned()
+}
+
 fn with_own_locks(always: &[&str], spec: &ZoneSpec, name: &str) -> Vec<String> {
     let is_it = |text: &str| expand_tokens(text, &spec.name) == name;
     let own = spec.stored(ResourceKind::Dataset).iter().filter(|d| d.text("name").is_some_and(is_it));
@@ -285,12 +298,19 @@ fn whole_pool(spec: &ZoneSpec, name: &str) -> Option<Why> {
 
 /// Returns the step on the host before the zone's namespaces are made: where they begin with a copy of the
 /// host's mounts, one that still holds a dataset would keep it busy.
-pub fn withdraw(name: &str, tree: &Tree) -> Step {
+///
+/// `volmode` is what the dataset gets; what lies below it inherits that.
+pub fn withdraw(name: &str, tree: &Tree, volmode: String) -> Step {
+    let says =
+        |dataset: &str| tree.volmodes.iter().find(|(d, _)| d == dataset).map(|(_, mode)| mode.as_str());
+    let others = tree.volmodes.iter().filter(|(d, mode)| d != name && *mode != volmode);
     Step::Withdraw {
         dataset: name.to_owned(),
         mounted: tree.mounted.clone(),
         zoned: tree.zoned,
         hide: if tree.shows.is_none() { tree.hide.clone() } else { Vec::new() },
+        volmode: (says(name) != Some(&volmode)).then(|| volmode.clone()),
+        volumes: others.map(|(d, _)| d.clone()).collect(),
         members: tree.members.iter().filter(|m| !m.locked && !m.given).map(|m| m.name.clone()).collect(),
     }
 }
@@ -359,12 +379,35 @@ mod tests {
             add(&mut s, ResourceKind::Attr, &pairs);
             assert_eq!(refused(&s, &found, &[]).len(), refusals, "{value}");
         }
-        let hidden = |tree: &Tree| match withdraw("tank/a", tree) {
+        let hidden = |tree: &Tree| match withdraw("tank/a", tree, "none".into()) {
             Step::Withdraw { hide, .. } => hide,
             other => panic!("{other:?}"),
         };
         assert!(hidden(&tree).is_empty());
         assert_eq!(hidden(&Tree { shows: None, ..tree }), ["tank/a"]);
+    }
+
+    #[test]
+    fn volumes_have_no_devices_on_the_host_unless_the_spec_says_so() {
+        let mut s = spec(&["tank/a"]);
+        let set = |s: &ZoneSpec, volmodes: &[(&str, &str)]| {
+            let volmodes = volmodes.iter().map(|(d, mode)| ((*d).to_owned(), (*mode).to_owned())).collect();
+            match withdraw("tank/a", &Tree { volmodes, ..Tree::default() }, volmode(s, "tank/a")) {
+                Step::Withdraw { volmode, volumes, .. } => (volmode.unwrap_or_default(), volumes.join(" ")),
+                other => panic!("{other:?}"),
+            }
+        };
+        let is = |mode: &str, volumes: &str| (mode.to_owned(), volumes.to_owned());
+        assert_eq!(set(&s, &[]), is("none", ""));
+        assert_eq!(set(&s, &[("tank/a", "dev")]), is("none", ""));
+        assert_eq!(
+            set(&s, &[("tank/a", "none"), ("tank/a/v", "full"), ("tank/a/w", "none")]),
+            is("", "tank/a/v")
+        );
+        s.stored_mut(ResourceKind::Dataset).clear();
+        add(&mut s, ResourceKind::Dataset, &[("name", "tank/a"), ("volmode", "dev")]);
+        assert_eq!(set(&s, &[("tank/a", "none"), ("tank/a/v", "full")]), is("dev", "tank/a/v"));
+        assert_eq!(set(&s, &[("tank/a", "dev")]), is("", ""));
     }
 
     #[test]

@@ -117,6 +117,10 @@ pub enum Step {
         zoned: bool,
         /// The filesystems on which `snapdir` is set to `disabled`.
         hide: Vec<String>,
+        /// The value that `volmode` gets on it; none when it has it.
+        volmode: Option<String>,
+        /// What lies below it and says another `volmode` itself: it inherits from now on.
+        volumes: Vec<String>,
         /// The filesystems whose root directories are looked at.
         members: Vec<String>,
     },
@@ -296,7 +300,7 @@ impl Step {
                     ranges.join(" ")
                 )
             }
-            Self::Withdraw { dataset, mounted, zoned, hide, .. } => {
+            Self::Withdraw { dataset, mounted, zoned, hide, volmode, volumes, .. } => {
                 let unmount = if mounted.is_empty() {
                     String::new()
                 } else {
@@ -310,8 +314,12 @@ impl Step {
                     0 => ", snapdir=disabled".to_owned(),
                     more => format!(", snapdir=disabled, also on {more} below it"),
                 };
+                let mut nodes = volmode.as_ref().map_or_else(String::new, |mode| format!(", volmode={mode}"));
+                if !volumes.is_empty() {
+                    nodes.push_str(&format!(", inherit volmode on {}", volumes.join(" ").shown()));
+                }
                 format!(
-                    "dataset {dataset}: {unmount}{} zoned=on{hidden}",
+                    "dataset {dataset}: {unmount}{} zoned=on{hidden}{nodes}",
                     if *zoned { "keep" } else { "set" }
                 )
             }

@@ -261,6 +261,10 @@ pub const RESOURCES: &[ResourceDef] = &[
         PropDef { name: "lock", kind: Kind::LockList, show: Show::IfSet, clearable: true, origin: Origin::Linux,
             doc: "Further ZFS properties that the zone may not change, comma list",
             example: "compression,recordsize", ..P },
+        PropDef { name: "volmode", kind: Kind::Word(&["none", "dev", "full"]), default: Some("none"), show: Show::IfSet,
+            clearable: true, origin: Origin::Linux,
+            doc: "Block devices that its volumes have on the host: none, the volumes (dev), or their partitions too (full)",
+            example: "dev", ..P },
     ] },
     ResourceDef { kind: R::Admin, name: "admin", singleton: false, origin: Origin::Illumos, honour: YES,
         doc: "Rights of a user of the host on this zone", props: &[

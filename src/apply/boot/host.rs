@@ -260,8 +260,9 @@ impl Build<'_> {
             Step::Limits { path, settings } => limits::group(path, settings),
             Step::Process { locked, policy } => limits::process(*locked, *policy),
             Step::Ipc { settings } => limits::ipc(settings),
-            Step::Withdraw { dataset, members, zoned, hide, .. } => {
-                let wanted = Wanted { dataset, zoned: *zoned, hide, members };
+            Step::Withdraw { dataset, members, zoned, hide, volmode, volumes, .. } => {
+                let volmode = volmode.as_deref();
+                let wanted = Wanted { dataset, zoned: *zoned, hide, volmode, volumes, members };
                 self.withdraw(root, &wanted)
             }
             Step::Namespaces { uid_map, gid_map } => self.namespaces(root, uid_map, gid_map, all),

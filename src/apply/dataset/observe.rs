@@ -16,6 +16,9 @@ use crate::zfs::{Dataset, DatasetError, Kind, ListError, Mountpoint, Source, Zfs
 /// The property that says who finds snapshots below `.zfs`.
 pub const SNAPDIR: &str = "snapdir";
 
+/// The property that says which block devices a volume has.
+pub const VOLMODE: &str = "volmode";
+
 /// Finds out what a dataset is, with everything below it. `locks` are the properties of it whose values
 /// are noted.
 pub fn look(asker: &Asker<'_>, name: &str, locks: &[String]) -> Found {
@@ -41,13 +44,13 @@ pub fn look(asker: &Asker<'_>, name: &str, locks: &[String]) -> Found {
 }
 
 fn tree(zfs: &Zfs, d: &Dataset, locks: &[String]) -> Result<Tree, ListError> {
-    let (mut members, mut table, mut hide) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut members, mut table, mut hide, mut volmodes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     // What inherits goes by the dataset itself.
     if !(hides(d) && *d.source(SNAPDIR) == Source::Local) {
         hide.push(d.name.clone());
     }
     // The host's table may be long, and is read only when there is something to be found in it.
-    if descend(zfs, d, &mut members, &mut hide)? {
+    if descend(zfs, d, &mut members, &mut hide, &mut volmodes)? {
         table = mountinfo::mounts().unwrap_or_default();
     }
     members[0].locked_values = values(d, locks.iter().map(String::as_str));
@@ -61,6 +64,7 @@ fn tree(zfs: &Zfs, d: &Dataset, locks: &[String]) -> Result<Tree, ListError> {
         mounted: mounted.collect(),
         shows: shows_snapshots(),
         hide,
+        volmodes,
         members,
     })
 }
@@ -77,26 +81,37 @@ pub fn is_of(mount: &MountEntry, dataset: &str) -> bool {
     mount.kind == "zfs" && is_within(name, dataset)
 }
 
+/// Says whether a property is set on the dataset itself, or came with a stream.
+fn says(d: &Dataset, property: &str) -> bool {
+    matches!(d.source(property), Source::Local | Source::Received)
+}
+
+/// Returns a dataset with its `volmode`, when it has one of its own.
+fn volmode(d: &Dataset) -> Option<(String, String)> {
+    Some((d.name.clone(), d.word(VOLMODE).filter(|_| says(d, VOLMODE))?))
+}
+
 /// Collects a filesystem and those below it, and of the latter those that say themselves that their snapshots
-/// are to be seen; says whether one of all may be mounted.
+/// are to be seen, and what of all, volumes too, says its `volmode` itself. Says whether one may be mounted.
 fn descend(
     zfs: &Zfs,
     d: &Dataset,
     members: &mut Vec<Member>,
     shown: &mut Vec<String>,
+    volmodes: &mut Vec<(String, String)>,
 ) -> Result<bool, ListError> {
     members.push(member(d));
+    volmodes.extend(volmode(d));
     let mut mounted = may_be_mounted(zfs, d);
     for child in zfs.children(&d.name) {
         match child {
             Ok(child) if child.kind == Some(Kind::Filesystem) => {
-                let said = matches!(child.source(SNAPDIR), Source::Local | Source::Received);
-                if said && !hides(&child) {
+                if says(&child, SNAPDIR) && !hides(&child) {
                     shown.push(child.name.clone());
                 }
-                mounted |= descend(zfs, &child, members, shown)?;
+                mounted |= descend(zfs, &child, members, shown, volmodes)?;
             }
-            Ok(_) => {}
+            Ok(volume) => volmodes.extend(volmode(&volume)),
             // Destroyed a moment ago.
             Err(ListError::DatasetNotFound(_)) => {}
             Err(e) => return Err(e),
@@ -153,8 +168,8 @@ pub fn shares(found: &Found) -> Vec<String> {
 }
 
 fn values<'p>(d: &Dataset, properties: impl Iterator<Item = &'p str>) -> BTreeMap<String, String> {
-    // Each boot hides snapshots again.
-    properties.filter(|p| *p != SNAPDIR).map(|p| (p.to_owned(), value(d, p))).collect()
+    // Each boot sets these again.
+    properties.filter(|p| ![SNAPDIR, VOLMODE].contains(p)).map(|p| (p.to_owned(), value(d, p))).collect()
 }
 
 /// Returns the value of a property as it is shown to people.

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FileType;
 use thiserror::Error;
 
-use super::observe::{SNAPDIR, hides};
+use super::observe::{SNAPDIR, VOLMODE, hides};
 use super::walk::{Entry, walk};
 use super::withdraw::{free, mount};
 use super::{observe, registry, take_back};
@@ -114,6 +114,7 @@ pub fn reclaim(store: &FileStore, out: &mut dyn Notice, name: &str, force: bool)
     for d in &tree {
         tidy(&zfs, d, hidden.contains(&d.name), out)?;
     }
+    volumes(&zfs, &tree, out)?;
     // The children first: none of them is left behind when this is cut short.
     for d in tree.iter().rev() {
         if *d.source("zoned") == Source::Local || *d.source("zoned") == Source::Received {
@@ -430,6 +431,26 @@ fn make_harmless(
             Err(e) => return Err(zfs_error(&e)),
         }
     }
+    Ok(())
+}
+
+/// Takes `volmode=none` from a dataset without volumes, which the boot has set for the zone. Volumes stay without
+/// block devices: with them the kernel and udev of the host would read at once what the zone has written.
+fn volumes(zfs: &Zfs, tree: &[Dataset], out: &mut dyn Notice) -> Result<(), ReclaimError> {
+    let Some(top) = tree.first() else { return Ok(()) };
+    if top.word(VOLMODE).as_deref() != Some("none") || *top.source(VOLMODE) != Source::Local {
+        return Ok(());
+    }
+    let name = &top.name;
+    if tree.iter().any(|d| d.kind == Some(Kind::Volume)) {
+        out.say(&format!(
+            "{name}: {VOLMODE} stays none, so the host reads nothing of what the zone has written to its volumes; \
+             for their block devices, type: zfs inherit {VOLMODE} '{name}'"
+        ));
+        return Ok(());
+    }
+    zfs.inherit(name, VOLMODE, false).map_err(|e| zfs_error(&e))?;
+    out.say(&format!("{name}: {VOLMODE} cleared, it was none for the zone"));
     Ok(())
 }
 

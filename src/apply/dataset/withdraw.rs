@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::mount::UnmountFlags;
 
-use super::observe::{SNAPDIR, is_of};
+use super::observe::{SNAPDIR, VOLMODE, is_of};
 use super::registry::mounted;
 use super::walk::walk;
 use crate::apply::journal::crash_at;
@@ -61,6 +61,10 @@ pub struct Wanted<'a> {
     pub zoned: bool,
     /// The filesystems whose snapshots are to be hidden.
     pub hide: &'a [String],
+    /// What its `volmode` is to be, when it is something else.
+    pub volmode: Option<&'a str>,
+    /// What below it has a `volmode` of its own that is another.
+    pub volumes: &'a [String],
     /// The filesystems whose root directories are given to the zone's root.
     pub members: &'a [String],
 }
@@ -74,13 +78,13 @@ pub struct Told {
     pub not_given: Vec<String>,
 }
 
-/// Takes a dataset from the host: unmounts it and all below it, sets `zoned`, hides snapshots, and gives the
-/// root directories to the zone's root.
+/// Takes a dataset from the host: unmounts it and all below it, sets `zoned`, hides snapshots, takes
+/// the block devices of volumes away, and gives the root directories to the zone's root.
 ///
 /// # Errors
 /// The reason as text. The host has its mounts back then, unless `zoned` was set already.
 pub fn withdraw(root: &Root, zfs: &Zfs, wanted: &Wanted<'_>, ids: &Ids) -> Result<Told, String> {
-    let Wanted { dataset, zoned, hide, members } = *wanted;
+    let Wanted { dataset, zoned, hide, volmode, volumes, members } = *wanted;
     let mut undo = Vec::new();
     let mut unmounted = Ok(());
     // The host's table of mounts may be long: it is read only when there is something to be found in it.
@@ -105,6 +109,7 @@ pub fn withdraw(root: &Root, zfs: &Zfs, wanted: &Wanted<'_>, ids: &Ids) -> Resul
         zfs.set_props(name, &[(SNAPDIR, Value::from(disabled))].into())
             .map_err(|e| format!("cannot set '{SNAPDIR}' property for ZFS dataset '{name}': {e}"))?;
     }
+    devices(zfs, dataset, volmode, volumes)?;
     let mut told = Told::default();
     for member in members {
         match give(zfs, member, ids) {
@@ -120,6 +125,25 @@ pub fn withdraw(root: &Root, zfs: &Zfs, wanted: &Wanted<'_>, ids: &Ids) -> Resul
         free(root, zfs, dataset)?;
     }
     Ok(told)
+}
+
+/// Has the volumes of a dataset get the block devices that they are to have, or none.
+fn devices(zfs: &Zfs, dataset: &str, volmode: Option<&str>, volumes: &[String]) -> Result<(), String> {
+    let set = |name: &str, number: u64| {
+        zfs.set_props(name, &[(VOLMODE, Value::from(number))].into())
+            .map_err(|e| format!("cannot set '{VOLMODE}' property for ZFS dataset '{name}': {e}"))
+    };
+    if let Some(mode) = volmode {
+        set(dataset, index_number(VOLMODE, mode).ok_or_else(|| format!("volmode={mode} is not known"))?)?;
+    }
+    for name in volumes {
+        // A setting adds or removes devices at once, which inheriting does not do in every release.
+        let now = zfs.dataset(dataset).map_err(|e| e.to_string())?.number(VOLMODE).unwrap_or(0);
+        set(name, now)?;
+        zfs.inherit(name, VOLMODE, false)
+            .map_err(|e| format!("cannot inherit '{VOLMODE}' property for ZFS dataset '{name}': {e}"))?;
+    }
+    Ok(())
 }
 
 /// One mount of the host that was taken away.
