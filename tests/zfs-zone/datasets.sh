@@ -15,7 +15,7 @@ X
 good "the guide's example is accepted" zoneadm -z zion verify
 plan=$(zoneadm -z zion plan boot)
 good "the plan takes it from the host first" grep -q "dataset tank/zone/zion: unmount /tank/zone/zion on the host, set zoned=on, snapdir=disabled" <<<"$plan"
-good "and shows what is locked" grep -q "quota, reservation, refquota, refreservation, filesystem_limit, snapshot_limit, sharenfs, sharesmb, snapdir, zoned locked, and sharenfs, sharesmb, snapdir, zoned below it" <<<"$plan"
+good "and shows what is locked" grep -q "quota, reservation, refquota, refreservation, filesystem_limit, snapshot_limit, sharenfs, sharesmb, snapdir, volmode, zoned locked, and sharenfs, sharesmb, snapdir, volmode, zoned below it" <<<"$plan"
 good "a plan changes nothing" eval 'findmnt /tank/zone/zion && [ "$(value zoned tank/zone/zion)" = off ]'
 good "the zone boots with it" zoneadm -z zion boot
 gives "it becomes visible within the zone, its ancestors with it" "tank tank/zone tank/zone/zion" visible
