@@ -36,6 +36,9 @@
 //! | names with line ends and what a terminal obeys, in our messages | `shown::*` | `names` |
 //! | file systems and namespaces without end | `confine::flags::*` | `new-file-systems`, `bounds` |
 //! | an owner without write access | `owner::*`, `confine::owner::*` | `leases`, `dnotify`, `write-hints`, `snapshots`, `bounds` |
+//! | directories above a zonepath that others own | `walls::nothing_is_changed_below_a_foreign_parent` | `parents` |
+//! | a server or router on the host's link | `network::held::a_shared_zone_is_no_server_of_the_link` | `roles` |
+//! | restrictions of mounts | `confine::mounts::restrictions_of_mounts_stay` | `sys` |
 //! | exhaustion | `exhaustion::*`; processes in tests/zfs-zone/limits.sh | `owner`, `terminals`, control |
 //!
 //! What leads along a path is tried twice, the second time with programs that find no `openat2`.
