@@ -13,6 +13,7 @@ pub mod list;
 pub mod login;
 pub mod net;
 pub mod paths;
+pub mod relay;
 pub mod running;
 pub mod store;
 pub mod supervisor;

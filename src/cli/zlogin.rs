@@ -234,7 +234,13 @@ fn run(options: &Options) -> Result<u8, String> {
             return Err(format!("zlogin: login allowed only to running zones ({zone} is '{state}')."));
         }
     };
-    done.map_err(|e| describe(&zone, &e))
+    match done {
+        Err(e) if let Some(signal) = e.signal() => {
+            complain(&describe(&zone, &e));
+            Ok(ended_by(signal))
+        }
+        other => other.map_err(|e| describe(&zone, &e)),
+    }
 }
 
 /// Has the broker do it for an ordinary user; none where there is no broker.

@@ -82,6 +82,9 @@ pub struct Confine<'a> {
     pub personality: u32,
 }
 
+/// How long the kernel may take to end a process that was killed, in milliseconds.
+const PATIENCE: u64 = 1000;
+
 /// What the new process and its parent say to each other about the filter.
 const LISTENER: &str = "listener";
 
@@ -172,7 +175,10 @@ impl Target {
             while !tty::wait_for(what, wake).map_err(at("wait for the new process"))? {
                 if stop() {
                     let _ = handle.signal(libc::SIGKILL);
-                    let _ = process::wait(porter);
+                    // One that waits in the kernel for something of the zone ends when that lets it go.
+                    if handle.wait_gone(PATIENCE).unwrap_or(false) {
+                        process::reap(porter);
+                    }
                     return Err(at("enter the zone")(rustix::io::Errno::INTR));
                 }
             }
@@ -189,7 +195,9 @@ impl Target {
             let child = Child::new(porter).map_err(at("wait for a process"))?;
             return Ok(Entered { child, channel: ours });
         };
-        process::wait(porter).map_err(at("wait for a process"))?;
+        // Its end is waited for in the same way: a zone can hold it up there as well.
+        wait(handle.as_fd())?;
+        process::reap(porter);
         let child = Child::new(pid).map_err(at("wait for a process"))?;
         Ok(Entered { child, channel: ours })
     }

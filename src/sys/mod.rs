@@ -17,6 +17,7 @@ pub mod process;
 pub mod pty;
 pub mod rlimit;
 pub mod seccomp;
+pub mod stream;
 pub mod tree;
 pub mod tty;
 pub mod zfs;

@@ -439,6 +439,12 @@ impl Child {
         Ok(Self { pid, handle: Handle::open(pid)? })
     }
 
+    /// Waits until the child has ended, at most so long; says whether it has.
+    pub fn ends_within(&self, limit: std::time::Duration) -> bool {
+        let millis = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        self.handle.wait_gone(millis).unwrap_or(true)
+    }
+
     /// Reaps the child if it has ended; none while it lives.
     pub fn end(&self) -> Option<End> {
         if let Some(ended) = reap(self.pid) {

@@ -10,6 +10,8 @@ use rustix::fs::{FileType, OFlags, fstat, major, minor};
 use rustix::io::Errno;
 use rustix::termios::{OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 
+use super::naive::without;
+
 /// What a terminal looks like to programs: its modes, if it has any, and its size.
 #[derive(Clone, Debug)]
 pub struct Look {
@@ -158,12 +160,25 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
 }
 
-/// Opens `/dev/null` of the host.
+/// Makes a pipe for a zone, whose programs can open it by name as well (`/dev/stdin`, `/dev/stdout`).
+///
+/// It belongs to root of the host, and only whoever already has it can come by its name, in `/proc/PID/fd`.
 ///
 /// # Errors
 /// The system's error.
+pub fn pipe_to_open() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = pipe()?;
+    rustix::fs::fchmod(&read, rustix::fs::Mode::from_raw_mode(0o666))?;
+    Ok((read, write))
+}
+
+/// Opens `/dev/null` of the host.
+///
+/// # Errors
+/// The system's error; also when a file has taken its place, which a zone must not get to write to.
 pub fn null() -> io::Result<OwnedFd> {
-    Ok(rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, rustix::fs::Mode::empty())?)
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, rustix::fs::Mode::empty())?;
+    if is_null(&fstat(&null)?) { Ok(null) } else { Err(io::Error::other("/dev/null is not the null device")) }
 }
 
 /// Waits until either descriptor has something; says whether the first has.
@@ -228,26 +243,51 @@ pub fn write_all(fd: BorrowedFd<'_>, mut text: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Says whether a process of a zone may hold this descriptor: a regular file, a pipe, or `/dev/null`.
-pub fn may_be_handed_over(fd: BorrowedFd<'_>) -> bool {
-    if super::naive::without("streams") {
-        return true;
-    }
-    let Ok(stat) = fstat(fd) else { return false };
-    let null = (major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3);
-    let good = match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile | FileType::Fifo => true,
-        FileType::CharacterDevice => null,
-        _ => false,
-    };
-    // One that only names a file (O_PATH) can be opened anew with any rights.
-    good && rustix::fs::fcntl_getfl(fd).is_ok_and(|flags| !flags.contains(OFlags::PATH))
+/// Makes a pipe hold so many bytes, at least one page; says whether it does.
+pub fn resize_pipe(fd: BorrowedFd<'_>, bytes: usize) -> bool {
+    rustix::pipe::fcntl_setpipe_size(fd, bytes).is_ok()
 }
 
-/// Says whether both are the same terminal.
-pub fn same_terminal(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> bool {
-    let device = |fd| fstat(fd).map(|s| (s.st_dev, s.st_ino, s.st_rdev)).ok();
-    is_tty(a) && is_tty(b) && device(a) == device(b)
+/// Opens the side to read of a pipe that this process has the side to write of; none where that is not
+/// allowed. What it reads does not wait.
+pub fn other_end(write: BorrowedFd<'_>) -> Option<OwnedFd> {
+    let is_pipe = fstat(write).is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::Fifo);
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&write));
+    is_pipe.then(|| rustix::fs::open(path, flags, rustix::fs::Mode::empty()).ok()).flatten()
+}
+
+/// What a command of a zone is given for a standard stream of the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// `/dev/null`, opened for the command alone.
+    Null,
+    /// A pipe, and this process carries what goes through it.
+    Pipe,
+    /// The stream itself. Only a build that leaves a defence out does that.
+    Itself,
+}
+
+/// Decides what a command of a zone is given for a stream of the caller: only what cannot be harmed is open to
+/// a zone, and that is `/dev/null`.
+///
+/// Whoever holds a file that is open for writing can truncate it, write over it and let it grow, whether or not
+/// it was opened to append. Of one that is open for reading he can move the position, which the caller shares,
+/// lock it and read its path; of a pipe change the size, and make it one that does not wait for everybody who
+/// uses it. A socket passes descriptors, a terminal takes input, a directory leads out of the zone, and a name
+/// (`O_PATH`) can be opened anew.
+pub fn given_for(fd: BorrowedFd<'_>) -> Given {
+    let Ok(stat) = fstat(fd) else { return Given::Pipe };
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    if without("streams") || without("relay") && matches!(kind, FileType::RegularFile | FileType::Fifo) {
+        return Given::Itself;
+    }
+    if is_null(&stat) { Given::Null } else { Given::Pipe }
+}
+
+fn is_null(stat: &rustix::fs::Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+        && (major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3)
 }
 
 #[cfg(test)]
@@ -258,28 +298,42 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn what_may_be_handed_over() {
+    fn only_the_null_device_is_not_relayed() {
+        let null = File::open("/dev/null").expect("a null device");
+        assert_eq!(given_for(null.as_fd()), Given::Null);
+        assert!(is_null(&fstat(super::null().expect("a null device")).expect("an open file")));
         let file = tempfile::tempfile().expect("a temporary file");
         let (read, write) = pipe().expect("a pipe");
-        let null = File::open("/dev/null").expect("a null device");
-        for good in [file.as_fd(), read.as_fd(), write.as_fd(), null.as_fd()] {
-            assert!(may_be_handed_over(good), "{good:?}");
-        }
         let pty = crate::sys::pty::open_in(Path::new("/dev/pts")).expect("a pseudo-terminal");
         let folder = File::open("/").expect("a root");
         let zero = File::open("/dev/zero").expect("a zero device");
         let (socket, _other) = UnixStream::pair().expect("sockets");
         let name = rustix::fs::open("/etc/passwd", OFlags::PATH, rustix::fs::Mode::empty()).expect("a name");
-        for bad in [
+        let event = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).expect("a counter");
+        for one in [
+            file.as_fd(),
+            read.as_fd(),
+            write.as_fd(),
             pty.slave.as_fd(),
             pty.master.as_fd(),
             folder.as_fd(),
             zero.as_fd(),
             socket.as_fd(),
             name.as_fd(),
+            event.as_fd(),
         ] {
-            assert!(!may_be_handed_over(bad), "{bad:?}");
+            assert_eq!(given_for(one), Given::Pipe, "{one:?}");
         }
+    }
+
+    #[test]
+    fn the_other_end_of_a_pipe() {
+        let (read, write) = pipe().expect("a pipe");
+        write_all(write.as_fd(), b"abc").expect("a pipe");
+        drop(read);
+        let other = other_end(write.as_fd()).expect("a pipe of our own");
+        assert_eq!(readable(other.as_fd()), 3);
+        assert!(other_end(File::open("/dev/null").expect("a null device").as_fd()).is_none());
     }
 
     #[test]

@@ -22,6 +22,8 @@
 //! | permissions of the zonepath; set-user-id files of a zone | `walls::set_user_id_files_seen_from_the_host` | `zonepath` |
 //! | shift of owners by chown | `walls::a_boot_changes_no_owner` | no code does: ids are mapped by the mount |
 //! | terminal injection | `filter::terminals_of_the_caller` | `session`, `streams` |
+//! | files, pipes, sockets, devices of the caller as streams | `streams::*`; tests/login/streams.rs | `relay`, `streams` |
+//! | a login that does not let its caller go | `streams::a_caller_is_let_go`; tests/login/ends.rs | `end` |
 //! | archive traversal | `install::archive::*` | `links`, `attributes` |
 //! | image layout | `install::image::*` | `links`, `digest` |
 //! | a mount's source changed by a zone | `races::source`, `races::shared_source` | `links` |
@@ -54,6 +56,7 @@ mod identity;
 mod owner;
 mod paths;
 mod races;
+mod streams;
 mod walls;
 
 use lab::{Lab, Run};

@@ -81,6 +81,6 @@ impl Console {
         tty::never_wait(self.socket.as_fd()).map_err(LoginError::Relay)?;
         let remote = self.socket.as_fd();
         let session = Session { remote, is_terminal: false, child: None, escape, signals: &signals };
-        session.run().map_err(LoginError::Relay)
+        session.run()
     }
 }

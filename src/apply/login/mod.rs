@@ -3,13 +3,15 @@
 //! ```text
 //! zlogin (host, root) ── fork ──► child: enters the zone (sys::enter), becomes the user, executes the shell
 //!   │                                        ▲
-//!   ├─ command: waits; files and pipes were handed over, terminals are relayed   (streams)
+//!   ├─ command: relays between the caller's streams and pipes into the zone      (streams, command, ending)
 //!   ├─ session: relays between the caller's terminal and one in the zone         (session, escape)
 //!   └─ console: relays between the caller's terminal and the supervisor's socket (console)
 //! ```
 
+mod command;
 mod console;
 mod direct;
+mod ending;
 mod environment;
 mod escape;
 mod identity;
@@ -27,6 +29,7 @@ use nix::sys::signal::Signal;
 use crate::apply::confine;
 use crate::apply::guard::{self, Guarded};
 use crate::apply::paths::Root;
+use crate::apply::relay::Failed;
 use crate::apply::running::Running;
 use crate::apply::supervisor::client::CallError;
 use crate::plan::confine::Confinement;
@@ -41,6 +44,8 @@ use crate::sys::tty::{self, Look, Signals};
 pub use console::Console;
 pub use session::End;
 
+use command::Command;
+use ending::LAST;
 use inside::Job;
 use session::{SIGNALS, Session};
 use streams::Streams;
@@ -72,12 +77,36 @@ pub enum LoginError {
     /// The process has ended, and a tracer in the zone keeps its status.
     #[error("the command has ended, and a process of the zone that traces it does not let its status out")]
     Kept,
-    /// A signal came before the login did.
+    /// This signal came before the login did.
     #[error("interrupted")]
-    Interrupted,
+    Interrupted(Signal),
+    /// The process was killed for a signal and does not end.
+    #[error(
+        "process {pid} was killed and does not end: it waits in the kernel, for a file system of the zone \
+         perhaps, and is left there"
+    )]
+    Left {
+        /// Its number on the host.
+        pid: i32,
+        /// The signal that asked for the end.
+        signal: Signal,
+    },
+    /// A stream of the caller fails.
+    #[error(transparent)]
+    Stream(#[from] Failed),
     /// Bytes cannot be carried.
     #[error("cannot relay input and output: {}", reason(.0))]
     Relay(#[source] io::Error),
+}
+
+impl LoginError {
+    /// Returns the signal that has ended the login, if one has.
+    pub fn signal(&self) -> Option<Signal> {
+        match self {
+            Self::Interrupted(signal) | Self::Left { signal, .. } => Some(*signal),
+            _ => None,
+        }
+    }
 }
 
 /// A login that is wanted.
@@ -147,12 +176,10 @@ impl<'a> Zone<'a> {
         signals: &Signals,
         job: &Job,
     ) -> Result<Entered, LoginError> {
-        let mut ends = false;
+        let mut asked = None;
         let mut stop = || {
-            while let Some(signal) = signals.next() {
-                ends |= !matches!(signal, Signal::SIGCHLD | Signal::SIGWINCH | Signal::SIGTSTP);
-            }
-            ends
+            asked = asked.or(asked_to_end(signals));
+            asked.is_some()
         };
         let program = guard::program();
         let hand_over = |listener: BorrowedFd<'_>| guard::enlist(self.root, self.name, listener);
@@ -161,7 +188,7 @@ impl<'a> Zone<'a> {
         let program = confine::program(&self.confinement);
         let confine = Confine { program: program.as_deref(), personality: self.confinement.personality };
         let entered = target.enter(streams, signals.as_fd(), &mut stop, filter, confine, inside);
-        if ends { Err(LoginError::Interrupted) } else { Ok(entered?) }
+        asked.map_or(Ok(entered?), |signal| Err(LoginError::Interrupted(signal)))
     }
 }
 
@@ -191,40 +218,11 @@ impl Login {
             Signal::SIGCHLD,
         ];
         let target = open(zone.running)?;
-        let Streams { inside, mut relay } = Streams::prepare(self.no_input).map_err(LoginError::Relay)?;
+        let Streams { inside, relay } = Streams::prepare(self.no_input).map_err(LoginError::Relay)?;
         let signals = Signals::take(TAKEN).map_err(LoginError::Relay)?;
         let job = self.job(None);
-        let Entered { child, channel } = zone.enter(&target, inside, &signals, &job)?;
-        let mut channel = Some(channel);
-        // Until the program is executed, what the zone shows the new process may keep it for ever.
-        loop {
-            let told = channel.as_ref().map(AsFd::as_fd);
-            let others = [Some(signals.as_fd()), Some(child.as_fd()), told];
-            let [signalled, ended, told] = relay.turn(others).map_err(LoginError::Relay)?;
-            if told && let Some(channel) = channel.take() {
-                failure_of(&channel)?;
-            }
-            if ended && let Some(end) = child.end() {
-                // It may have failed and ended between two looks.
-                channel.as_ref().map_or(Ok(()), failure_of)?;
-                relay.finish();
-                return known(end);
-            }
-            while signalled && let Some(signal) = signals.next() {
-                match signal {
-                    Signal::SIGCHLD => {}
-                    // The group has no parent in its session, so the kernel ignores a plain SIGTSTP there.
-                    Signal::SIGTSTP => {
-                        signal_group(child.pid, Signal::SIGSTOP);
-                        tty::stop_self();
-                        signal_group(child.pid, Signal::SIGCONT);
-                    }
-                    // No program of the zone runs yet that could answer in its own way.
-                    _ if channel.is_some() => signal_group(child.pid, Signal::SIGKILL),
-                    other => signal_group(child.pid, other),
-                }
-            }
-        }
+        let entered = zone.enter(&target, inside, &signals, &job)?;
+        Command::new(entered, relay, signals).wait()
     }
 
     /// Begins a login on a new terminal of the zone, which must be running, not only ready.
@@ -241,11 +239,14 @@ impl Login {
         let Entered { child, channel } = zone.enter(&target, streams, &signals, &job)?;
         // What the zone shows the new process may keep it for ever; the user must not be kept as well.
         while !tty::wait_for(channel.as_fd(), signals.as_fd()).map_err(LoginError::Relay)? {
-            while let Some(signal) = signals.next() {
-                if !matches!(signal, Signal::SIGCHLD | Signal::SIGWINCH | Signal::SIGTSTP) {
-                    signal_group(child.pid, Signal::SIGKILL);
-                    return Err(LoginError::Interrupted);
-                }
+            if let Some(signal) = asked_to_end(&signals) {
+                signal_group(child.pid, Signal::SIGKILL);
+                let (ended, pid) = (child.ends_within(LAST), child.pid);
+                return Err(if ended {
+                    LoginError::Interrupted(signal)
+                } else {
+                    LoginError::Left { pid, signal }
+                });
             }
         }
         let message = channel.receive().map_err(LoginError::Relay)?;
@@ -256,6 +257,17 @@ impl Login {
             _ => Err(LoginError::Inside(message.text)),
         }
     }
+}
+
+/// Returns the first signal that asks for the end, of those that have come.
+fn asked_to_end(signals: &Signals) -> Option<Signal> {
+    let mut asked = None;
+    while let Some(signal) = signals.next() {
+        if !matches!(signal, Signal::SIGCHLD | Signal::SIGWINCH | Signal::SIGTSTP) {
+            asked = asked.or(Some(signal));
+        }
+    }
+    asked
 }
 
 /// Returns how a process has ended, if that can be known.
@@ -289,7 +301,7 @@ impl Attached {
         let remote = self.master.as_fd();
         let child = Some(&self.child);
         let session = Session { remote, is_terminal: true, child, escape, signals: &self.signals };
-        let end = session.run().map_err(LoginError::Relay)?;
+        let end = session.run()?;
         if let End::Exited(_) = end {
             failure_of(&self.channel)?;
         }

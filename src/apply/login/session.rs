@@ -1,13 +1,16 @@
 //! A conversation between the caller's terminal and something remote: a terminal in the zone, or the console.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, poll};
 
+use super::LoginError;
 use super::escape::{Filter, Specials, Typed};
+use crate::apply::relay::{Output, Went};
 use crate::sys::process::{self, Child};
+use crate::sys::stream::Stream;
 use crate::sys::tty::{self, Look, Raw, Signals};
 
 /// Signals that a session takes over.
@@ -24,8 +27,6 @@ pub const SIGNALS: &[Signal] = &[
 /// How much typed input may wait for the other side. Escapes are noticed up to there.
 const MAX_PENDING: usize = 64 << 10;
 const CHUNK: usize = 16 << 10;
-/// What is carried at most after the end of the process: more than a terminal holds.
-const MAX_REST: usize = 256 << 10;
 
 /// How a session ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,10 +59,11 @@ impl Session<'_> {
     /// Carries bytes both ways until one side has had enough.
     ///
     /// # Errors
-    /// The system's error.
-    pub fn run(&self) -> io::Result<End> {
-        let (stdin, stdout) = (io::stdin(), io::stdout());
-        let (stdin, stdout) = (stdin.as_fd(), stdout.as_fd());
+    /// [`LoginError::Relay`], [`LoginError::Stream`].
+    pub fn run(&self) -> Result<End, LoginError> {
+        let input = Stream::input();
+        let mut output = Output::new(self.remote, Stream::output());
+        let stdin = rustix::stdio::stdin();
         let look = Look::of(stdin);
         let mut filter = Filter::new(self.escape, specials(&look));
         let mut raw = Raw::enter(stdin);
@@ -69,66 +71,66 @@ impl Session<'_> {
         let mut remote_open = true;
         let mut pending: Vec<u8> = Vec::new();
         loop {
-            let wanted = if pending.is_empty() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT };
             let mut fds = vec![PollFd::new(self.signals, PollFlags::IN)];
             if let Some(child) = self.child {
                 fds.push(PollFd::new(child, PollFlags::IN));
             }
             if remote_open {
+                let wanted = if pending.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
                 fds.push(PollFd::from_borrowed_fd(self.remote, wanted));
+                output.polls(&mut fds);
             }
             if listening && pending.len() < MAX_PENDING {
-                fds.push(PollFd::from_borrowed_fd(stdin, PollFlags::IN));
+                fds.push(PollFd::new(&input, PollFlags::IN));
             }
-            match poll(&mut fds, None) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(e) => return Err(e.into()),
-            }
-            let mut seen = fds.iter().map(PollFd::revents);
-            let signalled = seen.next().is_some_and(|e| !e.is_empty());
-            let ended = self.child.is_some() && seen.next().is_some_and(|e| !e.is_empty());
-            let remote = if remote_open { seen.next() } else { None }.unwrap_or(PollFlags::empty());
-            let typed = listening && seen.next().is_some_and(|e| !e.is_empty());
+            let seen = wait(&mut fds)?;
             drop(fds);
+            let mut seen = seen.into_iter();
+            let mut any = || seen.next().is_some_and(|e| !e.is_empty());
+            let signalled = any();
+            let ended = self.child.is_some() && any();
+            let went = if remote_open {
+                any();
+                output.turn(&mut seen)?
+            } else {
+                Went::On
+            };
+            let typed = listening && seen.next().is_some_and(|e| !e.is_empty());
             if ended && let Some(end) = self.child.and_then(Child::end) {
-                // Everything that was written before the end is here already. What is written on and
-                // on by others, who still have the terminal open, is not waited for.
-                let mut carried = 0;
-                while carried < MAX_REST
-                    && let Some(more @ 1..) = self.carry_output(stdout)
-                {
-                    carried += more;
-                }
-                return Ok(End::Exited(end));
+                output.last();
+                return self.show_rest(&mut output, end);
             }
             if signalled && let Some(end) = self.on_signals(stdin, &mut raw) {
                 return Ok(end);
             }
             if typed {
                 let mut buffer = [0; CHUNK];
-                let n = tty::read(stdin, &mut buffer).unwrap_or(0);
-                if n == 0 {
+                let n = match input.read(&mut buffer) {
+                    Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                        None
+                    }
+                    read => Some(read.unwrap_or(0)),
+                };
+                if n == Some(0) {
                     if raw.is_some() {
                         return Ok(End::Disconnected);
                     }
                     listening = false;
                     pending.extend(look.special(libc::VEOF).filter(|_| self.is_terminal));
                 }
-                match filter.take(&buffer[..n]) {
+                match filter.take(&buffer[..n.unwrap_or(0)]) {
                     Typed::Send(bytes) => pending.extend(bytes),
                     Typed::Disconnect(bytes, shown) => {
                         let _ = tty::write(self.remote, &bytes);
-                        let _ = tty::write_all(stdout, &shown);
+                        output.say(&shown);
                         return Ok(End::Disconnected);
                     }
                 }
             }
-            let alive = if remote.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
-                self.carry_output(stdout).is_some()
-            } else {
-                true
-            };
-            if !alive || !self.carry_input(&mut pending) {
+            if went == Went::Unread {
+                return Ok(End::Disconnected);
+            }
+            if went == Went::Ended || !self.carry_input(&mut pending) {
                 if self.child.is_none() {
                     return Ok(End::Closed);
                 }
@@ -139,15 +141,23 @@ impl Session<'_> {
         }
     }
 
-    /// Carries one chunk from the other side; says how long it was, none when it has closed.
-    fn carry_output(&self, stdout: BorrowedFd<'_>) -> Option<usize> {
-        let mut buffer = [0; CHUNK];
-        match tty::read(self.remote, &mut buffer) {
-            Ok(0) => None,
-            Ok(n) => tty::write_all(stdout, &buffer[..n]).ok().map(|()| n),
-            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Some(0),
-            Err(_) => None,
+    /// Shows what was written before the process has ended. What is written on and on by others, who still
+    /// have the terminal open, is not waited for.
+    fn show_rest(&self, output: &mut Output<BorrowedFd<'_>>, end: process::End) -> Result<End, LoginError> {
+        while output.is_waiting() {
+            let mut fds = vec![PollFd::new(self.signals, PollFlags::IN)];
+            output.polls(&mut fds);
+            let seen = wait(&mut fds)?;
+            drop(fds);
+            let mut seen = seen.into_iter();
+            if seen.next().is_some_and(|e| !e.is_empty())
+                && let Some(signal) = super::asked_to_end(self.signals)
+            {
+                return Ok(End::Signal(signal));
+            }
+            output.turn(&mut seen)?;
         }
+        Ok(End::Exited(end))
     }
 
     /// Sends what is waiting; says whether the other side is still there.
@@ -186,6 +196,15 @@ impl Session<'_> {
         if self.is_terminal {
             tty::copy_size(stdin, self.remote);
         }
+    }
+}
+
+/// Waits until one of these has something; returns what each has.
+fn wait(fds: &mut [PollFd<'_>]) -> Result<Vec<PollFlags>, LoginError> {
+    match poll(fds, None) {
+        Ok(_) => Ok(fds.iter().map(PollFd::revents).collect()),
+        Err(rustix::io::Errno::INTR) => Ok(vec![PollFlags::empty(); fds.len()]),
+        Err(e) => Err(LoginError::Relay(e.into())),
     }
 }
 
