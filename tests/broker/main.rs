@@ -6,6 +6,7 @@
 mod lab;
 
 mod config;
+mod ends;
 mod hostile;
 mod login;
 mod plans;

@@ -5,16 +5,17 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
 
 use super::{MESSAGE_MAX, Program, Request, answer, order, socket};
 use crate::apply::paths::Root;
+use crate::apply::relay::Relay;
 use crate::sys::channel::Channel;
 use crate::sys::path::reason;
 use crate::sys::peer::Peer;
+use crate::sys::stream::Stream;
 use crate::sys::tty::{self, Look, Raw, Signals};
 
 /// Signals that are passed on to the program.
@@ -23,9 +24,10 @@ pub(super) const PASSED: &[Signal] =
 
 /// How long the broker may take to answer, in milliseconds: a host that is busy is slow, too.
 const PATIENCE: u64 = 60_000;
-const CHUNK: usize = 16 << 10;
-/// What is carried at most after the end of the program: more than a terminal and two pipes hold.
-const MAX_REST: usize = 512 << 10;
+/// How long a login may take to end when a signal asks for it: more than `zlogin` takes at most.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
+/// And how long whoever reads its output may let it wait.
+const READ_WITHIN: Duration = Duration::from_secs(6);
 
 /// Connects to a broker; none when there is none. Only root may be one.
 pub(super) fn connect(path: &Path) -> Option<Channel> {
@@ -125,32 +127,33 @@ fn open(channel: &Channel, request: &Request) -> Result<Vec<OwnedFd>, String> {
 fn talk(channel: &Channel, request: &Request) -> Result<u8, String> {
     let mut fds = open(channel, request)?.into_iter();
     let mut next = || fds.next().ok_or_else(|| "the broker has not answered as agreed".to_owned());
-    let mut relay = Relay { to_program: None, from_program: Vec::new(), pending: Vec::new(), ended: false };
+    let mut relay = Relay::default();
     let mut terminal = None;
     if request.terminal {
         let master = File::from(next()?);
         Look::of(io::stdin().as_fd()).apply(master.as_fd()).map_err(|e| lost(&e))?;
         let copy = || master.try_clone().map_err(|e| lost(&e));
         if request.input {
-            relay.to_program = Some(copy()?);
+            relay.take_input(copy()?).map_err(|e| lost(&e))?;
         }
-        relay.from_program.push((copy()?, false));
+        relay.take_output(copy()?, Stream::output()).map_err(|e| lost(&e))?;
         terminal = Some(master);
     } else if request.input {
-        relay.to_program = Some(File::from(next()?));
+        relay.take_input(File::from(next()?)).map_err(|e| lost(&e))?;
     }
     if !request.terminal {
-        relay.from_program.push((File::from(next()?), false));
+        relay.take_output(File::from(next()?), Stream::output()).map_err(|e| lost(&e))?;
     }
     if !request.errors {
-        relay.from_program.push((File::from(next()?), true));
+        relay.take_output(File::from(next()?), Stream::errors()).map_err(|e| lost(&e))?;
     }
-    relay.never_wait().map_err(|e| lost(&e))?;
     let signals: Vec<Signal> = PASSED.iter().copied().chain([Signal::SIGWINCH]).collect();
     let signals = Signals::take(&signals).map_err(|e| lost(&e))?;
     channel.send_bytes(order::GO.as_bytes()).map_err(|e| lost(&e))?;
-    let client = Client { channel, signals, terminal, raw: request.terminal && request.input };
-    client.run(relay).map_err(|e| lost(&e))
+    let raw = request.terminal && request.input;
+    // What changes a zone is waited for until it is done or undone.
+    let ends = request.program == Program::Zlogin;
+    Client { channel, signals, terminal, raw, ends, asked: None, status: None }.run(relay)
 }
 
 struct Client<'a> {
@@ -159,39 +162,78 @@ struct Client<'a> {
     /// The program's terminal, as who plays it has it.
     terminal: Option<File>,
     raw: bool,
+    /// A signal that asks for the end is obeyed in time, whatever the other side does.
+    ends: bool,
+    /// The first such signal.
+    asked: Option<(Signal, Instant)>,
+    /// The program has ended; what it has written may still be on its way.
+    status: Option<u8>,
 }
 
 impl Client<'_> {
-    fn run(&self, mut relay: Relay) -> io::Result<u8> {
-        let stdin = io::stdin();
-        let enter = || if self.raw { Raw::enter(stdin.as_fd()) } else { None };
-        let mut raw = enter();
+    fn run(mut self, mut relay: Relay) -> Result<u8, String> {
+        let stdin = rustix::stdio::stdin();
+        let mut raw = if self.raw { Raw::enter(stdin) } else { None };
         loop {
-            let [signalled, told] =
-                relay.turn([self.signals.as_fd(), self.channel.as_fd()], raw.is_some())?;
+            let told = self.status.is_none().then(|| self.channel.as_fd());
+            let others = [Some(self.signals.as_fd()), told];
+            let [signalled, told] = relay.turn(others, self.limit()).map_err(|e| lost(&e))?;
+            if relay.input_has_ended() && raw.is_some() {
+                // In raw mode only a terminal that is gone says that.
+                return Err(lost(&io::ErrorKind::UnexpectedEof.into()));
+            }
             if told {
-                let bytes = self.channel.receive_bytes(MESSAGE_MAX, 0)?;
-                let bytes = bytes.ok_or(io::ErrorKind::UnexpectedEof)?;
-                let text = String::from_utf8_lossy(&bytes);
-                if let Some(status) = status(&text) {
-                    relay.finish();
-                    return Ok(status);
-                }
-                if text == answer::STOPPED {
-                    drop(raw.take());
-                    stop();
-                    raw = enter();
-                    self.pass_size_on(stdin.as_fd());
-                    self.pass_on(Signal::SIGCONT);
-                }
+                self.listen(&mut raw, &mut relay).map_err(|e| lost(&e))?;
+            }
+            if let Some(status) = self.status.filter(|_| relay.is_done()) {
+                return relay.result().map(|()| status).map_err(|e| e.to_string());
             }
             while signalled && let Some(signal) = self.signals.next() {
                 match signal {
-                    Signal::SIGWINCH => self.pass_size_on(stdin.as_fd()),
-                    other => self.pass_on(other),
+                    Signal::SIGWINCH => self.pass_size_on(stdin),
+                    Signal::SIGTSTP => self.pass_on(signal),
+                    other if self.status.is_some() => return Ok(status_of(other)),
+                    other => {
+                        self.asked.get_or_insert((other, Instant::now()));
+                        self.pass_on(other);
+                    }
                 }
             }
+            if self.limit() == Some(Duration::ZERO)
+                && let Some((signal, _)) = self.asked
+            {
+                if self.status.is_none() {
+                    let _ = writeln!(io::stderr(), "zlogin: the broker does not end the login in time");
+                }
+                return Ok(status_of(signal));
+            }
         }
+    }
+
+    /// Hears what the broker says of the program.
+    fn listen<'t>(&mut self, raw: &mut Option<Raw<'t>>, relay: &mut Relay) -> io::Result<()> {
+        let bytes = self.channel.receive_bytes(MESSAGE_MAX, 0)?;
+        let bytes = bytes.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let text = String::from_utf8_lossy(&bytes);
+        self.status = status(&text);
+        if self.status.is_some() {
+            relay.end();
+        } else if text == answer::STOPPED {
+            let stdin = rustix::stdio::stdin();
+            drop(raw.take());
+            stop();
+            *raw = if self.raw { Raw::enter(stdin) } else { None };
+            self.pass_size_on(stdin);
+            self.pass_on(Signal::SIGCONT);
+        }
+        Ok(())
+    }
+
+    /// Returns how long the other side may still take to end; none: for ever.
+    fn limit(&self) -> Option<Duration> {
+        let (_, asked) = self.asked.filter(|_| self.ends)?;
+        let patience = if self.status.is_none() { ENDS_WITHIN } else { READ_WITHIN };
+        Some((asked + patience).saturating_duration_since(Instant::now()))
     }
 
     fn pass_on(&self, signal: Signal) {
@@ -204,6 +246,11 @@ impl Client<'_> {
             tty::copy_size(stdin, terminal.as_fd());
         }
     }
+}
+
+/// Returns the status of whoever a signal has ended.
+fn status_of(signal: Signal) -> u8 {
+    u8::try_from(128 + signal as i32).unwrap_or(u8::MAX)
 }
 
 /// Stops this process and what else the shell has started with it, as the suspend character does.
@@ -220,111 +267,5 @@ fn status(text: &str) -> Option<u8> {
         (Some(status), _) => number(status),
         (_, Some(signal)) => number(signal).map(|s| s.saturating_add(128)),
         _ => None,
-    }
-}
-
-/// Carries bytes between the streams of this process and the program's.
-struct Relay {
-    to_program: Option<File>,
-    /// And whether it is what the program complains on.
-    from_program: Vec<(File, bool)>,
-    pending: Vec<u8>,
-    /// Nothing more comes from standard input.
-    ended: bool,
-}
-
-impl Relay {
-    fn never_wait(&self) -> io::Result<()> {
-        let all = self.to_program.iter().chain(self.from_program.iter().map(|(file, _)| file));
-        for file in all {
-            tty::never_wait(file.as_fd())?;
-        }
-        Ok(())
-    }
-
-    /// Waits until something can be carried, or one of the others has something; carries, and says which of
-    /// the others had. At the end of what is typed a terminal is told so, a pipe is closed.
-    fn turn(&mut self, others: [BorrowedFd<'_>; 2], typed: bool) -> io::Result<[bool; 2]> {
-        let stdin = io::stdin();
-        let listening = self.to_program.is_some() && self.pending.is_empty() && !self.ended;
-        let mut fds: Vec<PollFd<'_>> =
-            others.into_iter().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
-        fds.extend(self.from_program.iter().map(|(file, _)| PollFd::new(file, PollFlags::IN)));
-        if let Some(file) = self.to_program.as_ref().filter(|_| !self.pending.is_empty()) {
-            fds.push(PollFd::new(file, PollFlags::OUT));
-        }
-        if listening {
-            fds.push(PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::IN));
-        }
-        match poll(&mut fds, None) {
-            Ok(_) => {}
-            Err(Errno::INTR) => return Ok([false; 2]),
-            Err(e) => return Err(e.into()),
-        }
-        let seen: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
-        drop(fds);
-        let mut seen = seen.into_iter();
-        let others = [seen.next().unwrap_or(false), seen.next().unwrap_or(false)];
-        self.from_program.retain(|way| !seen.next().unwrap_or(false) || carry(way).is_some());
-        if !self.pending.is_empty() && seen.next().unwrap_or(false) && !self.send() {
-            self.to_program = None;
-            self.pending.clear();
-        }
-        if listening && seen.next().unwrap_or(false) {
-            let mut buffer = [0; CHUNK];
-            match tty::read(stdin.as_fd(), &mut buffer) {
-                Ok(n @ 1..) => self.pending.extend_from_slice(&buffer[..n]),
-                Err(e) if matches!(e.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
-                // In raw mode only a terminal that is gone says that.
-                Ok(0) | Err(_) if typed => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(_) | Err(_) => self.ended = true,
-            }
-        }
-        if self.ended && self.pending.is_empty() {
-            self.to_program = None;
-        }
-        Ok(others)
-    }
-
-    /// Sends what is waiting; says whether the other side is still there.
-    fn send(&mut self) -> bool {
-        let Some(file) = &mut self.to_program else { return false };
-        while !self.pending.is_empty() {
-            match file.write(&self.pending) {
-                Ok(n) => drop(self.pending.drain(..n)),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return true,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return false,
-            }
-        }
-        true
-    }
-
-    /// Carries what is there already. What others write on and on is not waited for.
-    fn finish(mut self) {
-        for way in &mut self.from_program {
-            let mut carried = 0;
-            while carried < MAX_REST
-                && let Some(more @ 1..) = carry(way)
-            {
-                carried += more;
-            }
-        }
-    }
-}
-
-/// Carries one chunk; says how long it was, 0 when there was none just now; none at the end.
-fn carry((from, complaints): &(File, bool)) -> Option<usize> {
-    let mut buffer = [0; CHUNK];
-    match tty::read(from.as_fd(), &mut buffer) {
-        Ok(0) => None,
-        Ok(n) => {
-            let (stdout, stderr) = (io::stdout(), io::stderr());
-            let to = if *complaints { stderr.as_fd() } else { stdout.as_fd() };
-            tty::write_all(to, &buffer[..n]).ok().map(|()| n)
-        }
-        Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Some(0),
-        // The programs have closed a terminal.
-        Err(_) => None,
     }
 }
