@@ -22,6 +22,7 @@ BINDIR  = $(PREFIX)/bin
 SBINDIR = $(PREFIX)/sbin
 MANDIR  = $(PREFIX)/share/man
 UNITDIR = $(PREFIX)/lib/systemd/system
+TMPFILESDIR = $(PREFIX)/lib/tmpfiles.d
 HELPDIR = $(PREFIX)/lib/zones
 BASHDIR = $(PREFIX)/share/bash-completion/completions
 ZSHDIR  = $(PREFIX)/share/zsh/site-functions
@@ -85,7 +86,7 @@ bench-zfs: all vm-image
 install:
 	@for p in $(BINS) $(SBINS); do \
 	    test -x $(RELEASE)/$$p || { echo "make install: $(RELEASE)/$$p is missing: run make first" >&2; exit 1; }; done
-	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(SBINDIR) $(DESTDIR)$(HELPDIR) $(DESTDIR)$(UNITDIR) \
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(SBINDIR) $(DESTDIR)$(HELPDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(TMPFILESDIR) \
 	    $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(MANDIR)/man8 \
 	    $(DESTDIR)$(BASHDIR) $(DESTDIR)$(ZSHDIR) $(DESTDIR)$(FISHDIR) $(DESTDIR)$(TEMPLATEDIR)
 	install -m 0755 $(BINS:%=$(RELEASE)/%) $(DESTDIR)$(BINDIR)
@@ -103,6 +104,7 @@ install:
 	    chmod 0644 $(DESTDIR)$(UNITDIR)/$$u || exit 1; done
 	sed -e 's,@SBINDIR@,$(SBINDIR),g' systemd/zones-autoboot > $(DESTDIR)$(HELPDIR)/zones-autoboot
 	chmod 0755 $(DESTDIR)$(HELPDIR)/zones-autoboot
+	install -m 0644 systemd/zones.conf $(DESTDIR)$(TMPFILESDIR)/zones.conf
 	install -m 0644 $(TEMPLATES:%=zones.d/%) $(DESTDIR)$(TEMPLATEDIR)
 
 # Folders that others may use stay, unless they are ours and empty.
@@ -113,6 +115,7 @@ uninstall:
 	rm -f $(COMPLETED:%=$(DESTDIR)$(BASHDIR)/%) $(COMPLETED:%=$(DESTDIR)$(ZSHDIR)/_%) \
 	    $(COMPLETED:%=$(DESTDIR)$(FISHDIR)/%.fish)
 	rm -f $(UNITS:%=$(DESTDIR)$(UNITDIR)/%) $(DESTDIR)$(HELPDIR)/zones-autoboot
+	rm -f $(DESTDIR)$(TMPFILESDIR)/zones.conf
 	rm -f $(TEMPLATES:%=$(DESTDIR)$(TEMPLATEDIR)/%)
 	-rmdir $(DESTDIR)$(HELPDIR) $(DESTDIR)$(TEMPLATEDIR) $(DESTDIR)$(dir $(TEMPLATEDIR)) 2>/dev/null
 

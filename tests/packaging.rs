@@ -60,6 +60,7 @@ fn uninstall_removes_exactly_what_install_has_put_there() {
         "usr/local/lib/systemd/system/zones-broker.socket",
         "usr/local/lib/systemd/system/zones-broker.service",
         "usr/local/lib/zones/zones-autoboot",
+        "usr/local/lib/tmpfiles.d/zones.conf",
         "usr/share/zones/zones.d/default.toml",
     ] {
         assert!(installed.contains(&dest.path().join(file)), "{file} was not installed");
@@ -77,4 +78,34 @@ fn uninstall_removes_exactly_what_install_has_put_there() {
 
     make("uninstall", dest.path());
     assert_eq!(files(dest.path()), [mine]);
+}
+
+#[test]
+fn a_cleaner_is_told_to_leave_the_run_time_files_alone() {
+    let lines = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/zones.conf"));
+    let lines = lines.expect("the file for tmpfiles.d");
+    // x: the folder and all that is in it.
+    assert!(lines.lines().any(|l| l == "x /run/zones"), "{lines}");
+    if Command::new("systemd-tmpfiles").arg("--version").output().is_err() {
+        return;
+    }
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let make = |path: &str| {
+        let path = root.path().join(path);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
+        fs::write(&path, "").expect("a file");
+        let old = std::time::SystemTime::now() - std::time::Duration::from_secs(90 * 24 * 3600);
+        let times = fs::FileTimes::new().set_accessed(old).set_modified(old);
+        fs::File::open(&path).and_then(|f| f.set_times(times)).expect("an old file");
+        path
+    };
+    let (ours, other) = (make("run/zones/zion/running"), make("run/other/file"));
+    make("usr/lib/tmpfiles.d/run.conf");
+    let age = "d /run - - - m:10d\n";
+    fs::write(root.path().join("usr/lib/tmpfiles.d/run.conf"), age).expect("a cleaner");
+    fs::write(root.path().join("usr/lib/tmpfiles.d/zones.conf"), lines).expect("our line");
+    let out = Command::new("systemd-tmpfiles").arg("--clean").arg("--root").arg(root.path()).output();
+    let out = out.expect("it runs");
+    assert!(ours.exists(), "{out:?}");
+    assert!(!other.exists(), "the cleaner does clean: {out:?}");
 }
