@@ -114,7 +114,8 @@ impl Row {
             problem,
         } = entry;
         Self {
-            id: active.map(|r| r.id),
+            // A zone that only the kernel tells of has no number yet.
+            id: active.map(|r| r.id).filter(|id| *id != 0),
             name: name.to_string(),
             state: active.map_or(state, |r| r.state),
             path: zonepath,

@@ -3,11 +3,12 @@
 //! The kernel objects are the truth. The record of a zone only says how to find them: it names the
 //! zone's first process and when that started, and it is believed only while such a process lives.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Component, Path};
 
 use crate::apply::paths::Root;
-use crate::apply::trust;
+use crate::apply::{found, trust};
 use crate::spec::ZoneName;
 use crate::spec::idmap::IdRange;
 use crate::spec::state::ZoneState;
@@ -109,17 +110,20 @@ pub fn record(root: &Root, zone: &ZoneName) -> Option<Running> {
     read(&root.zone_run(zone).join(RECORD))
 }
 
-/// Finds a running zone. A record whose process is gone is not believed.
+/// Finds a running zone. A record whose process is gone is not believed, and neither is its absence.
 pub fn find(root: &Root, zone: &ZoneName) -> Option<Running> {
-    record(root, zone).filter(Running::is_alive)
+    record(root, zone).filter(Running::is_alive).or_else(|| found::find(root, zone))
 }
 
 /// Finds all running zones, by id.
 pub fn all(root: &Root) -> Vec<(ZoneName, Running)> {
-    let Ok(entries) = std::fs::read_dir(root.run_dir()) else { return Vec::new() };
+    let entries = std::fs::read_dir(root.run_dir()).into_iter().flatten();
     let mut zones: Vec<_> = entries
         .flatten()
         .filter_map(|e| ZoneName::new(e.file_name().to_str()?).ok())
+        .chain(found::names(root))
+        .collect::<BTreeSet<_>>()
+        .into_iter()
         .filter_map(|name| find(root, &name).map(|running| (name, running)))
         .collect();
     zones.sort_by_key(|(_, r)| r.id);

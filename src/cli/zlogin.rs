@@ -10,8 +10,8 @@ use std::process::ExitCode;
 use crate::apply::broker::{Caller, Program, client};
 use crate::apply::login::{self, Console, End, Login, LoginError, Zone};
 use crate::apply::paths::Root;
-use crate::apply::running;
 use crate::apply::store::FileStore;
+use crate::apply::{found, running};
 use crate::spec::rights::Auth;
 use crate::spec::state::ZoneState;
 use crate::spec::store::ZoneStore;
@@ -217,6 +217,11 @@ fn run(options: &Options) -> Result<u8, String> {
         Some(caller) => permit(options, &root, &zone, caller)?,
         None => false,
     };
+    if let Some(running) = &running
+        && let Err(why) = found::mend(&FileStore::open(root.clone()), &zone, running)
+    {
+        complain(&format!("zlogin: zone '{zone}': its lost run-time folder cannot be put back: {why}"));
+    }
     let done = match running {
         _ if options.console => console(options, &root, &zone),
         Some(running) if state == ZoneState::Running => {

@@ -92,6 +92,41 @@ pub fn delegate(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Says whether a process is in the folder or below it.
+pub fn is_populated(path: &Path) -> bool {
+    let events = fs::read_to_string(path.join("cgroup.events")).unwrap_or_default();
+    events.lines().any(|l| l == "populated 1")
+}
+
+/// Returns the processes in the folder and below it, those of the folder first. What cannot be read is
+/// passed over.
+pub fn members(path: &Path) -> Vec<i32> {
+    let mut list = Vec::new();
+    if let Ok(folder) = rustix::fs::open(path, FOLDER, Mode::empty()) {
+        members_below(folder.as_fd(), &mut list);
+    }
+    list
+}
+
+/// By descriptor, as in [`remove`].
+fn members_below(folder: BorrowedFd<'_>, list: &mut Vec<i32>) {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    if let Ok(file) = rustix::fs::openat(folder, "cgroup.procs", flags, Mode::empty()) {
+        let text = io::read_to_string(fs::File::from(file)).unwrap_or_default();
+        list.extend(text.lines().filter_map(|l| l.parse::<i32>().ok()));
+    }
+    let Ok(dir) = rustix::fs::Dir::read_from(folder) else { return };
+    for entry in dir.flatten() {
+        let name = entry.file_name();
+        if entry.file_type() == rustix::fs::FileType::Directory
+            && !matches!(name.to_bytes(), b"." | b"..")
+            && let Ok(inner) = rustix::fs::openat(folder, name, FOLDER, Mode::empty())
+        {
+            members_below(inner.as_fd(), list);
+        }
+    }
+}
+
 /// Kills every process below the folder and removes it with all below it. A folder that is gone
 /// already is no error.
 ///

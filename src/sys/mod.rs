@@ -18,6 +18,7 @@ pub mod pty;
 pub mod rlimit;
 pub mod seccomp;
 pub mod stream;
+pub mod task;
 pub mod tree;
 pub mod tty;
 pub mod zfs;

@@ -11,7 +11,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use super::naive::without;
 
 /// Reads proc_pid_stat(5): the name of the process, and what follows it.
-fn stat(pid: i32) -> Option<(String, String)> {
+pub(super) fn stat(pid: i32) -> Option<(String, String)> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name, in parentheses, may hold blanks and parentheses itself.
     let (start, rest) = stat.rsplit_once(')')?;

@@ -116,6 +116,12 @@ impl Lab {
         assert_eq!(run.status, 0, "zonecfg: {run:?}");
     }
 
+    /// Changes the spec of a zone.
+    pub fn configure_again(&self, zone: &str, lines: &str) {
+        let run = self.run_with("zonecfg", &["-z", zone], &[], &format!("{lines}\nexit\n"));
+        assert_eq!(run.status, 0, "zonecfg: {run:?}");
+    }
+
     /// Configures and installs a sparse zone.
     pub fn installed(&self, zone: &str, lines: &str) {
         self.configure(zone, lines);

@@ -7,9 +7,11 @@ use super::start::{clear, remove_run_files, write_record};
 use super::{BootArgs, BootError, start};
 use crate::apply::paths::Root;
 use crate::apply::running::{self, Going, Running};
-use crate::apply::{Op, dataset, journal, supervisor};
+use crate::apply::stuck::{self, Left};
+use crate::apply::{Op, dataset, found, journal, supervisor};
 use crate::spec::ZoneName;
 use crate::spec::state::ZoneState;
+use crate::sys::path::reason;
 use crate::sys::process::{Handle, realtime};
 
 /// How long `shutdown` waits for the zone's own shutdown, in seconds.
@@ -21,6 +23,9 @@ const DEAF_FOR: Duration = Duration::from_secs(2);
 /// How long a killed process may take to end, in milliseconds.
 const KILL_MILLIS: u64 = 10_000;
 
+/// How long one is waited for before it is looked at what it does.
+const LOOK_MILLIS: u64 = 500;
+
 /// Halts a zone at once: kills every process and takes everything down. `killed` says that the caller has
 /// ended it already, by [`interrupt_shutdown`].
 ///
@@ -28,10 +33,16 @@ const KILL_MILLIS: u64 = 10_000;
 /// [`BootError`]; the zone stays in `shutting_down` then, and halt can be repeated.
 pub fn halt(op: &mut Op<'_>, killed: bool) -> Result<(), BootError> {
     op.lock()?;
-    if let Some(running) = running::find(op.store.root(), op.name) {
+    if let Some(running) = find_and_mend(op) {
         return take_down(op, &running, Going::Halt);
     }
+    let strays = found::strays(op.store.root(), op.name);
     clear(op.store.root(), op.name);
+    if let Some(strays) = strays {
+        running::remove_cgroup(op.name.as_str(), &strays.group)
+            .map_err(BootError::system("remove the zone's cgroup"))?;
+        return Ok(());
+    }
     if !killed {
         op.out.warn("zone is already halted");
     }
@@ -58,7 +69,7 @@ pub fn interrupt_shutdown(root: &Root, name: &ZoneName) -> Result<bool, BootErro
 /// [`BootError`]; the zone runs on when it does not end in time.
 pub fn shutdown(op: &mut Op<'_>, again: Option<&BootArgs>) -> Result<(), BootError> {
     let lock = op.lock()?;
-    let Some(mut running) = running::find(op.store.root(), op.name) else {
+    let Some(mut running) = find_and_mend(op) else {
         clear(op.store.root(), op.name);
         op.out.warn("zone is already halted");
         return Ok(());
@@ -72,14 +83,13 @@ pub fn shutdown(op: &mut Op<'_>, again: Option<&BootArgs>) -> Result<(), BootErr
     running.going = Some(going);
     let before = running.state;
     running.state = ZoneState::ShuttingDown;
-    write_record(op.store.root(), op.name, &running).map_err(BootError::system("write the record"))?;
+    note(op, &running);
     if let Some(handle) = handle {
         handle.signal(power_off).map_err(BootError::system("signal init"))?;
         if !handle.wait_gone(SHUTDOWN_SECONDS * 1000).map_err(BootError::system("wait for init"))? {
             running.going = None;
             running.state = before;
-            write_record(op.store.root(), op.name, &running)
-                .map_err(BootError::system("write the record"))?;
+            note(op, &running);
             return Err(BootError::Slow(SHUTDOWN_SECONDS));
         }
     }
@@ -133,6 +143,32 @@ fn power_off_signal(init: i32) -> Option<i32> {
     })
 }
 
+/// Finds a running zone, and puts its run-time folder back when that has been removed. The caller holds the
+/// lock.
+pub(super) fn find_and_mend(op: &mut Op<'_>) -> Option<Running> {
+    let root = op.store.root();
+    let found = running::find(root, op.name)?;
+    match found::put_back(root, op.name, &found) {
+        Ok(false) => return Some(found),
+        Ok(true) => {
+            op.out.warn("WARNING: the run-time folder of the running zone was lost and has been put back");
+        }
+        Err(e) => op.out.warn(&format!(
+            "WARNING: the run-time folder of the running zone was lost and cannot be put back: {}",
+            reason(&e)
+        )),
+    }
+    running::find(root, op.name).or(Some(found))
+}
+
+/// Writes the record of a zone that is ended. What frees the host must not need room: a record that cannot
+/// be written is a warning.
+fn note(op: &mut Op<'_>, running: &Running) {
+    if let Err(e) = write_record(op.store.root(), op.name, running) {
+        op.out.warn(&format!("WARNING: cannot write the record of the zone: {}; going on", reason(&e)));
+    }
+}
+
 fn open(running: &Running) -> Result<Option<Handle>, BootError> {
     match Handle::open(running.init) {
         // Between the look at the record and the open the number may have been given again.
@@ -152,14 +188,37 @@ pub fn take_down(op: &mut Op<'_>, running: &Running, going: Going) -> Result<(),
     let handle = open(&running)?;
     running.going = Some(going);
     running.state = ZoneState::ShuttingDown;
-    write_record(op.store.root(), op.name, &running).map_err(BootError::system("write the record"))?;
+    note(op, &running);
     if let Some(handle) = handle {
         handle.signal(libc::SIGKILL).map_err(BootError::system("kill process 1"))?;
-        if !handle.wait_gone(KILL_MILLIS).map_err(BootError::system("wait for process 1"))? {
-            return Err(BootError::Stuck(running.init));
+        match wait_for_end(&running, &handle, going)? {
+            None => {}
+            Some(left @ Left::CleanUp(_)) if going == Going::Halt => {
+                op.out.warn(&format!("WARNING: {left}"));
+                return Ok(());
+            }
+            Some(left) => return Err(BootError::Stuck(left)),
         }
     }
     clean(op, &running)
+}
+
+/// Waits for the end of a zone that was killed. Returns what is left of it: at once when that is the kernel's
+/// to finish and nothing is to be done afterwards, else after [`KILL_MILLIS`].
+fn wait_for_end(running: &Running, handle: &Handle, going: Going) -> Result<Option<Left>, BootError> {
+    let start = Instant::now();
+    loop {
+        if handle.wait_gone(LOOK_MILLIS).map_err(BootError::system("wait for process 1"))? {
+            return Ok(None);
+        }
+        let late = start.elapsed() >= Duration::from_millis(KILL_MILLIS);
+        match stuck::look(running) {
+            Some(left @ Left::CleanUp(_)) if going == Going::Halt || late => return Ok(Some(left)),
+            Some(left) if late => return Ok(Some(left)),
+            None if !running.is_alive() => return Ok(None),
+            _ => {}
+        }
+    }
 }
 
 /// Removes what is left of a zone whose processes are gone, and lets its supervisor go.

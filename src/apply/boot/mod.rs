@@ -31,7 +31,9 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::found::Strays;
 use super::running::{self, Running};
+use super::stuck::Left;
 use super::{Op, guard, supervisor};
 use crate::plan::boot::{Plan, PlanError, plan};
 pub use crate::plan::bootargs::BootArgs;
@@ -89,8 +91,11 @@ pub enum BootError {
     #[error("unable to shutdown zone: its init takes no signal that would end it; use halt")]
     Deaf,
     /// Processes of the zone do not die.
-    #[error("unable to destroy zone: process {0} does not end; it waits in the kernel, try halt again later")]
-    Stuck(i32),
+    #[error("unable to destroy zone: {0}")]
+    Stuck(Left),
+    /// Something else is where the zone's processes are to be.
+    #[error("{0}")]
+    Strays(Strays),
 }
 
 impl BootError {
@@ -123,7 +128,7 @@ fn with_default(op: &Op<'_>, args: &BootArgs) -> BootArgs {
 /// [`BootError`]; everything has been undone then.
 pub fn ready(op: &mut Op<'_>) -> Result<(), BootError> {
     let lock = op.lock()?;
-    match running::find(op.store.root(), op.name) {
+    match halt::find_and_mend(op) {
         Some(r) if r.state == ZoneState::Ready => {
             op.out.warn("zone is already ready");
             return Ok(());
@@ -140,7 +145,7 @@ pub fn ready(op: &mut Op<'_>) -> Result<(), BootError> {
 /// [`BootError`]; everything has been undone then.
 pub fn boot(op: &mut Op<'_>, args: &BootArgs) -> Result<(), BootError> {
     let lock = op.lock()?;
-    match running::find(op.store.root(), op.name) {
+    match halt::find_and_mend(op) {
         Some(r) if r.state == ZoneState::Ready => {
             if args.writable && !matches!(Profile::of(op.spec), Ok(None)) {
                 return Err(BootError::ReadOnly);
@@ -167,7 +172,7 @@ pub fn boot(op: &mut Op<'_>, args: &BootArgs) -> Result<(), BootError> {
 /// [`BootError`].
 pub fn reboot(op: &mut Op<'_>, args: &BootArgs) -> Result<(), BootError> {
     let lock = op.lock()?;
-    let running = running::find(op.store.root(), op.name).ok_or(BootError::NotRunning)?;
+    let running = halt::find_and_mend(op).ok_or(BootError::NotRunning)?;
     // What cannot boot is not halted either.
     plan_boot(op, args)?;
     halt::take_down(op, &running, running::Going::Reboot)?;

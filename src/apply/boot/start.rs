@@ -16,7 +16,7 @@ use crate::apply::paths::Root;
 use crate::apply::running::{RECORD, Running};
 use crate::apply::store::Locked;
 use crate::apply::supervisor::{self, Console, Supervisor};
-use crate::apply::{Op, guard, running, trust};
+use crate::apply::{Op, found, guard, running, trust};
 use crate::plan::boot::{Facts, Plan, plan};
 use crate::plan::dataset::Found;
 use crate::spec::ZoneName;
@@ -63,6 +63,9 @@ pub struct Begun<'a> {
 pub fn start(op: &mut Op<'_>, args: &BootArgs, goal: Goal, lock: &Locked) -> Result<(), BootError> {
     let args = with_default(op, args);
     sweep(op.store.root(), op.name);
+    if let Some(strays) = found::strays(op.store.root(), op.name) {
+        return Err(BootError::Strays(strays));
+    }
     let (facts, asked) = observe::facts_and_answers(op)?;
     let plan = plan(op.spec, &args, &facts)?;
     let begun = Begun { plan: &plan, facts: &facts, asked, spec: toml::render(op.spec) };
@@ -333,19 +336,41 @@ fn init_file(root: &Root) -> io::Result<PathBuf> {
     Ok(path)
 }
 
-/// Writes the record of a zone whole or not at all.
+/// Writes the record of a zone whole or not at all; where there is no room for another file, over the
+/// one that is there. What is kept of it elsewhere follows.
 ///
 /// # Errors
 /// The system's error.
 pub fn write_record(root: &Root, name: &ZoneName, running: &Running) -> io::Result<()> {
     let path = root.zone_run(name).join(RECORD);
+    let done = replace_record(&path, &running.to_string());
+    found::keep(root, name, running);
+    done
+}
+
+/// Replaces a record, or writes over it on a full file system.
+///
+/// # Errors
+/// The system's error.
+pub fn replace_record(path: &Path, text: &str) -> io::Result<()> {
     let beside = path.with_extension("new");
-    fs::write(&beside, running.to_string())?;
-    fs::rename(&beside, &path)
+    let done = fs::write(&beside, text).and_then(|()| fs::rename(&beside, path));
+    let Err(error) = done else { return Ok(()) };
+    let _ = fs::remove_file(&beside);
+    if !matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+        return Err(error);
+    }
+    let mut file = fs::OpenOptions::new().write(true).open(path)?;
+    // One write, so that a reader sees the old words or the new ones, and blanks after them.
+    let old = usize::try_from(file.metadata()?.len()).unwrap_or(0).min(4096);
+    io::Write::write_all(&mut file, format!("{text:old$}").as_bytes())
 }
 
 /// Gives the next zone id, 1 to 9999, that no running zone has.
-fn next_id(root: &Root) -> io::Result<u32> {
+///
+/// # Errors
+/// The system's error.
+pub fn next_id(root: &Root) -> io::Result<u32> {
     let path = root.run_dir().join(".next-id");
     let file = fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path)?;
     file.lock()?;
@@ -382,17 +407,22 @@ fn after(id: u32) -> u32 {
 /// Removes what a crash has left of a zone that does not run. The caller holds the lock.
 pub fn sweep(root: &Root, name: &ZoneName) {
     let dir = root.zone_run(name);
-    if !dir.is_dir() {
-        return;
+    let copy = found::copy_of_record(root, name);
+    if !dir.is_dir() && (copy.is_none() || make_run_dir(root, &dir).is_err()) {
+        return found::forget(root, name);
+    }
+    if copy.is_some() {
+        found::put_files_back(root, name);
     }
     dataset::take_back(root, name);
     journal::recover(&dir.join("journal"));
-    if let Some(old) = running::record(root, name).filter(|r| !r.is_alive()) {
+    if let Some(old) = running::record(root, name).or(copy).filter(|r| !r.is_alive()) {
         if let Some(cgroup) = old.cgroup {
             let _ = running::remove_cgroup(name.as_str(), Path::new(&cgroup));
         }
         let _ = fs::remove_file(dir.join(RECORD));
     }
+    found::forget(root, name);
 }
 
 /// Removes all that is left of a zone that does not run, but for the console while somebody serves it.
@@ -408,6 +438,7 @@ pub fn remove_run_files(root: &Root, name: &ZoneName, keep_console: bool) {
     for file in [RECORD, "running.new", "journal", "spec.toml", guard::SOCKET] {
         let _ = fs::remove_file(dir.join(file));
     }
+    found::forget(root, name);
     if !keep_console {
         let _ = fs::remove_file(dir.join(supervisor::SOCKET));
         let _ = fs::remove_file(dir.join(supervisor::console::WATCHED));

@@ -16,10 +16,10 @@ use thiserror::Error;
 use super::observe::{SNAPDIR, VOLMODE, hides};
 use super::walk::{Entry, walk};
 use super::withdraw::{free, mount};
-use super::{observe, registry, take_back};
+use super::{observe, take_back};
 use crate::apply::store::FileStore;
 use crate::apply::zfs::{chain, is_locked};
-use crate::apply::{Notice, running};
+use crate::apply::{Notice, found, running};
 use crate::plan::dataset::{ClaimKind, is_within};
 use crate::plan::options::MountOptions;
 use crate::plan::reclaim::{Danger, Finding, Mend, NAMED, bad_mountpoint, leads, mend};
@@ -173,8 +173,9 @@ fn unused(store: &FileStore, zfs: &Zfs, name: &str) -> Result<(), ReclaimError> 
     let root = store.root();
     let overlaps = |other: &str| is_within(other, name) || is_within(name, other);
     let zones = fs::read_dir(root.run_dir()).into_iter().flatten().flatten();
-    for zone in zones.filter_map(|e| ZoneName::new(e.file_name().to_str()?).ok()) {
-        if !registry::noted(&root.zone_run(&zone)).iter().any(|noted| overlaps(noted)) {
+    let zones = zones.filter_map(|e| ZoneName::new(e.file_name().to_str()?).ok());
+    for zone in zones.chain(found::names(root)) {
+        if !found::datasets(root, &zone).iter().any(|noted| overlaps(noted)) {
             continue;
         }
         let lock = store.try_lock(&zone, "zoneadm reclaim")?;

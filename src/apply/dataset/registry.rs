@@ -22,7 +22,7 @@ use crate::sys::path::reason;
 use crate::zfs::{AttachError, DetachError, Kind, OpenError, Zfs};
 
 /// Name of the list below the zone's run-time folder.
-const LIST: &str = "datasets";
+pub const LIST: &str = "datasets";
 
 /// Name of a list that is being written.
 const DRAFT: &str = "datasets.new";
@@ -55,7 +55,7 @@ pub fn pin(run: &Path, users: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 fn unpin(path: &Path) -> io::Result<()> {
-    while is_pinned(path) {
+    while holds_namespace(path) {
         rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?;
     }
     match fs::remove_file(path) {
@@ -64,7 +64,12 @@ fn unpin(path: &Path) -> io::Result<()> {
     }
 }
 
-fn is_pinned(path: &Path) -> bool {
+/// Says whether a user namespace is pinned in a zone's run-time folder.
+pub fn is_pinned(run: &Path) -> bool {
+    holds_namespace(&run.join(PIN))
+}
+
+fn holds_namespace(path: &Path) -> bool {
     rustix::fs::statfs(path).is_ok_and(|s| s.f_type == NSFS_MAGIC)
 }
 
@@ -123,7 +128,7 @@ pub fn release(run: &Path) -> Vec<String> {
         Err(e) => return vec![chain(&e)],
     };
     if let Some(zfs) = &zfs
-        && is_pinned(&pin)
+        && holds_namespace(&pin)
     {
         let errors = match File::open(&pin) {
             Ok(users) => detach(zfs, &names, users.as_fd()),

@@ -50,7 +50,7 @@ pub use recover::{is_needed, recover};
 pub use transfer::{move_plan, move_zone, moved_spec};
 
 use crate::apply::boot::start::{remove_run_files, sweep};
-use crate::apply::{Op, running, supervisor};
+use crate::apply::{Op, found, running, supervisor};
 use crate::plan::install::{InstallPlan, Refusal, Request, Source, plan_install, plan_uninstall};
 use crate::spec::ResourceKind;
 use crate::spec::shown::Show;
@@ -229,6 +229,9 @@ pub fn uninstall_plan(op: &Op<'_>, args: &[String]) -> Result<InstallPlan, Insta
     }
     if let Some(running) = running::find(op.store.root(), op.name) {
         return Err(InstallError::Active(running.state));
+    }
+    if let Some(strays) = found::strays(op.store.root(), op.name) {
+        return Err(InstallError::Impossible(strays.to_string()));
     }
     Ok(plan_uninstall(&observe::uninstall_facts(op)?, op.name)?)
 }

@@ -23,7 +23,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::apply::paths::Root;
-use crate::apply::running;
+use crate::apply::{found, running};
 use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
 use crate::spec::store::{Commit, Revision, StoreError, Stored, Token, ZoneStore};
@@ -140,7 +140,7 @@ impl FileStore {
     fn refuse_active(&self, name: &ZoneName) -> Result<(), StoreError> {
         match running::find(&self.root, name) {
             Some(running) => Err(StoreError::BadState(running.state)),
-            None => Ok(()),
+            None => found::strays(&self.root, name).map_or(Ok(()), |s| Err(StoreError::Io(s.to_string()))),
         }
     }
 

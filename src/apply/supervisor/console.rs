@@ -6,11 +6,13 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 
 use super::SOCKET;
+use crate::apply::boot::start::make_run_dir;
 use crate::apply::paths::Root;
 use crate::spec::ZoneName;
 use crate::spec::shown::Show;
@@ -76,13 +78,23 @@ impl Console {
                 return Self::new(root, name, listener.into(), client);
             }
         }
-        match fs::remove_file(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-            _ => {}
+        Self::new(root, name, listen(&path)?, None)
+    }
+
+    /// Makes the socket anew when its file has gone; who watches stays.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn listen_again(&mut self, root: &Root, name: &ZoneName) -> io::Result<()> {
+        let dir = root.zone_run(name);
+        make_run_dir(root, &dir)?;
+        if !dir.join(SOCKET).exists() {
+            self.listener = listen(&dir.join(SOCKET))?;
         }
-        let listener = UnixListener::bind(&path)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-        Self::new(root, name, listener, None)
+        if let Some(client) = &self.client {
+            fs::write(&self.watched, client.pid.to_string())?;
+        }
+        Ok(())
     }
 
     fn new(root: &Root, name: &ZoneName, listener: UnixListener, client: Option<Client>) -> io::Result<Self> {
@@ -256,6 +268,17 @@ impl Console {
     pub fn client_text(&self) -> String {
         self.client.as_ref().map_or_else(|| "none".into(), |c| format!("{} {}", c.pid, u8::from(c.leaves)))
     }
+}
+
+/// Makes the socket.
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
 }
 
 /// Reads what [`Console::client_text`] wrote.

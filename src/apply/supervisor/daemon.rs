@@ -28,6 +28,9 @@ use crate::sys::process::{self, Handle};
 /// Environment variable that carries the numbers of the descriptors.
 const STATE: &str = "ZONEADMD_STATE";
 
+/// Environment variable that carries the record: its file may be gone the moment it was written.
+const RECORD: &str = "ZONEADMD_RECORD";
+
 impl Supervisor {
     /// Becomes `zoneadmd`. Never returns.
     pub fn become_daemon(self) -> ! {
@@ -65,8 +68,10 @@ impl Supervisor {
         let args = [text(b"zoneadmd")?, text(b"-z")?, text(self.name.as_str().as_bytes())?];
         let mut root = b"ZONES_ROOT=".to_vec();
         root.extend_from_slice(self.root.prefix().as_os_str().as_bytes());
-        let mut env =
-            vec![text(state.as_bytes())?, text(&root)?, text(b"PATH=/usr/sbin:/usr/bin:/sbin:/bin")?];
+        let record = self.init.as_ref().map(|i| i.running.to_string()).unwrap_or_default();
+        let record = text(format!("{RECORD}={}", record.trim_end()).as_bytes())?;
+        let path = text(b"PATH=/usr/sbin:/usr/bin:/sbin:/bin")?;
+        let mut env = vec![text(state.as_bytes())?, text(&root)?, record, path];
         if let Some((name, value)) = crate::sys::naive::handed_on() {
             env.push(text(format!("{name}={value}").as_bytes())?);
         }
@@ -107,14 +112,16 @@ pub fn resume(root: &Root, name: &ZoneName) -> io::Result<Option<Supervisor>> {
     };
     let console =
         Console::from_parts(root, name, fd("listener")?.into(), fd("master")?, fd("slave")?, client)?;
-    let init = match (fd("init"), running::record(root, name)) {
+    let record = std::env::var(RECORD).ok().and_then(|line| running::Running::parse(&line));
+    let init = match (fd("init"), running::record(root, name).or(record)) {
         (Ok(handle), Some(running)) => {
             let channel = fd("channel").ok().map(Channel::from_fd);
             Some(Init { running, handle: Handle::from_fd(handle), channel, ended: None })
         }
         _ => None,
     };
-    Ok(Some(Supervisor { root: root.clone(), name: name.clone(), console, init, idle: None, guard: None }))
+    let (root, name) = (root.clone(), name.clone());
+    Ok(Some(Supervisor { root, name, console, init, idle: None, guard: None, restores: None }))
 }
 
 /// Starts a supervisor where there is none: takes a running zone over, or serves the console of one
@@ -166,7 +173,8 @@ pub fn start_alone(root: &Root, name: &ZoneName) -> io::Result<Option<Supervisor
     // Before whoever asked for the supervisor asks for the guard.
     let guard = init.as_ref().and_then(|i| Watch::begin(root, name, i.running.init));
     theirs.send("up", &[])?;
-    Ok(Some(Supervisor { root: root.clone(), name: name.clone(), console, init, idle: None, guard }))
+    let (root, name) = (root.clone(), name.clone());
+    Ok(Some(Supervisor { root, name, console, init, idle: None, guard, restores: None }))
 }
 
 /// Puts a new console in the place of the dead one of a running zone. Whoever had the old one open

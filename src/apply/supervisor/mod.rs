@@ -18,6 +18,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 pub use console::Console;
@@ -25,23 +26,28 @@ pub use daemon::{resume, start_alone};
 use watch::Watch;
 
 use super::boot::host::Ready;
-use super::boot::start::{self, Begun, Goal, remove_run_files, start_init, write_record};
+use super::boot::start::{self, Begun, Goal, make_run_dir, remove_run_files, start_init, write_record};
 use super::boot::{BootArgs, observe};
 use super::dataset::{self, withdraw::Told};
 use super::paths::Root;
 use super::running::{self, Going, Running, record};
 use super::store::{FileStore, Locked};
-use super::{NOTHING_SEEN, Notice, Op, journal};
+use super::{NOTHING_SEEN, Notice, Op, found, journal};
 use crate::plan::boot::plan;
 use crate::spec::ZoneName;
 use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
 use crate::spec::toml;
 use crate::sys::channel::Channel;
+use crate::sys::path::reason;
 use crate::sys::process::{self, Ended, Handle};
+use crate::sys::tty::Signals;
 
 /// Name of the socket below the zone's run-time folder.
 pub const SOCKET: &str = "console.sock";
+
+/// The signal that has a supervisor look after its run-time folder, which somebody has removed.
+pub const RESTORE: i32 = libc::SIGHUP;
 
 /// How long a supervisor without zone and client waits for one, in seconds.
 const IDLE_SECONDS: u64 = 10;
@@ -67,6 +73,8 @@ pub struct Supervisor {
     idle: Option<Instant>,
     /// The zone's guard, when it has delegated datasets.
     guard: Option<Watch>,
+    /// Where [`RESTORE`] arrives.
+    restores: Option<Signals>,
 }
 
 impl Supervisor {
@@ -74,11 +82,12 @@ impl Supervisor {
     pub fn new(root: Root, name: ZoneName, console: Console, running: Running, ready: Ready) -> Self {
         let channel = (running.state == ZoneState::Ready).then_some(ready.channel);
         let init = Init { running, handle: ready.handle, channel, ended: None };
-        Self { root, name, console, init: Some(init), idle: None, guard: None }
+        Self { root, name, console, init: Some(init), idle: None, guard: None, restores: None }
     }
 
     /// Serves until the zone has ended and nobody watches. Never returns.
     pub fn serve(mut self) -> ! {
+        self.restores = Signals::take(&[Signal::SIGHUP]).ok();
         self.watch_guard();
         loop {
             if self.init.is_none() && !self.console.has_client() {
@@ -131,6 +140,10 @@ impl Supervisor {
             fds.push(PollFd::from_borrowed_fd(g.as_fd(), PollFlags::IN));
             fds.len() - 1
         });
+        let restores_at = self.restores.as_ref().map(|s| {
+            fds.push(PollFd::from_borrowed_fd(s.as_fd(), PollFlags::IN));
+            fds.len() - 1
+        });
         // A take-down that waits for the lock tries again soon; an idle supervisor looks at the clock.
         let timeout = if waits {
             Some(Timespec { tv_sec: 0, tv_nsec: 10_000_000 })
@@ -151,6 +164,7 @@ impl Supervisor {
         let ended = init_at.is_some_and(|i| !got(i).is_empty());
         let client = client_at.map_or(PollFlags::empty(), got);
         let guard = guard_at.is_some_and(|i| !got(i).is_empty());
+        let restore = restores_at.is_some_and(|i| !got(i).is_empty());
         drop(fds);
 
         if output.intersects(PollFlags::IN | PollFlags::HUP) {
@@ -176,6 +190,30 @@ impl Supervisor {
         }
         if connection {
             self.request();
+        }
+        if restore && self.restores.as_ref().and_then(Signals::next).is_some() {
+            self.restore();
+        }
+    }
+
+    /// Makes what is missing of the run-time folder anew: the sockets, and the record, unless whoever asked
+    /// for it has written that.
+    fn restore(&mut self) {
+        let done = self.console.listen_again(&self.root, &self.name);
+        if let Err(e) = done {
+            log(&self.name, &format!("cannot serve the console's socket again: {}", reason(&e)));
+        }
+        let Some(running) = self.init.as_ref().map(|i| i.running.clone()) else { return };
+        if record(&self.root, &self.name).is_none()
+            && let Err(e) = write_record(&self.root, &self.name, &running)
+        {
+            log(&self.name, &format!("cannot write the record of the zone: {}", reason(&e)));
+        }
+        if !self.root.zone_run(&self.name).join(super::guard::SOCKET).exists() {
+            self.guard = match self.guard.take() {
+                Some(watch) => watch.replace(&self.root, &self.name, running.init),
+                None => Watch::begin(&self.root, &self.name, running.init),
+            };
         }
     }
 
@@ -264,10 +302,20 @@ impl Supervisor {
     fn take_down(&mut self) {
         let Some(init) = self.init.as_ref() else { return };
         let Some(ended) = init.ended else { return };
-        let ours = record(&self.root, &self.name)
-            .filter(|r| r.init == init.running.init && r.init_start == init.running.init_start);
+        let is_ours = |r: &Running| r.init == init.running.init && r.init_start == init.running.init_start;
         let store = FileStore::open(self.root.clone());
         let lock = store.try_lock(&self.name, "zoneadmd, which takes the zone down").ok().flatten();
+        let mut ours = record(&self.root, &self.name).filter(is_ours);
+        if ours.is_none() && lock.is_some() {
+            // Whoever takes a zone down removes the copy of its record, and its cgroup, as well.
+            let left =
+                || init.running.cgroup.as_ref().is_some_and(|path| std::path::Path::new(path).exists());
+            ours = found::copy_of_record(&self.root, &self.name).filter(is_ours);
+            ours = ours.or_else(|| left().then(|| init.running.clone()));
+            if ours.is_some() && make_run_dir(&self.root, &self.root.zone_run(&self.name)).is_ok() {
+                found::put_files_back(&self.root, &self.name);
+            }
+        }
         let asked = ours.as_ref().and_then(|r| r.going);
         let elsewhere = match ours {
             None => Some(Going::Halt),
@@ -345,7 +393,8 @@ impl Supervisor {
 pub fn stay_for_client(root: &Root, name: &ZoneName, console: Console) {
     if let Ok(crate::sys::ns::Side::Child) = crate::sys::ns::fork() {
         // Every other descriptor of the failed boot is closed, the caller's lock among them.
-        Supervisor { root: root.clone(), name: name.clone(), console, init: None, idle: None, guard: None }
+        let (root, name) = (root.clone(), name.clone());
+        Supervisor { root, name, console, init: None, idle: None, guard: None, restores: None }
             .become_daemon();
     }
 }

@@ -1,0 +1,279 @@
+//! Finding a zone that runs although its run-time folder tells nothing of it, and putting that folder back.
+//!
+//! A cleaner may have removed the folder, and the supervisor may have died. What finds the zone then:
+//!
+//! | what is left | what it tells |
+//! |---|---|
+//! | `/var/lib/zones/.running/NAME/`, a copy of the small files of the run-time folder | everything |
+//! | the populated cgroup of the zone's name (cgroup v2) | that it runs, and its first process |
+//!
+//! The copy is believed only in the boot of the host in which it was made, and while the process that it
+//! names lives. It is written without a sync, and a copy that cannot be written is no harm by itself.
+
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::apply::boot::observe::group_suffix;
+use crate::apply::boot::start::{make_run_dir, next_id, replace_record};
+use crate::apply::dataset::registry;
+use crate::apply::paths::Root;
+use crate::apply::running::{self, RECORD, Running};
+use crate::apply::supervisor::{self, client};
+use crate::apply::trust;
+use crate::plan::limits;
+use crate::spec::state::ZoneState;
+use crate::spec::{ZoneName, toml};
+use crate::sys::path::reason;
+use crate::sys::process::{Handle, start_time};
+use crate::sys::task::first_of_namespace;
+use crate::sys::{cgroup, ns};
+
+/// Name of the folder of the copies, below `/var/lib/zones`.
+const COPIES: &str = ".running";
+
+/// What is copied beside the record: what a running zone is ended and entered by.
+const KEPT: [&str; 3] = ["spec.toml", "journal", registry::LIST];
+
+/// How long a supervisor may take to answer again.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+
+fn folder(root: &Root, zone: &ZoneName) -> PathBuf {
+    root.lib_dir().join(COPIES).join(zone.as_str())
+}
+
+/// Returns the number of the present boot of the host.
+fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+/// Keeps a copy of a record, and of what belongs to it that is not kept yet.
+pub fn keep(root: &Root, zone: &ZoneName, running: &Running) {
+    let dir = folder(root, zone);
+    // Without the copy the zone is found by its cgroup only, which is enough in all but rare cases.
+    let _ = keep_in(&dir, &root.zone_run(zone), running);
+}
+
+fn keep_in(dir: &Path, run: &Path, running: &Running) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
+    for file in KEPT {
+        if !dir.join(file).exists() && run.join(file).exists() {
+            fs::copy(run.join(file), dir.join(file))?;
+        }
+    }
+    let line = format!("{} boot={}\n", running.to_string().trim_end(), boot_id());
+    replace_record(&dir.join(RECORD), &line)
+}
+
+/// Forgets the copy of a zone that runs no longer.
+pub fn forget(root: &Root, zone: &ZoneName) {
+    let dir = folder(root, zone);
+    for file in KEPT.into_iter().chain([RECORD, "running.new"]) {
+        let _ = fs::remove_file(dir.join(file));
+    }
+    let _ = fs::remove_dir(&dir);
+}
+
+/// Returns the copy of a record that was made in this boot of the host, whether or not the zone lives.
+pub fn copy_of_record(root: &Root, zone: &ZoneName) -> Option<Running> {
+    let text = trust::read(&folder(root, zone).join(RECORD), 4096)?;
+    let boot = text.split_whitespace().find_map(|w| w.strip_prefix("boot="));
+    (boot == Some(boot_id().as_str())).then(|| Running::parse(&text))?
+}
+
+/// Finds a running zone that has no record. Its number is 0 where only the cgroup tells of it.
+pub fn find(root: &Root, zone: &ZoneName) -> Option<Running> {
+    copy_of_record(root, zone).filter(Running::is_alive).or_else(|| by_group(root, zone))
+}
+
+/// Returns the names of all zones that may run without a record.
+pub fn names(root: &Root) -> Vec<ZoneName> {
+    let mut names = Vec::new();
+    let mut add = |dir: &Path, name: &dyn Fn(&str) -> Option<String>| {
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        let found = entries.filter_map(|e| name(e.file_name().to_str()?));
+        names.extend(found.filter_map(|n| ZoneName::new(&n).ok()));
+    };
+    add(&root.lib_dir().join(COPIES), &|file| Some(file.to_owned()));
+    if let Some(mount) = cgroup::mount_point() {
+        let suffix = group_suffix(root);
+        let named = |dir: &Path, file: &str, name: &str| {
+            let name = name.strip_suffix(&suffix).filter(|n| !n.contains('@'))?;
+            cgroup::is_populated(&dir.join(file)).then(|| name.to_owned())
+        };
+        let shared = mount.join("zones");
+        add(&shared, &|file| named(&shared, file, file));
+        // With cpus of their own.
+        add(&mount, &|file| named(&mount, file, file.strip_prefix("zones.")?));
+    }
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Returns the folders that a zone's cgroup may have.
+fn groups(root: &Root, zone: &ZoneName) -> Vec<PathBuf> {
+    let Some(mount) = cgroup::mount_point() else { return Vec::new() };
+    let name = format!("{zone}{}", group_suffix(root));
+    let mut list = vec![mount.join("zones").join(&name), mount.join(format!("zones.{name}"))];
+    // Its pool, as the spec tells it now: to read the whole spec is too much for those without.
+    let bytes = fs::read(root.spec_file(zone)).unwrap_or_default();
+    if bytes.windows(4).any(|w| w == b"pool")
+        && let Ok(spec) = toml::parse(zone, &bytes)
+    {
+        list.push(limits::folder(&spec, &mount, &name));
+    }
+    list
+}
+
+/// Finds a zone by the cgroup of its name.
+fn by_group(root: &Root, zone: &ZoneName) -> Option<Running> {
+    let group = groups(root, zone).into_iter().find(|path| cgroup::is_populated(path))?;
+    let init = cgroup::members(&group).into_iter().find(|pid| first_of_namespace(*pid))?;
+    Some(Running {
+        id: 0,
+        state: ZoneState::Running,
+        init,
+        init_start: start_time(init)?,
+        supervisor: 0,
+        supervisor_start: 0,
+        going: None,
+        cgroup: Some(group.display().to_string()),
+    })
+}
+
+/// Processes in the cgroup of a zone that does not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Strays {
+    /// The cgroup.
+    pub group: PathBuf,
+    /// The first of the processes.
+    pub pid: i32,
+}
+
+impl std::fmt::Display for Strays {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "process {} is in the zone's cgroup {}; 'zoneadm halt' ends it",
+            crate::apply::stuck::named(self.pid),
+            self.group.display()
+        )
+    }
+}
+
+/// Looks for processes in the cgroup of a zone that has no first process.
+pub fn strays(root: &Root, zone: &ZoneName) -> Option<Strays> {
+    let group = groups(root, zone).into_iter().find(|path| cgroup::is_populated(path))?;
+    let pid = cgroup::members(&group).into_iter().next()?;
+    Some(Strays { group, pid })
+}
+
+/// Puts back what the run-time folder of a zone has lost, and has its supervisor answer there again. The
+/// caller holds the zone's lock. Says whether anything was missing.
+///
+/// # Errors
+/// The system's error; the zone can be ended all the same.
+pub fn put_back(root: &Root, zone: &ZoneName, running: &Running) -> io::Result<bool> {
+    let dir = root.zone_run(zone);
+    let record = running::record(root, zone).filter(Running::is_alive);
+    if record.is_some() && dir.join(supervisor::SOCKET).exists() {
+        return Ok(false);
+    }
+    make_run_dir(root, &dir)?;
+    put_files_back(root, zone);
+    pin_again(&dir, running.init);
+    let mut running = record.clone().unwrap_or_else(|| running.clone());
+    if !running.supervisor_alive()
+        && let Some(pid) = find_supervisor(root, zone)
+    {
+        (running.supervisor, running.supervisor_start) = (pid, start_time(pid).unwrap_or(0));
+    }
+    if running.id == 0 {
+        running.id = next_id(root)?;
+    }
+    if record.is_none() {
+        replace_record(&dir.join(RECORD), &running.to_string())?;
+    }
+    keep(root, zone, &running);
+    answer_again(root, zone, &running);
+    Ok(true)
+}
+
+/// Returns the datasets that are attached to a zone, or may be, also where its run-time folder is lost.
+pub fn datasets(root: &Root, zone: &ZoneName) -> Vec<String> {
+    let noted = registry::noted(&root.zone_run(zone));
+    if noted.is_empty() { registry::noted(&folder(root, zone)) } else { noted }
+}
+
+/// Copies the files that the run-time folder lacks.
+pub fn put_files_back(root: &Root, zone: &ZoneName) {
+    let (from, to) = (folder(root, zone), root.zone_run(zone));
+    for file in KEPT {
+        if !to.join(file).exists() && from.join(file).exists() {
+            let _ = fs::copy(from.join(file), to.join(file));
+        }
+    }
+}
+
+/// Pins the namespace that datasets are attached to, when the pin has gone with the folder.
+fn pin_again(run: &Path, init: i32) {
+    if !registry::noted(run).is_empty()
+        && !registry::is_pinned(run)
+        && let Ok(users) = ns::open(init, "user")
+    {
+        let _ = registry::pin(run, users.as_fd());
+    }
+}
+
+/// Has a living supervisor serve its sockets in the folder again.
+fn answer_again(root: &Root, zone: &ZoneName, running: &Running) {
+    if !running.supervisor_alive() || client::is_listening(root, zone) {
+        return;
+    }
+    let Ok(handle) = Handle::open(running.supervisor) else { return };
+    if !running.supervisor_alive() || handle.signal(supervisor::RESTORE).is_err() {
+        return;
+    }
+    let start = Instant::now();
+    while !client::is_listening(root, zone) && start.elapsed() < ANSWERS_WITHIN {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Looks for the supervisor of a zone among all processes: root's, in our user namespace, started as such.
+fn find_supervisor(root: &Root, zone: &ZoneName) -> Option<i32> {
+    let users = fs::read_link("/proc/self/ns/user").ok()?;
+    let line = format!("zoneadmd\0-z\0{zone}\0").into_bytes();
+    let prefix = format!("ZONES_ROOT={}", root.prefix().display()).into_bytes();
+    let is_it = |dir: &Path| {
+        fs::read(dir.join("cmdline")).is_ok_and(|l| l == line)
+            && fs::metadata(dir).is_ok_and(|m| m.uid() == 0)
+            && fs::read_link(dir.join("ns/user")).is_ok_and(|l| l == users)
+            && fs::read(dir.join("environ")).is_ok_and(|e| e.split(|b| *b == 0).any(|v| v == prefix))
+    };
+    let mut pids = fs::read_dir("/proc").ok()?.flatten().filter_map(|e| {
+        let pid = e.file_name().to_str()?.parse::<i32>().ok()?;
+        is_it(&e.path()).then_some(pid)
+    });
+    pids.next()
+}
+
+/// Puts a lost folder back where nobody else works on the zone, for whoever only enters it.
+pub fn mend(
+    store: &crate::apply::store::FileStore,
+    zone: &ZoneName,
+    running: &Running,
+) -> Result<(), String> {
+    if store.root().zone_run(zone).join(RECORD).exists() {
+        return Ok(());
+    }
+    match store.try_lock(zone, "a mend of the run-time folder") {
+        Ok(Some(_lock)) => put_back(store.root(), zone, running).map(drop).map_err(|e| reason(&e)),
+        Ok(None) => Ok(()),
+        Err(e) => Err(e.to_string()),
+    }
+}

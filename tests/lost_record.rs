@@ -1,0 +1,359 @@
+//! Zones that run and whose run-time folder has been removed: by a cleaner, or by hand. The kernel says
+//! that they run, and nothing may be started or removed below them.
+
+mod lab;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use lab::{Lab, record};
+
+const MARK: &str = "sleep 43219";
+
+/// How a zone loses what is known of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loss {
+    /// The record alone.
+    Record,
+    /// The zone's folder below `run/zones`.
+    Folder,
+    /// The folder of all zones.
+    Everything,
+    /// The folder, and what is kept of it below `var/lib/zones`.
+    BothFolders,
+    /// The folder; and the supervisor is killed.
+    FolderAndSupervisor,
+    /// All of these.
+    BothFoldersAndSupervisor,
+}
+
+const ALL: [Loss; 6] = [
+    Loss::Record,
+    Loss::Folder,
+    Loss::Everything,
+    Loss::BothFolders,
+    Loss::FolderAndSupervisor,
+    Loss::BothFoldersAndSupervisor,
+];
+
+impl Loss {
+    /// Says whether the zone can then be found by its cgroup only.
+    fn needs_cgroup(self) -> bool {
+        matches!(self, Self::BothFolders | Self::BothFoldersAndSupervisor)
+    }
+
+    fn happens_to(self, lab: &Lab, zone: &str) {
+        if matches!(self, Self::FolderAndSupervisor | Self::BothFoldersAndSupervisor) {
+            lab.kill_supervisor(zone);
+        }
+        let run = lab.path().join("run/zones");
+        match self {
+            Self::Record => fs::remove_file(run.join(zone).join("running")).expect("a record"),
+            Self::Everything => fs::remove_dir_all(run).expect("a folder"),
+            _ => fs::remove_dir_all(run.join(zone)).expect("a folder"),
+        }
+        if self.needs_cgroup() {
+            let _ = fs::remove_dir_all(lab.path().join("var/lib/zones/.running"));
+        }
+    }
+}
+
+/// Ends what a failed test leaves: no command may find it.
+struct Survivor(i32);
+
+impl Drop for Survivor {
+    fn drop(&mut self) {
+        if Path::new(&format!("/proc/{}/ns", self.0)).exists() {
+            let _ = Command::new("kill").args(["-9", &self.0.to_string()]).status();
+        }
+    }
+}
+
+fn has_unified() -> bool {
+    ["/sys/fs/cgroup/cgroup.controllers", "/sys/fs/cgroup/unified/cgroup.controllers"]
+        .iter()
+        .any(|path| Path::new(path).exists())
+}
+
+/// Boots a zone with a process that tells it from a second one on the same root.
+fn booted(lab: &Lab, zone: &str) -> (i32, Survivor) {
+    lab.installed(zone, &format!("set zonepath=/zones/{zone}"));
+    lab.ok("zoneadm", &["-z", zone, "boot"]);
+    let run = lab.sh(zone, &format!("setsid {MARK} >/dev/null 2>&1 </dev/null & echo started"));
+    assert_eq!(run.status, 0, "{run:?}");
+    let init: i32 = record(lab, zone, "init").parse().expect("a number");
+    let survivor = Survivor(init);
+    wait_until("the process of the zone", || lives_in(init));
+    (init, survivor)
+}
+
+/// Says whether the marked process is in the pid namespace of this first process.
+fn lives_in(init: i32) -> bool {
+    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let Some(own) = namespace(&init.to_string()) else { return false };
+    fs::read_dir("/proc").expect("proc").flatten().any(|e| {
+        let pid = e.file_name().to_string_lossy().into_owned();
+        let line = fs::read(e.path().join("cmdline")).unwrap_or_default();
+        line == MARK.replace(' ', "\0").into_bytes().into_iter().chain([0]).collect::<Vec<_>>()
+            && namespace(&pid).as_ref() == Some(&own)
+    })
+}
+
+fn wait_until(what: &str, holds: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(20), "{what} does not come");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn each(check: impl Fn(&Lab, Loss, i32)) {
+    for loss in ALL {
+        if loss.needs_cgroup() && !has_unified() {
+            continue;
+        }
+        let Some(lab) = Lab::new() else { return };
+        let (init, _survivor) = booted(&lab, "lost");
+        loss.happens_to(&lab, "lost");
+        check(&lab, loss, init);
+        lab.run("zoneadm", &["-z", "lost", "halt"]);
+        assert!(!lives_in(init), "{loss:?}: the zone's processes have ended");
+        eprintln!("{loss:?}: nothing may be left");
+        lab.assert_clean();
+    }
+}
+
+#[test]
+fn list_shows_a_zone_whose_record_is_lost_as_running() {
+    each(|lab, loss, _| {
+        assert_eq!(lab.state("lost"), "running", "{loss:?}");
+        let all = lab.ok("zoneadm", &["list", "-p"]);
+        assert!(all.lines().any(|l| l.contains(":lost:running:")), "{loss:?}: {all}");
+        let all = lab.ok("zoneadm", &["list", "-cp"]);
+        assert_eq!(all.lines().filter(|l| l.contains(":lost:")).count(), 1, "{loss:?}: {all}");
+    });
+}
+
+#[test]
+fn boot_of_a_zone_whose_record_is_lost_says_that_it_runs_and_puts_the_record_back() {
+    each(|lab, loss, init| {
+        let run = lab.run("zoneadm", &["-z", "lost", "boot"]);
+        assert!(run.err.contains("already booted"), "{loss:?}: {run:?}");
+        assert_eq!(record(lab, "lost", "init"), init.to_string(), "{loss:?}");
+        assert_eq!(record(lab, "lost", "state"), "running", "{loss:?}");
+        let id: u32 = record(lab, "lost", "id").parse().expect("a number");
+        assert!((1..=9999).contains(&id), "{loss:?}: {id}");
+        assert_eq!(
+            lab.processes().iter().filter(|(_, what)| what.contains("zoneadmd")).count(),
+            1,
+            "{loss:?}"
+        );
+        let run = lab.sh("lost", &format!("pgrep -fx '{MARK}'"));
+        assert_eq!(run.status, 0, "{loss:?}: the same system: {run:?}");
+        assert!(lab.path().join("run/zones/lost/console.sock").exists(), "{loss:?}");
+    });
+}
+
+#[test]
+fn halt_ends_a_zone_whose_record_is_lost() {
+    each(|lab, loss, init| {
+        let run = lab.run("zoneadm", &["-z", "lost", "halt"]);
+        assert_eq!(run.status, 0, "{loss:?}: {run:?}");
+        assert!(!run.err.contains("already halted"), "{loss:?}: {run:?}");
+        assert!(!lives_in(init), "{loss:?}");
+        assert_eq!(lab.state("lost"), "installed", "{loss:?}");
+        lab.assert_clean();
+        assert!(!lab.path().join("var/lib/zones/.running/lost").exists(), "{loss:?}: nothing is left");
+    });
+}
+
+#[test]
+fn reboot_and_shutdown_find_a_zone_whose_record_is_lost() {
+    each(|lab, loss, init| {
+        lab.ok("zoneadm", &["-z", "lost", "reboot"]);
+        let new = record(lab, "lost", "init");
+        assert_ne!(new, init.to_string(), "{loss:?}");
+        assert!(!lives_in(init), "{loss:?}: the former system has ended");
+        let _survivor = Survivor(new.parse().expect("a number"));
+        loss.happens_to(lab, "lost");
+        let run = lab.run("zoneadm", &["-z", "lost", "shutdown"]);
+        assert_eq!(run.status, 0, "{loss:?}: {run:?}");
+        assert_eq!(lab.state("lost"), "installed", "{loss:?}");
+    });
+}
+
+#[test]
+fn what_would_remove_or_move_a_zone_refuses_while_it_runs_without_a_record() {
+    each(|lab, loss, init| {
+        let root = lab.in_zone("lost", "etc");
+        for args in [&["uninstall", "-F"][..], &["move", "/zones/elsewhere"], &["detach"]] {
+            let all: Vec<&str> = ["-z", "lost"].iter().chain(args).copied().collect();
+            let run = lab.run("zoneadm", &all);
+            assert_ne!(run.status, 0, "{loss:?} {args:?}: {run:?}");
+            assert!(root.is_dir(), "{loss:?} {args:?}: the tree is there");
+        }
+        lab.configure("copy", "set zonepath=/zones/copy");
+        let run = lab.run("zoneadm", &["-z", "copy", "clone", "lost"]);
+        assert_ne!(run.status, 0, "{loss:?} clone: {run:?}");
+        for line in ["delete -F", "set zonename=other; commit"] {
+            let run = lab.run("zonecfg", &["-z", "lost", line]);
+            assert_ne!(run.status, 0, "{loss:?} {line}: {run:?}");
+            assert!(lab.path().join("etc/zones.d/lost.toml").exists(), "{loss:?} {line}");
+        }
+        assert!(lives_in(init), "{loss:?}: it runs on");
+    });
+}
+
+#[test]
+fn a_login_works_without_the_record_and_puts_it_back() {
+    each(|lab, loss, init| {
+        let run = lab.sh("lost", "echo from the zone");
+        assert_eq!((run.status, run.out.as_str()), (0, "from the zone\n"), "{loss:?}: {run:?}");
+        assert_eq!(record(lab, "lost", "init"), init.to_string(), "{loss:?}");
+    });
+}
+
+#[test]
+fn the_console_answers_again_after_the_folder_was_lost() {
+    for loss in [Loss::Folder, Loss::Everything, Loss::FolderAndSupervisor] {
+        let Some(lab) = Lab::new() else { return };
+        let (_, _survivor) = booted(&lab, "lost");
+        loss.happens_to(&lab, "lost");
+        let mut console = lab
+            .command("zlogin")
+            .args(["-C", "lost"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .expect("zlogin starts");
+        // It is noted who watches, by the one supervisor that there is.
+        let watched = lab.path().join("run/zones/lost/watched");
+        wait_until("the console", || watched.exists());
+        let count = || lab.processes().iter().filter(|(_, what)| what.contains("zoneadmd")).count();
+        assert_eq!(count(), 1, "{loss:?}: {:?}", lab.processes());
+        lab.ok("zoneadm", &["-z", "lost", "halt"]);
+        let _ = console.kill();
+        let out = console.wait_with_output().expect("its end");
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        assert!(text.contains("Zone halted"), "{loss:?}: {text:?}");
+        // A supervisor without a zone waits ten seconds for another client.
+        wait_until("its end", || lab.leftovers().is_empty());
+    }
+}
+
+#[test]
+fn a_zone_that_ends_or_reboots_by_itself_without_its_folder_is_taken_down() {
+    for loss in [Loss::Folder, Loss::Everything, Loss::BothFolders] {
+        if loss.needs_cgroup() && !has_unified() {
+            continue;
+        }
+        let Some(lab) = Lab::new() else { return };
+        let (init, _survivor) = booted(&lab, "lost");
+        loss.happens_to(&lab, "lost");
+        Command::new("kill").args(["-9", &init.to_string()]).status().expect("kill");
+        wait_until("the end", || lab.state("lost") == "installed");
+        lab.assert_clean();
+
+        lab.ok("zoneadm", &["-z", "lost", "boot"]);
+        let init = record(&lab, "lost", "init");
+        loss.happens_to(&lab, "lost");
+        // What the built-in init takes for a restart; from the host, as a login would put the folder back.
+        Command::new("kill").args(["-INT", &init]).status().expect("kill");
+        let record_of = || fs::read_to_string(lab.path().join("run/zones/lost/running")).unwrap_or_default();
+        wait_until("the new system", || record_of().contains("state=running"));
+        assert_ne!(record(&lab, "lost", "init"), init, "{loss:?}");
+        lab.ok("zoneadm", &["-z", "lost", "halt"]);
+        lab.assert_clean();
+    }
+}
+
+#[test]
+fn a_ready_zone_that_lost_its_folder_boots() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("lost", "set zonepath=/zones/lost");
+    lab.ok("zoneadm", &["-z", "lost", "ready"]);
+    let _survivor = Survivor(record(&lab, "lost", "init").parse().expect("a number"));
+    Loss::Folder.happens_to(&lab, "lost");
+    assert_eq!(lab.state("lost"), "ready");
+    lab.ok("zoneadm", &["-z", "lost", "boot"]);
+    assert_eq!(lab.state("lost"), "running");
+    assert_eq!(lab.sh("lost", "true").status, 0);
+    lab.ok("zoneadm", &["-z", "lost", "halt"]);
+    lab.assert_clean();
+}
+
+#[test]
+fn the_spec_as_booted_and_the_journal_come_back() {
+    let Some(lab) = Lab::new() else { return };
+    let (_, _survivor) = booted(&lab, "lost");
+    let run = lab.path().join("run/zones/lost");
+    let read = |name: &str| fs::read_to_string(run.join(name)).unwrap_or_default();
+    let before = (read("spec.toml"), read("journal"));
+    assert!(!before.0.is_empty() && !before.1.is_empty());
+    lab.configure_again("lost", "set hostid=1234abcd");
+    Loss::FolderAndSupervisor.happens_to(&lab, "lost");
+    lab.run("zoneadm", &["-z", "lost", "boot"]);
+    assert_eq!((read("spec.toml"), read("journal")), before, "as booted, not as saved now");
+    lab.ok("zoneadm", &["-z", "lost", "halt"]);
+}
+
+/// Returns the zone's cgroup, where there is one.
+fn group(lab: &Lab, zone: &str) -> Option<PathBuf> {
+    let text = fs::read_to_string(lab.path().join("run/zones").join(zone).join("running")).ok()?;
+    text.split_whitespace().find_map(|w| w.strip_prefix("cgroup=")).map(PathBuf::from)
+}
+
+#[test]
+fn a_cgroup_that_somebody_is_in_is_not_booted_into() {
+    let Some(lab) = Lab::new() else { return };
+    let (_, _survivor) = booted(&lab, "lost");
+    let Some(folder) = group(&lab, "lost") else { return };
+    lab.ok("zoneadm", &["-z", "lost", "halt"]);
+    fs::create_dir_all(&folder).expect("a cgroup");
+    let mut stray = Command::new("sleep").arg("43218").spawn().expect("a process");
+    fs::write(folder.join("cgroup.procs"), stray.id().to_string()).expect("moved");
+    let pid = stray.id().to_string();
+    for (program, args) in [
+        ("zoneadm", &["-z", "lost", "boot"][..]),
+        ("zoneadm", &["-z", "lost", "uninstall", "-F"]),
+        ("zonecfg", &["-z", "lost", "delete -F"]),
+    ] {
+        let run = lab.run(program, args);
+        assert_ne!(run.status, 0, "{args:?}: {run:?}");
+        assert!(run.err.contains(&pid) && run.err.contains("sleep"), "{args:?} names it: {run:?}");
+        assert!(run.err.contains("halt"), "{args:?} names the way out: {run:?}");
+        assert!(stray.try_wait().expect("its state").is_none(), "{args:?}: it lives");
+    }
+    let run = lab.run("zoneadm", &["-z", "lost", "halt"]);
+    assert_eq!(run.status, 0, "{run:?}");
+    assert!(stray.wait().expect("its end").code().is_none(), "halt ended it");
+    assert!(!folder.exists());
+    lab.assert_clean();
+}
+
+#[test]
+fn a_record_of_an_earlier_boot_of_the_host_is_not_believed() {
+    let Some(lab) = Lab::new() else { return };
+    let (init, _survivor) = booted(&lab, "lost");
+    let kept = lab.path().join("var/lib/zones/.running/lost/running");
+    let text = fs::read_to_string(&kept).expect("a record that is kept");
+    assert!(text.contains(&format!("init={init}")), "{text}");
+    lab.ok("zoneadm", &["-z", "lost", "halt"]);
+    fs::create_dir_all(kept.parent().expect("a folder")).expect("a folder");
+    // A living process has the number and the start time by chance: this test itself.
+    let me = std::process::id();
+    let stat = fs::read_to_string("/proc/self/stat").expect("proc");
+    let start =
+        stat.rsplit_once(')').expect("a name").1.split_whitespace().nth(19).expect("a field").to_owned();
+    let line = |boot: &str| {
+        format!("id=1 state=running init={me} start={start} supervisor=1 sstart=1 boot={boot}\n")
+    };
+    fs::write(&kept, line("01234567-0000-0000-0000-000000000000")).expect("written");
+    assert_eq!(lab.state("lost"), "installed");
+    lab.ok("zoneadm", &["-z", "lost", "boot"]);
+    lab.ok("zoneadm", &["-z", "lost", "halt"]);
+    lab.assert_clean();
+}
