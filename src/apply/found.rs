@@ -13,6 +13,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -25,6 +26,7 @@ use crate::apply::running::{self, RECORD, Running};
 use crate::apply::supervisor::{self, client};
 use crate::apply::trust;
 use crate::plan::limits;
+use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
 use crate::spec::{ZoneName, toml};
 use crate::sys::path::reason;
@@ -141,7 +143,7 @@ fn by_group(root: &Root, zone: &ZoneName) -> Option<Running> {
         supervisor: 0,
         supervisor_start: 0,
         going: None,
-        cgroup: Some(group.display().to_string()),
+        cgroup: Some(group.to_string_lossy().into_owned()),
     })
 }
 
@@ -160,7 +162,7 @@ impl std::fmt::Display for Strays {
             f,
             "process {} is in the zone's cgroup {}; 'zoneadm halt' ends it",
             crate::apply::stuck::named(self.pid),
-            self.group.display()
+            self.group.shown()
         )
     }
 }
@@ -248,7 +250,7 @@ fn answer_again(root: &Root, zone: &ZoneName, running: &Running) {
 fn find_supervisor(root: &Root, zone: &ZoneName) -> Option<i32> {
     let users = fs::read_link("/proc/self/ns/user").ok()?;
     let line = format!("zoneadmd\0-z\0{zone}\0").into_bytes();
-    let prefix = format!("ZONES_ROOT={}", root.prefix().display()).into_bytes();
+    let prefix = [b"ZONES_ROOT=", root.prefix().as_os_str().as_bytes()].concat();
     let is_it = |dir: &Path| {
         fs::read(dir.join("cmdline")).is_ok_and(|l| l == line)
             && fs::metadata(dir).is_ok_and(|m| m.uid() == 0)

@@ -5,12 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::apply::running::Running;
+use crate::spec::shown::Show;
 use crate::sys::task::{Task, is_ended_but_for_clean_up, tasks_of_namespace};
 
 /// Returns a process by number and name. Its name is the zone's choice, and is shown harmless.
 pub fn named(pid: i32) -> String {
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    let name: String = name.trim_end_matches('\n').chars().flat_map(char::escape_default).collect();
+    let name = name.strip_suffix("\n").unwrap_or(&name).shown().to_string();
     if name.is_empty() { pid.to_string() } else { format!("{pid} ({name})") }
 }
 
@@ -70,7 +71,7 @@ impl fmt::Display for Left {
             Why::Frozen(folder) => write!(
                 f,
                 "it is frozen; thaw it with 'echo THAWED > {}', then halt again",
-                folder.join("freezer.state").display()
+                folder.join("freezer.state").shown()
             ),
             Why::Traced(tracer) => {
                 write!(

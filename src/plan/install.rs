@@ -85,6 +85,11 @@ impl InstallPlan {
         matches!(self.operation.as_str(), "move" | "detach" | "attach")
     }
 
+    /// Says whether the zone is removed: that frees space, and must not need any.
+    pub fn only_removes(&self) -> bool {
+        self.operation == "uninstall"
+    }
+
     /// Says whether a failure in a step leaves what was done.
     pub fn is_past_return(&self, step: usize) -> bool {
         if self.is_transfer() {

@@ -72,6 +72,9 @@ pub enum StoreError {
     /// The system refused; the text has path and action.
     #[error("{0}")]
     Io(String),
+    /// A file system is full or a quota used up; the text has path and action.
+    #[error("{0}")]
+    Full(String),
 }
 
 /// A keeper of specs, templates and states.

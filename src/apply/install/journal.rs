@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::InstallError;
 use crate::plan::install::InstallPlan;
-use crate::sys::path::At;
+use crate::sys::path::{At, PathError};
 
 /// Name of the file below the zone's folder.
 pub const JOURNAL: &str = "journal";
@@ -52,36 +52,43 @@ struct Line {
 }
 
 /// An open journal.
+///
+/// A removal goes on without one where there is no room: it is finished by the next removal, which looks at
+/// what is there. What is taken back of another operation is noted where there is room.
 #[derive(Debug)]
 pub(super) struct Journal {
-    file: File,
+    /// None once there was no room for the journal of a removal.
+    file: Option<File>,
+    only_removes: bool,
     path: PathBuf,
     /// Lines that the next sync takes along: that a step is done matters only when another begins.
     pending: String,
 }
 
 impl Journal {
-    /// Begins a journal in the zone's folder; one left by an earlier operation is replaced.
+    /// Begins a journal in the zone's folder; one left by an earlier operation is replaced, once the new
+    /// one has its plan.
     pub(super) fn begin(folder: &Path, plan: &InstallPlan) -> Result<Self, InstallError> {
-        std::fs::create_dir_all(folder).at("create", folder)?;
         let path = folder.join(JOURNAL);
-        match std::fs::remove_file(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e).at("remove", &path)?,
-            _ => {}
-        }
-        let file = File::create_new(&path).at("create", &path)?;
-        let mut journal = Self { file, path, pending: String::new() };
-        journal.put(&Head { format: FORMAT, plan: plan.clone() })?;
-        journal.sync()?;
-        sync_folder(folder)?;
-        Ok(journal)
+        let head = line(&Head { format: FORMAT, plan: plan.clone() }).at("write", &path)?;
+        let only_removes = plan.only_removes();
+        let file = match create(folder, &path, &head) {
+            Ok(file) => Some(file),
+            Err(e) if only_removes && e.is_full() => None,
+            Err(e) => return Err(e.into()),
+        };
+        Ok(Self { file, only_removes, path, pending: String::new() })
     }
 
     /// Notes a phase of a step.
     pub(super) fn note(&mut self, step: usize, phase: Phase) -> Result<(), InstallError> {
         self.put(&Line { step, phase })?;
         match phase {
-            Phase::Started | Phase::UndoStarted => self.sync()?,
+            Phase::Started => self.sync()?,
+            Phase::UndoStarted => match self.sync() {
+                Err(e) if e.is_full() => {}
+                other => other?,
+            },
             Phase::Done | Phase::Undone | Phase::UndoFailed => {}
         }
         super::kill_point();
@@ -89,27 +96,53 @@ impl Journal {
     }
 
     fn put(&mut self, line: &impl Serialize) -> Result<(), InstallError> {
-        let text = serde_json::to_string(line).map_err(io::Error::other).at("write", &self.path)?;
-        self.pending.push_str(&text);
-        self.pending.push('\n');
+        self.pending.push_str(&self::line(line).at("write", &self.path)?);
         Ok(())
     }
 
     /// Brings everything noted to disk.
     pub(super) fn sync(&mut self) -> Result<(), InstallError> {
-        self.file.write_all(self.pending.as_bytes()).at("write", &self.path)?;
+        let Some(file) = &mut self.file else {
+            self.pending.clear();
+            return Ok(());
+        };
+        let done = file.write_all(self.pending.as_bytes()).at("write", &self.path);
+        let done = done.and_then(|()| file.sync_data().at("sync", &self.path));
         self.pending.clear();
-        Ok(self.file.sync_data().at("sync", &self.path)?)
+        match done {
+            Err(e) if self.only_removes && e.is_full() => {
+                // What it tells so far is true for whoever finds it.
+                self.file = None;
+                Ok(())
+            }
+            other => Ok(other?),
+        }
     }
 
     /// Removes the journal: the operation is complete.
     pub(super) fn finish(self) -> Result<(), InstallError> {
-        std::fs::remove_file(&self.path).at("remove", &self.path)?;
-        match self.path.parent() {
-            Some(folder) => sync_folder(folder),
-            None => Ok(()),
-        }
+        self.path.parent().map_or(Ok(()), discard)
     }
+}
+
+/// Returns a line of a journal.
+fn line(value: &impl Serialize) -> io::Result<String> {
+    Ok(serde_json::to_string(value).map_err(io::Error::other)? + "\n")
+}
+
+/// Makes a new journal in a zone's folder, in the place of one that is there.
+fn create(folder: &Path, path: &Path, head: &str) -> Result<File, PathError> {
+    std::fs::create_dir_all(folder).at("create", folder)?;
+    let draft = path.with_extension("new");
+    let write = || {
+        let mut file = File::create(&draft).at("create", path)?;
+        file.write_all(head.as_bytes()).at("write", path)?;
+        file.sync_data().at("sync", path)?;
+        std::fs::rename(&draft, path).at("create", path)?;
+        File::open(folder).and_then(|f| f.sync_all()).at("sync", folder)?;
+        Ok(file)
+    };
+    write().inspect_err(|_| drop(std::fs::remove_file(&draft)))
 }
 
 /// Removes the journal of an operation that is settled.

@@ -154,6 +154,15 @@ impl InstallError {
         matches!(self, Self::Usage(_))
     }
 
+    /// Says whether a file system is full or a quota used up.
+    fn is_full(&self) -> bool {
+        match self {
+            Self::Path(e) => e.is_full(),
+            Self::Store(StoreError::Full(_)) => true,
+            _ => false,
+        }
+    }
+
     /// Returns what the administrator can do now, for a terminal.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
@@ -212,11 +221,31 @@ fn plan_from(op: &Op<'_>, request: &Request, own_dataset: bool) -> Result<Instal
 pub fn uninstall(op: &mut Op<'_>, args: &[String]) -> Result<(), InstallError> {
     let plan = uninstall_plan(op, args)?;
     let (root, name) = (op.store.root(), op.name);
+    refuse_read_only(op)?;
     supervisor::client::dismiss(root, name, "NOTICE: Zone is being uninstalled.  Disconnecting...");
     // What a crash has left of the zone's last run: nobody would look for it afterwards.
     sweep(root, name);
     remove_run_files(root, name, false);
     run::run(op, &plan)
+}
+
+/// Refuses to begin what could not be finished: on a read-only file system neither the tree nor the state
+/// can be removed.
+fn refuse_read_only(op: &Op<'_>) -> Result<(), InstallError> {
+    let root = op.store.root();
+    let zonepath = op.spec.zonepath().map(|path| root.host_path(Path::new(&path)));
+    for path in [root.zone_lib(op.name)].into_iter().chain(zonepath) {
+        let read_only = rustix::fs::statvfs(&path)
+            .is_ok_and(|s| s.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
+        if read_only {
+            return Err(InstallError::Impossible(format!(
+                "the file system of {} is read-only; nothing has been removed: remount it with \
+                 'mount -o remount,rw', then try again",
+                path.shown()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Returns what [`uninstall`] would do. Touches nothing.

@@ -13,6 +13,7 @@ use super::{
 use crate::apply::Op;
 use crate::plan::install::{InstallPlan, InstallStep};
 use crate::spec::shown::Show;
+use crate::spec::state::ZoneState;
 use crate::sys::path::{At, Owned};
 use crate::sys::tree::remove_tree;
 
@@ -31,6 +32,9 @@ pub(super) fn run(op: &mut Op<'_>, plan: &InstallPlan) -> Result<(), InstallErro
         match carry_out(op, step) {
             Ok(true) => changed.push(i),
             Ok(false) => {}
+            Err(error) if plan.only_removes() && notes_removal(step) && error.is_full() => {
+                op.out.warn(&format!("WARNING: {error}; removing the zone makes room, and goes on"));
+            }
             Err(error) if plan.is_past_return(i) && plan.is_transfer() => {
                 // The zone is where it shall be; what is left behind is not worth its life.
                 op.out.warn(&format!("WARNING: could not {}: {error}", step.describe()));
@@ -54,6 +58,11 @@ pub(super) fn run(op: &mut Op<'_>, plan: &InstallPlan) -> Result<(), InstallErro
         journal.note(i, Phase::Done)?;
     }
     journal.finish()
+}
+
+/// Says whether a step only notes that the zone is being removed.
+fn notes_removal(step: &InstallStep) -> bool {
+    matches!(step, InstallStep::SetState { from: _, to: ZoneState::Incomplete })
 }
 
 /// Carries out the inverses of the steps that have changed something, last one first, and says

@@ -19,7 +19,10 @@ pub fn reason(e: &io::Error) -> String {
 pub fn failed(action: &str, path: &Path) -> impl Fn(io::Error) -> StoreError {
     let text = format!("{action} {}", path.shown());
     move |e| match e.kind() {
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => StoreError::Denied,
+        io::ErrorKind::PermissionDenied => StoreError::Denied,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            StoreError::Full(format!("cannot {text}: {}", reason(&e)))
+        }
         _ => StoreError::Io(format!("cannot {text}: {}", reason(&e))),
     }
 }
@@ -165,6 +168,24 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     sync_dir(dir)
 }
 
+/// Replaces a file of a few bytes; where there is no room for another one, writes over it. The new bytes
+/// are put where the old ones are, and blanks after them: a file so small is one sector of a disk.
+pub fn replace_small(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let full = match replace(path, bytes) {
+        Err(StoreError::Full(text)) => text,
+        other => return other,
+    };
+    let write = || -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
+        let old = usize::try_from(file.metadata()?.len()).unwrap_or(0).min(512);
+        let mut text = bytes.to_vec();
+        text.resize(old.max(bytes.len()), b' ');
+        file.write_all(&text)?;
+        file.sync_all()
+    };
+    write().map_err(|_| StoreError::Full(full))
+}
+
 /// An exclusive lock on a file, held until it is dropped.
 ///
 /// A process that is forked meanwhile holds it as well, and keeps it when this one ends: so zoneadm
@@ -244,14 +265,16 @@ impl OpLock {
         if let Some(dir) = path.parent() {
             make_dir(dir)?;
         }
-        OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(path)
-            .map_err(failed("lock", path))
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+        match options.write(true).open(path) {
+            // A lock needs no right to write.
+            Err(e) if e.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path).map_err(|_| e)
+            }
+            other => other,
+        }
+        .map_err(failed("lock", path))
     }
 }
 

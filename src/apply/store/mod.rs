@@ -144,6 +144,25 @@ impl FileStore {
         }
     }
 
+    /// Refuses to forget a zone whose tree is there: no command would find that again.
+    fn refuse_unowned(&self, name: &ZoneName) -> Result<(), StoreError> {
+        // A state file or a spec that cannot be read tells of no tree.
+        let state = self.installed_state(name).unwrap_or(ZoneState::Configured);
+        let spec = self.read_spec(name).ok().flatten().map(|(_, spec)| spec);
+        let Some(path) = spec.and_then(|s| s.zonepath()).filter(|_| state != ZoneState::Configured) else {
+            return Ok(());
+        };
+        let tree = self.root.host_path(std::path::Path::new(&path)).join("root");
+        if tree.symlink_metadata().is_err() {
+            return Ok(());
+        }
+        Err(StoreError::Io(format!(
+            "the zone is {state}, and its tree {} would belong to no zone: remove both with 'zoneadm -z {name} \
+             uninstall -F', or keep the tree with 'zoneadm -z {name} mark -F configured'; then delete",
+            tree.shown()
+        )))
+    }
+
     fn write_spec(&self, name: &ZoneName, text: &str) -> Result<Token, StoreError> {
         if text.len() > toml::SIZE_MAX {
             return Err(StoreError::Io(format!(
@@ -217,6 +236,9 @@ impl FileStore {
         let file = self.root.spec_file(name);
         let lib = self.root.zone_lib(name);
         let known = file.symlink_metadata().is_ok();
+        if force && known {
+            self.refuse_unowned(name)?;
+        }
         if !force {
             if self.read_spec(name)?.is_none() {
                 return Err(StoreError::NoZone);

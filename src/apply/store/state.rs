@@ -96,8 +96,10 @@ impl FileStore {
         // A state file that cannot be read is replaced: this is the way out of it.
         let old = self.record(zone).unwrap_or(Record::NONE);
         let given = self.load(zone).ok().flatten().and_then(|s| s.spec.props.text("uuid").map(str::to_owned));
-        let uuid = given.or(old.uuid).unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-        files::replace(&dir.join(STATE), Record { state, uuid: Some(uuid) }.print().as_bytes())
+        let uuid = given.or(old.uuid.clone()).unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+        let new = Record { state, uuid: Some(uuid) };
+        // What is there already needs no room.
+        if new == old { Ok(()) } else { files::replace_small(&dir.join(STATE), new.print().as_bytes()) }
     }
 
     /// Saves what is on disk of the zone, and keeps its uuid and its private id range: what belongs to it

@@ -1,0 +1,381 @@
+//! What frees must never need space: each command that ends or removes something, while one of the file
+//! systems that it works on is full or read-only.
+//!
+//! Each file system is a small one in memory, mounted in a mount namespace of the test's own.
+
+mod lab;
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use lab::{Lab, Run, record};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+
+/// A file system of the lab, below its root.
+const PLACES: [&str; 4] = ["etc", "var", "run", "zones"];
+
+/// What is wrong with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Full,
+    ReadOnly,
+}
+
+/// What a command does then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// It works.
+    Works,
+    /// It fails, nothing is lost, and its message has these words.
+    Refuses(&'static str),
+}
+
+use Fault::{Full, ReadOnly};
+use Outcome::{Refuses, Works};
+
+struct World {
+    lab: Lab,
+}
+
+impl World {
+    fn new() -> Option<Self> {
+        let lab = Lab::new()?;
+        // For this thread and what it starts.
+        unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
+        let none: Option<&str> = None;
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).expect("private mounts");
+        for place in PLACES {
+            let path = lab.path().join(place);
+            fs::create_dir_all(&path).expect("a folder");
+            let options = if place == "zones" { "size=48m,mode=755" } else { "size=3m,mode=755" };
+            mount(Some("tmpfs"), &path, Some("tmpfs"), MsFlags::empty(), Some(options)).expect("a tmpfs");
+        }
+        Some(Self { lab })
+    }
+
+    fn path(&self, place: &str) -> PathBuf {
+        self.lab.path().join(place)
+    }
+
+    /// Fills a file system to the last byte and the last inode, or makes it read-only.
+    fn harm(&self, place: &str, fault: Fault) {
+        let path = self.path(place);
+        let none: Option<&str> = None;
+        if fault == ReadOnly {
+            let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+            // A process that has just ended may still have a file open for writing.
+            let start = Instant::now();
+            while let Err(e) = mount(none, &path, none, flags, none) {
+                assert!(start.elapsed() < Duration::from_secs(20), "{place} does not become read-only: {e}");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            return;
+        }
+        fill(&path);
+        let inodes = count(&path) + 1;
+        let options = format!("nr_inodes={inodes}");
+        let options = Some(options.as_str());
+        if mount(none, &path, none, MsFlags::MS_REMOUNT, options).is_ok() {
+            while fs::File::create_new(path.join(format!("fill.{}", count(&path)))).is_ok() {}
+        }
+        assert!(fs::write(path.join("one-more"), "x").is_err(), "{place} is full");
+    }
+
+    fn mend(&self, place: &str) {
+        let path = self.path(place);
+        let none: Option<&str> = None;
+        let _ = mount(none, &path, none, MsFlags::MS_REMOUNT | MsFlags::MS_BIND, none);
+        let _ = mount(none, &path, none, MsFlags::MS_REMOUNT, Some("nr_inodes=0"));
+        for entry in fs::read_dir(&path).expect("a folder").flatten() {
+            if entry.file_name().to_string_lossy().starts_with("fill") {
+                fs::remove_file(entry.path()).expect("removed");
+            }
+        }
+    }
+
+    fn run(&self, command: &[&str]) -> Run {
+        self.lab.run(command[0], &command[1..])
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for place in PLACES {
+            self.mend(place);
+        }
+        for zone in ["z", "half"] {
+            self.lab.run("zoneadm", &["-z", zone, "halt"]);
+        }
+        for place in PLACES {
+            let _ = umount2(&self.path(place), MntFlags::MNT_DETACH);
+        }
+    }
+}
+
+fn fill(path: &Path) {
+    // It may have no inode left.
+    let Ok(mut file) = fs::File::create(path.join("fill")) else { return };
+    for size in [65536, 4096, 1] {
+        while file.write_all(&vec![b'x'; size]).is_ok() {}
+    }
+}
+
+/// Counts the files and folders of a file system.
+fn count(path: &Path) -> usize {
+    let inner =
+        |e: fs::DirEntry| if e.path().is_dir() && !e.path().is_symlink() { count(&e.path()) } else { 1 };
+    1 + fs::read_dir(path).into_iter().flatten().flatten().map(inner).sum::<usize>()
+}
+
+fn each(command: &[&str], boots: bool, table: &[(&str, Fault, Outcome)], check: impl Fn(&World, &str)) {
+    for (place, fault, outcome) in table {
+        let Some(world) = World::new() else { return };
+        let lab = &world.lab;
+        lab.installed("z", "set zonepath=/zones/z");
+        lab.configure_again("z", "set hostid=12345678");
+        if boots {
+            lab.ok("zoneadm", &["-z", "z", "boot"]);
+        }
+        world.harm(place, *fault);
+        let run = world.run(command);
+        let what = format!("{command:?} with {place} {fault:?}: {run:?}");
+        eprintln!("{what}");
+        match outcome {
+            Works => {
+                assert_eq!(run.status, 0, "{what}");
+                world.mend(place);
+                check(&world, &what);
+            }
+            Refuses(words) => {
+                assert_ne!(run.status, 0, "{what}");
+                assert!(run.err.contains(words), "{what}: must name {words}");
+                // Nothing is lost: as soon as there is room, the same works.
+                world.mend(place);
+                let again = world.run(command);
+                assert_eq!(again.status, 0, "{what}: then {again:?}");
+                check(&world, &what);
+            }
+        }
+    }
+}
+
+fn has_ended(world: &World, what: &str) {
+    assert_eq!(world.lab.state("z"), "installed", "{what}");
+    assert!(world.lab.in_zone("z", "etc").is_dir(), "{what}: the tree stays");
+    // A supervisor that could not be told by the record why the zone ended looks after it itself.
+    let start = Instant::now();
+    while !world.lab.processes().is_empty() {
+        assert!(start.elapsed() < Duration::from_secs(20), "{what}: {:?}", world.lab.processes());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+const ALL_WORK: [(&str, Fault, Outcome); 8] = [
+    ("etc", Full, Works),
+    ("etc", ReadOnly, Works),
+    ("var", Full, Works),
+    ("var", ReadOnly, Works),
+    ("run", Full, Works),
+    ("run", ReadOnly, Works),
+    ("zones", Full, Works),
+    ("zones", ReadOnly, Works),
+];
+
+#[test]
+fn halt_needs_no_space() {
+    each(&["zoneadm", "-z", "z", "halt"], true, &ALL_WORK, has_ended);
+}
+
+#[test]
+fn shutdown_needs_no_space() {
+    each(&["zoneadm", "-z", "z", "shutdown"], true, &ALL_WORK, has_ended);
+}
+
+#[test]
+fn the_halt_of_a_reboot_needs_no_space() {
+    for (place, fault, _) in ALL_WORK {
+        let Some(world) = World::new() else { return };
+        world.lab.installed("z", "set zonepath=/zones/z");
+        world.lab.ok("zoneadm", &["-z", "z", "boot"]);
+        let old = record(&world.lab, "z", "init");
+        world.harm(place, fault);
+        let run = world.run(&["zoneadm", "-z", "z", "reboot"]);
+        let what = format!("{place} {fault:?}: {run:?}");
+        eprintln!("{what}");
+        // The new system may need room; the old one has ended if so, and the message says what is missing.
+        assert!(!Path::new("/proc").join(&old).join("root/etc").exists(), "{what}");
+        assert!(run.status == 0 || run.err.contains("No space") || run.err.contains("Read-only"), "{what}");
+        world.mend(place);
+        world.lab.ok("zoneadm", &["-z", "z", "boot"]);
+        world.lab.ok("zoneadm", &["-z", "z", "halt"]);
+        assert_eq!(world.lab.processes(), [], "{what}");
+    }
+}
+
+#[test]
+fn uninstall_needs_no_space_and_refuses_at_once_what_it_could_not_finish() {
+    let is_configured = |world: &World, what: &str| {
+        assert_eq!(world.lab.state("z"), "configured", "{what}");
+        assert!(!world.path("zones/z").exists(), "{what}: the tree is gone");
+        let left = fs::read_dir(world.path("var/lib/zones/z")).into_iter().flatten().flatten();
+        let names: Vec<_> = left.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+        assert!(!names.iter().any(|n| n.starts_with("journal") || n == "state"), "{what}: {names:?}");
+    };
+    let table = [
+        ("etc", Full, Works),
+        ("etc", ReadOnly, Works),
+        ("var", Full, Works),
+        ("var", ReadOnly, Refuses("var/lib/zones")),
+        ("run", Full, Works),
+        ("run", ReadOnly, Works),
+        ("zones", Full, Works),
+        ("zones", ReadOnly, Refuses("zones/z")),
+    ];
+    each(&["zoneadm", "-z", "z", "uninstall", "-F"], false, &table, is_configured);
+}
+
+#[test]
+fn an_uninstall_that_is_refused_on_a_read_only_file_system_touches_nothing() {
+    for place in ["var", "zones"] {
+        let Some(world) = World::new() else { return };
+        world.lab.installed("z", "set zonepath=/zones/z");
+        let files = count(&world.lab.in_zone("z", "/"));
+        world.harm(place, ReadOnly);
+        let run = world.run(&["zoneadm", "-z", "z", "uninstall", "-F"]);
+        assert_eq!(run.status, 1, "{run:?}");
+        assert!(run.err.contains("read-only") && run.err.contains("remount"), "{place}: {run:?}");
+        assert_eq!(world.lab.state("z"), "installed", "{place}");
+        assert_eq!(count(&world.lab.in_zone("z", "/")), files, "{place}");
+    }
+}
+
+#[test]
+fn an_install_that_ran_out_of_space_is_uninstalled_without_any() {
+    let Some(world) = World::new() else { return };
+    let lab = &world.lab;
+    lab.configure("half", "set zonepath=/zones/half");
+    // Room for the zonepath and a part of what belongs into the root.
+    let (none, zones) = (None::<&str>, world.path("zones"));
+    let options = format!("nr_inodes={}", count(&zones) + 20);
+    mount(none, &zones, none, MsFlags::MS_REMOUNT, Some(options.as_str())).expect("few inodes");
+    let run = lab.run("zoneadm", &["-z", "half", "install"]);
+    assert!(run.status != 0 && run.err.contains("No space left"), "{run:?}");
+    for place in ["var", "zones", "run"] {
+        world.harm(place, Full);
+    }
+    assert_eq!(lab.state("half"), "incomplete");
+    lab.ok("zoneadm", &["-z", "half", "uninstall", "-F"]);
+    assert_eq!(lab.state("half"), "configured");
+    assert!(!world.path("zones/half").exists());
+}
+
+#[test]
+fn an_uninstall_without_room_that_is_killed_is_finished_by_the_next_one() {
+    for at in ["1", "2", "4", "9"] {
+        let Some(world) = World::new() else { return };
+        let lab = &world.lab;
+        lab.installed("z", "set zonepath=/zones/z");
+        world.harm("var", Full);
+        lab.run_with("zoneadm", &["-z", "z", "uninstall", "-F"], &[("ZONES_TEST_KILL_AT", at)], "");
+        let whole = lab.in_zone("z", "etc/passwd").exists() && lab.in_zone("z", "var/log").exists();
+        let state = lab.state("z");
+        assert!(state == "incomplete" || state == "configured" || whole, "{at}: {state} tells the truth");
+        if state != "configured" {
+            lab.ok("zoneadm", &["-z", "z", "uninstall", "-F"]);
+        }
+        assert_eq!(lab.state("z"), "configured", "{at}");
+        assert!(!world.path("zones/z").exists(), "{at}");
+    }
+}
+
+#[test]
+fn delete_needs_no_space() {
+    let table = [
+        ("etc", Full, Works),
+        ("etc", ReadOnly, Refuses("read-only")),
+        ("var", Full, Works),
+        ("var", ReadOnly, Refuses("Read-only")),
+        ("run", Full, Works),
+        ("run", ReadOnly, Works),
+        ("zones", Full, Works),
+        ("zones", ReadOnly, Works),
+    ];
+    for (place, fault, outcome) in table {
+        let Some(world) = World::new() else { return };
+        world.lab.configure("z", "set zonepath=/zones/z");
+        world.harm(place, fault);
+        let run = world.run(&["zonecfg", "-z", "z", "delete -F"]);
+        let what = format!("{place} {fault:?}: {run:?}");
+        match outcome {
+            Works => assert_eq!(run.status, 0, "{what}"),
+            Refuses(words) => {
+                assert!(run.status != 0 && run.err.contains(words), "{what}");
+                world.mend(place);
+                assert_eq!(world.lab.state("z"), "configured", "{what}");
+                world.lab.ok("zonecfg", &["-z", "z", "delete -F"]);
+            }
+        }
+        world.mend(place);
+        assert_ne!(world.run(&["zonecfg", "-z", "z", "info"]).out.contains("zonepath"), true, "{what}");
+    }
+}
+
+#[test]
+fn a_forced_delete_leaves_no_tree_without_an_owner() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("z", "set zonepath=/zones/z");
+    let run = lab.run("zonecfg", &["-z", "z", "delete -F"]);
+    assert_ne!(run.status, 0, "{run:?}");
+    assert!(
+        run.err.contains("/zones/z/root") && run.err.contains("uninstall"),
+        "it names the way out: {run:?}"
+    );
+    assert_eq!(lab.state("z"), "installed");
+    assert!(lab.in_zone("z", "etc").is_dir());
+    lab.ok("zoneadm", &["-z", "z", "mark", "incomplete"]);
+    assert_ne!(lab.run("zonecfg", &["-z", "z", "delete -F"]).status, 0);
+    // A tree that somebody has removed has no owner any more.
+    fs::remove_dir_all(lab.path().join("zones/z")).expect("removed");
+    lab.ok("zonecfg", &["-z", "z", "delete -F"]);
+    assert!(!lab.path().join("etc/zones.d/z.toml").exists());
+}
+
+#[test]
+fn detach_and_revert_fail_without_losing_anything_where_they_need_room() {
+    for (place, fault) in [
+        ("etc", Full),
+        ("etc", ReadOnly),
+        ("var", Full),
+        ("var", ReadOnly),
+        ("zones", Full),
+        ("zones", ReadOnly),
+        ("run", Full),
+    ] {
+        for command in [&["zoneadm", "-z", "z", "detach"][..], &["zonecfg", "-z", "z", "revert 1; commit"]] {
+            let Some(world) = World::new() else { return };
+            world.lab.installed("z", "set zonepath=/zones/z");
+            world.lab.configure_again("z", "set hostid=12345678");
+            let spec = fs::read_to_string(world.path("etc/zones.d/z.toml")).expect("a spec");
+            world.harm(place, fault);
+            let run = world.run(command);
+            let what = format!("{command:?} with {place} {fault:?}: {run:?}");
+            eprintln!("{what}");
+            world.mend(place);
+            if run.status != 0 {
+                assert!(!run.err.is_empty(), "{what}");
+                assert_eq!(
+                    fs::read_to_string(world.path("etc/zones.d/z.toml")).expect("a spec"),
+                    spec,
+                    "{what}"
+                );
+                assert_eq!(world.lab.state("z"), "installed", "{what}");
+                let again = world.run(command);
+                assert_eq!(again.status, 0, "{what}: then {again:?}");
+            }
+            assert!(world.lab.in_zone("z", "etc").is_dir(), "{what}");
+        }
+    }
+}
