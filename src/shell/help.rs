@@ -108,7 +108,8 @@ pub const COMMANDS: &[CommandHelp] = &[
     },
     CommandHelp {
         more: "It happens at once, without commit. -F does not ask and also takes the configuration of an \
-               incomplete or installed zone away; the data below the zonepath stays.",
+               incomplete or installed zone away whose root is gone. One whose root is there is uninstalled \
+               first, or given up with zoneadm mark -F configured.",
         ..command(
             Verb::Delete,
             "delete",
