@@ -357,3 +357,33 @@ fn a_record_of_an_earlier_boot_of_the_host_is_not_believed() {
     lab.ok("zoneadm", &["-z", "lost", "halt"]);
     lab.assert_clean();
 }
+
+#[test]
+fn a_host_without_cgroup_v2_finds_a_zone_that_lost_its_folder() {
+    use nix::mount::{MsFlags, mount};
+    for loss in ALL.into_iter().filter(|l| !l.needs_cgroup()) {
+        let Some(lab) = Lab::new() else { return };
+        // For this thread and what it starts.
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).expect("a mount namespace");
+        let none: Option<&str> = None;
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).expect("private mounts");
+        for place in ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"] {
+            if Path::new(place).join("cgroup.controllers").exists() {
+                mount(Some("tmpfs"), place, Some("tmpfs"), MsFlags::empty(), none).expect("a cover");
+            }
+        }
+        let (init, _survivor) = booted(&lab, "lost");
+        assert!(group(&lab, "lost").is_none(), "the zone has no cgroup of version 2");
+        loss.happens_to(&lab, "lost");
+        assert_eq!(lab.state("lost"), "running", "{loss:?}");
+        assert!(lab.ok("zoneadm", &["list"]).lines().any(|l| l == "lost"), "{loss:?}");
+        let run = lab.run("zoneadm", &["-z", "lost", "uninstall", "-F"]);
+        assert!(run.status != 0 && lab.in_zone("lost", "etc").is_dir(), "{loss:?}: {run:?}");
+        let run = lab.run("zoneadm", &["-z", "lost", "boot"]);
+        assert!(run.err.contains("already booted"), "{loss:?}: {run:?}");
+        assert_eq!(record(&lab, "lost", "init"), init.to_string(), "{loss:?}");
+        lab.ok("zoneadm", &["-z", "lost", "halt"]);
+        assert!(!lives_in(init), "{loss:?}");
+        assert_eq!(lab.state("lost"), "installed", "{loss:?}");
+    }
+}
