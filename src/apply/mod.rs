@@ -7,6 +7,7 @@ pub mod dataset;
 pub mod doctor;
 pub mod found;
 pub mod guard;
+pub mod inherit;
 pub mod init_image;
 pub mod install;
 pub mod journal;

@@ -6,6 +6,7 @@
 //! commands put right the owner and mode of the zonepath, and say so.
 
 mod fs;
+mod inherit;
 mod limits;
 mod net;
 mod zonepath;
@@ -114,6 +115,9 @@ pub fn check(
     if purpose == Purpose::Verify {
         check_control(spec, &mut found);
         check_volumes(spec, &mut found);
+        for resource in spec.stored(ResourceKind::InheritPkgDir) {
+            inherit::check(store.root(), resource, &mut found);
+        }
     }
     // Its absence takes rights from users and nothing from the zone, which boots.
     if purpose == Purpose::Verify && !spec.stored(ResourceKind::Admin).is_empty() {

@@ -11,7 +11,7 @@ use super::limits::{self, LimitError};
 use super::options::{self, UnknownOption};
 use super::profile::{self, Profile};
 use super::step::{Init, Mount, Node, Source, Step};
-use super::{dataset, net, order, zfs};
+use super::{dataset, inherit, net, order, zfs};
 use crate::spec::privilege::{self, PrivilegeError};
 use crate::spec::schema::ResourceKind;
 use crate::spec::{Props, ZoneSpec};
@@ -33,6 +33,8 @@ pub struct Facts {
     pub cgroup: Option<PathBuf>,
     /// Inherited directories that are symbolic links in the zone's root: they need no mount.
     pub linked: Vec<String>,
+    /// Programs of inherited directories that run with rights of their own, for those where that is wanted.
+    pub programs: BTreeMap<String, Vec<String>>,
     /// Directories of the zone's root that its profile counts only where they are there.
     pub present: BTreeSet<String>,
     /// What each `special` is.
@@ -189,7 +191,8 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     let inherit = order::inherited(spec, &facts.linked, &own)?;
     let dirs: Vec<&str> = inherit.iter().copied().chain(mounts.iter().map(|m| m.dir.as_str())).collect();
     warnings.extend(order::hidden_by_datasets(trees.iter().map(|(_, tree)| *tree), &dirs));
-    let order = order::order(inherit, mounts, &own);
+    let inherited = |dir: &str| inherited(spec, facts, dir);
+    let order = order::order(inherit, mounts, &own, inherited);
 
     let mut steps = Vec::new();
     if let Some(path) = &facts.cgroup {
@@ -228,7 +231,7 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     // Before anything is mounted below them.
     let parts = profile.into_iter().flat_map(|p| p.parts(&facts.present));
     steps.extend(parts.map(|p| Step::Part { dir: p.dir, writable: p.writable }));
-    steps.extend(order.first.into_iter().map(|dir| Step::Inherit { dir: dir.to_owned() }));
+    steps.extend(order.first.into_iter().map(inherited));
     steps.push(Step::Dev { nodes: nodes(spec, facts) });
     steps.extend(memory.into_iter().map(|(dir, mode, percent)| Step::Memory { dir, mode, percent }));
     if facts.spl {
@@ -295,6 +298,14 @@ fn host_id(spec: &ZoneSpec) -> Option<u32> {
     let text = spec.props.text("hostid")?;
     let digits = text.strip_prefix("0x").or(text.strip_prefix("0X")).unwrap_or(text);
     u32::from_str_radix(digits, 16).ok()
+}
+
+/// Returns the mount of an inherited directory. Of one that a spec names twice, the word that opens less counts.
+fn inherited(spec: &ZoneSpec, facts: &Facts, dir: &str) -> Step {
+    let mut same = spec.stored(ResourceKind::InheritPkgDir).iter().filter(|r| r.text("dir") == Some(dir));
+    let programs =
+        same.all(inherit::runs_set_id).then(|| facts.programs.get(dir).cloned().unwrap_or_default());
+    Step::Inherit { dir: dir.to_owned(), programs }
 }
 
 /// Returns the datasets that the zone gets, with what they are.
@@ -495,7 +506,7 @@ mod tests {
                 "take the resource limits of the host's process 1",
                 "begin process 1 in new user, mount, pid, uts, ipc and net namespaces, ids 0:1000000000:65536 (zone:host:count)",
                 "mount /zones/zion/root on / with mapped ids",
-                "inherit-pkg-dir /usr: mount the host's /usr read-only",
+                "inherit-pkg-dir /usr: mount the host's /usr read-only, its files nobody's",
                 "make /dev with null zero full random urandom tty vdb",
                 "mount tmpfs on /dev/shm, mode 1777, 25% of the memory",
                 "mount tmpfs on /run, mode 755, 10% of the memory",

@@ -84,14 +84,19 @@ pub struct Order<'a> {
 
 /// Returns the order in which nothing hides what belongs below it. Of two on one directory the `fs`
 /// resource is seen.
-pub fn order<'a>(mut inherit: Vec<&'a str>, mounts: Vec<Mount>, memory: &[&str]) -> Order<'a> {
+pub fn order<'a>(
+    mut inherit: Vec<&'a str>,
+    mounts: Vec<Mount>,
+    memory: &[&str],
+    inherited: impl Fn(&str) -> Step,
+) -> Order<'a> {
     inherit.sort_unstable_by_key(|dir| Path::new(*dir));
     inherit.dedup();
     let covered =
         |dir: &&str| memory.iter().any(|m| below(dir, m)) || mounts.iter().any(|m| below(dir, &m.dir));
     let (late, first): (Vec<&str>, Vec<&str>) = inherit.into_iter().partition(covered);
     let mut then: Vec<(String, Step)> =
-        late.into_iter().map(|dir| (dir.to_owned(), Step::Inherit { dir: dir.to_owned() })).collect();
+        late.into_iter().map(|dir| (dir.to_owned(), inherited(dir))).collect();
     then.extend(mounts.into_iter().map(|m| (m.dir.clone(), Step::Fs(Box::new(m)))));
     // The sort keeps what is equal as it is: inherited, then mounted.
     then.sort_by(|a, b| Path::new(&a.0).cmp(Path::new(&b.0)));
@@ -138,13 +143,16 @@ mod tests {
     fn nothing_hides_what_belongs_below_it() {
         let memory = ["/run", "/tmp", "/dev/shm"];
         let inherit = vec!["/usr", "/tmp/tools", "/opt/a/b", "/opt", "/srv/x", "/tmp-tools", "/opt/a"];
-        let got = order(inherit, vec![mount("/srv"), mount("/opt/a"), mount("/tmp/tools/var")], &memory);
+        let got =
+            order(inherit, vec![mount("/srv"), mount("/opt/a"), mount("/tmp/tools/var")], &memory, |dir| {
+                Step::Inherit { dir: dir.to_owned(), programs: None }
+            });
         assert_eq!(got.first, ["/opt", "/opt/a", "/tmp-tools", "/usr"]);
         let then: Vec<String> = got
             .then
             .iter()
             .map(|step| match step {
-                Step::Inherit { dir } => format!("inherit {dir}"),
+                Step::Inherit { dir, .. } => format!("inherit {dir}"),
                 Step::Fs(m) => format!("fs {}", m.dir),
                 other => panic!("{other:?}"),
             })

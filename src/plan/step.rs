@@ -159,10 +159,13 @@ pub enum Step {
         /// Directories to make before, so that something can be mounted on them later.
         made: Vec<String>,
     },
-    /// Mount a directory of the host's software, read-only.
+    /// Mount a directory of the host's software, read-only and with ids that are not mapped.
     Inherit {
         /// The directory, the same in host and zone.
         dir: String,
+        /// Programs of it that run with rights of their own, by paths below it: each gets a mount with mapped
+        /// ids. None: whatever has such bits runs without them.
+        programs: Option<Vec<String>>,
     },
     /// Mount memory for run-time files.
     Memory {
@@ -343,7 +346,14 @@ impl Step {
             Self::ReadOnly { profile, made } => {
                 format!("file-mac-profile={profile}: make / read-only, after {}", made.join(" "))
             }
-            Self::Inherit { dir } => format!("inherit-pkg-dir {dir}: mount the host's {dir} read-only"),
+            Self::Inherit { dir, programs } => {
+                let how = match programs {
+                    None => ", nosuid".to_owned(),
+                    Some(list) if list.is_empty() => String::new(),
+                    Some(list) => format!(", and with mapped ids of it {}", list.join(" ")),
+                };
+                format!("inherit-pkg-dir {dir}: mount the host's {dir} read-only, its files nobody's{how}")
+            }
             Self::Memory { dir, mode, percent } => {
                 format!("mount tmpfs on {dir}, mode {mode:o}, {percent}% of the memory")
             }

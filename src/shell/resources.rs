@@ -231,7 +231,8 @@ impl Session<'_> {
         });
         if keyed && !kept && self.index.taken(spec, kind, props) {
             // The default template shares what Solaris 10 did; adding the same again is no clash.
-            if kind == R::InheritPkgDir && draft.place.is_none() {
+            let same = || spec.stored(kind).iter().any(|stored| stored == props);
+            if kind == R::InheritPkgDir && draft.place.is_none() && same() {
                 self.draft = None;
                 return Ok(());
             }

@@ -110,6 +110,9 @@ pub const RESOURCES: &[ResourceDef] = &[
         honour: YES, doc: "A directory of the host that the zone sees read-only, for a sparse root", props: &[
         PropDef { name: "dir", kind: Kind::AbsPath, required: true, key: true, qualifier: true, live: Live::Paths,
             origin: Origin::Solaris10, doc: "Directory, the same in host and zone", example: "/usr", ..P },
+        PropDef { name: "setuid", kind: Kind::Bool, clearable: true, show: Show::IfSet, origin: Origin::Linux,
+            doc: "Whether its set-user-id, set-group-id and capability programs run as such; unset, those of /usr and of /bin, /sbin and /lib* do, and those of /usr/local, /opt and others do not",
+            example: "false", ..P },
     ] },
     ResourceDef { kind: R::Fs, name: "fs", singleton: false, origin: Origin::Illumos, honour: YES,
         doc: "A file system to mount in the zone", props: &[

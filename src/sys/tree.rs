@@ -1,4 +1,4 @@
-//! Whole trees: removing them, copying them, giving them other ids.
+//! Whole trees: removing them, copying them, giving them other ids, looking for what is special in them.
 //!
 //! Both walk by descriptors ([`super::path`]): a link is never followed and a mount never entered
 //! unless the caller names it, whatever happens to the tree meanwhile.
@@ -8,9 +8,11 @@ mod data;
 mod filter;
 mod remove;
 mod shift;
+mod survey;
 
 pub use copy::{Copied, CopyError, Measured, Progress, copy_names, copy_tree, measure};
 pub use data::{SparseWriter, set_times, set_xattr};
 pub use filter::{CopyFilter, Rule};
 pub use remove::{RemoveError, remove_tree};
 pub use shift::{Ids, shift_ids};
+pub use survey::{Survey, Wanted, is_readable_to_all, is_set_id, survey};

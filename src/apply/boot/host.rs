@@ -6,6 +6,7 @@
 mod dev;
 mod fs;
 mod hostid;
+mod inherit;
 mod kernel;
 mod place;
 mod profile;
@@ -271,7 +272,7 @@ impl Build<'_> {
             Step::Root { path } => self.root(path),
             Step::Part { dir, writable } => self.part(dir, *writable),
             Step::ReadOnly { made, .. } => self.read_only(made),
-            Step::Inherit { dir } => self.inherit(dir),
+            Step::Inherit { dir, programs } => self.inherit(dir, programs.as_deref()),
             Step::Memory { dir, mode, percent } => self.memory(dir, *mode, *percent),
             Step::Dev { nodes } => {
                 self.dev(nodes)?;
@@ -509,16 +510,6 @@ impl Build<'_> {
     fn attach(&self, tree: &Tree, what: &str, dir: &str, directory: bool) -> Result<(), StepError> {
         let target = self.target(dir, directory).map_err(|why| StepError { what: what.to_owned(), why })?;
         self.within(|| tree.attach(target.as_fd())).map_err(|e| fail(what, "cannot attach the mount", &e))
-    }
-
-    fn inherit(&self, dir: &str) -> Result<(), StepError> {
-        let what = format!("inherit-pkg-dir {dir}");
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(dir, flags, Mode::empty())
-            .map_err(|e| fail(&what, "cannot open it", &e.into()))?;
-        let tree = Tree::copy(fd.as_fd(), false).map_err(|e| fail(&what, "cannot mount it", &e))?;
-        self.shift(&tree, &what, Attrs::RDONLY | Attrs::NODEV, false)?;
-        self.attach(&tree, &what, dir, true)
     }
 
     fn tmpfs(&self, what: &str, attrs: Attrs, options: &[(&str, &str)]) -> Result<Tree, StepError> {

@@ -15,7 +15,7 @@ use super::start::first_host_id;
 use crate::apply::net::Probe;
 use crate::apply::paths::Root;
 use crate::apply::zfs::Asker;
-use crate::apply::{Op, dataset};
+use crate::apply::{Op, dataset, inherit};
 use crate::plan;
 use crate::plan::boot::{Facts, Special, zfs_fs};
 use crate::plan::dataset::Found;
@@ -80,10 +80,13 @@ fn beside(op: &Op<'_>, allocate: bool, net: NetFacts) -> Result<Facts, BootError
         net,
         ..Facts::default()
     };
-    for dir in op.spec.stored(ResourceKind::InheritPkgDir).iter().filter_map(|r| r.text("dir")) {
+    for resource in op.spec.stored(ResourceKind::InheritPkgDir) {
+        let Some(dir) = resource.text("dir") else { continue };
         let inside = root.join(dir.trim_start_matches('/'));
         if fs::symlink_metadata(&inside).is_ok_and(|m| m.is_symlink()) {
             facts.linked.push(dir.to_owned());
+        } else if plan::inherit::runs_set_id(resource) {
+            facts.programs.insert(dir.to_owned(), inherit::programs(op.store.root(), dir));
         }
     }
     if let Ok(Some(profile)) = Profile::of(op.spec) {

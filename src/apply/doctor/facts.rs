@@ -32,12 +32,23 @@ pub struct Facts {
     pub overlay: bool,
     /// Ids in the range of zones that somebody else has, each as `FILE: WHO has FIRST-LAST`.
     pub foreign_ids: Vec<String>,
+    /// Directories that zones inherit, with what of them is closed to others.
+    pub inherited: BTreeMap<String, Inherited>,
     /// Zones with `admin` resources.
     pub administered: Vec<String>,
     /// A broker listens that gives the rights of `admin` resources.
     pub broker: bool,
     /// ZFS.
     pub zfs: Zfs,
+}
+
+/// What of an inherited directory is closed to users of the host who have no rights on it, and so to zones.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inherited {
+    /// Files and directories.
+    pub closed: Vec<PathBuf>,
+    /// Programs among them that would run with rights of their own.
+    pub hidden: Vec<PathBuf>,
 }
 
 /// User namespaces.

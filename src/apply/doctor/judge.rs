@@ -3,6 +3,7 @@
 use super::facts::{Cgroup, Facts, Layout, Place};
 use super::release::Release;
 use super::{Diagnosis, judge_zfs};
+use crate::plan::inherit::some;
 use crate::spec::idmap::PRIVATE_FIRST;
 use crate::spec::shown::Show;
 
@@ -37,6 +38,7 @@ pub fn judge(facts: &Facts) -> Diagnosis {
     ids(facts, &mut out);
     extras(facts, &mut out);
     rights(facts, &mut out);
+    inherited(facts, &mut out);
     for place in &facts.places {
         quotas(place, &mut out);
     }
@@ -324,6 +326,29 @@ fn rights(facts: &Facts, out: &mut Diagnosis) {
             "no broker listens",
             format!("the admin resources of {} have no effect", facts.administered.join(", ")),
             "systemctl enable --now zones-broker.socket; without systemd, run zonesd",
+        );
+    }
+}
+
+fn inherited(facts: &Facts, out: &mut Diagnosis) {
+    for (dir, seen) in &facts.inherited {
+        let topic = format!("inherited {dir}");
+        let closed = match seen.closed.len() {
+            0 => "all of it can be read by every user".to_owned(),
+            _ => format!("closed to zones, as it is to other users: {}", some(dir, &seen.closed)),
+        };
+        if seen.hidden.is_empty() {
+            out.ok(&topic, closed, "sparse zones read what every user of this host can");
+            continue;
+        }
+        out.warning(
+            &topic,
+            closed,
+            format!(
+                "programs that not every user may read run in zones without their set-user-id and like bits: {}",
+                some(dir, &seen.hidden)
+            ),
+            "nothing, where zones need none of them; else let every user read them: chmod o+r",
         );
     }
 }

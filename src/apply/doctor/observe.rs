@@ -1,6 +1,7 @@
 //! Looks at the host, and tries what can only be known by trying: a user namespace, and mounts with
 //! mapped ids. Both are gone again when the answer is known; the mounts are never attached anywhere.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -9,9 +10,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
-use super::facts::{Cgroup, Facts, Layout, Place, Security, UserNamespaces};
+use super::facts::{Cgroup, Facts, Inherited, Layout, Place, Security, UserNamespaces};
 use super::{look, observe_zfs};
 use crate::apply::broker;
+use crate::apply::inherit;
 use crate::apply::store::FileStore;
 use crate::spec::ZoneName;
 use crate::spec::idmap::{PRIVATE_COUNT, PRIVATE_FIRST};
@@ -62,10 +64,30 @@ pub fn facts(store: &FileStore) -> Facts {
             .iter()
             .flat_map(|file| look::foreign_ids(file, &look::text(format!("/etc/{file}")).unwrap_or_default()))
             .collect(),
+        inherited: inherited(store),
         administered: administered(store),
         broker: broker::is_listening(store.root()),
         zfs: observe_zfs::facts(store),
     }
+}
+
+/// What the default template inherits, beside the directories of the zones that there are.
+const USUAL: [&str; 6] = ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/opt"];
+
+fn inherited(store: &FileStore) -> BTreeMap<String, Inherited> {
+    let mut dirs: BTreeSet<String> = USUAL.iter().map(|dir| (*dir).to_owned()).collect();
+    for name in store.names().unwrap_or_default() {
+        let Ok(Some(stored)) = store.load(&name) else { continue };
+        let list = stored.spec.stored(ResourceKind::InheritPkgDir).iter();
+        dirs.extend(list.filter_map(|resource| resource.text("dir").map(str::to_owned)));
+    }
+    // What lies behind a link is looked at where it lies.
+    let is_dir = |dir: &String| fs::symlink_metadata(dir).is_ok_and(|m| m.is_dir());
+    let look = |dir: String| {
+        let seen = inherit::look(store.root(), &dir).ok()?;
+        Some((dir, Inherited { closed: seen.closed, hidden: seen.hidden }))
+    };
+    dirs.into_iter().filter(is_dir).filter_map(look).collect()
 }
 
 /// Returns the zones that have `admin` resources.

@@ -98,6 +98,7 @@ impl Program {
         let life = &words.life;
         let closed = match verb {
             Verb::Install if !words.install.is_empty() => Some("options of install name files of the host"),
+            // A sparse root shows of the host only what every user of it can read.
             Verb::Install if spec.stored(ResourceKind::InheritPkgDir).is_empty() => {
                 Some("a whole root would be copied from files of the host that only root may read")
             }

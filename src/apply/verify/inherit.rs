@@ -1,0 +1,27 @@
+//! Inherited directories: what of them the zone does not get, because other users of the host do not either.
+
+use super::Findings;
+use crate::apply::inherit;
+use crate::apply::paths::Root;
+use crate::plan::inherit::{runs_set_id, some};
+use crate::spec::Props;
+
+/// Looks afresh, and so puts the list of programs right that the next boot uses.
+pub fn check(root: &Root, resource: &Props, found: &mut Findings) {
+    let dir = resource.text("dir").unwrap_or_default();
+    // What is a link in the zone's root as well needs no mount; what is missing the boot tells.
+    let Ok(seen) = inherit::look(root, dir) else { return };
+    if runs_set_id(resource) && !seen.hidden.is_empty() {
+        found.warn(format!(
+            "WARNING: inherit-pkg-dir {dir}: without their set-user-id and like bits run, since not all users of \
+             the host may read them: {}",
+            some(dir, &seen.hidden)
+        ));
+    }
+    if !seen.closed.is_empty() {
+        found.warn(format!(
+            "WARNING: inherit-pkg-dir {dir}: closed to the zone, since not all users of the host may read it: {}",
+            some(dir, &seen.closed)
+        ));
+    }
+}
