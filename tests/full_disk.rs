@@ -319,7 +319,7 @@ fn delete_needs_no_space() {
             }
         }
         world.mend(place);
-        assert_ne!(world.run(&["zonecfg", "-z", "z", "info"]).out.contains("zonepath"), true, "{what}");
+        assert!(!world.run(&["zonecfg", "-z", "z", "info"]).out.contains("zonepath"), "{what}");
     }
 }
 

@@ -41,15 +41,19 @@ const USUAL: [&str; 7] = [".", "bin", "sbin", "lib", "lib64", "libexec", "games"
 const SETTLED: i64 = 2;
 
 /// Returns the programs of a directory that run with rights of their own and can be read by everybody, as
-/// paths below it.
-pub fn programs(root: &Root, dir: &str) -> Vec<String> {
+/// paths below it. What only shows a plan leaves the list as it was kept.
+pub fn programs(root: &Root, dir: &str, may_keep: bool) -> Vec<String> {
     let top = Path::new(dir);
     if let Some(known) = kept(root, top) {
         return known;
     }
     // A directory that is not there fails where it is mounted.
     let found = walk(top, false).unwrap_or_default();
-    keep(root, top, &found)
+    let programs = lines(&found);
+    if may_keep {
+        keep(root, top, &programs);
+    }
+    programs
 }
 
 /// Looks afresh at everything in a directory: at its programs, and at what is closed to others.
@@ -59,7 +63,7 @@ pub fn programs(root: &Root, dir: &str) -> Vec<String> {
 pub fn look(root: &Root, dir: &str) -> io::Result<Survey> {
     let top = Path::new(dir);
     let found = walk(top, true)?;
-    keep(root, top, &found);
+    keep(root, top, &lines(&found));
     Ok(found)
 }
 
@@ -87,16 +91,19 @@ fn kept(root: &Root, top: &Path) -> Option<Vec<String>> {
     (noted == stamp(top, &programs).0).then_some(programs)
 }
 
-/// Keeps a list as far as that is possible, and returns it: whoever may not write it looks again.
-fn keep(root: &Root, top: &Path, found: &Survey) -> Vec<String> {
-    // One that no line can hold runs without rights of its own.
+/// Returns the programs that were found. One that no line can hold runs without rights of its own.
+fn lines(found: &Survey) -> Vec<String> {
     let name = |path: &PathBuf| path.to_str().filter(|p| !p.contains(char::is_control)).map(str::to_owned);
-    let programs: Vec<String> = found.programs.iter().filter_map(name).collect();
-    let (stamp, changed) = stamp(top, &programs);
+    found.programs.iter().filter_map(name).collect()
+}
+
+/// Keeps a list as far as that is possible: whoever may not write it looks again.
+fn keep(root: &Root, top: &Path, programs: &[String]) {
+    let (stamp, changed) = stamp(top, programs);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs().cast_signed());
     if now.saturating_sub(changed) > SETTLED {
         let mut text = format!("{HEADER}\n{}\n{stamp}\n", top.to_string_lossy());
-        for program in &programs {
+        for program in programs {
             let _ = writeln!(text, "{program}");
         }
         let path = cache(root, top);
@@ -114,7 +121,6 @@ fn keep(root: &Root, top: &Path, found: &Survey) -> Vec<String> {
             let _ = fs::remove_file(&draft);
         }
     }
-    programs
 }
 
 /// Returns what changes when programs come or go, and when the last of it has changed (seconds).

@@ -86,7 +86,7 @@ fn beside(op: &Op<'_>, allocate: bool, net: NetFacts) -> Result<Facts, BootError
         if fs::symlink_metadata(&inside).is_ok_and(|m| m.is_symlink()) {
             facts.linked.push(dir.to_owned());
         } else if plan::inherit::runs_set_id(resource) {
-            facts.programs.insert(dir.to_owned(), inherit::programs(op.store.root(), dir));
+            facts.programs.insert(dir.to_owned(), inherit::programs(op.store.root(), dir, op.lock().is_ok()));
         }
     }
     if let Ok(Some(profile)) = Profile::of(op.spec) {
