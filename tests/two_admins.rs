@@ -264,3 +264,106 @@ fn ids_of_a_running_zone_are_never_free() {
     assert!(!other.is_empty());
     assert_ne!(ids, other);
 }
+
+/// Numbers that look random and are the same for the same seed (xorshift, Marsaglia 2003).
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % end as u64).expect("a small number")
+    }
+}
+
+const ZONES: &[&str] = &["a", "b", "c", "d", "e", "f"];
+
+/// What one worker types next.
+fn anything(n: &mut Numbers) -> (&'static str, Vec<String>) {
+    let zone = ZONES[n.below(ZONES.len())];
+    let other = ZONES[n.below(ZONES.len())];
+    let (program, rest): (_, &[&str]) = match n.below(16) {
+        0..=2 => ("zoneadm", &["install"]),
+        3 => ("zoneadm", &["uninstall", "-F"]),
+        4..=5 => ("zoneadm", &["boot"]),
+        6 => ("zoneadm", &["halt"]),
+        7 => ("zoneadm", &["reboot"]),
+        8 => ("zoneadm", &["ready"]),
+        9 => ("zoneadm", &["clone", other]),
+        10 => ("zonecfg", &["delete -F"]),
+        11..=13 => ("zonecfg", &["create; commit"]),
+        14 => ("zonecfg", &["set autoboot=true"]),
+        _ => return ("zonecfg", vec!["-z".into(), zone.into(), format!("set zonename={other}")]),
+    };
+    let words = ["-z", zone].into_iter().chain(rest.iter().copied());
+    (program, words.map(str::to_owned).collect())
+}
+
+/// Each worker counts on in a spec of all, and is told so only when that has been saved.
+fn count_on(lab: &Lab, worker: usize, count: usize) -> bool {
+    let line = format!("add attr; set name=w{worker}x{count}; set type=boolean; set value=true; end");
+    lab.run("zonecfg", &["-z", "ledger", &line]).status == 0
+}
+
+#[test]
+fn eight_workers_leave_no_dead_end_no_lost_update_and_no_orphan() {
+    let Some(lab) = Lab::new() else { return };
+    let seconds = std::env::var("ZONES_TEST_SECONDS").ok().and_then(|n| n.parse().ok()).unwrap_or(20);
+    let seed = std::env::var("ZONES_TEST_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(11);
+    lab.configure("ledger", "");
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let saved: Vec<String> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..8)
+            .map(|worker| {
+                let lab = &lab;
+                scope.spawn(move || {
+                    let mut numbers = Numbers(seed + 7919 * (worker as u64 + 1));
+                    let mut saved = Vec::new();
+                    for count in 0.. {
+                        if Instant::now() > end {
+                            break;
+                        }
+                        if numbers.below(20) == 0 {
+                            if count_on(lab, worker, count) {
+                                saved.push(format!("w{worker}x{count}"));
+                            }
+                            continue;
+                        }
+                        let (program, args) = anything(&mut numbers);
+                        lab.run(program, &args.iter().map(String::as_str).collect::<Vec<_>>());
+                    }
+                    saved
+                })
+            })
+            .collect();
+        workers.into_iter().flat_map(|w| w.join().expect("a worker")).collect()
+    });
+    let ledger = lab.ok("zonecfg", &["-z", "ledger", "export"]);
+    assert!(!saved.is_empty());
+    for name in saved {
+        assert!(ledger.contains(&format!("set name=\"{name}\"\n")), "{name} was saved, and is lost");
+    }
+    lab.ok("zoneadm", &["list", "-cp"]);
+    for zone in ZONES {
+        // From whatever is there, by the commands that an administrator would type.
+        let state = lab.run("zoneadm", &["-z", zone, "list", "-p"]).out;
+        match state.split(':').nth(2) {
+            None => lab.configure(zone, ""),
+            Some("configured") => {}
+            Some(word) => {
+                if matches!(word, "running" | "ready" | "shutting_down") {
+                    lab.ok("zoneadm", &["-z", zone, "halt"]);
+                }
+                lab.ok("zoneadm", &["-z", zone, "uninstall", "-F"]);
+            }
+        }
+        for words in [&["install"][..], &["boot"], &["halt"], &["uninstall", "-F"]] {
+            lab.ok("zoneadm", &[&["-z", *zone], words].concat());
+        }
+        lab.ok("zonecfg", &["-z", zone, "delete -F"]);
+    }
+    lab.assert_clean();
+    let left: Vec<_> = fs::read_dir(lab.path().join("zones")).expect("a folder").flatten().collect();
+    assert!(left.is_empty(), "trees without a zone: {left:?}");
+}
