@@ -23,8 +23,9 @@ const DEAF_FOR: Duration = Duration::from_secs(2);
 /// How long a killed process may take to end, in milliseconds.
 const KILL_MILLIS: u64 = 10_000;
 
-/// How long one is waited for before it is looked at what it does.
-const LOOK_MILLIS: u64 = 500;
+/// How long one is waited for before it is looked at what it does: also on a busy host the kernel needs less for
+/// an ordinary zone, and who halts a zone to remove it finds it installed.
+const LOOK_MILLIS: u64 = 2_000;
 
 /// Halts a zone at once: kills every process and takes everything down. `killed` says that the caller has
 /// ended it already, by [`interrupt_shutdown`].
@@ -204,16 +205,17 @@ pub fn take_down(op: &mut Op<'_>, running: &Running, going: Going) -> Result<(),
 }
 
 /// Waits for the end of a zone that was killed. Returns what is left of it: at once when that is the kernel's
-/// to finish and nothing is to be done afterwards, else after [`KILL_MILLIS`].
+/// to finish, nothing is to be done afterwards and a supervisor removes the rest then; else after [`KILL_MILLIS`].
 fn wait_for_end(running: &Running, handle: &Handle, going: Going) -> Result<Option<Left>, BootError> {
     let start = Instant::now();
+    let rest_is_removed = going == Going::Halt && running.supervisor_alive();
     loop {
         if handle.wait_gone(LOOK_MILLIS).map_err(BootError::system("wait for process 1"))? {
             return Ok(None);
         }
         let late = start.elapsed() >= Duration::from_millis(KILL_MILLIS);
         match stuck::look(running) {
-            Some(left @ Left::CleanUp(_)) if going == Going::Halt || late => return Ok(Some(left)),
+            Some(left @ Left::CleanUp(_)) if rest_is_removed => return Ok(Some(left)),
             Some(left) if late => return Ok(Some(left)),
             None if !running.is_alive() => return Ok(None),
             _ => {}
