@@ -104,7 +104,7 @@ const CHANGES: &[Change] = &[
 ];
 
 /// How a zone is made, and a verb that is tried on it. `source` is an installed zone beside it.
-const VERBS: &[(&str, &[&str])] = &[
+const VERBS: [(&str, &[&str]); 13] = [
     ("configured", &["install"]),
     ("configured", &["clone", "source"]),
     ("configured", &["attach", "-F"]),
@@ -117,12 +117,15 @@ const VERBS: &[(&str, &[&str])] = &[
     ("installed", &["mark", "incomplete"]),
     ("running", &["halt"]),
     ("running", &["reboot"]),
+    ("running", &["shutdown"]),
 ];
 
-fn prepare(state: &str) -> Option<Lab> {
+fn prepare(state: &str, source: bool) -> Option<Lab> {
     let lab = Lab::new()?;
     lab.configure("a", SHARE);
-    lab.installed("source", "");
+    if source {
+        lab.installed("source", "");
+    }
     if state != "configured" {
         lab.ok("zoneadm", &["-z", "a", "install"]);
     }
@@ -148,43 +151,56 @@ fn outcome(lab: &Lab, run: &Run) -> String {
 }
 
 /// Each verb of zoneadm, waiting while each change is made, does what it does when it is typed afterwards.
-fn as_if_typed_afterwards(verbs: &[(&str, &[&str])]) {
-    for (state, words) in verbs {
-        for change in CHANGES {
-            let args = [&["-z", "a"], *words].concat();
-            let (Some(one), Some(other)) = (prepare(state), prepare(state)) else { return };
-            (change.make)(&one);
-            let expected = outcome(&one, &one.run("zoneadm", &args));
+fn as_if_typed_afterwards(number: usize) {
+    let (state, words) = VERBS[number];
+    for change in CHANGES {
+        let args = [&["-z", "a"], words].concat();
+        let source = words.contains(&"source");
+        let (Some(one), Some(other)) = (prepare(state, source), prepare(state, source)) else { return };
+        (change.make)(&one);
+        let expected = outcome(&one, &one.run("zoneadm", &args));
 
-            let held = lock(&other, "a");
-            let child = start(&other, "zoneadm", &args);
-            waits_for_lock(&child);
-            (change.make)(&other);
-            drop(held);
-            let seen = outcome(&other, &end(child));
-            assert_eq!(seen, expected, "{words:?} while {}", change.what);
-        }
+        let held = lock(&other, "a");
+        let child = start(&other, "zoneadm", &args);
+        waits_for_lock(&child);
+        (change.make)(&other);
+        drop(held);
+        let seen = outcome(&other, &end(child));
+        assert_eq!(seen, expected, "{words:?} while {}", change.what);
     }
 }
 
-#[test]
-fn verbs_that_fill_and_empty_a_zone_go_by_what_holds_under_the_lock() {
-    as_if_typed_afterwards(&VERBS[..4]);
+/// One test for each of the verbs, so that each has the time that a busy machine needs.
+macro_rules! verbs {
+    ($($test:ident $number:literal)*) => {
+        $(
+            #[test]
+            fn $test() {
+                as_if_typed_afterwards($number);
+            }
+        )*
+
+        #[test]
+        fn each_verb_has_a_test() {
+            assert_eq!([$($number),*], std::array::from_fn::<usize, { VERBS.len() }, _>(|n| n));
+        }
+    };
 }
 
-#[test]
-fn verbs_that_start_a_zone_go_by_what_holds_under_the_lock() {
-    as_if_typed_afterwards(&VERBS[4..7]);
-}
-
-#[test]
-fn verbs_that_move_a_zone_go_by_what_holds_under_the_lock() {
-    as_if_typed_afterwards(&VERBS[7..10]);
-}
-
-#[test]
-fn verbs_that_stop_a_zone_go_by_what_holds_under_the_lock() {
-    as_if_typed_afterwards(&VERBS[10..]);
+verbs! {
+    install_goes_by_what_holds_under_the_lock 0
+    clone_goes_by_what_holds_under_the_lock 1
+    attach_goes_by_what_holds_under_the_lock 2
+    uninstall_goes_by_what_holds_under_the_lock 3
+    verify_goes_by_what_holds_under_the_lock 4
+    boot_goes_by_what_holds_under_the_lock 5
+    ready_goes_by_what_holds_under_the_lock 6
+    detach_goes_by_what_holds_under_the_lock 7
+    move_goes_by_what_holds_under_the_lock 8
+    mark_goes_by_what_holds_under_the_lock 9
+    halt_goes_by_what_holds_under_the_lock 10
+    reboot_goes_by_what_holds_under_the_lock 11
+    shutdown_goes_by_what_holds_under_the_lock 12
 }
 
 #[test]
@@ -358,6 +374,10 @@ fn eight_workers_leave_no_dead_end_no_lost_update_and_no_orphan() {
                 lab.ok("zoneadm", &["-z", zone, "uninstall", "-F"]);
             }
         }
+        // One that was renamed while it was installed has kept the path that a new zone of its old name has.
+        lab.ok("zonecfg", &["-z", zone, "set zonepath=/zones/%{zonename}"]);
+    }
+    for zone in ZONES {
         for words in [&["install"][..], &["boot"], &["halt"], &["uninstall", "-F"]] {
             lab.ok("zoneadm", &[&["-z", *zone], words].concat());
         }
