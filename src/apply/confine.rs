@@ -9,11 +9,12 @@ use crate::apply::guard;
 use crate::apply::paths::Root;
 use crate::plan::confine::{Confinement, Kernel};
 use crate::spec::{ZoneName, toml};
+use crate::sys::bpf::sysctl;
 use crate::sys::naive::without;
 use crate::sys::path::reason;
 use crate::sys::seccomp::asm::Instruction;
 use crate::sys::seccomp::confine::{IS_KNOWN_MACHINE, Policy};
-use crate::sys::{process, seccomp};
+use crate::sys::{cgroup, process, seccomp};
 
 /// Looks at the settings of the host's kernel that the confinement of a zone depends on.
 pub fn kernel() -> Kernel {
@@ -25,6 +26,11 @@ pub fn kernel() -> Kernel {
         filters: IS_KNOWN_MACHINE,
         counts_fanotify: Path::new("/proc/sys/user/max_fanotify_marks").exists(),
     }
+}
+
+/// Says whether a zone of this host can be kept from writing settings of the host by a program on its cgroup.
+pub fn guards_settings() -> bool {
+    without("host-settings") || cgroup::mount_point().is_some() && sysctl::is_possible()
 }
 
 /// Returns the filter for processes of a zone; none on a machine whose calls are not known.

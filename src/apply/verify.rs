@@ -20,7 +20,7 @@ use super::boot::glob;
 use super::store::FileStore;
 use super::zfs::Asker;
 use super::{Seen, broker, confine, dataset};
-use crate::plan::confine::{Confinement, UNFILTERED};
+use crate::plan::confine::{Confinement, UNFILTERED, UNGUARDED};
 use crate::plan::dataset::{Found, Refusal};
 use crate::plan::{self, boot::zfs_fs};
 use crate::spec::idmap::IdMap;
@@ -264,6 +264,9 @@ fn check_confinement(spec: &ZoneSpec, found: &mut Findings) {
         }
         Ok(_) => {}
         Err(errors) => errors.iter().for_each(|e| found.error(e.to_string())),
+    }
+    if !confine::guards_settings() {
+        found.warn(format!("WARNING: {UNGUARDED}"));
     }
 }
 

@@ -57,6 +57,8 @@ pub struct Facts {
     pub run: PathBuf,
     /// Nodes that each `device match` has found.
     pub devices: BTreeMap<String, Vec<Node>>,
+    /// The zone has a cgroup, and the kernel a program that keeps it from writing settings of the host.
+    pub guards_settings: bool,
     /// The host has `/proc/spl`, which shows the names of everybody's datasets to everybody.
     pub spl: bool,
     /// The host has `/dev/fuse`.
@@ -196,7 +198,7 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
 
     let mut steps = Vec::new();
     if let Some(path) = &facts.cgroup {
-        steps.push(Step::Cgroup { path: path.clone() });
+        steps.push(Step::Cgroup { path: path.clone(), guarded: facts.guards_settings });
         if !limits.group.is_empty() {
             steps.push(Step::Limits { path: path.clone(), settings: limits.group });
         }
@@ -234,8 +236,12 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     steps.extend(order.first.into_iter().map(inherited));
     steps.push(Step::Dev { nodes: nodes(spec, facts) });
     steps.extend(memory.into_iter().map(|(dir, mode, percent)| Step::Memory { dir, mode, percent }));
-    if facts.spl {
-        steps.push(Step::Proc { hidden: vec!["spl"] });
+    let hidden = if facts.spl { vec!["spl"] } else { Vec::new() };
+    let fixed = if facts.guards_settings { Vec::new() } else { vec![confine::SETTINGS_FOLDER] };
+    warnings.extend(fixed.iter().map(|_| confine::UNGUARDED.to_owned()));
+    let from_outside = !(hidden.is_empty() && fixed.is_empty());
+    if from_outside {
+        steps.push(Step::Proc { hidden, fixed });
     }
     steps.push(Step::Sys);
     steps.push(Step::Console);
@@ -249,7 +255,7 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     steps.extend(network.links.into_iter().map(|link| Step::Link(Box::new(link))));
     steps.push(Step::HostName { name: spec.name.to_string() });
     steps.push(Step::Loopback);
-    steps.push(Step::KernelFiles { proc: !facts.spl, cgroup: facts.cgroup.is_some() });
+    steps.push(Step::KernelFiles { proc: !from_outside, cgroup: facts.cgroup.is_some() });
     steps.push(Step::Pivot);
     steps.extend(dataset::mounts(trees.iter().map(|(_, tree)| *tree), closed));
     if !facts.kernel.filters {
@@ -455,6 +461,7 @@ mod tests {
             root: "/zones/zion/root".into(),
             uid_map: "0 1000000000 65536\n".into(),
             gid_map: "0 1000000000 65536\n".into(),
+            guards_settings: true,
             ..Facts::default()
         }
     }
@@ -502,7 +509,7 @@ mod tests {
         assert_eq!(
             lines(&plan),
             [
-                "make cgroup /sys/fs/cgroup/zones/zion",
+                "make cgroup /sys/fs/cgroup/zones/zion and refuse it to write /proc/sys/net/netfilter/nf_hooks_lwtunnel",
                 "take the resource limits of the host's process 1",
                 "begin process 1 in new user, mount, pid, uts, ipc and net namespaces, ids 0:1000000000:65536 (zone:host:count)",
                 "mount /zones/zion/root on / with mapped ids",
@@ -525,6 +532,14 @@ mod tests {
                 "start the built-in init with -s",
             ]
         );
+    }
+
+    #[test]
+    fn what_nothing_keeps_from_settings_of_the_host_cannot_write_below_net() {
+        let f = Facts { guards_settings: false, ..facts() };
+        let plan = plan(&spec(), &BootArgs::default(), &f).expect("it can boot");
+        assert!(lines(&plan).contains(&"mount /proc, /proc/sys/net read-only for good".to_owned()));
+        assert!(plan.warnings[0].contains("cannot change its settings below /proc/sys/net"));
     }
 
     #[test]

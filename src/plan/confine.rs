@@ -40,6 +40,21 @@ pub const COUNTS: &[(&str, &str)] = &[
     ("max-fanotify-marks", "max_fanotify_marks"),
 ];
 
+/// Settings below `/proc/sys` that the kernel lets the root of any net namespace write and that are the host's.
+///
+/// `nf_hooks_lwtunnel` switches the hooks of netfilter for light-weight tunnels on for the whole machine; the kernel
+/// has no way to switch them off again.
+pub const HOST_SETTINGS: &[&str] = &["net/netfilter/nf_hooks_lwtunnel"];
+
+/// The folder of `/proc` that is read-only where no program keeps a zone from [`HOST_SETTINGS`]. One of these files
+/// alone cannot be covered: a network namespace that the zone makes shows another in its place.
+pub const SETTINGS_FOLDER: &str = "sys/net";
+
+/// What a zone does not have where [`SETTINGS_FOLDER`] is read-only.
+pub const UNGUARDED: &str = "the zone cannot change its settings below /proc/sys/net, and containers in it get no /proc of their \
+    own: what keeps it from those of the host is a program (bpf(2)) on a cgroup v2, which this host does not have; \
+    'zoneadm doctor' says why";
+
 /// Types that the kernel lets the root of a user namespace mount (`FS_USERNS_MOUNT`).
 const MOUNTABLE: &[&str] = &[
     "bpf",

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::confine::Confinement;
+use super::confine::{Confinement, HOST_SETTINGS};
 use super::limits::{Policy, Setting};
 use super::net::link::{Link, Remains};
 use super::options::MountOptions;
@@ -78,6 +78,8 @@ pub enum Step {
     Cgroup {
         /// Folder in the host's cgroup v2 tree.
         path: PathBuf,
+        /// Whether a program refuses its processes to write [`HOST_SETTINGS`].
+        guarded: bool,
     },
     /// Give the cgroup its limits, before anything runs in it.
     Limits {
@@ -186,8 +188,10 @@ pub enum Step {
     /// Mount `/proc` from outside, with folders of it covered for good: what is covered from inside the
     /// zone's root can uncover.
     Proc {
-        /// The folders, below `/proc`.
+        /// Folders below `/proc` that are empty.
         hidden: Vec<&'static str>,
+        /// Folders below `/proc` that are read-only.
+        fixed: Vec<&'static str>,
     },
     /// Mount `/sys` from outside, read-only for good: a mount made from inside the zone's root can change.
     Sys,
@@ -280,7 +284,12 @@ impl Step {
     /// Returns one line for `zoneadm plan` and for messages.
     pub fn describe(&self) -> String {
         match self {
-            Self::Cgroup { path } => format!("make cgroup {}", path.shown()),
+            Self::Cgroup { path, guarded: false } => format!("make cgroup {}", path.shown()),
+            Self::Cgroup { path, guarded: true } => {
+                let settings =
+                    HOST_SETTINGS.iter().map(|name| format!("/proc/sys/{name}")).collect::<Vec<_>>();
+                format!("make cgroup {} and refuse it to write {}", path.shown(), settings.join(" "))
+            }
             Self::Limits { settings, .. } => format!("limit {}", list(settings)),
             Self::Process { locked, policy } => {
                 let mut text = "take the resource limits of the host's process 1".to_owned();
@@ -380,9 +389,10 @@ impl Step {
             }
             Self::HostName { name } => format!("set the host name {name}"),
             Self::Loopback => "switch the loopback interface on".into(),
-            Self::Proc { hidden } => {
-                let hidden: Vec<_> = hidden.iter().map(|h| format!("/proc/{h}")).collect();
-                format!("mount /proc, with nothing in {}", hidden.join(" "))
+            Self::Proc { hidden, fixed } => {
+                let hidden = hidden.iter().map(|folder| format!(", with nothing in /proc/{folder}"));
+                let fixed = fixed.iter().map(|folder| format!(", /proc/{folder} read-only for good"));
+                format!("mount /proc{}", hidden.chain(fixed).collect::<String>())
             }
             Self::Sys => "mount /sys, read-only for good".into(),
             Self::KernelFiles { proc, cgroup } => {
@@ -424,7 +434,7 @@ impl Step {
     /// Returns how the step is undone.
     pub fn inverse(&self) -> Inverse {
         match self {
-            Self::Cgroup { path } => Inverse::RemoveCgroup(path.clone()),
+            Self::Cgroup { path, .. } => Inverse::RemoveCgroup(path.clone()),
             Self::Link(link) => Inverse::RemoveLink(Box::new(link.remains())),
             Self::Namespaces { .. } | Self::Init { .. } => Inverse::KillInit,
             Self::Withdraw { .. } => Inverse::Stays,

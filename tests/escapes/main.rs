@@ -17,6 +17,7 @@
 //! | order of entering | `entering::a_process_that_enters_shows_nothing_of_the_host` | `hiding`; commit c6d06aa |
 //! | capabilities inherited | `entering::capabilities_are_the_zones` | `capabilities` |
 //! | control groups | `walls::control_groups`, `attacks::cgroups_of_a_zone_are_bounded_and_nobody_elses` | `cgroup-files` |
+//! | settings of the kernel that are the host's | `walls::settings_of_the_host`, `confine::kernel_files::*`; all of them in tests/zfs-zone/knobs.sh | `host-settings` |
 //! | set-user-id helpers | `front::no_program_is_set_user_id` | none is there |
 //! | folders of run-time files and locks | `front::folders_that_others_can_write` | `trust` |
 //! | permissions of the zonepath; set-user-id files of a zone | `walls::set_user_id_files_seen_from_the_host` | `zonepath` |

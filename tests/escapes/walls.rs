@@ -243,6 +243,36 @@ fn control_groups() {
     lab.halted("zion");
 }
 
+/// Guards the program on the zone's group: of the settings that the kernel leaves to the root of any network namespace,
+/// those of the host are refused, in whatever namespace or group of its own the zone tries it.
+#[test]
+fn settings_of_the_host() {
+    let Some(lab) = Lab::new() else { return };
+    if !Path::new("/proc/sys/net/netfilter/nf_hooks_lwtunnel").exists() {
+        println!("SKIPPED: this kernel has no net.netfilter.nf_hooks_lwtunnel");
+        return;
+    }
+    lab.booted("zion", "");
+    // The kernel refuses what is no number, whoever writes it: when this comes through, nothing has changed.
+    fs::write(lab.in_zone("zion", "/var/tmp/knob.py"), include_str!("attack/knob.py")).expect("written");
+    let knob = "python3 /var/tmp/knob.py";
+    let own = "mkdir -p /sys/fs/cgroup/own/own && echo $$ >/sys/fs/cgroup/own/own/cgroup.procs";
+    let mut ways = vec![
+        knob.to_owned(),
+        format!("unshare -n {knob}"),
+        format!("unshare -Urn {knob}"),
+        format!("unshare -Urnpfm --mount-proc {knob}"),
+    ];
+    if zones::sys::cgroup::mount_point().is_some() {
+        ways.extend([format!("{own} && {knob}"), format!("{own} && unshare -Cn {knob}")]);
+    }
+    for way in ways {
+        let run = lab.sh("zion", &way);
+        assert!(["EPERM\n", "EROFS\n"].contains(&run.out.as_str()), "{way}: {run:?}");
+    }
+    lab.halted("zion");
+}
+
 /// Guards the network namespace: abstract sockets and netlink reach the host without an address.
 #[test]
 fn sockets_without_addresses() {

@@ -248,13 +248,16 @@ impl Build<'_> {
 
     fn step(&mut self, root: &Root, step: &Step, all: &[Step]) -> Result<(), StepError> {
         match step {
-            Step::Cgroup { path } => {
+            Step::Cgroup { path, guarded } => {
                 let what = || format!("cgroup {}", path.shown());
                 let fd = cgroup::make(path).map_err(|e| fail(what(), "cannot make it", &e))?;
                 // For zonestat; a host that does not let us has its reasons, and the zone works all the same.
                 let _ = cgroup::enable(path, &cgroup::counting());
                 cgroup::delegate(path, self.uid, self.gid)
                     .map_err(|e| fail(what(), "cannot delegate it", &e))?;
+                if *guarded {
+                    limits::settings(&what(), &fd)?;
+                }
                 self.cgroup = Some(fd);
                 Ok(())
             }
@@ -279,7 +282,7 @@ impl Build<'_> {
                 if all.iter().any(|s| matches!(s, Step::Ipc { .. })) { self.queues() } else { Ok(()) }
             }
             Step::Console => self.make_console(),
-            Step::Proc { hidden } => self.proc(hidden),
+            Step::Proc { hidden, fixed } => self.proc(hidden, fixed),
             Step::Sys => self.sys(),
             Step::Fs(mount) => self.fs(mount),
             Step::HostId { id } => self.host_id(*id),

@@ -2,13 +2,17 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use super::host::StepError;
+use crate::plan::confine::HOST_SETTINGS;
 use crate::plan::limits::{self, Host, Policy, Setting, numbers};
 use crate::plan::step::Step;
 use crate::spec::ZoneSpec;
 use crate::spec::shown::Show;
+use crate::sys::bpf::sysctl;
+use crate::sys::naive::without;
 use crate::sys::ns::{self, Kinds};
 use crate::sys::path::reason;
 use crate::sys::{cgroup, process, rlimit};
@@ -66,6 +70,20 @@ pub(super) fn group(path: &Path, settings: &[Setting]) -> Result<(), StepError> 
         }
     }
     Ok(())
+}
+
+/// Keeps a cgroup from writing settings of the kernel that are the host's.
+///
+/// # Errors
+/// What the kernel says: the zone does not boot with the settings within its reach.
+pub(super) fn settings(what: &str, group: &OwnedFd) -> Result<(), StepError> {
+    if without("host-settings") {
+        return Ok(());
+    }
+    sysctl::refuse(group.as_fd(), HOST_SETTINGS).map_err(|e| StepError {
+        what: what.to_owned(),
+        why: format!("cannot refuse it to write settings of the host: {}", reason(&e)),
+    })
 }
 
 /// Gives this process, and so the zone, what does not depend on who called.

@@ -73,6 +73,7 @@ fn beside(op: &Op<'_>, allocate: bool, net: NetFacts) -> Result<Facts, BootError
         gid_map: lines(&ids.gid),
         host: super::limits::host(op.spec),
         cgroup: cgroup::mount_point().map(|m| group_folder(op, &m)),
+        guards_settings: crate::apply::confine::guards_settings(),
         spl: Path::new("/proc/spl").exists(),
         kernel: crate::apply::confine::kernel(),
         fuse: Path::new("/dev/fuse").exists(),

@@ -115,6 +115,8 @@ pub struct Cgroup {
     pub controllers: Vec<String>,
     /// Controllers that version 1 holds.
     pub taken: Vec<String>,
+    /// A group can be kept from writing settings of the host; none when it was not tried.
+    pub guards_settings: Option<bool>,
 }
 
 /// ZFS on this host.

@@ -22,6 +22,8 @@ const CONTROLLERS: [(&str, &str); 4] = [
     ("pids", "max-lwps, max-processes"),
 ];
 
+const NO_GROUP: &str =
+    "zones run without a group: no limits, no systemd in a zone, and /proc/sys/net is read-only there";
 const UNIFIED: &str = "boot the host with 'systemd.unified_cgroup_hierarchy=1 cgroup_no_v1=all'";
 
 /// Judges.
@@ -34,6 +36,7 @@ pub fn judge(facts: &Facts) -> Diagnosis {
     }
     security(facts, &mut out);
     cgroup(&facts.cgroup, &mut out);
+    settings(&facts.cgroup, &mut out);
     seccomp(facts, &mut out);
     ids(facts, &mut out);
     extras(facts, &mut out);
@@ -212,6 +215,22 @@ fn security(facts: &Facts, out: &mut Diagnosis) {
     }
 }
 
+/// Tells what keeps zones from settings of the host; where they have no group at all, [`NO_GROUP`] does.
+fn settings(cgroup: &Cgroup, out: &mut Diagnosis) {
+    let topic = "settings of the host";
+    match cgroup.guards_settings {
+        _ if matches!(cgroup.layout, Layout::V1 | Layout::None) => {}
+        None => {}
+        Some(true) => out.ok(topic, "the kernel guards them by control group", "zones cannot write them"),
+        Some(false) => out.warning(
+            topic,
+            "the kernel takes no program that guards them (bpf(2))",
+            "/proc/sys/net is read-only in zones instead, and containers in them get no /proc of their own",
+            "install a kernel with CONFIG_CGROUP_BPF",
+        ),
+    }
+}
+
 fn cgroup(cgroup: &Cgroup, out: &mut Diagnosis) {
     let topic = "control groups";
     match cgroup.layout {
@@ -222,18 +241,10 @@ fn cgroup(cgroup: &Cgroup, out: &mut Diagnosis) {
             "each zone has a group of version 2; systemd does not run in a zone",
             UNIFIED,
         ),
-        Layout::V1 => out.missing(
-            topic,
-            "version 1 only",
-            "zones run without a group: no limits, and systemd does not run in a zone",
-            UNIFIED,
-        ),
-        Layout::None => out.missing(
-            topic,
-            "not mounted",
-            "zones run without a group: no limits, and systemd does not run in a zone",
-            "mount -t cgroup2 cgroup2 /sys/fs/cgroup",
-        ),
+        Layout::V1 => out.missing(topic, "version 1 only", NO_GROUP, UNIFIED),
+        Layout::None => {
+            out.missing(topic, "not mounted", NO_GROUP, "mount -t cgroup2 cgroup2 /sys/fs/cgroup");
+        }
     }
     let has = |name: &str| cgroup.controllers.iter().any(|c| c == name);
     let (there, lacking): (Vec<_>, Vec<_>) = CONTROLLERS.into_iter().partition(|(name, _)| has(name));

@@ -19,6 +19,7 @@ use crate::spec::ZoneName;
 use crate::spec::idmap::{PRIVATE_COUNT, PRIVATE_FIRST};
 use crate::spec::schema::ResourceKind;
 use crate::spec::store::ZoneStore;
+use crate::sys::bpf::sysctl;
 use crate::sys::mount::{Attrs, Tree};
 use crate::sys::mountinfo;
 use crate::sys::ns::{self, Kinds, Side};
@@ -53,7 +54,7 @@ pub fn facts(store: &FileStore) -> Facts {
         }),
         security: security(),
         places: places(store, namespace_fd),
-        cgroup: groups(),
+        cgroup: groups(root),
         seccomp: Path::new("/proc/sys/kernel/seccomp")
             .exists()
             .then(|| look::words("/proc/sys/kernel/seccomp/actions_avail")),
@@ -145,7 +146,7 @@ fn shows_addresses() -> bool {
     setting("kptr_restrict") == Some(0) && setting("perf_event_paranoid").is_some_and(|n| n <= 1)
 }
 
-fn groups() -> Cgroup {
+fn groups(root: bool) -> Cgroup {
     let v2 = cgroup::mount_point();
     let v1 = mountinfo::mounts().unwrap_or_default().iter().any(|m| m.kind == "cgroup");
     Cgroup {
@@ -156,6 +157,7 @@ fn groups() -> Cgroup {
             (None, false) => Layout::None,
         },
         controllers: v2.map(|m| look::words(m.join("cgroup.controllers"))).unwrap_or_default(),
+        guards_settings: root.then(sysctl::is_possible),
         taken: look::taken(&look::text("/proc/cgroups").unwrap_or_default()),
     }
 }

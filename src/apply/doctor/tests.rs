@@ -31,6 +31,7 @@ fn good() -> Facts {
     facts.users.max = Some(60_000);
     facts.users.tried = Some(Ok(()));
     facts.cgroup.layout = Layout::V2;
+    facts.cgroup.guards_settings = Some(true);
     facts.cgroup.controllers = words("cpuset cpu io memory pids");
     facts.security.modules = words("lockdown landlock yama");
     facts.zfs = Zfs {
@@ -71,7 +72,7 @@ fn a_host_with_everything_has_no_complaint() {
 
 #[test]
 fn a_complaint_says_what_it_means_and_what_to_do() {
-    let changes: [fn(&mut Facts); 15] = [
+    let changes: [fn(&mut Facts); 16] = [
         |f| f.kernel = "5.4.0".into(),
         |f| f.users.supported = false,
         |f| f.places[0].idmap = Some(Err("Invalid argument".into())),
@@ -87,6 +88,7 @@ fn a_complaint_says_what_it_means_and_what_to_do() {
         |f| f.zfs.private_users = vec!["/etc/systemd/system/zone@.service.d/x.conf".into()],
         |f| f.security.apparmor_restricts = true,
         |f| f.security.shows_addresses = true,
+        |f| f.cgroup.guards_settings = Some(false),
     ];
     for change in changes {
         let (_, check) = complaint(change);
@@ -162,6 +164,9 @@ fn few_namespaces_are_a_warning() {
 fn control_groups() {
     let (_, check) = complaint(|f| f.cgroup.layout = Layout::Hybrid);
     assert_eq!(check.state, State::Warning);
+    let (good, check) = complaint(|f| f.cgroup.guards_settings = Some(false));
+    assert!(good && check.means.contains("/proc/sys/net is read-only"), "{check:?}");
+    assert!(complaints(|f| f.cgroup.guards_settings = None).1.is_empty());
     let (_, check) = complaint(|f| f.cgroup.controllers = words("cpu cpuset pids"));
     assert!(check.found.contains("memory: not there") && check.means.contains("capped-memory"), "{check:?}");
     assert!(check.advice.is_some_and(|a| a.contains("cgroup_disable=")));

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 pub mod asm;
+pub mod sysctl;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -18,17 +19,29 @@ const MAP_UPDATE: i32 = 2;
 const MAP_DELETE: i32 = 3;
 const MAP_NEXT: i32 = 4;
 const PROG_LOAD: i32 = 5;
+const PROG_ATTACH: i32 = 8;
 const PROG_TEST: i32 = 10;
 const PROG_BY_ID: i32 = 13;
 const MAP_BY_ID: i32 = 14;
 const OBJECT_INFO: i32 = 15;
 
-/// Type of a program that filters what a link receives or sends (`BPF_PROG_TYPE_SCHED_CLS`).
-const CLASSIFIER: u32 = 3;
+/// Where a program is attached to settings of the kernel (`BPF_CGROUP_SYSCTL`).
+const AT_SYSCTL: u32 = 18;
+/// Programs attached above and below run as well (`BPF_F_ALLOW_MULTI`), and each of them may refuse.
+const ALL_RUN: u32 = 2;
 /// A name must not be longer.
 const NAME: usize = 16;
 /// Maps that one of our programs may use.
 const MAX_MAPS: usize = 8;
+
+/// What a program is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It filters what a link receives or sends (`BPF_PROG_TYPE_SCHED_CLS`).
+    Classifier = 3,
+    /// It decides whether processes of a cgroup read or write a setting (`BPF_PROG_TYPE_CGROUP_SYSCTL`).
+    Sysctl = 23,
+}
 
 /// How a map finds its values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,16 +246,24 @@ pub struct Program {
 }
 
 impl Program {
+    /// Gives the kernel a program that filters frames.
+    ///
+    /// # Errors
+    /// As [`Program::load_as`].
+    pub fn load(name: &str, code: &[u64]) -> io::Result<Self> {
+        Self::load_as(Kind::Classifier, name, code)
+    }
+
     /// Gives a program to the kernel.
     ///
     /// # Errors
     /// The system's error with, when the kernel finds fault with the program, the end of its report.
-    pub fn load(name: &str, code: &[u64]) -> io::Result<Self> {
-        match Self::try_load(name, code, &mut []) {
+    pub fn load_as(kind: Kind, name: &str, code: &[u64]) -> io::Result<Self> {
+        match Self::try_load(kind, name, code, &mut []) {
             // Once more, for the report: making it costs time.
             Err(e) if matches!(e.raw_os_error(), Some(libc::EACCES | libc::EINVAL)) => {
                 let mut log = vec![0_u8; 1 << 20];
-                match Self::try_load(name, code, &mut log) {
+                match Self::try_load(kind, name, code, &mut log) {
                     Err(e) => {
                         let end = log.iter().position(|b| *b == 0).unwrap_or(log.len());
                         let text = String::from_utf8_lossy(&log[..end]).into_owned();
@@ -257,7 +278,7 @@ impl Program {
         }
     }
 
-    fn try_load(name: &str, code: &[u64], log: &mut [u8]) -> io::Result<Self> {
+    fn try_load(kind: Kind, name: &str, code: &[u64], log: &mut [u8]) -> io::Result<Self> {
         let license = b"MIT\0";
         let [low, high] = name_words(name);
         let size = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -265,7 +286,7 @@ impl Program {
         // prog_name, prog_ifindex, expected_attach_type.
         let (level, log_at) = if log.is_empty() { (0, 0) } else { (1, log.as_mut_ptr() as u64) };
         let mut block = [
-            pair(CLASSIFIER, size(code.len())),
+            pair(kind as u32, size(code.len())),
             address(code),
             address(license),
             pair(level, size(log.len())),
@@ -276,6 +297,16 @@ impl Program {
             0,
         ];
         Ok(Self { fd: own(bpf(PROG_LOAD, &mut block)?) })
+    }
+
+    /// Attaches a program of [`Kind::Sysctl`] to a cgroup, for as long as that is there.
+    ///
+    /// # Errors
+    /// The system's error; `EPERM` where a cgroup above forbids it.
+    pub fn attach(&self, cgroup: BorrowedFd<'_>) -> io::Result<()> {
+        // target_fd, attach_bpf_fd, attach_type, attach_flags.
+        let mut block = [pair(number(cgroup), number(self.fd.as_fd())), pair(AT_SYSCTL, ALL_RUN)];
+        bpf(PROG_ATTACH, &mut block).map(drop)
     }
 
     /// Opens a program by its number.

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 
 use super::super::{proc, zone};
 use super::{Build, StepError, fail};
-use crate::sys::mount::Attrs;
+use crate::sys::mount::{Attrs, Tree};
 use crate::sys::ns;
 
 impl Build<'_> {
@@ -18,8 +18,9 @@ impl Build<'_> {
         Ok(())
     }
 
-    /// Mounts the zone's `/proc` and covers folders of it. Made here, the covers are locked in the zone.
-    pub(super) fn proc(&self, hidden: &[&str]) -> Result<(), StepError> {
+    /// Mounts the zone's `/proc` and covers folders of it: by nothing, or by themselves, read-only. Made here, the
+    /// covers are locked in the zone.
+    pub(super) fn proc(&self, hidden: &[&str], fixed: &[&str]) -> Result<(), StepError> {
         let what = "/proc";
         let pid = self.process.as_ref().map_or(0, |(pid, _)| *pid);
         let pids = ns::open(pid, "pid").map_err(|e| fail(what, "cannot open the process namespace", &e))?;
@@ -30,6 +31,17 @@ impl Build<'_> {
             let dir = format!("/proc/{folder}");
             let attrs = Attrs::RDONLY | Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC;
             let cover = self.tmpfs(&dir, attrs, &[("mode", "555"), ("size", "4k"), ("nr_inodes", "1")])?;
+            self.attach(&cover, &dir, &dir, true)?;
+        }
+        for folder in fixed {
+            let dir = format!("/proc/{folder}");
+            let target = self.target(&dir, true).map_err(|why| StepError { what: dir.clone(), why })?;
+            let cover = self
+                .within(|| Tree::copy(target.as_fd(), false))
+                .map_err(|e| fail(&dir, "cannot mount it", &e))?;
+            cover
+                .set(Attrs::RDONLY, Attrs::empty(), None, false)
+                .map_err(|e| fail(&dir, "cannot make it read-only", &e))?;
             self.attach(&cover, &dir, &dir, true)?;
         }
         Ok(())

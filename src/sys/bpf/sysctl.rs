@@ -1,0 +1,85 @@
+//! A program on a cgroup that refuses to write settings of the kernel, files below `/proc/sys`.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::OnceLock;
+
+use super::asm::{Asm, FP, If, R0, R1, R2, R3, R4, Size};
+use super::{Kind, Program};
+
+/// `bpf_sysctl_get_name`.
+const GET_NAME: i32 = 101;
+/// Room for a name on the stack; one that is longer is none of ours.
+const ROOM: i16 = 64;
+
+/// Builds the program: 0, which is `EPERM`, for a write to one of these files, else 1.
+fn program(names: &[&str]) -> Vec<u64> {
+    let mut a = Asm::new();
+    let allow = a.label();
+    // struct bpf_sysctl: write, file_pos.
+    a.load(Size::Word, R2, R1, 0);
+    a.jump_if(R2, If::Equal, 0, allow);
+    // Linux before 6.13 wants the room to hold something.
+    for at in (-ROOM..0).step_by(8) {
+        a.store_number(Size::Double, FP, at, 0);
+    }
+    a.stack(R2, -ROOM);
+    a.set(R3, i32::from(ROOM));
+    a.set(R4, 0);
+    a.call(GET_NAME);
+    for name in names {
+        let next = a.label();
+        a.jump_if(R0, If::Differ, i32::try_from(name.len()).unwrap_or(i32::MAX), next);
+        a.jump_unless_bytes(-ROOM, name.as_bytes(), R3, next);
+        a.exit_with(0);
+        a.here(next);
+    }
+    a.here(allow);
+    a.exit_with(1);
+    a.finish()
+}
+
+/// Keeps the processes of a cgroup and of all below it from writing these files, which are named from
+/// `/proc/sys` on (at most 63 bytes). Whatever is attached below changes nothing about that, and it ends with the
+/// cgroup.
+///
+/// # Errors
+/// The system's error: the kernel is built without `CONFIG_CGROUP_BPF`, or bpf(2) is forbidden.
+pub fn refuse(cgroup: BorrowedFd<'_>, names: &[&str]) -> io::Result<()> {
+    Program::load_as(Kind::Sysctl, "zone_sysctl", &program(names))?.attach(cgroup)
+}
+
+/// Says whether this kernel takes such a program. Without root's rights that cannot be tried, and is taken to be so.
+///
+/// A kernel answers the same as long as it runs, so that it is asked once: a boot needs to know when it verifies and
+/// when it plans.
+pub fn is_possible() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        !rustix::process::geteuid().is_root()
+            || Program::load_as(Kind::Sysctl, "zone_sysctl", &program(&[])).is_ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_takes_the_program() {
+        let load = |names| Program::load_as(Kind::Sysctl, "test", &program(names));
+        match load(&["net/netfilter/nf_hooks_lwtunnel", "a/b"]) {
+            Ok(_) => {}
+            // The test may run without rights, or on a kernel that has no bpf(2).
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EPERM | libc::ENOSYS)) => {}
+            // A kernel without CONFIG_CGROUP_BPF finds fault with any program of this type.
+            Err(e) => assert!(Program::load_as(Kind::Sysctl, "test", &bare()).is_err(), "{e}"),
+        }
+    }
+
+    fn bare() -> Vec<u64> {
+        let mut a = Asm::new();
+        a.exit_with(1);
+        a.finish()
+    }
+}
