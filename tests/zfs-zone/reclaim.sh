@@ -136,7 +136,7 @@ zfs unmount tank/back
 zoneadm -z zion boot
 kill -9 $(sed 's/.*init=\([0-9]*\) .*supervisor=\([0-9]*\).*/\1 \2/' /run/zones/zion/running)
 soon eval '[ "$(state)" = installed ]'
-zonecfg -z zion delete -F
+zoneadm -z zion mark -F configured; zonecfg -z zion delete -F
 zfs destroy -R tank/back/child; zfs create tank/back/child
 inode=$(stat -L -c %i /run/zones/zion/userns)
 good "what a deleted zone has left is taken back" eval '[ -n "$inode" ] && zoneadm reclaim tank/back'
