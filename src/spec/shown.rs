@@ -4,6 +4,7 @@
 //! into a message as it is, such a name could say in the message's place what it wants: a line of its own,
 //! with the name of our program in front. So paths and names go into texts by [`Show::shown`] only.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -68,9 +69,27 @@ pub fn leave_out(so: bool) {
 #[cfg(not(feature = "naive"))]
 pub const fn leave_out(_so: bool) {}
 
+/// Longest name that is shown whole, in bytes: no path that is longer can be used. A zone can make trees so deep
+/// that the paths in them are of megabytes.
+const WHOLE: usize = 4096;
+
+/// Of a longer one, bytes of its start and of its end.
+const PART: usize = 1024;
+
+/// Returns what is shown of a name.
+fn text_of(name: &OsStr) -> Cow<'_, str> {
+    let bytes = name.as_encoded_bytes();
+    if bytes.len() <= WHOLE {
+        return name.to_string_lossy();
+    }
+    let part = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    let (start, end) = (part(&bytes[..PART]), part(&bytes[bytes.len() - PART..]));
+    Cow::Owned(format!("{start}[...]{end}"))
+}
+
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.to_string_lossy();
+        let text = text_of(self.0);
         #[cfg(feature = "naive")]
         if AS_THEY_ARE.load(std::sync::atomic::Ordering::Relaxed) {
             return f.pad(&text);
@@ -101,5 +120,14 @@ mod tests {
         }
         assert_eq!("\u{e4}\\n \u{4e2d}".shown().to_string(), "\u{e4}\\n \u{4e2d}");
         assert_eq!(format!("{:<4}|", "a\n".shown()), "a\\n |");
+    }
+
+    #[test]
+    fn a_path_that_nobody_can_use_is_not_shown_whole() {
+        let path = PathBuf::from(format!("/start{}/end", "/d".repeat(60_000)));
+        let text = path.shown().to_string();
+        assert!(text.starts_with("/start/d/d") && text.ends_with("/d/d/end") && text.len() < 3000, "{text}");
+        let longest = "x".repeat(4096);
+        assert_eq!(longest.shown().to_string(), longest);
     }
 }

@@ -410,17 +410,16 @@ impl Dir {
             beside = OsString::from_vec(beside.as_bytes()[..255].to_vec());
         }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let create = || rustix::fs::openat(&parent, &beside, flags, Mode::from_raw_mode(0o600));
-        let fd = match create() {
-            // Left by an earlier, interrupted run.
-            Err(Errno::EXIST) => {
-                rustix::fs::unlinkat(&parent, &beside, AtFlags::empty())
-                    .at("remove", parent.join(&beside))?;
-                create()
+        let create = |name: &OsStr| rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o600));
+        let mut made = create(&beside);
+        // Left by an earlier, interrupted run; or somebody has made a directory of this name.
+        if made.as_ref().err() == Some(&Errno::EXIST) {
+            if rustix::fs::unlinkat(&parent, &beside, AtFlags::empty()).is_err() && !without("beside") {
+                beside = random_name(".new.").at("create", &whole)?;
             }
-            other => other,
+            made = create(&beside);
         }
-        .at("create", &whole)?;
+        let fd = made.at("create", &whole)?;
         let put = write_all(fd.as_fd(), content)
             .and_then(|()| set_owned(fd.as_fd(), owned))
             .and_then(|()| Ok(rustix::fs::renameat(&parent, &beside, &parent, &last)?));
@@ -491,7 +490,10 @@ impl Dir {
         // Without O_NONBLOCK a pipe with this name would hold us up for ever.
         let fd = match self.open(name, OFlags::RDONLY | OFlags::NONBLOCK, 0, how) {
             Err(e) if e.is_not_found() => return Ok(None),
-            Err(e) if Errno::from_io_error(&e.cause) == Some(Errno::LOOP) => return Ok(None),
+            // A link, or a socket.
+            Err(e) if matches!(Errno::from_io_error(&e.cause), Some(Errno::LOOP | Errno::NXIO)) => {
+                return Ok(None);
+            }
             other => other?,
         };
         let stat = rustix::fs::fstat(&fd).at("read", self.join(name))?;
@@ -520,18 +522,35 @@ impl Dir {
     /// # Errors
     /// [`PathError`] when it cannot be read.
     pub fn entries(&self) -> Result<Vec<(OsString, FileType)>, PathError> {
-        let mut list = Vec::new();
-        let read = || -> rustix::io::Result<rustix::fs::Dir> { rustix::fs::Dir::read_from(self.as_fd()) };
-        for entry in read().at("read", &self.path)? {
-            let entry = entry.at("read", &self.path)?;
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                list.push((OsStr::from_bytes(name).to_owned(), entry.file_type()));
-            }
-        }
-        list.sort_by(|a, b| a.0.cmp(&b.0));
-        Ok(list)
+        entries(self.as_fd()).at("read", &self.path)
     }
+}
+
+/// Returns a name that nobody has chosen before.
+///
+/// # Errors
+/// The system gives no random numbers.
+pub fn random_name(start: &str) -> rustix::io::Result<OsString> {
+    let mut chance = [0_u8; 16];
+    rustix::rand::getrandom(&mut chance, rustix::rand::GetRandomFlags::empty())?;
+    Ok(format!("{start}{:032x}", u128::from_ne_bytes(chance)).into())
+}
+
+/// Returns the names in an open directory with their types, sorted.
+///
+/// # Errors
+/// The system's error.
+pub fn entries(dir: BorrowedFd<'_>) -> rustix::io::Result<Vec<(OsString, FileType)>> {
+    let mut list = Vec::new();
+    for entry in rustix::fs::Dir::read_from(dir)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            list.push((OsStr::from_bytes(name).to_owned(), entry.file_type()));
+        }
+    }
+    list.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(list)
 }
 
 impl AsFd for Dir {

@@ -3,11 +3,14 @@
 //! Both walk by descriptors ([`super::path`]): a link is never followed and a mount never entered
 //! unless the caller names it, whatever happens to the tree meanwhile.
 
+mod chain;
 mod copy;
 mod data;
 mod filter;
+mod links;
 mod remove;
 mod shift;
+mod subvolume;
 mod survey;
 
 pub use copy::{Copied, CopyError, Measured, Progress, copy_names, copy_tree, measure};

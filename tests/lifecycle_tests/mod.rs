@@ -2,6 +2,7 @@
 
 mod attach;
 mod clone;
+mod hostile;
 mod interrupted;
 mod locks;
 mod transfer;

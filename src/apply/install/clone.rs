@@ -247,8 +247,14 @@ fn copy_from(op: &mut Op<'_>, from: &Dir, to: &Dir, moving: bool) -> Result<(), 
         filter.add(name, Rule::Skip);
     }
     let done = source::copy(op, from, to, &filter)?;
+    // The original is about to go.
+    if moving && let Some((path, _)) = &done.unlisted {
+        return Err(InstallError::Impossible(format!(
+            "{} has more attributes than the kernel lists (64 KiB of names); remove them or the file first",
+            path.shown()
+        )));
+    }
     if moving && !done.lost_xattrs.is_empty() {
-        // The original is about to go.
         let list: Vec<_> = done.lost_xattrs.iter().map(|name| name.shown().to_string()).collect();
         return Err(InstallError::Impossible(format!(
             "the file system of {} cannot keep these attributes: {}",

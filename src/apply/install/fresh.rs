@@ -15,7 +15,9 @@ use rustix::io::Errno;
 
 use super::{InstallError, identity, suite};
 use crate::apply::Op;
-use crate::sys::path::{At, Dir, IN_ROOT, Owned, STRICT};
+use crate::spec::shown::Show;
+use crate::sys::naive::without;
+use crate::sys::path::{At, Dir, IN_ROOT, Owned, PathError, STRICT};
 
 /// Longest `/etc/hosts` that is edited.
 const HOSTS_MAX: usize = 256 * 1024;
@@ -47,26 +49,16 @@ pub(super) fn reidentify(
     source: &str,
     hostname: &str,
 ) -> Result<(), InstallError> {
-    let etc = match root.dir("etc", IN_ROOT) {
-        Err(e) if e.is_not_found() => return Ok(()),
-        other => other?,
-    };
-    etc.write("hostname", Owned::root(0o644), format!("{hostname}\n").as_bytes())?;
-    hosts(&etc, source, hostname)?;
-    identity::machine_id(root, &etc, false)?;
+    let Some(etc) = folder(root, "etc")? else { return Ok(()) };
+    put(op, etc.write("hostname", Owned::root(0o644), format!("{hostname}\n").as_bytes()))?;
+    hosts(op, &etc, source, hostname)?;
+    put(op, identity::machine_id(root, &etc, false))?;
     if is_file(&etc, "hostid")? {
         let id = uuid::Uuid::new_v4();
-        etc.write("hostid", Owned::root(0o644), &id.as_bytes()[..4])?;
+        put(op, etc.write("hostid", Owned::root(0o644), &id.as_bytes()[..4]))?;
     }
     super::kill_point();
-    let ssh = match root.dir("etc/ssh", IN_ROOT) {
-        Ok(ssh) => Some(ssh),
-        Err(e) if e.is_not_found() => None,
-        Err(e) => match Errno::from_io_error(&e.cause) {
-            Some(Errno::NOTDIR | Errno::LOOP) => None,
-            _ => return Err(e.into()),
-        },
-    };
+    let ssh = folder(root, "etc/ssh")?;
     let mut lost = Vec::new();
     for kind in KEYS {
         if let Some(ssh) = &ssh
@@ -84,6 +76,30 @@ pub(super) fn reidentify(
     }
 }
 
+/// Opens a folder as the zone would find it; none where the zone would find none.
+fn folder(root: &Dir, name: &str) -> Result<Option<Dir>, InstallError> {
+    match root.dir(name, IN_ROOT) {
+        Ok(dir) => Ok(Some(dir)),
+        Err(e) => match Errno::from_io_error(&e.cause) {
+            Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG) if !without("identity") => {
+                Ok(None)
+            }
+            _ => Err(e.into()),
+        },
+    }
+}
+
+/// Goes on where the zone has a directory in place of a file: nothing takes an identity from that.
+fn put(op: &mut Op<'_>, written: Result<(), PathError>) -> Result<(), InstallError> {
+    match written {
+        Err(e) if Errno::from_io_error(&e.cause) == Some(Errno::ISDIR) && !without("identity") => {
+            op.out.warn(&format!("WARNING: {} is a directory and stays as it is", e.path.shown()));
+            Ok(())
+        }
+        other => Ok(other?),
+    }
+}
+
 fn key(kind: &str) -> String {
     format!("ssh_host_{kind}_key")
 }
@@ -94,14 +110,14 @@ fn is_file(dir: &Dir, name: &str) -> Result<bool, InstallError> {
 }
 
 /// Puts the new name in place of the old one where it stands alone.
-fn hosts(etc: &Dir, source: &str, hostname: &str) -> Result<(), InstallError> {
+fn hosts(op: &mut Op<'_>, etc: &Dir, source: &str, hostname: &str) -> Result<(), InstallError> {
     let Some(stat) = etc.stat("hosts")? else { return Ok(()) };
     let Some(content) = etc.read("hosts", HOSTS_MAX, STRICT)? else { return Ok(()) };
     let Ok(text) = String::from_utf8(content) else { return Ok(()) };
     let changed = renamed(&text, source, hostname);
     if changed != text {
         let owned = Owned { mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid };
-        etc.write("hosts", owned, changed.as_bytes())?;
+        put(op, etc.write("hosts", owned, changed.as_bytes()))?;
     }
     Ok(())
 }
@@ -126,8 +142,8 @@ fn renamed(text: &str, from: &str, to: &str) -> String {
 
 /// Removes files, links and pipes by name; directories stay.
 fn remove(root: &Dir, folder: &str, start: &str, end: &str) -> Result<(), InstallError> {
-    // Not there, or not what it should be: then nothing looks for these files there.
-    let Ok(dir) = root.dir(folder, IN_ROOT) else { return Ok(()) };
+    // Where there is none, nothing looks for these files.
+    let Some(dir) = self::folder(root, folder)? else { return Ok(()) };
     for (name, kind) in dir.entries()? {
         let Some(text) = name.to_str() else { continue };
         let fits = text.len() >= start.len() + end.len() && text.starts_with(start) && text.ends_with(end);

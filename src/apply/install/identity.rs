@@ -9,7 +9,7 @@ use rustix::fs::FileType;
 use super::{InstallError, accounts};
 use crate::apply::net::resolver;
 use crate::plan::install::HostLink;
-use crate::sys::path::{Dir, IN_ROOT, Owned, STRICT};
+use crate::sys::path::{Dir, IN_ROOT, Owned, PathError, STRICT};
 
 /// Directories that must be real ones: boot mounts over them.
 const REAL: [&str; 3] = ["/dev", "/proc", "/sys"];
@@ -93,16 +93,16 @@ pub(super) fn identity(
 /// Gives the root a machine id of its own; without `always` only where it has one.
 ///
 /// # Errors
-/// [`InstallError`] when a file cannot be written.
-pub(super) fn machine_id(root: &Dir, etc: &Dir, always: bool) -> Result<(), InstallError> {
+/// [`PathError`] when a file cannot be written.
+pub(super) fn machine_id(root: &Dir, etc: &Dir, always: bool) -> Result<(), PathError> {
     let id = format!("{}\n", uuid::Uuid::new_v4().simple());
-    if always || etc.stat("machine-id")?.is_some_and(|s| s.st_size > 0) {
-        etc.write("machine-id", Owned::root(0o444), id.as_bytes())?;
-    }
     let dbus = "var/lib/dbus/machine-id";
     let copy = root.stat(dbus).ok().flatten();
     if copy.is_some_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::RegularFile) {
         root.write(dbus, Owned::root(0o444), id.as_bytes())?;
+    }
+    if always || etc.stat("machine-id")?.is_some_and(|s| s.st_size > 0) {
+        etc.write("machine-id", Owned::root(0o444), id.as_bytes())?;
     }
     Ok(())
 }

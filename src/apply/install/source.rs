@@ -107,6 +107,14 @@ fn tell(out: &mut dyn Notice, from: &Path, done: &Copied) {
             list.join(", ")
         ));
     }
+    if let Some((path, count)) = &done.unlisted {
+        out.say(&format!(
+            "{from}: attributes were left out where their names are longer than 64 KiB together, which is all that \
+             the kernel lists: {} and {} others.",
+            path.shown(),
+            count - 1
+        ));
+    }
     if done.foreign_ids > 0 {
         out.say(&format!(
             "{from}: entries of ids above 65535, which the zone does not have: {}.",

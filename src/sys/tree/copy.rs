@@ -1,22 +1,22 @@
 //! Copies a tree.
 
-use std::collections::{BTreeSet, HashMap};
+use std::cell::OnceCell;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid};
 use rustix::io::Errno;
 use thiserror::Error;
 
-use super::data::{Mover, copy_attributes};
+use super::chain::Chain;
+use super::data::{Lost, Mover, copy_attributes};
 use super::filter::{CopyFilter, Rule};
-use crate::spec::shown::Show;
+use super::links::Links;
 use crate::sys::path::{At, Dir, PathError, SAME_MOUNT, STRICT, open_beneath};
-
-/// Levels of a source. Each holds two files open, and 1,024 is what a process may have at least.
-const DEPTH: usize = 400;
 
 /// The first id that a zone's usual range of 65,536 does not hold.
 const ID_LIMIT: u32 = 65_536;
@@ -24,9 +24,6 @@ const ID_LIMIT: u32 = 65_536;
 /// Why a tree could not be copied.
 #[derive(Debug, Error)]
 pub enum CopyError {
-    /// The source is nested too deeply to be sensible.
-    #[error("{} is nested more than {DEPTH} directories deep", .0.shown())]
-    TooDeep(PathBuf),
     /// The system refused.
     #[error(transparent)]
     Path(#[from] PathError),
@@ -47,10 +44,30 @@ pub struct Copied {
     pub sockets: u64,
     /// Mounts not entered.
     pub mounts: Vec<PathBuf>,
-    /// Extended attributes that the target's file system cannot keep.
+    /// Extended attributes that the target's file system cannot keep, some of them if there are many.
     pub lost_xattrs: BTreeSet<String>,
+    /// The first file or directory with more attributes than the kernel lists, and how many there are.
+    pub unlisted: Option<(PathBuf, u64)>,
     /// Entries that belong to an id beyond a zone's usual range.
     pub foreign_ids: u64,
+}
+
+/// Names of attributes that are told: a zone can make a million of them.
+const NAMED: usize = 16;
+
+impl Copied {
+    /// Notes what is lost of a file or directory.
+    fn lose(&mut self, lost: Lost, path: impl AsRef<Path>) {
+        for name in lost.names {
+            if self.lost_xattrs.len() < NAMED {
+                self.lost_xattrs.insert(name);
+            }
+        }
+        if lost.unlisted {
+            let unlisted = self.unlisted.get_or_insert_with(|| (path.as_ref().to_owned(), 0));
+            unlisted.1 += 1;
+        }
+    }
 }
 
 /// How much there is to copy.
@@ -77,9 +94,7 @@ pub fn copy_tree(
     filter: &CopyFilter,
     progress: Progress<'_>,
 ) -> Result<Copied, CopyError> {
-    let mut copy = Copy::new(to, progress)?;
-    walk(from, None, filter, &mut copy)?;
-    Ok(copy.done)
+    Copy::new(to, progress)?.run(from, None, filter)
 }
 
 /// The same for some names of a directory. Names that are missing are passed over, and so is what
@@ -96,8 +111,7 @@ pub fn copy_names(
     let mut ignore = |_: u64, _: u64, _: &Path| {};
     let mut copy = Copy::new(to, &mut ignore)?;
     copy.keep = true;
-    walk(from, Some(names), filter, &mut copy)?;
-    Ok(copy.done)
+    copy.run(from, Some(names), filter)
 }
 
 /// Counts what [`copy_tree`] would copy.
@@ -105,9 +119,9 @@ pub fn copy_names(
 /// # Errors
 /// [`CopyError`] when something cannot be read.
 pub fn measure(from: &Dir, filter: &CopyFilter) -> Result<Measured, CopyError> {
-    let mut measured = Measured::default();
-    walk(from, None, filter, &mut measured)?;
-    Ok(measured)
+    let mut measure = Measure::default();
+    walk(from, None, filter, &mut measure)?;
+    Ok(measure.sum)
 }
 
 /// What is done at each entry of a walk.
@@ -115,7 +129,7 @@ trait Visitor {
     /// A directory is entered.
     fn enter(&mut self, place: &Place<'_>, fd: BorrowedFd<'_>) -> Result<(), CopyError>;
     /// A directory is left: everything in it has been visited.
-    fn leave(&mut self, fd: BorrowedFd<'_>, stat: &Stat) -> Result<(), CopyError>;
+    fn leave(&mut self, fd: BorrowedFd<'_>, stat: &Stat, path: &Path) -> Result<(), CopyError>;
     /// A directory is made without entering it.
     fn bare(&mut self, place: &Place<'_>, stat: &Stat, mount: bool) -> Result<(), CopyError>;
     /// Anything else.
@@ -123,17 +137,35 @@ trait Visitor {
 }
 
 /// An entry of the source.
-struct Place<'a> {
+pub(super) struct Place<'a> {
     parent: BorrowedFd<'a>,
-    name: &'a OsStr,
+    pub(super) name: &'a OsStr,
     /// Below the tree.
-    path: &'a Path,
+    pub(super) path: &'a Path,
     /// For messages.
-    source: &'a Path,
+    source: Shown<'a>,
+}
+
+/// A path for messages, put together when there is one: in a deep tree it is long.
+struct Shown<'a> {
+    top: Rc<Path>,
+    below: &'a Path,
+    whole: OnceCell<PathBuf>,
+}
+
+impl<'a> Shown<'a> {
+    fn new(top: &Rc<Path>, below: &'a Path) -> Self {
+        Self { top: Rc::clone(top), below, whole: OnceCell::new() }
+    }
+}
+
+impl AsRef<Path> for Shown<'_> {
+    fn as_ref(&self) -> &Path {
+        self.whole.get_or_init(|| self.top.join(self.below))
+    }
 }
 
 struct Level {
-    fd: OwnedFd,
     stat: Stat,
     todo: Vec<(OsString, FileType)>,
     dirs_only: bool,
@@ -152,29 +184,32 @@ fn walk(
         None => from.entries()?,
     };
     todo.reverse();
-    let mut levels = vec![Level { fd, stat, todo, dirs_only: false }];
+    let mut chain = Chain::new(fd);
+    let mut levels = vec![Level { stat, todo, dirs_only: false }];
     let mut path = PathBuf::new();
+    let top: Rc<Path> = from.path().into();
     while let Some(level) = levels.last_mut() {
         let Some((name, kind)) = level.todo.pop() else {
-            let depth = levels.len();
-            let Some(level) = levels.pop() else { break };
-            if depth > 1 {
-                visitor.leave(level.fd.as_fd(), &level.stat)?;
+            let left = chain.pop().at("open", Shown::new(&top, &path))?;
+            if let (Some(left), Some(level)) = (left, levels.pop()) {
+                visitor.leave(left.as_fd(), &level.stat, &path)?;
                 path.pop();
+                continue;
             }
-            continue;
+            break;
         };
         path.push(&name);
-        let source = from.join(&path);
-        let place = Place { parent: level.fd.as_fd(), name: &name, path: &path, source: &source };
+        let source = Shown::new(&top, &path);
+        let place = Place { parent: chain.last(), name: &name, path: &path, source };
         let rule = match filter.rule(&path) {
             Rule::Copy if level.dirs_only => Rule::DirsOnly,
             rule => rule,
         };
-        let next = visit(&place, kind, rule, filter, visitor)?;
-        match next {
-            Some(_) if levels.len() >= DEPTH => return Err(CopyError::TooDeep(source)),
-            Some(next) => levels.push(next),
+        match visit(&place, kind, rule, filter, visitor)? {
+            Some((fd, next)) => {
+                chain.push(fd).at("read", Shown::new(&top, &path))?;
+                levels.push(next);
+            }
             None => {
                 path.pop();
             }
@@ -183,21 +218,21 @@ fn walk(
     Ok(())
 }
 
-/// Visits one entry; returns a level for a directory that is to be entered.
+/// Visits one entry; returns a directory that is to be entered, and its level.
 fn visit(
     place: &Place<'_>,
     mut kind: FileType,
     rule: Rule,
     filter: &CopyFilter,
     visitor: &mut dyn Visitor,
-) -> Result<Option<Level>, CopyError> {
+) -> Result<Option<(OwnedFd, Level)>, CopyError> {
     if rule == Rule::Skip {
         return Ok(None);
     }
     let stat = || match rustix::fs::statat(place.parent, place.name, AtFlags::SYMLINK_NOFOLLOW) {
         // Gone since the directory was read.
         Err(Errno::NOENT) => Ok(None),
-        other => other.map(Some).at("read", place.source),
+        other => other.map(Some).at("read", &place.source),
     };
     if kind == FileType::Unknown {
         let Some(stat) = stat()? else { return Ok(None) };
@@ -221,10 +256,10 @@ fn visit(
                 }
                 return Ok(None);
             }
-            _ => return Err(e).at("open", place.source)?,
+            _ => return Err(e).at("open", &place.source)?,
         },
     };
-    let stat = rustix::fs::fstat(&fd).at("read", place.source)?;
+    let stat = rustix::fs::fstat(&fd).at("read", &place.source)?;
     if !filter.lets(stat.st_mode, true) {
         return Ok(None);
     }
@@ -233,34 +268,42 @@ fn visit(
         return Ok(None);
     }
     visitor.enter(place, fd.as_fd())?;
-    let dir = Dir::from_fd(fd.try_clone().at("open", place.source)?, place.source.to_owned());
-    let mut todo = dir.entries()?;
+    let mut todo = crate::sys::path::entries(fd.as_fd()).at("read", &place.source)?;
     todo.reverse();
-    Ok(Some(Level { fd, stat, todo, dirs_only: rule == Rule::DirsOnly }))
+    Ok(Some((fd, Level { stat, todo, dirs_only: rule == Rule::DirsOnly })))
 }
 
-impl Visitor for Measured {
+#[derive(Default)]
+struct Measure {
+    sum: Measured,
+    /// Files of several names that have been counted.
+    seen: HashSet<(u64, u64)>,
+}
+
+impl Visitor for Measure {
     fn enter(&mut self, _: &Place<'_>, _: BorrowedFd<'_>) -> Result<(), CopyError> {
-        self.entries += 1;
+        self.sum.entries += 1;
         Ok(())
     }
 
-    fn leave(&mut self, _: BorrowedFd<'_>, _: &Stat) -> Result<(), CopyError> {
+    fn leave(&mut self, _: BorrowedFd<'_>, _: &Stat, _: &Path) -> Result<(), CopyError> {
         Ok(())
     }
 
     fn bare(&mut self, _: &Place<'_>, _: &Stat, _: bool) -> Result<(), CopyError> {
-        self.entries += 1;
+        self.sum.entries += 1;
         Ok(())
     }
 
     fn leaf(&mut self, place: &Place<'_>, kind: FileType, filter: &CopyFilter) -> Result<(), CopyError> {
-        self.entries += 1;
+        self.sum.entries += 1;
         if kind == FileType::RegularFile {
             match rustix::fs::statat(place.parent, place.name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) if filter.lets(stat.st_mode, false) => self.bytes += stored(&stat),
+                // A file of a thousand names is copied once.
+                Ok(stat) if stat.st_nlink > 1 && !self.seen.insert((stat.st_dev, stat.st_ino)) => {}
+                Ok(stat) if filter.lets(stat.st_mode, false) => self.sum.bytes += stored(&stat),
                 Ok(_) | Err(Errno::NOENT) => {}
-                Err(e) => return Err(e).at("read", place.source)?,
+                Err(e) => return Err(e).at("read", &place.source)?,
             }
         }
         Ok(())
@@ -273,8 +316,10 @@ fn stored(stat: &Stat) -> u64 {
 
 struct Copy<'a> {
     /// The directory of the target that is being filled is the last one.
-    to: Vec<Dir>,
-    links: HashMap<(u64, u64), PathBuf>,
+    to: Chain,
+    /// Path of the first one.
+    top: Rc<Path>,
+    links: Links,
     mover: Mover,
     progress: Progress<'a>,
     done: Copied,
@@ -283,13 +328,24 @@ struct Copy<'a> {
 
 impl<'a> Copy<'a> {
     fn new(to: &Dir, progress: Progress<'a>) -> Result<Self, PathError> {
-        let to = to.dir(".", STRICT)?;
-        let done = Copied::default();
-        Ok(Self { to: vec![to], links: HashMap::new(), mover: Mover::new(), progress, done, keep: false })
+        let top = to.path().into();
+        let to = Chain::new(to.open(".", OFlags::RDONLY | OFlags::DIRECTORY, 0, STRICT)?);
+        let (links, mover, done) = (Links::default(), Mover::new(), Copied::default());
+        Ok(Self { to, top, links, mover, progress, done, keep: false })
     }
 
-    fn here(&self) -> &Dir {
-        self.to.last().expect("the target itself is never popped")
+    /// Copies by a walk, and takes away what it needed beside that.
+    fn run(
+        mut self,
+        from: &Dir,
+        names: Option<&[OsString]>,
+        filter: &CopyFilter,
+    ) -> Result<Copied, CopyError> {
+        let walked = walk(from, names, filter, &mut self);
+        let cleared = self.links.clear(&self.to, &self.top);
+        walked?;
+        cleared?;
+        Ok(self.done)
     }
 
     fn count(&mut self, place: &Place<'_>, stat: &Stat, bytes: u64) {
@@ -300,14 +356,15 @@ impl<'a> Copy<'a> {
     }
 
     /// Makes a directory, closed to all but root until it has its content.
-    fn make(&self, place: &Place<'_>) -> Result<Dir, PathError> {
-        let here = self.here();
-        let path = here.join(place.name);
-        match rustix::fs::mkdirat(here, place.name, Mode::from_raw_mode(0o700)) {
+    fn make(&self, place: &Place<'_>) -> Result<OwnedFd, PathError> {
+        let target = Shown::new(&self.top, place.path);
+        match rustix::fs::mkdirat(self.to.last(), place.name, Mode::from_raw_mode(0o700)) {
             Err(Errno::EXIST) if self.keep => {}
-            other => other.at("create", &path)?,
+            other => other.at("create", &target)?,
         }
-        here.dir(Path::new(place.name), SAME_MOUNT)
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        open_beneath(self.to.last(), Path::new(place.name), flags, Mode::empty(), SAME_MOUNT)
+            .at("open", &target)
     }
 
     fn file(&mut self, place: &Place<'_>, filter: &CopyFilter) -> Result<(), CopyError> {
@@ -324,19 +381,19 @@ impl<'a> Copy<'a> {
             Err(e) => match Errno::from_io_error(&e) {
                 Some(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(()),
                 Some(Errno::XDEV) => {
-                    self.done.mounts.push(place.source.to_owned());
+                    self.done.mounts.push(place.source.as_ref().to_owned());
                     return Ok(());
                 }
-                _ => return Err(e).at("open", place.source)?,
+                _ => return Err(e).at("open", &place.source)?,
             },
         };
-        let stat = rustix::fs::fstat(&from).at("read", place.source)?;
+        let stat = rustix::fs::fstat(&from).at("read", &place.source)?;
         let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
         if !regular || !filter.lets(stat.st_mode, false) || self.linked(place, &stat)? {
             return Ok(());
         }
-        let here = self.here();
-        let target = here.join(place.name);
+        let here = self.to.last();
+        let target = Shown::new(&self.top, place.path);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let to = match rustix::fs::openat(here, place.name, flags, Mode::from_raw_mode(0o600)) {
             Err(Errno::EXIST) if self.keep => return Ok(()),
@@ -345,7 +402,8 @@ impl<'a> Copy<'a> {
         self.done.reflinks +=
             u64::from(self.mover.copy(from.as_fd(), to.as_fd(), &stat).at("write", &target)?);
         let lost = copy_attributes(from.as_fd(), to.as_fd(), &stat).at("set attributes of", &target)?;
-        self.done.lost_xattrs.extend(lost);
+        self.done.lose(lost, &place.source);
+        self.links.made(&self.to, place, &stat).at("link", &target)?;
         self.count(place, &stat, stored(&stat));
         Ok(())
     }
@@ -355,22 +413,11 @@ impl<'a> Copy<'a> {
         if stat.st_nlink < 2 {
             return Ok(false);
         }
-        let id = (stat.st_dev, stat.st_ino);
-        let Some(first) = self.links.get(&id) else {
-            self.links.insert(id, place.path.to_owned());
-            return Ok(false);
-        };
-        let here = self.here();
-        let target = here.join(place.name);
-        let (parent, name) = self.to[0].parent(first, SAME_MOUNT)?;
-        match rustix::fs::linkat(&parent, &name, here, place.name, AtFlags::empty()) {
-            // More names than this file system gives one file: a copy it is.
-            Err(Errno::MLINK) => {
-                self.links.remove(&id);
-                return Ok(false);
-            }
-            Err(Errno::EXIST) if self.keep => {}
-            other => other.at("link", &target)?,
+        let target = Shown::new(&self.top, place.path);
+        match self.links.link(&self.to, place.name, stat) {
+            None => return Ok(false),
+            Some(Err(Errno::EXIST)) if self.keep => {}
+            Some(other) => other.at("link", &target)?,
         }
         self.count(place, stat, 0);
         Ok(true)
@@ -380,25 +427,28 @@ impl<'a> Copy<'a> {
 impl Visitor for Copy<'_> {
     fn enter(&mut self, place: &Place<'_>, fd: BorrowedFd<'_>) -> Result<(), CopyError> {
         let dir = self.make(place)?;
-        let stat = rustix::fs::fstat(fd).at("read", place.source)?;
-        self.to.push(dir);
+        let stat = rustix::fs::fstat(fd).at("read", &place.source)?;
+        self.to.push(dir).at("create", Shown::new(&self.top, place.path))?;
         self.count(place, &stat, 0);
         Ok(())
     }
 
-    fn leave(&mut self, fd: BorrowedFd<'_>, stat: &Stat) -> Result<(), CopyError> {
-        let Some(dir) = self.to.pop() else { return Ok(()) };
-        let lost = copy_attributes(fd, dir.as_fd(), stat).at("set attributes of", dir.path())?;
-        self.done.lost_xattrs.extend(lost);
+    fn leave(&mut self, fd: BorrowedFd<'_>, stat: &Stat, path: &Path) -> Result<(), CopyError> {
+        let target = Shown::new(&self.top, path);
+        let Some(dir) = self.to.pop().at("open", &target)? else { return Ok(()) };
+        let lost = copy_attributes(fd, dir.as_fd(), stat).at("set attributes of", &target)?;
+        self.done.lose(lost, &target);
         Ok(())
     }
 
     fn bare(&mut self, place: &Place<'_>, stat: &Stat, mount: bool) -> Result<(), CopyError> {
         let dir = self.make(place)?;
         let mode = stat.st_mode & 0o7777;
-        dir.set_owned(crate::sys::path::Owned { mode, uid: stat.st_uid, gid: stat.st_gid })?;
+        let owned = crate::sys::path::Owned { mode, uid: stat.st_uid, gid: stat.st_gid };
+        crate::sys::path::set_owned(dir.as_fd(), owned)
+            .at("set owner and mode of", Shown::new(&self.top, place.path))?;
         if mount {
-            self.done.mounts.push(place.source.to_owned());
+            self.done.mounts.push(place.source.as_ref().to_owned());
         }
         self.count(place, stat, 0);
         Ok(())
@@ -408,13 +458,21 @@ impl Visitor for Copy<'_> {
         match kind {
             FileType::RegularFile => return self.file(place, filter),
             FileType::Socket => self.done.sockets += 1,
-            FileType::CharacterDevice | FileType::BlockDevice => self.done.devices += 1,
-            FileType::Symlink | FileType::Fifo => {
+            FileType::BlockDevice => self.done.devices += 1,
+            FileType::CharacterDevice | FileType::Symlink | FileType::Fifo => {
                 let stat = match rustix::fs::statat(place.parent, place.name, AtFlags::SYMLINK_NOFOLLOW) {
                     Err(Errno::NOENT) => return Ok(()),
-                    other => other.at("read", place.source)?,
+                    other => other.at("read", &place.source)?,
                 };
-                if FileType::from_raw_mode(stat.st_mode) != kind || self.linked(place, &stat)? {
+                if FileType::from_raw_mode(stat.st_mode) != kind {
+                    return Ok(());
+                }
+                // The device of number 0 is none: an overlay of the zone says by it that a name is gone.
+                if kind == FileType::CharacterDevice && stat.st_rdev != 0 {
+                    self.done.devices += 1;
+                    return Ok(());
+                }
+                if self.linked(place, &stat)? {
                     return Ok(());
                 }
                 self.special(place, kind, &stat)?;
@@ -426,16 +484,16 @@ impl Visitor for Copy<'_> {
 }
 
 impl Copy<'_> {
-    /// Copies a link or a pipe.
+    /// Copies a link, a pipe or a whiteout.
     fn special(&mut self, place: &Place<'_>, kind: FileType, stat: &Stat) -> Result<(), CopyError> {
-        let here = self.here();
-        let target = here.join(place.name);
+        let here = self.to.last();
+        let target = Shown::new(&self.top, place.path);
         let made = if kind == FileType::Symlink {
             let text =
-                rustix::fs::readlinkat(place.parent, place.name, Vec::new()).at("read", place.source)?;
+                rustix::fs::readlinkat(place.parent, place.name, Vec::new()).at("read", &place.source)?;
             rustix::fs::symlinkat(text, here, place.name)
         } else {
-            rustix::fs::mkfifoat(here, place.name, Mode::from_raw_mode(0o600))
+            rustix::fs::mknodat(here, place.name, kind, Mode::from_raw_mode(0o600), 0)
         };
         match made {
             Err(Errno::EXIST) if self.keep => return Ok(()),
@@ -444,7 +502,7 @@ impl Copy<'_> {
         let finish = || -> io::Result<()> {
             let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
             rustix::fs::chownat(here, place.name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
-            if kind == FileType::Fifo {
+            if kind != FileType::Symlink {
                 rustix::fs::chmodat(
                     here,
                     place.name,
@@ -457,6 +515,7 @@ impl Copy<'_> {
             Ok(rustix::fs::utimensat(here, place.name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
         };
         finish().at("set attributes of", &target)?;
+        self.links.made(&self.to, place, stat).at("link", &target)?;
         self.count(place, stat, 0);
         Ok(())
     }

@@ -183,15 +183,96 @@ fn a_link_in_the_target_is_not_written_through() {
     assert_eq!(std::fs::read_dir(&outside).expect("list").count(), 0);
 }
 
-#[test]
-fn depth_has_an_end() {
-    let (_temp, from, to) = pair();
-    let mut at = Dir::open_host(&from).expect("open");
-    for _ in 0..DEPTH + 5 {
+/// Makes directories, each in the one before it, and returns the innermost one.
+fn descend(top: &Path, depth: usize) -> Dir {
+    let mut at = Dir::open_host(top).expect("open");
+    for _ in 0..depth {
         let (next, _) = at.make_dir("d", crate::sys::path::Owned::root(0o755)).expect("dir");
         at = Dir::from_fd(next.as_fd().try_clone_to_owned().expect("clone"), PathBuf::from("d"));
     }
+    at
+}
+
+/// Returns the innermost of directories that are called alike, and how many there are.
+fn innermost(top: &Path) -> (Dir, usize) {
+    let mut at = Dir::open_host(top).expect("open");
+    let mut depth = 0;
+    while let Ok(next) = at.dir("d", STRICT) {
+        at = Dir::from_fd(next.as_fd().try_clone_to_owned().expect("clone"), PathBuf::from("d"));
+        depth += 1;
+    }
+    (at, depth)
+}
+
+#[test]
+fn a_tree_of_any_depth_is_copied_with_its_links() {
+    // Deeper than a path can be long, and than files can be open.
+    const DEPTH: usize = 3000;
+    let (_temp, from, to) = pair();
+    let deep = descend(&from, DEPTH);
+    let owned = crate::sys::path::Owned::root(0o640);
+    for name in ["one", "single"] {
+        deep.write(name, owned, b"deep").expect("file");
+    }
+    std::fs::write(from.join("shallow"), "top").expect("file");
+    let link = |dir: &Dir, name: &str, to: &Dir, new: &str| {
+        rustix::fs::linkat(dir, name, to, new, AtFlags::empty()).expect("link");
+    };
+    let top = Dir::open_host(&from).expect("open");
+    link(&deep, "one", &deep, "two");
+    link(&deep, "one", &top, "up");
+    link(&top, "shallow", &deep, "down");
     let (src, dst) = (Dir::open_host(&from).expect("open"), Dir::open_host(&to).expect("open"));
-    let error = copy_tree(&src, &dst, &CopyFilter::new(), &mut |_, _, _| {}).expect_err("too deep");
-    assert!(error.to_string().contains("400 directories deep"), "{error}");
+    let measured = measure(&src, &CopyFilter::new()).expect("measure");
+    let done = copy_tree(&src, &dst, &CopyFilter::new(), &mut |_, _, _| {}).expect("copy");
+    assert_eq!((done.entries, done.bytes), (measured.entries, measured.bytes));
+    let (inner, depth) = innermost(&to);
+    assert_eq!((depth, done.entries), (DEPTH, DEPTH as u64 + 6));
+    let ino = |dir: &Dir, name: &str| {
+        let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).expect("stat");
+        (stat.st_ino, stat.st_nlink, stat.st_mode & 0o7777)
+    };
+    let one = ino(&inner, "one");
+    assert_eq!((one, ino(&dst, "up"), one.1, one.2), (ino(&inner, "two"), one, 3, 0o640));
+    assert_eq!(ino(&inner, "down").0, ino(&dst, "shallow").0);
+    assert_eq!(ino(&inner, "single").1, 1);
+    let mut names: Vec<_> =
+        std::fs::read_dir(&to).expect("list").map(|e| e.expect("entry").file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["d", "shallow", "up"], "what the copy needed for itself has gone");
+}
+
+#[test]
+fn a_file_of_many_names_is_measured_once() {
+    let (_temp, from, to) = pair();
+    std::fs::write(from.join("file"), vec![1u8; 1 << 20]).expect("file");
+    for i in 0..100 {
+        std::fs::hard_link(from.join("file"), from.join(format!("name{i}"))).expect("link");
+    }
+    let measured = measure(&Dir::open_host(&from).expect("open"), &CopyFilter::new()).expect("measure");
+    let done = copy(&from, &to, &CopyFilter::new());
+    assert_eq!((measured.entries, measured.bytes), (done.entries, done.bytes));
+    assert!(measured.bytes < 2 << 20, "{measured:?}");
+    assert_eq!(to.join("file").metadata().expect("stat").nlink(), 101);
+}
+
+#[test]
+fn whiteouts_are_no_devices() {
+    let (_temp, from, to) = pair();
+    let device = |name: &str, number| {
+        let at = from.join(name);
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            at,
+            FileType::CharacterDevice,
+            Mode::from_raw_mode(0o600),
+            number,
+        )
+    };
+    device("gone", 0).expect("everybody can make a whiteout");
+    let made = device("null", rustix::fs::makedev(1, 3)).is_ok();
+    let done = copy(&from, &to, &CopyFilter::new());
+    assert_eq!(done.devices, u64::from(made));
+    let gone = to.join("gone").symlink_metadata().expect("stat");
+    assert_eq!((gone.mode() & 0o170_000, gone.rdev()), (0o020_000, 0));
 }

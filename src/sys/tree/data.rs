@@ -7,6 +7,7 @@ use std::os::fd::BorrowedFd;
 use rustix::fs::{Mode, SeekFrom, Stat, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
 
+use crate::sys::naive::without;
 use crate::sys::path::{Owned, set_owned, write_all};
 
 /// Runs of zeros of this length become holes.
@@ -205,17 +206,25 @@ pub fn set_xattr(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> io::Result<bo
     }
 }
 
-/// Gives a file or directory owner, mode, attributes and times of another. Returns attributes that
-/// the file system cannot keep.
-pub(super) fn copy_attributes(
-    from: BorrowedFd<'_>,
-    to: BorrowedFd<'_>,
-    stat: &Stat,
-) -> io::Result<Vec<String>> {
+/// What a copy of a file or directory does not have of the attributes.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Lost {
+    /// Those that the file system cannot keep.
+    pub(super) names: Vec<String>,
+    /// There are more than the kernel lists; what matters to permissions is there all the same.
+    pub(super) unlisted: bool,
+}
+
+/// Gives a file or directory owner, mode, attributes and times of another. Returns what the copy does not have.
+pub(super) fn copy_attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>, stat: &Stat) -> io::Result<Lost> {
     // The owner first: changing it clears set-id bits and file capabilities.
     let mode = Mode::from_raw_mode(stat.st_mode).bits() & 0o7777;
     set_owned(to, Owned { mode, uid: stat.st_uid, gid: stat.st_gid })?;
     let lost = copy_xattrs(from, to)?;
+    if lost.names.iter().any(|name| name.as_bytes() == ACCESS.to_bytes()) {
+        // With an access list these bits are the most that anybody in it has, and not the group's own.
+        rustix::fs::fchmod(to, Mode::from_raw_mode(mode & !0o070))?;
+    }
     let nanos = |n| i64::try_from(n).unwrap_or(0);
     rustix::fs::futimens(
         to,
@@ -227,7 +236,37 @@ pub(super) fn copy_attributes(
     Ok(lost)
 }
 
-fn copy_xattrs(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<Vec<String>> {
+/// The access list of a file.
+const ACCESS: &CStr = c"system.posix_acl_access";
+
+/// Attributes that decide what may be done with a file.
+const PERMISSIONS: [&CStr; 3] = [ACCESS, c"system.posix_acl_default", c"security.capability"];
+
+fn copy_xattrs(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<Lost> {
+    let mut lost = Lost::default();
+    let names = match xattr_names(from) {
+        Err(Errno::TOOBIG) if !without("attribute-lists") => {
+            lost.unlisted = true;
+            for name in PERMISSIONS {
+                copy_xattr(from, to, name, &mut lost)?;
+            }
+            return Ok(lost);
+        }
+        other => other?,
+    };
+    for name in names.split_inclusive(|b| *b == 0) {
+        let Ok(name) = CStr::from_bytes_with_nul(name) else { continue };
+        // Of use to an overlay of the host only, and able to mislead one.
+        if !name.to_bytes().starts_with(b"trusted.overlay.") {
+            copy_xattr(from, to, name, &mut lost)?;
+        }
+    }
+    Ok(lost)
+}
+
+/// Returns the names of a file's attributes, each with a NUL behind it. `E2BIG` when they are longer than
+/// 64 KiB together, which is all that the kernel tells of.
+fn xattr_names(from: BorrowedFd<'_>) -> rustix::io::Result<Vec<u8>> {
     let size = match rustix::fs::flistxattr_query(from) {
         Ok(0) | Err(Errno::NOTSUP) => return Ok(Vec::new()),
         other => other?,
@@ -235,22 +274,36 @@ fn copy_xattrs(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<Vec<Strin
     // Room for what is added meanwhile.
     let mut names = vec![0u8; size + 1024];
     let size = rustix::fs::flistxattr(from, &mut names[..])?;
-    let mut lost = Vec::new();
-    for name in names[..size].split_inclusive(|b| *b == 0) {
-        let Ok(name) = CStr::from_bytes_with_nul(name) else { continue };
-        // Of use to an overlay of the host only, and able to mislead one.
-        if name.to_bytes().starts_with(b"trusted.overlay.") {
-            continue;
-        }
-        let size = match rustix::fs::fgetxattr_query(from, name) {
-            Err(Errno::NODATA) => continue,
-            other => other?,
-        };
-        let mut value = vec![0u8; size];
-        let size = rustix::fs::fgetxattr(from, name, &mut value[..])?;
-        if !set_xattr(to, name, &value[..size])? {
-            lost.push(name.to_string_lossy().into_owned());
-        }
+    names.truncate(size);
+    Ok(names)
+}
+
+/// Copies one attribute, if the file has it.
+fn copy_xattr(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, lost: &mut Lost) -> io::Result<()> {
+    let size = match rustix::fs::fgetxattr_query(from, name) {
+        Err(Errno::NODATA | Errno::NOTSUP) => return Ok(()),
+        other => other?,
+    };
+    let mut value = vec![0u8; size];
+    let size = rustix::fs::fgetxattr(from, name, &mut value[..])?;
+    let kept = match set_xattr(to, name, &value[..size]) {
+        Err(e) => match Errno::from_io_error(&e) {
+            Some(Errno::TOOBIG | Errno::RANGE) => false,
+            // Some file systems have a block for all attributes of a file and say this when it is full.
+            Some(Errno::NOSPC) if has_room(to)? => false,
+            _ => return Err(e),
+        },
+        Ok(kept) => kept,
+    };
+    if !kept {
+        lost.names.push(name.to_string_lossy().into_owned());
     }
-    Ok(lost)
+    Ok(())
+}
+
+/// Says whether a file system has room for an attribute of any size.
+fn has_room(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let stat = rustix::fs::fstatfs(fd)?;
+    let free = stat.f_bavail.saturating_mul(u64::try_from(stat.f_bsize).unwrap_or(0));
+    Ok(free > 1 << 20)
 }

@@ -5,6 +5,9 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+/// Longest name of a file, in bytes, on any file system of Linux.
+const NAME_MAX: usize = 255;
+
 /// What happens to an entry of the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
@@ -26,6 +29,9 @@ pub struct CopyFilter {
     globs: HashMap<PathBuf, Vec<(OsString, OsString, Rule)>>,
     enter: HashSet<PathBuf>,
     public_only: bool,
+    /// Length of the longest path that a rule can be about. Looking a path up takes time by its length, and
+    /// a zone can make a tree where each is of megabytes.
+    longest: usize,
 }
 
 impl CopyFilter {
@@ -47,11 +53,13 @@ impl CopyFilter {
         let pattern = pattern.as_ref();
         let pattern = pattern.strip_prefix("/").unwrap_or(pattern);
         let name = pattern.file_name().unwrap_or_default().as_bytes();
+        self.longest = self.longest.max(pattern.as_os_str().len());
         let Some(star) = name.iter().position(|b| *b == b'*') else {
             self.exact.insert(pattern.to_owned(), rule);
             return;
         };
         let folder = pattern.parent().unwrap_or(Path::new("")).to_owned();
+        self.longest = self.longest.max(folder.as_os_str().len() + 1 + NAME_MAX);
         let part = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
         self.globs.entry(folder).or_default().push((part(&name[..star]), part(&name[star + 1..]), rule));
     }
@@ -59,10 +67,15 @@ impl CopyFilter {
     /// Lets the walk enter the mount at a path of the tree.
     pub fn enter(&mut self, path: impl AsRef<Path>) {
         let path = path.as_ref();
-        self.enter.insert(path.strip_prefix("/").unwrap_or(path).to_owned());
+        let path = path.strip_prefix("/").unwrap_or(path);
+        self.longest = self.longest.max(path.as_os_str().len());
+        self.enter.insert(path.to_owned());
     }
 
     pub(super) fn rule(&self, path: &Path) -> Rule {
+        if path.as_os_str().len() > self.longest {
+            return Rule::Copy;
+        }
         if let Some(rule) = self.exact.get(path) {
             return *rule;
         }
@@ -80,7 +93,7 @@ impl CopyFilter {
     }
 
     pub(super) fn may_enter(&self, path: &Path) -> bool {
-        self.enter.contains(path)
+        path.as_os_str().len() <= self.longest && self.enter.contains(path)
     }
 
     /// Says whether the permissions of a directory or file let it through.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -12,12 +12,9 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 use thiserror::Error;
 
+use super::chain::Chain;
 use crate::spec::shown::Show;
 use crate::sys::path::{At, Dir, PathError, SAME_MOUNT, open_beneath};
-
-/// Levels that are held open at once. What lies deeper is first moved up, so that neither the limit
-/// of open files nor the length of a path can stop the removal of a tree that a zone has made.
-const DEPTH: usize = 100;
 
 /// Entries between two reports.
 const REPORT: u64 = 512;
@@ -36,12 +33,18 @@ pub enum RemoveError {
     Path(#[from] PathError),
 }
 
+/// A directory on the way down.
 struct Level {
-    fd: OwnedFd,
     name: OsString,
     dirs: VecDeque<CString>,
     scanned: bool,
     tries: u32,
+}
+
+impl Level {
+    fn new(name: &OsStr) -> Self {
+        Self { name: name.to_owned(), dirs: VecDeque::new(), scanned: false, tries: 0 }
+    }
 }
 
 /// Removes what has a name in a directory: a file, a link, or a tree with all below it.
@@ -63,8 +66,11 @@ pub fn remove_tree(parent: &Dir, name: &OsStr, report: &mut dyn FnMut(u64)) -> R
         Err(Errno::BUSY) => return Err(RemoveError::Mounted(parent.join(Path::new(name)))),
         Err(e) => return Err(e).at("remove", parent.join(Path::new(name)))?,
     }
-    let mut tree = Removal { top: parent.join(Path::new(name)), levels: Vec::new(), moved: 0 };
-    tree.enter(parent, name)?;
+    let top = parent.join(Path::new(name));
+    let Some(fd) = open(parent.as_fd(), name).map_err(|e| refused("open", e, || top.clone()))? else {
+        return Ok(count.finish());
+    };
+    let mut tree = Removal { top, chain: Chain::new(fd), levels: vec![Level::new(name)] };
     // No room on the stack for a large buffer, and one is enough for all levels.
     let mut buffer = vec![MaybeUninit::uninit(); 64 * 1024];
     while let Some(level) = tree.levels.last_mut() {
@@ -72,12 +78,33 @@ pub fn remove_tree(parent: &Dir, name: &OsStr, report: &mut dyn FnMut(u64)) -> R
             level.scanned = true;
             tree.scan(&mut buffer, &mut count)?;
         } else if let Some(dir) = level.dirs.pop_front() {
-            tree.descend(&dir)?;
+            tree.enter(Level::new(OsStr::from_bytes(dir.as_bytes())))?;
         } else {
             tree.leave(parent, &mut count)?;
         }
     }
     Ok(count.finish())
+}
+
+/// Opens a directory so that its entries can be removed; none when it has gone.
+fn open(at: BorrowedFd<'_>, name: &OsStr) -> io::Result<Option<OwnedFd>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    match open_beneath(at, Path::new(name), flags, Mode::empty(), SAME_MOUNT) {
+        Ok(fd) => {
+            super::subvolume::make_writable(fd.as_fd())?;
+            Ok(Some(fd))
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Says what could not be done to a path, which is put together here.
+fn refused(action: &'static str, cause: io::Error, path: impl FnOnce() -> PathBuf) -> RemoveError {
+    match Errno::from_io_error(&cause) {
+        Some(Errno::BUSY | Errno::XDEV) => RemoveError::Mounted(path()),
+        _ => PathError { action, path: path(), cause }.into(),
+    }
 }
 
 struct Count<'a> {
@@ -99,10 +126,13 @@ impl Count<'_> {
     }
 }
 
+/// Neither the limit of open files nor the length of a path can stop the removal of a tree that a zone has
+/// made, and nothing of it needs to be moved first: a file system may refuse that.
 struct Removal {
     top: PathBuf,
+    /// As many directories as there are levels.
+    chain: Chain,
     levels: Vec<Level>,
-    moved: u64,
 }
 
 impl Removal {
@@ -114,72 +144,31 @@ impl Removal {
         path
     }
 
-    /// Opens a directory as the next level; one that has gone is no error.
-    fn enter(&mut self, at: impl AsFd, name: &OsStr) -> Result<(), RemoveError> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-        match open_beneath(at.as_fd(), Path::new(name), flags, Mode::empty(), SAME_MOUNT) {
-            Ok(fd) => {
-                let name = name.to_owned();
-                self.levels.push(Level { fd, name, dirs: VecDeque::new(), scanned: false, tries: 0 });
-                Ok(())
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(e) if Errno::from_io_error(&e) == Some(Errno::XDEV) => {
-                Err(RemoveError::Mounted(self.path(self.levels.last().map(|_| name))))
-            }
-            Err(e) => Err(e).at("open", self.path(self.levels.last().map(|_| name)))?,
-        }
+    /// Opens a directory of the innermost level as the next one; one that has gone is no error.
+    fn enter(&mut self, level: Level) -> Result<(), RemoveError> {
+        let opened = open(self.chain.last(), &level.name);
+        let Some(fd) = opened.map_err(|e| refused("open", e, || self.path(Some(&level.name))))? else {
+            return Ok(());
+        };
+        self.chain.push(fd).at("open", self.top.join(&level.name))?;
+        self.levels.push(level);
+        Ok(())
     }
 
     /// Removes all but directories from the innermost level and notes the directories.
     fn scan(&mut self, buffer: &mut [MaybeUninit<u8>], count: &mut Count<'_>) -> Result<(), RemoveError> {
-        let Some(mut level) = self.levels.pop() else { return Ok(()) };
-        let result = scan_level(&mut level, buffer, count);
-        self.levels.push(level);
-        result.map_err(|(name, error)| match error {
-            Errno::BUSY => RemoveError::Mounted(self.path(Some(&name))),
-            e => {
-                let name = Some(name.as_os_str()).filter(|n| !n.is_empty());
-                PathError { action: "remove", path: self.path(name), cause: e.into() }.into()
-            }
+        let Some(level) = self.levels.last_mut() else { return Ok(()) };
+        scan(self.chain.last(), &mut level.dirs, buffer, count).map_err(|(name, error)| {
+            let name = Some(name.as_os_str()).filter(|n| !n.is_empty());
+            refused("remove", error.into(), || self.path(name))
         })
-    }
-
-    /// Enters a directory of the innermost level, or moves it up where the levels are used up.
-    fn descend(&mut self, dir: &CString) -> Result<(), RemoveError> {
-        let name = OsStr::from_bytes(dir.as_bytes());
-        let Some(level) = self.levels.last() else { return Ok(()) };
-        if self.levels.len() < DEPTH {
-            let fd = level.fd.try_clone().at("open", self.path(Some(name)))?;
-            return self.enter(fd, name);
-        }
-        loop {
-            self.moved += 1;
-            let up = format!(".removing.{}", self.moved);
-            match rustix::fs::renameat_with(
-                &level.fd,
-                dir,
-                &self.levels[0].fd,
-                &up,
-                rustix::fs::RenameFlags::NOREPLACE,
-            ) {
-                Ok(()) => {
-                    let up = CString::new(up).expect("a number holds no NUL");
-                    self.levels[0].dirs.push_back(up);
-                    return Ok(());
-                }
-                Err(Errno::NOENT) => return Ok(()),
-                Err(Errno::EXIST) => {}
-                Err(Errno::BUSY) => return Err(RemoveError::Mounted(self.path(Some(name)))),
-                Err(e) => return Err(e).at("move", self.path(Some(name)))?,
-            }
-        }
     }
 
     /// Removes the innermost level itself, which is empty now.
     fn leave(&mut self, parent: &Dir, count: &mut Count<'_>) -> Result<(), RemoveError> {
         let Some(mut level) = self.levels.pop() else { return Ok(()) };
-        let at = self.levels.last().map_or(parent.as_fd(), |l| l.fd.as_fd());
+        self.chain.pop().at("open", &self.top)?;
+        let at = if self.levels.is_empty() { parent.as_fd() } else { self.chain.last() };
         match rustix::fs::unlinkat(at, &level.name, AtFlags::REMOVEDIR) {
             Ok(()) => count.add(),
             Err(Errno::NOENT) => {}
@@ -187,35 +176,37 @@ impl Removal {
             Err(Errno::NOTEMPTY | Errno::EXIST) if level.tries < 100 => {
                 level.tries += 1;
                 level.scanned = false;
-                self.levels.push(level);
+                if self.levels.is_empty() {
+                    self.levels.push(level);
+                } else {
+                    self.enter(level)?;
+                }
             }
             Err(Errno::NOTEMPTY | Errno::EXIST) => {
-                self.levels.push(level);
-                return Err(RemoveError::Restless(self.path(None)));
+                return Err(RemoveError::Restless(self.path_of(&level)));
             }
-            Err(e) => {
-                self.levels.push(level);
-                let path = self.path(None);
-                return Err(if e == Errno::BUSY {
-                    RemoveError::Mounted(path)
-                } else {
-                    PathError { action: "remove", path, cause: e.into() }.into()
-                });
-            }
+            Err(e) => return Err(refused("remove", e.into(), || self.path_of(&level))),
         }
         Ok(())
     }
+
+    /// Path of a level that was just left.
+    fn path_of(&self, level: &Level) -> PathBuf {
+        if self.levels.is_empty() { self.top.clone() } else { self.path(Some(&level.name)) }
+    }
 }
 
-/// Reads a directory once from its start. The error holds the name, empty for the directory itself.
-fn scan_level(
-    level: &mut Level,
+/// Reads a directory once from its start, removes what is no directory and notes the others. The error holds
+/// the name, empty for the directory itself.
+fn scan(
+    dir: BorrowedFd<'_>,
+    dirs: &mut VecDeque<CString>,
     buffer: &mut [MaybeUninit<u8>],
     count: &mut Count<'_>,
 ) -> Result<(), (OsString, Errno)> {
     let whole = |e| (OsString::new(), e);
-    rustix::fs::seek(&level.fd, rustix::fs::SeekFrom::Start(0)).map_err(whole)?;
-    let mut entries = RawDir::new(&level.fd, buffer);
+    rustix::fs::seek(dir, rustix::fs::SeekFrom::Start(0)).map_err(whole)?;
+    let mut entries = RawDir::new(dir, buffer);
     while let Some(entry) = entries.next() {
         let entry = entry.map_err(whole)?;
         let name = entry.file_name();
@@ -223,14 +214,14 @@ fn scan_level(
             continue;
         }
         if entry.file_type() == FileType::Directory {
-            level.dirs.push_back(name.to_owned());
+            dirs.push_back(name.to_owned());
             continue;
         }
-        match rustix::fs::unlinkat(&level.fd, name, AtFlags::empty()) {
+        match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
             Ok(()) => count.add(),
             Err(Errno::NOENT) => {}
             // The file system did not tell the type, or the entry has changed: EISDIR, or by POSIX EPERM.
-            Err(Errno::ISDIR) => level.dirs.push_back(name.to_owned()),
+            Err(Errno::ISDIR) => dirs.push_back(name.to_owned()),
             Err(e) => return Err((OsStr::from_bytes(name.to_bytes()).to_owned(), e)),
         }
     }
@@ -275,8 +266,7 @@ mod tests {
             let fd = open_beneath(at.as_fd(), Path::new("d"), OFlags::RDONLY, Mode::empty(), SAME_MOUNT);
             at = Dir::from_fd(fd.expect("open"), PathBuf::from("d"));
         }
-        // The names that a removal uses itself may exist already.
-        std::fs::create_dir_all(temp.path().join("tree/.removing.1/x")).expect("dir");
+        std::fs::create_dir_all(temp.path().join("tree/x/y")).expect("dir");
         for i in 0..2000 {
             std::fs::write(temp.path().join(format!("tree/f{i}")), "").expect("file");
         }

@@ -9,12 +9,10 @@ use std::path::Path;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid};
 use rustix::io::Errno;
 
+use super::chain::Chain;
 use super::copy::CopyError;
 use super::data::set_xattr;
-use crate::sys::path::{At, Dir, PathError, SAME_MOUNT, open_beneath};
-
-/// Levels of a tree that are held open at once.
-const DEPTH: usize = 400;
+use crate::sys::path::{At, Dir, PathError, SAME_MOUNT, entries, open_beneath};
 
 /// Longest attribute that holds ids: an access list of 5,000 entries.
 const ATTRIBUTE_MAX: usize = 65_536;
@@ -46,21 +44,24 @@ pub fn shift_ids(top: &Dir, ids: &Ids<'_>, progress: &mut dyn FnMut(u64)) -> Res
     let stat = rustix::fs::fstat(top).at("read", top.path())?;
     let mut shift = Shift { ids, seen: HashSet::new(), done: 0 };
     shift.open(top.as_fd(), &stat, top.path())?;
-    let fd = top.as_fd().try_clone_to_owned().at("open", top.path())?;
-    let mut levels = vec![(fd, top.entries()?)];
+    let mut chain = Chain::new(top.as_fd().try_clone_to_owned().at("open", top.path())?);
+    let mut levels = vec![top.entries()?];
     let mut path = top.path().to_owned();
-    while let Some((fd, todo)) = levels.last_mut() {
+    while let Some(todo) = levels.last_mut() {
         let Some((name, _)) = todo.pop() else {
             levels.pop();
+            chain.pop().at("open", &path)?;
             path.pop();
             continue;
         };
         path.push(&name);
-        let next = shift.entry(fd.as_fd(), &name, &path)?;
+        let next = shift.entry(chain.last(), &name, &path)?;
         progress(shift.done);
         match next {
-            Some(_) if levels.len() >= DEPTH => return Err(CopyError::TooDeep(path)),
-            Some(level) => levels.push(level),
+            Some((fd, todo)) => {
+                chain.push(fd).at("read", &path)?;
+                levels.push(todo);
+            }
             None => {
                 path.pop();
             }
@@ -74,7 +75,7 @@ type Level = (OwnedFd, Vec<(OsString, FileType)>);
 struct Shift<'a> {
     ids: &'a Ids<'a>,
     /// Files of several names that have been seen: their new ids may be old ids of others.
-    seen: HashSet<u64>,
+    seen: HashSet<(u64, u64)>,
     done: u64,
 }
 
@@ -91,7 +92,7 @@ impl Shift<'_> {
             other => other.at("read", path)?,
         };
         let kind = FileType::from_raw_mode(stat.st_mode);
-        if kind != FileType::Directory && stat.st_nlink > 1 && !self.seen.insert(stat.st_ino) {
+        if kind != FileType::Directory && stat.st_nlink > 1 && !self.seen.insert((stat.st_dev, stat.st_ino)) {
             return Ok(None);
         }
         let flags = match kind {
@@ -113,8 +114,8 @@ impl Shift<'_> {
         if kind != FileType::Directory {
             return Ok(None);
         }
-        let dir = Dir::from_fd(fd.try_clone().at("open", path)?, path.to_owned());
-        Ok(Some((fd, dir.entries()?)))
+        let todo = entries(fd.as_fd()).at("read", path)?;
+        Ok(Some((fd, todo)))
     }
 
     fn owners(&self, stat: &Stat) -> Option<(Option<Uid>, Option<Gid>)> {
