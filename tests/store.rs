@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use zones::apply::paths::Root;
 use zones::apply::store::FileStore;
-use zones::spec::idmap::{IdMap, PRIVATE_FIRST};
+use zones::apply::store::first_choice;
+use zones::spec::idmap::IdMap;
 use zones::spec::schema::{ResourceKind, global};
 use zones::spec::state::ZoneState;
 use zones::spec::store::{Commit, StoreError, Token, ZoneStore};
@@ -353,6 +354,7 @@ fn states_and_ids() {
 #[test]
 fn id_ranges_are_private_kept_and_freed() {
     let p = place();
+    let start = first_choice(p.store.root());
     let specs = ["a", "b", "c"].map(|z| spec(z, &format!("/zones/{z}")));
     for spec in &specs {
         p.save(spec, None).unwrap();
@@ -360,13 +362,13 @@ fn id_ranges_are_private_kept_and_freed() {
     // Another zone says which ids it uses: these are not given away.
     let text = format!(
         "format = 1\nzonepath = '/zones/d'\n[[idmap]]\nstart = 0\ntarget = {}\ncount = 70000\n",
-        PRIVATE_FIRST + 65_536
+        start + 65_536
     );
     p.write("etc/zones.d/d.toml", text);
     let first = |i: usize| p.store.id_map(&specs[i].name, &specs[i]).unwrap().root().0;
     assert_eq!(p.store.known_id_map(&specs[0].name, &specs[0]).unwrap(), None);
     let (a, b) = (first(0), first(1));
-    assert_eq!((a, b), (PRIVATE_FIRST, PRIVATE_FIRST + 3 * 65_536));
+    assert_eq!((a, b), (start, start + 3 * 65_536));
     assert_eq!(first(0), a, "kept");
     assert_eq!(p.store.known_id_map(&specs[0].name, &specs[0]).unwrap(), Some(IdMap::private(a)));
     p.store.set_installed_state(&specs[0].name, ZoneState::Installed).unwrap();

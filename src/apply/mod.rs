@@ -2,6 +2,7 @@
 
 pub mod boot;
 pub mod broker;
+pub mod claim;
 pub mod confine;
 pub mod dataset;
 pub mod doctor;

@@ -166,7 +166,15 @@ impl Lab {
                 found.push(format!("run-time files {}", entry.path().display()));
             }
         }
+        found.extend(self.claims().iter().map(|file| format!("claim of ids {}", file.display())));
         found
+    }
+
+    /// Returns the files by which running zones of this lab tell the machine which ids they have.
+    pub fn claims(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir("/run/zones/.ids").into_iter().flatten().flatten();
+        let suffix = self.group_suffix();
+        entries.map(|e| e.path()).filter(|p| p.to_string_lossy().ends_with(&suffix)).collect()
     }
 
     /// Waits until nothing is left, for a moment: supervisors end a little after their zone.
@@ -219,6 +227,9 @@ impl Drop for Lab {
         for (pid, _) in self.processes() {
             // Only processes that carry this lab's root in their environment.
             let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+        }
+        for file in self.claims() {
+            let _ = fs::remove_file(file);
         }
     }
 }

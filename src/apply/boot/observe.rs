@@ -14,6 +14,7 @@ use super::source::{self, Place, Tops};
 use super::start::first_host_id;
 use crate::apply::net::Probe;
 use crate::apply::paths::Root;
+use crate::apply::store::first_choice;
 use crate::apply::zfs::Asker;
 use crate::apply::{Op, dataset, inherit};
 use crate::plan;
@@ -21,7 +22,7 @@ use crate::plan::boot::{Facts, Special, zfs_fs};
 use crate::plan::dataset::Found;
 use crate::plan::net::NetFacts;
 use crate::plan::profile::Profile;
-use crate::spec::idmap::IdRange;
+use crate::spec::idmap::{IdMap, IdRange};
 use crate::spec::schema::ResourceKind;
 use crate::spec::shown::Show;
 use crate::spec::{Props, ZoneSpec};
@@ -29,7 +30,7 @@ use crate::sys::cgroup;
 use crate::sys::path::{IN_ROOT, STRICT, open_beneath, reason};
 
 /// Looks at everything. With `allocate`, a zone without an id range gets one; without, as for a
-/// printed plan, a range that has not been given yet shows as one that begins at the first.
+/// printed plan, a range that has not been given yet shows as the first one that may be.
 ///
 /// # Errors
 /// [`BootError`] when the zone's root or its id map cannot be used.
@@ -62,7 +63,7 @@ fn beside(op: &Op<'_>, allocate: bool, net: NetFacts) -> Result<Facts, BootError
     } else {
         op.store
             .known_id_map(op.name, op.spec)?
-            .unwrap_or_else(|| crate::spec::idmap::IdMap::private(crate::spec::idmap::PRIVATE_FIRST))
+            .unwrap_or_else(|| IdMap::private(first_choice(op.store.root())))
     };
     let lines = |ranges: &[IdRange]| -> String {
         ranges.iter().map(|r| format!("{} {} {}\n", r.inside, r.outside, r.count)).collect()

@@ -16,7 +16,7 @@ use crate::apply::paths::Root;
 use crate::apply::running::{RECORD, Running};
 use crate::apply::store::Locked;
 use crate::apply::supervisor::{self, Console, Supervisor};
-use crate::apply::{Op, found, guard, running, trust};
+use crate::apply::{Op, claim, found, guard, running, trust};
 use crate::plan::boot::{Facts, Plan, plan};
 use crate::plan::dataset::Found;
 use crate::spec::ZoneName;
@@ -53,6 +53,8 @@ pub struct Begun<'a> {
     pub asked: Probe,
     /// The text of the spec that it was decided from.
     pub spec: String,
+    /// The zone's ids.
+    pub ids: claim::Ids,
 }
 
 /// Starts a zone that the kernel does not know. The supervisor holds the lock as well, until the start has
@@ -68,7 +70,8 @@ pub fn start(op: &mut Op<'_>, args: &BootArgs, goal: Goal, lock: &Locked) -> Res
     }
     let (facts, asked) = observe::facts_and_answers(op)?;
     let plan = plan(op.spec, &args, &facts)?;
-    let begun = Begun { plan: &plan, facts: &facts, asked, spec: toml::render(op.spec) };
+    let ids = claim::Ids::of(op.store, op.name, op.spec)?;
+    let begun = Begun { plan: &plan, facts: &facts, asked, spec: toml::render(op.spec), ids };
     for text in &plan.warnings {
         op.out.warn(&format!("WARNING: {text}"));
     }
@@ -213,6 +216,7 @@ pub fn up(
 ) -> Result<(Running, Ready), String> {
     let dir = root.zone_run(name);
     let failed = |what: &str, e: io::Error| format!("{what}: {}", reason(&e));
+    claim::claim(root, name, begun.ids).map_err(|e| e.to_string())?;
     let init = init_file(root).map_err(|e| failed("cannot store the built-in init", e))?;
     let mut journal =
         Journal::begin(&dir.join("journal")).map_err(|e| failed("cannot begin the journal", e))?;
@@ -435,6 +439,7 @@ pub(super) fn clear(root: &Root, name: &ZoneName) {
 /// Removes the files of a zone that runs no longer; with `keep_console`, all but the console's.
 pub fn remove_run_files(root: &Root, name: &ZoneName, keep_console: bool) {
     let dir = root.zone_run(name);
+    claim::release(root, name);
     for file in [RECORD, "running.new", "journal", "spec.toml", guard::SOCKET] {
         let _ = fs::remove_file(dir.join(file));
     }

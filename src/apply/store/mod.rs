@@ -32,6 +32,7 @@ use crate::spec::{ZoneName, ZoneSpec, schema, toml};
 pub use catalog::{Entry, Problem, shared};
 pub use files::OpLock;
 pub use locked::Locked;
+pub use state::first_choice;
 
 /// Name of the state file in a zone's folder.
 const STATE: &str = "state";

@@ -6,11 +6,13 @@
 //! | `state` | `state=installed uuid=…`; missing for a configured zone |
 //! | `idmap` | `INSIDE OUTSIDE COUNT`, the private range; kept until the zone is uninstalled or deleted |
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 
 use super::files;
 use super::{FileStore, STATE};
-use crate::apply::running;
+use crate::apply::paths::Root;
+use crate::apply::{claim, running};
 use crate::spec::idmap::{IdMap, IdRange, PRIVATE_COUNT, PRIVATE_FIRST};
 use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
@@ -177,7 +179,7 @@ impl FileStore {
         if let Some(map) = self.known_id_map(zone, spec)? {
             return Ok(map);
         }
-        let first = free_range(self.taken_ids()?)
+        let first = free_range(self.taken_ids()?, first_choice(&self.root))
             .ok_or_else(|| StoreError::Io("no range of 65536 user ids is free for the zone".into()))?;
         let text = format!("0 {first} {PRIVATE_COUNT}\n");
         files::replace(&self.root.zone_lib(zone).join(IDMAP), text.as_bytes())?;
@@ -233,6 +235,11 @@ impl FileStore {
                 take(range.outside, range.count);
             }
         }
+        // So has one of another root.
+        let others = claim::of_other_roots(&self.root);
+        for range in others.map_err(|e| StoreError::Io(format!("cannot read which ids zones have: {e}")))? {
+            take(range.outside, range.count);
+        }
         for (file, fields) in [("subuid", 1..3), ("subgid", 1..3), ("passwd", 2..3), ("group", 2..3)] {
             let path = Path::new("/etc").join(file);
             let text = files::read(&path, 64 << 20)?.unwrap_or_default();
@@ -270,21 +277,37 @@ fn parse_range(line: &str) -> Option<IdRange> {
     numbers.next().is_none().then_some(range)
 }
 
-/// Returns the lowest free private range; `taken` holds first ids and the ids past the last.
-fn free_range(mut taken: Vec<(u64, u64)>) -> Option<u32> {
+/// Returns where the private ranges of a root begin to be given. Zones of another root that do not run now are
+/// not known here, so that each begins at a place of its own.
+pub fn first_choice(root: &Root) -> u32 {
+    if root.prefix() == Path::new("/") {
+        return PRIVATE_FIRST;
+    }
+    let mut hasher = DefaultHasher::new();
+    root.prefix().hash(&mut hasher);
+    let ranges = (u32::MAX - PRIVATE_FIRST) / PRIVATE_COUNT;
+    let number = u32::try_from(hasher.finish() % u64::from(ranges)).unwrap_or(0);
+    PRIVATE_FIRST + number * PRIVATE_COUNT
+}
+
+/// Returns the lowest free private range from a first one on, or else the lowest one; `taken` holds first ids
+/// and the ids past the last.
+fn free_range(mut taken: Vec<(u64, u64)>, from: u32) -> Option<u32> {
     taken.sort_unstable();
     let (first, count) = (u64::from(PRIVATE_FIRST), u64::from(PRIVATE_COUNT));
-    let mut candidate = first;
-    for (start, end) in taken {
-        if start >= candidate + count {
-            break;
+    let search = |mut candidate: u64| {
+        for (start, end) in &taken {
+            if *start >= candidate + count {
+                break;
+            }
+            if *end > candidate {
+                candidate = first + (end - first).div_ceil(count) * count;
+            }
         }
-        if end > candidate {
-            candidate = first + (end - first).div_ceil(count) * count;
-        }
-    }
-    // The last id means "no id" to the kernel.
-    (candidate + count <= u64::from(u32::MAX)).then(|| u32::try_from(candidate).ok()).flatten()
+        // The last id means "no id" to the kernel.
+        (candidate + count <= u64::from(u32::MAX)).then(|| u32::try_from(candidate).ok()).flatten()
+    };
+    search(from.into()).or_else(|| search(first))
 }
 
 #[cfg(test)]
@@ -292,21 +315,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn each_root_begins_at_a_place_of_its_own() {
+        let first = |path: &str| first_choice(&Root::new(Some(Path::new(path))));
+        assert_eq!(first("/"), PRIVATE_FIRST);
+        assert_eq!((first("/alt") - PRIVATE_FIRST) % PRIVATE_COUNT, 0);
+        assert_eq!(first("/alt"), first("/alt/"));
+        assert_ne!(first("/alt"), first("/other"));
+        // Past the last range it goes on at the first one.
+        let last = PRIVATE_FIRST + ((u32::MAX - PRIVATE_FIRST) / PRIVATE_COUNT - 1) * PRIVATE_COUNT;
+        assert_eq!(free_range(vec![], last), Some(last));
+        assert_eq!(free_range(vec![(last.into(), u64::from(last) + 1)], last), Some(PRIVATE_FIRST));
+    }
+
+    #[test]
     fn the_lowest_free_range() {
+        let lowest = |taken| free_range(taken, PRIVATE_FIRST);
         let first = u64::from(PRIVATE_FIRST);
-        assert_eq!(free_range(vec![]), Some(PRIVATE_FIRST));
-        assert_eq!(free_range(vec![(0, 1), (100_000, 165_536)]), Some(PRIVATE_FIRST));
+        assert_eq!(lowest(vec![]), Some(PRIVATE_FIRST));
+        assert_eq!(lowest(vec![(0, 1), (100_000, 165_536)]), Some(PRIVATE_FIRST));
         let step = u64::from(PRIVATE_COUNT);
         assert_eq!(
-            free_range(vec![(first + step, first + 2 * step), (first, first + step)]),
+            lowest(vec![(first + step, first + 2 * step), (first, first + step)]),
             Some(1_000_131_072)
         );
-        assert_eq!(free_range(vec![(first + step - 1, first + step)]), Some(1_000_065_536));
-        assert_eq!(
-            free_range(vec![(5, first + 1), (first + 2 * step, first + 3 * step)]),
-            Some(1_000_065_536)
-        );
-        assert_eq!(free_range(vec![(0, u64::from(u32::MAX))]), None);
+        assert_eq!(lowest(vec![(first + step - 1, first + step)]), Some(1_000_065_536));
+        assert_eq!(lowest(vec![(5, first + 1), (first + 2 * step, first + 3 * step)]), Some(1_000_065_536));
+        assert_eq!(lowest(vec![(0, u64::from(u32::MAX))]), None);
     }
 
     #[test]

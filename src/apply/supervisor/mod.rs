@@ -32,7 +32,7 @@ use super::dataset::{self, withdraw::Told};
 use super::paths::Root;
 use super::running::{self, Going, Running, record};
 use super::store::{FileStore, Locked};
-use super::{NOTHING_SEEN, Notice, Op, found, journal};
+use super::{NOTHING_SEEN, Notice, Op, claim, found, journal};
 use crate::plan::boot::plan;
 use crate::spec::ZoneName;
 use crate::spec::shown::Show;
@@ -377,7 +377,8 @@ impl Supervisor {
         let args = BootArgs::parse(spec.props.text("bootargs").unwrap_or_default());
         let (facts, asked) = observe::facts_and_answers(&op).map_err(|e| e.to_string())?;
         let plan = plan(&spec, &args, &facts).map_err(|e| e.to_string())?;
-        let begun = Begun { plan: &plan, facts: &facts, asked, spec: toml::render(&spec) };
+        let ids = claim::Ids::of(store, &self.name, &spec).map_err(|e| e.to_string())?;
+        let begun = Begun { plan: &plan, facts: &facts, asked, spec: toml::render(&spec), ids };
         let (running, ready) = start::up(&self.root, &self.name, Goal::Running, begun, &self.console)?;
         for text in plan.warnings.iter().chain(&ready.told.warnings) {
             log(&self.name, &format!("WARNING: {text}"));

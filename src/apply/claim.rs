@@ -1,0 +1,355 @@
+//! Which ids of the host a running zone has, told to the zones of all other roots of the machine.
+//!
+//! A store keeps the id ranges of its own zones apart. Zones of another root (`-R`) have a store of their own
+//! and the same host. So a boot notes in the machine's `/run/zones/.ids`, whatever its root is, which ids its
+//! zone has, before it makes the zone's user namespace. A zone of another root that has one of these ids ends
+//! the boot, and a range that such a zone has is given to no zone.
+//!
+//! A file there is called as the zone's cgroup is, `NAME@HASH`, or `NAME` in the root `/`. Its lines:
+//!
+//! | line | meaning |
+//! |---|---|
+//! | `by PID START` | the process that boots the zone, and when that started |
+//! | `uid FIRST COUNT`, `gid FIRST COUNT` | ids of the host; `shared` behind them: zones may share them |
+//! | `root PATH` | the root, up to the end of the file |
+//!
+//! A file is believed while that process lives or the zone runs. A zone that runs without one, since somebody
+//! has removed it, is found by its cgroup.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use crate::apply::boot::observe::group_suffix;
+use crate::apply::paths::Root;
+use crate::apply::store::FileStore;
+use crate::apply::{running, trust};
+use crate::spec::idmap::{IdMap, IdRange};
+use crate::spec::shown::Show;
+use crate::spec::store::StoreError;
+use crate::spec::{ZoneName, ZoneSpec};
+use crate::sys::cgroup;
+use crate::sys::naive::without;
+use crate::sys::process::start_time;
+use crate::sys::task::first_of_namespace;
+
+/// The ids of a zone, and those of them that it shares with nobody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ids {
+    all: IdMap,
+    exclusive: IdMap,
+}
+
+impl Ids {
+    /// Returns the ids of a zone, which gets a private range when it has none.
+    ///
+    /// # Errors
+    /// As [`FileStore::id_map`].
+    pub fn of(store: &FileStore, zone: &ZoneName, spec: &ZoneSpec) -> Result<Self, StoreError> {
+        let all = store.id_map(zone, spec)?;
+        let explicit = matches!(IdMap::from_spec(spec), Ok(Some(_)));
+        let exclusive = IdMap::exclusive(spec).ok().filter(|_| explicit).unwrap_or_else(|| all.clone());
+        Ok(Self { all, exclusive })
+    }
+
+    /// Returns the first id that two zones may not both have.
+    fn conflict(&self, other: &Self) -> Option<(&'static str, u32)> {
+        self.exclusive.overlap(&other.all).or_else(|| self.all.overlap(&other.exclusive))
+    }
+}
+
+/// A zone of another root, and the ids that it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The zone.
+    pub zone: String,
+    /// Its root; none for a zone that is known by its cgroup only.
+    pub root: Option<PathBuf>,
+    /// A process of the zone, or the one that boots it, and when that started.
+    by: (i32, u64),
+    ids: Ids,
+}
+
+/// Why a zone does not get its ids.
+#[derive(Debug)]
+pub enum Refused {
+    /// A running zone of another root has some of them.
+    Taken {
+        /// `uid` or `gid`.
+        kind: &'static str,
+        /// The first id that both would have.
+        id: u32,
+        /// The other zone.
+        holder: Box<Claim>,
+    },
+    /// The claims cannot be read or written.
+    Io(PathBuf, io::Error),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Taken { kind, id, holder } => {
+                write!(f, "{kind} {id} of the host is one of zone '{}' of ", holder.zone.shown())?;
+                match &holder.root {
+                    Some(root) => write!(f, "the root {}", root.shown())?,
+                    None => write!(f, "another root (process {})", holder.by.0)?,
+                }
+                write!(f, ", which runs; halt that zone, or give this one ids of its own by idmap resources")
+            }
+            Self::Io(path, e) => {
+                let why = crate::sys::path::reason(e);
+                write!(f, "cannot note the zone's ids in {}: {why}", path.shown())
+            }
+        }
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// Notes the ids of a zone that is about to boot, unless a zone of another root has them. The caller holds
+/// the zone's lock.
+///
+/// # Errors
+/// [`Refused`]; nothing is noted then.
+pub fn claim(root: &Root, zone: &ZoneName, ids: Ids) -> Result<(), Refused> {
+    let dir = folder();
+    let failed = |e| Refused::Io(dir.clone(), e);
+    let _lock = lock(&dir).map_err(failed)?;
+    let conflict = |other: &Claim| ids.conflict(&other.ids);
+    for (file, other) in claims(&dir, root).map_err(failed)? {
+        let Some((kind, id)) = conflict(&other).filter(|_| !without("roots")) else { continue };
+        if other.is_held() {
+            return Err(Refused::Taken { kind, id, holder: Box::new(other) });
+        }
+        if let Some(file) = file {
+            let _ = fs::remove_file(file);
+        }
+    }
+    let own = i32::try_from(std::process::id()).unwrap_or(0);
+    let by = (own, start_time(own).unwrap_or(0));
+    let claim = Claim { zone: zone.to_string(), root: Some(absolute(root)), by, ids };
+    let (draft, file) = (dir.join(".new"), dir.join(file_name(root, zone)));
+    fs::write(&draft, claim.print()).and_then(|()| fs::rename(&draft, file)).map_err(failed)
+}
+
+/// Forgets the ids of a zone that runs no longer.
+pub fn release(root: &Root, zone: &ZoneName) {
+    let _ = fs::remove_file(folder().join(file_name(root, zone)));
+}
+
+/// Returns the ids that running zones of other roots have.
+///
+/// # Errors
+/// The system's error; that there is nothing to read is none.
+pub fn of_other_roots(root: &Root) -> io::Result<Vec<IdRange>> {
+    if without("roots") {
+        return Ok(Vec::new());
+    }
+    let claims = claims(&folder(), root)?;
+    let held = claims.into_iter().map(|(_, claim)| claim).filter(Claim::is_held);
+    Ok(held.flat_map(|claim| claim.ids.all.uid.into_iter().chain(claim.ids.all.gid)).collect())
+}
+
+/// The machine's own: ids are, whatever root a zone has.
+fn folder() -> PathBuf {
+    Root::new(Some(Path::new("/"))).run_dir().join(".ids")
+}
+
+/// Locks the folder, which is made when there is none. Nobody but root can open it, so nobody else can
+/// hold the lock.
+fn lock(dir: &Path) -> io::Result<File> {
+    if !dir.is_dir() {
+        if let Some(above) = dir.parent() {
+            DirBuilder::new().recursive(true).mode(0o755).create(above)?;
+        }
+        match DirBuilder::new().mode(0o700).create(dir) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            other => other?,
+        }
+    }
+    if !fs::symlink_metadata(dir).is_ok_and(|m| m.is_dir() && trust::is_trusted(&m, 0o077)) {
+        return Err(io::Error::other("it is not a directory that only root can open"));
+    }
+    let file = File::open(dir)?;
+    file.lock()?;
+    Ok(file)
+}
+
+fn file_name(root: &Root, zone: &ZoneName) -> String {
+    format!("{zone}{}", group_suffix(root))
+}
+
+fn absolute(root: &Root) -> PathBuf {
+    std::path::absolute(root.prefix()).unwrap_or_else(|_| root.prefix().to_owned())
+}
+
+/// Returns the claims of other roots, each with its file, if there is one.
+fn claims(dir: &Path, root: &Root) -> io::Result<Vec<(Option<PathBuf>, Claim)>> {
+    let suffix = group_suffix(root);
+    let mut names = BTreeSet::new();
+    let mut list = Vec::new();
+    let entries = match fs::read_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        other => Some(other?),
+    };
+    for entry in entries.into_iter().flatten() {
+        let Ok(name) = entry?.file_name().into_string() else { continue };
+        // The zones of one root are kept apart by its store.
+        if name.starts_with('.') || suffix_of(&name) == suffix {
+            continue;
+        }
+        let file = dir.join(&name);
+        let Some(claim) = fs::read(&file).ok().and_then(|bytes| Claim::parse(&name, &bytes)) else {
+            continue;
+        };
+        if !is_same(root, claim.root.as_deref()) {
+            list.push((Some(file), claim));
+        }
+        names.insert(name);
+    }
+    list.extend(without_file(&suffix, &names).into_iter().map(|claim| (None, claim)));
+    Ok(list)
+}
+
+fn suffix_of(name: &str) -> &str {
+    name.find('@').map_or("", |at| &name[at..])
+}
+
+/// Says whether a root is ours by another path.
+fn is_same(root: &Root, other: Option<&Path>) -> bool {
+    let real = |path: &Path| fs::canonicalize(path).ok();
+    other.is_some_and(|other| real(other).is_some_and(|other| real(root.prefix()) == Some(other)))
+}
+
+/// Finds running zones of other roots that have no file.
+fn without_file(suffix: &str, known: &BTreeSet<String>) -> Vec<Claim> {
+    let Some(mount) = cgroup::mount_point() else { return Vec::new() };
+    let shared = mount.join("zones");
+    let mut list = Vec::new();
+    // With cpus of their own, zones have a group at the top.
+    for (dir, prefix) in [(&shared, ""), (&mount, "zones.")] {
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            let file = entry.file_name();
+            let Some(name) = file.to_str().and_then(|f| f.strip_prefix(prefix)) else { continue };
+            if suffix_of(name) != suffix && !known.contains(name) && entry.path().is_dir() {
+                list.extend(by_group(name, &entry.path()));
+            }
+        }
+    }
+    list
+}
+
+fn by_group(name: &str, group: &Path) -> Option<Claim> {
+    let zone = ZoneName::new(name.split('@').next()?).ok()?;
+    if !cgroup::is_populated(group) {
+        return None;
+    }
+    let init = cgroup::members(group).into_iter().find(|pid| first_of_namespace(*pid))?;
+    let ranges = running::ids(init);
+    let all = IdMap { uid: ranges.clone(), gid: ranges };
+    let ids = Ids { exclusive: all.clone(), all };
+    Some(Claim { zone: zone.to_string(), root: None, by: (init, start_time(init)?), ids })
+}
+
+impl Claim {
+    /// Says whether the zone runs or is being booted.
+    fn is_held(&self) -> bool {
+        let zone = ZoneName::new(&self.zone).ok();
+        start_time(self.by.0) == Some(self.by.1)
+            || self
+                .root
+                .as_ref()
+                .zip(zone)
+                .is_some_and(|(root, zone)| running::find(&Root::new(Some(root)), &zone).is_some())
+    }
+
+    fn print(&self) -> Vec<u8> {
+        let mut text = format!("by {} {}\n", self.by.0, self.by.1);
+        let Ids { all, exclusive } = &self.ids;
+        for (kind, all, exclusive) in [("uid", &all.uid, &exclusive.uid), ("gid", &all.gid, &exclusive.gid)] {
+            for range in all {
+                let shared = if exclusive.contains(range) { "" } else { " shared" };
+                text += &format!("{kind} {} {}{shared}\n", range.outside, range.count);
+            }
+        }
+        let mut bytes = text.into_bytes();
+        bytes.extend_from_slice(b"root ");
+        bytes.extend_from_slice(self.root.as_deref().unwrap_or(Path::new("/")).as_os_str().as_bytes());
+        bytes
+    }
+
+    fn parse(name: &str, bytes: &[u8]) -> Option<Self> {
+        let zone = ZoneName::new(name.split('@').next()?).ok()?.to_string();
+        let mut by = None;
+        let none = || IdMap { uid: Vec::new(), gid: Vec::new() };
+        let mut ids = Ids { all: none(), exclusive: none() };
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            if let Some(root) = rest.strip_prefix(b"root ") {
+                let root = PathBuf::from(OsString::from_vec(root.to_vec()));
+                return Some(Self { zone, root: Some(root), by: by?, ids });
+            }
+            let (line, after) = rest.split_at(rest.iter().position(|b| *b == b'\n')?);
+            rest = &after[1..];
+            let words: Vec<&str> = std::str::from_utf8(line).ok()?.split(' ').collect();
+            let [kind, first, second, ref shared @ ..] = words[..] else { return None };
+            if kind == "by" {
+                by = Some((first.parse().ok()?, second.parse().ok()?));
+                continue;
+            }
+            let range = IdRange { inside: 0, outside: first.parse().ok()?, count: second.parse().ok()? };
+            let lists = [&mut ids.all, &mut ids.exclusive];
+            for map in lists.into_iter().take(if shared.is_empty() { 2 } else { 1 }) {
+                if kind == "uid" { &mut map.uid } else { &mut map.gid }.push(range);
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(all: &[(u32, u32)], shared: &[(u32, u32)]) -> Ids {
+        let ranges = |list: &[(u32, u32)]| -> Vec<IdRange> {
+            list.iter()
+                .map(|(outside, count)| IdRange { inside: 0, outside: *outside, count: *count })
+                .collect()
+        };
+        let exclusive: Vec<_> = ranges(all);
+        let all: Vec<_> = exclusive.iter().copied().chain(ranges(shared)).collect();
+        let map = |list: Vec<IdRange>| IdMap { uid: list.clone(), gid: list };
+        Ids { all: map(all), exclusive: map(exclusive) }
+    }
+
+    #[test]
+    fn a_claim_reads_back() {
+        let claim = Claim {
+            zone: "zion".into(),
+            root: Some("/alt\nuid 0 1".into()),
+            by: (7, 8),
+            ids: ids(&[(1_000_000_000, 65_536)], &[(5, 1)]),
+        };
+        assert_eq!(Claim::parse("zion@0123abcd", &claim.print()), Some(claim.clone()));
+        assert_eq!(Claim::parse("zion", &claim.print()), Some(claim.clone()));
+        for bad in ["", "by 7 8\n", "root /alt", "by 7\nroot /", "by 7 8\nuid x 1\nroot /"] {
+            assert_eq!(Claim::parse("zion", bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_both_call_shared_is_no_conflict() {
+        let (mine, theirs) = (ids(&[(100, 10)], &[(200, 10)]), ids(&[(300, 10)], &[(205, 10)]));
+        assert_eq!(mine.conflict(&theirs), None);
+        assert_eq!(mine.conflict(&ids(&[(209, 1)], &[])), Some(("uid", 209)));
+        assert_eq!(mine.conflict(&ids(&[], &[(109, 1)])), Some(("uid", 109)));
+        assert_eq!(mine.conflict(&ids(&[(110, 90), (210, 5)], &[])), None);
+    }
+}
