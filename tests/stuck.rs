@@ -112,6 +112,35 @@ fn a_process_that_a_tracer_of_the_host_holds_is_named_with_its_tracer() {
 }
 
 #[test]
+fn what_is_asked_of_the_built_in_init_before_it_has_run_a_line_is_not_lost() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("slow", "set zonepath=/zones/slow");
+    lab.ok("zoneadm", &["-z", "slow", "ready"]);
+    let init = record(&lab, "slow", "init");
+    // PTRACE_SEIZE, to hold it where the exec is done.
+    let script = "my $n = `uname -m` =~ /x86_64/ ? 101 : 117; \
+        syscall($n, 0x4206, $ARGV[0] + 0, 0, 0x10) == 0 or die; $| = 1; print qq(up\n); \
+        waitpid($ARGV[0], 0); print qq(at\n); sleep 9999";
+    let mut tracer = Command::new("perl");
+    tracer.args(["-e", script, &init]).stdout(Stdio::piped());
+    let mut tracer = Ended(tracer.spawn().expect("perl"));
+    let mut said = tracer.0.stdout.take().expect("a pipe");
+    let mut line = [0; 3];
+    std::io::Read::read_exact(&mut said, &mut line).expect("it traces");
+    lab.ok("zoneadm", &["-z", "slow", "boot"]);
+    std::io::Read::read_exact(&mut said, &mut line).expect("the exec");
+    assert_eq!(&line, b"at\n");
+    assert!(Command::new("kill").args(["-INT", &init]).status().is_ok_and(|s| s.success()));
+    drop(tracer);
+    let text = || fs::read_to_string(lab.path().join("run/zones/slow/running")).unwrap_or_default();
+    wait_until("the new system", 20, || {
+        text().contains("state=running") && !text().contains(&format!("init={init} "))
+    });
+    lab.ok("zoneadm", &["-z", "slow", "halt"]);
+    lab.assert_clean();
+}
+
+#[test]
 fn a_frozen_process_is_named_with_what_thaws_it() {
     let top = Path::new("/sys/fs/cgroup/freezer");
     if !top.join("cgroup.procs").exists() {

@@ -305,6 +305,17 @@ pub fn reset_signals() {
     }
 }
 
+/// Keeps every signal that comes from now on until the program that is executed next asks for it. A first
+/// process gets none that it neither handles nor blocks.
+pub fn hold_signals() {
+    // SAFETY: the set is initialised by sigfillset.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut set);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());
+    }
+}
+
 /// Gives up a personality of the caller's, such as addresses that are not random.
 pub fn plain_personality() {
     take_personality(0);

@@ -324,6 +324,9 @@ fn to_init(
     ];
     match (program, built_in) {
         (Init::BuiltIn, Some(fd)) => {
+            // It reads its signals from a descriptor, and who asks it to end may be faster than it is. Another
+            // init may have to find its signals as they are.
+            process::hold_signals();
             let error = process::exec_fd(fd.as_fd(), &words, &env);
             Err(format!("cannot start the built-in init: {}", reason(&error)))
         }
