@@ -306,13 +306,20 @@ impl Supervisor {
         let store = FileStore::open(self.root.clone());
         let lock = store.try_lock(&self.name, "zoneadmd, which takes the zone down").ok().flatten();
         let mut ours = record(&self.root, &self.name).filter(is_ours);
-        if ours.is_none() && lock.is_some() {
+        if ours.is_none() {
+            ours = found::copy_of_record(&self.root, &self.name).filter(is_ours);
+            // Nothing tells whether the one who has the lock ends the zone or only looks at it.
+            if ours.is_none() && lock.is_none() {
+                return;
+            }
             // Whoever takes a zone down removes the copy of its record, and its cgroup, as well.
             let left =
                 || init.running.cgroup.as_ref().is_some_and(|path| std::path::Path::new(path).exists());
-            ours = found::copy_of_record(&self.root, &self.name).filter(is_ours);
             ours = ours.or_else(|| left().then(|| init.running.clone()));
-            if ours.is_some() && make_run_dir(&self.root, &self.root.zone_run(&self.name)).is_ok() {
+            if ours.is_some()
+                && lock.is_some()
+                && make_run_dir(&self.root, &self.root.zone_run(&self.name)).is_ok()
+            {
                 found::put_files_back(&self.root, &self.name);
             }
         }
