@@ -80,6 +80,10 @@ fn has_unified() -> bool {
 /// Boots a zone with a process that tells it from a second one on the same root.
 fn booted(lab: &Lab, zone: &str) -> (i32, Survivor) {
     lab.installed(zone, &format!("set zonepath=/zones/{zone}"));
+    started(lab, zone)
+}
+
+fn started(lab: &Lab, zone: &str) -> (i32, Survivor) {
     lab.ok("zoneadm", &["-z", zone, "boot"]);
     let run = lab.sh(zone, &format!("setsid {MARK} >/dev/null 2>&1 </dev/null & echo started"));
     assert_eq!(run.status, 0, "{run:?}");
@@ -260,11 +264,43 @@ fn a_zone_that_ends_or_reboots_by_itself_without_its_folder_is_taken_down() {
         lab.ok("zoneadm", &["-z", "lost", "boot"]);
         let init = record(&lab, "lost", "init");
         loss.happens_to(&lab, "lost");
-        // What the built-in init takes for a restart; from the host, as a login would put the folder back.
-        Command::new("kill").args(["-INT", &init]).status().expect("kill");
+        let _survivor = Survivor(init.parse().expect("a number"));
+        restart(&init);
         let record_of = || fs::read_to_string(lab.path().join("run/zones/lost/running")).unwrap_or_default();
         wait_until("the new system", || record_of().contains("state=running"));
         assert_ne!(record(&lab, "lost", "init"), init, "{loss:?}");
+        lab.ok("zoneadm", &["-z", "lost", "halt"]);
+        lab.assert_clean();
+    }
+}
+
+/// Sends what the built-in init takes for a restart; from the host, as a login would put the folder back.
+fn restart(init: &str) {
+    let pid = nix::unistd::Pid::from_raw(init.parse().expect("a number"));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("it lives");
+}
+
+#[test]
+fn a_restart_is_not_lost_while_somebody_holds_the_lock_of_a_zone_without_its_folder() {
+    for loss in [Loss::Folder, Loss::BothFolders] {
+        if loss.needs_cgroup() && !has_unified() {
+            continue;
+        }
+        let Some(lab) = Lab::new() else { return };
+        let (init, _survivor) = booted(&lab, "lost");
+        loss.happens_to(&lab, "lost");
+        let root = zones::apply::paths::Root::new(Some(lab.path()));
+        let store = zones::apply::store::FileStore::open(root);
+        let zone = zones::spec::ZoneName::new("lost").expect("a name");
+        let lock = store.lock(&zone, "a look at the zone").expect("a lock");
+        restart(&init.to_string());
+        wait_until("the end of the old system", || !lives_in(init));
+        // The supervisor sees the end of process 1 now, and cannot have the lock.
+        std::thread::sleep(Duration::from_millis(300));
+        drop(lock);
+        let record_of = || fs::read_to_string(lab.path().join("run/zones/lost/running")).unwrap_or_default();
+        wait_until("the new system", || record_of().contains("state=running"));
+        let _survivor = Survivor(record(&lab, "lost", "init").parse().expect("a number"));
         lab.ok("zoneadm", &["-z", "lost", "halt"]);
         lab.assert_clean();
     }
@@ -358,32 +394,116 @@ fn a_record_of_an_earlier_boot_of_the_host_is_not_believed() {
     lab.assert_clean();
 }
 
+/// Hides cgroup v2 from this thread and what it starts.
+fn hide_unified() {
+    use nix::mount::{MsFlags, mount};
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).expect("a mount namespace");
+    let none: Option<&str> = None;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).expect("private mounts");
+    for place in ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"] {
+        if Path::new(place).join("cgroup.controllers").exists() {
+            mount(Some("tmpfs"), place, Some("tmpfs"), MsFlags::empty(), none).expect("a cover");
+        }
+    }
+}
+
+/// Tries what finds a zone that runs, and ends it.
+fn is_found_and_ended(lab: &Lab, what: &str, init: i32) {
+    assert_eq!(lab.state("lost"), "running", "{what}");
+    assert!(lab.ok("zoneadm", &["list"]).lines().any(|l| l == "lost"), "{what}");
+    let run = lab.run("zoneadm", &["-z", "lost", "uninstall", "-F"]);
+    assert!(run.status != 0 && lab.in_zone("lost", "etc").is_dir(), "{what}: {run:?}");
+    let run = lab.run("zonecfg", &["-z", "lost", "delete -F"]);
+    assert!(run.status != 0 && lab.path().join("etc/zones.d/lost.toml").exists(), "{what}: {run:?}");
+    let run = lab.run("zoneadm", &["-z", "lost", "boot"]);
+    assert!(run.err.contains("already booted"), "{what}: {run:?}");
+    assert_eq!(record(lab, "lost", "init"), init.to_string(), "{what}");
+    assert_eq!(lab.sh("lost", "echo in").out, "in\n", "{what}");
+    lab.ok("zoneadm", &["-z", "lost", "halt"]);
+    assert!(!lives_in(init), "{what}");
+    assert_eq!(lab.state("lost"), "installed", "{what}");
+}
+
 #[test]
 fn a_host_without_cgroup_v2_finds_a_zone_that_lost_its_folder() {
-    use nix::mount::{MsFlags, mount};
-    for loss in ALL.into_iter().filter(|l| !l.needs_cgroup()) {
+    for loss in ALL {
         let Some(lab) = Lab::new() else { return };
-        // For this thread and what it starts.
-        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).expect("a mount namespace");
-        let none: Option<&str> = None;
-        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).expect("private mounts");
-        for place in ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"] {
-            if Path::new(place).join("cgroup.controllers").exists() {
-                mount(Some("tmpfs"), place, Some("tmpfs"), MsFlags::empty(), none).expect("a cover");
-            }
-        }
+        hide_unified();
         let (init, _survivor) = booted(&lab, "lost");
         assert!(group(&lab, "lost").is_none(), "the zone has no cgroup of version 2");
         loss.happens_to(&lab, "lost");
-        assert_eq!(lab.state("lost"), "running", "{loss:?}");
-        assert!(lab.ok("zoneadm", &["list"]).lines().any(|l| l == "lost"), "{loss:?}");
-        let run = lab.run("zoneadm", &["-z", "lost", "uninstall", "-F"]);
-        assert!(run.status != 0 && lab.in_zone("lost", "etc").is_dir(), "{loss:?}: {run:?}");
-        let run = lab.run("zoneadm", &["-z", "lost", "boot"]);
-        assert!(run.err.contains("already booted"), "{loss:?}: {run:?}");
-        assert_eq!(record(&lab, "lost", "init"), init.to_string(), "{loss:?}");
-        lab.ok("zoneadm", &["-z", "lost", "halt"]);
-        assert!(!lives_in(init), "{loss:?}");
-        assert_eq!(lab.state("lost"), "installed", "{loss:?}");
+        is_found_and_ended(&lab, &format!("{loss:?}"), init);
+    }
+}
+
+#[test]
+fn a_host_without_cgroup_v2_takes_no_other_process_for_a_zone() {
+    let Some(lab) = Lab::new() else { return };
+    hide_unified();
+    lab.installed("lost", "set zonepath=/zones/lost");
+    // The first process of a namespace, which calls itself what the zone's would; and one that calls itself
+    // its supervisor, and is not root's.
+    let script = format!("exec -a init {MARK}");
+    let child = Command::new("unshare").args(["-Urpf", "--kill-child", "bash", "-c", &script]).spawn();
+    let mut child = child.expect("unshare");
+    let place = tempfile::tempdir().expect("a folder");
+    let open = std::os::unix::fs::PermissionsExt::from_mode;
+    fs::set_permissions(place.path(), open(0o755)).expect("chmod");
+    nix::unistd::mkfifo(&place.path().join("lost"), nix::sys::stat::Mode::from_bits_truncate(0o644))
+        .expect("a pipe");
+    let mut fake = Command::new("setpriv");
+    fake.args(["--reuid", "65534", "--clear-groups", "bash", "-c", "exec -a zoneadmd head -z lost"]);
+    let mut fake = fake.current_dir(place.path()).env("ZONES_ROOT", lab.path()).spawn().expect("setpriv");
+    let line = || fs::read(format!("/proc/{}/cmdline", fake.id())).unwrap_or_default();
+    wait_until("the process", || line() == b"zoneadmd\0-z\0lost\0");
+    assert_eq!(lab.state("lost"), "installed");
+    assert_eq!(lab.ok("zoneadm", &["list"]).lines().filter(|l| *l == "lost").count(), 0);
+    lab.ok("zoneadm", &["-z", "lost", "uninstall", "-F"]);
+    for process in [&mut child, &mut fake] {
+        assert!(process.try_wait().expect("its state").is_none(), "it lives");
+        process.kill().expect("ended");
+        process.wait().expect("ended");
+    }
+}
+
+/// A pool: a cgroup at the top, removed with the test.
+struct Pool(PathBuf);
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        for _ in 0..500 {
+            if fs::remove_dir(&self.0).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+#[test]
+fn a_zone_of_a_pool_that_lost_both_folders_is_found() {
+    let tops = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(Path::new);
+    let Some(top) = tops.into_iter().find(|t| t.join("cgroup.controllers").exists()) else { return };
+    for (loss, change) in [
+        (Loss::BothFolders, None),
+        (Loss::BothFoldersAndSupervisor, None),
+        (Loss::BothFoldersAndSupervisor, Some("clear pool")),
+    ] {
+        let name = format!("test-pool-{}", std::process::id());
+        let pool = Pool(top.join(&name));
+        fs::create_dir_all(&pool.0).expect("a cgroup");
+        let Some(lab) = Lab::new() else { return };
+        lab.installed("lost", &format!("set zonepath=/zones/lost\nset pool={name}"));
+        let (init, _survivor) = started(&lab, "lost");
+        assert!(group(&lab, "lost").expect("a cgroup").starts_with(&pool.0));
+        loss.happens_to(&lab, "lost");
+        if let Some(change) = change {
+            lab.configure_again("lost", change);
+        }
+        is_found_and_ended(&lab, &format!("{loss:?} {change:?}"), init);
+        assert_eq!(
+            fs::read_dir(&pool.0).expect("a cgroup").flatten().filter(|e| e.path().is_dir()).count(),
+            0
+        );
     }
 }

@@ -6,15 +6,17 @@
 //! |---|---|
 //! | `/var/lib/zones/.running/NAME/`, a copy of the small files of the run-time folder | everything |
 //! | the populated cgroup of the zone's name (cgroup v2) | that it runs, and its first process |
+//! | its processes, where the host has no cgroup v2 (see [`processes`]) | the same |
 //!
 //! The copy is believed only in the boot of the host in which it was made, and while the process that it
 //! names lives. It is written without a sync, and a copy that cannot be written is no harm by itself.
 
+mod processes;
+
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -86,9 +88,12 @@ pub fn copy_of_record(root: &Root, zone: &ZoneName) -> Option<Running> {
     (boot == Some(boot_id().as_str())).then(|| Running::parse(&text))?
 }
 
-/// Finds a running zone that has no record. Its number is 0 where only the cgroup tells of it.
+/// Finds a running zone that has no record. Its number is 0 where only the kernel tells of it.
 pub fn find(root: &Root, zone: &ZoneName) -> Option<Running> {
-    copy_of_record(root, zone).filter(Running::is_alive).or_else(|| by_group(root, zone))
+    copy_of_record(root, zone).filter(Running::is_alive).or_else(|| match cgroup::mount_point() {
+        Some(mount) => by_group(root, zone, &mount),
+        None => processes::find(root, zone),
+    })
 }
 
 /// Returns the names of all zones that may run without a record.
@@ -102,6 +107,13 @@ pub fn names(root: &Root) -> Vec<ZoneName> {
     add(&root.lib_dir().join(COPIES), &|file| Some(file.to_owned()));
     if let Some(mount) = cgroup::mount_point() {
         let suffix = group_suffix(root);
+        for pool in pools(&mount) {
+            add(&pool, &|file| {
+                let name = file.strip_suffix(&suffix)?;
+                let has_spec = ZoneName::new(name).is_ok_and(|n| root.spec_file(&n).exists());
+                (has_spec && cgroup::is_populated(&pool.join(file))).then(|| name.to_owned())
+            });
+        }
         let named = |dir: &Path, file: &str, name: &str| {
             let name = name.strip_suffix(&suffix).filter(|n| !n.contains('@'))?;
             cgroup::is_populated(&dir.join(file)).then(|| name.to_owned())
@@ -110,6 +122,8 @@ pub fn names(root: &Root) -> Vec<ZoneName> {
         add(&shared, &|file| named(&shared, file, file));
         // With cpus of their own.
         add(&mount, &|file| named(&mount, file, file.strip_prefix("zones.")?));
+    } else {
+        names.extend(processes::names(root));
     }
     names.sort_unstable();
     names.dedup();
@@ -131,10 +145,32 @@ fn groups(root: &Root, zone: &ZoneName) -> Vec<PathBuf> {
     list
 }
 
+/// Returns the cgroups that may be pools: those at the top, beside the one of the zones.
+fn pools(mount: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(mount).into_iter().flatten().flatten();
+    let folders = entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir()) && e.file_name() != "zones");
+    folders.map(|e| e.path()).collect()
+}
+
 /// Finds a zone by the cgroup of its name.
-fn by_group(root: &Root, zone: &ZoneName) -> Option<Running> {
-    let group = groups(root, zone).into_iter().find(|path| cgroup::is_populated(path))?;
-    let init = cgroup::members(&group).into_iter().find(|pid| first_of_namespace(*pid))?;
+fn by_group(root: &Root, zone: &ZoneName, mount: &Path) -> Option<Running> {
+    let first = |group: PathBuf| {
+        let list = if cgroup::is_populated(&group) { cgroup::members(&group) } else { Vec::new() };
+        list.into_iter().find(|pid| first_of_namespace(*pid)).map(|init| (group, init))
+    };
+    // A pool may be another one than the spec says now. A cgroup of that name there may be anything, such
+    // as a container's: the process must be in the zone's tree.
+    let elsewhere = || {
+        let name = format!("{zone}{}", group_suffix(root));
+        let mut found = pools(mount).into_iter().filter_map(|pool| first(pool.join(&name)));
+        found.find(|(_, init)| processes::is_in_tree_of(root, zone, *init))
+    };
+    let (group, init) = groups(root, zone).into_iter().find_map(first).or_else(elsewhere)?;
+    lives(init, Some(&group))
+}
+
+/// Returns the record of a zone of which only its first process is known.
+fn lives(init: i32, group: Option<&Path>) -> Option<Running> {
     Some(Running {
         id: 0,
         state: ZoneState::Running,
@@ -143,7 +179,7 @@ fn by_group(root: &Root, zone: &ZoneName) -> Option<Running> {
         supervisor: 0,
         supervisor_start: 0,
         going: None,
-        cgroup: Some(group.to_string_lossy().into_owned()),
+        cgroup: group.map(|path| path.to_string_lossy().into_owned()),
     })
 }
 
@@ -190,7 +226,7 @@ pub fn put_back(root: &Root, zone: &ZoneName, running: &Running) -> io::Result<b
     pin_again(&dir, running.init);
     let mut running = record.clone().unwrap_or_else(|| running.clone());
     if !running.supervisor_alive()
-        && let Some(pid) = find_supervisor(root, zone)
+        && let Some(pid) = processes::supervisor(root, zone)
     {
         (running.supervisor, running.supervisor_start) = (pid, start_time(pid).unwrap_or(0));
     }
@@ -244,24 +280,6 @@ fn answer_again(root: &Root, zone: &ZoneName, running: &Running) {
     while !client::is_listening(root, zone) && start.elapsed() < ANSWERS_WITHIN {
         std::thread::sleep(Duration::from_millis(2));
     }
-}
-
-/// Looks for the supervisor of a zone among all processes: root's, in our user namespace, started as such.
-fn find_supervisor(root: &Root, zone: &ZoneName) -> Option<i32> {
-    let users = fs::read_link("/proc/self/ns/user").ok()?;
-    let line = format!("zoneadmd\0-z\0{zone}\0").into_bytes();
-    let prefix = [b"ZONES_ROOT=", root.prefix().as_os_str().as_bytes()].concat();
-    let is_it = |dir: &Path| {
-        fs::read(dir.join("cmdline")).is_ok_and(|l| l == line)
-            && fs::metadata(dir).is_ok_and(|m| m.uid() == 0)
-            && fs::read_link(dir.join("ns/user")).is_ok_and(|l| l == users)
-            && fs::read(dir.join("environ")).is_ok_and(|e| e.split(|b| *b == 0).any(|v| v == prefix))
-    };
-    let mut pids = fs::read_dir("/proc").ok()?.flatten().filter_map(|e| {
-        let pid = e.file_name().to_str()?.parse::<i32>().ok()?;
-        is_it(&e.path()).then_some(pid)
-    });
-    pids.next()
 }
 
 /// Puts a lost folder back where nobody else works on the zone, for whoever only enters it.

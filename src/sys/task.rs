@@ -10,6 +10,11 @@ pub fn first_of_namespace(pid: i32) -> bool {
     numbers.next() == Some("1") && numbers.next().is_none()
 }
 
+/// Returns the parent of a process.
+pub fn parent(pid: i32) -> Option<i32> {
+    stat(pid)?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
 /// A task of a process, as proc_pid_stat(5) tells of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Task {
@@ -27,7 +32,6 @@ pub struct Task {
 pub fn tasks_of_namespace(init: i32) -> Vec<Task> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());
-    let parent = |pid: i32| stat(pid)?.1.split_whitespace().nth(1)?.parse::<i32>().ok();
     let all: std::collections::HashMap<i32, i32> = pids.filter_map(|pid| Some((pid, parent(pid)?))).collect();
     let depth = |pid: i32| {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
