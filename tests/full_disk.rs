@@ -20,8 +20,20 @@ const PLACES: [&str; 4] = ["etc", "var", "run", "zones"];
 /// What is wrong with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
+    /// No block and no inode is left.
     Full,
+    /// No block is left: files can be made, and nothing written.
+    Blocks,
+    /// No inode is left: no file can be made, and those that are there can be written.
+    Inodes,
     ReadOnly,
+}
+
+impl Fault {
+    /// Returns the faults that one line of a table stands for.
+    fn each(self) -> &'static [Self] {
+        if self == Full { &[Full, Blocks, Inodes] } else { &[ReadOnly] }
+    }
 }
 
 /// What a command does then.
@@ -33,7 +45,7 @@ enum Outcome {
     Refuses(&'static str),
 }
 
-use Fault::{Full, ReadOnly};
+use Fault::{Blocks, Full, Inodes, ReadOnly};
 use Outcome::{Refuses, Works};
 
 struct World {
@@ -60,7 +72,15 @@ impl World {
         self.lab.path().join(place)
     }
 
-    /// Fills a file system to the last byte and the last inode, or makes it read-only.
+    /// Puts an empty file system in the place of `run`, as after a boot of the host.
+    fn renew_run(&self) {
+        let path = self.path("run");
+        umount2(&path, MntFlags::MNT_DETACH).expect("unmounted");
+        let options = Some("size=3m,mode=755");
+        mount(Some("tmpfs"), &path, Some("tmpfs"), MsFlags::empty(), options).expect("a tmpfs");
+    }
+
+    /// Fills a file system to the last byte or the last inode, or makes it read-only.
     fn harm(&self, place: &str, fault: Fault) {
         let path = self.path(place);
         let none: Option<&str> = None;
@@ -74,14 +94,15 @@ impl World {
             }
             return;
         }
-        fill(&path);
-        let inodes = count(&path) + 1;
-        let options = format!("nr_inodes={inodes}");
+        if fault != Inodes {
+            fill(&path);
+        }
+        let options = format!("nr_inodes={}", count(&path) + 1);
         let options = Some(options.as_str());
-        if mount(none, &path, none, MsFlags::MS_REMOUNT, options).is_ok() {
+        if fault != Blocks && mount(none, &path, none, MsFlags::MS_REMOUNT, options).is_ok() {
             while fs::File::create_new(path.join(format!("fill.{}", count(&path)))).is_ok() {}
         }
-        assert!(fs::write(path.join("one-more"), "x").is_err(), "{place} is full");
+        assert!(fs::write(path.join("fill.more"), "x").is_err(), "{place} is full");
     }
 
     fn mend(&self, place: &str) {
@@ -131,7 +152,8 @@ fn count(path: &Path) -> usize {
 }
 
 fn each(command: &[&str], boots: bool, table: &[(&str, Fault, Outcome)], check: impl Fn(&World, &str)) {
-    for (place, fault, outcome) in table {
+    let rows = table.iter().flat_map(|(place, f, outcome)| f.each().iter().map(move |f| (place, f, outcome)));
+    for (place, fault, outcome) in rows {
         let Some(world) = World::new() else { return };
         let lab = &world.lab;
         lab.installed("z", "set zonepath=/zones/z");
@@ -196,7 +218,8 @@ fn shutdown_needs_no_space() {
 
 #[test]
 fn the_halt_of_a_reboot_needs_no_space() {
-    for (place, fault, _) in ALL_WORK {
+    let rows = ALL_WORK.into_iter().flat_map(|(place, f, _)| f.each().iter().map(move |f| (place, *f)));
+    for (place, fault) in rows {
         let Some(world) = World::new() else { return };
         world.lab.installed("z", "set zonepath=/zones/z");
         world.lab.ok("zoneadm", &["-z", "z", "boot"]);
@@ -303,7 +326,9 @@ fn delete_needs_no_space() {
         ("zones", Full, Works),
         ("zones", ReadOnly, Works),
     ];
-    for (place, fault, outcome) in table {
+    let rows =
+        table.into_iter().flat_map(|(place, f, outcome)| f.each().iter().map(move |f| (place, *f, outcome)));
+    for (place, fault, outcome) in rows {
         let Some(world) = World::new() else { return };
         world.lab.configure("z", "set zonepath=/zones/z");
         world.harm(place, fault);
@@ -344,7 +369,91 @@ fn a_forced_delete_leaves_no_tree_without_an_owner() {
 }
 
 #[test]
-fn detach_and_revert_fail_without_losing_anything_where_they_need_room() {
+fn what_removes_and_ends_needs_no_lock_file() {
+    for fault in [Full, Blocks, Inodes, ReadOnly] {
+        for (command, installed, after) in [
+            (&["zoneadm", "-z", "z", "uninstall", "-F"][..], true, "configured"),
+            (&["zoneadm", "-z", "z", "halt"], true, "installed"),
+            (&["zoneadm", "-z", "z", "mark", "incomplete"], true, "incomplete"),
+            (&["zoneadm", "-z", "z", "detach"], true, "configured"),
+            (&["zoneadm", "-z", "z", "move", "/zones/other"], true, "installed"),
+            (&["zonecfg", "-z", "z", "delete -F"], false, ""),
+            (&["zonecfg", "-z", "z", "set zonename=other; commit"], false, ""),
+        ] {
+            let Some(world) = World::new() else { return };
+            world.lab.configure("z", "set zonepath=/zones/z");
+            if installed {
+                world.lab.ok("zoneadm", &["-z", "z", "install"]);
+            }
+            world.renew_run();
+            world.harm("run", fault);
+            let run = world.run(command);
+            let what = format!("{command:?} with an empty run that is {fault:?}: {run:?}");
+            eprintln!("{what}");
+            assert_eq!(run.status, 0, "{what}");
+            if after.is_empty() {
+                assert!(!world.path("etc/zones.d/z.toml").exists(), "{what}");
+            } else {
+                assert_eq!(world.lab.state("z"), after, "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_zone_that_lost_its_folder_is_halted_without_space() {
+    for fault in [Full, Blocks, Inodes, ReadOnly] {
+        let Some(world) = World::new() else { return };
+        world.lab.installed("z", "set zonepath=/zones/z");
+        world.lab.ok("zoneadm", &["-z", "z", "boot"]);
+        world.renew_run();
+        world.harm("run", fault);
+        assert_eq!(world.lab.state("z"), "running", "{fault:?}");
+        let run = world.run(&["zoneadm", "-z", "z", "uninstall", "-F"]);
+        assert!(run.status != 0 && world.lab.in_zone("z", "etc").is_dir(), "{fault:?}: {run:?}");
+        let run = world.run(&["zoneadm", "-z", "z", "halt"]);
+        assert_eq!(run.status, 0, "{fault:?}: {run:?}");
+        has_ended(&world, &format!("{fault:?}: {run:?}"));
+        let run = world.run(&["zoneadm", "-z", "z", "uninstall", "-F"]);
+        assert_eq!((run.status, world.lab.state("z").as_str()), (0, "configured"), "{fault:?}: {run:?}");
+    }
+}
+
+#[test]
+fn a_lock_without_a_file_is_the_same_lock() {
+    let Some(world) = World::new() else { return };
+    world.lab.installed("z", "set zonepath=/zones/z");
+    world.lab.configure("y", "set zonepath=/zones/y");
+    world.renew_run();
+    world.harm("run", Full);
+    let root = zones::apply::paths::Root::new(Some(world.lab.path()));
+    let store = zones::apply::store::FileStore::open(root);
+    let zone = zones::spec::ZoneName::new("z").expect("a name");
+    let lock = store.lock(&zone, "a test").expect("a lock without a file");
+    let start = || {
+        let mut command = world.lab.command("zoneadm");
+        command.args(["-z", "z", "uninstall", "-F"]).spawn().expect("zoneadm")
+    };
+    let mut first = start();
+    assert_eq!(world.run(&["zonecfg", "-z", "y", "delete -F"]).status, 0, "another zone's");
+    world.mend("run");
+    // There is room for a lock file now, and who makes one has to wait all the same.
+    let mut second = start();
+    let run = world.run(&["zonecfg", "-z", "z", "delete -F"]);
+    assert!(run.status != 0, "it waits for a moment only: {run:?}");
+    assert!(world.path("run/zones/.lock.z").exists());
+    assert!(world.lab.in_zone("z", "etc").is_dir());
+    for child in [&mut first, &mut second] {
+        assert!(child.try_wait().expect("its state").is_none(), "it waits");
+    }
+    drop(lock);
+    let ends = [first.wait().expect("its end"), second.wait().expect("its end")];
+    assert_eq!(ends.iter().filter(|e| e.success()).count(), 1, "the other one finds it configured: {ends:?}");
+    assert_eq!(world.lab.state("z"), "configured");
+}
+
+#[test]
+fn detach_move_and_revert_fail_without_losing_anything_where_they_need_room() {
     for (place, fault) in [
         ("etc", Full),
         ("etc", ReadOnly),
@@ -353,8 +462,16 @@ fn detach_and_revert_fail_without_losing_anything_where_they_need_room() {
         ("zones", Full),
         ("zones", ReadOnly),
         ("run", Full),
-    ] {
-        for command in [&["zoneadm", "-z", "z", "detach"][..], &["zonecfg", "-z", "z", "revert 1; commit"]] {
+        ("run", ReadOnly),
+    ]
+    .into_iter()
+    .flat_map(|(place, f)| f.each().iter().map(move |f| (place, *f)))
+    {
+        for command in [
+            &["zoneadm", "-z", "z", "detach"][..],
+            &["zoneadm", "-z", "z", "move", "/zones/other"],
+            &["zonecfg", "-z", "z", "revert 1; commit"],
+        ] {
             let Some(world) = World::new() else { return };
             world.lab.installed("z", "set zonepath=/zones/z");
             world.lab.configure_again("z", "set hostid=12345678");
@@ -375,7 +492,8 @@ fn detach_and_revert_fail_without_losing_anything_where_they_need_room() {
                 let again = world.run(command);
                 assert_eq!(again.status, 0, "{what}: then {again:?}");
             }
-            assert!(world.lab.in_zone("z", "etc").is_dir(), "{what}");
+            let moved = command.contains(&"move");
+            assert!(world.lab.in_zone(if moved { "other" } else { "z" }, "etc").is_dir(), "{what}");
         }
     }
 }

@@ -132,7 +132,8 @@ fn supervise(
         let _ = rustix::stdio::dup2_stderr(&null);
     }
     // A pipe of the caller's among them would not end for its reader as long as process 1 waits.
-    let _ = process::close_all_but(&[report.as_fd().as_raw_fd(), lock.as_fd().as_raw_fd()]);
+    let kept: Vec<_> = lock.descriptors().chain([report.as_fd().as_raw_fd()]).collect();
+    let _ = process::close_all_but(&kept);
     let (root, name) = (op.store.root(), op.name);
     let tell = |text: &str| {
         // The one who asked may be gone; the console has it, too.

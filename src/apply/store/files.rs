@@ -2,9 +2,8 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use crate::apply::trust;
 use crate::spec::shown::Show;
@@ -184,107 +183,4 @@ pub fn replace_small(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         file.sync_all()
     };
     write().map_err(|_| StoreError::Full(full))
-}
-
-/// An exclusive lock on a file, held until it is dropped.
-///
-/// A process that is forked meanwhile holds it as well, and keeps it when this one ends: so zoneadm
-/// hands it over to the supervisor without a gap. Programs that are executed do not get it.
-#[derive(Debug)]
-pub struct OpLock {
-    file: File,
-    path: PathBuf,
-}
-
-impl OpLock {
-    /// Gives the lock up for every process that holds it: a zone's process 1, which was forked while
-    /// it was held, must not keep others out as long as it waits.
-    pub fn release(&self) {
-        let _ = self.file.unlock();
-    }
-
-    /// Removes the lock file, and gives the lock up. A process that waits for it notices, and makes a new
-    /// file.
-    pub fn forget(self) {
-        let _ = fs::remove_file(&self.path);
-    }
-
-    /// Notes in the file who holds the lock. Only the texts of refusals depend on it, so a full file system
-    /// is no reason to fail.
-    pub fn note(&self, what: &str) {
-        let text = format!("{what}\n{}\n{}\n", std::process::id(), seconds(SystemTime::now()));
-        let _ = self.file.set_len(0).and_then(|()| self.file.write_all_at(text.as_bytes(), 0));
-    }
-
-    /// Says who holds the lock on a file, as far as it is noted there.
-    pub fn holder(path: &Path) -> String {
-        let bytes = read(path, 256).ok().flatten().unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let mut lines = text.lines();
-        match (lines.next(), lines.next(), lines.next().and_then(|n| n.parse::<u64>().ok())) {
-            (Some(what), Some(pid), Some(since)) => {
-                let ago = seconds(SystemTime::now()).saturating_sub(since);
-                format!("{} (process {}, for {ago} s)", what.shown(), pid.shown())
-            }
-            _ => "an operation".to_owned(),
-        }
-    }
-
-    /// Waits for the lock on a file, which is made when it is missing.
-    pub fn wait(path: &Path) -> Result<Self, StoreError> {
-        loop {
-            let file = Self::open(path)?;
-            file.lock().map_err(failed("lock", path))?;
-            if Self::is_at(&file, path) {
-                return Ok(Self { file, path: path.to_owned() });
-            }
-        }
-    }
-
-    /// Takes the lock if no other process has it.
-    pub fn attempt(path: &Path) -> Result<Option<Self>, StoreError> {
-        loop {
-            let file = Self::open(path)?;
-            match file.try_lock() {
-                Ok(()) if Self::is_at(&file, path) => return Ok(Some(Self { file, path: path.to_owned() })),
-                Ok(()) => {}
-                Err(fs::TryLockError::WouldBlock) => return Ok(None),
-                Err(fs::TryLockError::Error(e)) => return Err(failed("lock", path)(e)),
-            }
-        }
-    }
-
-    /// Says whether a file still has its name: a lock on one that was removed keeps no other process out.
-    fn is_at(file: &File, path: &Path) -> bool {
-        let number = |meta: io::Result<fs::Metadata>| meta.ok().map(|m| (m.dev(), m.ino()));
-        let own = number(file.metadata());
-        own.is_some() && own == number(fs::symlink_metadata(path))
-    }
-
-    fn open(path: &Path) -> Result<File, StoreError> {
-        if let Some(dir) = path.parent() {
-            make_dir(dir)?;
-        }
-        let mut options = OpenOptions::new();
-        options.create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
-        match options.write(true).open(path) {
-            // A lock needs no right to write.
-            Err(e) if e.kind() == io::ErrorKind::ReadOnlyFilesystem => {
-                OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path).map_err(|_| e)
-            }
-            other => other,
-        }
-        .map_err(failed("lock", path))
-    }
-}
-
-/// Returns the seconds since the epoch.
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
-impl std::os::fd::AsFd for OpLock {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.file.as_fd()
-    }
 }

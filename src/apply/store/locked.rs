@@ -15,7 +15,7 @@
 use std::time::{Duration, Instant};
 
 use super::FileStore;
-use super::files::OpLock;
+use super::lock::OpLock;
 use crate::apply::trust;
 use crate::spec::state::ZoneState;
 use crate::spec::store::{StoreError, Stored, ZoneStore};
@@ -62,6 +62,11 @@ impl Locked {
         self.lock.note(what);
     }
 
+    /// Returns the descriptors that hold the lock.
+    pub fn descriptors(&self) -> impl Iterator<Item = std::os::fd::RawFd> {
+        self.lock.descriptors()
+    }
+
     /// Gives the lock up for every process that holds it (see [`OpLock::release`]).
     pub fn release(&self) {
         self.lock.release();
@@ -74,12 +79,6 @@ impl Locked {
     }
 }
 
-impl std::os::fd::AsFd for Locked {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.lock.as_fd()
-    }
-}
-
 impl FileStore {
     /// Locks a zone for an operation, which is named for others (such as `zoneadm boot`); waits until no
     /// other operation is in progress.
@@ -88,7 +87,11 @@ impl FileStore {
     /// The lock file cannot be made, or others than root can write to the folders of the zone.
     pub fn lock(&self, zone: &ZoneName, what: &str) -> Result<Locked, StoreError> {
         self.refuse_foreign(zone)?;
-        Ok(self.locked(zone, OpLock::wait(&self.lock_file(zone))?, what))
+        loop {
+            if let Some(lock) = self.take(zone, true)? {
+                return Ok(self.locked(zone, lock, what));
+            }
+        }
     }
 
     /// The same, but does not wait: none when another operation is in progress.
@@ -97,7 +100,7 @@ impl FileStore {
     /// As [`FileStore::lock`].
     pub fn try_lock(&self, zone: &ZoneName, what: &str) -> Result<Option<Locked>, StoreError> {
         self.refuse_foreign(zone)?;
-        Ok(OpLock::attempt(&self.lock_file(zone))?.map(|lock| self.locked(zone, lock, what)))
+        Ok(self.take(zone, false)?.map(|lock| self.locked(zone, lock, what)))
     }
 
     /// Locks zones for a change of their configuration. An operation in progress may take minutes: it is
@@ -117,9 +120,8 @@ impl FileStore {
             if locks.last().is_some_and(|last| last.name() == *zone) {
                 continue;
             }
-            let path = self.lock_file(zone);
             let lock = loop {
-                match OpLock::attempt(&path)? {
+                match self.take(zone, false)? {
                     Some(lock) => break lock,
                     None if start.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
                     None => return Err(StoreError::Busy(self.holder(zone))),
@@ -137,12 +139,15 @@ impl FileStore {
 
     /// Removes the lock file of a name that has no zone any more, unless a process holds it: that one does.
     pub(super) fn forget_lock(&self, zone: &ZoneName) {
-        let path = self.lock_file(zone);
-        if path.symlink_metadata().is_ok()
-            && let Ok(Some(lock)) = OpLock::attempt(&path)
+        if self.lock_file(zone).symlink_metadata().is_ok()
+            && let Ok(Some(lock)) = self.take(zone, false)
         {
             self.locked(zone, lock, "zonecfg").forget();
         }
+    }
+
+    fn take(&self, zone: &ZoneName, waits: bool) -> Result<Option<OpLock>, StoreError> {
+        OpLock::of_zone(&self.lock_file(zone), &self.root.lib_dir().join(".locks"), zone, waits)
     }
 
     fn locked(&self, zone: &ZoneName, lock: OpLock, what: &str) -> Locked {

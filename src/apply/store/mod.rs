@@ -12,6 +12,7 @@
 
 mod catalog;
 pub mod files;
+mod lock;
 mod locked;
 pub mod manifest;
 mod revisions;
@@ -30,7 +31,7 @@ use crate::spec::store::{Commit, Revision, StoreError, Stored, Token, ZoneStore}
 use crate::spec::{ZoneName, ZoneSpec, schema, toml};
 
 pub use catalog::{Entry, Problem, shared};
-pub use files::OpLock;
+pub use lock::OpLock;
 pub use locked::Locked;
 pub use state::first_choice;
 
