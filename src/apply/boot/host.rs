@@ -8,14 +8,15 @@ mod fs;
 mod hostid;
 mod inherit;
 mod kernel;
+mod mounts;
 mod place;
 mod profile;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, mkdirat, mknodat};
+use rustix::fs::{Mode, OFlags};
 use thiserror::Error;
 
 use super::{bounds, limits, zone};
@@ -33,10 +34,10 @@ use crate::spec::idmap::IdRange;
 use crate::spec::shown::Show;
 use crate::sys::cgroup;
 use crate::sys::channel::Channel;
-use crate::sys::mount::{Attrs, NewFs, Tree};
+use crate::sys::mount::{Attrs, Tree};
 use crate::sys::naive::without;
 use crate::sys::ns::{self, Kinds, Side};
-use crate::sys::path::{STRICT, open_beneath, reason};
+use crate::sys::path::reason;
 use crate::sys::process::{self, Handle};
 use crate::zfs::Zfs;
 use place::Place;
@@ -407,130 +408,6 @@ impl Build<'_> {
         dataset::registry::note(&self.run, dataset).map_err(|e| fail(&what, "cannot note it", &e))?;
         let zfs = Zfs::open().map_err(|e| StepError { what: what.clone(), why: e.to_string() })?;
         dataset::registry::attach(&zfs, dataset, users.as_fd()).map_err(|why| StepError { what, why })
-    }
-
-    /// Maps the ids of a detached mount and sets its attributes.
-    fn shift(&self, tree: &Tree, what: &str, set: Attrs, recursive: bool) -> Result<(), StepError> {
-        let ids = self.users.as_ref().map(AsFd::as_fd);
-        // The host's own read-only, noexec and like attributes are kept; nothing is cleared.
-        tree.set(set, Attrs::empty(), ids, recursive).map_err(|e| {
-            let action = match e.raw_os_error() {
-                Some(libc::EINVAL | libc::EPERM | libc::EOPNOTSUPP) => {
-                    "its file system cannot map ids on this kernel"
-                }
-                _ => "cannot set its attributes",
-            };
-            fail(what, action, &e)
-        })
-    }
-
-    fn root(&mut self, path: &Path) -> Result<(), StepError> {
-        let what = format!("root {}", path.shown());
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(path, flags, Mode::empty())
-            .map_err(|e| fail(&what, "cannot open it", &e.into()))?;
-        let tree = Tree::copy(fd.as_fd(), false).map_err(|e| fail(&what, "cannot mount it", &e))?;
-        let attrs = if without("nodev") { Attrs::empty() } else { Attrs::NODEV };
-        self.shift(&tree, &what, attrs, false)?;
-        let place = self.place().map_err(|e| fail(&what, "cannot mount it", &e))?;
-        place.within(|| tree.attach(place.root())).map_err(|e| fail(&what, "cannot mount it", &e))?;
-        self.root = Some(tree.into_fd());
-        Ok(())
-    }
-
-    fn place(&self) -> io::Result<&Place<'_>> {
-        self.place.as_ref().ok_or_else(|| io::Error::other("the plan makes no namespaces before it"))
-    }
-
-    /// Does something with mounts of the zone.
-    fn within<T>(&self, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        self.place()?.within(work)
-    }
-
-    fn root_fd(&self) -> BorrowedFd<'_> {
-        self.root.as_ref().map_or(CWD, AsFd::as_fd)
-    }
-
-    /// Opens a mount point in the zone, making what is missing as the zone's root would.
-    fn target(&self, dir: &str, directory: bool) -> Result<OwnedFd, String> {
-        let open = |name: &Path, flags: OFlags| {
-            open_beneath(self.root_fd(), name, OFlags::PATH | OFlags::CLOEXEC | flags, Mode::empty(), STRICT)
-        };
-        let path = Path::new(dir.trim_start_matches('/'));
-        let explain = |at: &Path, e: io::Error| match e.raw_os_error() {
-            Some(libc::ELOOP) => format!("mount point /{} is a symbolic link", at.shown()),
-            _ => format!("mount point /{}: {}", at.shown(), reason(&e)),
-        };
-        match open(path, OFlags::empty()) {
-            Ok(fd) => {
-                let stat = rustix::fs::fstat(&fd).map_err(|e| explain(path, e.into()))?;
-                let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-                return match (directory, is_directory) {
-                    (true, false) => Err(format!("mount point {dir} is not a directory")),
-                    (false, true) => Err(format!("mount point {dir} is a directory and the source is none")),
-                    _ => Ok(fd),
-                };
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err(explain(path, e)),
-        }
-        let mut at = PathBuf::new();
-        let mut parent: Option<OwnedFd> = None;
-        for part in path.components() {
-            let Component::Normal(name) = part else {
-                return Err(format!("{dir} is not a valid mount point"));
-            };
-            at.push(name);
-            let last = at.as_path() == path;
-            let wanted = if last && !directory { OFlags::empty() } else { OFlags::DIRECTORY };
-            let next = match open(&at, wanted) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                    let within = parent.as_ref().map_or(self.root_fd(), AsFd::as_fd);
-                    process::with_fs_ids(self.uid, self.gid, || {
-                        if last && !directory {
-                            mknodat(within, name, FileType::RegularFile, Mode::from(0o644), 0)
-                        } else {
-                            mkdirat(within, name, Mode::from(0o755))
-                        }
-                    })
-                    .map_err(|e| match e {
-                        rustix::io::Errno::ROFS => format!(
-                            "mount point /{} does not exist, and it lies in a directory that is read-only \
-                             there; make it on the host, or choose another dir",
-                            at.shown()
-                        ),
-                        e => format!("cannot make mount point /{}: {}", at.shown(), reason(&e.into())),
-                    })?;
-                    open(&at, wanted)
-                }
-                other => other,
-            };
-            parent = Some(next.map_err(|e| explain(&at, e))?);
-        }
-        parent.ok_or_else(|| format!("{dir} is not a valid mount point"))
-    }
-
-    fn attach(&self, tree: &Tree, what: &str, dir: &str, directory: bool) -> Result<(), StepError> {
-        let target = self.target(dir, directory).map_err(|why| StepError { what: what.to_owned(), why })?;
-        self.within(|| tree.attach(target.as_fd())).map_err(|e| fail(what, "cannot attach the mount", &e))
-    }
-
-    fn tmpfs(&self, what: &str, attrs: Attrs, options: &[(&str, &str)]) -> Result<Tree, StepError> {
-        let made = NewFs::open("tmpfs").and_then(|fs| {
-            for (key, value) in options {
-                fs.set(key, value)?;
-            }
-            fs.mount(attrs)
-        });
-        made.map_err(|e| StepError { what: what.to_owned(), why: format!("cannot mount tmpfs: {e}") })
-    }
-
-    fn memory(&self, dir: &str, mode: u32, percent: u32) -> Result<(), StepError> {
-        let (uid, gid, mode) = (self.uid.to_string(), self.gid.to_string(), format!("{mode:o}"));
-        let size = format!("{percent}%");
-        let options = [("uid", uid.as_str()), ("gid", &gid), ("mode", &mode), ("size", &size)];
-        let tree = self.tmpfs(dir, Attrs::NOSUID | Attrs::NODEV, &options)?;
-        self.attach(&tree, dir, dir, true)
     }
 
     /// Gives the zone's process its mounts.
