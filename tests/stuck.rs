@@ -259,13 +259,13 @@ fn a_zone_that_keeps_the_kernel_busy_with_its_files_has_ended_for_everybody_else
         eprintln!("SKIPPED: this kernel tells of no pressure");
         return;
     }
-    let script = "ulimit -n 4096; perl -e \"for (1..2000) { sysopen(my \\$f, q(/proc/pressure/memory), 2) or last; \
+    let script = "ulimit -n 4096; perl -e \"for (1..2500) { sysopen(my \\$f, q(/proc/pressure/memory), 2) or last; \
         syswrite(\\$f, qq(some 100000 2000000\\\\0)) or last; push @f, \\$f } \
         open(my \\$n, q(>), q(/root/count)); print \\$n scalar(@f); close(\\$n); \
         open(my \\$u, q(>), q(/root/up)); sleep 9999\"";
     let pid = booted(&lab, "", script);
     let count = fs::read_to_string(lab.in_zone("slow", "/root/count")).unwrap_or_default();
-    if count.parse::<u32>().unwrap_or(0) < 2000 {
+    if count.parse::<u32>().unwrap_or(0) < 2500 {
         eprintln!("SKIPPED: the zone could make {count:?} triggers only");
         return;
     }

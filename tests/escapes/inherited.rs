@@ -113,6 +113,86 @@ fn set_user_id_programs_open_nothing_else() {
     lab.halted("zion");
 }
 
+/// Gives a file or folder an access list (acl(5)). Each entry is a tag, permissions, and for a named user the id.
+fn acl(path: &Path, entries: &[(u16, u16, u32)]) -> bool {
+    let mut value = 2_u32.to_le_bytes().to_vec();
+    for (tag, permissions, id) in entries {
+        value.extend(tag.to_le_bytes().into_iter().chain(permissions.to_le_bytes()).chain(id.to_le_bytes()));
+    }
+    let none = rustix::fs::XattrFlags::empty();
+    rustix::fs::setxattr(path, c"system.posix_acl_access", &value, none).is_ok()
+}
+
+/// Guards the same for access lists: what one user of the host may read by his entry, or a mask seems to open
+/// or to close, is the zone's root's to read when it is any user's, and only then. So it is with the user of the
+/// zone who has that number.
+#[test]
+fn access_lists_open_nothing_to_the_zones_root() {
+    const OWNER: u16 = 0x01;
+    const USER: u16 = 0x02;
+    const GROUP: u16 = 0x04;
+    const MASK: u16 = 0x10;
+    const OTHER: u16 = 0x20;
+    const NONE: u32 = u32::MAX;
+    let Some(lab) = Lab::new() else { return };
+    let shared = Shared::make(&lab);
+    // Owner, user 990, group, mask, others; and the mode bits that show then.
+    let lists = [
+        ("acl-user", [6, 4, 0, 4, 0], 0o640),
+        ("acl-mask", [6, 4, 4, 0, 4], 0o604),
+        ("acl-refused", [6, 0, 4, 4, 4], 0o644),
+        ("acl-program", [7, 5, 0, 5, 0], 0o4750),
+        ("acl-shown", [7, 5, 0, 5, 1], 0o4751),
+        ("acl-dir", [7, 5, 0, 5, 0], 0o750),
+        ("acl-dir/file", [6, 4, 0, 4, 0], 0o640),
+    ];
+    for dir in [&shared.plain, &shared.system] {
+        fs::create_dir(dir.join("acl-dir")).expect("a folder");
+        for (name, [owner, user, group, mask, other], bits) in lists {
+            let path = dir.join(name);
+            if bits & 0o4000 != 0 {
+                fs::copy("/usr/bin/id", &path).expect("a program");
+                mode(&path, bits);
+            } else if name != "acl-dir" {
+                fs::write(&path, name).expect("a file");
+            }
+            let entries = [
+                (OWNER, owner, NONE),
+                (USER, user, 990),
+                (GROUP, group, NONE),
+                (MASK, mask, NONE),
+                (OTHER, other, NONE),
+            ];
+            if !acl(&path, &entries) {
+                eprintln!("SKIPPED: the file system of {} has no access lists", path.display());
+                return;
+            }
+            assert_eq!(fs::metadata(&path).expect("it is there").mode() & 0o7777, bits, "{name}");
+        }
+    }
+    lab.booted("zion", &shared.lines());
+    let closed = ["acl-user", "acl-program", "acl-shown", "acl-dir", "acl-dir/file"];
+    for dir in [&shared.plain, &shared.system] {
+        assert_eq!(read(&lab, dir, &closed), "end\n", "{}", dir.display());
+        for name in ["acl-mask", "acl-refused"] {
+            let run = lab.sh("zion", &format!("cat {}", dir.join(name).display()));
+            assert_eq!(
+                (run.status, run.out.as_str()),
+                (0, name),
+                "as every user but one of the host: {run:?}"
+            );
+        }
+        for name in closed {
+            let path = dir.join(name).display().to_string();
+            let script =
+                format!("setpriv --reuid=990 --regid=990 --clear-groups sh -c 'test -r {path}' && echo in");
+            let run = lab.sh("zion", &script);
+            assert_eq!(run.out, "", "{path}: {run:?}");
+        }
+    }
+    lab.halted("zion");
+}
+
 /// Guards the same while the zone runs, and at its next boot: nothing is looked for, so nothing is found too late.
 #[test]
 fn what_is_closed_later_is_closed_at_once() {
