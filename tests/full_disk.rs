@@ -151,15 +151,20 @@ fn count(path: &Path) -> usize {
     1 + fs::read_dir(path).into_iter().flatten().flatten().map(inner).sum::<usize>()
 }
 
-fn each(command: &[&str], boots: bool, table: &[(&str, Fault, Outcome)], check: impl Fn(&World, &str)) {
+fn each(
+    command: &[&str],
+    begun: Option<&str>,
+    table: &[(&str, Fault, Outcome)],
+    check: impl Fn(&World, &str),
+) {
     let rows = table.iter().flat_map(|(place, f, outcome)| f.each().iter().map(move |f| (place, f, outcome)));
     for (place, fault, outcome) in rows {
         let Some(world) = World::new() else { return };
         let lab = &world.lab;
         lab.installed("z", "set zonepath=/zones/z");
         lab.configure_again("z", "set hostid=12345678");
-        if boots {
-            lab.ok("zoneadm", &["-z", "z", "boot"]);
+        if let Some(verb) = begun {
+            lab.ok("zoneadm", &["-z", "z", verb]);
         }
         world.harm(place, *fault);
         let run = world.run(command);
@@ -208,12 +213,69 @@ const ALL_WORK: [(&str, Fault, Outcome); 8] = [
 
 #[test]
 fn halt_needs_no_space() {
-    each(&["zoneadm", "-z", "z", "halt"], true, &ALL_WORK, has_ended);
+    each(&["zoneadm", "-z", "z", "halt"], Some("boot"), &ALL_WORK, has_ended);
+}
+
+#[test]
+fn halt_of_a_ready_zone_needs_no_space() {
+    each(&["zoneadm", "-z", "z", "halt"], Some("ready"), &ALL_WORK, has_ended);
+}
+
+#[test]
+fn the_end_of_a_zone_by_itself_needs_no_space() {
+    let rows = ALL_WORK.into_iter().flat_map(|(place, f, _)| f.each().iter().map(move |f| (place, *f)));
+    for (place, fault) in rows {
+        let Some(world) = World::new() else { return };
+        world.lab.installed("z", "set zonepath=/zones/z");
+        world.lab.ok("zoneadm", &["-z", "z", "boot"]);
+        let init = record(&world.lab, "z", "init");
+        world.harm(place, fault);
+        let what = format!("{place} {fault:?}");
+        assert!(std::process::Command::new("kill").args(["-9", &init]).status().is_ok_and(|s| s.success()));
+        let start = Instant::now();
+        while !world.lab.processes().is_empty() {
+            assert!(start.elapsed() < Duration::from_secs(20), "{what}: {:?}", world.lab.processes());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(world.lab.state("z"), "installed", "{what}");
+        world.mend(place);
+        world.lab.ok("zoneadm", &["-z", "z", "boot"]);
+        has_ended_after_halt(&world, &what);
+    }
+}
+
+fn has_ended_after_halt(world: &World, what: &str) {
+    world.lab.ok("zoneadm", &["-z", "z", "halt"]);
+    has_ended(world, what);
+}
+
+#[test]
+fn all_file_systems_may_be_full_at_once() {
+    for fault in [Full, Blocks, Inodes] {
+        let Some(world) = World::new() else { return };
+        let lab = &world.lab;
+        lab.installed("z", "set zonepath=/zones/z");
+        lab.ok("zoneadm", &["-z", "z", "boot"]);
+        for place in PLACES {
+            world.harm(place, fault);
+        }
+        for (program, args, state) in [
+            ("zoneadm", &["-z", "z", "halt"][..], "installed"),
+            ("zoneadm", &["-z", "z", "uninstall", "-F"], "configured"),
+        ] {
+            let run = lab.run(program, args);
+            assert_eq!((run.status, lab.state("z").as_str()), (0, state), "{fault:?} {args:?}: {run:?}");
+        }
+        assert!(!world.path("zones/z").exists(), "{fault:?}");
+        let run = lab.run("zonecfg", &["-z", "z", "delete -F"]);
+        assert_eq!(run.status, 0, "{fault:?}: {run:?}");
+        assert!(!world.path("etc/zones.d/z.toml").exists(), "{fault:?}");
+    }
 }
 
 #[test]
 fn shutdown_needs_no_space() {
-    each(&["zoneadm", "-z", "z", "shutdown"], true, &ALL_WORK, has_ended);
+    each(&["zoneadm", "-z", "z", "shutdown"], Some("boot"), &ALL_WORK, has_ended);
 }
 
 #[test]
@@ -257,7 +319,7 @@ fn uninstall_needs_no_space_and_refuses_at_once_what_it_could_not_finish() {
         ("zones", Full, Works),
         ("zones", ReadOnly, Refuses("zones/z")),
     ];
-    each(&["zoneadm", "-z", "z", "uninstall", "-F"], false, &table, is_configured);
+    each(&["zoneadm", "-z", "z", "uninstall", "-F"], None, &table, is_configured);
 }
 
 #[test]

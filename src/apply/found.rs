@@ -11,6 +11,7 @@
 //! The copy is believed only in the boot of the host in which it was made, and while the process that it
 //! names lives. It is written without a sync, and a copy that cannot be written is no harm by itself.
 
+mod pools;
 mod processes;
 
 use std::fs;
@@ -107,13 +108,6 @@ pub fn names(root: &Root) -> Vec<ZoneName> {
     add(&root.lib_dir().join(COPIES), &|file| Some(file.to_owned()));
     if let Some(mount) = cgroup::mount_point() {
         let suffix = group_suffix(root);
-        for pool in pools(&mount) {
-            add(&pool, &|file| {
-                let name = file.strip_suffix(&suffix)?;
-                let has_spec = ZoneName::new(name).is_ok_and(|n| root.spec_file(&n).exists());
-                (has_spec && cgroup::is_populated(&pool.join(file))).then(|| name.to_owned())
-            });
-        }
         let named = |dir: &Path, file: &str, name: &str| {
             let name = name.strip_suffix(&suffix).filter(|n| !n.contains('@'))?;
             cgroup::is_populated(&dir.join(file)).then(|| name.to_owned())
@@ -122,6 +116,7 @@ pub fn names(root: &Root) -> Vec<ZoneName> {
         add(&shared, &|file| named(&shared, file, file));
         // With cpus of their own.
         add(&mount, &|file| named(&mount, file, file.strip_prefix("zones.")?));
+        names.extend(pools::names(&mount, &suffix, |name| root.spec_file(name).exists()));
     } else {
         names.extend(processes::names(root));
     }
@@ -145,13 +140,6 @@ fn groups(root: &Root, zone: &ZoneName) -> Vec<PathBuf> {
     list
 }
 
-/// Returns the cgroups that may be pools: those at the top, beside the one of the zones.
-fn pools(mount: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(mount).into_iter().flatten().flatten();
-    let folders = entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir()) && e.file_name() != "zones");
-    folders.map(|e| e.path()).collect()
-}
-
 /// Finds a zone by the cgroup of its name.
 fn by_group(root: &Root, zone: &ZoneName, mount: &Path) -> Option<Running> {
     let first = |group: PathBuf| {
@@ -162,7 +150,7 @@ fn by_group(root: &Root, zone: &ZoneName, mount: &Path) -> Option<Running> {
     // as a container's: the process must be in the zone's tree.
     let elsewhere = || {
         let name = format!("{zone}{}", group_suffix(root));
-        let mut found = pools(mount).into_iter().filter_map(|pool| first(pool.join(&name)));
+        let mut found = pools::groups(mount, &name).into_iter().filter_map(first);
         found.find(|(_, init)| processes::is_in_tree_of(root, zone, *init))
     };
     let (group, init) = groups(root, zone).into_iter().find_map(first).or_else(elsewhere)?;

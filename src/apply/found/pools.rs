@@ -1,0 +1,56 @@
+//! Cgroups that zones may have in pools, which are cgroups at the top of the hierarchy, beside `zones`.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::spec::ZoneName;
+use crate::sys::cgroup;
+
+/// How long what was seen is good for the next zone: a list of thousands looks once.
+const FRESH: Duration = Duration::from_millis(100);
+
+/// The cgroups of the second level, by name.
+type Seen = HashMap<String, Vec<PathBuf>>;
+
+/// Returns the cgroups of a name that are in what may be a pool.
+pub(super) fn groups(mount: &Path, name: &str) -> Vec<PathBuf> {
+    with_seen(mount, |seen| seen.get(name).cloned().unwrap_or_default())
+}
+
+/// Returns those of the zones that pass a test whose name with the suffix is that of such a cgroup, and
+/// somebody is in that.
+pub(super) fn names(mount: &Path, suffix: &str, is_zone: impl Fn(&ZoneName) -> bool) -> Vec<ZoneName> {
+    with_seen(mount, |seen| {
+        let zone = |name: &str| ZoneName::new(name.strip_suffix(suffix)?).ok().filter(&is_zone);
+        let found = seen.iter().filter_map(|(name, paths)| Some((zone(name)?, paths)));
+        let populated = found.filter(|(_, paths)| paths.iter().any(|p| cgroup::is_populated(p)));
+        populated.map(|(name, _)| name).collect()
+    })
+}
+
+fn with_seen<T>(mount: &Path, read: impl FnOnce(&Seen) -> T) -> T {
+    static LAST: Mutex<Option<(Instant, Seen)>> = Mutex::new(None);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    let old = last.take().filter(|(at, _)| at.elapsed() < FRESH);
+    read(&last.insert(old.unwrap_or_else(|| (Instant::now(), look(mount)))).1)
+}
+
+fn look(mount: &Path) -> Seen {
+    let mut seen = Seen::new();
+    for pool in folders(mount).filter(|path| !path.ends_with("zones")) {
+        for group in folders(&pool) {
+            if let Some(name) = group.file_name().and_then(|n| n.to_str()) {
+                seen.entry(name.to_owned()).or_default().push(group);
+            }
+        }
+    }
+    seen
+}
+
+fn folders(path: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path())
+}
