@@ -172,6 +172,39 @@ fn a_frozen_process_is_named_with_what_thaws_it() {
 }
 
 #[test]
+fn a_killed_process_that_takes_a_moment_to_end_is_waited_for() {
+    let top = Path::new("/sys/fs/cgroup/freezer");
+    if !top.join("cgroup.procs").exists() {
+        eprintln!("SKIPPED: this host has no freezer of cgroup v1");
+        return;
+    }
+    let Some(lab) = Lab::new() else { return };
+    booted(&lab, "", "touch /root/up; exec sleep 9999");
+    let text = fs::read_to_string(lab.path().join("run/zones/slow/running")).expect("a record");
+    let group = text.split_whitespace().find_map(|w| w.strip_prefix("cgroup=")).map(PathBuf::from);
+    lab.ok("zoneadm", &["-z", "slow", "halt"]);
+    let Some(group) = group else { return };
+    fs::create_dir_all(&group).expect("a cgroup");
+    let stray = Ended(Command::new("sleep").arg("43217").spawn().expect("a process"));
+    fs::write(group.join("cgroup.procs"), stray.0.id().to_string()).expect("moved");
+    let freezer = Freezer(top.join(format!("zones-test-stray-{}", std::process::id())));
+    fs::create_dir(&freezer.0).expect("a cgroup");
+    fs::write(freezer.0.join("cgroup.procs"), stray.0.id().to_string()).expect("moved");
+    freezer.set("FROZEN");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_secs(1));
+            freezer.set("THAWED");
+        });
+        let run = halt(&lab);
+        assert_eq!((run.status, run.err.as_str()), (0, ""), "{run:?}");
+    });
+    drop(stray);
+    assert!(!group.exists());
+    lab.assert_clean();
+}
+
+#[test]
 fn a_cgroup_that_the_zone_has_frozen_does_not_keep_it() {
     let Some(lab) = Lab::new() else { return };
     let pid = booted(&lab, "", "touch /root/up; exec sleep 9999");

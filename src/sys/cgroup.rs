@@ -6,16 +6,19 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::naive::without;
-use super::process::wait_readable;
 
 /// How deep a zone may nest cgroups of its own, and how many it may have. Without a limit it could build
 /// a tree that takes minutes to remove, or that outgrows the names and stacks of whoever walks it.
 const LIMITS: [(&str, &str); 2] = [("cgroup.max.depth", "32"), ("cgroup.max.descendants", "4096")];
+
+/// How long killed processes may take to leave a folder.
+const DIES_WITHIN: Duration = Duration::from_secs(3);
 
 /// Finds where cgroup v2 is mounted; none when the host has only version 1.
 pub fn mount_point() -> Option<PathBuf> {
@@ -137,20 +140,17 @@ pub fn remove(path: &Path) -> io::Result<()> {
     if fs::write(path.join("cgroup.kill"), "1").is_err() && !path.exists() {
         return Ok(());
     }
-    let mut last = Ok(());
-    for _ in 0..200 {
-        last = remove_tree(path);
-        match &last {
-            Err(e) if e.raw_os_error() == Some(libc::EBUSY) => {
-                // The kernel says "populated 0" a moment before the folder can go.
-                let events = fs::File::open(path.join("cgroup.events"))?;
-                wait_readable(std::os::fd::AsFd::as_fd(&events), 0)?;
-                std::thread::sleep(std::time::Duration::from_millis(1));
+    let start = Instant::now();
+    loop {
+        match remove_tree(path) {
+            Err(e) if e.raw_os_error() == Some(libc::EBUSY) && start.elapsed() < DIES_WITHIN => {
+                // What was killed is in the folder until it has ended, which takes a while on a busy machine;
+                // some kernels let go of it a moment later still.
+                std::thread::sleep(Duration::from_millis(1));
             }
-            _ => return last,
+            other => return other,
         }
     }
-    last
 }
 
 fn remove_tree(path: &Path) -> io::Result<()> {
