@@ -232,7 +232,7 @@ fn left_overs_of_a_crash_are_not_seen_and_go_away() {
     // A delete that stopped half way.
     p.write("var/lib/zones/.gone.neo.77/state", "state=installed\n");
     p.store.delete(&name("zion"), true).unwrap();
-    assert_eq!(p.tree(), ["var/lib/zones/.lock"]);
+    assert_eq!(p.tree(), ["var/lib/zones/.lock", "var/lib/zones/.locks"]);
 }
 
 #[test]
