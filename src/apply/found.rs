@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `/var/lib/zones/.running/NAME/`, a copy of the small files of the run-time folder | everything |
 //! | the populated cgroup of the zone's name (cgroup v2) | that it runs, and its first process |
-//! | its processes, where the host has no cgroup v2 (see [`processes`]) | the same |
+//! | its processes, where the host has no cgroup v2 (see `found::processes`) | the same |
 //!
 //! The copy is believed only in the boot of the host in which it was made, and while the process that it
 //! names lives. It is written without a sync, and a copy that cannot be written is no harm by itself.
