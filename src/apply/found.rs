@@ -40,7 +40,7 @@ use crate::sys::{cgroup, ns};
 /// Name of the folder of the copies, below `/var/lib/zones`.
 const COPIES: &str = ".running";
 
-/// What is copied beside the record: what a running zone is ended and entered by.
+/// Files that are copied beside the record: a running zone is ended and entered by them.
 const KEPT: [&str; 3] = ["spec.toml", "journal", registry::LIST];
 
 /// How long a supervisor may take to answer again.

@@ -23,7 +23,7 @@ use crate::sys::tree::{Survey, Wanted, survey};
 
 const HEADER: &str = "zones inherited programs 1";
 
-/// What the package managers of the distributions write last.
+/// Files that the package managers of the distributions write last.
 const PACKAGES: [&str; 7] = [
     "/var/lib/dpkg/status",
     "/var/lib/rpm/rpmdb.sqlite",
@@ -37,7 +37,7 @@ const PACKAGES: [&str; 7] = [
 /// Directories in which programs are put by hand.
 const USUAL: [&str; 7] = [".", "bin", "sbin", "lib", "lib64", "libexec", "games"];
 
-/// What was changed so many seconds ago may change again without a new time.
+/// A file that was changed so many seconds ago may change again without a new time.
 const SETTLED: i64 = 2;
 
 /// Returns the programs of a directory that run with rights of their own and can be read by everybody, as

@@ -61,7 +61,7 @@ pub struct Row {
     pub problem: Option<Problem>,
 }
 
-/// What stands in the place of the state of a zone that does not run and whose files make no sense.
+/// The word in place of the state of a zone that does not run and whose files make no sense.
 pub const DAMAGED: &str = "damaged";
 
 /// What a listing has found.

@@ -24,9 +24,9 @@ use crate::sys::tty;
 
 /// How much is carried at once.
 const CHUNK: usize = 64 << 10;
-/// What is carried at most after the end of the other side: more than a terminal holds.
+/// The most that is carried after the end of the other side: more than a terminal holds.
 const MAX_REST: usize = 256 << 10;
-/// What poll(2) says of a side that is gone.
+/// The answers of poll(2) for a side that is gone.
 const GONE: PollFlags = PollFlags::ERR.union(PollFlags::HUP).union(PollFlags::NVAL);
 
 /// A stream of the caller that fails.
@@ -97,14 +97,14 @@ fn not_now(done: io::Result<usize>) -> io::Result<Option<usize>> {
     }
 }
 
-/// What has become of a way.
+/// The state of a way after a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Went {
     /// There may be more.
     On,
     /// Its beginning is at the end; of input, the other side sees the end of its own.
     Ended,
-    /// Nobody reads at its end any more.
+    /// Its end has no reader any more.
     Unread,
 }
 

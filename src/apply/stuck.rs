@@ -15,7 +15,7 @@ pub fn named(pid: i32) -> String {
     if name.is_empty() { pid.to_string() } else { format!("{pid} ({name})") }
 }
 
-/// What is left of a zone whose first process was killed.
+/// The processes that are left of a zone whose first one was killed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Left {
     /// All its processes have ended: they have no memory and run no code, and only the kernel has not
@@ -102,7 +102,7 @@ pub fn look(running: &Running) -> Option<Left> {
 /// Says why a task has not ended; none when all that is left to do is the kernel's.
 fn why_it_stays(task: &Task) -> Option<Why> {
     if task.state == 'Z' {
-        // One without a tracer outside is taken away by process 1.
+        // A zombie without a tracer outside is taken away by process 1.
         return tracer(task.pid).map(Why::Traced);
     }
     if is_ended_but_for_clean_up(task) {

@@ -277,7 +277,7 @@ impl Program {
         let mut end = page(|out| list::print(&listing.rows, format, out), End::Good);
         for problem in listing.problems() {
             self.report.warn(problem);
-            // Whoever watches the others is not to lose sight of them for this one.
+            // A watcher of the other zones must not lose sight of them for this one.
             if wanted.only.is_some() {
                 end = End::Failed;
             }

@@ -50,7 +50,7 @@ pub const HOST_SETTINGS: &[&str] = &["net/netfilter/nf_hooks_lwtunnel"];
 /// alone cannot be covered: a network namespace that the zone makes shows another in its place.
 pub const SETTINGS_FOLDER: &str = "sys/net";
 
-/// What a zone does not have where [`SETTINGS_FOLDER`] is read-only.
+/// The loss of a zone where [`SETTINGS_FOLDER`] is read-only.
 pub const UNGUARDED: &str = "the zone cannot change its settings below /proc/sys/net, and containers in it get no /proc of their \
     own: what keeps it from those of the host is a program (bpf(2)) on a cgroup v2, which this host does not have; \
     'zoneadm doctor' says why";

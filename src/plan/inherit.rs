@@ -12,7 +12,7 @@ use crate::spec::shown::Show as _;
 
 /// Where the programs of a system lie.
 const SYSTEM: [&str; 7] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
-/// What lies there and is the administrator's.
+/// The administrator's part of it.
 const LOCAL: &str = "/usr/local";
 
 /// Directories of a system that hold data, kernels and what is no part of the running one.

@@ -121,7 +121,7 @@ pub enum Step {
         hide: Vec<String>,
         /// The value that `volmode` gets on it; none when it has it.
         volmode: Option<String>,
-        /// What lies below it and says another `volmode` itself: it inherits from now on.
+        /// Datasets below it that set another `volmode` themselves: they inherit from now on.
         volumes: Vec<String>,
         /// The filesystems whose root directories are looked at.
         members: Vec<String>,

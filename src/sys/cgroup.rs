@@ -144,7 +144,7 @@ pub fn remove(path: &Path) -> io::Result<()> {
     loop {
         match remove_tree(path) {
             Err(e) if e.raw_os_error() == Some(libc::EBUSY) && start.elapsed() < DIES_WITHIN => {
-                // What was killed is in the folder until it has ended, which takes a while on a busy machine;
+                // A killed process is in the folder until it has ended, which takes a while on a busy machine;
                 // some kernels let go of it a moment later still.
                 std::thread::sleep(Duration::from_millis(1));
             }

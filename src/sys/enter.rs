@@ -175,7 +175,7 @@ impl Target {
             while !tty::wait_for(what, wake).map_err(at("wait for the new process"))? {
                 if stop() {
                     let _ = handle.signal(libc::SIGKILL);
-                    // One that waits in the kernel for something of the zone ends when that lets it go.
+                    // A process that waits in the kernel for something of the zone ends when that lets it go.
                     if handle.wait_gone(PATIENCE).unwrap_or(false) {
                         process::reap(porter);
                     }

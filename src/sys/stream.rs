@@ -15,7 +15,7 @@ use rustix::stdio;
 
 use super::tty;
 
-/// What a pipe surely takes once it has said that it takes something.
+/// The number of bytes that a pipe surely takes once it has said that it takes something.
 const PIPE_BUF: usize = 4096;
 
 /// Kinds of streams, by what is different about them.
@@ -86,7 +86,7 @@ impl Stream {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         Ok(match self.kind {
             Kind::Socket => rustix::net::send(self.shared, text, flags)?,
-            // One that could not be opened anew may wait, but not for so little.
+            // A stream that could not be opened anew may wait, but not for so little.
             Kind::Pipe | Kind::Terminal if self.own.is_none() => {
                 rustix::io::write(self, &text[..text.len().min(PIPE_BUF)])?
             }
@@ -129,7 +129,7 @@ impl Stream {
         }
         let mut buffer = [0; PIPE_BUF];
         while bytes > 0 {
-            // Somebody else may have read meanwhile, and there must be no waiting.
+            // Another process may have read meanwhile, and there must be no waiting.
             let most = bytes.min(buffer.len()).min(tty::readable(self.as_fd()));
             match rustix::io::read(self, &mut buffer[..most]) {
                 Err(Errno::INTR) => {}

@@ -1,4 +1,4 @@
-//! What the kernel tells of processes in other pid namespaces, also of those that are just ending.
+//! Processes in other pid namespaces, also those that are just ending, as the kernel tells of them.
 
 use super::process::stat;
 

@@ -257,7 +257,7 @@ pub fn other_end(write: BorrowedFd<'_>) -> Option<OwnedFd> {
     is_pipe.then(|| rustix::fs::open(path, flags, rustix::fs::Mode::empty()).ok()).flatten()
 }
 
-/// What a command of a zone is given for a standard stream of the caller.
+/// The descriptor that a command of a zone is given for a standard stream of the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Given {
     /// `/dev/null`, opened for the command alone.
@@ -271,7 +271,7 @@ pub enum Given {
 /// Decides what a command of a zone is given for a stream of the caller: only what cannot be harmed is open to
 /// a zone, and that is `/dev/null`.
 ///
-/// Whoever holds a file that is open for writing can truncate it, write over it and let it grow, whether or not
+/// A process that holds a file that is open for writing can truncate it, write over it and let it grow, whether or not
 /// it was opened to append. Of one that is open for reading he can move the position, which the caller shares,
 /// lock it and read its path; of a pipe change the size, and make it one that does not wait for everybody who
 /// uses it. A socket passes descriptors, a terminal takes input, a directory leads out of the zone, and a name

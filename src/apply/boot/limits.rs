@@ -75,7 +75,7 @@ pub(super) fn group(path: &Path, settings: &[Setting]) -> Result<(), StepError> 
 /// Keeps a cgroup from writing settings of the kernel that are the host's.
 ///
 /// # Errors
-/// What the kernel says: the zone does not boot with the settings within its reach.
+/// The system's error: the zone must not boot with the settings within its reach.
 pub(super) fn settings(what: &str, group: &OwnedFd) -> Result<(), StepError> {
     if without("host-settings") {
         return Ok(());

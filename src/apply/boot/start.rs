@@ -366,7 +366,7 @@ pub fn replace_record(path: &Path, text: &str) -> io::Result<()> {
         return Err(error);
     }
     let mut file = fs::OpenOptions::new().write(true).open(path)?;
-    // One write, so that a reader sees the old words or the new ones, and blanks after them.
+    // The record is written by one call, so that a reader sees the old words or the new ones, and blanks after them.
     let old = usize::try_from(file.metadata()?.len()).unwrap_or(0).min(4096);
     io::Write::write_all(&mut file, format!("{text:old$}").as_bytes())
 }

@@ -151,7 +151,7 @@ fn talk(channel: &Channel, request: &Request) -> Result<u8, String> {
     let signals = Signals::take(&signals).map_err(|e| lost(&e))?;
     channel.send_bytes(order::GO.as_bytes()).map_err(|e| lost(&e))?;
     let raw = request.terminal && request.input;
-    // What changes a zone is waited for until it is done or undone.
+    // A command that changes a zone is waited for until it is done or undone.
     let ends = request.program == Program::Zlogin;
     Client { channel, signals, terminal, raw, ends, asked: None, status: None }.run(relay)
 }

@@ -34,7 +34,7 @@ use crate::sys::tty::{self, Signals};
 
 /// How long a client may take for each thing that it has to say, in milliseconds.
 const PATIENCE: u64 = 10_000;
-/// What a peer of another user namespace is told.
+/// The answer to a peer of another user namespace.
 const STRANGER: &str = "the caller is in another user namespace than this host";
 /// The log says so once in this time, and how many more there were.
 const STRANGERS_EACH: Duration = Duration::from_secs(60);

@@ -61,9 +61,9 @@ pub struct Wanted<'a> {
     pub zoned: bool,
     /// The filesystems whose snapshots are to be hidden.
     pub hide: &'a [String],
-    /// What its `volmode` is to be, when it is something else.
+    /// The `volmode` that it is to have, when it has another.
     pub volmode: Option<&'a str>,
-    /// What below it has a `volmode` of its own that is another.
+    /// Datasets below it that have a `volmode` of their own, which is another.
     pub volumes: &'a [String],
     /// The filesystems whose root directories are given to the zone's root.
     pub members: &'a [String],

@@ -42,7 +42,7 @@ pub struct Facts {
     pub zfs: Zfs,
 }
 
-/// What of an inherited directory is closed to users of the host who have no rights on it, and so to zones.
+/// Files of an inherited directory that are closed to users of the host without rights on them, and so to zones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inherited {
     /// Files and directories.

@@ -72,7 +72,7 @@ pub fn facts(store: &FileStore) -> Facts {
     }
 }
 
-/// What the default template inherits, beside the directories of the zones that there are.
+/// Directories that the default template inherits, looked at beside those of the zones that there are.
 const USUAL: [&str; 6] = ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/opt"];
 
 fn inherited(store: &FileStore) -> BTreeMap<String, Inherited> {
@@ -82,7 +82,7 @@ fn inherited(store: &FileStore) -> BTreeMap<String, Inherited> {
         let list = stored.spec.stored(ResourceKind::InheritPkgDir).iter();
         dirs.extend(list.filter_map(|resource| resource.text("dir").map(str::to_owned)));
     }
-    // What lies behind a link is looked at where it lies.
+    // A directory behind a link is looked at where it lies.
     let is_dir = |dir: &String| fs::symlink_metadata(dir).is_ok_and(|m| m.is_dir());
     let look = |dir: String| {
         let seen = inherit::look(store.root(), &dir).ok()?;

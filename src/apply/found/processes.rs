@@ -32,7 +32,7 @@ struct First {
     parent: i32,
 }
 
-/// What was seen among the processes.
+/// The processes of zones that were seen.
 #[derive(Clone, Debug, Default)]
 struct Seen {
     supervisors: Vec<(ZoneName, i32)>,
@@ -44,7 +44,7 @@ pub(super) fn find(root: &Root, zone: &ZoneName) -> Option<Running> {
     let seen = seen(root);
     let supervisor = seen.supervisors.iter().find(|(name, _)| name == zone).map(|(_, pid)| *pid);
     let child = seen.firsts.iter().find(|f| Some(f.parent) == supervisor);
-    // One that has been taken over from a dead supervisor is no child of the new one.
+    // A first process that was taken over from a dead supervisor is no child of the new one.
     let first = child.or_else(|| {
         let tree = tree(root, zone).filter(|_| !seen.firsts.is_empty())?;
         seen.firsts.iter().find(|f| folder(&root_of(f.pid)) == Some(tree))

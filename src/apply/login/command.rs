@@ -102,7 +102,7 @@ impl Command {
         match step {
             Step::Pass(signal) => {
                 signal_group(self.child.pid, signal);
-                // One that is stopped hears nothing.
+                // A stopped process hears nothing.
                 signal_group(self.child.pid, Signal::SIGCONT);
             }
             Step::Kill => signal_group(self.child.pid, Signal::SIGKILL),

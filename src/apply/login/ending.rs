@@ -13,7 +13,7 @@ pub const LAST: Duration = Duration::from_secs(1);
 /// Signals so close to each other are one: timeout(1) sends its own to the process and to its group.
 const SAME: Duration = Duration::from_millis(100);
 
-/// What to do.
+/// The next thing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Nothing.

@@ -31,7 +31,7 @@ impl Streams {
             Ok(read)
         })?;
         let (output, errors) = (Stream::output(), Stream::errors());
-        // One pipe for one terminal, log or pipe, so that what is written in turns is seen in turns.
+        // Output and errors that go to one terminal, log or pipe share a pipe, so that their order is seen.
         let same = output.is_same_as(&errors);
         let output = place(tty::given_for(io::stdout().as_fd()), || carry(&mut relay, output))?;
         let errors = match &output {

@@ -1,4 +1,4 @@
-//! What only a server or a router of a link says: answers of DHCP, redirects, advertisements of routers,
+//! Frames that only a server or a router of a link sends: answers of DHCP, redirects, advertisements of routers,
 //! questions for members of groups, routing protocols. A zone that is held to its own addresses could
 //! send all of it from them.
 //!
@@ -17,7 +17,7 @@ const ROUTING: [i32; 4] = [88, 89, 103, 112];
 const ROUTING_PORTS: [u16; 5] = [520, 521, 1985, 2029, 3222];
 /// Messages of ICMP: redirect, router advertisement.
 const ICMP_ROUTER: [i32; 2] = [5, 9];
-/// What a member of a group says in IGMP: reports of three versions, and that it leaves.
+/// Messages of a member of a group in IGMP: reports of three versions, and that it leaves.
 const IGMP_MEMBER: [i32; 4] = [0x12, 0x16, 0x17, 0x22];
 /// The listener query of ICMPv6, which comes behind a header with options.
 const LISTENER_QUERY: i32 = 130;
@@ -30,9 +30,9 @@ const DHCPV6_SERVER: u16 = 547;
 /// Which roles a zone must not play.
 #[derive(Clone, Copy, Debug)]
 pub struct Roles {
-    /// That of a DHCP server.
+    /// The role of a DHCP server.
     pub dhcp: bool,
-    /// That of a router.
+    /// The role of a router.
     pub router: bool,
 }
 

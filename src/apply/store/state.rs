@@ -100,7 +100,7 @@ impl FileStore {
         let given = self.load(zone).ok().flatten().and_then(|s| s.spec.props.text("uuid").map(str::to_owned));
         let uuid = given.or(old.uuid.clone()).unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
         let new = Record { state, uuid: Some(uuid) };
-        // What is there already needs no room.
+        // A file that is there already needs no room.
         if new == old { Ok(()) } else { files::replace_small(&dir.join(STATE), new.print().as_bytes()) }
     }
 

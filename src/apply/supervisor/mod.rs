@@ -312,7 +312,7 @@ impl Supervisor {
             if ours.is_none() && lock.is_none() {
                 return;
             }
-            // Whoever takes a zone down removes the copy of its record, and its cgroup, as well.
+            // A command that takes a zone down removes the copy of its record, and its cgroup, as well.
             let left =
                 || init.running.cgroup.as_ref().is_some_and(|path| std::path::Path::new(path).exists());
             ours = ours.or_else(|| left().then(|| init.running.clone()));

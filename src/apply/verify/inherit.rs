@@ -9,7 +9,7 @@ use crate::spec::Props;
 /// Looks afresh, and so puts the list of programs right that the next boot uses.
 pub fn check(root: &Root, resource: &Props, found: &mut Findings) {
     let dir = resource.text("dir").unwrap_or_default();
-    // What is a link in the zone's root as well needs no mount; what is missing the boot tells.
+    // A directory that is a link in the zone's root as well needs no mount; a missing one is told by the boot.
     let Ok(seen) = inherit::look(root, dir) else { return };
     if runs_set_id(resource) && !seen.hidden.is_empty() {
         found.warn(format!(

@@ -34,7 +34,7 @@ const NAME: usize = 16;
 /// Maps that one of our programs may use.
 const MAX_MAPS: usize = 8;
 
-/// What a program is for.
+/// The purpose of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// It filters what a link receives or sends (`BPF_PROG_TYPE_SCHED_CLS`).

@@ -29,7 +29,7 @@ pub struct Call {
     pub numbers: [u32; 4],
     /// What becomes of it.
     pub rule: Rule,
-    /// Who opens it: a word of `allow-syscalls`.
+    /// The word of `allow-syscalls` that opens it.
     pub group: Option<&'static str>,
 }
 
@@ -57,7 +57,7 @@ pub struct Request {
     pub number: u32,
     /// The error number of the refusal.
     pub error: i32,
-    /// Who opens it: a word of `allow-syscalls`.
+    /// The word of `allow-syscalls` that opens it.
     pub group: &'static str,
 }
 
@@ -69,7 +69,7 @@ const fn request(name: &'static str, number: u32, error: i32, group: &'static st
 /// owns the files of the host that it is shown with mapped ids. The error is that of a kernel without them.
 #[rustfmt::skip] // rows, not lines
 pub const FCNTL: &[Request] = &[
-    // Whoever opens or executes the file waits for the holder of a lease, up to fs.lease-break-time.
+    // A process that opens or executes the file waits for the holder of a lease, up to fs.lease-break-time.
     request("F_SETLEASE", 1024, libc::EINVAL, "leases"),
     request("F_SETDELEG", 1040, libc::EINVAL, "leases"),
     // A watch on a directory that no limit counts.

@@ -206,10 +206,10 @@ pub fn set_xattr(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> io::Result<bo
     }
 }
 
-/// What a copy of a file or directory does not have of the attributes.
+/// The attributes that a copy of a file or directory does not have.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Lost {
-    /// Those that the file system cannot keep.
+    /// Attributes that the file system cannot keep.
     pub(super) names: Vec<String>,
     /// There are more than the kernel lists; what matters to permissions is there all the same.
     pub(super) unlisted: bool,

@@ -25,7 +25,7 @@ pub(super) fn make_writable(dir: BorrowedFd<'_>) -> io::Result<()> {
         return Ok(());
     }
     let flags = match flags(dir) {
-        // Somebody else's file system of the same number.
+        // Another file system may have the same number.
         Err(Errno::NOTTY | Errno::INVAL) => return Ok(()),
         other => other?,
     };

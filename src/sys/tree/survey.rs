@@ -1,4 +1,4 @@
-//! What of a tree runs with the rights of its owner, and what of it only some users may read.
+//! Files of a tree that run with the rights of their owner, and those that only some users may read.
 
 use std::ffi::{CStr, OsStr, OsString};
 use std::io;
@@ -21,7 +21,7 @@ const SET_USER: u32 = 0o4000;
 /// The same for its group: without the right to execute, the bit stood for mandatory locks.
 const SET_GROUP: u32 = 0o2010;
 
-/// What was found; paths are relative to the top, in the order of their names.
+/// The files that were found; paths are relative to the top, in the order of their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Survey {
     /// Programs that run with rights of their own and that everybody can read.
@@ -32,7 +32,7 @@ pub struct Survey {
     pub closed: Vec<PathBuf>,
 }
 
-/// What is looked for.
+/// The kinds of files that are looked for.
 #[derive(Clone, Copy)]
 pub struct Wanted<'a> {
     /// Everything that not everybody can read; otherwise such directories are passed over.
@@ -166,7 +166,7 @@ fn directory(
     if wanted.closed && !is_open_to_all(mode) {
         found.closed.push(path.to_owned());
     }
-    // What lies in the others is for those only whom they let in, and so are its names.
+    // Files in the other directories are only for those whom these let in, and so are their names.
     is_open_to_all(mode).then_some((fd, data))
 }
 
