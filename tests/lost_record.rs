@@ -9,6 +9,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use lab::{Lab, record};
+use zones::apply::paths::Root;
+use zones::apply::store::FileStore;
+use zones::spec::ZoneName;
 
 const MARK: &str = "sleep 43219";
 
@@ -217,6 +220,23 @@ fn a_login_works_without_the_record_and_puts_it_back() {
         assert_eq!((run.status, run.out.as_str()), (0, "from the zone\n"), "{loss:?}: {run:?}");
         assert_eq!(record(lab, "lost", "init"), init.to_string(), "{loss:?}");
     });
+}
+
+/// In the middle of a boot the kernel shows the processes of a zone that nobody may enter yet.
+#[test]
+fn a_zone_that_somebody_works_on_does_not_run_because_the_kernel_shows_processes() {
+    let Some(lab) = Lab::new() else { return };
+    let (_, _survivor) = booted(&lab, "lost");
+    Loss::BothFolders.happens_to(&lab, "lost");
+    let name = ZoneName::new("lost").expect("a name");
+    let held = FileStore::open(Root::new(Some(lab.path()))).lock(&name, "zoneadm boot").expect("the lock");
+    assert_eq!(lab.state("lost"), "installed");
+    let login = lab.sh("lost", "true");
+    assert!(login.status == 1 && login.err.contains("allowed only to running zones"), "{login:?}");
+    drop(held);
+    assert_eq!(lab.state("lost"), "running");
+    lab.ok("zoneadm", &["-z", "lost", "halt"]);
+    lab.assert_clean();
 }
 
 #[test]

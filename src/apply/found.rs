@@ -26,6 +26,7 @@ use crate::apply::boot::start::{make_run_dir, next_id, replace_record};
 use crate::apply::dataset::registry;
 use crate::apply::paths::Root;
 use crate::apply::running::{self, RECORD, Running};
+use crate::apply::store::FileStore;
 use crate::apply::supervisor::{self, client};
 use crate::apply::trust;
 use crate::plan::limits;
@@ -90,11 +91,22 @@ pub fn copy_of_record(root: &Root, zone: &ZoneName) -> Option<Running> {
 }
 
 /// Finds a running zone that has no record. Its number is 0 where only the kernel tells of it.
+///
+/// A zone that is just being booted or ended looks the same to the kernel. So the kernel is not asked while
+/// another process has an operation on the zone in progress: nobody is to enter a zone that is half made.
 pub fn find(root: &Root, zone: &ZoneName) -> Option<Running> {
-    copy_of_record(root, zone).filter(Running::is_alive).or_else(|| match cgroup::mount_point() {
+    if let Some(copy) = copy_of_record(root, zone).filter(Running::is_alive) {
+        return Some(copy);
+    }
+    let found = match cgroup::mount_point() {
         Some(mount) => by_group(root, zone, &mount),
         None => processes::find(root, zone),
-    })
+    }?;
+    if FileStore::open(root.clone()).is_worked_on(zone) {
+        return None;
+    }
+    // An operation that has ended since the first look has written it.
+    running::record(root, zone).filter(Running::is_alive).or(Some(found))
 }
 
 /// Returns the names of all zones that may run without a record.
@@ -271,11 +283,7 @@ fn answer_again(root: &Root, zone: &ZoneName, running: &Running) {
 }
 
 /// Puts a lost folder back where nobody else works on the zone, for whoever only enters it.
-pub fn mend(
-    store: &crate::apply::store::FileStore,
-    zone: &ZoneName,
-    running: &Running,
-) -> Result<(), String> {
+pub fn mend(store: &FileStore, zone: &ZoneName, running: &Running) -> Result<(), String> {
     if store.root().zone_run(zone).join(RECORD).exists() {
         return Ok(());
     }

@@ -119,6 +119,21 @@ impl OpLock {
         let _ = file.set_len(0).and_then(|()| file.write_all_at(text.as_bytes(), 0));
     }
 
+    /// Says whether another process holds the lock on a file, without touching it: proc_locks(5) shows that to
+    /// every user, by device and inode.
+    pub fn is_held_by_another(path: &Path) -> bool {
+        let Ok(meta) = fs::symlink_metadata(path) else { return false };
+        let (major, minor) = (rustix::fs::major(meta.dev()), rustix::fs::minor(meta.dev()));
+        let file = format!("{major:02x}:{minor:02x}:{}", meta.ino());
+        let own = std::process::id().to_string();
+        let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+        locks.lines().any(|line| {
+            // Such as "7: FLOCK  ADVISORY  WRITE 4711 fe:00:1234 0 EOF"; one that waits has "->" in front of its kind.
+            let words: Vec<&str> = line.split_whitespace().collect();
+            matches!(words[..], [_, "FLOCK", _, "WRITE", pid, of, ..] if of == file && pid != own)
+        })
+    }
+
     /// Says who holds the lock on a file, as far as it is noted there.
     pub fn holder(path: &Path) -> String {
         let bytes = read(path, 256).ok().flatten().unwrap_or_default();

@@ -146,6 +146,11 @@ impl FileStore {
         }
     }
 
+    /// Says whether another process has an operation on the zone in progress, as far as the kernel shows that.
+    pub fn is_worked_on(&self, zone: &ZoneName) -> bool {
+        OpLock::is_held_by_another(&self.lock_file(zone))
+    }
+
     fn take(&self, zone: &ZoneName, waits: bool) -> Result<Option<OpLock>, StoreError> {
         OpLock::of_zone(&self.lock_file(zone), &self.root.lib_dir().join(".locks"), zone, waits)
     }
