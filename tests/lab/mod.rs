@@ -154,13 +154,7 @@ impl Lab {
                 found.push(format!("loop device over {}", backing.trim()));
             }
         }
-        for base in ["/sys/fs/cgroup/zones", "/sys/fs/cgroup/unified/zones"] {
-            for entry in fs::read_dir(base).into_iter().flatten().flatten() {
-                if entry.file_name().to_string_lossy().ends_with(&self.group_suffix()) {
-                    found.push(format!("cgroup {}", entry.path().display()));
-                }
-            }
-        }
+        found.extend(self.groups().iter().map(|group| format!("cgroup {}", group.display())));
         for entry in fs::read_dir(self.path().join("run/zones")).into_iter().flatten().flatten() {
             if !entry.file_name().to_string_lossy().starts_with('.') {
                 found.push(format!("run-time files {}", entry.path().display()));
@@ -209,6 +203,28 @@ impl Lab {
         zones::apply::boot::observe::group_suffix(&zones::apply::paths::Root::new(Some(self.path())))
     }
 
+    /// Returns the cgroups of this lab's zones.
+    fn groups(&self) -> Vec<PathBuf> {
+        let bases = ["/sys/fs/cgroup/zones", "/sys/fs/cgroup/unified/zones"];
+        let entries = bases.iter().flat_map(|base| fs::read_dir(base).into_iter().flatten().flatten());
+        let suffix = self.group_suffix();
+        entries.map(|e| e.path()).filter(|path| path.to_string_lossy().ends_with(&suffix)).collect()
+    }
+
+    /// Ends what is in a cgroup of a zone that no command has ended, and removes it.
+    fn remove_group(group: &Path) {
+        let _ = fs::write(group.join("cgroup.kill"), "1");
+        for _ in 0..100 {
+            let mut find = Command::new("find");
+            find.arg(group).args(["-depth", "-type", "d", "-exec", "rmdir", "{}", ";"]);
+            let _ = find.stderr(Stdio::null()).status();
+            if !group.exists() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+
     /// Returns our processes: those that were started with this root in their environment, zombies
     /// and this test aside.
     pub fn processes(&self) -> Vec<(i32, String)> {
@@ -228,6 +244,7 @@ impl Drop for Lab {
             // Only processes that carry this lab's root in their environment.
             let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
         }
+        self.groups().iter().for_each(|group| Self::remove_group(group));
         for file in self.claims() {
             let _ = fs::remove_file(file);
         }
