@@ -1,4 +1,4 @@
-//! What frees must never need space: each command that ends or removes something, while one of the file
+//! Commands that free space must never need any: each command that ends or removes something, while one of the file
 //! systems that it works on is full or read-only.
 //!
 //! Each file system is a small one in memory, mounted in a mount namespace of the test's own.
@@ -17,7 +17,7 @@ use nix::sched::{CloneFlags, unshare};
 /// A file system of the lab, below its root.
 const PLACES: [&str; 4] = ["etc", "var", "run", "zones"];
 
-/// What is wrong with it.
+/// Its fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     /// No block and no inode is left.

@@ -108,7 +108,7 @@ pub enum LimitError {
     BadCpu {
         /// The number as written.
         cpu: String,
-        /// What is wrong with it.
+        /// Its fault.
         why: &'static str,
     },
     /// The pool is not there.

@@ -29,7 +29,7 @@ enum Kind {
     Other,
 }
 
-/// One of the standard streams.
+/// A standard stream of the caller.
 #[derive(Debug)]
 pub struct Stream {
     shared: BorrowedFd<'static>,

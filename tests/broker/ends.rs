@@ -1,4 +1,4 @@
-//! What a user of the host wants ended ends, and his streams are as safe as root's.
+//! A login that a user of the host wants ended ends, and the user's streams are as safe as root's.
 
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -53,7 +53,7 @@ fn a_reader_that_does_not_read_holds_no_user_up() {
         std::thread::sleep(Duration::from_millis(5));
     }
     assert_eq!(child.wait().expect("a child of ours").code(), Some(143));
-    // What cannot be written is reported.
+    // A stream that cannot be written to is reported.
     let full = File::options().write(true).open("/dev/full").expect("a full device");
     let run = w.command(BIN, "zlogin", &["zion", "echo x"]).stdout(full).output().expect("zlogin");
     assert_eq!(run.status.code(), Some(1), "{run:?}");

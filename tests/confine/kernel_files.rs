@@ -6,10 +6,10 @@ use super::Lab;
 /// where a write asks to be woken.
 const WRITABLE: &[&str] = &["/proc/pressure/*", "/sys/fs/cgroup/cgroup.*"];
 
-/// Those of them that are settings of the kernel, each with a name: a new one that a kernel brings may be the host's.
+/// Settings of the kernel among them, each with a name: a new one that a kernel brings may be the host's.
 const OWN_SETTINGS: &str = include_str!("own-settings");
 
-/// What can be opened below `/proc/sys` and is the host's: a write is refused.
+/// Settings of the host that can be opened below `/proc/sys`: a write is refused.
 const HELD: &[&str] = &["/proc/sys/net/netfilter/nf_hooks_lwtunnel"];
 
 /// Says whether a name is that of a pattern, whose stars stand for any text.

@@ -70,7 +70,7 @@ impl Shared {
     }
 }
 
-/// What `Shared` closes.
+/// Files that `Shared` closes.
 const CLOSED: [&str; 8] =
     ["secret", "group", "sub", "sub/file", "known/secret", "known", "foreign", "hidden"];
 
@@ -315,7 +315,7 @@ fn programs_that_come_later_are_found() {
     assert_eq!(listed(), "another plain program");
 }
 
-/// What is closed is named, and so is what a set-user-id program loses by it.
+/// Closed files are named, and so are the rights that a set-user-id program loses.
 #[test]
 fn plan_verify_and_doctor_name_what_is_closed() {
     let Some(lab) = Lab::new() else { return };

@@ -111,7 +111,7 @@ impl Journal {
         self.pending.clear();
         match done {
             Err(e) if self.only_removes && e.is_full() => {
-                // What it tells so far is true for whoever finds it.
+                // Each line of the file is true by itself, so a reader may find it unfinished.
                 self.file = None;
                 Ok(())
             }

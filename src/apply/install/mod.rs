@@ -74,7 +74,7 @@ pub enum InstallError {
         what: &'static str,
         /// Path.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Its fault.
         why: String,
     },
     /// The zone runs.

@@ -5,7 +5,7 @@
 //! | file | `/run/zones/.lock.NAME` (flock(2)) | tells who works on the zone |
 //! | reserve | one byte of `/var/lib/zones/.locks`, by the zone's name (an open file description lock) | needs no space: the one that is left when no file can be made below `/run` |
 //!
-//! Whoever locks a zone takes both, the file first. Where the file cannot be made the reserve alone is
+//! A process that locks a zone takes both, the file first. Where the file cannot be made the reserve alone is
 //! enough, because all others want it as well. Where the reserve cannot be had (nothing can be written below
 //! `/var`) the file alone is enough: a lock by the reserve alone is not taken while there is a file.
 
@@ -69,7 +69,8 @@ impl OpLock {
                 Ok(None) => return Ok(None),
                 Ok(Some(file)) => match Reserve::take(reserve, zone, waits) {
                     Ok(None) => return Ok(None),
-                    // One that holds the reserve alone needs it to be written to, as we do.
+                    // An error hides no holder: a process that has the reserve alone could write to it, and this one
+                    // could as well.
                     other => return Ok(Some(Self { file: Some(file), reserve: other.ok().flatten(), path })),
                 },
                 Err(e) if needs_room(&e) => match Reserve::take(reserve, zone, waits) {
