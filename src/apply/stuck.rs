@@ -1,16 +1,16 @@
 //! Processes of a zone that do not end although they were killed: which they are, why, and what to do.
 
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::apply::running::Running;
 use crate::spec::shown::Show;
+use crate::sys::made;
 use crate::sys::task::{Task, is_ended_but_for_clean_up, tasks_of_namespace};
 
 /// Returns a process by number and name. Its name is the zone's choice, and is shown harmless.
 pub fn named(pid: i32) -> String {
-    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let name = made::read(format!("/proc/{pid}/comm")).unwrap_or_default();
     let name = name.strip_suffix("\n").unwrap_or(&name).shown().to_string();
     if name.is_empty() { pid.to_string() } else { format!("{pid} ({name})") }
 }
@@ -122,23 +122,23 @@ fn why_it_stays(task: &Task) -> Option<Why> {
 
 /// Returns the function of the kernel that a task waits in, when it tells.
 fn place(pid: i32) -> String {
-    let text = fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
+    let text = made::read(format!("/proc/{pid}/wchan")).unwrap_or_default();
     if text == "0" { String::new() } else { text }
 }
 
 /// Returns who traces a process.
 fn tracer(pid: i32) -> Option<String> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let status = made::read(format!("/proc/{pid}/status")).ok()?;
     let number = status.lines().find_map(|l| l.strip_prefix("TracerPid:"))?.trim().parse::<i32>().ok()?;
     (number != 0).then(|| named(number))
 }
 
 /// Returns the frozen folder of the freezer of cgroup v1 that a process is in.
 fn frozen(pid: i32) -> Option<PathBuf> {
-    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let text = made::read(format!("/proc/{pid}/cgroup")).ok()?;
     let path = text.lines().find_map(|l| l.split_once(":freezer:").map(|(_, path)| path))?;
     let folder = Path::new("/sys/fs/cgroup/freezer").join(path.trim_start_matches('/'));
     // The nearest one that was frozen itself: those below are frozen with it.
-    let own = |f: &&Path| fs::read_to_string(f.join("freezer.self_freezing")).is_ok_and(|t| t.trim() == "1");
+    let own = |f: &&Path| made::read(f.join("freezer.self_freezing")).is_ok_and(|t| t.trim() == "1");
     folder.ancestors().find(own).map(Path::to_owned)
 }

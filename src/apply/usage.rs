@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::paths::Root;
 use super::running::{self, Running};
 use crate::sys::cgroup;
+use crate::sys::made;
 
 /// What has been counted of one zone, or of the host, at one moment. None: this host does not count it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -104,29 +105,29 @@ impl Sample {
 
 /// Reads a file that holds one number; `max` is none.
 fn number(path: &Path) -> Option<u64> {
-    fs::read_to_string(path).ok()?.trim().parse().ok()
+    made::read(path).ok()?.trim().parse().ok()
 }
 
 /// Returns the value behind a key of a file with lines of key and value.
 fn keyed(path: &Path, key: &str) -> Option<u64> {
-    let text = fs::read_to_string(path).ok()?;
+    let text = made::read(path).ok()?;
     text.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
 fn counters(running: &Running) -> Counters {
     let mut found =
         running.cgroup.as_ref().map_or_else(Counters::default, |group| of_group(Path::new(group)));
-    let net = fs::read_to_string(format!("/proc/{}/net/dev", running.init)).unwrap_or_default();
+    let net = made::read(format!("/proc/{}/net/dev", running.init)).unwrap_or_default();
     (found.received, found.sent) = traffic(&net);
     found
 }
 
 fn of_group(group: &Path) -> Counters {
-    let (read, written) = disk(&fs::read_to_string(group.join("io.stat")).unwrap_or_default());
+    let (read, written) = disk(&made::read(group.join("io.stat")).unwrap_or_default());
     let has_io = group.join("io.stat").exists();
     Counters {
         cpu: keyed(&group.join("cpu.stat"), "usage_usec"),
-        cpu_cap: fs::read_to_string(group.join("cpu.max")).ok().and_then(|t| quota(&t)),
+        cpu_cap: made::read(group.join("cpu.max")).ok().and_then(|t| quota(&t)),
         memory: number(&group.join("memory.current")).or_else(|| resident(group)),
         memory_cap: number(&group.join("memory.max")),
         swap: number(&group.join("memory.swap.current")),
@@ -160,7 +161,7 @@ fn groups(group: &Path, visit: &mut dyn FnMut(&Path)) {
 fn tasks(group: &Path) -> Option<u64> {
     let mut count = None;
     groups(group, &mut |g| {
-        if let Ok(text) = fs::read_to_string(g.join("cgroup.threads")) {
+        if let Ok(text) = made::read(g.join("cgroup.threads")) {
             count = Some(count.unwrap_or(0) + text.lines().count() as u64);
         }
     });
@@ -173,8 +174,8 @@ fn resident(group: &Path) -> Option<u64> {
     let page = rustix::param::page_size() as u64;
     let mut sum = None;
     groups(group, &mut |g| {
-        for pid in fs::read_to_string(g.join("cgroup.procs")).unwrap_or_default().lines() {
-            let statm = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
+        for pid in made::read(g.join("cgroup.procs")).unwrap_or_default().lines() {
+            let statm = made::read(format!("/proc/{pid}/statm")).unwrap_or_default();
             if let Some(pages) = statm.split_whitespace().nth(1).and_then(|n| n.parse::<u64>().ok()) {
                 sum = Some(sum.unwrap_or(0) + pages * page);
             }
@@ -209,21 +210,21 @@ fn disk(text: &str) -> (u64, u64) {
 
 /// What the whole machine uses.
 fn host() -> Counters {
-    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let stat = made::read("/proc/stat").unwrap_or_default();
     let cpu = stat.lines().next().map(|line| {
         let fields: Vec<u64> = line.split_whitespace().skip(1).filter_map(|n| n.parse().ok()).collect();
         // user nice system - - irq softirq, in ticks of 10 ms (proc(5)).
         [0, 1, 2, 5, 6].iter().filter_map(|i| fields.get(*i)).sum::<u64>() * 10_000
     });
-    let info = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let info = made::read("/proc/meminfo").unwrap_or_default();
     let kib = |key: &str| -> Option<u64> {
         let rest = info.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix(':'))?;
         Some(rest.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
     };
     let cpus = std::thread::available_parallelism().map_or(1, usize::from) as u64;
-    let (received, sent) = traffic(&fs::read_to_string("/proc/self/net/dev").unwrap_or_default());
-    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let io = cgroup::mount_point().and_then(|m| fs::read_to_string(m.join("io.stat")).ok());
+    let (received, sent) = traffic(&made::read("/proc/self/net/dev").unwrap_or_default());
+    let load = made::read("/proc/loadavg").unwrap_or_default();
+    let io = cgroup::mount_point().and_then(|m| made::read(m.join("io.stat")).ok());
     Counters {
         cpu,
         cpu_cap: Some(cpus * 100),

@@ -16,6 +16,7 @@ use super::running;
 use crate::plan::options::MountOptions;
 use crate::plan::zfs::{Dataset, Filesystem, Holder, Who};
 use crate::spec::ZoneName;
+use crate::sys::made;
 use crate::sys::mountinfo::{self, MountEntry};
 use crate::zfs::{self, DatasetError, Kind, Mountpoint, Zfs};
 
@@ -118,7 +119,7 @@ pub(super) fn shows_snapshots() -> Option<String> {
 /// Returns the version of the ZFS module when that has not something. Of somebody's own build, whose version is no
 /// number, the kernel will say.
 fn without(has: fn(Release) -> bool) -> Option<String> {
-    let text = std::fs::read_to_string("/sys/module/zfs/version").ok()?;
+    let text = made::read("/sys/module/zfs/version").ok()?;
     Release::parse(&text).is_some_and(|release| !has(release)).then(|| text.trim().to_owned())
 }
 
@@ -239,14 +240,14 @@ fn zone_of(pid: i32, zones: &[(String, u64)]) -> Option<String> {
         if let Some((zone, _)) = zones.iter().find(|(_, pids)| *pids == own) {
             return Some(zone.clone());
         }
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let stat = made::read(format!("/proc/{pid}/stat")).ok()?;
         pid = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
     }
     None
 }
 
 fn program(pid: i32) -> String {
-    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let name = made::read(format!("/proc/{pid}/comm")).unwrap_or_default();
     name.trim().to_owned()
 }
 

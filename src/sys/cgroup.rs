@@ -6,11 +6,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::made;
 use super::naive::without;
 
 /// How deep a zone may nest cgroups of its own, and how many it may have. Without a limit it could build
@@ -20,16 +22,14 @@ const LIMITS: [(&str, &str); 2] = [("cgroup.max.depth", "32"), ("cgroup.max.desc
 /// How long killed processes may take to leave a folder.
 const DIES_WITHIN: Duration = Duration::from_secs(3);
 
-/// Finds where cgroup v2 is mounted; none when the host has only version 1.
+/// Finds where cgroup v2 is mounted; none when the host has only version 1. Where it was found once it is not looked
+/// for again: a host does not move it.
 pub fn mount_point() -> Option<PathBuf> {
-    // Both usual places first: reading all of mountinfo costs more than two statfs calls.
-    for place in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
-        let is_v2 = rustix::fs::statfs(place).is_ok_and(|s| s.f_type == libc::CGROUP2_SUPER_MAGIC);
-        if is_v2 {
-            return Some(place.into());
-        }
-    }
-    None
+    static FOUND: OnceLock<&str> = OnceLock::new();
+    let is_v2 = |place: &str| rustix::fs::statfs(place).is_ok_and(|s| s.f_type == libc::CGROUP2_SUPER_MAGIC);
+    let find = || ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].into_iter().find(|place| is_v2(place));
+    let place = FOUND.get().copied().or_else(|| find().map(|place| *FOUND.get_or_init(|| place)));
+    place.map(PathBuf::from)
 }
 
 /// Makes the folder and the ones above it, and opens it.
@@ -56,7 +56,7 @@ pub fn enable(path: &Path, controllers: &[&str]) -> io::Result<()> {
     above.reverse();
     for folder in above {
         let file = folder.join("cgroup.subtree_control");
-        let on = fs::read_to_string(&file)?;
+        let on = made::read(&file)?;
         let missing = controllers.iter().filter(|c| !on.split_whitespace().any(|o| o == **c));
         let words: Vec<String> = missing.map(|c| format!("+{c}")).collect();
         if !words.is_empty() {
@@ -68,7 +68,7 @@ pub fn enable(path: &Path, controllers: &[&str]) -> io::Result<()> {
 
 /// Returns those of the controllers that count what a zone uses which this host has.
 pub fn counting() -> Vec<&'static str> {
-    let all = mount_point().and_then(|m| fs::read_to_string(m.join("cgroup.controllers")).ok());
+    let all = mount_point().and_then(|m| made::read(m.join("cgroup.controllers")).ok());
     let all = all.unwrap_or_default();
     ["cpu", "memory", "pids", "io"].into_iter().filter(|c| all.split_whitespace().any(|a| a == *c)).collect()
 }
@@ -97,7 +97,7 @@ pub fn delegate(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
 
 /// Says whether a process is in the folder or below it.
 pub fn is_populated(path: &Path) -> bool {
-    let events = fs::read_to_string(path.join("cgroup.events")).unwrap_or_default();
+    let events = made::read(path.join("cgroup.events")).unwrap_or_default();
     events.lines().any(|l| l == "populated 1")
 }
 
@@ -115,7 +115,7 @@ pub fn members(path: &Path) -> Vec<i32> {
 fn members_below(folder: BorrowedFd<'_>, list: &mut Vec<i32>) {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     if let Ok(file) = rustix::fs::openat(folder, "cgroup.procs", flags, Mode::empty()) {
-        let text = io::read_to_string(fs::File::from(file)).unwrap_or_default();
+        let text = made::read_file(&fs::File::from(file)).unwrap_or_default();
         list.extend(text.lines().filter_map(|l| l.parse::<i32>().ok()));
     }
     let Ok(dir) = rustix::fs::Dir::read_from(folder) else { return };
@@ -192,7 +192,7 @@ fn remove_below(parent: BorrowedFd<'_>, name: &Path) -> rustix::io::Result<()> {
 
 /// Returns the cgroup folder that a process or thread is in; none when it lies outside the given folder.
 pub fn of_process(pid: i32, folder: &Path) -> Option<PathBuf> {
-    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let text = made::read(format!("/proc/{pid}/cgroup")).ok()?;
     let path = text.lines().find_map(|l| l.strip_prefix("0::"))?;
     beneath(folder, Path::new(path))
 }

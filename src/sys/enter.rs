@@ -30,6 +30,7 @@ use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use super::cgroup;
 use super::channel::Channel;
+use super::made;
 use super::naive::without;
 use super::ns::{self, Kinds, Side};
 use super::path::{self, reason};
@@ -347,7 +348,7 @@ fn kinds_of(pid: i32) -> io::Result<Kinds> {
 
 /// Returns the capabilities that the bounding set of a process lacks.
 fn dropped_capabilities(pid: i32) -> io::Result<Vec<u32>> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let status = made::read(format!("/proc/{pid}/status"))?;
     let bounds = status.lines().find_map(|l| l.strip_prefix("CapBnd:"));
     let bounds = bounds.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
     let bounds = bounds.ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
@@ -357,8 +358,8 @@ fn dropped_capabilities(pid: i32) -> io::Result<Vec<u32>> {
 /// Returns the out-of-memory score of a process when ours is another: a protected shell of the host
 /// must not make processes of a zone unkillable.
 pub(super) fn oom_score_to_set(pid: i32) -> Option<String> {
-    let theirs = std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).ok()?;
-    let ours = std::fs::read_to_string("/proc/self/oom_score_adj").ok()?;
+    let theirs = made::read(format!("/proc/{pid}/oom_score_adj")).ok()?;
+    let ours = made::read("/proc/self/oom_score_adj").ok()?;
     (theirs != ours).then_some(theirs)
 }
 

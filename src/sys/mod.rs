@@ -6,6 +6,7 @@ pub mod cgroup;
 pub mod channel;
 pub mod enter;
 pub mod loopdev;
+pub mod made;
 pub mod mount;
 pub mod mountinfo;
 pub mod naive;

@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
+use super::made;
 use super::process::Handle;
 
 /// Number of the option that gives a pidfd of the peer (Linux 6.5), of every architecture but the two
@@ -60,7 +61,7 @@ fn has_user(pid: i32, uid: u32) -> bool {
     };
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     threads
-        .filter_map(|thread| std::fs::read_to_string(thread.path().join("status")).ok())
+        .filter_map(|thread| made::read(thread.path().join("status")).ok())
         .any(|status| user_of(status) == Some(uid))
 }
 

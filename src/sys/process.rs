@@ -8,11 +8,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use super::made;
 use super::naive::without;
 
 /// Reads proc_pid_stat(5): the name of the process, and what follows it.
 pub(super) fn stat(pid: i32) -> Option<(String, String)> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat = made::read(format!("/proc/{pid}/stat")).ok()?;
     // The name, in parentheses, may hold blanks and parentheses itself.
     let (start, rest) = stat.rsplit_once(')')?;
     Some((start.split_once('(')?.1.to_owned(), rest.to_owned()))

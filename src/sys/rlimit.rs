@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use super::made;
 use std::io;
 
 /// A resource and its limit.
@@ -39,9 +40,8 @@ const NAMES: [(&str, libc::__rlimit_resource_t); 16] = [
 /// Read from `/proc`: prlimit(2) asks for rights over the process' user namespace, which the host's root
 /// need not have in a container.
 pub(super) fn limits_to_set(pid: i32) -> io::Result<Vec<Limit>> {
-    let read = |who: &str| -> io::Result<Vec<Limit>> {
-        Ok(parse(&std::fs::read_to_string(format!("/proc/{who}/limits"))?))
-    };
+    let read =
+        |who: &str| -> io::Result<Vec<Limit>> { Ok(parse(&made::read(format!("/proc/{who}/limits"))?)) };
     let ours = read("self")?;
     let same = |theirs: &Limit| {
         let limits = |l: &Limit| (l.0, l.1.rlim_cur, l.1.rlim_max);
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn the_kernels_table_is_read_whole() {
-        let text = std::fs::read_to_string("/proc/self/limits").expect("proc is there");
+        let text = made::read("/proc/self/limits").expect("proc is there");
         let found = parse(&text);
         assert_eq!(found.len(), NAMES.len(), "{text}");
         for (resource, limit) in found {

@@ -1,10 +1,11 @@
 //! Processes in other pid namespaces, also those that are just ending, as the kernel tells of them.
 
+use super::made;
 use super::process::stat;
 
 /// Says whether a process is the first one of a pid namespace directly below ours.
 pub fn first_of_namespace(pid: i32) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let status = made::read(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|l| l.strip_prefix("NSpid:")).unwrap_or_default();
     let mut numbers = line.split_whitespace().skip(1);
     numbers.next() == Some("1") && numbers.next().is_none()
@@ -34,7 +35,7 @@ pub fn tasks_of_namespace(init: i32) -> Vec<Task> {
     let pids = entries.filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());
     let all: std::collections::HashMap<i32, i32> = pids.filter_map(|pid| Some((pid, parent(pid)?))).collect();
     let depth = |pid: i32| {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let status = made::read(format!("/proc/{pid}/status")).unwrap_or_default();
         let line = status.lines().find_map(|l| l.strip_prefix("NSpid:")).unwrap_or_default();
         line.split_whitespace().count()
     };
@@ -78,7 +79,7 @@ pub fn is_ended_but_for_clean_up(task: &Task) -> bool {
     const EXITING: u64 = 0x4;
     let threads = std::fs::read_dir(format!("/proc/{}/task", task.pid)).into_iter().flatten().flatten();
     let mut states = threads.filter_map(|t| {
-        let text = std::fs::read_to_string(t.path().join("stat")).ok()?;
+        let text = made::read(t.path().join("stat")).ok()?;
         let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
         Some((fields.get(6)?.parse::<u64>().ok()?, fields.get(20)?.parse::<u64>().ok()?))
     });

@@ -1,10 +1,13 @@
 //! Who a login becomes, when the zone's files lie.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use super::Lab;
+use super::lab::record;
 
 /// Guards `identity::parse_id`: to the kernel the highest id means "stay who you are", which is root.
 #[test]
@@ -134,4 +137,33 @@ fn a_name_service_of_the_zone_is_not_loaded() {
         assert!(!loaded.lines().any(|l| l == name), "{name} has run code of the zone: {loaded}");
     }
     lab.halted("zion");
+}
+
+/// Guards `made::read`: a process may call itself by bytes that are no text, and what the kernel says of it counts all
+/// the same. A zone whose first process was not understood would be taken for one that has ended.
+#[test]
+fn a_first_process_whose_name_is_no_text() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("zion", "");
+    let init = lab.in_zone("zion", "/var/tmp/init");
+    let script = "#!/bin/sh\nprintf '\\377) Z 1' >/proc/self/comm\ntouch /var/tmp/renamed\nwhile :; do sleep 1000; done\n";
+    fs::write(&init, script).expect("written");
+    fs::set_permissions(&init, fs::Permissions::from_mode(0o755)).expect("chmod");
+    lab.ok("zoneadm", &["-z", "zion", "boot", "--", "-i", "/var/tmp/init"]);
+    let renamed = lab.in_zone("zion", "/var/tmp/renamed");
+    for _ in 0..1000 {
+        if renamed.exists() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let pid = record(&lab, "zion", "init");
+    let name = fs::read(format!("/proc/{pid}/comm")).expect("its first process lives");
+    assert_eq!(name, b"\xff) Z 1\n");
+    assert_eq!(lab.state("zion"), "running");
+    assert_eq!(lab.ok("zlogin", &["zion", "echo here"]), "here\n");
+    let again = lab.run("zoneadm", &["-z", "zion", "boot"]);
+    assert!(again.err.contains("already booted"), "{again:?}");
+    lab.halted("zion");
+    assert!(!Path::new("/proc").join(&pid).exists(), "halt ends it");
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::glob;
 use crate::apply::zfs::Asker;
 use crate::plan::step::Node;
+use crate::sys::made;
 use crate::sys::zfs::volume;
 
 /// Where the kernel lists block devices.
@@ -129,7 +130,7 @@ fn named(disk: &str) -> Vec<Found> {
     let name = format!("zvol/{}", volume.replace(' ', "+"));
     let mut found = Vec::new();
     for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-        let part = fs::read_to_string(entry.path().join("partition")).ok();
+        let part = made::read(entry.path().join("partition")).ok();
         if let (Some(part), Some((major, minor))) = (part, number(&entry.path())) {
             found.push(Found { name: format!("{name}-part{}", part.trim()), block: true, major, minor });
         }
@@ -140,7 +141,7 @@ fn named(disk: &str) -> Vec<Found> {
 
 /// Reads the number of a device from its folder in `/sys`.
 fn number(folder: &Path) -> Option<(u32, u32)> {
-    let text = fs::read_to_string(folder.join("dev")).ok()?;
+    let text = made::read(folder.join("dev")).ok()?;
     let (major, minor) = text.trim().split_once(':')?;
     Some((major.parse().ok()?, minor.parse().ok()?))
 }

@@ -12,6 +12,7 @@ use crate::plan::step::Step;
 use crate::spec::ZoneSpec;
 use crate::spec::shown::Show;
 use crate::sys::bpf::sysctl;
+use crate::sys::made;
 use crate::sys::naive::without;
 use crate::sys::ns::{self, Kinds};
 use crate::sys::path::reason;
@@ -20,7 +21,7 @@ use crate::sys::{cgroup, process, rlimit};
 /// Looks at what this host offers for the limits of a zone.
 pub fn host(spec: &ZoneSpec) -> Host {
     let mount = cgroup::mount_point();
-    let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
+    let read = |path: &Path| made::read(path).unwrap_or_default();
     let controllers = mount.as_ref().map(|m| read(&m.join("cgroup.controllers"))).unwrap_or_default();
     let online = numbers(&read(Path::new("/sys/devices/system/cpu/online"))).unwrap_or_default();
     Host {
@@ -41,7 +42,7 @@ fn taken(mount: &Path) -> Vec<u32> {
     let groups = fs::read_dir(mount).into_iter().flatten().flatten();
     groups
         .filter(|g| g.file_name().to_str().is_some_and(|n| n.starts_with("zones.")))
-        .filter_map(|g| fs::read_to_string(g.path().join("cpuset.cpus")).ok())
+        .filter_map(|g| made::read(g.path().join("cpuset.cpus")).ok())
         .filter_map(|list| numbers(&list))
         .flatten()
         .collect()
@@ -60,7 +61,7 @@ pub(super) fn group(path: &Path, settings: &[Setting]) -> Result<(), StepError> 
         })?;
         // The kernel takes a partition that cannot be, and says so only when asked.
         if setting.file == "cpuset.cpus.partition" {
-            let now = fs::read_to_string(&file).unwrap_or_default();
+            let now = made::read(&file).unwrap_or_default();
             if now.trim() != setting.value {
                 return Err(failed(format!(
                     "the kernel gives no cpus of its own to the zone: {}",
@@ -118,7 +119,7 @@ pub(super) fn processes(steps: &[Step]) -> io::Result<()> {
         return Ok(());
     }
     let number = |name: &str| {
-        let text = fs::read_to_string(Path::new("/proc/sys/kernel").join(name)).ok()?;
+        let text = made::read(Path::new("/proc/sys/kernel").join(name)).ok()?;
         text.trim().parse::<u64>().ok()
     };
     let most = ["pid_max", "threads-max"].into_iter().filter_map(number).min();

@@ -1,7 +1,6 @@
 //! What a dataset that is to be delegated is, and who else is configured to have it. Reads only.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use crate::apply::store::FileStore;
@@ -10,6 +9,7 @@ use crate::plan::dataset::{CHILD_LOCKS, Claim, ClaimKind, Found, Member, Tree, Z
 use crate::spec::shown::Show;
 use crate::spec::store::StoreError;
 use crate::spec::value::ByteSize;
+use crate::sys::made;
 use crate::sys::mountinfo::{self, MountEntry};
 use crate::zfs::{Dataset, DatasetError, Kind, ListError, Mountpoint, Source, Zfs};
 
@@ -200,8 +200,8 @@ pub fn control() -> Option<(u32, u32)> {
         let (major, minor) = text.trim().split_once(':')?;
         Some((major.parse().ok()?, minor.parse().ok()?))
     };
-    let shown = fs::read_to_string("/sys/class/misc/zfs/dev").ok();
-    shown.as_deref().and_then(number).or_else(|| misc(&fs::read_to_string("/proc/misc").ok()?))
+    let shown = made::read("/sys/class/misc/zfs/dev").ok();
+    shown.as_deref().and_then(number).or_else(|| misc(&made::read("/proc/misc").ok()?))
 }
 
 /// Finds the number in the list of misc devices, whose major number is 10.

@@ -16,6 +16,7 @@ use super::observe::is_of;
 use crate::apply::journal::crash_at;
 use crate::apply::zfs::{chain, kstat};
 use crate::spec::shown::Show;
+use crate::sys::made;
 use crate::sys::mount::Tree;
 use crate::sys::mountinfo;
 use crate::sys::path::reason;
@@ -199,7 +200,7 @@ fn holder(dataset: &str) -> String {
     });
     match found.next() {
         Some((pid, mount)) => {
-            let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            let name = made::read(format!("/proc/{pid}/comm")).unwrap_or_default();
             let point = mount.point.shown();
             format!("process {pid} ({}) has it mounted on {point}", name.trim().shown())
         }

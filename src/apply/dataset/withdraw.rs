@@ -23,6 +23,7 @@ use crate::plan::options::MountOptions;
 use crate::plan::zfs::{Holder, Who};
 use crate::spec::idmap::IdRange;
 use crate::spec::shown::Show;
+use crate::sys::made;
 use crate::sys::mount::{Attrs, FsError, NewFs, Tree};
 use crate::sys::mountinfo::{self, MountEntry};
 use crate::sys::path::reason;
@@ -186,7 +187,7 @@ fn user(mount: &MountEntry, table: &[MountEntry]) -> Option<String> {
         for link in links.chain(open.chain(mapped).map(|e| e.path())) {
             // Never opened, only asked for: what it leads to may be anything.
             if std::fs::metadata(&link).is_ok_and(|m| m.dev() == device) {
-                let name = std::fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+                let name = made::read(process.path().join("comm")).unwrap_or_default();
                 let path = std::fs::read_link(&link).unwrap_or_default();
                 let path = path.shown();
                 return Some(format!("process {pid} ({}) uses {path}; end it first", name.trim().shown()));

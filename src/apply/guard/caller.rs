@@ -1,6 +1,6 @@
 //! The process whose request is checked, as the host sees it.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -8,6 +8,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use crate::sys::assume::Credentials;
+use crate::sys::made;
 use crate::sys::zfs::foreign::Piece;
 
 /// Device and number of a namespace's file: its identity.
@@ -31,7 +32,7 @@ impl Status {
     /// # Errors
     /// The system's error.
     pub fn read(thread: i32) -> io::Result<Self> {
-        Self::parse(&fs::read_to_string(format!("/proc/{thread}/status"))?)
+        Self::parse(&made::read(format!("/proc/{thread}/status"))?)
             .ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 

@@ -22,6 +22,7 @@ use crate::spec::shown::Show;
 use crate::spec::{ZoneName, toml};
 use crate::sys::cgroup;
 use crate::sys::channel::Channel;
+use crate::sys::made;
 use crate::sys::ns::{self, Kinds, Side};
 use crate::sys::process::{self, Handle};
 use crate::sys::seccomp::{Listener, Waiting};
@@ -346,7 +347,7 @@ fn read_locks(root: &Root, name: &ZoneName) -> Result<Locks, String> {
 
 /// Returns the host's id of the zone's user 0.
 fn zone_root(pid: i32) -> Option<u32> {
-    let map = fs::read_to_string(format!("/proc/{pid}/uid_map")).ok()?;
+    let map = made::read(format!("/proc/{pid}/uid_map")).ok()?;
     map.lines().find_map(|l| {
         let mut fields = l.split_whitespace();
         (fields.next() == Some("0")).then(|| fields.next()?.parse().ok())?

@@ -14,6 +14,7 @@ use super::{InstallError, kill_point};
 use crate::apply::Notice;
 use crate::plan::install::Packing;
 use crate::spec::shown::{Show, escape};
+use crate::sys::made;
 use crate::sys::path::{At, Dir, reason};
 
 /// Largest window that zstd may ask for (`--long=31`), where there is the memory for it.
@@ -100,7 +101,7 @@ impl Read for Counted {
 
 /// Returns how much memory an archive may make its decoder use, in bytes: half of the machine's.
 fn decoder_memory() -> u64 {
-    let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let info = made::read("/proc/meminfo").unwrap_or_default();
     let total = info.lines().find_map(|l| l.strip_prefix("MemTotal:"));
     let kib = total.and_then(|t| t.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0);
     (kib * 1024 / 2).max(DECODER_MIN)

@@ -37,6 +37,7 @@ use crate::spec::ZoneName;
 use crate::spec::shown::Show;
 use crate::sys::channel::Channel;
 use crate::sys::enter::{Confine, EnterError, Entered, Filter, Target, signal_group};
+use crate::sys::made;
 use crate::sys::path::reason;
 use crate::sys::process::{self, Child, Ended};
 use crate::sys::tty::{self, Look, Signals};
@@ -318,7 +319,7 @@ const NAME_FILE: &str = "/dev/.zonename";
 /// place, and so can only tell its own users a wrong name: nothing on the host looks at it, where every
 /// user id means itself.
 pub fn current_zone() -> Option<ZoneName> {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let map = made::read("/proc/self/uid_map").unwrap_or_default();
     if map.split_whitespace().eq(["0", "0", "4294967295"]) {
         return None;
     }

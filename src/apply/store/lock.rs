@@ -23,6 +23,7 @@ use super::files::{failed, read};
 use crate::spec::ZoneName;
 use crate::spec::shown::Show;
 use crate::spec::store::StoreError;
+use crate::sys::made;
 
 /// How often a lock file that comes and goes is looked for.
 const TRIES: usize = 100;
@@ -127,7 +128,7 @@ impl OpLock {
         let (major, minor) = (rustix::fs::major(meta.dev()), rustix::fs::minor(meta.dev()));
         let file = format!("{major:02x}:{minor:02x}:{}", meta.ino());
         let own = std::process::id().to_string();
-        let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+        let locks = made::read("/proc/locks").unwrap_or_default();
         locks.lines().any(|line| {
             // Such as "7: FLOCK  ADVISORY  WRITE 4711 fe:00:1234 0 EOF"; one that waits has "->" in front of its kind.
             let words: Vec<&str> = line.split_whitespace().collect();

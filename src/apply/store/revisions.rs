@@ -11,6 +11,7 @@ use nix::unistd::{Uid, User, geteuid};
 use super::{FileStore, files, list};
 use crate::spec::store::{Revision, StoreError};
 use crate::spec::{ZoneName, ZoneSpec};
+use crate::sys::made;
 
 /// Number of former specs that are kept; the oldest make room.
 const KEPT: usize = 100;
@@ -96,7 +97,7 @@ fn caller() -> String {
         return file_name(caller.name());
     }
     // Set once at login and kept by every change of user since (pam_loginuid).
-    let login_uid = std::fs::read_to_string("/proc/self/loginuid").ok().and_then(|t| t.trim().parse().ok());
+    let login_uid = made::read("/proc/self/loginuid").ok().and_then(|t| t.trim().parse().ok());
     let uid = login_uid.filter(|u| *u != u32::MAX).map_or_else(geteuid, Uid::from_raw);
     login(uid)
 }

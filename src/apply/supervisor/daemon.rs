@@ -20,6 +20,7 @@ use crate::apply::running;
 use crate::spec::ZoneName;
 use crate::spec::state::ZoneState;
 use crate::sys::channel::Channel;
+use crate::sys::made;
 use crate::sys::mount::Tree;
 use crate::sys::ns::{self, Kinds, Side};
 use crate::sys::path::{STRICT, open_beneath};
@@ -225,7 +226,7 @@ fn give_console(init: i32, console: &Console) -> io::Result<()> {
 /// Returns the host's user and group id of the root of the user namespace that a process is in.
 fn root_ids(init: i32) -> io::Result<(u32, u32)> {
     let first = |file: &str| -> io::Result<u32> {
-        let map = std::fs::read_to_string(format!("/proc/{init}/{file}"))?;
+        let map = made::read(format!("/proc/{init}/{file}"))?;
         let id = crate::apply::boot::start::first_host_id(&map);
         id.ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))
     };

@@ -8,6 +8,7 @@ use crate::apply::store::files::reason;
 use crate::apply::zfs::Asker;
 use crate::plan::{options, order, zfs};
 use crate::spec::Props;
+use crate::sys::made;
 
 const NFS_MAGIC: i64 = 0x6969;
 
@@ -74,11 +75,11 @@ fn helper(kind: &str, fstype: &str) -> Option<PathBuf> {
 
 /// Says whether the kernel knows a type, could load it, or has a helper that mounts it.
 fn is_known(fstype: &str) -> bool {
-    let loaded = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    let loaded = made::read("/proc/filesystems").unwrap_or_default();
     if loaded.lines().any(|l| l.split_whitespace().last() == Some(fstype)) {
         return true;
     }
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let release = made::read("/proc/sys/kernel/osrelease").unwrap_or_default();
     let modules = Path::new("/lib/modules").join(release.trim());
     let loadable = fs::read_to_string(modules.join("modules.dep")).unwrap_or_default();
     let file = format!("/{fstype}.ko");

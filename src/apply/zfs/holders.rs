@@ -16,6 +16,7 @@ use super::{is_of, program, zone_of, zones_now};
 use crate::apply::paths::Root;
 use crate::plan::zfs::{Holder as Mounted, Who};
 use crate::spec::shown::{Show, is_obeyed};
+use crate::sys::made;
 use crate::sys::mountinfo::{self, MountEntry};
 use crate::zfs::{Dataset, Zfs, nvlist::Value};
 
@@ -230,7 +231,7 @@ fn use_of(pid: i32, devices: &BTreeSet<(u32, u32)>) -> Option<(Use, PathBuf)> {
     if let Some(link) = files.map(|e| e.path()).find(|link| is_on(link, devices)) {
         return Some((Use::File, target(&link)));
     }
-    let maps = std::fs::read_to_string(folder.join("maps")).unwrap_or_default();
+    let maps = made::read(folder.join("maps")).unwrap_or_default();
     maps.lines().find_map(|line| mapped(line, devices)).map(|path| (Use::Mapped, path))
 }
 

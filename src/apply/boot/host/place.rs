@@ -26,6 +26,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags, mkdirat, openat};
 use rustix::mount::{MountPropagationFlags, mount_change};
 
+use crate::sys::made;
 use crate::sys::mount::{Attrs, NewFs, Tree};
 use crate::sys::ns::{self, Kinds};
 use crate::sys::process::is_kernel_thread;
@@ -130,6 +131,6 @@ fn kernels(run: &Path) -> Option<i32> {
 
 /// Returns how many processors the kernel has prepared for, whatever this process may use of them.
 fn processors() -> i32 {
-    let list = fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
+    let list = made::read("/sys/devices/system/cpu/possible").unwrap_or_default();
     list.trim().rsplit(['-', ',']).next().and_then(|last| last.parse().ok()).map_or(1, |last: i32| last + 1)
 }
