@@ -235,9 +235,12 @@ fn without_file(suffix: &str, known: &BTreeSet<String>) -> Vec<Claim> {
     // With cpus of their own, zones have a group at the top.
     for (dir, prefix) in [(&shared, ""), (&mount, "zones.")] {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
             let file = entry.file_name();
             let Some(name) = file.to_str().and_then(|f| f.strip_prefix(prefix)) else { continue };
-            if suffix_of(name) != suffix && !known.contains(name) && entry.path().is_dir() {
+            if suffix_of(name) != suffix && !known.contains(name) {
                 list.extend(by_group(name, &entry.path()));
             }
         }

@@ -10,6 +10,7 @@ use crate::apply::paths::Root;
 use crate::plan::confine::{Confinement, Kernel};
 use crate::spec::{ZoneName, toml};
 use crate::sys::bpf::sysctl;
+use crate::sys::made;
 use crate::sys::naive::without;
 use crate::sys::path::reason;
 use crate::sys::seccomp::asm::Instruction;
@@ -18,7 +19,7 @@ use crate::sys::{cgroup, process, seccomp};
 
 /// Looks at the settings of the host's kernel that the confinement of a zone depends on.
 pub fn kernel() -> Kernel {
-    let number = |name: &str| fs::read_to_string(Path::new("/proc/sys").join(name)).ok()?.trim().parse().ok();
+    let number = |name: &str| made::read(Path::new("/proc/sys").join(name)).ok()?.trim().parse().ok();
     // A kernel without the one places everything at random, and without the other forbids nothing.
     Kernel {
         randomize: number("kernel/randomize_va_space").and_then(|n| u32::try_from(n).ok()).unwrap_or(2),
@@ -30,7 +31,7 @@ pub fn kernel() -> Kernel {
 
 /// Says whether a zone of this host can be kept from writing settings of the host by a program on its cgroup.
 pub fn guards_settings() -> bool {
-    without("host-settings") || cgroup::mount_point().is_some() && sysctl::is_possible()
+    without("host-settings") || cgroup::mount_point().is_some_and(|top| sysctl::is_possible(&top))
 }
 
 /// Returns the filter for processes of a zone; none on a machine whose calls are not known.

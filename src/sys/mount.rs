@@ -67,14 +67,20 @@ impl Tree {
     /// # Errors
     /// The system's error.
     pub fn copy(at: BorrowedFd<'_>, recursive: bool) -> io::Result<Self> {
+        Self::peer(at, recursive)?.set(Attrs::empty(), Attrs::empty(), None)
+    }
+
+    /// Makes such a copy that gets its attributes next.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn peer(at: BorrowedFd<'_>, recursive: bool) -> io::Result<Peer> {
         let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         flags |= OpenTreeFlags::AT_EMPTY_PATH;
         if recursive {
             flags |= OpenTreeFlags::AT_RECURSIVE;
         }
-        let tree = Self { fd: open_tree(at, "", flags)? };
-        tree.set(Attrs::empty(), Attrs::empty(), None, recursive)?;
-        Ok(tree)
+        Ok(Peer { tree: Self { fd: open_tree(at, "", flags)? }, recursive })
     }
 
     /// Changes attributes; with `ids`, the mount shows the file system's ids as that user namespace
@@ -109,6 +115,25 @@ impl Tree {
     pub fn attach(&self, target: BorrowedFd<'_>) -> io::Result<()> {
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
         Ok(move_mount(&self.fd, "", target, "", flags)?)
+    }
+}
+
+/// A copy that is still a peer of what it was made of. It can be attached only as the [`Tree`] that it becomes
+/// with its attributes, by the same call that makes its propagation private.
+#[derive(Debug)]
+pub struct Peer {
+    tree: Tree,
+    recursive: bool,
+}
+
+impl Peer {
+    /// Gives the copy its attributes, as [`Tree::set`].
+    ///
+    /// # Errors
+    /// As [`Tree::set`].
+    pub fn set(self, set: Attrs, clear: Attrs, ids: Option<BorrowedFd<'_>>) -> io::Result<Tree> {
+        self.tree.set(set, clear, ids, self.recursive)?;
+        Ok(self.tree)
     }
 }
 

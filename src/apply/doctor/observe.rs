@@ -12,14 +12,13 @@ use rustix::fs::{Mode, OFlags};
 
 use super::facts::{Cgroup, Facts, Inherited, Layout, Place, Security, UserNamespaces};
 use super::{look, observe_zfs};
-use crate::apply::broker;
 use crate::apply::inherit;
 use crate::apply::store::FileStore;
+use crate::apply::{broker, confine};
 use crate::spec::ZoneName;
 use crate::spec::idmap::{PRIVATE_COUNT, PRIVATE_FIRST};
 use crate::spec::schema::ResourceKind;
 use crate::spec::store::ZoneStore;
-use crate::sys::bpf::sysctl;
 use crate::sys::mount::{Attrs, Tree};
 use crate::sys::mountinfo;
 use crate::sys::ns::{self, Kinds, Side};
@@ -157,7 +156,7 @@ fn groups(root: bool) -> Cgroup {
             (None, false) => Layout::None,
         },
         controllers: v2.map(|m| look::words(m.join("cgroup.controllers"))).unwrap_or_default(),
-        guards_settings: root.then(sysctl::is_possible),
+        guards_settings: root.then(confine::guards_settings),
         taken: look::taken(&look::text("/proc/cgroups").unwrap_or_default()),
     }
 }

@@ -24,6 +24,7 @@ const PROG_TEST: i32 = 10;
 const PROG_BY_ID: i32 = 13;
 const MAP_BY_ID: i32 = 14;
 const OBJECT_INFO: i32 = 15;
+const PROG_QUERY: i32 = 16;
 
 /// Where a program is attached to settings of the kernel (`BPF_CGROUP_SYSCTL`).
 const AT_SYSCTL: u32 = 18;
@@ -307,6 +308,18 @@ impl Program {
         // target_fd, attach_bpf_fd, attach_type, attach_flags.
         let mut block = [pair(number(cgroup), number(self.fd.as_fd())), pair(AT_SYSCTL, ALL_RUN)];
         bpf(PROG_ATTACH, &mut block).map(drop)
+    }
+
+    /// Returns how many programs of [`Kind::Sysctl`] are attached to a cgroup.
+    ///
+    /// # Errors
+    /// The system's error; `EINVAL` for a kernel without `CONFIG_CGROUP_BPF`.
+    pub fn attached(cgroup: BorrowedFd<'_>) -> io::Result<u32> {
+        // target_fd, attach_type, query_flags, attach_flags, prog_ids, prog_cnt.
+        let mut block = [pair(number(cgroup), AT_SYSCTL), 0, 0, 0];
+        bpf(PROG_QUERY, &mut block)?;
+        let [a, b, c, d, ..] = block[3].to_ne_bytes();
+        Ok(u32::from_ne_bytes([a, b, c, d]))
     }
 
     /// Opens a program by its number.

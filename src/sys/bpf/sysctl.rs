@@ -1,7 +1,9 @@
 //! A program on a cgroup that refuses to write settings of the kernel, files below `/proc/sys`.
 
+use std::fs::File;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 use std::sync::OnceLock;
 
 use super::asm::{Asm, FP, If, R0, R1, R2, R3, R4, Size};
@@ -49,16 +51,15 @@ pub fn refuse(cgroup: BorrowedFd<'_>, names: &[&str]) -> io::Result<()> {
     Program::load_as(Kind::Sysctl, "zone_sysctl", &program(names))?.attach(cgroup)
 }
 
-/// Says whether this kernel takes such a program. Without root's rights that cannot be tried, and is taken to be so.
+/// Says whether this kernel takes such a program on the cgroups of a hierarchy. Without root's rights that cannot be
+/// asked, and is taken to be so.
 ///
 /// A kernel answers the same as long as it runs, so that it is asked once: a boot needs to know when it verifies and
-/// when it plans.
-pub fn is_possible() -> bool {
+/// when it plans. It is asked what is attached, for the check of a program takes as long as twenty such questions.
+pub fn is_possible(hierarchy: &Path) -> bool {
     static ANSWER: OnceLock<bool> = OnceLock::new();
-    *ANSWER.get_or_init(|| {
-        !rustix::process::geteuid().is_root()
-            || Program::load_as(Kind::Sysctl, "zone_sysctl", &program(&[])).is_ok()
-    })
+    let ask = || File::open(hierarchy).and_then(|top| Program::attached(top.as_fd())).is_ok();
+    *ANSWER.get_or_init(|| !rustix::process::geteuid().is_root() || ask())
 }
 
 #[cfg(test)]

@@ -22,23 +22,21 @@ impl Build<'_> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(dir, flags, Mode::empty())
             .map_err(|e| fail(&what, "cannot open it", &e.into()))?;
-        let tree = Tree::copy(fd.as_fd(), false).map_err(|e| fail(&what, "cannot mount it", &e))?;
         let mut attrs = Attrs::RDONLY | Attrs::NODEV;
         // The mounts of the programs begin as copies of this one.
         attrs.set(Attrs::NOSUID, programs.is_none());
-        if without("unmapped") {
-            self.shift(&tree, &what, attrs, false)?;
+        let tree = if without("unmapped") {
+            self.mapped(fd.as_fd(), &what, attrs)?
         } else {
-            tree.set(attrs, Attrs::empty(), None, false)
-                .map_err(|e| fail(&what, "cannot set its attributes", &e))?;
-        }
+            let copy = Tree::peer(fd.as_fd(), false).map_err(|e| fail(&what, "cannot mount it", &e))?;
+            copy.set(attrs, Attrs::empty(), None).map_err(|e| fail(&what, "cannot set its attributes", &e))?
+        };
         self.attach(&tree, &what, dir, true)?;
         // All of it is mapped then, the programs too, and no mount is mapped twice.
-        let programs = programs.filter(|_| !without("unmapped"));
-        self.within(|| {
-            Ok(programs.unwrap_or_default().iter().try_for_each(|p| self.program(&tree, &what, p)))
-        })
-        .map_err(|e| fail(&what, "cannot mount its programs", &e))?
+        let programs = programs.filter(|list| !list.is_empty() && !without("unmapped"));
+        let Some(programs) = programs else { return Ok(()) };
+        self.within(|| Ok(programs.iter().try_for_each(|p| self.program(&tree, &what, p))))
+            .map_err(|e| fail(&what, "cannot mount its programs", &e))?
     }
 
     /// Mounts a program over itself, with mapped ids.
@@ -56,15 +54,14 @@ impl Build<'_> {
             return Ok(());
         }
         let failed = |e| fail(what, &format!("cannot mount {path}"), &e);
-        let mount = Tree::copy(file.as_fd(), false).map_err(failed)?;
-        if without("readonly-programs") {
-            mount.set(Attrs::empty(), Attrs::RDONLY, None, false).map_err(failed)?;
-        }
         // Read-only, as what it is a copy of.
-        self.shift(&mount, what, Attrs::NODEV, false).map_err(|mut e| {
+        let mount = self.mapped(file.as_fd(), what, Attrs::NODEV).map_err(|mut e| {
             e.why.push_str("; with setuid=false it is mounted without");
             e
         })?;
+        if without("readonly-programs") {
+            mount.set(Attrs::empty(), Attrs::RDONLY, None, false).map_err(failed)?;
+        }
         mount.attach(file.as_fd()).map_err(failed)
     }
 }

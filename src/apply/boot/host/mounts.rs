@@ -14,6 +14,17 @@ use crate::sys::naive::without;
 use crate::sys::path::{STRICT, open_beneath, reason};
 use crate::sys::process;
 
+/// Tells why a mount has not got mapped ids or its attributes.
+fn not_mapped(what: &str, e: &io::Error) -> StepError {
+    let action = match e.raw_os_error() {
+        Some(libc::EINVAL | libc::EPERM | libc::EOPNOTSUPP) => {
+            "its file system cannot map ids on this kernel"
+        }
+        _ => "cannot set its attributes",
+    };
+    fail(what, action, e)
+}
+
 impl Build<'_> {
     /// Maps the ids of a detached mount and sets its attributes.
     pub(super) fn shift(
@@ -25,15 +36,14 @@ impl Build<'_> {
     ) -> Result<(), StepError> {
         let ids = self.users.as_ref().map(AsFd::as_fd);
         // The host's own read-only, noexec and like attributes are kept; nothing is cleared.
-        tree.set(set, Attrs::empty(), ids, recursive).map_err(|e| {
-            let action = match e.raw_os_error() {
-                Some(libc::EINVAL | libc::EPERM | libc::EOPNOTSUPP) => {
-                    "its file system cannot map ids on this kernel"
-                }
-                _ => "cannot set its attributes",
-            };
-            fail(what, action, &e)
-        })
+        tree.set(set, Attrs::empty(), ids, recursive).map_err(|e| not_mapped(what, &e))
+    }
+
+    /// Makes a copy of the mount at a descriptor that has attributes and mapped ids from the beginning.
+    pub(super) fn mapped(&self, at: BorrowedFd<'_>, what: &str, set: Attrs) -> Result<Tree, StepError> {
+        let copy = Tree::peer(at, false).map_err(|e| fail(what, "cannot mount it", &e))?;
+        let ids = self.users.as_ref().map(AsFd::as_fd);
+        copy.set(set, Attrs::empty(), ids).map_err(|e| not_mapped(what, &e))
     }
 
     pub(super) fn root(&mut self, path: &Path) -> Result<(), StepError> {
@@ -41,9 +51,8 @@ impl Build<'_> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty())
             .map_err(|e| fail(&what, "cannot open it", &e.into()))?;
-        let tree = Tree::copy(fd.as_fd(), false).map_err(|e| fail(&what, "cannot mount it", &e))?;
         let attrs = if without("nodev") { Attrs::empty() } else { Attrs::NODEV };
-        self.shift(&tree, &what, attrs, false)?;
+        let tree = self.mapped(fd.as_fd(), &what, attrs)?;
         let place = self.place().map_err(|e| fail(&what, "cannot mount it", &e))?;
         place.within(|| tree.attach(place.root())).map_err(|e| fail(&what, "cannot mount it", &e))?;
         self.root = Some(tree.into_fd());
