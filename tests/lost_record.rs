@@ -394,7 +394,7 @@ fn a_cgroup_that_somebody_is_in_is_not_booted_into() {
 fn a_record_of_an_earlier_boot_of_the_host_is_not_believed() {
     let Some(lab) = Lab::new() else { return };
     let (init, _survivor) = booted(&lab, "lost");
-    let kept = lab.path().join("var/lib/zones/.running/lost/running");
+    let kept = lab.path().join("var/lib/zones/.running/lost");
     let text = fs::read_to_string(&kept).expect("a record that is kept");
     assert!(text.contains(&format!("init={init}")), "{text}");
     lab.ok("zoneadm", &["-z", "lost", "halt"]);

@@ -4,20 +4,18 @@
 //!
 //! | what is left | what it tells |
 //! |---|---|
-//! | `/var/lib/zones/.running/NAME/`, a copy of the small files of the run-time folder | everything |
+//! | `/var/lib/zones/.running/NAME`, a copy of the small files of the run-time folder | everything |
 //! | the populated cgroup of the zone's name (cgroup v2) | that it runs, and its first process |
 //! | its processes, where the host has no cgroup v2 (see `found::processes`) | the same |
-//!
-//! The copy is believed only in the boot of the host in which it was made, and while the process that it
-//! names lives. It is written without a sync, and a copy that cannot be written is no harm by itself.
 
+mod copy;
 mod pools;
 mod processes;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -28,7 +26,6 @@ use crate::apply::paths::Root;
 use crate::apply::running::{self, RECORD, Running};
 use crate::apply::store::FileStore;
 use crate::apply::supervisor::{self, client};
-use crate::apply::trust;
 use crate::plan::limits;
 use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
@@ -38,56 +35,23 @@ use crate::sys::process::{Handle, start_time};
 use crate::sys::task::first_of_namespace;
 use crate::sys::{cgroup, ns};
 
-/// Name of the folder of the copies, below `/var/lib/zones`.
-const COPIES: &str = ".running";
-
-/// Files that are copied beside the record: a running zone is ended and entered by them.
-const KEPT: [&str; 3] = ["spec.toml", "journal", registry::LIST];
-
 /// How long a supervisor may take to answer again.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
-fn folder(root: &Root, zone: &ZoneName) -> PathBuf {
-    root.lib_dir().join(COPIES).join(zone.as_str())
-}
-
-/// Returns the number of the present boot of the host.
-fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
-}
-
-/// Keeps a copy of a record, and of what belongs to it that is not kept yet.
+/// Keeps a copy of a record, and of what belongs to it.
 pub fn keep(root: &Root, zone: &ZoneName, running: &Running) {
-    let dir = folder(root, zone);
     // Without the copy the zone is found by its cgroup only, which is enough in all but rare cases.
-    let _ = keep_in(&dir, &root.zone_run(zone), running);
-}
-
-fn keep_in(dir: &Path, run: &Path, running: &Running) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
-    for file in KEPT {
-        if !dir.join(file).exists() && run.join(file).exists() {
-            fs::copy(run.join(file), dir.join(file))?;
-        }
-    }
-    let line = format!("{} boot={}\n", running.to_string().trim_end(), boot_id());
-    replace_record(&dir.join(RECORD), &line)
+    let _ = copy::keep(root, zone, running);
 }
 
 /// Forgets the copy of a zone that runs no longer.
 pub fn forget(root: &Root, zone: &ZoneName) {
-    let dir = folder(root, zone);
-    for file in KEPT.into_iter().chain([RECORD, "running.new"]) {
-        let _ = fs::remove_file(dir.join(file));
-    }
-    let _ = fs::remove_dir(&dir);
+    copy::remove(root, zone);
 }
 
 /// Returns the copy of a record that was made in this boot of the host, whether or not the zone lives.
 pub fn copy_of_record(root: &Root, zone: &ZoneName) -> Option<Running> {
-    let text = trust::read(&folder(root, zone).join(RECORD), 4096)?;
-    let boot = text.split_whitespace().find_map(|w| w.strip_prefix("boot="));
-    (boot == Some(boot_id().as_str())).then(|| Running::parse(&text))?
+    copy::record(root, zone)
 }
 
 /// Finds a running zone that has no record. Its number is 0 where only the kernel tells of it.
@@ -109,31 +73,30 @@ pub fn find(root: &Root, zone: &ZoneName) -> Option<Running> {
     running::record(root, zone).filter(Running::is_alive).or(Some(found))
 }
 
-/// Returns the names of all zones that may run without a record.
-pub fn names(root: &Root) -> Vec<ZoneName> {
-    let mut names = Vec::new();
-    let mut add = |dir: &Path, name: &dyn Fn(&str) -> Option<String>| {
+/// Returns the names of all zones that may run without a record, beside those that are known anyway.
+pub fn names(root: &Root, known: &BTreeSet<ZoneName>) -> Vec<ZoneName> {
+    let files = |dir: &Path| {
         let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-        let found = entries.filter_map(|e| name(e.file_name().to_str()?));
-        names.extend(found.filter_map(|n| ZoneName::new(&n).ok()));
+        entries.filter_map(|e| e.file_name().into_string().ok()).collect::<Vec<_>>()
     };
-    add(&root.lib_dir().join(COPIES), &|file| Some(file.to_owned()));
-    if let Some(mount) = cgroup::mount_point() {
-        let suffix = group_suffix(root);
-        let named = |dir: &Path, file: &str, name: &str| {
-            let name = name.strip_suffix(&suffix).filter(|n| !n.contains('@'))?;
-            cgroup::is_populated(&dir.join(file)).then(|| name.to_owned())
-        };
-        let shared = mount.join("zones");
-        add(&shared, &|file| named(&shared, file, file));
-        // With cpus of their own.
-        add(&mount, &|file| named(&mount, file, file.strip_prefix("zones.")?));
-        names.extend(pools::names(&mount, &suffix, |name| root.spec_file(name).exists()));
-    } else {
+    let unknown = |name: &str| ZoneName::new(name).ok().filter(|name| !known.contains(name));
+    let mut names: Vec<_> = files(&copy::folder(root)).iter().filter_map(|name| unknown(name)).collect();
+    let Some(mount) = cgroup::mount_point() else {
         names.extend(processes::names(root));
-    }
-    names.sort_unstable();
-    names.dedup();
+        return names;
+    };
+    let suffix = group_suffix(root);
+    let named = |dir: &Path, file: &str, name: &str| {
+        let name = name.strip_suffix(&suffix).filter(|n| !n.contains('@'))?;
+        unknown(name).filter(|_| cgroup::is_populated(&dir.join(file)))
+    };
+    let shared = mount.join("zones");
+    names.extend(files(&shared).iter().filter_map(|file| named(&shared, file, file)));
+    // With cpus of their own.
+    let top = pools::top(&mount);
+    names.extend(top.iter().filter_map(|file| named(&mount, file, file.strip_prefix("zones.")?)));
+    names
+        .extend(pools::names(&mount, &suffix, |name| !known.contains(name) && root.spec_file(name).exists()));
     names
 }
 
@@ -222,7 +185,7 @@ pub fn put_back(root: &Root, zone: &ZoneName, running: &Running) -> io::Result<b
         return Ok(false);
     }
     make_run_dir(root, &dir)?;
-    put_files_back(root, zone);
+    copy::put_back(root, zone);
     pin_again(&dir, running.init);
     let mut running = record.clone().unwrap_or_else(|| running.clone());
     if !running.supervisor_alive()
@@ -244,17 +207,16 @@ pub fn put_back(root: &Root, zone: &ZoneName, running: &Running) -> io::Result<b
 /// Returns the datasets that are attached to a zone, or may be, also where its run-time folder is lost.
 pub fn datasets(root: &Root, zone: &ZoneName) -> Vec<String> {
     let noted = registry::noted(&root.zone_run(zone));
-    if noted.is_empty() { registry::noted(&folder(root, zone)) } else { noted }
+    if !noted.is_empty() {
+        return noted;
+    }
+    let kept = copy::file(root, zone, registry::LIST).unwrap_or_default();
+    String::from_utf8_lossy(&kept).lines().map(str::to_owned).collect()
 }
 
 /// Copies the files that the run-time folder lacks.
 pub fn put_files_back(root: &Root, zone: &ZoneName) {
-    let (from, to) = (folder(root, zone), root.zone_run(zone));
-    for file in KEPT {
-        if !to.join(file).exists() && from.join(file).exists() {
-            let _ = fs::copy(from.join(file), to.join(file));
-        }
-    }
+    copy::put_back(root, zone);
 }
 
 /// Pins the namespace that datasets are attached to, when the pin has gone with the folder.

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use super::running;
 use super::store::{Entry, FileStore, Problem};
 use crate::spec::state::ZoneState;
-use crate::spec::store::{StoreError, ZoneStore};
+use crate::spec::store::StoreError;
 use crate::spec::{ZoneName, schema};
 
 /// Which zones are wanted.
@@ -209,7 +209,7 @@ pub fn by_id(store: &FileStore, id: u32) -> Option<ZoneName> {
 /// The store cannot be read.
 pub fn find(store: &FileStore, text: &str) -> Result<Option<ZoneName>, StoreError> {
     if let Ok(name) = ZoneName::new(text)
-        && store.state(&name)?.is_some()
+        && store.exists(&name)?
     {
         return Ok(Some(name));
     }

@@ -13,6 +13,7 @@ use crate::spec::ZoneName;
 use crate::spec::idmap::IdRange;
 use crate::spec::state::ZoneState;
 use crate::sys::cgroup;
+use crate::sys::made;
 use crate::sys::process::start_time;
 
 /// Name of the record below the zone's run-time folder.
@@ -115,17 +116,20 @@ pub fn find(root: &Root, zone: &ZoneName) -> Option<Running> {
     record(root, zone).filter(Running::is_alive).or_else(|| found::find(root, zone))
 }
 
+/// Returns the names of all zones that may run.
+pub fn candidates(root: &Root) -> BTreeSet<ZoneName> {
+    let entries = std::fs::read_dir(root.run_dir()).into_iter().flatten().flatten();
+    let mut names: BTreeSet<_> =
+        entries.filter_map(|e| ZoneName::new(e.file_name().to_str()?).ok()).collect();
+    names.extend(found::names(root, &names));
+    names
+}
+
 /// Finds all running zones, by id.
 pub fn all(root: &Root) -> Vec<(ZoneName, Running)> {
-    let entries = std::fs::read_dir(root.run_dir()).into_iter().flatten();
-    let mut zones: Vec<_> = entries
-        .flatten()
-        .filter_map(|e| ZoneName::new(e.file_name().to_str()?).ok())
-        .chain(found::names(root))
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .filter_map(|name| find(root, &name).map(|running| (name, running)))
-        .collect();
+    let names = candidates(root).into_iter();
+    let found = names.filter_map(|name| find(root, &name).map(|running| (name, running)));
+    let mut zones: Vec<_> = found.collect();
     zones.sort_by_key(|(_, r)| r.id);
     zones
 }
@@ -133,7 +137,7 @@ pub fn all(root: &Root) -> Vec<(ZoneName, Running)> {
 /// Returns the ids of the host that a process's user namespace has, users and groups; none when the process
 /// is gone.
 pub fn ids(pid: i32) -> Vec<IdRange> {
-    let maps = ["uid_map", "gid_map"].map(|file| std::fs::read_to_string(format!("/proc/{pid}/{file}")));
+    let maps = ["uid_map", "gid_map"].map(|file| made::read(format!("/proc/{pid}/{file}")));
     let text = maps.into_iter().flatten().collect::<String>();
     text.lines()
         .filter_map(|line| {

@@ -57,16 +57,24 @@ pub fn is_trusted(meta: &Metadata, writers: u32) -> bool {
 /// Reads a small run-time file that nobody but root can have written; none when there is none, or it is
 /// something else. Never waits, and follows no link.
 pub fn read(path: &Path, limit: u64) -> Option<String> {
+    String::from_utf8(read_bytes(path, limit)?).ok()
+}
+
+/// The same for what need not be text.
+pub fn read_bytes(path: &Path, limit: u64) -> Option<Vec<u8>> {
     let folder = fs::symlink_metadata(path.parent()?).ok()?;
     if !folder.is_dir() || !is_trusted(&folder, OTHERS) {
         return None;
     }
-    let mut text = String::new();
     let file = open(path).ok()?;
     let meta = file.metadata().ok()?;
-    let good = meta.is_file() && is_trusted(&meta, OTHERS);
-    good.then(|| file.take(limit).read_to_string(&mut text).ok())??;
-    Some(text)
+    if !meta.is_file() || !is_trusted(&meta, OTHERS) {
+        return None;
+    }
+    // With room for one byte more than there is, the end is found by one call.
+    let mut bytes = Vec::with_capacity(usize::try_from(meta.len().min(limit)).unwrap_or(0) + 1);
+    file.take(limit).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 fn open(path: &Path) -> io::Result<File> {

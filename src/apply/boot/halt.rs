@@ -11,6 +11,7 @@ use crate::apply::stuck::{self, Left};
 use crate::apply::{Op, dataset, found, journal, supervisor};
 use crate::spec::ZoneName;
 use crate::spec::state::ZoneState;
+use crate::sys::made;
 use crate::sys::path::reason;
 use crate::sys::process::{Handle, realtime};
 
@@ -124,7 +125,7 @@ fn power_off_signal(init: i32) -> Option<i32> {
     if std::fs::read_link(of("exe")).is_ok_and(|exe| exe.ends_with("busybox")) {
         return Some(libc::SIGUSR2);
     }
-    let status = std::fs::read_to_string(of("status")).ok()?;
+    let status = made::read(of("status")).ok()?;
     let mask = |name: &str| {
         let line = status.lines().find_map(|l| l.strip_prefix(name))?;
         u64::from_str_radix(line.trim(), 16).ok()
@@ -139,7 +140,7 @@ fn power_off_signal(init: i32) -> Option<i32> {
     .into_iter()
     .find(|signal| taken & (1 << (signal - 1)) != 0)
     .or_else(|| {
-        let waits = std::fs::read_to_string(of("wchan")).is_ok_and(|w| w.contains("sigtimedwait"));
+        let waits = made::read(of("wchan")).is_ok_and(|w| w.contains("sigtimedwait"));
         waits.then_some(libc::SIGTERM)
     })
 }
@@ -148,6 +149,10 @@ fn power_off_signal(init: i32) -> Option<i32> {
 /// lock.
 pub(super) fn find_and_mend(op: &mut Op<'_>) -> Option<Running> {
     let root = op.store.root();
+    let recorded = running::record(root, op.name).filter(Running::is_alive);
+    if recorded.is_some() && root.zone_run(op.name).join(supervisor::SOCKET).exists() {
+        return recorded;
+    }
     let found = running::find(root, op.name)?;
     match found::put_back(root, op.name, &found) {
         Ok(false) => return Some(found),

@@ -23,7 +23,6 @@ use crate::apply::{Notice, found, running};
 use crate::plan::dataset::{ClaimKind, is_within};
 use crate::plan::options::MountOptions;
 use crate::plan::reclaim::{Danger, Finding, Mend, NAMED, bad_mountpoint, leads, mend};
-use crate::spec::ZoneName;
 use crate::spec::shown::Show;
 use crate::spec::store::StoreError;
 use crate::sys::mountinfo::{self, MountEntry};
@@ -172,9 +171,7 @@ fn unused(store: &FileStore, zfs: &Zfs, name: &str) -> Result<(), ReclaimError> 
     let in_use = |why: String| ReclaimError::InUse { dataset: name.to_owned(), why };
     let root = store.root();
     let overlaps = |other: &str| is_within(other, name) || is_within(name, other);
-    let zones = fs::read_dir(root.run_dir()).into_iter().flatten().flatten();
-    let zones = zones.filter_map(|e| ZoneName::new(e.file_name().to_str()?).ok());
-    for zone in zones.chain(found::names(root)) {
+    for zone in running::candidates(root) {
         if !found::datasets(root, &zone).iter().any(|noted| overlaps(noted)) {
             continue;
         }

@@ -1,4 +1,4 @@
-//! Cgroups that zones may have in pools, which are cgroups at the top of the hierarchy, beside `zones`.
+//! Cgroups that zones may have beside `zones`, at the top of the hierarchy: one of their own, and one in a pool.
 
 use std::collections::HashMap;
 use std::fs;
@@ -12,12 +12,23 @@ use crate::sys::cgroup;
 /// How long what was seen is good for the next zone: a list of thousands looks once.
 const FRESH: Duration = Duration::from_millis(100);
 
-/// The cgroups of the second level, by name.
-type Seen = HashMap<String, Vec<PathBuf>>;
+/// What was seen.
+#[derive(Default)]
+struct Seen {
+    /// Names of the cgroups at the top.
+    top: Vec<String>,
+    /// The cgroups of the second level, by name.
+    second: HashMap<String, Vec<PathBuf>>,
+}
+
+/// Returns the names of the cgroups at the top.
+pub(super) fn top(mount: &Path) -> Vec<String> {
+    with_seen(mount, |seen| seen.top.clone())
+}
 
 /// Returns the cgroups of a name that are in what may be a pool.
 pub(super) fn groups(mount: &Path, name: &str) -> Vec<PathBuf> {
-    with_seen(mount, |seen| seen.get(name).cloned().unwrap_or_default())
+    with_seen(mount, |seen| seen.second.get(name).cloned().unwrap_or_default())
 }
 
 /// Returns those of the zones that pass a test whose name with the suffix is that of such a cgroup, and
@@ -25,7 +36,7 @@ pub(super) fn groups(mount: &Path, name: &str) -> Vec<PathBuf> {
 pub(super) fn names(mount: &Path, suffix: &str, is_zone: impl Fn(&ZoneName) -> bool) -> Vec<ZoneName> {
     with_seen(mount, |seen| {
         let zone = |name: &str| ZoneName::new(name.strip_suffix(suffix)?).ok().filter(&is_zone);
-        let found = seen.iter().filter_map(|(name, paths)| Some((zone(name)?, paths)));
+        let found = seen.second.iter().filter_map(|(name, paths)| Some((zone(name)?, paths)));
         let populated = found.filter(|(_, paths)| paths.iter().any(|p| cgroup::is_populated(p)));
         populated.map(|(name, _)| name).collect()
     })
@@ -39,11 +50,12 @@ fn with_seen<T>(mount: &Path, read: impl FnOnce(&Seen) -> T) -> T {
 }
 
 fn look(mount: &Path) -> Seen {
-    let mut seen = Seen::new();
+    let mut seen = Seen::default();
     for pool in folders(mount).filter(|path| !path.ends_with("zones")) {
+        seen.top.extend(pool.file_name().and_then(|n| n.to_str()).map(str::to_owned));
         for group in folders(&pool) {
             if let Some(name) = group.file_name().and_then(|n| n.to_str()) {
-                seen.entry(name.to_owned()).or_default().push(group);
+                seen.second.entry(name.to_owned()).or_default().push(group);
             }
         }
     }

@@ -109,6 +109,22 @@ impl FileStore {
         list(&self.root.lib_dir(), |file| ZoneName::new(file).ok())
     }
 
+    /// Says whether there is a zone of a name: one that is configured, or one that runs without a spec.
+    ///
+    /// # Errors
+    /// The folder of specs cannot be read.
+    pub fn exists(&self, name: &ZoneName) -> Result<bool, StoreError> {
+        if name.is_global() {
+            return Ok(true);
+        }
+        let file = self.root.spec_file(name);
+        match file.symlink_metadata() {
+            Ok(_) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(running::find(&self.root, name).is_some()),
+            Err(e) => Err(files::failed("read", &file)(e)),
+        }
+    }
+
     /// Returns the state of a zone that has a spec.
     fn present_state(&self, name: &ZoneName) -> Result<ZoneState, StoreError> {
         match running::find(&self.root, name) {

@@ -135,17 +135,17 @@ impl Program {
         }
     }
 
-    /// Takes back or finishes what an interrupted move, detach or attach of a zone has left. The caller
-    /// has its lock.
-    pub(super) fn recover(&mut self, lock: &Locked) -> Result<(), End> {
+    /// Takes back or finishes what an interrupted move, detach or attach of a zone has left, and says whether there
+    /// was such a thing. The caller has its lock.
+    pub(super) fn recover(&mut self, lock: &Locked) -> Result<bool, End> {
         let name = lock.name();
         if !install::is_needed(self.store.root(), name) {
-            return Ok(());
+            return Ok(false);
         }
         // Without a spec there is no zone to bring in order.
-        let Ok(Some(spec)) = lock.spec() else { return Ok(()) };
+        let Ok(Some(spec)) = lock.spec() else { return Ok(false) };
         let mut op = Op::under(lock, &self.store, &spec, &NOTHING_SEEN, &mut self.report);
-        install::recover(&mut op).map_err(|e| self.fail(e))
+        install::recover(&mut op).map(|()| true).map_err(|e| self.fail(e))
     }
 
     /// Carries one of these subcommands out. The zone is locked, its state good and its spec verified.

@@ -171,20 +171,25 @@ impl Program {
             }
             None => (self.lock(verb, &name)?, None, false),
         };
-        // Deleted while this program waited for the lock: its lock file is not to be left behind.
-        if lock.state().is_ok_and(|state| state.is_none()) {
-            lock.forget();
-            return Err(self.fail(StoreError::NoZone));
-        }
-        let done = self.under(&lock, verb, words, source.as_ref(), killed);
+        let state = match lock.state() {
+            // Deleted while this program waited for the lock: its lock file is not to be left behind.
+            Ok(None) => {
+                lock.forget();
+                return Err(self.fail(StoreError::NoZone));
+            }
+            state => state,
+        };
+        let done = self.under(&lock, state, verb, words, source.as_ref(), killed);
         drop(source);
         done
     }
 
-    /// Does what the words say with a zone that is locked. All that decides about it is read now.
+    /// Does what the words say with a zone that is locked. All that decides about it is read now; its state has
+    /// been.
     fn under(
         &mut self,
         lock: &Locked,
+        mut state: Result<Option<ZoneState>, StoreError>,
         verb: Verb,
         words: &Words,
         source: Option<&Locked>,
@@ -194,12 +199,13 @@ impl Program {
         if let Some(source) = source {
             self.recover(source)?;
         }
-        self.recover(lock)?;
+        if self.recover(lock)? {
+            state = lock.state();
+        }
         // `detach -n` prints only, so the zone may run.
-        let shown =
-            words.life.show && self.store.state(&name).ok().flatten().is_some_and(ZoneState::is_active);
+        let shown = words.life.show && matches!(state, Ok(Some(state)) if state.is_active());
         if !shown {
-            self.refuse_state(verb, &name, words.override_state)?;
+            self.refuse_state(verb, state, words.override_state)?;
         }
         if verb == Verb::Mark {
             // Root marks a zone also when its spec cannot be read.
@@ -304,8 +310,13 @@ impl Program {
         Ok((self.lock(Verb::Halt, name)?, killed))
     }
 
-    fn refuse_state(&mut self, verb: Verb, name: &ZoneName, override_state: bool) -> Result<(), End> {
-        let state = match self.store.state(name) {
+    fn refuse_state(
+        &mut self,
+        verb: Verb,
+        state: Result<Option<ZoneState>, StoreError>,
+        override_state: bool,
+    ) -> Result<(), End> {
+        let state = match state {
             Ok(Some(state)) => state,
             Ok(None) => return Err(self.fail(StoreError::NoZone)),
             Err(e) => return Err(self.fail(e)),
@@ -340,8 +351,8 @@ impl Program {
             self.report.plain(&line.text);
         }
         // What boot would refuse verify has to refuse as well.
-        let installed = self.store.state(name).ok().flatten() == Some(ZoneState::Installed);
-        if purpose == Purpose::Verify && good && installed {
+        let installed = || self.store.state(name).ok().flatten() == Some(ZoneState::Installed);
+        if purpose == Purpose::Verify && good && installed() {
             let op = Op::shown(&self.store, name, spec, &NOTHING_SEEN, &mut self.report);
             if let Err(e) = boot::plan_boot(&op, &BootArgs::default()) {
                 self.report.plain(&e.to_string());
@@ -358,7 +369,7 @@ impl Program {
 
     fn may_uninstall(&mut self, name: &ZoneName, force: bool) -> Result<bool, End> {
         // A zone that cannot be uninstalled at all is not asked about.
-        self.refuse_state(Verb::Uninstall, name, false)?;
+        self.refuse_state(Verb::Uninstall, self.store.state(name), false)?;
         if force {
             return Ok(true);
         }
@@ -412,7 +423,7 @@ impl Program {
         self.refuse_caller(verb.as_str())?;
         let name = self.subject(verb.as_str())?;
         self.permit(verb, words, &name, true)?;
-        self.refuse_state(verb, &name, words.override_state)?;
+        self.refuse_state(verb, self.store.state(&name), words.override_state)?;
         let spec = self.spec(verb, &name)?;
         self.permit_still(verb, &name, &spec, None)?;
         let mut lines = Vec::new();

@@ -1,0 +1,219 @@
+//! The copy of a zone's small run-time files, for the case that its run-time folder is removed.
+//!
+//! It is one file, `/var/lib/zones/.running/NAME`: to make and remove files costs a boot more than what is in them.
+//! Its first line is the record and the number of the host's boot, filled up with blanks to [`HEAD`] bytes, so that
+//! another record can be written over it. Each run-time file follows as a line `NAME LENGTH` and its bytes.
+//!
+//! It is believed only in the boot of the host in which it was made, and while the process that it names lives. It
+//! is written without a sync, and a copy that cannot be written is no harm by itself.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::apply::dataset::registry;
+use crate::apply::paths::Root;
+use crate::apply::running::Running;
+use crate::apply::trust;
+use crate::spec::ZoneName;
+use crate::sys::made;
+
+/// Name of the folder of the copies, below `/var/lib/zones`.
+const FOLDER: &str = ".running";
+
+/// Files that are copied beside the record: a running zone is ended and entered by them.
+const KEPT: [&str; 3] = ["spec.toml", "journal", registry::LIST];
+
+/// Length of the first line in bytes.
+const HEAD: usize = 512;
+
+/// A copy that is longer is none of ours.
+const LONGEST: u64 = 1 << 24;
+
+/// Returns the folder of the copies.
+pub(super) fn folder(root: &Root) -> PathBuf {
+    root.lib_dir().join(FOLDER)
+}
+
+fn path(root: &Root, zone: &ZoneName) -> PathBuf {
+    folder(root).join(zone.as_str())
+}
+
+/// Returns the first line for a record.
+fn head(running: &Running) -> io::Result<String> {
+    let boot = made::read("/proc/sys/kernel/random/boot_id")?;
+    let line = format!("{} boot={}", running.to_string().trim_end(), boot.trim());
+    if line.len() >= HEAD {
+        return Err(io::Error::other("the record is too long for a copy"));
+    }
+    Ok(format!("{line:0$}\n", HEAD - 1))
+}
+
+/// Reads a first line; none when it was written in another boot of the host.
+fn parse_head(line: &str) -> Option<Running> {
+    let boot = line.split_whitespace().find_map(|w| w.strip_prefix("boot="))?;
+    let now = made::read("/proc/sys/kernel/random/boot_id").ok()?;
+    (boot == now.trim()).then(|| Running::parse(line))?
+}
+
+/// Keeps the record of a zone: writes it over the one that is kept, or makes a copy of the record and its files.
+///
+/// # Errors
+/// The system's error.
+pub(super) fn keep(root: &Root, zone: &ZoneName, running: &Running) -> io::Result<()> {
+    let (path, head) = (path(root, zone), head(running)?);
+    if replace_head(&path, running, &head)? {
+        return Ok(());
+    }
+    let mut bytes = head.into_bytes();
+    for name in KEPT {
+        if let Ok(content) = fs::read(root.zone_run(zone).join(name)) {
+            writeln!(bytes, "{name} {}", content.len())?;
+            bytes.extend(content);
+        }
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    let file = options.open(&path).or_else(|e| match e.kind() {
+        io::ErrorKind::NotFound => {
+            fs::DirBuilder::new().recursive(true).mode(0o755).create(folder(root))?;
+            options.open(&path)
+        }
+        _ => Err(e),
+    });
+    file?.write_all(&bytes)
+}
+
+/// Writes over the first line of a copy of the same zone, as booted now; says whether there was one.
+fn replace_head(path: &Path, running: &Running, head: &str) -> io::Result<bool> {
+    let mut file = match OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOFOLLOW).open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        other => other?,
+    };
+    let Some(old) = read_head(&mut file).and_then(|line| parse_head(&line)) else { return Ok(false) };
+    if (old.init, old.init_start) != (running.init, running.init_start) {
+        return Ok(false);
+    }
+    file.write_all_at(head.as_bytes(), 0)?;
+    Ok(true)
+}
+
+fn read_head(file: &mut File) -> Option<String> {
+    let mut line = [0; HEAD];
+    file.read_exact(&mut line).ok()?;
+    String::from_utf8(line.to_vec()).ok()
+}
+
+/// Removes the copy.
+pub(super) fn remove(root: &Root, zone: &ZoneName) {
+    let _ = fs::remove_file(path(root, zone));
+}
+
+/// Returns the record that was copied in this boot of the host.
+pub(super) fn record(root: &Root, zone: &ZoneName) -> Option<Running> {
+    let line = trust::read(&path(root, zone), HEAD as u64)?;
+    parse_head(&line)
+}
+
+/// Returns a file that was copied.
+pub(super) fn file(root: &Root, zone: &ZoneName, name: &str) -> Option<Vec<u8>> {
+    files(root, zone).into_iter().find_map(|(kept, content)| (kept == name).then_some(content))
+}
+
+/// Copies the files that the run-time folder lacks.
+pub(super) fn put_back(root: &Root, zone: &ZoneName) {
+    for (name, content) in files(root, zone) {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(0o600);
+        let _ = options.open(root.zone_run(zone).join(name)).and_then(|mut file| file.write_all(&content));
+    }
+}
+
+/// Returns the files that were copied in this boot of the host.
+fn files(root: &Root, zone: &ZoneName) -> Vec<(&'static str, Vec<u8>)> {
+    let bytes = trust::read_bytes(&path(root, zone), LONGEST).unwrap_or_default();
+    let Some((head, rest)) = bytes.split_at_checked(HEAD) else { return Vec::new() };
+    let is_ours = std::str::from_utf8(head).ok().and_then(parse_head).is_some();
+    if is_ours { parse_files(rest) } else { Vec::new() }
+}
+
+/// Reads the files behind the first line, as many as are whole.
+fn parse_files(mut rest: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+    let mut list = Vec::new();
+    while let Some(end) = rest.iter().position(|b| *b == b'\n') {
+        let line = std::str::from_utf8(&rest[..end]).ok();
+        let Some((name, length)) = line.and_then(|l| l.split_once(' ')) else { break };
+        let name = KEPT.into_iter().find(|kept| *kept == name);
+        let content = length.parse().ok().and_then(|length| rest[end + 1..].split_at_checked(length));
+        let (Some(name), Some((content, after))) = (name, content) else { break };
+        list.push((name, content.to_vec()));
+        rest = after;
+    }
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::state::ZoneState;
+
+    fn running(init: i32) -> Running {
+        Running {
+            id: 3,
+            state: ZoneState::Running,
+            init,
+            init_start: 4,
+            supervisor: 5,
+            supervisor_start: 6,
+            going: None,
+            cgroup: Some("/sys/fs/cgroup/zones/zion".into()),
+        }
+    }
+
+    #[test]
+    fn a_copy_reads_back() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let (root, zone) = (Root::new(Some(temp.path())), ZoneName::new("zion").expect("a name"));
+        let run = root.zone_run(&zone);
+        fs::create_dir_all(&run).expect("the run-time folder");
+        fs::create_dir_all(root.lib_dir()).expect("the folder of states");
+        assert_eq!(record(&root, &zone), None);
+        fs::write(run.join("spec.toml"), "format = 1\n").expect("written");
+        fs::write(run.join("journal"), "").expect("written");
+        keep(&root, &zone, &running(7)).expect("kept");
+        assert_eq!(record(&root, &zone), Some(running(7)));
+        let spec = b"format = 1\n".to_vec();
+        assert_eq!(files(&root, &zone), [("spec.toml", spec.clone()), ("journal", Vec::new())]);
+        // The record changes, and the files stay as they were.
+        fs::write(run.join("spec.toml"), "another").expect("written");
+        let going = Running { state: ZoneState::ShuttingDown, ..running(7) };
+        keep(&root, &zone, &going).expect("kept");
+        assert_eq!((record(&root, &zone), file(&root, &zone, "spec.toml")), (Some(going), Some(spec)));
+        // Another life of the zone has other files.
+        keep(&root, &zone, &running(8)).expect("kept");
+        assert_eq!(file(&root, &zone, "spec.toml").as_deref(), Some(&b"another"[..]));
+        // What is there is not written over.
+        fs::remove_file(run.join("journal")).expect("removed");
+        fs::write(run.join("spec.toml"), "own").expect("written");
+        put_back(&root, &zone);
+        assert_eq!(fs::read(run.join("spec.toml")).expect("read"), b"own");
+        assert_eq!(fs::read(run.join("journal")).expect("put back"), b"");
+        remove(&root, &zone);
+        assert_eq!((record(&root, &zone), file(&root, &zone, "spec.toml")), (None, None));
+    }
+
+    #[test]
+    fn half_a_copy_and_one_of_another_boot_tell_nothing() {
+        let line = head(&running(7)).expect("a line");
+        assert_eq!(line.len(), HEAD);
+        assert_eq!(parse_head(&line), Some(running(7)));
+        assert_eq!(parse_head(&line.replace("boot=", "boot=0")), None);
+        assert_eq!(parse_files(b"spec.toml 3\nabcjournal 9\nab"), [("spec.toml", b"abc".to_vec())]);
+        for bad in [&b"x 1\na"[..], b"spec.toml\n", b"spec.toml -1\n", b"spec.toml 1", b"\xff 1\na"] {
+            assert_eq!(parse_files(bad), [], "{bad:?}");
+        }
+        let long = Running { cgroup: Some("/x".repeat(HEAD)), ..running(7) };
+        assert!(head(&long).is_err());
+    }
+}
