@@ -353,11 +353,20 @@ pub fn write_record(root: &Root, name: &ZoneName, running: &Running) -> io::Resu
     done
 }
 
-/// Replaces a record, or writes over it on a full file system.
+/// Makes a record, replaces it, or writes over it on a full file system.
 ///
 /// # Errors
 /// The system's error.
 pub fn replace_record(path: &Path, text: &str) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    match options.write(true).create_new(true).open(path) {
+        // By one call: whoever reads meanwhile finds no record, or all of it.
+        Ok(mut file) => {
+            return file.write_all(text.as_bytes()).inspect_err(|_| drop(fs::remove_file(path)));
+        }
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(e) => return Err(e),
+    }
     let beside = path.with_extension("new");
     let done = fs::write(&beside, text).and_then(|()| fs::rename(&beside, path));
     let Err(error) = done else { return Ok(()) };

@@ -25,6 +25,9 @@ use crate::spec::shown::Show;
 use crate::spec::store::StoreError;
 use crate::sys::made;
 
+/// Length of a note in bytes, if it is not a longer one. Three lines count, and blanks after them.
+const NOTE: usize = 120;
+
 /// How often a lock file that comes and goes is looked for.
 const TRIES: usize = 100;
 
@@ -118,7 +121,9 @@ impl OpLock {
     pub fn note(&self, what: &str) {
         let Some(file) = &self.file else { return };
         let text = format!("{what}\n{}\n{}\n", std::process::id(), seconds(SystemTime::now()));
-        let _ = file.set_len(0).and_then(|()| file.write_all_at(text.as_bytes(), 0));
+        // Written over the last one, and filled up so that nothing of it is left: to empty the file first would
+        // have the file system free a block and find another one.
+        let _ = file.write_all_at(format!("{text:NOTE$}").as_bytes(), 0);
     }
 
     /// Says whether another process holds the lock on a file, without touching it: proc_locks(5) shows that to
