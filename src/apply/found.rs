@@ -91,7 +91,9 @@ pub fn names(root: &Root, known: &BTreeSet<ZoneName>) -> Vec<ZoneName> {
         unknown(name).filter(|_| cgroup::is_populated(&dir.join(file)))
     };
     let shared = mount.join("zones");
-    names.extend(files(&shared).iter().filter_map(|file| named(&shared, file, file)));
+    if cgroup::children(&shared).is_some_and(|count| count > 0) {
+        names.extend(files(&shared).iter().filter_map(|file| named(&shared, file, file)));
+    }
     // With cpus of their own.
     let top = pools::top(&mount);
     names.extend(top.iter().filter_map(|file| named(&mount, file, file.strip_prefix("zones.")?)));

@@ -23,7 +23,7 @@ use crate::sys::tree::{Survey, Wanted, survey};
 
 const HEADER: &str = "zones inherited programs 1";
 
-/// Files that the package managers of the distributions write last.
+/// Files that the package managers of the distributions write last. The first that is there counts.
 const PACKAGES: [&str; 7] = [
     "/var/lib/dpkg/status",
     "/var/lib/rpm/rpmdb.sqlite",
@@ -127,11 +127,12 @@ fn keep(root: &Root, top: &Path, programs: &[String]) {
 fn stamp(top: &Path, programs: &[String]) -> (String, i64) {
     let holders = programs.iter().filter_map(|p| Path::new(p).parent());
     let folders: BTreeSet<&Path> = USUAL.iter().map(Path::new).chain(holders).collect();
-    let packages = PACKAGES.iter().map(PathBuf::from);
+    let look = |path: PathBuf| fs::metadata(&path).ok().map(|meta| (path, meta));
+    let packages = PACKAGES.iter().find_map(|path| look(path.into()));
+    let folders = folders.into_iter().filter_map(|folder| look(top.join(folder)));
     let mut hasher = DefaultHasher::new();
     let mut last = 0;
-    for path in packages.chain(folders.into_iter().map(|folder| top.join(folder))) {
-        let Ok(meta) = fs::metadata(&path) else { continue };
+    for (path, meta) in packages.into_iter().chain(folders) {
         let times = (meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec());
         (path, meta.dev(), meta.ino(), meta.size(), times).hash(&mut hasher);
         last = last.max(meta.ctime());

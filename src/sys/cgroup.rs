@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -93,6 +93,12 @@ pub fn delegate(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Returns how many cgroups are in one; none when it is not there. The kernel counts a link for each (kernfs), so
+/// that the folder need not be read.
+pub fn children(path: &Path) -> Option<u64> {
+    fs::metadata(path).ok().map(|meta| meta.nlink().saturating_sub(2))
 }
 
 /// Says whether a process is in the folder or below it.

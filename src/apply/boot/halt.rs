@@ -1,9 +1,10 @@
 //! The end of a zone.
 
+use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::start::{clear, remove_run_files, write_record};
+use super::start::{clear, remove_run_files, write_record, write_record_only};
 use super::{BootArgs, BootError, start};
 use crate::apply::paths::Root;
 use crate::apply::running::{self, Going, Running};
@@ -170,7 +171,12 @@ pub(super) fn find_and_mend(op: &mut Op<'_>) -> Option<Running> {
 /// Writes the record of a zone that is ended. What frees the host must not need room: a record that cannot
 /// be written is a warning.
 fn note(op: &mut Op<'_>, running: &Running) {
-    if let Err(e) = write_record(op.store.root(), op.name, running) {
+    let done = write_record(op.store.root(), op.name, running);
+    warn_unwritten(op, done);
+}
+
+fn warn_unwritten(op: &mut Op<'_>, done: io::Result<()>) {
+    if let Err(e) = done {
         op.out.warn(&format!("WARNING: cannot write the record of the zone: {}; going on", reason(&e)));
     }
 }
@@ -194,7 +200,8 @@ pub fn take_down(op: &mut Op<'_>, running: &Running, going: Going) -> Result<(),
     let handle = open(&running)?;
     running.going = Some(going);
     running.state = ZoneState::ShuttingDown;
-    note(op, &running);
+    // The copy of the record is not: it is not believed any more in a moment.
+    warn_unwritten(op, write_record_only(op.store.root(), op.name, &running));
     if let Some(handle) = handle {
         handle.signal(libc::SIGKILL).map_err(BootError::system("kill process 1"))?;
         match wait_for_end(&running, &handle, going)? {

@@ -347,10 +347,17 @@ fn init_file(root: &Root) -> io::Result<PathBuf> {
 /// # Errors
 /// The system's error.
 pub fn write_record(root: &Root, name: &ZoneName, running: &Running) -> io::Result<()> {
-    let path = root.zone_run(name).join(RECORD);
-    let done = replace_record(&path, &running.to_string());
+    let done = write_record_only(root, name, running);
     found::keep(root, name, running);
     done
+}
+
+/// The same without what is kept of it elsewhere.
+///
+/// # Errors
+/// The system's error.
+pub(super) fn write_record_only(root: &Root, name: &ZoneName, running: &Running) -> io::Result<()> {
+    replace_record(&root.zone_run(name).join(RECORD), &running.to_string())
 }
 
 /// Makes a record, replaces it, or writes over it on a full file system.

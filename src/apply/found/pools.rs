@@ -1,6 +1,6 @@
 //! Cgroups that zones may have beside `zones`, at the top of the hierarchy: one of their own, and one in a pool.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -18,7 +18,7 @@ struct Seen {
     /// Names of the cgroups at the top.
     top: Vec<String>,
     /// The cgroups of the second level, by name.
-    second: HashMap<String, Vec<PathBuf>>,
+    second: BTreeMap<String, Vec<PathBuf>>,
 }
 
 /// Returns the names of the cgroups at the top.
@@ -51,6 +51,10 @@ fn with_seen<T>(mount: &Path, read: impl FnOnce(&Seen) -> T) -> T {
 
 fn look(mount: &Path) -> Seen {
     let mut seen = Seen::default();
+    let shared = cgroup::children(&mount.join("zones")).is_some();
+    if cgroup::children(mount) == Some(u64::from(shared)) {
+        return seen;
+    }
     for pool in folders(mount).filter(|path| !path.ends_with("zones")) {
         seen.top.extend(pool.file_name().and_then(|n| n.to_str()).map(str::to_owned));
         for group in folders(&pool) {

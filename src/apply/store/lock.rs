@@ -189,12 +189,16 @@ fn is_at(file: &File, path: &Path) -> bool {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    if let Some(dir) = path.parent() {
-        DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
-    }
     let mut options = OpenOptions::new();
-    options.create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
-    match options.write(true).open(path) {
+    options.write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    let opened = options.open(path).or_else(|e| match (e.kind(), path.parent()) {
+        (io::ErrorKind::NotFound, Some(dir)) => {
+            DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
+            options.open(path)
+        }
+        _ => Err(e),
+    });
+    match opened {
         // A lock needs no right to write.
         Err(e) if e.kind() == io::ErrorKind::ReadOnlyFilesystem => {
             OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path).map_err(|_| e)
