@@ -78,6 +78,7 @@ fn comma_list(element: impl Strategy<Value = String> + 'static) -> BoxedStrategy
 fn text_for(def: &'static PropDef) -> BoxedStrategy<String> {
     match def.kind {
         Kind::Text | Kind::AttrValue => free_text().boxed(),
+        Kind::Option => free_text().prop_map(|t: String| t.replace(',', "_")).boxed(),
         Kind::Bool => words(&["true", "false"]),
         Kind::Word(list) => words(list),
         Kind::Uint(low, high) => number(low, high),
@@ -402,12 +403,14 @@ fn any_command() -> impl Strategy<Value = Command> {
             value,
             force
         }),
-        (prop(), any_argument()).prop_map(|(prop, value)| Command::RemoveValue { prop, value }),
-        picked().prop_map(move |(kind, pick)| Command::Select { kind, pick, at }),
-        (picked(), any::<bool>()).prop_map(move |((kind, pick), force)| {
-            let pick = if force { Pick::Any } else { pick };
-            Command::RemoveResource { kind, pick, force, at }
+        (prop(), any_argument(), any::<bool>()).prop_map(|(prop, value, force)| Command::RemoveValue {
+            prop,
+            value,
+            force
         }),
+        picked().prop_map(move |(kind, pick)| Command::Select { kind, pick, at }),
+        (picked(), any::<bool>())
+            .prop_map(move |((kind, pick), force)| { Command::RemoveResource { kind, pick, force, at } }),
         (picked(), format()).prop_map(|((kind, pick), format)| Command::InfoResource { kind, pick, format }),
         (prop(), format()).prop_map(|(prop, format)| Command::InfoProperty { prop, format }),
         (proptest::option::of(any::<u32>()), any::<bool>())

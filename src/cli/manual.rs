@@ -243,6 +243,7 @@ fn rule(def: &PropDef) -> String {
         Kind::CpuCap => "a number of cpus with a fraction, at least 0.01".to_owned(),
         Kind::CpuRange => "N or N-M, at least 1".to_owned(),
         Kind::Text => "any text".to_owned(),
+        Kind::Option => "options of a mount; one word with commas in it is a list".to_owned(),
         Kind::AbsPath => "an absolute path".to_owned(),
         Kind::ZonePath => "an absolute path other than /".to_owned(),
         Kind::ZoneName => {

@@ -148,7 +148,7 @@ pub enum Command {
     Log,
     Merge,
     RemoveResource { kind: ResourceKind, pick: Pick, force: bool, at: Span },
-    RemoveValue { prop: Word, value: Argument },
+    RemoveValue { prop: Word, value: Argument, force: bool },
     Revert { force: bool, revision: Option<u32> },
     Select { kind: ResourceKind, pick: Pick, at: Span },
     Set { prop: Word, value: Argument, force: bool },
@@ -315,7 +315,9 @@ impl fmt::Display for Command {
             Self::RemoveResource { kind, pick, force, at: _ } => {
                 write!(f, "remove{} {kind}{pick}", flag(force))
             }
-            Self::RemoveValue { prop, value } => write!(f, "remove {} {value}", prop.text),
+            Self::RemoveValue { prop, value, force } => {
+                write!(f, "remove{} {} {value}", flag(force), prop.text)
+            }
             Self::Revert { force, revision: None } => write!(f, "revert{}", flag(force)),
             Self::Revert { force, revision: Some(n) } => write!(f, "revert{} {n}", flag(force)),
             Self::Select { kind, pick, at: _ } => write!(f, "select {kind}{pick}"),

@@ -152,6 +152,25 @@ impl<'a> Args<'_, 'a> {
         Some(Word { text: text.to_owned(), span: t.span })
     }
 
+    /// Reads the text of a value. An `=` in it needs no quotes: base64 ends with it, and a value may be a pair itself.
+    fn text(&mut self) -> Option<Word> {
+        let bare = matches!(self.peek(), Some(Token { tok: Tok::Word(_), .. }));
+        let mut word = self.word()?;
+        while bare
+            && let Some(t) = self.peek()
+            && t.span.start == word.span.end
+        {
+            match t.tok {
+                Tok::Sign('=') => word.text.push('='),
+                Tok::Word(text) => word.text.push_str(text),
+                Tok::Sign(_) | Tok::Quoted(_) => break,
+            }
+            word.span.end = t.span.end;
+            self.next += 1;
+        }
+        Some(word)
+    }
+
     fn sign(&mut self, wanted: char) -> bool {
         let found = matches!(self.peek(), Some(t) if t.tok == Tok::Sign(wanted));
         self.next += usize::from(found);
@@ -340,11 +359,10 @@ impl<'a> Args<'_, 'a> {
         self.at_least_one()?;
         if let Some(kind) = self.peek_resource() {
             self.next += 1;
-            let pick = if force { Pick::Any } else { self.pick(kind)? };
-            return Ok(Command::RemoveResource { kind, pick, force, at });
+            return Ok(Command::RemoveResource { kind, pick: self.pick(kind)?, force, at });
         }
         let prop = self.property_or_resource()?;
-        Ok(Command::RemoveValue { prop, value: self.value()? })
+        Ok(Command::RemoveValue { prop, value: self.value()?, force })
     }
 
     fn revision(&mut self) -> Result<Option<u32>> {
@@ -398,7 +416,7 @@ impl<'a> Args<'_, 'a> {
             let names = kind.def().props.iter().map(|p| p.name);
             let name = if known { self.word() } else { None }.ok_or_else(|| self.unexpected(names))?;
             self.expect('=')?;
-            let text = self.word().ok_or_else(|| self.unexpected([].into_iter()))?;
+            let text = self.text().ok_or_else(|| self.unexpected([].into_iter()))?;
             pairs.push((name, text));
         }
         Ok(if pairs.is_empty() { Pick::Any } else { Pick::Where(pairs) })
@@ -420,13 +438,13 @@ impl<'a> Args<'_, 'a> {
 
     fn item(&mut self) -> Result<Argument> {
         if !self.sign('(') {
-            return self.word().map(Argument::Simple).ok_or_else(|| self.unexpected([].into_iter()));
+            return self.text().map(Argument::Simple).ok_or_else(|| self.unexpected([].into_iter()));
         }
         let mut members = Vec::new();
         loop {
             let name = self.word().ok_or_else(|| self.unexpected([].into_iter()))?;
             self.expect('=')?;
-            let text = self.word().ok_or_else(|| self.unexpected([].into_iter()))?;
+            let text = self.text().ok_or_else(|| self.unexpected([].into_iter()))?;
             members.push((name, text));
             if self.sign(')') {
                 return Ok(Argument::Complex(members));
@@ -487,6 +505,8 @@ mod tests {
             "log",
             "merge",
             "remove -F net",
+            "remove -F net physical=x",
+            "remove -F options ro",
             "remove anet 0",
             "remove attr name=cdrom",
             "remove options ro",
@@ -514,6 +534,12 @@ mod tests {
             parse("add property (name=gateway,value=\"192.168.0.1\")"),
             ["add property (name=gateway,value=192.168.0.1)"]
         );
+        assert_eq!(parse("add options a=b"), ["add options \"a=b\""]);
+        assert_eq!(parse("set options=[a=b,c]"), ["set options=[\"a=b\",c]"]);
+        assert_eq!(parse("set value=a,b=c"), ["set value=\"a,b=c\""]);
+        assert_eq!(parse("set value = c3Bpbg=="), ["set value=\"c3Bpbg==\""]);
+        assert_eq!(parse("add value (priv=a=b,limit=1)"), ["add value (priv=\"a=b\",limit=1)"]);
+        assert_eq!(parse("select attr name=a value=b=c"), ["select attr name=a value=\"b=c\""]);
         assert_eq!(parse("create -b \r\nadd fs \r\n"), ["create -b", "add fs"]);
         assert_eq!(parse("create -F  ; set pool=x ; ;"), ["create -F", "set pool=x"]);
         assert_eq!(parse("setpool=x;?;? fs"), ["set pool=x", "help", "help fs"]);
@@ -532,9 +558,9 @@ mod tests {
             ("set pool=a\"b\"", "1: syntax error at 'b'"),
             ("set nopool=a", "1: syntax error at 'nopool'"),
             ("add value (limit=1", "1: syntax error, token expected"),
-            ("add options a=b", "1: syntax error at '='"),
             ("select net 0 1", "1: syntax error at '1'"),
-            ("remove -F net physical=x", "1: syntax error at 'physical'"),
+            ("set value=\"a\"=b", "1: syntax error at '='"),
+            ("set value= =b", "1: syntax error at '='"),
             ("info nothing", "1: syntax error at 'nothing'"),
             ("set", "1: usage: set"),
             ("\ncommit now", "2: usage: commit"),

@@ -310,7 +310,8 @@ impl<'a> Build<'a> {
             };
             if !texts.is_empty() {
                 let routers = list.iter().filter_map(|n| n.text("defrouter"));
-                self.hold(&mut link, &texts, routers, host, true)?;
+                let configure = list.iter().all(|n| n.text("configure-allowed-address") != Some("false"));
+                self.hold(&mut link, &texts, routers, host, configure)?;
                 link.guard.dhcp = true;
             }
             self.network.links.push(link);

@@ -483,7 +483,7 @@ pub fn rule_text(def: &PropDef) -> String {
         return format!("a list of groups with {}", members.join(", "));
     }
     let rule = match def.kind {
-        Kind::Text | Kind::AttrValue => "",
+        Kind::Text | Kind::Option | Kind::AttrValue => "",
         Kind::Bool => "true or false",
         Kind::Word(words) => return format!("one of {}", words.join(", ")),
         Kind::Uint(low, u64::MAX) => return format!("a number from {low} on"),

@@ -7,7 +7,7 @@ use crate::spec::schema::{self, Kind, PropDef, ResourceKind, Show};
 use crate::spec::value::quoted;
 use crate::spec::{ByteSize, Item, Props, Value, ZoneSpec};
 
-use super::resources::picked;
+use super::pick::picked;
 
 /// Properties of the host's own zone that mean something.
 fn shown_for(spec: &ZoneSpec, def: &PropDef) -> bool {

@@ -6,7 +6,7 @@ use crate::spec::diff::{diff, merge};
 use crate::spec::state::ZoneState;
 use crate::spec::store::{Commit, StoreError};
 use crate::spec::verify::{Reason, Severity, verify};
-use crate::spec::{Value, ZoneName, ZoneSpec, schema};
+use crate::spec::{ResourceKind, Value, ZoneName, ZoneSpec, schema};
 
 use super::console::{Answer, Complaint, Console};
 use super::session::{Base, Done, Ending, Flow, Session};
@@ -60,7 +60,8 @@ impl Session<'_> {
         let spec = self.source(source, con)?;
         // What is saved now is what the commit replaces.
         self.base = stored.map(|s| Base { name: self.zone.clone(), token: s.token, spec: Some(s.spec) });
-        self.ip_type_open = true;
+        self.plain = *source == Source::Default;
+        self.whole.clear();
         self.spec = Some(spec);
         self.draft = None;
         self.index.clear();
@@ -94,6 +95,9 @@ impl Session<'_> {
         }
         if let Some((mut spec, stand_in)) = self.find_template(name).map_err(|e| self.failed(&e))? {
             if let Some(stand_in) = stand_in {
+                if stand_in.whole {
+                    spec.stored_mut(ResourceKind::InheritPkgDir).clear();
+                }
                 let ip_type = schema::global("ip-type").filter(|_| stand_in.exclusive);
                 if let Some(def) = ip_type {
                     spec.props.set(def, Value::simple("exclusive"));
@@ -104,6 +108,9 @@ impl Session<'_> {
                         "create: template '{name}' is of another platform; using '{}'{with}\n",
                         stand_in.ours
                     ));
+                }
+                if let Some(note) = stand_in.note {
+                    con.print(&format!("create: {note}\n"));
                 }
             }
             return Ok(spec);

@@ -18,6 +18,7 @@ mod index;
 pub mod info;
 mod lifecycle;
 pub mod live;
+mod pick;
 mod resources;
 pub mod script;
 pub mod session;

@@ -9,6 +9,7 @@ use crate::spec::words::POOL_ATTR;
 use crate::spec::{Props, Value, ZoneName, ZoneSpec};
 
 use super::console::{Answer, Complaint, Console};
+use super::pick::{OWN_SPARSE_ROOT, SPARSE_ROOT, is_view, standard};
 use super::session::{Done, Draft, Session, no_property};
 
 /// Resources that make sense for the host itself.
@@ -19,11 +20,6 @@ const POOL_CLASH: &str =
     "The pool property is already set.  A persistent pool is incompatible with\nthe dedicated-cpu resource.";
 
 const LOW_LIMIT: &str = "WARNING: Setting a global zone resource control too low could deny\nservice to even the root user; this could render the system impossible\nto administer.  Please use caution.";
-
-/// Says whether a kind has properties that are views on resource controls.
-fn is_view(kind: R) -> bool {
-    kind.def().props.iter().any(|p| p.alias.is_some())
-}
 
 fn has_rctl(spec: &ZoneSpec, name: &str) -> bool {
     spec.stored(R::Rctl).iter().any(|r| r.text("name") == Some(name))
@@ -37,93 +33,7 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// What a resource must have to be meant: properties with their canonical values.
-struct Wanted(Vec<(&'static PropDef, String)>);
-
-impl Wanted {
-    /// Brings the typed values into their canonical form; none when a property is none of the kind's.
-    fn new(kind: R, pairs: &[(Word, Word)]) -> Option<Self> {
-        let canonical = |(name, text): &(Word, Word)| {
-            let def = kind.def().prop(&name.text)?;
-            let text = match def.check(&Value::simple(text.text.as_str()), Some(kind)) {
-                Ok(Value::Simple(text)) => text,
-                _ => text.text.clone(),
-            };
-            Some((def, text))
-        };
-        pairs.iter().map(canonical).collect::<Option<Vec<_>>>().map(Self)
-    }
-
-    /// Says whether a resource has these values. An address matches without its prefix as well.
-    fn fits(&self, props: &Props) -> bool {
-        self.0.iter().all(|(def, wanted)| {
-            let Some(have) = props.text(def.name).or(def.default) else {
-                return props.list(def.name).any(|item| item == wanted);
-            };
-            let bare = |t: &str| t.split_once('/').map_or(t.to_owned(), |(host, _)| host.to_owned());
-            let one_prefix = have.contains('/') != wanted.contains('/');
-            have == wanted || (def.kind == Kind::Address && one_prefix && bare(have) == bare(wanted))
-        })
-    }
-
-    /// Returns the key of the resource that is meant, when the values say it all.
-    fn key(&self, kind: R) -> Option<String> {
-        let mut keys = kind.def().keys();
-        let (Some(only), None) = (keys.next(), keys.next()) else { return None };
-        let (def, text) = self.0.iter().find(|(def, _)| def.name == only.name)?;
-        let mut props = Props::default();
-        props.set(def, Value::simple(text.as_str()));
-        Some(unique_key(kind, &props))
-    }
-}
-
-/// Returns the places of the resources that are meant, among those of [`ZoneSpec::view`].
-pub(super) fn picked(spec: &ZoneSpec, kind: R, pick: &Pick) -> Vec<usize> {
-    let view;
-    let list = if is_view(kind) {
-        view = spec.view(kind);
-        &view[..]
-    } else {
-        spec.stored(kind)
-    };
-    match pick {
-        Pick::Any => (0..list.len()).collect(),
-        Pick::Number(n) => (0..list.len()).filter(|i| i == n).collect(),
-        Pick::Where(pairs) => match Wanted::new(kind, pairs) {
-            Some(wanted) => (0..list.len()).filter(|i| wanted.fits(&list[*i])).collect(),
-            None => Vec::new(),
-        },
-    }
-}
-
-/// Refuses qualifiers that are none.
-fn check_qualifiers(kind: R, pick: &Pick) -> Done {
-    let Pick::Where(pairs) = pick else { return Ok(()) };
-    for (name, _) in pairs {
-        if !kind.def().prop(&name.text).is_some_and(|d| d.qualifier) {
-            return Err(no_property(name));
-        }
-    }
-    Ok(())
-}
-
 impl Session<'_> {
-    /// Like the function of this name, but does not look through all resources for a value.
-    fn picked(&mut self, kind: R, pick: &Pick) -> Result<Vec<usize>, Complaint> {
-        if let Pick::Where(pairs) = pick
-            && !is_view(kind)
-            && let Some(wanted) = Wanted::new(kind, pairs)
-            && let Some(spec) = &self.spec
-        {
-            let places = match wanted.key(kind) {
-                Some(key) => self.index.find(spec, kind, &key).into_iter().collect(),
-                None => self.index.having(spec, kind, &wanted.0),
-            };
-            return Ok(places.into_iter().filter(|i| wanted.fits(&spec.stored(kind)[*i])).collect());
-        }
-        Ok(picked(self.loaded()?, kind, pick))
-    }
-
     fn check_global_resource(&self, kind: R, verb: Verb) -> Done {
         if !self.zone.is_global() || GLOBAL_RESOURCES.contains(&kind) {
             return Ok(());
@@ -178,9 +88,9 @@ impl Session<'_> {
     /// Opens an existing resource.
     pub(super) fn select(&mut self, kind: R, pick: &Pick, at: Span) -> Done {
         self.check_global_resource(kind, Verb::Select)?;
-        check_qualifiers(kind, pick)?;
         let place = match self.picked(kind, pick)?[..] {
             [place] => place,
+            [] if self.is_plain_anet(kind, pick) => return self.add_resource(kind, at),
             [] => return Err(Complaint::new(format!("select {kind}: No such resource with that id")).at(at)),
             _ => return Err(Complaint::new(format!("select {kind}: Insufficient specification")).at(at)),
         };
@@ -247,8 +157,8 @@ impl Session<'_> {
         if self.zone.is_global() && (kind == R::Rctl || is_view(kind)) {
             con.warn(LOW_LIMIT);
         }
-        if kind == R::Net {
-            self.imply_exclusive(&props, con);
+        if matches!(kind, R::Net | R::Anet) {
+            self.imply_exclusive(kind, &props, con);
         }
         if is_view(kind) {
             return self.store_view(kind, &props);
@@ -328,18 +238,24 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// `global-nic` exists only where zones have a stack of their own by default; a command file from
-    /// there does not say so.
-    fn imply_exclusive(&mut self, net: &Props, con: &mut dyn Console) {
+    /// A link without an address of the host's exists only where zones have a stack of their own by default; a
+    /// command file from there does not say so. What somebody has set stays.
+    fn imply_exclusive(&mut self, kind: R, props: &Props, con: &mut dyn Console) {
         let Some(spec) = &mut self.spec else { return };
-        let alone = net.text("global-nic").is_some() && net.text("address").is_none();
+        let reason = match kind {
+            R::Anet => "a link that is made for the zone",
+            R::Net if props.text("global-nic").is_some() => "global-nic",
+            R::Net if props.text("allowed-address").is_some() => "allowed-address",
+            _ => "a link without an address",
+        };
+        let alone = kind == R::Anet || props.text("address").is_none();
         let others = spec.stored(R::Net).iter().any(|n| n.text("address").is_some());
-        let shared = spec.global("ip-type").as_deref() == Some("shared");
-        if let (true, true, false, true, Some(def)) =
-            (self.ip_type_open, alone, others, shared, schema::global("ip-type"))
-        {
+        let is_set = spec.props.text("ip-type").is_some();
+        if let (true, false, false, Some(def)) = (alone, others, is_set, schema::global("ip-type")) {
             spec.props.set(def, Value::simple("exclusive"));
-            con.print("net: global-nic needs an IP stack of the zone's own; ip-type is now exclusive\n");
+            con.print(&format!(
+                "{kind}: {reason} needs an IP stack of the zone's own; ip-type is now exclusive\n"
+            ));
         }
     }
 
@@ -359,7 +275,7 @@ impl Session<'_> {
     }
 
     /// Takes a value out of the open resource.
-    pub(super) fn remove_value(&mut self, prop: &Word, value: &Argument) -> Done {
+    pub(super) fn remove_value(&mut self, prop: &Word, value: &Argument, force: bool) -> Done {
         let Some(draft) = &mut self.draft else { return Err(Self::wrong_scope(Verb::Remove, "resource")) };
         let def = draft.kind.def().prop(&prop.text).ok_or_else(|| no_property(prop))?;
         let none =
@@ -369,8 +285,11 @@ impl Session<'_> {
             (Some(Value::List(have)), Value::List(gone)) => {
                 let mut left = have.clone();
                 for item in gone {
-                    let i = left.iter().position(|h| h == item).ok_or_else(none)?;
-                    left.remove(i);
+                    match left.iter().position(|h| h == item) {
+                        Some(i) => drop(left.remove(i)),
+                        None if force => {}
+                        None => return Err(none()),
+                    }
                 }
                 if left.is_empty() {
                     draft.props.clear(def.name);
@@ -382,6 +301,7 @@ impl Session<'_> {
                 draft.props.clear(def.name);
             }
             (Some(have), wanted) if have == wanted => return Err(not_clearable(prop)),
+            _ if force => {}
             _ => return Err(none()),
         }
         Ok(())
@@ -397,12 +317,23 @@ impl Session<'_> {
         con: &mut dyn Console,
     ) -> Done {
         self.check_global_resource(kind, Verb::Remove)?;
-        check_qualifiers(kind, pick)?;
+        let standard = standard(kind, pick);
+        self.whole.extend(standard);
         let places = self.picked(kind, pick)?;
         let say = |text: &str| Complaint::new(format!("remove {kind}: {text}")).at(at);
         match (&places[..], pick) {
             // With -F there is nothing to complain about, as the manual of illumos promises.
-            ([], Pick::Any) if force => return Ok(()),
+            ([], _) if force => return Ok(()),
+            // Solaris 10's sparse root has it.
+            ([], _) if standard.is_some() => {
+                self.leave_sparse_root(con);
+                return Ok(());
+            }
+            // Solaris 11's new zone has one.
+            ([], _) if self.is_plain_anet(kind, pick) => {
+                con.print("remove anet: the zone has none\n");
+                return Ok(());
+            }
             ([], Pick::Any) => return Err(say("No such entry")),
             ([], _) => return Err(say("No such resource with that id")),
             ([_], _) => (),
@@ -436,7 +367,31 @@ impl Session<'_> {
             self.index.forget(kind);
         }
         spec.tidy();
+        if standard.is_some() {
+            self.leave_sparse_root(con);
+        }
         Ok(())
+    }
+
+    /// Takes our own directories out as well, once all those of Solaris 10's sparse root are to be inherited no
+    /// more: that is how a zone with a root of its own is configured there.
+    fn leave_sparse_root(&mut self, con: &mut dyn Console) {
+        if self.whole.len() < SPARSE_ROOT.len() {
+            return;
+        }
+        let Some(spec) = &mut self.spec else { return };
+        let list = spec.stored_mut(R::InheritPkgDir);
+        let ours = |props: &Props| props.text("dir").is_some_and(|dir| OWN_SPARSE_ROOT.contains(&dir));
+        let gone: Vec<String> =
+            list.iter().filter(|p| ours(p)).filter_map(|p| p.text("dir").map(str::to_owned)).collect();
+        if !gone.is_empty() {
+            list.retain(|props| !ours(props));
+            self.index.forget(R::InheritPkgDir);
+            con.print(&format!(
+                "remove inherit-pkg-dir: {} too; the zone has a whole root now\n",
+                gone.join(", ")
+            ));
+        }
     }
 
     /// Sets a property of the scope.
@@ -507,7 +462,6 @@ impl Session<'_> {
             "pool" if !spec.stored(R::DedicatedCpu).is_empty() => {
                 return Err(Complaint::new(DEDICATED_CLASH).at(prop.span));
             }
-            "ip-type" => self.ip_type_open = false,
             _ => (),
         }
         if def.alias.is_none() {
@@ -578,9 +532,6 @@ impl Session<'_> {
     }
 
     fn clear_global(&mut self, def: &'static PropDef) -> bool {
-        if def.name == "ip-type" {
-            self.ip_type_open = false;
-        }
         self.touch();
         let Some(spec) = &mut self.spec else { return false };
         if def.alias.is_none() {

@@ -236,6 +236,7 @@ pub(super) fn feed(
 /// Runs the words of the command line.
 pub fn run_words(session: &mut Session<'_>, text: &str) -> u8 {
     let mut con = Streams::new(Place::None, true, false);
+    session.without_invitation();
     let mut ending = Ending::Eof;
     // Linux and illumos alike: "exit" does not keep the commands after it from being run.
     for parsed in Parser::new(text, 1) {
@@ -265,6 +266,7 @@ pub fn run_file(session: &mut Session<'_>, path: &str) -> u8 {
         }
     };
     let mut con = Streams::new(Place::File(path.to_owned()), false, false);
+    session.without_invitation();
     warn_read_only(session, &mut con);
     let ending = match feed(session, &mut con, &text, 1, true) {
         (Flow::Abort, _) => return 1,
@@ -272,7 +274,15 @@ pub fn run_file(session: &mut Session<'_>, path: &str) -> u8 {
         (Flow::Go, true) => Ending::Stopped,
         (Flow::Go, false) => Ending::Eof,
     };
-    session.finish(ending, false, &mut con).unwrap_or(1)
+    let unsaved = session.is_dirty();
+    let status = session.finish(ending, false, &mut con).unwrap_or(1);
+    if ending == Ending::Stopped && unsaved && !session.is_dirty() {
+        let (zone, line) = (session.zone(), con.line);
+        con.warn(&format!(
+            "{zone}: what stands before line {line} of {path} has been saved; the rest has not been done"
+        ));
+    }
+    status
 }
 
 fn read_file(path: &str) -> Result<String, String> {
@@ -287,11 +297,19 @@ fn read_file(path: &str) -> Result<String, String> {
         .map_err(open)?
         .read_to_end(&mut bytes)
         .map_err(|e| format!("could not read file {path}: {}", live::reason(&e)))?;
+    without_mark(&mut bytes);
     String::from_utf8(bytes).map_err(|e| {
         let before = &e.as_bytes()[..e.utf8_error().valid_up_to()];
         let line = 1 + before.iter().filter(|b| **b == b'\n').count();
         format!("{path}: line {line} is not UTF-8 text")
     })
+}
+
+/// Takes away the byte-order mark that editors of other systems put at the head of a text.
+fn without_mark(bytes: &mut Vec<u8>) {
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        bytes.drain(..3);
+    }
 }
 
 /// Warns once that nothing can be saved.
@@ -325,6 +343,9 @@ pub fn run_stdin(session: &mut Session<'_>, placed: bool) -> u8 {
                 session.report(&Complaint::new(format!("standard input: {}", live::reason(&e))), &mut con);
                 break;
             }
+        }
+        if number == 1 {
+            without_mark(&mut line);
         }
         let Ok(text) = std::str::from_utf8(&line) else {
             con.line = number;

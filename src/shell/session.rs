@@ -12,6 +12,8 @@
 //! the end of the session. Commands of the global scope are in `lifecycle`, those that
 //! work on resources and properties in `resources`.
 
+use std::collections::BTreeSet;
+
 use crate::parser::{Command, Format, ParseError, Verb, Word};
 use crate::spec::schema::{self, ResourceKind};
 use crate::spec::state::ZoneState;
@@ -99,8 +101,13 @@ pub struct Session<'s> {
     pub(super) dirty: bool,
     /// The next commit overwrites what is saved (`create -F`).
     pub(super) overwrite: bool,
-    /// `ip-type` is still what the template says, so that a property can imply another.
-    pub(super) ip_type_open: bool,
+    /// The zone was begun by `create` alone, which in Solaris 11 brings an `anet`.
+    pub(super) plain: bool,
+    /// The directories of Solaris 10's sparse root that were to be inherited no more since `create`.
+    pub(super) whole: BTreeSet<&'static str>,
+    /// Whether a zone that is missing is to be begun with `create` is said: to a person, and in a session that is
+    /// piped in.
+    pub(super) invites: bool,
     writable: Option<bool>,
     saw_error: bool,
 }
@@ -118,7 +125,9 @@ impl<'s> Session<'s> {
             index: KeyIndex::default(),
             dirty: false,
             overwrite: false,
-            ip_type_open: false,
+            plain: false,
+            whole: BTreeSet::new(),
+            invites: true,
             writable: None,
             saw_error: false,
         }
@@ -146,6 +155,11 @@ impl<'s> Session<'s> {
     /// Returns the spec as edited so far.
     pub fn spec(&self) -> Option<&ZoneSpec> {
         self.spec.as_ref()
+    }
+
+    /// Does not say how to begin a zone that is missing: nobody is there to do it.
+    pub fn without_invitation(&mut self) {
+        self.invites = false;
     }
 
     /// Returns the name of the zone.
@@ -182,7 +196,7 @@ impl<'s> Session<'s> {
     pub fn report(&mut self, complaint: &Complaint, con: &mut dyn Console) {
         self.saw_error = true;
         con.complain(complaint);
-        if let Some(line) = complaint.after {
+        if let Some(line) = complaint.after.filter(|_| self.invites) {
             con.print(line);
         }
     }
@@ -298,9 +312,9 @@ impl<'s> Session<'s> {
                 self.global_scope(Verb::Remove)?;
                 self.remove_resource(kind, &pick, force, at, con)?;
             }
-            Command::RemoveValue { prop, value } => {
+            Command::RemoveValue { prop, value, force } => {
                 self.prepare(Verb::Remove)?;
-                self.remove_value(&prop, &value)?;
+                self.remove_value(&prop, &value, force)?;
             }
             Command::Revert { force, revision } => {
                 self.may_change(Verb::Revert)?;
@@ -379,7 +393,8 @@ impl<'s> Session<'s> {
         })?;
         self.index.clear();
         self.draft = None;
-        self.ip_type_open = false;
+        self.plain = false;
+        self.whole.clear();
         match stored {
             Some(stored) => {
                 let (name, token) = (self.zone.clone(), stored.token);

@@ -9,16 +9,20 @@ pub(super) struct Foreign {
     pub ours: &'static str,
     /// Its zones have a network stack of their own by default.
     pub exclusive: bool,
+    /// Its zones inherit nothing.
+    pub whole: bool,
     /// The names are synonyms, so there is nothing to say.
     pub silent: bool,
+    /// What else its users should know.
+    pub note: Option<&'static str>,
 }
 
 const fn same(name: &'static str, ours: &'static str) -> Foreign {
-    Foreign { name, ours, exclusive: false, silent: true }
+    Foreign { name, ours, exclusive: false, whole: false, silent: true, note: None }
 }
 
 const fn near(name: &'static str, ours: &'static str, exclusive: bool) -> Foreign {
-    Foreign { name, ours, exclusive, silent: false }
+    Foreign { name, ours, exclusive, whole: false, silent: false, note: None }
 }
 
 /// Sparse roots become our sparse root, whole roots the blank template; Solaris 11's templates bring
@@ -28,9 +32,20 @@ const FOREIGN: &[Foreign] = &[
     same("SYSdefault", "default"),
     same("SUNWblank", "blank"),
     same("SYSblank", "blank"),
+    same("SYSdefault-shared-ip", "default"),
     near("SYSsolaris", "solaris", true),
-    near("SYSsolaris10", "solaris", true),
-    near("SYSsolaris-kz", "solaris", true),
+    near("SYSsolaris-shared-ip", "default", false),
+    Foreign { whole: true, ..near("SYSsolaris10", "solaris", true) },
+    Foreign {
+        note: Some("this is no kernel zone: settings of one are kept and have no effect"),
+        ..near("SYSsolaris-kz", "solaris", true)
+    },
+    near("SYSlx", "blank", true),
+    near("SYSbhyve", "blank", true),
+    near("SYSlabeled", "default", false),
+    near("SUNWlabeled", "default", false),
+    near("SUNWtsoldef", "default", false),
+    near("SUNWsn1", "default", false),
     near("SUNWlx", "blank", false),
     near("SUNWlx26", "blank", false),
     near("SUNWsolaris8", "blank", false),
@@ -48,14 +63,24 @@ const FOREIGN: &[Foreign] = &[
     near("kvm", "blank", true),
     near("emu", "blank", true),
     near("illumos", "blank", true),
+    near("joyent", "default", true),
+    near("joyent-minimal", "default", true),
     near("TRIBdefault", "default", false),
     near("TRIBsparse", "default", false),
     near("TRIBwhole", "blank", false),
     near("TRIBblank", "blank", false),
     near("TRIBlx", "blank", false),
+    near("OMNIdefault", "default", true),
 ];
+
+/// Before the name of a brand, a template of OmniOS.
+const OMNI: &str = "OMNI";
+
+/// Of OmniOS, for a brand that is not named above.
+const OF_OMNI: Foreign = near(OMNI, "blank", true);
 
 /// Finds the stand-in for a template that the store does not have.
 pub(super) fn foreign(name: &str) -> Option<&'static Foreign> {
-    FOREIGN.iter().find(|f| f.name == name)
+    let find = |name: &str| FOREIGN.iter().find(|f| f.name == name);
+    find(name).or_else(|| name.strip_prefix(OMNI).map(|brand| find(brand).unwrap_or(&OF_OMNI)))
 }

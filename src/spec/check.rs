@@ -107,6 +107,12 @@ impl PropDef {
         match (self.shape, value) {
             (Shape::One, Value::Simple(text)) => self.check_text(text, owner).map(Value::Simple),
             (Shape::One, Value::List(_)) => Err(CheckError::Shape("simple")),
+            // Options of a mount never hold a comma: one word may be many of them.
+            (Shape::List, Value::Simple(text)) if self.kind == Kind::Option && text.contains(',') => {
+                let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+                let checked = words.map(|word| self.check_text(word, owner).map(Item::Simple));
+                checked.collect::<Result<_, _>>().map(Value::List)
+            }
             (Shape::List, Value::Simple(text)) => {
                 Ok(Value::List(vec![Item::Simple(self.check_text(text, owner)?)]))
             }
@@ -167,7 +173,7 @@ impl PropDef {
         let invalid = || CheckError::Invalid(name);
         let keep = |good: bool, error: CheckError| if good { Ok(text.to_owned()) } else { Err(error) };
         match self.kind {
-            Kind::Text | Kind::AttrValue => Ok(text.to_owned()),
+            Kind::Text | Kind::Option | Kind::AttrValue => Ok(text.to_owned()),
             Kind::Bool => keep(matches!(text, "true" | "false"), self.word_error(&["true", "false"])),
             Kind::Word(_) if owner == Some(ResourceKind::Attr) && !self.knows(text) => {
                 Err(CheckError::AttrType(text.to_owned()))

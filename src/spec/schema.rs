@@ -84,6 +84,8 @@ pub enum Honour {
 pub enum Kind {
     /// `true` or `false`.
     Bool,
+    /// An option of a mount, in which no comma stands.
+    Option,
     /// One of these words.
     Word(&'static [&'static str]),
     /// An unsigned number within these bounds.

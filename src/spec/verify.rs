@@ -66,7 +66,9 @@ impl Findings {
 /// `is_user` says whether the host knows a login name.
 pub fn verify(spec: &ZoneSpec, is_user: &dyn Fn(&str) -> bool) -> Vec<Finding> {
     let mut found = Findings(Vec::new());
-    if !spec.name.is_global() && spec.zonepath().is_none() {
+    // A kernel zone is on disks of its own.
+    let needs_path = !spec.name.is_global() && spec.global("brand").as_deref() != Some("solaris-kz");
+    if needs_path && spec.zonepath().is_none() {
         found.error(Reason::Resource, "zonepath not specified");
     }
     verify_globals(spec, &mut found);

@@ -210,6 +210,7 @@ fn value_of(def: &'static PropDef, number: usize) -> BoxedStrategy<(&'static Pro
         Kind::Size(low) => (low..u64::MAX >> 8).prop_map(|n| crate::spec::ByteSize(n).to_string()).boxed(),
         Kind::CpuRange => prop_oneof![Just("2".to_owned()), Just("2-4".to_owned())].boxed(),
         Kind::Text | Kind::AttrValue => text.boxed(),
+        Kind::Option => text.prop_map(|t: String| t.replace(',', "_")).boxed(),
         _ => Just(def.example.to_owned()).boxed(),
     };
     let one = if def.key && !matches!(def.kind, Kind::Word(_)) {
