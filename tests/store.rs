@@ -61,7 +61,7 @@ impl Place {
     }
 
     fn save(&self, spec: &ZoneSpec, base: Option<&Token>) -> Result<Token, StoreError> {
-        self.store.commit(&Commit { spec, base, renamed_from: None, overwrite: false })
+        self.store.commit(&Commit { spec, base, renamed_from: None, overwrite: false, mends: false })
     }
 
     fn write(&self, path: &str, text: impl AsRef<[u8]>) {
@@ -117,7 +117,8 @@ fn the_second_of_two_editors_is_refused_and_sees_what_is_saved() {
     p.save(&spec, Some(&saved.token)).unwrap();
     // Made anew by somebody who saw no zone.
     assert!(matches!(p.save(&spec, None), Err(StoreError::Conflict(_))));
-    let overwrite = Commit { spec: &spec, base: Some(&mine.token), renamed_from: None, overwrite: true };
+    let overwrite =
+        Commit { spec: &spec, base: Some(&mine.token), renamed_from: None, overwrite: true, mends: false };
     p.store.commit(&overwrite).unwrap();
     // Deleted meanwhile.
     let token = p.store.load(&name("zion")).unwrap().unwrap().token;
@@ -171,6 +172,26 @@ fn old_revisions_make_room_and_numbers_go_on() {
 }
 
 #[test]
+fn a_spec_that_is_mended_keeps_what_was_broken() {
+    let p = place();
+    let good = spec("zion", "/zones/zion");
+    p.save(&good, None).unwrap();
+    let broken = b"format = 1\nzonepath = \"/zo\xff";
+    p.write("etc/zones.d/zion.toml", broken);
+    assert!(matches!(p.save(&good, None), Err(StoreError::Invalid(_))), "not by an ordinary save");
+    let mend = Commit { spec: &good, base: None, renamed_from: None, overwrite: true, mends: true };
+    p.store.commit(&mend).unwrap();
+    assert_eq!(p.store.load(&name("zion")).unwrap().unwrap().spec, good);
+    let kept = p.tree().into_iter().find(|file| file.contains("revisions/000001-")).expect("a revision");
+    assert_eq!(fs::read(p.path(&kept)).unwrap(), broken);
+    // A file that is not root's to begin with is refused as ever.
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(p.path("etc/zones.d/zion.toml"), Some(4711), None).unwrap();
+        assert!(matches!(p.store.commit(&mend), Err(StoreError::Invalid(_))));
+    }
+}
+
+#[test]
 fn what_is_not_a_spec_is_refused_with_its_place_and_never_overwritten() {
     let large = format!("format = 1\n{}", "# x\n".repeat(5_000_000));
     let foreign: &[(&[u8], &str)] = &[
@@ -190,7 +211,7 @@ fn what_is_not_a_spec_is_refused_with_its_place_and_never_overwritten() {
         assert!(text.starts_with(&file.display().to_string()) && text.contains(wanted), "{text}");
         for overwrite in [false, true] {
             let spec = spec("zion", "/zones/zion");
-            let commit = Commit { spec: &spec, base: None, renamed_from: None, overwrite };
+            let commit = Commit { spec: &spec, base: None, renamed_from: None, overwrite, mends: false };
             assert!(matches!(p.store.commit(&commit), Err(StoreError::Invalid(_))));
         }
         assert!(matches!(p.store.delete(&name("zion"), false), Err(StoreError::Invalid(_))));
@@ -213,7 +234,8 @@ fn links_folders_and_pipes_are_not_specs() {
     for zone in ["dir", "link", "pipe"] {
         assert!(matches!(p.store.load(&name(zone)), Err(StoreError::Invalid(_))), "{zone}");
     }
-    let commit = Commit { spec: &spec("link", "/x"), base: None, renamed_from: None, overwrite: true };
+    let commit =
+        Commit { spec: &spec("link", "/x"), base: None, renamed_from: None, overwrite: true, mends: false };
     assert!(p.store.commit(&commit).is_err());
     assert_eq!(fs::read_to_string(p.path("elsewhere.toml")).unwrap(), "format = 1\n");
 }
@@ -260,6 +282,7 @@ fn a_rename_takes_everything_with_it_also_after_a_crash() {
                     base: Some(&token),
                     renamed_from: Some(&zion),
                     overwrite: false,
+                    mends: false,
                 })
             };
             assert!(matches!(rename(&spec), Err(StoreError::NameInUse)));
@@ -315,7 +338,8 @@ fn what_state_allows_a_delete() {
     }
     let token = p.store.load(&name("zion")).unwrap().unwrap().token;
     let (new, old) = (spec("neo", "/zones/zion"), name("zion"));
-    let rename = Commit { spec: &new, base: Some(&token), renamed_from: Some(&old), overwrite: false };
+    let rename =
+        Commit { spec: &new, base: Some(&token), renamed_from: Some(&old), overwrite: false, mends: false };
     assert!(matches!(p.store.commit(&rename), Err(StoreError::BadState(ZoneState::Running))));
     assert_eq!(p.store.state(&name("zion")).unwrap(), Some(ZoneState::Running));
     // Its process is gone: the record is not believed.

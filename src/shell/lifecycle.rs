@@ -166,12 +166,14 @@ impl Session<'_> {
             base: base.map(|b| &b.token),
             renamed_from: base.map(|b| &b.name).filter(|name| **name != spec.name),
             overwrite: force || self.overwrite,
+            mends: self.mends,
         };
         match self.store.commit(&request) {
             Ok(token) => {
                 self.base = Some(Base { name: spec.name.clone(), token, spec: None });
                 self.dirty = false;
                 self.overwrite = false;
+                self.mends = false;
                 Ok(())
             }
             Err(StoreError::Conflict(theirs)) => {
@@ -265,6 +267,7 @@ impl Session<'_> {
         self.draft = None;
         self.dirty = false;
         self.overwrite = false;
+        self.mends = false;
         self.index.clear();
     }
 
@@ -280,11 +283,13 @@ impl Session<'_> {
             return Err(Complaint::new(text));
         }
         if let Some(number) = revision {
-            self.need_zone()?;
+            let damaged = self.need_zone_or_revisions()?;
             let name = self.base.as_ref().map_or(&self.zone, |b| &b.name);
             let mut spec = self.store.revision(name, number).map_err(|e| self.failed(&e))?;
             spec.name = self.zone.clone();
-            *self.loaded_mut()? = spec;
+            self.touch();
+            self.spec = Some(spec);
+            self.mends |= damaged;
             self.index.clear();
             return Ok(Flow::Go);
         }

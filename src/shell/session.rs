@@ -101,6 +101,8 @@ pub struct Session<'s> {
     pub(super) dirty: bool,
     /// The next commit overwrites what is saved (`create -F`).
     pub(super) overwrite: bool,
+    /// What is saved cannot be understood, and the next commit replaces it.
+    pub(super) mends: bool,
     /// The zone was begun by `create` alone, which in Solaris 11 brings an `anet`.
     pub(super) plain: bool,
     /// The directories of Solaris 10's sparse root that were to be inherited no more since `create`.
@@ -125,6 +127,7 @@ impl<'s> Session<'s> {
             index: KeyIndex::default(),
             dirty: false,
             overwrite: false,
+            mends: false,
             plain: false,
             whole: BTreeSet::new(),
             invites: true,
@@ -279,7 +282,9 @@ impl<'s> Session<'s> {
                 return self.delete(force, con);
             }
             Command::Diff { revision } => {
-                self.need_zone()?;
+                if revision.is_none() {
+                    self.need_zone()?;
+                }
                 self.show_diff(revision, con)?;
             }
             Command::End => {
@@ -299,7 +304,7 @@ impl<'s> Session<'s> {
                 self.info(&command, con)?;
             }
             Command::Log => {
-                self.need_zone()?;
+                self.need_zone_or_revisions()?;
                 self.show_log(con)?;
             }
             Command::Merge => {
@@ -382,6 +387,18 @@ impl<'s> Session<'s> {
         Err(complaint)
     }
 
+    /// Reads the zone for a command that needs its former specs only. Says whether the present one is saved and
+    /// cannot be understood.
+    pub(super) fn need_zone_or_revisions(&mut self) -> Result<bool, Complaint> {
+        let Err(complaint) = self.need_zone() else { return Ok(false) };
+        let damaged = matches!(self.store.load(&self.zone), Err(StoreError::Invalid(_)));
+        if damaged && self.has_revisions() { Ok(true) } else { Err(complaint) }
+    }
+
+    fn has_revisions(&self) -> bool {
+        self.store.revisions(&self.zone).is_ok_and(|list| !list.is_empty())
+    }
+
     /// Reads the saved spec, if there is one.
     pub(super) fn load(&mut self) -> Done {
         let stored = self.store.load(&self.zone).map_err(|e| match e {
@@ -389,6 +406,10 @@ impl<'s> Session<'s> {
                 let program = &self.options.program;
                 Complaint::new(format!("{program}: Could not access zone configuration store: {reason}"))
             }
+            e @ StoreError::Invalid(_) if self.has_revisions() => Complaint::new(format!(
+                "{}\nFormer specs of the zone are there: see 'log', 'diff N' and 'revert N'.",
+                self.failed(&e).text
+            )),
             e => self.failed(&e),
         })?;
         self.index.clear();
@@ -516,7 +537,19 @@ impl<'s> Session<'s> {
     }
 
     fn show_diff(&mut self, revision: Option<u32>, con: &mut dyn Console) -> Done {
-        let spec = self.loaded()?;
+        let newest;
+        let spec = if self.need_zone_or_revisions()? {
+            // What was saved last before the damage.
+            let list = self.store.revisions(&self.zone).map_err(|e| self.failed(&e))?;
+            let number = list.last().map_or(0, |last| last.number);
+            con.warn(&format!(
+                "WARNING: the present spec cannot be understood; this compares with revision {number}"
+            ));
+            newest = self.store.revision(&self.zone, number).map_err(|e| self.failed(&e))?;
+            &newest
+        } else {
+            self.loaded()?
+        };
         let name = self.base.as_ref().map_or(&self.zone, |b| &b.name);
         let old = match revision {
             Some(number) => self.store.revision(name, number).map_err(|e| self.failed(&e))?,

@@ -29,6 +29,8 @@ pub struct Commit<'a> {
     pub renamed_from: Option<&'a ZoneName>,
     /// Save even if somebody else has changed it since `base` was read.
     pub overwrite: bool,
+    /// Replace a saved text that cannot be understood; it is kept as a revision.
+    pub mends: bool,
 }
 
 /// One kept former spec.

@@ -87,7 +87,7 @@ fn without_a_source_the_plan_copies_the_host_but_no_zone() {
     let mut zone = Zone::new(&[]);
     let mut other = spec("/zones/other", &[]);
     other.name = ZoneName::new("other").expect("name");
-    let commit = Commit { spec: &other, base: None, renamed_from: None, overwrite: true };
+    let commit = Commit { spec: &other, base: None, renamed_from: None, overwrite: true, mends: false };
     zone.store.commit(&commit).expect("commit");
     let plan = install::install_plan(&zone.op(), &[]).expect("plan");
     let leave_out = plan.steps.iter().find_map(|s| match s {

@@ -71,7 +71,13 @@ impl Zone {
         let spec = spec("/zones/zion", inherit);
         let zone = Self { temp, store, spec, heard: Heard::default() };
         zone.store
-            .commit(&Commit { spec: &zone.spec, base: None, renamed_from: None, overwrite: true })
+            .commit(&Commit {
+                spec: &zone.spec,
+                base: None,
+                renamed_from: None,
+                overwrite: true,
+                mends: false,
+            })
             .expect("commit");
         zone
     }

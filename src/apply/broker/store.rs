@@ -160,7 +160,8 @@ fn try_commit(
         return Err(failed(error.text));
     }
     // What was compared is what is replaced, or nothing is.
-    let request = Commit { spec: &new, base: Some(&saved.token), renamed_from: None, overwrite: false };
+    let request =
+        Commit { spec: &new, base: Some(&saved.token), renamed_from: None, overwrite: false, mends: false };
     store.commit(&request).map_err(store_failed)?;
     caller.allowed(store.root(), zone, "config");
     Ok(())

@@ -149,10 +149,23 @@ impl FileStore {
         if text == old {
             return Ok(false);
         }
-        self.keep_revision(name, &old)?;
+        self.keep_revision(name, old.as_bytes())?;
         self.write_spec(name, &text)?;
         self.note_author(name, &text);
         Ok(true)
+    }
+
+    /// Saves a spec in place of a text that cannot be understood, which is kept as a revision. The caller holds the
+    /// locks.
+    fn mend(&self, spec: &ZoneSpec) -> Result<Token, StoreError> {
+        let name = &spec.name;
+        if let Some(damaged) = files::read_trusted(&self.root.spec_file(name), toml::SIZE_MAX)? {
+            self.keep_revision(name, &damaged)?;
+        }
+        let text = toml::render(spec);
+        let token = self.write_spec(name, &text)?;
+        self.note_author(name, &text);
+        Ok(token)
     }
 
     fn refuse_active(&self, name: &ZoneName) -> Result<(), StoreError> {
@@ -322,7 +335,10 @@ impl ZoneStore for FileStore {
         let from = commit.renamed_from.unwrap_or(to);
         let mut locks = self.lock_to_change(&mut [from, to], "zonecfg commit")?;
         let _lock = self.hold()?;
-        let saved = self.read_spec(from)?;
+        let saved = match self.read_spec(from) {
+            Err(StoreError::Invalid(_)) if commit.mends && from == to => return self.mend(commit.spec),
+            saved => saved?,
+        };
         match (&saved, commit.base) {
             (Some((text, _)), Some(base)) if base.0 == *text => {}
             (None, None) => {}
@@ -344,7 +360,7 @@ impl ZoneStore for FileStore {
             |e: toml::TextError| StoreError::Invalid(format!("{}:{e}", self.root.spec_file(from).shown()));
         let text = toml::update(old_text, spec).map_err(invalid)?;
         if from != to {
-            self.keep_revision(from, old_text)?;
+            self.keep_revision(from, old_text.as_bytes())?;
             let token = self.rename_zone(from, to, &text)?;
             self.note_author(to, &text);
             locks.drain(..).filter(|lock| lock.name() == from).for_each(Locked::forget);
@@ -353,7 +369,7 @@ impl ZoneStore for FileStore {
         if text == *old_text {
             return Ok(Token(text));
         }
-        self.keep_revision(to, old_text)?;
+        self.keep_revision(to, old_text.as_bytes())?;
         let token = self.write_spec(to, &text)?;
         self.note_author(to, &text);
         Ok(token)

@@ -42,11 +42,11 @@ impl FileStore {
     }
 
     /// Keeps a text that is about to be replaced.
-    pub(super) fn keep_revision(&self, zone: &ZoneName, text: &str) -> Result<(), StoreError> {
+    pub(super) fn keep_revision(&self, zone: &ZoneName, text: &[u8]) -> Result<(), StoreError> {
         let dir = self.revision_dir(zone);
         let kept = self.kept(zone)?;
         if let Some(last) = kept.last()
-            && files::read(&dir.join(&last.file), text.len())?.as_deref() == Some(text.as_bytes())
+            && files::read(&dir.join(&last.file), text.len())?.as_deref() == Some(text)
         {
             // A crash came between keeping and replacing it.
             return Ok(());
@@ -56,7 +56,7 @@ impl FileStore {
         let meta = path.symlink_metadata().map_err(files::failed("read", &path))?;
         let user = self.author(zone, text).unwrap_or_else(|| login(Uid::from_raw(meta.uid())));
         let time = meta.mtime().max(0);
-        files::replace(&dir.join(format!("{number:06}-{time}-{user}.toml")), text.as_bytes())?;
+        files::replace(&dir.join(format!("{number:06}-{time}-{user}.toml")), text)?;
         for old in kept.iter().rev().skip(KEPT - 1) {
             files::remove(&dir.join(&old.file))?;
         }
@@ -66,11 +66,11 @@ impl FileStore {
     /// Notes who has just saved a text. Nothing depends on it but what `log` shows, so a failure is
     /// not one of the save.
     pub(super) fn note_author(&self, zone: &ZoneName, text: &str) {
-        let line = format!("{:016x} {}\n", digest(text), caller());
+        let line = format!("{:016x} {}\n", digest(text.as_bytes()), caller());
         let _ = std::fs::write(self.revision_dir(zone).join(AUTHOR), line);
     }
 
-    fn author(&self, zone: &ZoneName, text: &str) -> Option<String> {
+    fn author(&self, zone: &ZoneName, text: &[u8]) -> Option<String> {
         let bytes = files::read(&self.revision_dir(zone).join(AUTHOR), 1024).ok()??;
         let line = String::from_utf8(bytes).ok()?;
         let (hash, user) = line.trim_end().split_once(' ')?;
@@ -114,6 +114,6 @@ fn file_name(user: &str) -> String {
     if clean.is_empty() { "_".to_owned() } else { clean }
 }
 
-fn digest(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+fn digest(text: &[u8]) -> u64 {
+    text.iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
 }
