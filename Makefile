@@ -3,7 +3,8 @@
 # make test       everything that is checked before a change goes in
 # make bench      how fast, beside other programs that start containers (root)
 # make install    programs, manual, completions, units, templates
-# make uninstall  removes exactly what install has put there
+# make install-compat  links where tools for Solaris look: /usr/sbin/zoneadm and the like
+# make uninstall  removes exactly what these have put there
 #
 # With real ZFS, in a virtual machine that is built once (see tests/vm/vm.mk); make test does the tests:
 # make demo-zfs        a zone's life on ZFS, to be watched
@@ -41,7 +42,7 @@ COMPLETED  = zonecfg zoneadm zlogin
 UNITS      = zones.service zones.target zone@.service zones-broker.socket zones-broker.service
 TEMPLATES  = $(notdir $(wildcard zones.d/*.toml))
 
-.PHONY: all check test demo demo-zfs bench bench-zfs install uninstall clean
+.PHONY: all check test demo demo-zfs bench bench-zfs install install-compat uninstall clean
 
 # sudo often hides cargo, which lives in a user's home: then what that user has built is taken.
 all:
@@ -107,8 +108,27 @@ install:
 	install -m 0644 systemd/zones.conf $(DESTDIR)$(TMPFILESDIR)/zones.conf
 	install -m 0644 $(TEMPLATES:%=zones.d/%) $(DESTDIR)$(TEMPLATEDIR)
 
+# Tools for Solaris call these by their full paths. What is there and is not ours is left alone.
+COMPAT = /usr/sbin/zonecfg:$(SBINDIR)/zonecfg /usr/sbin/zoneadm:$(SBINDIR)/zoneadm \
+    /usr/sbin/zlogin:$(BINDIR)/zlogin /usr/bin/zonename:$(BINDIR)/zonename
+
+install-compat:
+	@for pair in $(COMPAT); do \
+	    path=$${pair%%:*}; program=$${pair#*:}; link=$(DESTDIR)$$path; \
+	    test "$$path" = "$$program" || ! { test -e "$$link" || test -L "$$link"; } || \
+	    test "$$(readlink "$$link")" = "$$program" || \
+	    { echo "make install-compat: $$link is there and is no link to $$program: move it away first" >&2; exit 1; }; done
+	install -d $(DESTDIR)/usr/sbin $(DESTDIR)/usr/bin
+	@for pair in $(COMPAT); do \
+	    path=$${pair%%:*}; program=$${pair#*:}; link=$(DESTDIR)$$path; \
+	    test "$$path" = "$$program" || test -L "$$link" || \
+	    { echo "ln -s $$program $$link"; ln -s "$$program" "$$link"; } || exit 1; done
+
 # Folders that others may use stay, unless they are ours and empty.
 uninstall:
+	for pair in $(COMPAT); do \
+	    link=$(DESTDIR)$${pair%%:*}; \
+	    test "$$(readlink "$$link")" != "$${pair#*:}" || rm -f "$$link" || exit 1; done
 	rm -f $(BINS:%=$(DESTDIR)$(BINDIR)/%) $(SBINS:%=$(DESTDIR)$(SBINDIR)/%)
 	rm -f $(MAN1:%=$(DESTDIR)$(MANDIR)/man1/%) $(MAN5:%=$(DESTDIR)$(MANDIR)/man5/%) \
 	    $(MAN7:%=$(DESTDIR)$(MANDIR)/man7/%) $(MAN8:%=$(DESTDIR)$(MANDIR)/man8/%)

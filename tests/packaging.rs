@@ -19,10 +19,16 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn make(target: &str, dest: &Path) {
+    let (good, text) = try_make(&[target], dest);
+    assert!(good, "make {target}: {text}");
+}
+
+/// Runs make; says whether it succeeded, and what it said.
+fn try_make(words: &[&str], dest: &Path) -> (bool, String) {
     let programs = Path::new(env!("CARGO_BIN_EXE_zonecfg")).parent().expect("a folder of programs");
     let out = Command::new("make")
         .arg("--no-print-directory")
-        .arg(target)
+        .args(words)
         .arg(format!("DESTDIR={}", dest.display()))
         .arg(format!("RELEASE={}", programs.display()))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -30,7 +36,48 @@ fn make(target: &str, dest: &Path) {
         .output()
         .expect("make can be started");
     let text = [out.stdout, out.stderr].concat();
-    assert!(out.status.success(), "make {target}: {}", String::from_utf8_lossy(&text));
+    (out.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+#[test]
+fn tools_for_solaris_find_the_programs_where_they_look() {
+    let dest = tempfile::tempdir().expect("a temporary folder");
+    make("install", dest.path());
+    let links = [
+        ("usr/sbin/zonecfg", "/usr/local/sbin/zonecfg"),
+        ("usr/sbin/zoneadm", "/usr/local/sbin/zoneadm"),
+        ("usr/sbin/zlogin", "/usr/local/bin/zlogin"),
+        ("usr/bin/zonename", "/usr/local/bin/zonename"),
+    ];
+    // Somebody else's program is left alone, and then no link is made at all.
+    let foreign = dest.path().join("usr/sbin/zlogin");
+    fs::create_dir_all(foreign.parent().expect("a folder")).expect("a folder");
+    fs::write(&foreign, "").expect("another program");
+    let (good, text) = try_make(&["install-compat"], dest.path());
+    assert!(
+        !good && text.contains("usr/sbin/zlogin is there and is no link to /usr/local/bin/zlogin"),
+        "{text}"
+    );
+    assert!(!dest.path().join("usr/sbin/zonecfg").is_symlink(), "nothing half");
+    fs::remove_file(&foreign).expect("removed");
+    // Twice is no error.
+    for _ in 0..2 {
+        make("install-compat", dest.path());
+        for (link, program) in links {
+            assert_eq!(fs::read_link(dest.path().join(link)).expect("a link"), Path::new(program));
+        }
+    }
+    make("uninstall", dest.path());
+    assert_eq!(files(dest.path()), Vec::<PathBuf>::new());
+    // With everything below /usr the programs are there already.
+    let (good, text) = try_make(&["install", "install-compat", "PREFIX=/usr"], dest.path());
+    assert!(good, "{text}");
+    assert!(!dest.path().join("usr/sbin/zoneadm").is_symlink());
+    // But for zlogin, which is in bin.
+    assert_eq!(
+        fs::read_link(dest.path().join("usr/sbin/zlogin")).expect("a link"),
+        Path::new("/usr/bin/zlogin")
+    );
 }
 
 #[test]

@@ -190,14 +190,15 @@ pub const COMMANDS: &[CommandHelp] = &[
     },
     CommandHelp {
         more: "Without a number or properties all resources of the type are removed, after a question \
-               unless -F is given or there is only one. In a resource it takes a value out of a list.",
+               unless -F is given or there is only one. In a resource it takes a value out of a list. With -F what is \
+               absent is no error.",
         ..command(
             Verb::Remove,
             "remove",
             &[
                 "remove [-F] <resource-type>",
-                "remove <resource-type> { <number> | <property-name>=<property-value> ... }",
-                "remove <property-name> <property-value>",
+                "remove [-F] <resource-type> { <number> | <property-name>=<property-value> ... }",
+                "remove [-F] <property-name> <property-value>",
             ],
             Scope::Both,
             "Remove resources, or a value of the open one",
