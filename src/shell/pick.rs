@@ -29,6 +29,12 @@ pub(super) fn standard(kind: R, pick: &Pick) -> Option<&'static str> {
     }
 }
 
+/// Says whether two texts are one address, of which only one has a prefix.
+fn same_address(one: &str, other: &str) -> bool {
+    let bare = |text: &str| text.split_once('/').map_or(text.to_owned(), |(host, _)| host.to_owned());
+    one.contains('/') != other.contains('/') && bare(one) == bare(other)
+}
+
 /// Says whether two texts are one link-layer address: digits in both cases, and without leading zeros.
 fn same_mac(one: &str, other: &str) -> bool {
     let bytes = |text: &str| {
@@ -55,17 +61,21 @@ impl Wanted {
         pairs.iter().map(canonical).collect::<Option<Vec<_>>>().map(Self)
     }
 
-    /// Says whether a resource has these values. An address matches without its prefix as well.
+    /// Says whether a resource has these values. An address matches without its prefix as well, and one of a list.
     fn fits(&self, props: &Props) -> bool {
         self.0.iter().all(|(def, wanted)| {
             let Some(have) = props.text(def.name).or(def.default) else {
                 return props.list(def.name).any(|item| item == wanted);
             };
-            let bare = |t: &str| t.split_once('/').map_or(t.to_owned(), |(host, _)| host.to_owned());
-            let one_prefix = have.contains('/') != wanted.contains('/');
             have == wanted
-                || (def.kind == Kind::Address && one_prefix && bare(have) == bare(wanted))
-                || (def.kind == Kind::Mac && same_mac(have, wanted))
+                || match def.kind {
+                    Kind::Address => same_address(have, wanted),
+                    Kind::AddressList => {
+                        have.split(',').any(|one| one == wanted || same_address(one, wanted))
+                    }
+                    Kind::Mac => same_mac(have, wanted),
+                    _ => false,
+                }
         })
     }
 
@@ -105,7 +115,10 @@ impl Session<'_> {
         if let Pick::Where(pairs) = pick
             && !is_view(kind)
             && let Some(wanted) = Wanted::new(kind, pairs)
-            && wanted.0.iter().all(|(def, _)| !def.is_list() && def.kind != Kind::Mac)
+            && wanted
+                .0
+                .iter()
+                .all(|(def, _)| !def.is_list() && !matches!(def.kind, Kind::Mac | Kind::AddressList))
             && let Some(spec) = &self.spec
         {
             let places = match wanted.key(kind) {
