@@ -5,6 +5,7 @@
 //! lock is taken before its state, its spec and the caller's rights are read: see
 //! [`crate::apply::store::Locked`].
 
+mod foreign;
 mod lifecycle;
 mod operate;
 mod rights;
@@ -132,7 +133,8 @@ fn run(name: &str, options: Options, command: &str, args: Vec<OsString>) -> End 
     if command == "help" {
         return help(name, &args);
     }
-    let Some(sub) = usage::find(command) else {
+    let own = usage::find(command).map(|sub| sub.name);
+    let Some(command) = own.or_else(|| foreign::MOUNTS.into_iter().find(|name| *name == command)) else {
         let later = ["apply", "rename"];
         if later.contains(&command) {
             let mut report = Report::new(name);
@@ -157,15 +159,16 @@ fn run(name: &str, options: Options, command: &str, args: Vec<OsString>) -> End 
     }
     let store = FileStore::open(Root::new(options.root.as_deref()));
     let mut program = Program { name: name.to_owned(), options, store, report, caller, seen: Seen::new() };
-    if let Err(end) = program.refuse_for_caller(sub.name) {
+    if let Err(end) = program.refuse_for_caller(command) {
         return end;
     }
-    match sub.name {
+    match command {
+        "mount" | "unmount" => program.mount(command, &args),
         "list" => program.list(args),
         "doctor" => program.doctor(args),
         "plan" => program.plan(&args),
         "reclaim" => program.reclaim(args),
-        _ => program.change(sub.name, &args),
+        _ => program.change(command, &args),
     }
 }
 

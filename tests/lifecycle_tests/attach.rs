@@ -48,6 +48,38 @@ fn there_and_back() {
 }
 
 #[test]
+fn what_other_systems_take_is_named_and_the_rest_done() {
+    let p = Place::new();
+    p.installed("zion", "");
+    let says = |args: &[&str], said: &[&str]| {
+        let done = p.run(args);
+        assert_eq!(done.status, Some(0), "{args:?}: {}", done.err);
+        for text in said {
+            assert!(done.err.contains(text), "{args:?}: {}", done.err);
+        }
+    };
+    p.zone("neo", "");
+    says(
+        &["-z", "neo", "clone", "-c", "/sc_profile.xml", "zion"],
+        &["WARNING: -c /sc_profile.xml has no effect"],
+    );
+    assert_eq!(p.state("neo"), "installed");
+    says(&["-z", "neo", "mount"], &["the zone's root is always at", "zones/neo/root"]);
+    says(&["-z", "neo", "unmount", "-f"], &["unmount does nothing"]);
+    says(&["-z", "neo", "uninstall", "-F"], &[]);
+    let tree = p.shown("tree");
+    says(&["-z", "neo", "install", "-up", "-d", &tree], &["-u has no effect", "-p has no effect"]);
+    p.good(&["-z", "neo", "detach"]);
+    assert_eq!(
+        p.bad(&["-z", "neo", "mount"]),
+        "zoneadm: zone 'neo': mount operation is invalid for configured zones.\n"
+    );
+    says(&["-z", "neo", "attach", "-x", "force-zbe-clone", "-u"], &["-x force-zbe-clone has no effect"]);
+    assert_eq!(p.state("neo"), "installed");
+    assert_eq!(p.run(&["-z", "neo", "mount", "-x"]).status, Some(2));
+}
+
+#[test]
 fn on_another_host_it_is_the_same_zone() {
     let (here, there) = (Place::new(), Place::new());
     here.installed("zion", "autoboot = true\n");

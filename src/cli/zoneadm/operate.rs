@@ -5,6 +5,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 
 use lexopt::{Arg, Parser};
 
+use super::foreign;
 use super::lifecycle::{self, Life};
 use super::{End, Program, page, verb};
 use crate::apply::boot::{self, BootArgs};
@@ -40,6 +41,8 @@ pub(super) struct Words {
     pub(super) install: Vec<String>,
     /// Arguments of `clone`, `move`, `detach` and `attach`.
     pub(super) life: Life,
+    /// What has no meaning here.
+    notes: Vec<String>,
 }
 
 impl Words {
@@ -68,6 +71,11 @@ pub(super) enum Bad {
 }
 
 fn words(verb: Verb, args: &[OsString]) -> Result<Words, Bad> {
+    let (args, notes) = foreign::take_out(verb, args);
+    Ok(Words { notes, ..own_words(verb, &args)? })
+}
+
+fn own_words(verb: Verb, args: &[OsString]) -> Result<Words, Bad> {
     if let Some(words) = lifecycle::words(verb, args)? {
         return Ok(words);
     }
@@ -153,6 +161,9 @@ impl Program {
         self.refuse_caller(verb.as_str())?;
         let name = self.subject(verb.as_str())?;
         self.permit(verb, words, &name, false)?;
+        for note in &words.notes {
+            self.report.warn(&format!("WARNING: {note}"));
+        }
         if verb == Verb::Uninstall && !self.may_uninstall(&name, words.force)? {
             return Ok(());
         }

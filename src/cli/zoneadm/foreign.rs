@@ -1,0 +1,157 @@
+//! What zoneadm of other systems takes and has no meaning here: it is named by a warning, and the rest is done, so
+//! that what drives zoneadm there works.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use super::{End, Program};
+use crate::apply::Notice;
+use crate::spec::shown::Show;
+use crate::spec::state::{Verb, ZoneState};
+use crate::spec::store::{StoreError, ZoneStore};
+
+/// Subcommands of Solaris for its own tools, which no usage there names either.
+pub(super) const MOUNTS: [&str; 2] = ["mount", "unmount"];
+
+/// What has no meaning: the verb, the letter, whether a value follows, and why.
+const WITHOUT_MEANING: &[(Verb, char, bool, &str)] = &[
+    (
+        Verb::Install,
+        'u',
+        false,
+        "the system in an archive is not unconfigured: set its host name, users and keys inside the zone",
+    ),
+    (Verb::Install, 'p', false, "the system in an archive keeps its identity in any case"),
+    (
+        Verb::Install,
+        'c',
+        true,
+        "profiles of sysconfig(8) are not read: set host name, users and keys inside the zone",
+    ),
+    (
+        Verb::Clone,
+        'c',
+        true,
+        "profiles of sysconfig(8) are not read: set host name, users and keys inside the zone",
+    ),
+    (
+        Verb::Attach,
+        'c',
+        true,
+        "profiles of sysconfig(8) are not read: set host name, users and keys inside the zone",
+    ),
+    (Verb::Attach, 'x', true, "zones have no boot environments here"),
+];
+
+/// Letters of ours that take a value.
+fn with_value(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Install => "adosx",
+        Verb::Clone => "ms",
+        Verb::Attach => "n",
+        _ => "",
+    }
+}
+
+/// Takes what has no meaning out of the words after a subcommand; returns the rest, and what to say.
+pub(super) fn take_out(verb: Verb, args: &[OsString]) -> (Vec<OsString>, Vec<String>) {
+    let (mut kept, mut said) = (Vec::new(), Vec::new());
+    let mut words = args.iter();
+    while let Some(word) = words.next() {
+        let text = word.to_str().and_then(|text| text.strip_prefix('-'));
+        let Some(letters) = text.filter(|letters| !letters.is_empty() && !letters.starts_with('-')) else {
+            kept.push(word.clone());
+            continue;
+        };
+        let mut left = String::from("-");
+        // Its value is the next word, whatever that looks like.
+        let mut open = false;
+        for (at, letter) in letters.char_indices() {
+            let rest = &letters[at + letter.len_utf8()..];
+            let found = WITHOUT_MEANING.iter().find(|(of, name, ..)| *of == verb && *name == letter);
+            let Some((_, _, takes, why)) = found else {
+                left.push(letter);
+                if with_value(verb).contains(letter) {
+                    left.push_str(rest);
+                    open = rest.is_empty();
+                    break;
+                }
+                continue;
+            };
+            let value = match (takes, rest.is_empty()) {
+                (false, _) => None,
+                (true, false) => Some(rest.shown().to_string()),
+                (true, true) => words.next().map(|value| value.shown().to_string()),
+            };
+            let value = value.map(|value| format!(" {value}")).unwrap_or_default();
+            said.push(format!("-{letter}{value} has no effect: {why}"));
+            if *takes {
+                break;
+            }
+        }
+        if left.len() > 1 {
+            kept.push(left.into());
+        }
+        if open {
+            kept.extend(words.next().cloned());
+        }
+    }
+    (kept, said)
+}
+
+impl Program {
+    /// `mount` and `unmount`, by which tools for Solaris have a zone's root in a place where they can change it: here it
+    /// is always there.
+    pub(super) fn mount(&mut self, command: &str, args: &[OsString]) -> End {
+        if !args.iter().all(|word| word == "-f") {
+            return super::wrong(&self.name);
+        }
+        let name = match self.subject(command) {
+            Ok(name) => name,
+            Err(end) => return end,
+        };
+        match self.store.state(&name) {
+            Ok(Some(ZoneState::Installed)) => {}
+            Ok(Some(state)) => {
+                return self.fail(format!("{command} operation is invalid for {state} zones."));
+            }
+            Ok(None) => return self.fail(StoreError::NoZone),
+            Err(e) => return self.fail(e),
+        }
+        let path = match self.store.load(&name) {
+            Ok(stored) => stored.and_then(|stored| stored.spec.zonepath()).unwrap_or_default(),
+            Err(e) => return self.fail(e),
+        };
+        let root = self.store.root().host_path(Path::new(&path)).join("root");
+        self.report
+            .warn(&format!("WARNING: {command} does nothing: the zone's root is always at {}", root.shown()));
+        End::Good
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take(verb: Verb, text: &str) -> (String, usize) {
+        let args: Vec<OsString> = text.split_whitespace().map(Into::into).collect();
+        let (kept, said) = take_out(verb, &args);
+        let kept: Vec<_> = kept.iter().map(|w| w.to_string_lossy().into_owned()).collect();
+        (kept.join(" "), said.len())
+    }
+
+    #[test]
+    fn the_rest_stays_as_it_is() {
+        let left = |text: &str, count| (text.to_owned(), count);
+        assert_eq!(take(Verb::Install, "-a x.tar -u"), left("-a x.tar", 1));
+        assert_eq!(take(Verb::Install, "-up -a -p"), left("-a -p", 2));
+        assert_eq!(take(Verb::Install, "-pax.tar -c /p.xml"), left("-ax.tar", 2));
+        assert_eq!(take(Verb::Install, "-ax -u"), left("-ax", 1));
+        assert_eq!(take(Verb::Install, "-cp.xml -x nodataset"), left("-x nodataset", 1));
+        assert_eq!(take(Verb::Clone, "-c p.xml -m copy old"), left("-m copy old", 1));
+        assert_eq!(take(Verb::Clone, "-c"), left("", 1));
+        assert_eq!(take(Verb::Attach, "-Fu -x force-zbe-clone"), left("-Fu", 1));
+        assert_eq!(take(Verb::Boot, "-w -- -x y"), left("-w -- -x y", 0));
+        assert_eq!(take(Verb::Attach, "-n -x"), left("-n -x", 0));
+    }
+}
