@@ -49,7 +49,7 @@ fn tools_for_solaris_find_the_programs_where_they_look() {
         ("usr/sbin/zlogin", "/usr/local/bin/zlogin"),
         ("usr/bin/zonename", "/usr/local/bin/zonename"),
     ];
-    // Somebody else's program is left alone, and then no link is made at all.
+    // Another program is left alone, and then no link is made at all.
     let foreign = dest.path().join("usr/sbin/zlogin");
     fs::create_dir_all(foreign.parent().expect("a folder")).expect("a folder");
     fs::write(&foreign, "").expect("another program");

@@ -134,7 +134,7 @@ pub fn claim(root: &Root, zone: &ZoneName, ids: Ids) -> Result<(), Refused> {
     let own = i32::try_from(std::process::id()).unwrap_or(0);
     let by = (own, start_time(own).unwrap_or(0));
     let claim = Claim { zone: zone.to_string(), root: Some(absolute(root)), by, ids };
-    // Whoever looks without the lock meanwhile sees no claim, as a moment before: it is written by one call.
+    // The claim is written by one call: a reader without the lock finds none, as a moment before, or all of it.
     let file = dir.join(file_name(root, zone));
     fs::write(&file, claim.print()).inspect_err(|_| drop(fs::remove_file(&file))).map_err(failed)
 }

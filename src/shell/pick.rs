@@ -44,7 +44,7 @@ fn same_mac(one: &str, other: &str) -> bool {
     bytes(one).is_some_and(|bytes_of_one| Some(bytes_of_one) == bytes(other))
 }
 
-/// What a resource must have to be meant: properties with their canonical values.
+/// Properties that a resource must have to be meant, with their canonical values.
 struct Wanted(Vec<(&'static PropDef, String)>);
 
 impl Wanted {

@@ -101,7 +101,7 @@ pub struct Session<'s> {
     pub(super) dirty: bool,
     /// The next commit overwrites what is saved (`create -F`).
     pub(super) overwrite: bool,
-    /// What is saved cannot be understood, and the next commit replaces it.
+    /// The saved spec cannot be understood, and the next commit replaces it.
     pub(super) mends: bool,
     /// The zone was begun by `create` alone, which in Solaris 11 brings an `anet`.
     pub(super) plain: bool,
@@ -539,7 +539,7 @@ impl<'s> Session<'s> {
     fn show_diff(&mut self, revision: Option<u32>, con: &mut dyn Console) -> Done {
         let newest;
         let spec = if self.need_zone_or_revisions()? {
-            // What was saved last before the damage.
+            // The last revision was saved before the damage.
             let list = self.store.revisions(&self.zone).map_err(|e| self.failed(&e))?;
             let number = list.last().map_or(0, |last| last.number);
             con.warn(&format!(

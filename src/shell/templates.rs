@@ -13,7 +13,7 @@ pub(super) struct Foreign {
     pub whole: bool,
     /// The names are synonyms, so there is nothing to say.
     pub silent: bool,
-    /// What else its users should know.
+    /// A sentence that its users should know as well.
     pub note: Option<&'static str>,
 }
 

@@ -193,7 +193,7 @@ mod tests {
         // Another life of the zone has other files.
         keep(&root, &zone, &running(8)).expect("kept");
         assert_eq!(file(&root, &zone, "spec.toml").as_deref(), Some(&b"another"[..]));
-        // What is there is not written over.
+        // A file that is there is not written over.
         fs::remove_file(run.join("journal")).expect("removed");
         fs::write(run.join("spec.toml"), "own").expect("written");
         put_back(&root, &zone);

@@ -12,7 +12,7 @@ use crate::sys::cgroup;
 /// How long what was seen is good for the next zone: a list of thousands looks once.
 const FRESH: Duration = Duration::from_millis(100);
 
-/// What was seen.
+/// The cgroups that were seen.
 #[derive(Default)]
 struct Seen {
     /// Names of the cgroups at the top.

@@ -1,5 +1,5 @@
-//! What zoneadm of other systems takes and has no meaning here: it is named by a warning, and the rest is done, so
-//! that what drives zoneadm there works.
+//! Options and subcommands of other systems that have no meaning here: a warning names them and the rest is done, so
+//! that automation for these systems works.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::spec::store::{StoreError, ZoneStore};
 /// Subcommands of Solaris for its own tools, which no usage there names either.
 pub(super) const MOUNTS: [&str; 2] = ["mount", "unmount"];
 
-/// What has no meaning: the verb, the letter, whether a value follows, and why.
+/// Options without a meaning: the verb, the letter, whether a value follows, and why.
 const WITHOUT_MEANING: &[(Verb, char, bool, &str)] = &[
     (
         Verb::Install,

@@ -41,7 +41,7 @@ pub(super) struct Words {
     pub(super) install: Vec<String>,
     /// Arguments of `clone`, `move`, `detach` and `attach`.
     pub(super) life: Life,
-    /// What has no meaning here.
+    /// Warnings about options that have no meaning here.
     notes: Vec<String>,
 }
 
