@@ -16,7 +16,7 @@
 //! A file is believed while that process lives or the zone runs. A zone that runs without one, since somebody
 //! has removed it, is found by its cgroup.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, DirBuilder, File};
@@ -155,6 +155,30 @@ pub fn of_other_roots(root: &Root) -> io::Result<Vec<IdRange>> {
     let claims = claims(&folder(), root)?;
     let held = claims.into_iter().map(|(_, claim)| claim).filter(Claim::is_held);
     Ok(held.flat_map(|claim| claim.ids.all.uid.into_iter().chain(claim.ids.all.gid)).collect())
+}
+
+/// Returns the ids that the zones of this root have noted. The note of a zone that has just ended may be among them.
+///
+/// # Errors
+/// The system's error; that there is nothing to read is none.
+pub fn of_this_root(root: &Root) -> io::Result<BTreeMap<ZoneName, Vec<IdRange>>> {
+    let (dir, suffix) = (folder(), group_suffix(root));
+    let entries = match fs::read_dir(&dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        other => other?,
+    };
+    let mut noted = BTreeMap::new();
+    for entry in entries {
+        let Ok(name) = entry?.file_name().into_string() else { continue };
+        if name.starts_with('.') || suffix_of(&name) != suffix {
+            continue;
+        }
+        let claim = fs::read(dir.join(&name)).ok().and_then(|bytes| Claim::parse(&name, &bytes));
+        if let Some((claim, Ok(zone))) = claim.map(|claim| (claim.ids, ZoneName::new(&claim.zone))) {
+            noted.insert(zone, claim.all.uid.into_iter().chain(claim.all.gid).collect());
+        }
+    }
+    Ok(noted)
 }
 
 /// The machine's own: ids are, whatever root a zone has.
