@@ -162,23 +162,31 @@ pub fn of_other_roots(root: &Root) -> io::Result<Vec<IdRange>> {
 /// # Errors
 /// The system's error; that there is nothing to read is none.
 pub fn of_this_root(root: &Root) -> io::Result<BTreeMap<ZoneName, Vec<IdRange>>> {
-    let (dir, suffix) = (folder(), group_suffix(root));
-    let entries = match fs::read_dir(&dir) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+    let suffix = group_suffix(root);
+    let noted = noted(&folder(), |of| of == suffix)?.into_iter().filter_map(|(_, claim)| {
+        let ranges = claim.ids.all.uid.into_iter().chain(claim.ids.all.gid);
+        Some((ZoneName::new(&claim.zone).ok()?, ranges.collect()))
+    });
+    Ok(noted.collect())
+}
+
+/// Reads the files of the roots whose suffix is wanted, each with its name. One that cannot be understood is passed
+/// over.
+fn noted(dir: &Path, wanted: impl Fn(&str) -> bool) -> io::Result<Vec<(String, Claim)>> {
+    let entries = match fs::read_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
     };
-    let mut noted = BTreeMap::new();
+    let mut list = Vec::new();
     for entry in entries {
         let Ok(name) = entry?.file_name().into_string() else { continue };
-        if name.starts_with('.') || suffix_of(&name) != suffix {
+        if name.starts_with('.') || !wanted(suffix_of(&name)) {
             continue;
         }
         let claim = fs::read(dir.join(&name)).ok().and_then(|bytes| Claim::parse(&name, &bytes));
-        if let Some((claim, Ok(zone))) = claim.map(|claim| (claim.ids, ZoneName::new(&claim.zone))) {
-            noted.insert(zone, claim.all.uid.into_iter().chain(claim.all.gid).collect());
-        }
+        list.extend(claim.map(|claim| (name, claim)));
     }
-    Ok(noted)
+    Ok(list)
 }
 
 /// The machine's own: ids are, whatever root a zone has.
@@ -219,22 +227,10 @@ fn claims(dir: &Path, root: &Root) -> io::Result<Vec<(Option<PathBuf>, Claim)>> 
     let suffix = group_suffix(root);
     let mut names = BTreeSet::new();
     let mut list = Vec::new();
-    let entries = match fs::read_dir(dir) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-        other => Some(other?),
-    };
-    for entry in entries.into_iter().flatten() {
-        let Ok(name) = entry?.file_name().into_string() else { continue };
-        // The zones of one root are kept apart by its store.
-        if name.starts_with('.') || suffix_of(&name) == suffix {
-            continue;
-        }
-        let file = dir.join(&name);
-        let Some(claim) = fs::read(&file).ok().and_then(|bytes| Claim::parse(&name, &bytes)) else {
-            continue;
-        };
+    // The zones of one root are kept apart by its store.
+    for (name, claim) in noted(dir, |of| of != suffix)? {
         if !is_same(root, claim.root.as_deref()) {
-            list.push((Some(file), claim));
+            list.push((Some(dir.join(&name)), claim));
         }
         names.insert(name);
     }
