@@ -5,7 +5,8 @@
 //! zone has, before it makes the zone's user namespace. A zone of another root that has one of these ids ends
 //! the boot, and a range that such a zone has is given to no zone.
 //!
-//! A file there is called as the zone's cgroup is, `NAME@HASH`, or `NAME` in the root `/`. Its lines:
+//! A file there is called as the zone's cgroup is, `NAME@HASH`, or `NAME` in the root `/`. When the zone has one
+//! private range, `:FIRST` follows, so that one look at the folder tells the ranges of a thousand zones. Its lines:
 //!
 //! | line | meaning |
 //! |---|---|
@@ -55,6 +56,12 @@ impl Ids {
         let explicit = matches!(IdMap::from_spec(spec), Ok(Some(_)));
         let exclusive = IdMap::exclusive(spec).ok().filter(|_| explicit).unwrap_or_else(|| all.clone());
         Ok(Self { all, exclusive })
+    }
+
+    /// Returns the first id of a private range, when the zone has that and nothing else.
+    fn private(&self) -> Option<u32> {
+        let first = self.all.uid.first()?.outside;
+        (self.all == IdMap::private(first) && self.exclusive == self.all).then_some(first)
     }
 
     /// Returns the first id that two zones may not both have.
@@ -121,8 +128,10 @@ pub fn claim(root: &Root, zone: &ZoneName, ids: Ids) -> Result<(), Refused> {
     let dir = folder();
     let failed = |e| Refused::Io(dir.clone(), e);
     let _lock = lock(&dir).map_err(failed)?;
+    let file = Name { group: group(root, zone), private: ids.private() };
     let conflict = |other: &Claim| ids.conflict(&other.ids);
-    for (file, other) in claims(&dir, root).map_err(failed)? {
+    let names = names(&dir).map_err(failed)?;
+    for (file, other) in claims(&dir, &names, root) {
         let Some((kind, id)) = conflict(&other).filter(|_| !without("roots")) else { continue };
         if other.is_held() {
             return Err(Refused::Taken { kind, id, holder: Box::new(other) });
@@ -135,44 +144,94 @@ pub fn claim(root: &Root, zone: &ZoneName, ids: Ids) -> Result<(), Refused> {
     let by = (own, start_time(own).unwrap_or(0));
     let claim = Claim { zone: zone.to_string(), root: Some(absolute(root)), by, ids };
     // The claim is written by one call: a reader without the lock finds none, as a moment before, or all of it.
-    let file = dir.join(file_name(root, zone));
-    fs::write(&file, claim.print()).inspect_err(|_| drop(fs::remove_file(&file))).map_err(failed)
+    let path = dir.join(file.to_string());
+    fs::write(&path, claim.print()).inspect_err(|_| drop(fs::remove_file(&path))).map_err(failed)?;
+    // One that an earlier boot has left is of no use any more.
+    for old in names.iter().filter(|name| name.group == file.group && **name != file) {
+        let _ = fs::remove_file(dir.join(old.to_string()));
+    }
+    Ok(())
 }
 
 /// Forgets the ids of a zone that runs no longer.
 pub fn release(root: &Root, zone: &ZoneName) {
-    let _ = fs::remove_file(folder().join(file_name(root, zone)));
-}
-
-/// Returns the ids that running zones of other roots have.
-///
-/// # Errors
-/// The system's error; that there is nothing to read is none.
-pub fn of_other_roots(root: &Root) -> io::Result<Vec<IdRange>> {
-    if without("roots") {
-        return Ok(Vec::new());
+    let (dir, group) = (folder(), group(root, zone));
+    for name in names(&dir).unwrap_or_default().iter().filter(|name| name.group == group) {
+        let _ = fs::remove_file(dir.join(name.to_string()));
     }
-    let claims = claims(&folder(), root)?;
-    let held = claims.into_iter().map(|(_, claim)| claim).filter(Claim::is_held);
-    Ok(held.flat_map(|claim| claim.ids.all.uid.into_iter().chain(claim.ids.all.gid)).collect())
 }
 
-/// Returns the ids that the zones of this root have noted. The note of a zone that has just ended may be among them.
+/// The ids that zones have, by what is noted.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// Of the zones of this root. The note of one that has just ended may be among them.
+    pub own: BTreeMap<ZoneName, Vec<IdRange>>,
+    /// Of the running zones of other roots.
+    pub others: Vec<IdRange>,
+}
+
+/// Returns the ids that zones have.
 ///
 /// # Errors
 /// The system's error; that there is nothing to read is none.
-pub fn of_this_root(root: &Root) -> io::Result<BTreeMap<ZoneName, Vec<IdRange>>> {
-    let suffix = group_suffix(root);
-    let noted = noted(&folder(), |of| of == suffix)?.into_iter().filter_map(|(_, claim)| {
-        let ranges = claim.ids.all.uid.into_iter().chain(claim.ids.all.gid);
-        Some((ZoneName::new(&claim.zone).ok()?, ranges.collect()))
-    });
-    Ok(noted.collect())
+pub fn known(root: &Root) -> io::Result<Known> {
+    let (dir, suffix) = (folder(), group_suffix(root));
+    let ranges = |ids: IdMap| ids.uid.into_iter().chain(ids.gid);
+    let names = names(&dir)?;
+    let mut known = Known::default();
+    for name in names.iter().filter(|name| name.suffix() == suffix) {
+        let private = name.private.map(IdMap::private);
+        let Some(ids) = private.or_else(|| Some(name.read(&dir)?.ids.all)) else { continue };
+        let Ok(zone) = ZoneName::new(name.zone()) else { continue };
+        known.own.entry(zone).or_default().extend(ranges(ids));
+    }
+    if !without("roots") {
+        let held = claims(&dir, &names, root).into_iter().map(|(_, claim)| claim).filter(Claim::is_held);
+        known.others = held.flat_map(|claim| ranges(claim.ids.all)).collect();
+    }
+    Ok(known)
 }
 
-/// Reads the files of the roots whose suffix is wanted, each with its name. One that cannot be understood is passed
-/// over.
-fn noted(dir: &Path, wanted: impl Fn(&str) -> bool) -> io::Result<Vec<(String, Claim)>> {
+/// The name of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Name {
+    /// `NAME@HASH`, or `NAME` in the root `/`.
+    group: String,
+    /// The first id of the zone's private range, when that is all that it has.
+    private: Option<u32>,
+}
+
+impl Name {
+    fn parse(file: &str) -> Self {
+        let private = file.rsplit_once(':').and_then(|(group, first)| Some((group, first.parse().ok()?)));
+        let (group, private) = private.map_or((file, None), |(group, first)| (group, Some(first)));
+        Self { group: group.to_owned(), private }
+    }
+
+    fn zone(&self) -> &str {
+        self.group.split('@').next().unwrap_or(&self.group)
+    }
+
+    fn suffix(&self) -> &str {
+        suffix_of(&self.group)
+    }
+
+    /// Reads the file; none when it is gone or cannot be understood.
+    fn read(&self, dir: &Path) -> Option<Claim> {
+        let bytes = fs::read(dir.join(self.to_string())).ok()?;
+        Claim::parse(self.zone(), &bytes)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.group)?;
+        self.private.map_or(Ok(()), |first| write!(f, ":{first}"))
+    }
+}
+
+/// Lists the names of the files.
+fn names(dir: &Path) -> io::Result<Vec<Name>> {
     let entries = match fs::read_dir(dir) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
@@ -180,11 +239,9 @@ fn noted(dir: &Path, wanted: impl Fn(&str) -> bool) -> io::Result<Vec<(String, C
     let mut list = Vec::new();
     for entry in entries {
         let Ok(name) = entry?.file_name().into_string() else { continue };
-        if name.starts_with('.') || !wanted(suffix_of(&name)) {
-            continue;
+        if !name.starts_with('.') {
+            list.push(Name::parse(&name));
         }
-        let claim = fs::read(dir.join(&name)).ok().and_then(|bytes| Claim::parse(&name, &bytes));
-        list.extend(claim.map(|claim| (name, claim)));
     }
     Ok(list)
 }
@@ -214,7 +271,7 @@ fn lock(dir: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-fn file_name(root: &Root, zone: &ZoneName) -> String {
+fn group(root: &Root, zone: &ZoneName) -> String {
     format!("{zone}{}", group_suffix(root))
 }
 
@@ -223,19 +280,20 @@ fn absolute(root: &Root) -> PathBuf {
 }
 
 /// Returns the claims of other roots, each with its file, if there is one.
-fn claims(dir: &Path, root: &Root) -> io::Result<Vec<(Option<PathBuf>, Claim)>> {
+fn claims(dir: &Path, names: &[Name], root: &Root) -> Vec<(Option<PathBuf>, Claim)> {
     let suffix = group_suffix(root);
-    let mut names = BTreeSet::new();
+    let mut known = BTreeSet::new();
     let mut list = Vec::new();
     // The zones of one root are kept apart by its store.
-    for (name, claim) in noted(dir, |of| of != suffix)? {
+    for name in names.iter().filter(|name| name.suffix() != suffix) {
+        let Some(claim) = name.read(dir) else { continue };
         if !is_same(root, claim.root.as_deref()) {
-            list.push((Some(dir.join(&name)), claim));
+            list.push((Some(dir.join(name.to_string())), claim));
         }
-        names.insert(name);
+        known.insert(name.group.clone());
     }
-    list.extend(without_file(&suffix, &names).into_iter().map(|claim| (None, claim)));
-    Ok(list)
+    list.extend(without_file(&suffix, &known).into_iter().map(|claim| (None, claim)));
+    list
 }
 
 fn suffix_of(name: &str) -> &str {
@@ -308,8 +366,8 @@ impl Claim {
         bytes
     }
 
-    fn parse(name: &str, bytes: &[u8]) -> Option<Self> {
-        let zone = ZoneName::new(name.split('@').next()?).ok()?.to_string();
+    fn parse(zone: &str, bytes: &[u8]) -> Option<Self> {
+        let zone = ZoneName::new(zone).ok()?.to_string();
         let mut by = None;
         let none = || IdMap { uid: Vec::new(), gid: Vec::new() };
         let mut ids = Ids { all: none(), exclusive: none() };
@@ -361,11 +419,29 @@ mod tests {
             by: (7, 8),
             ids: ids(&[(1_000_000_000, 65_536)], &[(5, 1)]),
         };
-        assert_eq!(Claim::parse("zion@0123abcd", &claim.print()), Some(claim.clone()));
         assert_eq!(Claim::parse("zion", &claim.print()), Some(claim.clone()));
         for bad in ["", "by 7 8\n", "root /alt", "by 7\nroot /", "by 7 8\nuid x 1\nroot /"] {
             assert_eq!(Claim::parse("zion", bad.as_bytes()), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_name_tells_the_private_range() {
+        let name = |file: &str| Name::parse(file);
+        for (file, zone, suffix, private) in [
+            ("zion", "zion", "", None),
+            ("zion:1000000000", "zion", "", Some(1_000_000_000)),
+            ("zion@0123abcd:7", "zion", "@0123abcd", Some(7)),
+            ("zion@0123abcd", "zion", "@0123abcd", None),
+        ] {
+            assert_eq!((name(file).zone(), name(file).suffix(), name(file).private), (zone, suffix, private));
+            assert_eq!(name(file).to_string(), file);
+        }
+        let map = IdMap::private(1_000_000_000);
+        assert_eq!(Ids { exclusive: map.clone(), all: map.clone() }.private(), Some(1_000_000_000));
+        assert_eq!(ids(&[(1_000_000_000, 1)], &[]).private(), None);
+        let nothing = IdMap { uid: Vec::new(), gid: Vec::new() };
+        assert_eq!(Ids { exclusive: nothing, all: map }.private(), None);
     }
 
     #[test]

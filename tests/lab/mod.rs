@@ -168,7 +168,11 @@ impl Lab {
     pub fn claims(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir("/run/zones/.ids").into_iter().flatten().flatten();
         let suffix = self.group_suffix();
-        entries.map(|e| e.path()).filter(|p| p.to_string_lossy().ends_with(&suffix)).collect()
+        let of_lab = |path: &PathBuf| {
+            let name = path.to_string_lossy();
+            name.split(':').next().is_some_and(|group| group.ends_with(&suffix))
+        };
+        entries.map(|e| e.path()).filter(of_lab).collect()
     }
 
     /// Waits until nothing is left, for a moment: supervisors end a little after their zone.

@@ -229,18 +229,14 @@ impl FileStore {
                 take(range.outside, range.count);
             }
         }
-        // A running zone has its ids whatever has become of its files. What it has noted is read by one call; the
-        // kernel is asked about those alone that have noted nothing.
-        let failed = |e| StoreError::Io(format!("cannot read which ids zones have: {e}"));
-        let noted = claim::of_this_root(&self.root).map_err(failed)?;
-        let silent = running::candidates(&self.root).into_iter().filter(|zone| !noted.contains_key(zone));
+        // A running zone has its ids whatever has become of its files. What zones have noted is read by one call;
+        // the kernel is asked about those alone that have noted nothing.
+        let known = claim::known(&self.root)
+            .map_err(|e| StoreError::Io(format!("cannot read which ids zones have: {e}")))?;
+        let silent = running::candidates(&self.root).into_iter().filter(|zone| !known.own.contains_key(zone));
         let silent = silent.filter_map(|zone| running::find(&self.root, &zone));
         let asked: Vec<_> = silent.flat_map(|zone| running::ids(zone.init)).collect();
-        for range in noted.values().flatten().chain(&asked) {
-            take(range.outside, range.count);
-        }
-        // So has one of another root.
-        for range in claim::of_other_roots(&self.root).map_err(failed)? {
+        for range in known.own.values().flatten().chain(&known.others).chain(&asked) {
             take(range.outside, range.count);
         }
         for (file, fields) in [("subuid", 1..3), ("subgid", 1..3), ("passwd", 2..3), ("group", 2..3)] {
