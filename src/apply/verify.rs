@@ -8,6 +8,7 @@
 mod fs;
 mod inherit;
 mod limits;
+mod mapping;
 mod net;
 mod zonepath;
 
@@ -94,13 +95,15 @@ pub fn check(
     let mut found = Findings::default();
     check_spec(spec, purpose, &mut found);
     check_brand(spec, &mut found);
+    let trial = mapping::Trial::new(purpose);
     if spec.zonepath().is_some() {
-        zonepath::check(store, name, spec, purpose, &mut found)?;
+        zonepath::check(store, name, spec, purpose, &trial, &mut found)?;
     }
     let asker = Asker::new(store.root(), name);
     for resource in spec.stored(ResourceKind::Fs) {
         fs::check(resource, &asker, &mut found);
     }
+    mapping::check(store, name, spec, purpose, &trial, &mut found)?;
     check_inherited(spec, &mut found);
     if let Err(e) = plan::zfs::once(spec.stored(ResourceKind::Fs).iter().filter_map(zfs_fs)) {
         found.error(e.to_string());

@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::spec::idmap::IdMap;
+
 /// What the options of one `fs` resource ask for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MountOptions {
@@ -19,7 +21,7 @@ pub struct MountOptions {
     pub no_dir_atime: bool,
     /// `strictatime`.
     pub strict_atime: bool,
-    /// `rbind`: with everything that is mounted below the source.
+    /// With everything that is mounted below the source; `nosub` switches it off.
     pub recursive: bool,
     /// What is left for the file system itself, in order: name and value.
     pub data: Vec<(String, Option<String>)>,
@@ -60,7 +62,7 @@ pub fn parse<'a>(
     fstype: &str,
     options: impl Iterator<Item = &'a str>,
 ) -> Result<MountOptions, UnknownOption> {
-    let mut out = MountOptions::default();
+    let mut out = MountOptions { recursive: fstype == "lofs", ..MountOptions::default() };
     for option in options.flat_map(|o| o.split(',')).map(str::trim).filter(|o| !o.is_empty()) {
         match option {
             "ro" => out.read_only = true,
@@ -74,11 +76,11 @@ pub fn parse<'a>(
             "noatime" => out.no_atime = true,
             "nodiratime" => out.no_dir_atime = true,
             "strictatime" => out.strict_atime = true,
-            "rbind" => out.recursive = true,
-            // What a bind mount does anyway, and what only Solaris' file systems know.
-            "atime" | "relatime" | "diratime" | "bind" | "nosub" | "defaults" | "nbmand" | "nonbmand"
-            | "xattr" | "noxattr" | "logging" | "nologging" | "largefiles" | "nolargefiles" | "quota"
-            | "noquota" => {}
+            "sub" | "rbind" => out.recursive = true,
+            "nosub" | "norbind" | "bind" => out.recursive = false,
+            // What a mount does anyway, and what only Solaris' file systems know.
+            "atime" | "relatime" | "diratime" | "defaults" | "nbmand" | "nonbmand" | "xattr" | "noxattr"
+            | "logging" | "nologging" | "largefiles" | "nolargefiles" | "quota" | "noquota" => {}
             other => {
                 let (name, value) = match other.split_once('=') {
                     Some((name, value)) => (name, Some(value)),
@@ -106,6 +108,37 @@ pub fn parse<'a>(
     Ok(out)
 }
 
+impl MountOptions {
+    /// Returns what a tmpfs is mounted with: `uid` and `gid` are ids of the zone, and by default its root's.
+    ///
+    /// # Errors
+    /// [`NoId`] for one that the zone does not have.
+    pub fn of_memory(&self, map: &IdMap) -> Result<Vec<(String, String)>, NoId> {
+        let (uid, gid) = map.root();
+        let mut out = vec![("uid".to_owned(), uid.to_string()), ("gid".to_owned(), gid.to_string())];
+        for (name, value) in &self.data {
+            let text = value.as_deref().unwrap_or_default();
+            let host = |id: u32| if name == "uid" { map.host_uid(id) } else { map.host_gid(id) };
+            let value = if matches!(name.as_str(), "uid" | "gid") {
+                let id = text.parse().ok().and_then(host);
+                id.ok_or_else(|| NoId { option: format!("{name}={text}") })?.to_string()
+            } else {
+                text.to_owned()
+            };
+            out.push((name.clone(), value));
+        }
+        Ok(out)
+    }
+}
+
+/// An owner of a tmpfs that the zone does not know.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("option '{option}' names no id of the zone; give a number that its ids have")]
+pub struct NoId {
+    /// The option as written.
+    pub option: String,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +149,32 @@ mod tests {
         assert!(o.read_only && !o.devices && o.no_suid && o.no_exec && o.data.is_empty());
         let o = parse("lofs", ["ro", "rw", "dev"].into_iter()).expect("all are known");
         assert!(!o.read_only && o.devices);
+    }
+
+    #[test]
+    fn owners_of_memory_are_the_zones() {
+        let map = IdMap::private(1_000_000_000);
+        let of = |options: &[&str]| {
+            parse("tmpfs", options.iter().copied()).expect("all are known").of_memory(&map)
+        };
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let root = [pair("uid", "1000000000"), pair("gid", "1000000000")];
+        assert_eq!(of(&[]).expect("good"), root);
+        let expected = [&root[..], &[pair("uid", "1000001000"), pair("size", "1m")]].concat();
+        assert_eq!(of(&["uid=1000", "size=1m"]).expect("good"), expected);
+        for bad in ["uid=65536", "gid=x", "uid"] {
+            assert!(of(&[bad]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_mounted_below() {
+        let recursive = |kind: &str, options: &[&str]| {
+            parse(kind, options.iter().copied()).expect("all are known").recursive
+        };
+        assert!(recursive("lofs", &[]) && recursive("lofs", &["nosub", "rbind"]));
+        assert!(!recursive("lofs", &["ro,nosub"]) && !recursive("lofs", &["bind"]));
+        assert!(!recursive("tmpfs", &[]));
     }
 
     #[test]

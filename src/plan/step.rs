@@ -373,7 +373,7 @@ impl Step {
             Self::Console => "put the console on /dev/console".into(),
             Self::Fs(m) => {
                 let how = match m.source {
-                    Source::Bind if m.options.recursive => "mount recursively",
+                    Source::Bind if !m.options.recursive => "mount, without what is mounted below it,",
                     Source::Bind | Source::Device | Source::Zfs => "mount",
                     Source::Tmpfs => return format!("fs {}: mount tmpfs{}", m.dir, m.options.suffix()),
                     Source::Image => "mount through a loop device",

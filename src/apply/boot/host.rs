@@ -11,6 +11,7 @@ mod kernel;
 mod mounts;
 mod place;
 mod profile;
+mod share;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -22,6 +22,7 @@ pub mod host;
 pub mod limits;
 pub mod observe;
 mod proc;
+pub mod shared;
 mod source;
 pub mod start;
 pub mod zone;

@@ -148,7 +148,6 @@ fn idmap(place: &Place, root: bool, out: &mut Diagnosis) {
             let since = match place.kind.as_str() {
                 "btrfs" => "Linux 5.15",
                 "tmpfs" => "Linux 6.3",
-                "overlay" => "Linux 5.19",
                 "zfs" => "OpenZFS 2.2",
                 _ => "some later kernel, or never",
             };

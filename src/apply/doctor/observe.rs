@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -12,19 +12,16 @@ use rustix::fs::{Mode, OFlags};
 
 use super::facts::{Cgroup, Facts, Inherited, Layout, Place, Security, UserNamespaces};
 use super::{look, observe_zfs};
+use crate::apply::boot::shared;
 use crate::apply::inherit;
 use crate::apply::store::FileStore;
 use crate::apply::{broker, confine};
 use crate::spec::ZoneName;
-use crate::spec::idmap::{PRIVATE_COUNT, PRIVATE_FIRST};
 use crate::spec::schema::ResourceKind;
 use crate::spec::store::ZoneStore;
-use crate::sys::mount::{Attrs, Tree};
+use crate::sys::cgroup;
 use crate::sys::mountinfo;
-use crate::sys::ns::{self, Kinds, Side};
 use crate::sys::path::reason;
-use crate::sys::process;
-use crate::sys::{cgroup, channel::Channel};
 
 /// Kinds that every zone has besides a user namespace: the file in `/proc/self/ns`, and the word in the
 /// name of its limit.
@@ -36,7 +33,7 @@ const HOST_USERS: u64 = 0xEFFF_FFFD;
 /// Looks at everything. The caller must be single-threaded: a process is made in a new namespace.
 pub fn facts(store: &FileStore) -> Facts {
     let root = rustix::process::geteuid().is_root();
-    let namespace = root.then(users);
+    let namespace = root.then(shared::users);
     let namespace_fd = namespace.as_ref().and_then(|n| n.as_ref().ok()).map(AsFd::as_fd);
     Facts {
         root,
@@ -102,27 +99,6 @@ fn administered(store: &FileStore) -> Vec<String> {
 
 fn kinds(wanted: impl Fn(&str) -> bool) -> Vec<String> {
     KINDS.into_iter().filter(|kind| wanted(kind)).map(str::to_owned).collect()
-}
-
-/// Makes a user namespace with ids mapped as a zone's and returns it; no process stays in it.
-fn users() -> io::Result<OwnedFd> {
-    let (ours, theirs) = Channel::pair()?;
-    match ns::spawn(Kinds::USER, None)? {
-        Side::Child => {
-            drop(ours);
-            // Until the other end is closed, whatever closes it.
-            let _ = theirs.receive();
-            process::exit_now(0)
-        }
-        Side::Parent(pid, _) => {
-            drop(theirs);
-            let line = format!("0 {PRIVATE_FIRST} {PRIVATE_COUNT}\n");
-            let made = ns::write_id_maps(pid, &line, &line).and_then(|()| ns::open(pid, "user"));
-            drop(ours);
-            let _ = process::wait(pid);
-            made
-        }
-    }
 }
 
 fn security() -> Security {
@@ -212,10 +188,9 @@ fn place(path: PathBuf, existing: &Path, users: Option<std::os::fd::BorrowedFd<'
     }
 }
 
-/// Makes a mount of a directory with mapped ids, which is attached nowhere and gone at once.
 fn try_idmap(directory: &Path, users: std::os::fd::BorrowedFd<'_>) -> io::Result<()> {
     let fd = rustix::fs::open(directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    Tree::copy(fd.as_fd(), false)?.set(Attrs::empty(), Attrs::empty(), Some(users), false)
+    shared::try_mapping(fd.as_fd(), users)
 }
 
 /// Returns the type of the file system of a directory, and its options.

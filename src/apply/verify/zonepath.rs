@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Gid, Mode, Uid};
 
+use super::mapping::Trial;
 use super::{Findings, Purpose};
 use crate::apply::store::FileStore;
 use crate::apply::store::files::reason;
@@ -39,6 +40,7 @@ pub fn check(
     name: &ZoneName,
     spec: &ZoneSpec,
     purpose: Purpose,
+    trial: &Trial,
     found: &mut Findings,
 ) -> Result<(), StoreError> {
     let Some(zonepath) = spec.zonepath() else { return Ok(()) };
@@ -53,7 +55,9 @@ pub fn check(
         Ok(meta) if meta.is_symlink() => {}
         Ok(meta) if !meta.is_dir() => found.error(format!("{zonepath} is not a directory.")),
         Ok(meta) => {
+            let root = path.join("root");
             check_file_system(&zonepath, &path, found);
+            trial.zonepath(&zonepath, if root.is_dir() { &root } else { &path }, found);
             check_parents(store.root().prefix(), &path, found);
             if purpose == Purpose::Verify && !without("zonepath") {
                 complain(&zonepath, &meta, 0o700, found);
@@ -74,7 +78,7 @@ pub fn check(
             if purpose == Purpose::Verify {
                 found.warn(format!("WARNING: {zonepath} does not exist, so it could not be verified.\nWhen 'zoneadm install' is run, it will be created and verified again."));
             }
-            check_above(store.root().prefix(), &path, found);
+            check_above(store.root().prefix(), &path, trial, found);
         }
         Err(e) => found.error(format!("{zonepath}: {}", reason(&e))),
     }
@@ -198,11 +202,13 @@ fn check_parent(parent: &Path, found: &mut Findings) {
 }
 
 /// Checks the place where a missing zonepath will be made.
-fn check_above(prefix: &Path, path: &Path, found: &mut Findings) {
+fn check_above(prefix: &Path, path: &Path, trial: &Trial, found: &mut Findings) {
     if let Some((existing, _)) = nearest(path) {
         let above = existing.ancestors().take_while(|dir| dir.starts_with(prefix));
         above.for_each(|dir| check_parent(dir, found));
-        check_file_system(&existing.shown().to_string(), &existing, found);
+        let shown = existing.shown().to_string();
+        check_file_system(&shown, &existing, found);
+        trial.zonepath(&shown, &existing, found);
     }
 }
 

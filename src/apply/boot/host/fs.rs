@@ -1,21 +1,26 @@
 //! `fs` resources: bind mounts, memory, and file systems on devices, in image files and in datasets.
 
 use std::fs::File;
-use std::os::fd::AsFd;
 use std::path::Path;
 
-use rustix::fs::{FileType, OFlags};
+use rustix::fs::OFlags;
 
-use super::super::{fsck, source};
+use super::super::{fsck, shared, source};
 use super::{Build, StepError, fail};
 use crate::apply::dataset::withdraw::NOWHERE;
 use crate::plan::step::{Mount, Source};
+use crate::spec::idmap::IdMap;
 use crate::sys::loopdev;
-use crate::sys::mount::{Attrs, NewFs, Tree};
+use crate::sys::mount::{Attrs, NewFs};
+
+/// Says whether a file system can only be read.
+fn is_image(fstype: &str) -> bool {
+    matches!(fstype, "iso9660" | "udf" | "squashfs" | "cramfs")
+}
 
 impl Build<'_> {
     /// Mounts the resource.
-    pub(super) fn fs(&self, mount: &Mount) -> Result<(), StepError> {
+    pub(super) fn fs(&mut self, mount: &Mount) -> Result<(), StepError> {
         let what = format!("fs {}", mount.dir);
         if let Some(raw) = &mount.raw {
             fsck::check(&mount.fstype, Path::new(raw))
@@ -35,21 +40,12 @@ impl Build<'_> {
             attrs.set(attr, on);
         }
         match mount.source {
-            Source::Bind => {
-                let fd = source::open(&mount.special, mount.within.as_deref(), OFlags::PATH)
-                    .map_err(|e| fail(&what, &format!("could not access {}", mount.special), &e))?;
-                let stat = rustix::fs::fstat(&fd)
-                    .map_err(|e| fail(&what, "cannot look at the source", &e.into()))?;
-                let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-                let tree =
-                    Tree::copy(fd.as_fd(), o.recursive).map_err(|e| fail(&what, "cannot mount", &e))?;
-                self.shift(&tree, &what, attrs, o.recursive)?;
-                self.attach(&tree, &what, &mount.dir, directory)
-            }
+            Source::Bind => self.share(&what, mount, attrs),
             Source::Tmpfs => {
-                let (uid, gid) = (self.uid.to_string(), self.gid.to_string());
-                let mut options = vec![("uid", uid.as_str()), ("gid", gid.as_str())];
-                options.extend(o.data.iter().map(|(k, v)| (k.as_str(), v.as_deref().unwrap_or_default())));
+                let map = IdMap { uid: self.ids.maps.0.clone(), gid: self.ids.maps.1.clone() };
+                let options =
+                    o.of_memory(&map).map_err(|e| StepError { what: what.clone(), why: e.to_string() })?;
+                let options: Vec<_> = options.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
                 let tree = self.tmpfs(&what, attrs, &options)?;
                 self.attach(&tree, &what, &mount.dir, true)
             }
@@ -98,14 +94,20 @@ impl Build<'_> {
             };
             StepError { what: what.to_owned(), why }
         })?;
+        let read_only = mount.options.read_only || is_image(&mount.fstype);
         match self.shift(&tree, what, attrs, false) {
             // What can only be read shows its owners as unknown ids, and is readable as its modes say.
-            Err(_) if matches!(mount.fstype.as_str(), "iso9660" | "udf" | "squashfs" | "cramfs") => {}
+            Err(_) if read_only && mount.source != Source::Zfs && !shared::is_of_kernel(&mount.fstype) => {}
             Err(_) if mount.source == Source::Zfs => {
                 let why = "this ZFS cannot map ids; install OpenZFS 2.2 or newer".to_owned();
                 return Err(StepError { what: what.to_owned(), why });
             }
-            other => other?,
+            Err(e) => {
+                let why =
+                    format!("{}; 'add options ro' mounts it read-only, its files as those of nobody", e.why);
+                return Err(StepError { why, ..e });
+            }
+            Ok(()) => {}
         }
         self.attach(&tree, what, &mount.dir, true)
     }

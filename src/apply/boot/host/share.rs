@@ -1,0 +1,78 @@
+//! `fs` resources of type lofs: a directory or file of the host, with what is mounted below it.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use rustix::fs::{FileType, Mode, OFlags};
+
+use super::super::shared::{self, Piece};
+use super::super::source;
+use super::{Build, StepError, fail};
+use crate::plan::step::Mount;
+use crate::spec::shown::Show;
+use crate::sys::mount::{Attrs, Tree};
+use crate::sys::path::{STRICT, open_beneath};
+
+impl Build<'_> {
+    /// Mounts what the resource shares.
+    pub(super) fn share(&mut self, what: &str, mount: &Mount, attrs: Attrs) -> Result<(), StepError> {
+        let fd = source::open(&mount.special, mount.within.as_deref(), OFlags::PATH)
+            .map_err(|e| fail(what, &format!("could not access {}", mount.special), &e))?;
+        let stat = rustix::fs::fstat(&fd).map_err(|e| fail(what, "cannot look at the source", &e.into()))?;
+        let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        let recursive = mount.options.recursive && directory;
+        let tree = Tree::copy(fd.as_fd(), recursive).map_err(|e| fail(what, "cannot mount", &e))?;
+        let ids = self.users.as_ref().map(AsFd::as_fd);
+        match tree.set(attrs, Attrs::empty(), ids, recursive) {
+            Ok(()) => return self.attach(&tree, what, &mount.dir, directory),
+            Err(e) if shared::cannot_map(&e) => {}
+            Err(e) => return Err(fail(what, "cannot set its attributes", &e)),
+        }
+        drop(tree);
+        // One of them cannot map ids, so they are mounted one by one.
+        let pieces = shared::pieces(fd.as_fd(), recursive)
+            .map_err(|e| fail(what, &format!("cannot look at what is mounted at {}", mount.special), &e))?;
+        let mut covered: Vec<&Path> = Vec::new();
+        for piece in &pieces {
+            if covered.iter().any(|outer| piece.inner.starts_with(outer)) {
+                continue;
+            }
+            let copy = shared::copy(piece, attrs, self.users.as_ref().map(AsFd::as_fd))
+                .map_err(|e| fail(what, &format!("cannot mount {}", piece.point.shown()), &e))?;
+            match copy {
+                Some(tree) if piece.inner.as_os_str().is_empty() => {
+                    self.attach(&tree, what, &mount.dir, directory)?;
+                }
+                Some(tree) => self.put(what, mount, piece, &tree)?,
+                None if piece.inner.as_os_str().is_empty() => {
+                    return Err(StepError { what: what.to_owned(), why: piece.refused() });
+                }
+                None => {
+                    self.cover(what, mount, piece)?;
+                    covered.push(&piece.inner);
+                    self.told.warnings.push(format!("{what}: {}", piece.left_out()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a mount where it is in the shared directory. A mount point that is gone meanwhile is not made.
+    fn put(&self, what: &str, mount: &Mount, piece: &Piece, tree: &Tree) -> Result<(), StepError> {
+        let path = Path::new(mount.dir.trim_start_matches('/')).join(&piece.inner);
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let target = open_beneath(self.root_fd(), &path, flags, Mode::empty(), STRICT)
+            .map_err(|e| fail(what, &format!("mount point /{}", path.shown()), &e))?;
+        self.within(|| tree.attach(target.as_fd())).map_err(|e| fail(what, "cannot attach the mount", &e))
+    }
+
+    /// Puts an empty directory there that nobody can write to.
+    fn cover(&self, what: &str, mount: &Mount, piece: &Piece) -> Result<(), StepError> {
+        if !piece.is_directory() {
+            return Ok(());
+        }
+        let attrs = Attrs::RDONLY | Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC;
+        let tree = self.tmpfs(what, attrs, &[("mode", "755"), ("size", "4k"), ("nr_inodes", "1")])?;
+        self.put(what, mount, piece, &tree)
+    }
+}
