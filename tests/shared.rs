@@ -232,3 +232,66 @@ fn owners_of_a_tmpfs_are_ids_of_the_zone() {
     assert!(run.status != 0 && run.err.contains(text), "{run:?}");
     lab.assert_clean();
 }
+
+#[test]
+fn mount_points_that_a_boot_refuses_are_found_by_verify() {
+    let Some(lab) = Lab::new() else { return };
+    let tree = lab.path().join("tree");
+    fs::create_dir(&tree).expect("a folder to share");
+    fs::write(tree.join("file"), "f").expect("written");
+    lab.installed("zion", "");
+    std::os::unix::fs::symlink("../run", lab.in_zone("zion", "/var/alias")).expect("a link");
+    std::os::unix::fs::symlink("circle", lab.in_zone("zion", "/var/circle")).expect("a link");
+    fs::write(lab.in_zone("zion", "/var/plain"), "").expect("written");
+    fs::create_dir(lab.in_zone("zion", "/var/folder")).expect("made");
+    let file = tree.join("file");
+    let refused = |special: &Path, dir: &str, text: &str| {
+        lab.configure_again("zion", &("remove -F fs\n".to_owned() + &share(special, dir, "")));
+        let verify = lab.run("zoneadm", &["-z", "zion", "verify"]);
+        assert!(verify.status != 0 && verify.err.contains(text), "{dir}: {text}: {verify:?}");
+        let boot = lab.run("zoneadm", &["-z", "zion", "boot"]);
+        assert!(boot.status != 0, "{dir}: {boot:?}");
+        assert_eq!(lab.state("zion"), "installed");
+        boot.err
+    };
+    let said = "/var/alias is a symbolic link to ../run in the zone; use dir=/run/secrets";
+    let boot =
+        refused(&tree, "/var/alias/secrets", &format!("could not verify fs /var/alias/secrets: {said}"));
+    assert!(boot.contains(said), "{boot}");
+    refused(
+        &tree,
+        "/var/circle/x",
+        "/var/circle is a symbolic link to circle in the zone; choose a dir without links",
+    );
+    refused(&tree, "/var/../b", "could not verify fs /var/../b: a mount point has no '..'");
+    refused(&tree, &format!("/var/{}", "n".repeat(256)), "has 256 bytes, and a name can have 255");
+    refused(&file, "/var/folder", "/var/folder is a directory in the zone, and");
+    refused(&tree, "/var/plain", "/var/plain is a file in the zone, and");
+    refused(&tree, "/var/plain/below", "/var/plain is no directory in the zone");
+    refused(
+        &tree,
+        "/usr/missing",
+        "/usr/missing does not exist, and it lies in a directory that is read-only there",
+    );
+    // The directory that the message names works.
+    lab.configure_again("zion", &("remove -F fs\n".to_owned() + &share(&tree, "/run/secrets", "")));
+    lab.ok("zoneadm", &["-z", "zion", "verify"]);
+    lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    assert_eq!(lab.ok("zlogin", &["zion", "cat /var/alias/secrets/file"]), "f");
+    lab.ok("zoneadm", &["-z", "zion", "halt"]);
+    lab.assert_clean();
+}
+
+#[test]
+fn one_link_name_given_twice_is_found_by_verify() {
+    let Some(lab) = Lab::new() else { return };
+    lab.configure(
+        "zion",
+        "set ip-type=exclusive\nadd net\nset physical=net0\nset global-nic=lo\nend\nadd anet\nend\n",
+    );
+    let run = lab.run("zoneadm", &["-z", "zion", "verify"]);
+    let text = "could not verify anet linkname=net0: net physical=net0 gives a link of that name already; choose \
+                another linkname";
+    assert!(run.status != 0 && run.err.contains(text), "{run:?}");
+    lab.assert_clean();
+}

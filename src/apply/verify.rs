@@ -9,6 +9,7 @@ mod fs;
 mod inherit;
 mod limits;
 mod mapping;
+mod mountpoint;
 mod net;
 mod zonepath;
 
@@ -27,7 +28,7 @@ use crate::plan::{self, boot::zfs_fs};
 use crate::spec::idmap::IdMap;
 use crate::spec::schema::{self, Honour, Kind, PropDef, ResourceKind};
 use crate::spec::store::{StoreError, ZoneStore};
-use crate::spec::verify::{Severity, verify as verify_spec};
+use crate::spec::verify::{Severity, obstacles, verify as verify_spec};
 use crate::spec::{Props, Value, ZoneName, ZoneSpec, privilege, words};
 
 /// On whose behalf the checks are made.
@@ -104,6 +105,9 @@ pub fn check(
         fs::check(resource, &asker, &mut found);
     }
     mapping::check(store, name, spec, purpose, &trial, &mut found)?;
+    if purpose == Purpose::Verify {
+        mountpoint::check(store, name, spec, &mut found)?;
+    }
     check_inherited(spec, &mut found);
     if let Err(e) = plan::zfs::once(spec.stored(ResourceKind::Fs).iter().filter_map(zfs_fs)) {
         found.error(e.to_string());
@@ -147,6 +151,9 @@ fn check_spec(spec: &ZoneSpec, purpose: Purpose, found: &mut Findings) {
         }
     }
     for (subject, why) in refusals(spec) {
+        found.error(format!("could not verify {subject}: {why}"));
+    }
+    for (subject, why) in obstacles(spec) {
         found.error(format!("could not verify {subject}: {why}"));
     }
 }

@@ -79,6 +79,9 @@ pub fn verify(spec: &ZoneSpec, is_user: &dyn Fn(&str) -> bool) -> Vec<Finding> {
         verify_honour(kind.def(), &list, &mut found);
     }
     verify_net(spec, &mut found);
+    for (subject, why) in obstacles(spec) {
+        found.warn(format!("{subject} keeps the zone from booting: {why}"));
+    }
     verify_cpu(spec, &mut found);
     verify_memory(spec, &mut found);
     for attr in spec.stored(R::Attr) {
@@ -245,6 +248,47 @@ fn verify_net(spec: &ZoneSpec, found: &mut Findings) {
             );
         }
     }
+}
+
+/// Longest name of a file in bytes (`NAME_MAX`), and longest path with its end (`PATH_MAX`), of limits.h(0p).
+const NAME_MAX: usize = 255;
+const PATH_MAX: usize = 4096;
+
+/// Returns what no boot can do, with the reason, of what a spec says by itself.
+pub fn obstacles(spec: &ZoneSpec) -> Vec<(String, String)> {
+    let mut out = Vec::new();
+    for kind in [R::Fs, R::InheritPkgDir] {
+        for dir in spec.stored(kind).iter().filter_map(|r| r.text("dir")) {
+            if let Some(why) = bad_mount_point(dir) {
+                out.push((format!("{} {dir}", kind.name()), why));
+            }
+        }
+    }
+    let physical: HashSet<_> = spec.stored(R::Net).iter().filter_map(|n| n.text("physical")).collect();
+    for anet in spec.stored(R::Anet) {
+        let name = anet.text("linkname").unwrap_or("net0");
+        if physical.contains(name) {
+            let why =
+                format!("net physical={name} gives a link of that name already; choose another linkname");
+            out.push((format!("anet linkname={name}"), why));
+        }
+    }
+    out
+}
+
+/// Says why nothing can be mounted at a path, whatever there is.
+fn bad_mount_point(dir: &str) -> Option<String> {
+    let names = || dir.split('/').filter(|name| !name.is_empty());
+    if names().any(|name| name == "..") {
+        return Some("a mount point has no '..'; write the directory that is meant".to_owned());
+    }
+    if let Some(name) = names().find(|name| name.len() > NAME_MAX) {
+        let start: String = name.chars().take(16).collect();
+        let (bytes, most) = (name.len(), NAME_MAX);
+        return Some(format!("the name '{start}…' has {bytes} bytes, and a name can have {most}"));
+    }
+    let (bytes, most) = (dir.len(), PATH_MAX - 1);
+    (bytes > most).then(|| format!("the path has {bytes} bytes, and a path can have {most}"))
 }
 
 fn verify_cpu(spec: &ZoneSpec, found: &mut Findings) {

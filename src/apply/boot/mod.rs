@@ -25,6 +25,7 @@ mod proc;
 pub mod shared;
 mod source;
 pub mod start;
+pub mod waypoint;
 pub mod zone;
 
 use std::io;

@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, mkdirat, mknodat};
 
+use super::super::waypoint;
 use super::place::Place;
 use super::{Build, StepError, fail};
 use crate::spec::shown::Show;
@@ -78,8 +79,12 @@ impl Build<'_> {
             open_beneath(self.root_fd(), name, OFlags::PATH | OFlags::CLOEXEC | flags, Mode::empty(), STRICT)
         };
         let path = Path::new(dir.trim_start_matches('/'));
+        let whole = Path::new(dir);
         let explain = |at: &Path, e: io::Error| match e.raw_os_error() {
-            Some(libc::ELOOP) => format!("mount point /{} is a symbolic link", at.shown()),
+            Some(libc::ELOOP) => match waypoint::misled(whole, |_| self.base()) {
+                Some(misled) => format!("mount point {dir}: {misled}"),
+                None => format!("mount point /{} is a symbolic link", at.shown()),
+            },
             _ => format!("mount point /{}: {}", at.shown(), reason(&e)),
         };
         match open(path, OFlags::empty()) {
@@ -129,6 +134,11 @@ impl Build<'_> {
             parent = Some(next.map_err(|e| explain(&at, e))?);
         }
         parent.ok_or_else(|| format!("{dir} is not a valid mount point"))
+    }
+
+    /// Returns the zone's root, where the way to a mount point begins.
+    fn base(&self) -> Option<waypoint::Base> {
+        Some((self.root_fd().try_clone_to_owned().ok()?, PathBuf::from("/")))
     }
 
     pub(super) fn attach(

@@ -1,0 +1,138 @@
+//! The way to a mount point in a zone, which leads through no link: the zone's root could make one that leads
+//! anywhere. So a link on the way is named, with where it leads.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{FileType, Mode, OFlags, openat, readlinkat};
+
+use crate::spec::shown::Show;
+
+/// Links that a way is followed through to tell where it leads, as many as the kernel follows.
+const MOST: usize = 40;
+
+/// What lies on the way to a path of a zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Nothing but directories, and at its end a directory or not.
+    There {
+        /// The path is a directory.
+        directory: bool,
+    },
+    /// Directories as far as this; the rest is missing.
+    Missing(PathBuf),
+    /// Something that is no directory.
+    NoDirectory(PathBuf),
+    /// A symbolic link.
+    Link {
+        /// Which.
+        at: PathBuf,
+        /// What it says.
+        target: PathBuf,
+        /// The path with the target in place of the link.
+        leads: PathBuf,
+    },
+    /// It cannot be looked at.
+    Unknown,
+}
+
+/// A directory that is open, and the path of the zone where it is seen.
+pub type Base = (OwnedFd, PathBuf);
+
+/// Looks at the way to a path. `base` gives the directory where the way to it begins: the zone's root, or a
+/// mount.
+pub fn look(path: &Path, base: impl Fn(&Path) -> Option<Base>) -> Way {
+    let Some((mut fd, mut at)) = base(path) else { return Way::Unknown };
+    let rest = path.strip_prefix(&at).unwrap_or(path).to_owned();
+    let names: Vec<&OsStr> = rest
+        .components()
+        .filter_map(|c| match c {
+            Component::Normal(name) => Some(name),
+            _ => None,
+        })
+        .collect();
+    for (n, name) in names.iter().enumerate() {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let next = match openat(&fd, *name, flags, Mode::empty()) {
+            Ok(next) => next,
+            Err(rustix::io::Errno::NOENT) => return Way::Missing(at.join(name)),
+            Err(rustix::io::Errno::NOTDIR) => return Way::NoDirectory(at),
+            Err(_) => return Way::Unknown,
+        };
+        let Ok(stat) = rustix::fs::fstat(&next) else { return Way::Unknown };
+        let here = at.join(name);
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => {}
+            FileType::Symlink => {
+                let Ok(target) = readlinkat(next.as_fd(), "", Vec::new()) else { return Way::Unknown };
+                let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
+                let leads = names[n + 1..].iter().fold(resolved(&at, &target), |path, name| path.join(name));
+                return Way::Link { at: here, target, leads };
+            }
+            _ if n + 1 == names.len() => return Way::There { directory: false },
+            _ => return Way::NoDirectory(here),
+        }
+        (fd, at) = (next, here);
+    }
+    Way::There { directory: true }
+}
+
+/// Returns where a link in a directory leads; no way leads out of the root.
+fn resolved(dir: &Path, target: &Path) -> PathBuf {
+    let mut out = dir.to_owned();
+    for part in target.components() {
+        match part {
+            Component::RootDir => out = PathBuf::from("/"),
+            Component::ParentDir => {
+                out.pop();
+            }
+            Component::Normal(name) => out.push(name),
+            Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    out
+}
+
+/// Follows all links of a way; returns the path without links, none when they lead in a circle.
+pub fn follow(path: &Path, base: impl Fn(&Path) -> Option<Base>) -> Option<(PathBuf, Way)> {
+    let mut path = path.to_owned();
+    for _ in 0..MOST {
+        match look(&path, &base) {
+            Way::Link { leads, .. } => path = leads,
+            way => return Some((path, way)),
+        }
+    }
+    None
+}
+
+/// A link on the way to a mount point, for the administrator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misled {
+    /// The link.
+    pub at: PathBuf,
+    /// What it says.
+    pub target: PathBuf,
+    /// The mount point that works.
+    pub instead: Option<PathBuf>,
+}
+
+impl fmt::Display for Misled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is a symbolic link to {} in the zone; ", self.at.shown(), self.target.shown())?;
+        match &self.instead {
+            Some(dir) => write!(f, "use dir={}", dir.shown()),
+            None => write!(f, "choose a dir without links on its way"),
+        }
+    }
+}
+
+/// Returns the first link on the way to a mount point.
+pub fn misled(path: &Path, base: impl Fn(&Path) -> Option<Base>) -> Option<Misled> {
+    let Way::Link { at, target, .. } = look(path, &base) else { return None };
+    // What lies in memory or on a device is not known before it is mounted.
+    let instead = follow(path, base).filter(|(_, way)| !matches!(way, Way::NoDirectory(_)));
+    Some(Misled { at, target, instead: instead.map(|(path, _)| path) })
+}
