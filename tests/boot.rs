@@ -419,3 +419,20 @@ fn an_explicit_id_map() {
     lab.ok("zoneadm", &["-z", "zion", "halt"]);
     lab.assert_clean();
 }
+
+#[test]
+fn a_brand_of_another_system_runs_when_the_host_says_so() {
+    let Some(lab) = Lab::new() else { return };
+    lab.configure("zion", "set brand=ipkg\n");
+    let run = lab.run("zoneadm", &["-z", "zion", "install"]);
+    assert!(run.status != 0 && run.err.contains("zonecfg -z global 'set brand-aliases=ipkg'"), "{run:?}");
+    lab.ok("zonecfg", &["-z", "global", "set brand-aliases=lipkg,ipkg"]);
+    lab.ok("zoneadm", &["-z", "zion", "install"]);
+    lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    assert!(lab.ok("zoneadm", &["list", "-p"]).contains(":ipkg:"), "the name stays for who has written it");
+    lab.ok("zoneadm", &["-z", "zion", "halt"]);
+    lab.ok("zonecfg", &["-z", "global", "clear brand-aliases"]);
+    assert_ne!(lab.run("zoneadm", &["-z", "zion", "boot"]).status, 0);
+    lab.ok("zoneadm", &["-z", "zion", "uninstall", "-F"]);
+    lab.assert_clean();
+}

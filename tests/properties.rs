@@ -7,7 +7,7 @@ use zones::parser::{Argument, Command, Format, Parser, Pick, Span, Word};
 use zones::shell::{Answer, Complaint, Console, Ending, Flow, Options, Session, export, info};
 use zones::spec::mem::MemStore;
 use zones::spec::schema::{self, Kind, PropDef, ResourceKind, Shape};
-use zones::spec::verify::{Severity, missing, unique_key, verify};
+use zones::spec::verify::{HostKnows, Severity, missing, unique_key, verify};
 use zones::spec::{ByteSize, Item, Props, Value, ZoneName, ZoneSpec, diff};
 
 /// A console that keeps what is printed.
@@ -96,6 +96,7 @@ fn text_for(def: &'static PropDef) -> BoxedStrategy<String> {
         }
         Kind::ZoneName => "[a-z][a-z0-9_.-]{0,9}".boxed(),
         Kind::Brand => "[a-z][a-z0-9-]{0,8}".boxed(),
+        Kind::Brands => comma_list("[a-z][a-z0-9-]{0,8}"),
         Kind::HostId => "(0x)?[0-9a-e]{1,8}".boxed(),
         Kind::Privileges => comma_list("!?[a-z_]{1,3}x"),
         Kind::FsAllowed => comma_list("[a-z0-9]{1,8}"),
@@ -152,7 +153,7 @@ fn value_for(kind: Option<ResourceKind>, def: &'static PropDef) -> BoxedStrategy
 fn props_for(kind: Option<ResourceKind>, defs: &'static [PropDef]) -> BoxedStrategy<Props> {
     let each: Vec<_> = defs
         .iter()
-        .filter(|d| d.alias.is_none() && d.name != "zonename")
+        .filter(|d| d.alias.is_none() && d.name != "zonename" && (kind.is_some() || d.is_of(false)))
         .map(|def| {
             let likely = if def.required || def.key { 0.95 } else { 0.3 };
             proptest::option::weighted(likely, value_for(kind, def))
@@ -217,7 +218,8 @@ fn any_spec() -> impl Strategy<Value = ZoneSpec> {
 /// Takes away what cannot stand together; such a spec could never be saved.
 fn make_consistent(spec: &mut ZoneSpec) {
     let is_error = |spec: &ZoneSpec| {
-        verify(spec, &|_| true).into_iter().find(|f| f.severity == Severity::Error).map(|f| f.text)
+        let knows = HostKnows { is_user: &|_| true, runs_brand: &|_| true };
+        verify(spec, &knows).into_iter().find(|f| f.severity == Severity::Error).map(|f| f.text)
     };
     while let Some(text) = is_error(spec) {
         let gone = [

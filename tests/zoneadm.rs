@@ -428,7 +428,13 @@ fn verify_names_what_this_host_cannot_do() {
         (done.status, done.err.replace("WARNING: /zones/zion is on a temporary file system.\n", ""))
     };
     let failed = |text: &str| (1, format!("{text}\nzoneadm: zone zion failed to verify\n"));
-    assert_eq!(verify("brand = \"lx\"\n"), failed("brand 'lx' cannot run on Linux; use 'set brand=linux'"));
+    assert_eq!(
+        verify("brand = \"lx\"\n"),
+        failed(
+            "brand 'lx' cannot run on Linux; use 'set brand=linux', or let the host run it as linux: zonecfg -z \
+             global 'set brand-aliases=lx'"
+        )
+    );
     assert_eq!(
         verify("global-time = true\n"),
         failed("could not verify global-time: a zone cannot set the host's clock")

@@ -24,12 +24,12 @@ use super::zfs::Asker;
 use super::{Seen, broker, confine, dataset};
 use crate::plan::confine::{Confinement, UNFILTERED, UNGUARDED};
 use crate::plan::dataset::{Found, Refusal};
-use crate::plan::{self, boot::zfs_fs};
+use crate::plan::{self, boot, boot::zfs_fs};
 use crate::spec::idmap::IdMap;
 use crate::spec::schema::{self, Honour, Kind, PropDef, ResourceKind};
 use crate::spec::store::{StoreError, ZoneStore};
-use crate::spec::verify::{Severity, obstacles, verify as verify_spec};
-use crate::spec::{Props, Value, ZoneName, ZoneSpec, privilege, words};
+use crate::spec::verify::{HostKnows, Severity, obstacles, verify as verify_spec};
+use crate::spec::{Props, Value, ZoneName, ZoneSpec, privilege};
 
 /// On whose behalf the checks are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,8 +94,8 @@ pub fn check(
     purpose: Purpose,
 ) -> Result<Findings, StoreError> {
     let mut found = Findings::default();
-    check_spec(spec, purpose, &mut found);
-    check_brand(spec, &mut found);
+    check_spec(store, spec, purpose, &mut found);
+    check_brand(store, spec, &mut found);
     let trial = mapping::Trial::new(purpose);
     if spec.zonepath().is_some() {
         zonepath::check(store, name, spec, purpose, &trial, &mut found)?;
@@ -138,9 +138,10 @@ pub fn check(
 }
 
 /// Reports what the spec says wrongly by itself.
-fn check_spec(spec: &ZoneSpec, purpose: Purpose, found: &mut Findings) {
+fn check_spec(store: &FileStore, spec: &ZoneSpec, purpose: Purpose, found: &mut Findings) {
     let is_user = |user: &str| matches!(User::from_name(user), Ok(Some(_)));
-    for finding in verify_spec(spec, &is_user) {
+    let host = HostKnows { is_user: &is_user, runs_brand: &|brand| store.runs_brand(brand) };
+    for finding in verify_spec(spec, &host) {
         match finding.severity {
             Severity::Error => found.error(finding.text),
             // Said on every boot, a warning is soon not read any more.
@@ -197,10 +198,10 @@ fn refusals(spec: &ZoneSpec) -> Vec<(String, &'static str)> {
     out
 }
 
-fn check_brand(spec: &ZoneSpec, found: &mut Findings) {
+fn check_brand(store: &FileStore, spec: &ZoneSpec, found: &mut Findings) {
     let brand = spec.global("brand").unwrap_or_default();
-    if !words::BRANDS.contains(&brand.as_str()) {
-        found.error(format!("brand '{brand}' cannot run on Linux; use 'set brand=linux'"));
+    if !store.runs_brand(&brand) {
+        found.error(boot::foreign_brand(&brand));
     }
 }
 

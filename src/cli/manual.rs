@@ -250,6 +250,7 @@ fn rule(def: &PropDef) -> String {
             "letters, digits, '_', '.' and '-', the first a letter or digit; at most 63".to_owned()
         }
         Kind::Brand => "the name of a brand".to_owned(),
+        Kind::Brands => "a comma list of brands".to_owned(),
         Kind::HostId => "up to eight hexadecimal digits, with or without 0x; not ffffffff".to_owned(),
         Kind::Privileges => "a comma list of privileges, each with ! before it to take it away".to_owned(),
         Kind::FsAllowed => "a comma list of file system types".to_owned(),

@@ -19,6 +19,8 @@ use crate::spec::{Props, ZoneSpec};
 /// What the machine looks like, as far as a boot depends on it.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
+    /// The zone's brand, when the host runs no zones of it.
+    pub foreign_brand: Option<String>,
     /// The host's folder that becomes the zone's root.
     pub root: PathBuf,
     /// Lines of the zone's uid map.
@@ -174,7 +176,9 @@ const STANDARD_NODES: &[(&str, u32, u32)] =
 /// [`PlanError`] that names the resource at fault.
 pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, PlanError> {
     let mut warnings = facts.notes.clone();
-    check_brand(spec)?;
+    if let Some(brand) = &facts.foreign_brand {
+        return Err(PlanError::Unsupported(foreign_brand(brand)));
+    }
     // Also in a boot for maintenance, which is to run what the host's administrator has put there.
     let closed = Profile::of(spec).map_err(PlanError::Unsupported)?;
     let profile = closed.filter(|_| !args.writable);
@@ -277,13 +281,12 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     Ok(Plan { steps, warnings })
 }
 
-/// Refuses what no zone on Linux can be.
-fn check_brand(spec: &ZoneSpec) -> Result<(), PlanError> {
-    let brand = spec.global("brand").unwrap_or_default();
-    if brand == "linux" {
-        return Ok(());
-    }
-    Err(PlanError::Unsupported(format!("brand '{brand}' cannot run on Linux; use 'set brand=linux'")))
+/// Says that no zone of a brand runs here, and the ways out.
+pub fn foreign_brand(brand: &str) -> String {
+    format!(
+        "brand '{brand}' cannot run on Linux; use 'set brand=linux', or let the host run it as linux: \
+         zonecfg -z global 'set brand-aliases={brand}'"
+    )
 }
 
 /// Returns the directories of the root that are mounted on when nothing can be made there any more: of two

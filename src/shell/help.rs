@@ -495,6 +495,7 @@ pub fn rule_text(def: &PropDef) -> String {
         Kind::AbsPath | Kind::ZonePath => "an absolute path",
         Kind::ZoneName => "letters, digits, '_', '.', '-', fewer than 64, a letter or digit first",
         Kind::Brand => "name of a brand",
+        Kind::Brands => "a comma list of brands",
         Kind::HostId => "hexadecimal, at most fffffffe",
         Kind::Privileges => "a comma list; !name or -name takes away",
         Kind::FsAllowed => "a comma list of file system types",

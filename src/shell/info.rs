@@ -9,15 +9,10 @@ use crate::spec::{ByteSize, Item, Props, Value, ZoneSpec};
 
 use super::pick::picked;
 
-/// Properties of the host's own zone that mean something.
-fn shown_for(spec: &ZoneSpec, def: &PropDef) -> bool {
-    !spec.name.is_global() || def.alias.is_some() || matches!(def.name, "zonename" | "pool")
-}
-
 /// Returns the whole configuration.
 pub fn all(spec: &ZoneSpec) -> String {
     let mut out = String::new();
-    for def in schema::globals().iter().filter(|d| shown_for(spec, d)) {
+    for def in schema::globals().iter().filter(|d| d.is_of(spec.name.is_global())) {
         out.push_str(&global(spec, def));
     }
     for kind in ResourceKind::all() {

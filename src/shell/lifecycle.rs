@@ -5,7 +5,7 @@ use crate::parser::command::Source;
 use crate::spec::diff::{diff, merge};
 use crate::spec::state::ZoneState;
 use crate::spec::store::{Commit, StoreError};
-use crate::spec::verify::{Reason, Severity, verify};
+use crate::spec::verify::{HostKnows, Reason, Severity, verify};
 use crate::spec::{ResourceKind, Value, ZoneName, ZoneSpec, schema};
 
 use super::console::{Answer, Complaint, Console};
@@ -129,7 +129,11 @@ impl Session<'_> {
     /// well; a commit is silent about that.
     pub(super) fn verify(&mut self, explicit: bool, con: &mut dyn Console) -> Done {
         let spec = self.spec.as_ref().ok_or_else(|| self.failed(&StoreError::NoZone))?;
-        let findings = verify(spec, &|name| con.is_user(name));
+        let findings = {
+            let (is_user, runs_brand) =
+                (|name: &str| con.is_user(name), |brand: &str| self.store.runs_brand(brand));
+            verify(spec, &HostKnows { is_user: &is_user, runs_brand: &runs_brand })
+        };
         let mut reason = None;
         if self.draft.is_some() {
             con.complain(&Complaint::new("resource specification incomplete"));

@@ -434,15 +434,24 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Refuses a global property that the zone does not have.
+    fn has(&self, def: &PropDef, prop: &Word) -> Done {
+        let text = match (def.is_of(self.zone.is_global()), self.zone.is_global()) {
+            (true, _) => return Ok(()),
+            (false, true) => format!("{} is not a valid property for the global zone.", def.name),
+            (false, false) => {
+                format!("{0} is a property of the global zone: zonecfg -z global 'set {0}=...'", def.name)
+            }
+        };
+        Err(Complaint::new(text).at(prop.span))
+    }
+
     fn set_global(&mut self, prop: &Word, value: &Argument, force: bool) -> Done {
         let Some(def) = schema::global(&prop.text) else {
             let text = "Cannot set a resource-specific property from the global scope.";
             return Err(Complaint::new(text).at(prop.span));
         };
-        if self.zone.is_global() && def.alias.is_none() && def.name != "pool" {
-            let text = format!("{} is not a valid property for the global zone.", def.name);
-            return Err(Complaint::new(text).at(prop.span));
-        }
+        self.has(def, prop)?;
         let typed = value.to_value();
         if is_empty(&typed) && def.clearable {
             self.clear_global(def);
@@ -511,10 +520,7 @@ impl Session<'_> {
     pub(super) fn clear(&mut self, prop: &Word) -> Done {
         let Some(draft) = &mut self.draft else {
             let def = schema::global(&prop.text).ok_or_else(|| no_property(prop))?;
-            if self.zone.is_global() && def.alias.is_none() && def.name != "pool" {
-                let text = format!("{} is not a valid property for the global zone.", def.name);
-                return Err(Complaint::new(text).at(prop.span));
-            }
+            self.has(def, prop)?;
             if !def.clearable {
                 return Err(not_clearable(prop));
             }

@@ -202,11 +202,8 @@ impl PropDef {
                 if path == "/" { Err(CheckError::ZonePathRoot) } else { Ok(path) }
             }
             Kind::ZoneName => keep(ZoneName::new(text).is_ok(), CheckError::ZoneName(text.to_owned())),
-            Kind::Brand => {
-                let start = text.starts_with(|c: char| c.is_ascii_alphanumeric());
-                let good = start && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
-                keep(good, invalid())
-            }
+            Kind::Brand => keep(is_brand(text), invalid()),
+            Kind::Brands => keep(text.split(',').all(is_brand), invalid()),
             Kind::HostId => {
                 let digits = text.strip_prefix("0x").or(text.strip_prefix("0X")).unwrap_or(text);
                 let hex = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit());
@@ -338,6 +335,11 @@ fn cpu_range(text: &str) -> Option<String> {
         () if low == high => Some(low.to_string()),
         () => Some(format!("{low}-{high}")),
     }
+}
+
+fn is_brand(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
 }
 
 fn check_privileges(list: &str) -> Result<(), CheckError> {

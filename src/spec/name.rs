@@ -43,6 +43,11 @@ impl ZoneName {
         &self.0
     }
 
+    /// Returns the name of the host itself.
+    pub fn global() -> Self {
+        Self("global".to_owned())
+    }
+
     /// Says whether this is the host itself.
     pub fn is_global(&self) -> bool {
         self.0 == "global"

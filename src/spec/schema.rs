@@ -106,6 +106,8 @@ pub enum Kind {
     ZoneName,
     /// A brand name.
     Brand,
+    /// Comma list of brand names.
+    Brands,
     /// Hexadecimal host id.
     HostId,
     /// Comma list of privileges.
@@ -206,6 +208,28 @@ pub struct Alias {
     pub action: &'static str,
 }
 
+/// Which zones have a global property.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All but the global zone.
+    Zones,
+    /// The global zone, which is the host, alone.
+    Host,
+    /// All.
+    All,
+}
+
+impl Scope {
+    /// Says whether a zone has the property.
+    pub fn has(self, global: bool) -> bool {
+        match self {
+            Self::Zones => !global,
+            Self::Host => global,
+            Self::All => true,
+        }
+    }
+}
+
 /// One property.
 #[derive(Debug)]
 pub struct PropDef {
@@ -223,6 +247,8 @@ pub struct PropDef {
     pub default: Option<&'static str>,
     /// Set when the value lives in a resource control.
     pub alias: Option<Alias>,
+    /// Which zones have it, when it is a global property. One that is a view on a control all have.
+    pub scope: Scope,
     /// Part of what makes the resource unique.
     pub key: bool,
     /// May be used to pick a resource in `select`, `remove`, `info`.
@@ -264,6 +290,11 @@ pub struct ResourceDef {
 }
 
 impl PropDef {
+    /// Says whether a zone has this global property.
+    pub fn is_of(&self, global: bool) -> bool {
+        self.alias.is_some() || self.scope.has(global)
+    }
+
     /// Says whether the property holds a list.
     pub fn is_list(&self) -> bool {
         !matches!(self.shape, Shape::One)

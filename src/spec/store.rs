@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::state::ZoneState;
-use super::{ZoneName, ZoneSpec};
+use super::{ZoneName, ZoneSpec, words};
 
 /// Identifies the content of a saved spec, to notice that somebody else has changed it since.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +101,14 @@ pub trait ZoneStore {
     fn names(&self) -> Result<Vec<ZoneName>, StoreError>;
     /// Finds a zone by its uuid.
     fn by_uuid(&self, uuid: &str) -> Result<Option<ZoneName>, StoreError>;
+    /// Says whether this host runs zones of a brand: its own, or one that its configuration, that of the
+    /// global zone, names as another word for it.
+    fn runs_brand(&self, brand: &str) -> bool {
+        let is_alias = |aliases: &str| aliases.split(',').any(|alias| alias == brand);
+        let host = || self.load(&ZoneName::global()).ok().flatten();
+        words::BRANDS.contains(&brand)
+            || host().is_some_and(|host| host.spec.props.text("brand-aliases").is_some_and(is_alias))
+    }
     /// Says whether the caller may save this zone.
     fn writable(&self, name: &ZoneName) -> bool;
     /// Returns the kept former specs, oldest first.

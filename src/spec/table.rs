@@ -1,7 +1,7 @@
 //! The rows of the table that [`super::schema`] describes.
 
 use super::schema::{
-    Alias, Honour, Kind, Live, Origin, PropDef, ResourceDef, ResourceKind as R, Shape, Show,
+    Alias, Honour, Kind, Live, Origin, PropDef, ResourceDef, ResourceKind as R, Scope, Shape, Show,
 };
 
 const YES: Honour = Honour::Yes;
@@ -19,6 +19,7 @@ const P: PropDef = PropDef {
     clearable: false,
     default: None,
     alias: None,
+    scope: Scope::Zones,
     key: false,
     qualifier: false,
     show: Show::OrNotSpecified,
@@ -40,7 +41,7 @@ const NET_PROPERTY: Shape = Shape::Groups(&["name", "value"]);
 /// The global properties, in the order of `info`.
 #[rustfmt::skip] // rows, not lines
 pub const GLOBALS: &[PropDef] = &[
-    PropDef { name: "zonename", kind: Kind::ZoneName, required: true, show: Show::Always,
+    PropDef { name: "zonename", kind: Kind::ZoneName, required: true, scope: Scope::All, show: Show::Always,
         doc: "Name of the zone; setting it renames the zone at commit", example: "zion", ..P },
     PropDef { name: "zonepath", kind: Kind::ZonePath, required: true, show: Show::Always, live: Live::Paths,
         doc: "Directory of the zone; its root file system is below it in root", example: "/zones/zion", ..P },
@@ -56,7 +57,7 @@ pub const GLOBALS: &[PropDef] = &[
     PropDef { name: "file-mac-profile", clearable: true, show: Show::IfSet, origin: Origin::Solaris11,
         kind: Kind::Word(&["none", "strict", "fixed-configuration", "flexible-configuration", "dynamic-zones"]),
         doc: "How much of the zone's root is read-only: zones(7), READ-ONLY ROOTS", example: "strict", ..P },
-    PropDef { name: "pool", kind: Kind::PoolName, clearable: true, show: Show::Always,
+    PropDef { name: "pool", kind: Kind::PoolName, clearable: true, scope: Scope::All, show: Show::Always,
         doc: "Named set of cpus that the zone runs on", example: "web", ..P },
     PropDef { name: "limitpriv", kind: Kind::Privileges, clearable: true, show: Show::Always,
         live: Live::Privileges, doc: "Privileges of the zone: default, names to add, !names to take away",
@@ -71,6 +72,9 @@ pub const GLOBALS: &[PropDef] = &[
     PropDef { name: "tenant", clearable: true, show: Show::IfSet, origin: Origin::Solaris11,
         honour: Honour::Ignored("there are no elastic virtual switches on Linux"),
         doc: "Tenant of elastic virtual switches", example: "blue", ..P },
+    PropDef { name: "brand-aliases", kind: Kind::Brands, clearable: true, scope: Scope::Host, show: Show::IfSet,
+        origin: Origin::Linux,
+        doc: "Brands of other systems that this host runs as linux; a property of the global zone alone", example: "ipkg,lipkg", ..P },
     PropDef { name: "fs-allowed", kind: Kind::FsAllowed, clearable: true, show: Show::Always, live: Live::FsTypes,
         doc: "File system types that the zone may mount besides those that the kernel lets it; - alone: none at all", example: "tmpfs,overlay", ..P },
     PropDef { name: "uuid", kind: Kind::Uuid, clearable: true, show: Show::IfSet, origin: Origin::SmartOs,

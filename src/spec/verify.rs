@@ -63,15 +63,23 @@ impl Findings {
 
 /// Checks a spec and returns everything that is wrong with it, not only the first.
 ///
-/// `is_user` says whether the host knows a login name.
-pub fn verify(spec: &ZoneSpec, is_user: &dyn Fn(&str) -> bool) -> Vec<Finding> {
+/// What the checks have to know of the host.
+pub struct HostKnows<'a> {
+    /// Says whether it knows a login name.
+    pub is_user: &'a dyn Fn(&str) -> bool,
+    /// Says whether it runs zones of a brand.
+    pub runs_brand: &'a dyn Fn(&str) -> bool,
+}
+
+/// Checks a spec and returns everything that is wrong with it, not only the first.
+pub fn verify(spec: &ZoneSpec, host: &HostKnows<'_>) -> Vec<Finding> {
     let mut found = Findings(Vec::new());
     // A kernel zone is on disks of its own.
     let needs_path = !spec.name.is_global() && spec.global("brand").as_deref() != Some("solaris-kz");
     if needs_path && spec.zonepath().is_none() {
         found.error(Reason::Resource, "zonepath not specified");
     }
-    verify_globals(spec, &mut found);
+    verify_globals(spec, host, &mut found);
     for kind in R::all() {
         let list = spec.view(kind);
         verify_required(kind.def(), &list, &mut found);
@@ -97,7 +105,7 @@ pub fn verify(spec: &ZoneSpec, is_user: &dyn Fn(&str) -> bool) -> Vec<Finding> {
         }
     }
     for user in spec.stored(R::Admin).iter().filter_map(|a| a.text("user")) {
-        if !is_user(user) {
+        if !(host.is_user)(user) {
             found.warn(format!("user {user} is not a valid username"));
         }
     }
@@ -105,8 +113,8 @@ pub fn verify(spec: &ZoneSpec, is_user: &dyn Fn(&str) -> bool) -> Vec<Finding> {
     found.0
 }
 
-fn verify_globals(spec: &ZoneSpec, found: &mut Findings) {
-    if let Some(brand) = spec.props.text("brand").filter(|b| !words::BRANDS.contains(b)) {
+fn verify_globals(spec: &ZoneSpec, host: &HostKnows<'_>, found: &mut Findings) {
+    if let Some(brand) = spec.props.text("brand").filter(|b| !(host.runs_brand)(b)) {
         found.warn(format!("brand '{brand}' cannot run on this host; the zone can be kept but not booted"));
     }
     if let Some(list) = spec.props.text("limitpriv") {
@@ -418,7 +426,8 @@ mod tests {
 
     fn texts(spec: &ZoneSpec) -> Vec<String> {
         let prefix = |s| if s == Severity::Error { "E" } else { "W" };
-        verify(spec, &|u| u == "root").iter().map(|f| format!("{} {}", prefix(f.severity), f.text)).collect()
+        let knows = HostKnows { is_user: &|u| u == "root", runs_brand: &|b| b == "linux" };
+        verify(spec, &knows).iter().map(|f| format!("{} {}", prefix(f.severity), f.text)).collect()
     }
 
     #[test]

@@ -25,6 +25,7 @@ use crate::plan::profile::Profile;
 use crate::spec::idmap::{IdMap, IdRange};
 use crate::spec::schema::ResourceKind;
 use crate::spec::shown::Show;
+use crate::spec::store::ZoneStore;
 use crate::spec::{Props, ZoneSpec};
 use crate::sys::cgroup;
 use crate::sys::path::{IN_ROOT, STRICT, open_beneath, reason};
@@ -70,6 +71,7 @@ fn beside(op: &Op<'_>, allocate: bool, net: NetFacts) -> Result<Facts, BootError
     };
     let sparse = !op.spec.stored(ResourceKind::InheritPkgDir).is_empty();
     let mut facts = Facts {
+        foreign_brand: op.spec.global("brand").filter(|brand| !op.store.runs_brand(brand)),
         uid_map: lines(&ids.uid),
         gid_map: lines(&ids.gid),
         host: super::limits::host(op.spec),

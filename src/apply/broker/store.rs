@@ -11,7 +11,7 @@ use crate::apply::store::FileStore;
 use crate::spec::rights::{self, Auth};
 use crate::spec::state::ZoneState;
 use crate::spec::store::{Commit, Revision, StoreError, Stored, Token, ZoneStore};
-use crate::spec::verify::{Severity, verify};
+use crate::spec::verify::{HostKnows, Severity, verify};
 use crate::spec::{ZoneName, ZoneSpec, toml};
 
 /// Exit status that tells that somebody else has saved the spec meanwhile.
@@ -155,7 +155,8 @@ fn try_commit(
         )));
     }
     let is_user = |name: &str| matches!(User::from_name(name), Ok(Some(_)));
-    let error = verify(&new, &is_user).into_iter().find(|f| f.severity == Severity::Error);
+    let host = HostKnows { is_user: &is_user, runs_brand: &|brand| store.runs_brand(brand) };
+    let error = verify(&new, &host).into_iter().find(|f| f.severity == Severity::Error);
     if let Some(error) = error {
         return Err(failed(error.text));
     }

@@ -76,7 +76,7 @@ fn suit_host(spec: &mut ZoneSpec) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::verify::verify;
+    use crate::spec::verify::{HostKnows, verify};
 
     #[test]
     fn every_template_reads() {
@@ -86,7 +86,11 @@ mod tests {
             let path = spec.zonepath();
             let wanted = if *name == "blank" { None } else { Some("/zones/zion") };
             assert_eq!(path.as_deref(), wanted, "{name}");
-            let findings: Vec<_> = verify(&spec, &|_| true).into_iter().map(|f| f.text).collect();
+            let findings: Vec<_> =
+                verify(&spec, &HostKnows { is_user: &|_| true, runs_brand: &|b| b == "linux" })
+                    .into_iter()
+                    .map(|f| f.text)
+                    .collect();
             let expected: &[&str] = if *name == "blank" { &["zonepath not specified"] } else { &[] };
             assert_eq!(findings, expected, "{name}");
         }
