@@ -14,7 +14,7 @@ _zonecfg() {
         esac
     done
     local commands="add cancel clear commit create delete diff end exit export help info log merge remove revert select set verify"
-    local resources="inherit-pkg-dir fs net anet device dedicated-cpu capped-cpu capped-memory virtual-cpu attr dataset admin rctl security-flags idmap rootzpool zpool suspend keysource verified-boot"
+    local resources="inherit-pkg-dir fs net anet device dedicated-cpu capped-cpu capped-memory virtual-cpu attr dataset admin rctl security-flags idmap rootzpool zpool suspend keysource verified-boot smf-dependency npiv ib-vhca"
     local properties="zonename zonepath brand autoboot autoshutdown bootargs file-mac-profile pool limitpriv scheduling-class ip-type hostid tenant brand-aliases fs-allowed uuid global-time cpu-arch boot-priority host-compatible boot-disk-protection max-lwps max-processes max-shm-memory max-shm-ids max-msg-ids max-sem-ids cpu-shares zfs-io-priority"
     if [[ -z $command ]]; then
         case $prev in

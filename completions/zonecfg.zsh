@@ -31,7 +31,7 @@ _zonecfg() {
         'set:set a property'
         'verify:check'
     )
-    resources=(inherit-pkg-dir fs net anet device dedicated-cpu capped-cpu capped-memory virtual-cpu attr dataset admin rctl security-flags idmap rootzpool zpool suspend keysource verified-boot)
+    resources=(inherit-pkg-dir fs net anet device dedicated-cpu capped-cpu capped-memory virtual-cpu attr dataset admin rctl security-flags idmap rootzpool zpool suspend keysource verified-boot smf-dependency npiv ib-vhca)
     properties=(zonename zonepath brand autoboot autoshutdown bootargs file-mac-profile pool limitpriv scheduling-class ip-type hostid tenant brand-aliases fs-allowed uuid global-time cpu-arch boot-priority host-compatible boot-disk-protection max-lwps max-processes max-shm-memory max-shm-ids max-msg-ids max-sem-ids cpu-shares zfs-io-priority)
     _arguments -C \
         '-z[zone]:zone:_zonecfg_zones' \

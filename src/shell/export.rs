@@ -12,7 +12,7 @@ use super::info::group;
 
 /// The order of illumos; `capped-memory` comes before the controls behind its aliases, so that it can
 /// be added when the text is read again.
-const ORDER: [R; 20] = [
+const ORDER: [R; 23] = [
     R::InheritPkgDir,
     R::Fs,
     R::Net,
@@ -33,6 +33,9 @@ const ORDER: [R; 20] = [
     R::Suspend,
     R::Keysource,
     R::VerifiedBoot,
+    R::SmfDependency,
+    R::Npiv,
+    R::IbVhca,
 ];
 
 /// Returns the commands.

@@ -51,6 +51,12 @@ pub enum ResourceKind {
     Keysource,
     /// Solaris 11 kernel zones: verified boot.
     VerifiedBoot,
+    /// Solaris 11.4: services that the zone's own waits for.
+    SmfDependency,
+    /// Solaris 11.4 kernel zones: a virtual port of a Fibre Channel adapter.
+    Npiv,
+    /// Solaris 11.4 kernel zones: a virtual InfiniBand adapter.
+    IbVhca,
 }
 
 /// Where a resource or property comes from.

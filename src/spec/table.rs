@@ -7,6 +7,8 @@ use super::schema::{
 const YES: Honour = Honour::Yes;
 const NO_KZ: Honour = Honour::Ignored("it belongs to kernel zones, which are virtual machines");
 const NO_LINKPROP: Honour = Honour::Ignored("Linux links have no such property");
+const NO_SMF: Honour =
+    Honour::Ignored("there are no services of SMF on Linux; order units of systemd before zones.service");
 const NO_STORAGE: Honour =
     Honour::Refused("pools inside a zone are not supported; add the storage as fs, dataset or device");
 
@@ -360,6 +362,32 @@ pub const RESOURCES: &[ResourceDef] = &[
             example: "warning", ..P },
         PropDef { name: "cert", clearable: true, show: Show::IfSet, origin: Origin::Solaris11,
             doc: "Certificate file", example: "/etc/certs/boot.pem", ..P },
+    ] },
+    ResourceDef { kind: R::SmfDependency, name: "smf-dependency", singleton: false, origin: Origin::Solaris11,
+        honour: NO_SMF, doc: "A service that has to run before the zone boots", props: &[
+        PropDef { name: "name", clearable: true, show: Show::IfSet, qualifier: true, origin: Origin::Solaris11,
+            doc: "Name of a group of dependencies", example: "firewall", ..P },
+        PropDef { name: "fmri", required: true, key: true, qualifier: true, origin: Origin::Solaris11,
+            doc: "Service", example: "svc:/application/list:default", ..P },
+        PropDef { name: "grouping", kind: Kind::Word(&["require_all", "require_any", "optional_all", "exclude_all"]),
+            clearable: true, show: Show::IfSet, origin: Origin::Solaris11, doc: "How those of the group count",
+            example: "require_all", ..P },
+    ] },
+    ResourceDef { kind: R::Npiv, name: "npiv", singleton: false, origin: Origin::Solaris11, honour: NO_KZ,
+        doc: "A virtual port of a Fibre Channel adapter", props: &[
+        PropDef { name: "virtual-port-wwn", required: true, key: true, qualifier: true, origin: Origin::Solaris11,
+            doc: "World wide name of the port", example: "c000000000000001", ..P },
+        PropDef { name: "over-hba", clearable: true, show: Show::IfSet, origin: Origin::Solaris11,
+            doc: "Adapter", example: "c9", ..P },
+    ] },
+    ResourceDef { kind: R::IbVhca, name: "ib-vhca", singleton: false, origin: Origin::Solaris11, honour: NO_KZ,
+        doc: "A virtual InfiniBand adapter", props: &[
+        PropDef { name: "id", kind: Kind::Uint(0, MAX), key: true, clearable: true, show: Show::IfSet, qualifier: true,
+            origin: Origin::Solaris11, doc: "Number of the adapter in the zone", example: "0", ..P },
+        PropDef { name: "over-hca", required: true, qualifier: true, origin: Origin::Solaris11,
+            doc: "Adapter of the host", example: "hermon0", ..P },
+        PropDef { name: "smi-enabled", kind: Kind::Word(&["on", "off"]), clearable: true, show: Show::IfSet,
+            origin: Origin::Solaris11, doc: "Whether the zone may manage the subnet", example: "off", ..P },
     ] },
 ];
 
