@@ -3,6 +3,7 @@
 use crate::parser::Verb;
 use crate::parser::command::Source;
 use crate::spec::diff::{diff, merge};
+use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
 use crate::spec::store::{Commit, StoreError};
 use crate::spec::verify::{HostKnows, Reason, Severity, verify};
@@ -291,6 +292,9 @@ impl Session<'_> {
             let name = self.base.as_ref().map_or(&self.zone, |b| &b.name);
             let mut spec = self.store.revision(name, number).map_err(|e| self.failed(&e))?;
             spec.name = self.zone.clone();
+            if !damaged {
+                self.stay(&mut spec, con)?;
+            }
             self.touch();
             self.spec = Some(spec);
             self.mends |= damaged;
@@ -320,6 +324,23 @@ impl Session<'_> {
         self.zone = name;
         self.load()?;
         Ok(Flow::Go)
+    }
+
+    /// Leaves an installed zone where it is, and what it is: another zonepath would lose its root.
+    fn stay(&self, spec: &mut ZoneSpec, con: &mut dyn Console) -> Done {
+        let Some(saved) = self.spec.as_ref().filter(|_| self.is_installed().unwrap_or(true)) else {
+            return Ok(());
+        };
+        for name in ["zonepath", "brand"] {
+            let resolved =
+                |spec: &ZoneSpec| if name == "zonepath" { spec.zonepath() } else { spec.global(name) };
+            let (Some(def), Some(now)) = (schema::global(name), resolved(saved)) else { continue };
+            if resolved(spec).as_ref() != Some(&now) {
+                con.warn(&format!("revert: {name} stays {}; the zone is installed", now.shown()));
+                spec.props.set(def, Value::Simple(now));
+            }
+        }
+        Ok(())
     }
 
     /// Wants to leave.

@@ -464,7 +464,8 @@ impl Session<'_> {
         let checked = def.check(&typed, None).map_err(|e| refused(&e, span))?;
         let spec = self.loaded()?;
         match def.name {
-            "zonepath" | "brand" if !force && self.is_installed()? => {
+            // What a damaged text said of them nobody knows.
+            "zonepath" | "brand" if !force && !self.mends && self.is_installed()? => {
                 let text = format!("Zone {} already installed; set {} not allowed.", self.zone, def.name);
                 return Err(Complaint::new(text).at(prop.span));
             }
@@ -487,7 +488,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn is_installed(&self) -> Result<bool, Complaint> {
+    pub(super) fn is_installed(&self) -> Result<bool, Complaint> {
         Ok(self.state()?.is_some_and(|s| s != ZoneState::Configured && s != ZoneState::Incomplete))
     }
 

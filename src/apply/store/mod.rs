@@ -159,6 +159,16 @@ impl FileStore {
     /// locks.
     fn mend(&self, spec: &ZoneSpec) -> Result<Token, StoreError> {
         let name = &spec.name;
+        let installed = self.installed_state(name)? == ZoneState::Installed;
+        if let Some(zonepath) = spec.zonepath().filter(|_| installed) {
+            let root = std::path::Path::new(&zonepath).join("root");
+            if !self.root.host_path(&root).is_dir() {
+                return Err(StoreError::Invalid(format!(
+                    "zone {name} is installed, and its root is not at {}; set zonepath to the directory that has it",
+                    root.shown()
+                )));
+            }
+        }
         if let Some(damaged) = files::read_trusted(&self.root.spec_file(name), toml::SIZE_MAX)? {
             self.keep_revision(name, &damaged)?;
         }
