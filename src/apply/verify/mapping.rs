@@ -20,6 +20,10 @@ use crate::spec::{ZoneName, ZoneSpec};
 use crate::sys::mount::{Attrs, NewFs};
 use crate::sys::mountinfo;
 
+/// What statfs(2) says of the file systems that map ids since the kernel does, Linux 5.12.
+const EXT4_MAGIC: i64 = 0xEF53;
+const XFS_MAGIC: i64 = 0x5846_5342;
+
 /// The user namespace to try with, made when it is first needed. A boot tries nothing: it makes the mounts.
 #[derive(Debug)]
 pub struct Trial {
@@ -53,6 +57,10 @@ impl Trial {
 
     /// Tries a directory that holds, or is to hold, a zone's root.
     pub fn zonepath(&self, shown: &str, path: &Path, found: &mut Findings) {
+        // These could map ids before any other: a trial on each install would find out nothing.
+        if rustix::fs::statfs(path).is_ok_and(|s| [EXT4_MAGIC, XFS_MAGIC].contains(&s.f_type)) {
+            return;
+        }
         let Some(users) = self.users() else { return };
         let Ok(fd) = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) else { return };
         let tried = shared::try_mapping(fd.as_fd(), users.as_fd());
