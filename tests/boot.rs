@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use lab::{Lab, record};
 use rustix::fs::{AtFlags, StatxFlags, getxattr, statx};
 use rustix::mount::{MountPropagationFlags, mount_change};
-use zones::sys::mount::{Attrs, NewFs};
+use zones::sys::mount::{Attrs, NewFs, Tree};
 use zones::sys::ns::{self, Kinds};
 
 #[test]
@@ -131,7 +131,6 @@ fn a_boot_takes_no_copy_of_the_hosts_mounts() {
         return;
     };
     own_mounts();
-    let tmpfs = || NewFs::open("tmpfs").and_then(|fs| fs.mount(Attrs::empty())).expect("a mount");
     let at = fs::File::open("/mnt").expect("a folder");
     for _ in 0..MANY {
         tmpfs().attach(at.as_fd()).expect("it is attached");
@@ -177,12 +176,28 @@ fn a_boot_takes_no_copy_of_the_hosts_mounts() {
     lab.assert_clean();
 }
 
-/// systemd makes all mounts of a host shared: what is mounted below one appears below its copies.
+fn tmpfs() -> Tree {
+    NewFs::open("tmpfs").and_then(|fs| fs.mount(Attrs::empty())).expect("a mount")
+}
+
+/// Returns the groups of a mount table whose members see each other's mounts, and those that only listen.
+fn groups(table: &str) -> (Vec<String>, Vec<String>) {
+    let words: Vec<&str> = table.split_whitespace().collect();
+    let with = |prefix: &str| words.iter().filter_map(|w| w.strip_prefix(prefix)).map(str::to_owned).collect();
+    let (shared, mut heard): (Vec<String>, Vec<String>) = (with("shared:"), with("master:"));
+    heard.extend(with("propagate_from:"));
+    (shared, heard)
+}
+
+/// systemd makes all mounts of a host shared: what is mounted below one appears below its copies. The mounts of a
+/// zone are shared among its own processes, in groups that no mount of the host belongs to.
 #[test]
 fn on_a_host_with_shared_mounts_none_travels() {
     let Some(lab) = Lab::new() else { return };
     let shared = lab.path().join("shared");
-    fs::create_dir_all(shared.join("below")).expect("a folder to share");
+    for folder in ["below", "host"] {
+        fs::create_dir_all(shared.join(folder)).expect("a folder to share");
+    }
     let lines = format!("add fs\nset type=lofs\nset special={}\nset dir=/shared\nend", shared.display());
     lab.installed("zion", &lines);
     own_mounts();
@@ -191,13 +206,22 @@ fn on_a_host_with_shared_mounts_none_travels() {
     let before = table();
     assert!(before.contains(" shared:"), "{before}");
     let look = || {
-        let inside = lab.ok("zlogin", &["zion", "cat /proc/1/mountinfo"]);
-        let travels =
-            |line: &&str| ["shared:", "master:", "propagate_from:"].iter().any(|w| line.contains(w));
-        assert_eq!(inside.lines().filter(travels).collect::<Vec<_>>(), [""; 0]);
+        let inside = || lab.ok("zlogin", &["zion", "cat /proc/1/mountinfo"]);
+        let (own, heard) = groups(&inside());
+        assert_eq!(heard, [""; 0], "mounts of the zone follow others");
+        let (hosts, _) = groups(&before);
+        let common: Vec<&String> = own.iter().filter(|group| hosts.contains(group)).collect();
+        assert_eq!(common, [""; 0], "host and zone see each other's mounts");
+        // From the zone to the host.
         let mounts = "mount -t tmpfs t /shared/below && mount -t tmpfs t /dev/shm && mount --bind /dev/null /dev/console && umount /dev/console";
         lab.ok("zlogin", &["zion", mounts]);
         assert_eq!(table(), before);
+        // From the host to the zone.
+        let seen = inside();
+        tmpfs().attach(fs::File::open(shared.join("host")).expect("a folder").as_fd()).expect("it is covered");
+        assert_ne!(table(), before);
+        assert_eq!(inside(), seen);
+        rustix::mount::unmount(shared.join("host"), rustix::mount::UnmountFlags::empty()).expect("unmounted");
     };
     lab.ok("zoneadm", &["-z", "zion", "boot"]);
     look();
@@ -207,6 +231,27 @@ fn on_a_host_with_shared_mounts_none_travels() {
     look();
     lab.ok("zoneadm", &["-z", "zion", "halt"]);
     assert_eq!(table(), before);
+    lab.assert_clean();
+}
+
+/// Services with mounts of their own, such as those with PrivateTmp=yes, follow what the zone mounts later, as
+/// they do on a host.
+#[test]
+fn mounts_of_a_zone_reach_its_running_services() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("zion", "");
+    lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    let script = "mkdir -p /mnt/later && mkfifo /tmp/go && \
+        { unshare --mount --propagation slave sh -c 'echo >/tmp/go; exec sleep 1000' & } && read x </tmp/go && \
+        mount -t tmpfs t /mnt/later && touch /mnt/later/file && ls /proc/$!/root/mnt/later; kill $!";
+    let run = lab.sh("zion", script);
+    assert_eq!(run.out, "file\n", "{run:?}");
+    // A namespace with a user namespace of its own hears of them, and is not heard.
+    let script = "rm /tmp/go; mkdir -p /mnt/mine; mkfifo /tmp/go; { unshare -Urm --propagation unchanged sh -c \
+        'mount -t tmpfs t /mnt/mine && echo >/tmp/go; exec sleep 1000' & }; read x </tmp/go; \
+        grep -c /mnt/mine /proc/self/mountinfo /proc/$!/mountinfo | cut -d: -f2; kill $!";
+    assert_eq!(lab.sh("zion", script).out, "0\n1\n");
+    lab.ok("zoneadm", &["-z", "zion", "halt"]);
     lab.assert_clean();
 }
 

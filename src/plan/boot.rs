@@ -527,7 +527,7 @@ mod tests {
                 "set the host name zion",
                 "switch the loopback interface on",
                 "mount /proc /dev/pts /dev/mqueue /sys/fs/cgroup inside",
-                "make the zone's root the only root",
+                "make the zone's root the only root, its mounts shared within the zone",
                 "refuse system calls that act on the machine or reach past the zone",
                 "give up all capabilities but chown dac_override dac_read_search fowner fsetid kill setgid \
                  setuid setpcap net_bind_service net_broadcast net_admin net_raw ipc_lock ipc_owner sys_chroot \

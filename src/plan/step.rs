@@ -225,7 +225,7 @@ pub enum Step {
         /// Whether the zone has a cgroup to show.
         cgroup: bool,
     },
-    /// Make the zone's root the only root.
+    /// Make the zone's root the only root, and its mounts shared among the zone's processes.
     Pivot,
     /// Mount a filesystem of a delegated dataset, as the zone's own `zfs mount` would.
     MountDataset {
@@ -402,7 +402,7 @@ impl Step {
                     if *cgroup { " /sys/fs/cgroup" } else { "" }
                 )
             }
-            Self::Pivot => "make the zone's root the only root".into(),
+            Self::Pivot => "make the zone's root the only root, its mounts shared within the zone".into(),
             Self::Guard => {
                 "guard /dev/zfs: requests on the zone's datasets only, checked against the locks".into()
             }

@@ -16,6 +16,7 @@ use rustix::mount::{
 };
 use thiserror::Error;
 
+use super::naive::without;
 use super::path::reason;
 
 bitflags! {
@@ -95,8 +96,8 @@ impl Tree {
         ids: Option<BorrowedFd<'_>>,
         recursive: bool,
     ) -> io::Result<()> {
-        let mut attr =
-            MountAttr { set: set.bits(), clear: clear.bits(), propagation: libc::MS_PRIVATE, userns_fd: 0 };
+        let propagation = if without("propagation") { 0 } else { libc::MS_PRIVATE };
+        let mut attr = MountAttr { set: set.bits(), clear: clear.bits(), propagation, userns_fd: 0 };
         if (set.bits() | clear.bits()) & ATIME_MASK != 0 {
             attr.clear |= ATIME_MASK;
         }

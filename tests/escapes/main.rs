@@ -29,6 +29,7 @@
 //! | image layout | `install::image::*` | `links`, `digest` |
 //! | a mount's source changed by a zone | `races::source`, `races::shared_source` | `links` |
 //! | escape by a directory's descriptor | `walls::an_old_way_out_of_a_changed_root`, `walls::a_descriptor_from_another_zone` | `pivot` |
+//! | mounts that travel between host and zone | `boot::on_a_host_with_shared_mounts_none_travels` | `propagation` |
 //! | a zone's name in a shell | `front::names_that_mean_something_to_a_shell` | refused by type: `spec::ZoneName` |
 //! | files that only the host's root may read, in inherited directories | `inherited::what_is_closed_to_others_is_closed_to_the_zones_root`, `inherited::what_is_closed_later_is_closed_at_once`, `inherited::set_user_id_programs_open_nothing_else` | `unmapped` |
 //! | the same of set-user-id programs | `inherited::a_program_that_is_closed_after_it_was_found_is_closed_at_the_next_boot` | `readable` |

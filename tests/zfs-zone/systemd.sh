@@ -37,6 +37,11 @@ good "it can start a service with limits" zlogin deb \
     "systemd-run --wait -q -p MemoryMax=64M -p TasksMax=20 -p CPUQuota=50% sh -c 'test \$(cat /sys/fs/cgroup/\$(cut -d: -f3 /proc/self/cgroup)/memory.max) = 67108864'"
 good "and one with namespaces of its own" zlogin deb \
     "systemd-run --wait -q -p PrivateTmp=yes -p ProtectSystem=strict -p PrivateDevices=yes -p NoNewPrivileges=yes sh -c '! touch /usr/x'"
+zlogin deb "systemd-run -q --unit follows -p PrivateTmp=yes sleep 1000"
+gives "a service with mounts of its own sees what is mounted later" file zlogin deb \
+    "mkdir -p /mnt/later && mount -t tmpfs t /mnt/later && touch /mnt/later/file && ls /proc/\$(systemctl show -P MainPID follows)/root/mnt/later; umount /mnt/later; systemctl stop follows"
+gives "a service has its credentials" bar zlogin deb \
+    "systemd-run -q --wait --pipe -p SetCredential=foo:bar sh -c 'cat \$CREDENTIALS_DIRECTORY/foo'"
 bad "nothing of the zone raises the limits of the zone" zlogin deb "echo max > /sys/fs/cgroup/pids.max"
 good "the console has a login" zlogin deb systemctl is-active console-getty
 good "the journal is written" eval 'zlogin deb "logger from-the-zone; journalctl --sync; journalctl -b --no-pager" | grep -q from-the-zone'

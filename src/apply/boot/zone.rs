@@ -10,6 +10,7 @@
 //! | own mount namespace | copied across the user namespace, so every mount made so far is locked: the zone can neither take it away nor make it writable (mount_namespaces(7)) |
 //! | kernel file systems | they show the namespaces of the process that mounts them; `/sys` is there already, and `/proc` where parts of it are covered |
 //! | pivot | the host's tree is gone; a locked mount cannot be the new root, so a copy is |
+//! | share | services of the zone with mounts of their own follow what it mounts later, as systemd expects of who makes a container; pivot_root(2) refuses shared mounts |
 //! | datasets | mounted by the zone, so not locked, at mount points that lead nowhere else any more |
 //! | system calls, guard, capabilities | the last thing that needs them is done; a filter takes one itself |
 //! | tell the supervisor, wait | nothing runs in the zone yet; the supervisor makes its links beside all this |
@@ -23,6 +24,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags};
+use rustix::mount::MountPropagationFlags;
 
 use crate::apply::{confine, dataset, guard};
 use crate::plan::boot::init_words;
@@ -146,6 +148,10 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
                 rustix::mount::unmount(".", rustix::mount::UnmountFlags::DETACH)
                     .map_err(|e| format!("cannot let go of the host's root: {}", reason(&e.into())))?;
                 rustix::process::chdir("/").map_err(|e| format!("cannot enter /: {}", reason(&e.into())))?;
+                // In groups of their own: until here all of them were private.
+                let shared = MountPropagationFlags::SHARED | MountPropagationFlags::REC;
+                rustix::mount::mount_change("/", shared)
+                    .map_err(|e| format!("cannot share the mounts within the zone: {}", reason(&e.into())))?;
             }
             Step::MountDataset { name, dir, options, closed } => {
                 let text = match dataset::inside::mount_at(name, dir, options, *closed) {
