@@ -46,7 +46,7 @@ _zoneadm() {
             esac
             ;;
         uninstall) COMPREPLY=($(compgen -W "-F" -- "$cur")) ;;
-        shutdown) COMPREPLY=($(compgen -W "-r --" -- "$cur")) ;;
+        shutdown) COMPREPLY=($(compgen -W "-r -t --" -- "$cur")) ;;
         boot | reboot) COMPREPLY=($(compgen -W "-w --" -- "$cur")) ;;
         install)
             case $prev in

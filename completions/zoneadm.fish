@@ -58,5 +58,6 @@ complete -c zoneadm -n '__fish_seen_subcommand_from attach' -s U -d 'Take what g
 complete -c zoneadm -n '__fish_seen_subcommand_from uninstall' -s F -d 'Do not ask'
 complete -c zoneadm -n '__fish_seen_subcommand_from boot reboot' -s w -d 'With a writable root'
 complete -c zoneadm -n '__fish_seen_subcommand_from shutdown' -s r -d 'Boot again'
+complete -c zoneadm -n '__fish_seen_subcommand_from shutdown' -s t -x -d 'Seconds to wait'
 complete -c zoneadm -n '__fish_seen_subcommand_from mark' -a incomplete
 complete -c zoneadm -n '__fish_seen_subcommand_from plan' -a 'attach boot clone detach halt install move ready reboot shutdown uninstall'

@@ -50,7 +50,7 @@ _zoneadm() {
                 attach) _arguments '-F[without any check]' '-n[check a manifest]:manifest:_files' '-u[take what goes with the host]' '-U[take what goes with the host]' ;;
                 uninstall) _arguments '-F[do not ask]' ;;
                 boot|reboot) _arguments '-w[with a writable root]' ;;
-                shutdown) _arguments '-r[boot again]' ;;
+                shutdown) _arguments '-r[boot again]' '-t[seconds to wait]:seconds:' ;;
                 mark) _values state incomplete ;;
                 plan) _values subcommand attach boot clone detach halt install move ready reboot shutdown uninstall ;;
                 help) _describe -t commands subcommand commands ;;

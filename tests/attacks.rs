@@ -173,6 +173,43 @@ fn a_halt_does_not_wait_for_an_orderly_shutdown() {
     assert_eq!(lab.state("zion"), "installed");
 }
 
+/// A service that is slow to stop does not cost the zone its reboot.
+#[test]
+fn the_wish_to_reboot_survives_a_slow_shutdown() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("zion", "");
+    // It takes the request, and ends when it is told a second time.
+    let script = lab.in_zone("zion", "/var/tmp/init");
+    let text = "#!/bin/bash\ntrap 'touch /var/tmp/asked' PWR\ntrap 'exit 0' TERM\ntouch /var/tmp/up\nwhile :; do sleep 0.05; done\n";
+    fs::write(&script, text).expect("written");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("chmod");
+    lab.configure_again("zion", "set bootargs=\"-i /var/tmp/init\"");
+    let file = |name: &str| lab.in_zone("zion", &format!("/var/tmp/{name}"));
+    let until = |what: &str, done: &dyn Fn() -> bool| {
+        assert!((0..1000).any(|_| done() || { std::thread::sleep(Duration::from_millis(10)); false }), "{what}");
+    };
+    for (words, then, text) in [
+        (&["shutdown", "-t", "1", "-r"][..], "running", "it will be booted again"),
+        (&["shutdown", "-t", "1"][..], "installed", "it will be halted"),
+    ] {
+        if lab.state("zion") == "installed" {
+            lab.ok("zoneadm", &["-z", "zion", "boot"]);
+        }
+        until("init runs", &|| file("up").exists());
+        let init = record(&lab, "zion", "init");
+        let run = lab.run("zoneadm", &[&["-z", "zion"], words].concat());
+        assert!(run.status == 1 && run.err.contains("still shutting down") && run.err.contains(text), "{run:?}");
+        assert!(file("asked").exists(), "it was not asked");
+        assert_eq!(lab.state("zion"), "shutting_down");
+        for name in ["asked", "up"] {
+            fs::remove_file(file(name)).expect("a file of the first boot");
+        }
+        assert!(Command::new("kill").args(["-TERM", &init]).status().is_ok_and(|s| s.success()));
+        until(then, &|| lab.state("zion") == then);
+    }
+    lab.assert_clean();
+}
+
 #[test]
 fn an_init_that_cannot_be_asked_to_end() {
     let Some(lab) = Lab::new() else { return };

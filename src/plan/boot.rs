@@ -434,14 +434,17 @@ fn init(args: &BootArgs, facts: &Facts) -> Step {
         (Some(path), _) | (None, Some(path)) => Init::Own(path.clone()),
         (None, None) => Init::BuiltIn,
     };
-    Step::Init { program, args: init_words(args) }
+    let args = init_words(args, &program);
+    Step::Init { program, args }
 }
 
-/// Returns the words that init is started with.
-pub fn init_words(args: &BootArgs) -> Vec<String> {
+/// Returns the words that an init is started with.
+pub fn init_words(args: &BootArgs, program: &Init) -> Vec<String> {
     let mut words = Vec::new();
     if args.single_user {
-        words.push("-s".to_owned());
+        // systemd in a container drops each word that begins with '-'; sysvinit, OpenRC's and BusyBox's init know
+        // this one as well.
+        words.push(if *program == Init::BuiltIn { "-s" } else { "single" }.to_owned());
     }
     if let Some(options) = &args.milestone {
         words.extend(["-m".to_owned(), options.clone()]);

@@ -5,22 +5,19 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::start::{clear, remove_run_files, write_record, write_record_only};
-use super::{BootArgs, BootError, start};
+use super::{BootArgs, BootError, asking, recover_supervisor, start};
 use crate::apply::paths::Root;
 use crate::apply::running::{self, Going, Running};
 use crate::apply::stuck::{self, Left};
 use crate::apply::{Op, dataset, found, journal, supervisor};
 use crate::spec::ZoneName;
 use crate::spec::state::ZoneState;
-use crate::sys::made;
 use crate::sys::path::reason;
-use crate::sys::process::{Handle, realtime};
+use crate::sys::process::Handle;
 
-/// How long `shutdown` waits for the zone's own shutdown, in seconds.
-pub const SHUTDOWN_SECONDS: u64 = 60;
-
-/// How long an init that takes no signal may go on like that after the request to shut down.
-const DEAF_FOR: Duration = Duration::from_secs(2);
+/// How long `shutdown` waits for the zone's own shutdown unless it is told, in seconds: longer than systemd gives a
+/// service to stop, which is 90 s.
+pub const SHUTDOWN_SECONDS: u64 = 120;
 
 /// How long a killed process may take to end, in milliseconds.
 const KILL_MILLIS: u64 = 10_000;
@@ -66,11 +63,13 @@ pub fn interrupt_shutdown(root: &Root, name: &ZoneName) -> Result<bool, BootErro
     Ok(true)
 }
 
-/// Asks the zone's init for an orderly end, waits for it, and boots again when `again` is given.
+/// Asks the zone's init for an orderly end, waits for it at most so many seconds, and boots again when `again` is
+/// given.
 ///
 /// # Errors
-/// [`BootError`]; the zone runs on when it does not end in time.
-pub fn shutdown(op: &mut Op<'_>, again: Option<&BootArgs>) -> Result<(), BootError> {
+/// [`BootError`]. A zone that has not ended in time is still on its way down; its supervisor does the rest then,
+/// and boots it again if that was asked for.
+pub fn shutdown(op: &mut Op<'_>, again: Option<&BootArgs>, seconds: u64) -> Result<(), BootError> {
     let lock = op.lock()?;
     let Some(mut running) = find_and_mend(op) else {
         clear(op.store.root(), op.name);
@@ -81,19 +80,16 @@ pub fn shutdown(op: &mut Op<'_>, again: Option<&BootArgs>) -> Result<(), BootErr
         return Err(BootError::NotRunning);
     }
     let handle = open(&running)?;
-    let power_off = power_off(&running)?;
-    let going = if again.is_some() { Going::Reboot } else { Going::Halt };
-    running.going = Some(going);
-    let before = running.state;
+    let asking = asking::find(&running)?;
+    running.going = Some(if again.is_some() { Going::Reboot } else { Going::Halt });
     running.state = ZoneState::ShuttingDown;
     note(op, &running);
     if let Some(handle) = handle {
-        handle.signal(power_off).map_err(BootError::system("signal init"))?;
-        if !handle.wait_gone(SHUTDOWN_SECONDS * 1000).map_err(BootError::system("wait for init"))? {
-            running.going = None;
-            running.state = before;
-            note(op, &running);
-            return Err(BootError::Slow(SHUTDOWN_SECONDS));
+        asking.ask(op, &running, &handle)?;
+        if !handle.wait_gone(seconds.saturating_mul(1000)).map_err(BootError::system("wait for init"))? {
+            // It cannot be told to stay, so nothing is taken back: who ends it now is its supervisor.
+            recover_supervisor(op, &running);
+            return Err(BootError::Slow { seconds, again: again.is_some() });
         }
     }
     clean(op, &running)?;
@@ -101,49 +97,6 @@ pub fn shutdown(op: &mut Op<'_>, again: Option<&BootArgs>) -> Result<(), BootErr
         Some(args) => start::start(op, args, start::Goal::Running, lock),
         None => Ok(()),
     }
-}
-
-/// Waits, after a boot, until init has come so far that it takes a signal, and returns the signal.
-fn power_off(running: &Running) -> Result<i32, BootError> {
-    let start = Instant::now();
-    loop {
-        match power_off_signal(running.init) {
-            Some(signal) => return Ok(signal),
-            // It has just ended by itself.
-            None if !running.is_alive() => return Ok(libc::SIGTERM),
-            None if start.elapsed() > DEAF_FOR => return Err(BootError::Deaf),
-            None => std::thread::sleep(Duration::from_millis(5)),
-        }
-    }
-}
-
-/// Returns the signal that makes this init power off; none when it takes none, and would never end.
-///
-/// The kernel keeps every signal from a first process that neither handles nor blocks it.
-fn power_off_signal(init: i32) -> Option<i32> {
-    let of = |file: &str| format!("/proc/{init}/{file}");
-    // It waits in sigtimedwait(2), and what it waits for is not shown.
-    if std::fs::read_link(of("exe")).is_ok_and(|exe| exe.ends_with("busybox")) {
-        return Some(libc::SIGUSR2);
-    }
-    let status = made::read(of("status")).ok()?;
-    let mask = |name: &str| {
-        let line = status.lines().find_map(|l| l.strip_prefix(name))?;
-        u64::from_str_radix(line.trim(), 16).ok()
-    };
-    // systemd and the built-in init block what they read from a descriptor.
-    let taken = mask("SigCgt:")? | mask("SigBlk:")?;
-    [
-        realtime(4),   // systemd(1), and the built-in init
-        libc::SIGPWR,  // sysvinit
-        libc::SIGTERM, // a script with a trap
-    ]
-    .into_iter()
-    .find(|signal| taken & (1 << (signal - 1)) != 0)
-    .or_else(|| {
-        let waits = made::read(of("wchan")).is_ok_and(|w| w.contains("sigtimedwait"));
-        waits.then_some(libc::SIGTERM)
-    })
 }
 
 /// Finds a running zone, and puts its run-time folder back when that has been removed. The caller holds the

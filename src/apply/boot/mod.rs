@@ -13,6 +13,7 @@
 //! init. Afterwards it becomes `zoneadmd`, small and with a name of its own, and keeps the console.
 //! Halting needs no supervisor: the kernel ends everything with process 1.
 
+mod asking;
 mod bounds;
 mod device;
 pub mod fsck;
@@ -44,7 +45,7 @@ use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
 use crate::spec::store::StoreError;
 use crate::sys::path::reason;
-pub use halt::{halt, interrupt_shutdown, shutdown};
+pub use halt::{SHUTDOWN_SECONDS, halt, interrupt_shutdown, shutdown};
 
 /// Why an operation on a zone's life failed.
 #[derive(Debug, Error)]
@@ -87,8 +88,17 @@ pub enum BootError {
     #[error("not running")]
     NotRunning,
     /// The zone did not end in time.
-    #[error("unable to shutdown zone: it is still running after {0} seconds; use halt")]
-    Slow(u64),
+    #[error(
+        "zone is still shutting down after {seconds} seconds; when it has ended it will be {}; use halt to end it \
+         at once, or -t to wait longer",
+        if *.again { "booted again" } else { "halted" }
+    )]
+    Slow {
+        /// How long it was waited for.
+        seconds: u64,
+        /// A boot comes afterwards.
+        again: bool,
+    },
     /// Init cannot be asked.
     #[error("unable to shutdown zone: its init takes no signal that would end it; use halt")]
     Deaf,

@@ -180,7 +180,7 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
                 }
                 let given = BootArgs::parse(given);
                 let program = given.init.clone().map_or_else(|| program.clone(), Init::Own);
-                return Err(start(&program, &init_words(&given), init.as_ref()));
+                return Err(start(&program, &init_words(&given, &program), init.as_ref()));
             }
             Step::Counts { .. }
             | Step::Cgroup { .. }

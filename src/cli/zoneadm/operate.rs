@@ -33,6 +33,8 @@ pub(super) struct Words {
     pub(super) writable: bool,
     /// `-r` of shutdown.
     again: bool,
+    /// `-t` of shutdown: how many seconds the zone has.
+    seconds: Option<u64>,
     /// Arguments of a boot, one line.
     boot: String,
     /// State that `mark` sets.
@@ -105,6 +107,11 @@ fn own_words(verb: Verb, args: &[OsString]) -> Result<Words, Bad> {
             (Verb::Boot, Arg::Short('s')) => boot.push("-s".to_owned()),
             (Verb::Boot | Verb::Reboot, Arg::Value(word)) => boot.push(text(&word)),
             (Verb::Shutdown, Arg::Short('r')) => out.again = true,
+            (Verb::Shutdown, Arg::Short('t')) => {
+                let value = parser.value().map_err(|_| Bad::Usage)?;
+                let seconds = value.to_str().and_then(|text| text.parse().ok());
+                out.seconds = Some(seconds.ok_or(Bad::Text("-t: a number of seconds is needed"))?);
+            }
             (Verb::Shutdown, Arg::Value(word)) if out.again => boot.push(text(&word)),
             (Verb::Mark, Arg::Value(word)) if state.is_none() => state = Some(text(&word)),
             (Verb::Mark, _) => return Err(Bad::Silent),
@@ -270,7 +277,10 @@ impl Program {
             Verb::Ready => boot::ready(&mut op),
             Verb::Boot => boot::boot(&mut op, &args),
             Verb::Reboot => boot::reboot(&mut op, &args),
-            Verb::Shutdown => boot::shutdown(&mut op, words.again.then_some(&args)),
+            Verb::Shutdown => {
+                let seconds = words.seconds.unwrap_or(boot::SHUTDOWN_SECONDS);
+                boot::shutdown(&mut op, words.again.then_some(&args), seconds)
+            }
             Verb::Halt => boot::halt(&mut op, killed),
             Verb::Verify | Verb::Mark | Verb::Clone | Verb::Attach | Verb::Detach | Verb::Move => Ok(()),
         };
@@ -515,6 +525,8 @@ mod tests {
         assert!(read(Verb::Boot, "-f").is_ok_and(|w| w.override_state));
         assert!(read(Verb::Shutdown, "-r -- -s").is_ok_and(|w| w.again && w.boot == "-s"));
         assert_eq!(read(Verb::Shutdown, "-- -s"), Err(Bad::Usage));
+        assert!(read(Verb::Shutdown, "-t 300 -r").is_ok_and(|w| w.again && w.seconds == Some(300)));
+        assert!(matches!(read(Verb::Shutdown, "-t soon"), Err(Bad::Text(_))));
         assert_eq!(read(Verb::Halt, "now"), Err(Bad::Usage));
     }
 

@@ -31,8 +31,8 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     sub("ready", "", "Set up everything of a zone but its processes."),
     sub(
         "shutdown",
-        "[-r [-- boot_arguments]]",
-        "Ask the zone's init to stop the zone, and wait for it; -r boots it again.",
+        "[-t seconds] [-r [-- boot_arguments]]",
+        "Ask the zone's init to stop the zone, and wait for it, 120 seconds or -t; -r boots it again.",
     ),
     sub(
         "reboot",
