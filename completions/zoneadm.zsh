@@ -42,7 +42,7 @@ _zoneadm() {
             case $line[1] in
                 list) _arguments '-c[all]' '-i[also installed]' '-n[without the host]' '-p[for scripts]' '-v[table]' '--json[as JSON]' ;;
                 doctor) _arguments '--json[as JSON]' ;;
-                install) _arguments '-a[archive]:archive:_files' '-d[tree]:directory:_files -/' '-o[image layout]:directory:_files -/' '-s[suite]:suite: ' '-x[option]:option:(nodataset)' ;;
+                install) _arguments '-a[archive]:archive:_files' '-d[tree]:directory:_files -/' '-o[image layout]:directory:_files -/' '-s[suite]:suite: ' '*-x[option]:option:(nodataset mirror= components= keyring=)' ;;
                 reclaim) _arguments '-F[make what is found harmless and go on]' '1:dataset:(${(f)"$(zfs list -Ho name 2>/dev/null)"})' ;;
                 clone) _arguments '-m[method]:method:(copy)' '-s[snapshot]:snapshot:(${(f)"$(zfs list -Ho name -t snapshot 2>/dev/null)"})' '--with-datasets[also the delegated datasets]' '1:zone:_zoneadm_zones' ;;
                 move) _files -/ ;;

@@ -186,7 +186,13 @@ fn the_wish_to_reboot_survives_a_slow_shutdown() {
     lab.configure_again("zion", "set bootargs=\"-i /var/tmp/init\"");
     let file = |name: &str| lab.in_zone("zion", &format!("/var/tmp/{name}"));
     let until = |what: &str, done: &dyn Fn() -> bool| {
-        assert!((0..1000).any(|_| done() || { std::thread::sleep(Duration::from_millis(10)); false }), "{what}");
+        assert!(
+            (0..1000).any(|_| done() || {
+                std::thread::sleep(Duration::from_millis(10));
+                false
+            }),
+            "{what}"
+        );
     };
     for (words, then, text) in [
         (&["shutdown", "-t", "1", "-r"][..], "running", "it will be booted again"),
@@ -198,7 +204,10 @@ fn the_wish_to_reboot_survives_a_slow_shutdown() {
         until("init runs", &|| file("up").exists());
         let init = record(&lab, "zion", "init");
         let run = lab.run("zoneadm", &[&["-z", "zion"], words].concat());
-        assert!(run.status == 1 && run.err.contains("still shutting down") && run.err.contains(text), "{run:?}");
+        assert!(
+            run.status == 1 && run.err.contains("still shutting down") && run.err.contains(text),
+            "{run:?}"
+        );
         assert!(file("asked").exists(), "it was not asked");
         assert_eq!(lab.state("zion"), "shutting_down");
         for name in ["asked", "up"] {

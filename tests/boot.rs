@@ -183,7 +183,8 @@ fn tmpfs() -> Tree {
 /// Returns the groups of a mount table whose members see each other's mounts, and those that only listen.
 fn groups(table: &str) -> (Vec<String>, Vec<String>) {
     let words: Vec<&str> = table.split_whitespace().collect();
-    let with = |prefix: &str| words.iter().filter_map(|w| w.strip_prefix(prefix)).map(str::to_owned).collect();
+    let with =
+        |prefix: &str| words.iter().filter_map(|w| w.strip_prefix(prefix)).map(str::to_owned).collect();
     let (shared, mut heard): (Vec<String>, Vec<String>) = (with("shared:"), with("master:"));
     heard.extend(with("propagate_from:"));
     (shared, heard)
@@ -218,7 +219,9 @@ fn on_a_host_with_shared_mounts_none_travels() {
         assert_eq!(table(), before);
         // From the host to the zone.
         let seen = inside();
-        tmpfs().attach(fs::File::open(shared.join("host")).expect("a folder").as_fd()).expect("it is covered");
+        tmpfs()
+            .attach(fs::File::open(shared.join("host")).expect("a folder").as_fd())
+            .expect("it is covered");
         assert_ne!(table(), before);
         assert_eq!(inside(), seen);
         rustix::mount::unmount(shared.join("host"), rustix::mount::UnmountFlags::empty()).expect("unmounted");
@@ -478,6 +481,36 @@ fn a_brand_of_another_system_runs_when_the_host_says_so() {
     lab.ok("zoneadm", &["-z", "zion", "halt"]);
     lab.ok("zonecfg", &["-z", "global", "clear brand-aliases"]);
     assert_ne!(lab.run("zoneadm", &["-z", "zion", "boot"]).status, 0);
+    lab.ok("zoneadm", &["-z", "zion", "uninstall", "-F"]);
+    lab.assert_clean();
+}
+
+/// Where systemd cannot run, a system that was made for it boots with the built-in init, and everybody is told.
+#[test]
+fn a_system_with_systemd_is_told_where_that_cannot_run() {
+    let Some(lab) = Lab::new() else { return };
+    if fs::metadata("/sys/fs/cgroup/cgroup.controllers").is_ok() {
+        eprintln!("SKIPPED: systemd can run in a zone of this host");
+        return;
+    }
+    let tree = lab.path().join("tree");
+    for folder in ["sbin", "lib/systemd", "etc"] {
+        fs::create_dir_all(tree.join(folder)).expect("a folder");
+    }
+    fs::write(tree.join("lib/systemd/systemd"), "#!/bin/sh\n").expect("written");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(tree.join("lib/systemd/systemd"), mode).expect("chmod");
+    std::os::unix::fs::symlink("../lib/systemd/systemd", tree.join("sbin/init")).expect("a link");
+    lab.configure("zion", "create -b\nset zonepath=/zones/zion");
+    let tree = tree.display().to_string();
+    for words in [&["install", "-d", &tree][..], &["verify"], &["plan", "boot"], &["boot"]] {
+        let run = lab.run("zoneadm", &[&["-z", "zion"], words].concat());
+        assert!(run.status == 0 && run.err.contains("boots with the built-in init"), "{words:?}: {run:?}");
+    }
+    lab.ok("zoneadm", &["-z", "zion", "halt"]);
+    // Whoever names another init has chosen.
+    lab.configure_again("zion", "set bootargs=\"-i /bin/x\"");
+    assert_eq!(lab.run("zoneadm", &["-z", "zion", "plan", "boot"]).err, "");
     lab.ok("zoneadm", &["-z", "zion", "uninstall", "-F"]);
     lab.assert_clean();
 }

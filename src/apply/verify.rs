@@ -19,12 +19,16 @@ use std::path::Path;
 use nix::unistd::User;
 
 use super::boot::glob;
+use super::boot::observe::{RootInit, root_init, zone_root};
 use super::store::FileStore;
 use super::zfs::Asker;
 use super::{Seen, broker, confine, dataset};
 use crate::plan::confine::{Confinement, UNFILTERED, UNGUARDED};
 use crate::plan::dataset::{Found, Refusal};
-use crate::plan::{self, boot, boot::zfs_fs};
+use crate::plan::{
+    self, boot,
+    boot::{IDLE_SYSTEMD, zfs_fs},
+};
 use crate::spec::idmap::IdMap;
 use crate::spec::schema::{self, Honour, Kind, PropDef, ResourceKind};
 use crate::spec::store::{StoreError, ZoneStore};
@@ -122,6 +126,7 @@ pub fn check(
     if purpose == Purpose::Verify {
         check_control(spec, &mut found);
         check_volumes(spec, &mut found);
+        check_init(store, spec, &mut found);
         for resource in spec.stored(ResourceKind::InheritPkgDir) {
             inherit::check(store.root(), resource, &mut found);
         }
@@ -135,6 +140,15 @@ pub fn check(
     }
     check_ids(store, name, spec, &mut found)?;
     Ok(found)
+}
+
+/// Warns of a system that boots without its services here.
+fn check_init(store: &FileStore, spec: &ZoneSpec, found: &mut Findings) {
+    let sparse = !spec.stored(ResourceKind::InheritPkgDir).is_empty();
+    let root = zone_root(store.root(), spec).ok().filter(|_| !sparse);
+    if root.is_some_and(|root| root_init(&root) == RootInit::IdleSystemd) {
+        found.warn(format!("WARNING: {IDLE_SYSTEMD}"));
+    }
 }
 
 /// Reports what the spec says wrongly by itself.

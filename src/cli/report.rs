@@ -101,8 +101,12 @@ impl Notice for Report {
             return;
         }
         let bar = self.bar.get_or_insert_with(|| {
-            let form =
-                if total == 0 { "{msg} {bytes}" } else { "{msg} [{bar:30}] {bytes}/{total_bytes} {eta}" };
+            // The text takes the room that the terminal has left, and is cut there.
+            let form = if total == 0 {
+                "{wide_msg} {bytes}"
+            } else {
+                "{wide_msg} [{bar:20}] {bytes}/{total_bytes} {eta}"
+            };
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
             if let Ok(style) = ProgressStyle::with_template(form) {
                 bar.set_style(style.progress_chars("=> "));

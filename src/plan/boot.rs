@@ -69,6 +69,8 @@ pub struct Facts {
     pub net: net::NetFacts,
     /// The init program of the zone's root that can run here, when there is one.
     pub own_init: Option<String>,
+    /// That root has systemd, which cannot run here.
+    pub idle_systemd: bool,
 }
 
 /// What a `special` is on the host.
@@ -166,6 +168,11 @@ pub enum PlanError {
     #[error("{0}")]
     Unsupported(String),
 }
+
+/// What a zone is told whose root has systemd on a host where that cannot run.
+pub const IDLE_SYSTEMD: &str = "init of the zone's root is systemd, which needs control groups of version 2 as the \
+     only ones, and this host has others: the zone boots with the built-in init, without the services of systemd; \
+     boot the host with systemd.unified_cgroup_hierarchy=1, or see zoneadm doctor";
 
 const STANDARD_NODES: &[(&str, u32, u32)] =
     &[("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
@@ -274,6 +281,9 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     // Also those that only a later kernel will know.
     let drop = (0..u64::BITS).filter(|n| granted.keep & 1 << n == 0).collect();
     steps.push(Step::Capabilities { drop });
+    if facts.idle_systemd && args.init.is_none() {
+        warnings.push(IDLE_SYSTEMD.to_owned());
+    }
     steps.push(init(args, facts));
     for word in &args.ignored {
         warnings.push(format!("Ignoring invalid boot arguments: {word}"));

@@ -21,7 +21,7 @@ mod transfer;
 
 pub use clone::{CloneFacts, SourceZone, Tree, plan_clone};
 pub use facts::{Found, HostLink, InstallFacts, NewDataset, OwnDataset, Refusal, UninstallFacts};
-pub use source::{Keep, Layer, LeaveOut, Packing, Request, Source};
+pub use source::{Keep, Layer, LeaveOut, Packing, Request, Source, Suite};
 pub use step::{CopyFrom, DatasetPlace, InstallStep};
 pub use transfer::{AttachFacts, DetachFacts, MoveFacts, MoveSource, plan_attach, plan_detach, plan_move};
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use zones::plan::host::LEAVE_OUT;
-use zones::plan::install::LeaveOut;
+use zones::plan::install::{LeaveOut, Suite};
 
 #[test]
 fn a_tree_is_copied_as_it_is() {
@@ -115,21 +115,106 @@ fn an_installer_fills_the_root() {
         put(&tool, script, 0o755);
         (zone, tool)
     };
-    let (mut zone, path) = tool("#!/bin/sh\necho \"$@\" >&2\nmkdir -p \"$3/usr/bin\" \"$3/etc\"\n");
-    zone.install_from(Source::Suite { suite: "sid".into(), tool: path }).expect("install");
+    let (mut zone, path) = tool(
+        "#!/bin/sh\necho \"$@\" >&2\nfor last; do test -d \"$last\" && root=$last; done\nmkdir -p \"$root/usr/bin\" \"$root/etc\"\n",
+    );
+    zone.install_from(suite("sid", &path)).expect("install");
     assert!(zone.inside("usr/bin").is_dir());
     assert_eq!(read(zone.inside("etc/hostname")), "zion\n");
     let log = read(zone.path("var/lib/zones/zion/install.log"));
-    assert_eq!(log, format!("--variant=minbase sid {}\n", zone.path("zones/zion/root").display()));
+    let root = zone.path("zones/zion/root");
+    let tools = "systemd-sysv,dbus,libpam-systemd,procps,iproute2,iputils-ping,netbase,less";
+    assert_eq!(
+        log,
+        format!(
+            "--variant=minbase --include={tools},openssh-server --components=main,universe sid {} http://m.example\n",
+            root.display()
+        )
+    );
 
-    let (mut zone, path) = tool("#!/bin/sh\necho no such suite\nexit 3\n");
-    let error =
-        zone.install_from(Source::Suite { suite: "x".into(), tool: path }).expect_err("fails").to_string();
-    assert!(error.contains("exit status: 3") && error.ends_with("\n  no such suite"), "{error}");
-    assert_eq!(zone.state(), ZoneState::Incomplete);
-
-    for (suite, expect) in [("-x", "a suite has a name"), ("../x", "a suite has a name")] {
+    for (suite, expect) in
+        [("-x", "a suite has a name"), ("../x", "a suite has a name"), ("sid+a b", "package")]
+    {
         let error = zone.install(&["-s", suite]).expect_err(suite).to_string();
         assert!(error.contains(expect) || error.contains("-s"), "{error}");
+    }
+    let error = zone.install(&["-x", "mirror=http://m.example"]).expect_err("no suite").to_string();
+    assert!(error.contains("needs -s"), "{error}");
+}
+
+/// What an installer is asked for that stands in for a real one.
+fn suite(name: &str, tool: &Path) -> Source {
+    Source::Suite(Suite {
+        suite: name.into(),
+        packages: vec!["openssh-server".into()],
+        mirror: Some("http://m.example".into()),
+        components: Some("main,universe".into()),
+        keyring: None,
+        tool: tool.into(),
+    })
+}
+
+#[test]
+fn an_installer_that_unpacks_nothing_leaves_the_zone_configured() {
+    let tool = |script: &str| {
+        let zone = Zone::new(&[]);
+        let tool = zone.beside("bin/debootstrap");
+        put(&tool, script, 0o755);
+        (zone, tool)
+    };
+    // As mmdebstrap does before its first download.
+    let (mut zone, path) = tool(
+        "#!/bin/sh\nfor last; do root=$last; test -d \"$last\" && break; done\nmkdir -p $root/etc/apt $root/usr/bin $root/var/lib/dpkg\n: >$root/etc/apt/sources.list\necho no such suite\nexit 3\n",
+    );
+    let error = zone.install_from(suite("x", &path)).expect_err("fails").to_string();
+    assert!(error.contains("exit status: 3") && error.ends_with("\n  no such suite"), "{error}");
+    assert_eq!(zone.state(), ZoneState::Configured);
+    assert!(!zone.path("zones/zion").exists(), "the zonepath is left");
+
+    let (mut zone, path) = tool(
+        "#!/bin/sh\nfor last; do root=$last; test -d \"$last\" && break; done\nmkdir -p $root/usr/bin\n: >$root/usr/bin/dpkg\nexit 3\n",
+    );
+    let error = zone.install_from(suite("x", &path)).expect_err("fails");
+    assert!(matches!(error, InstallError::Unfinished(_)), "{error}");
+    assert_eq!(zone.state(), ZoneState::Incomplete);
+}
+
+#[test]
+fn while_an_installer_works_its_last_line_is_shown() {
+    let mut zone = Zone::new(&[]);
+    let path = zone.beside("bin/debootstrap");
+    put(&path, "#!/bin/sh\nprintf 'I: first\\nI: unpacking\\033[2J things...\\n'\nsleep 1\n", 0o755);
+    zone.install_from(suite("sid", &path)).expect("install");
+    let shown =
+        zone.heard.doing.iter().any(|text| text == "installing sid: I: unpacking\\u{1b}[2J things...");
+    assert!(shown, "{:?}", zone.heard.doing);
+}
+
+#[test]
+fn an_install_says_which_init_will_run() {
+    let says = |init: Option<&str>| {
+        let mut zone = Zone::new(&[]);
+        let tree = zone.beside("tree");
+        put(&tree.join("lib/systemd/systemd"), "#!/bin/sh\n", 0o755);
+        put(&tree.join("sbin/runit"), "#!/bin/sh\n", 0o755);
+        if let Some(init) = init {
+            std::os::unix::fs::symlink(init, tree.join("sbin/init")).expect("a link");
+        }
+        zone.install(&["-d", &tree.display().to_string()]).expect("install");
+        zone.heard.said.iter().chain(&zone.heard.warned).last().cloned().unwrap_or_default()
+    };
+    let unified = std::fs::metadata("/sys/fs/cgroup/cgroup.controllers").is_ok();
+    let systemd = if unified {
+        "init of its root, systemd"
+    } else {
+        "boots with the built-in init, without the services"
+    };
+    for (init, text) in [
+        (None, "no init; the zone boots with the built-in one"),
+        (Some("runit"), "boots with the init of its root, runit"),
+        (Some("../lib/systemd/systemd"), systemd),
+    ] {
+        let said = says(init);
+        assert!(said.contains(text), "{init:?}: {said}");
     }
 }

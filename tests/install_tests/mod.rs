@@ -26,6 +26,8 @@ struct Heard {
     said: Vec<String>,
     warned: Vec<String>,
     progress: Vec<(u64, u64)>,
+    /// What it was doing meanwhile.
+    doing: Vec<String>,
 }
 
 impl Notice for Heard {
@@ -35,7 +37,8 @@ impl Notice for Heard {
     fn warn(&mut self, text: &str) {
         self.warned.push(text.to_owned());
     }
-    fn progress(&mut self, done: u64, total: u64, _: &str) {
+    fn progress(&mut self, done: u64, total: u64, what: &str) {
+        self.doing.push(what.to_owned());
         self.progress.push((done, total));
     }
 }

@@ -194,7 +194,11 @@ mod tests {
             "what it blocks it never reads"
         );
         assert_eq!(asked("dash", &[libc::SIGPWR], &[]), Some(Asking::Signal(libc::SIGPWR)));
-        assert_eq!(asked("other", &[], &[all]), Some(Asking::Signal(all)), "one that reads from a descriptor");
+        assert_eq!(
+            asked("other", &[], &[all]),
+            Some(Asking::Signal(all)),
+            "one that reads from a descriptor"
+        );
         assert_eq!(asked("cat", &some, &[]), None);
     }
 

@@ -70,6 +70,7 @@ fn beside(op: &Op<'_>, allocate: bool, net: NetFacts) -> Result<Facts, BootError
         ranges.iter().map(|r| format!("{} {} {}\n", r.inside, r.outside, r.count)).collect()
     };
     let sparse = !op.spec.stored(ResourceKind::InheritPkgDir).is_empty();
+    let init = if sparse { RootInit::None } else { root_init(&root) };
     let mut facts = Facts {
         foreign_brand: op.spec.global("brand").filter(|brand| !op.store.runs_brand(brand)),
         uid_map: lines(&ids.uid),
@@ -80,7 +81,8 @@ fn beside(op: &Op<'_>, allocate: bool, net: NetFacts) -> Result<Facts, BootError
         spl: Path::new("/proc/spl").exists(),
         kernel: crate::apply::confine::kernel(),
         fuse: Path::new("/dev/fuse").exists(),
-        own_init: if sparse { None } else { own_init(&root) },
+        own_init: matches!(init, RootInit::Own(_)).then(|| "/sbin/init".to_owned()),
+        idle_systemd: init == RootInit::IdleSystemd,
         net,
         ..Facts::default()
     };
@@ -211,8 +213,28 @@ fn look_at(special: &str) -> Special {
     }
 }
 
-/// Finds the init of the zone's root, when it has one that can run here.
-fn own_init(root: &Path) -> Option<String> {
+/// The init of a zone's root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RootInit {
+    /// There is none that can be executed.
+    None,
+    /// There is one that can run here; the name of its program.
+    Own(String),
+    /// It is systemd, and this host has not the one hierarchy of control groups that it needs.
+    IdleSystemd,
+}
+
+/// Finds the init of a zone's root.
+pub fn root_init(root: &Path) -> RootInit {
+    let Some(target) = init_program(root) else { return RootInit::None };
+    let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    // systemd demands that cgroup v2 is the one hierarchy (systemd 256 and later know no other).
+    let unified = cgroup::mount_point().is_some_and(|m| m == Path::new("/sys/fs/cgroup"));
+    if name == "systemd" && !unified { RootInit::IdleSystemd } else { RootInit::Own(name) }
+}
+
+/// Returns where `/sbin/init` of a root leads, when that is a program.
+fn init_program(root: &Path) -> Option<PathBuf> {
     let dir = rustix::fs::open(root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let name = Path::new("sbin/init");
     let fd = open_beneath(
@@ -228,9 +250,5 @@ fn own_init(root: &Path) -> Option<String> {
     if !is_file || stat.st_mode & 0o111 == 0 {
         return None;
     }
-    // systemd demands that cgroup v2 is the one hierarchy (systemd 256 and later know no other).
-    let target = fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?;
-    let systemd = target.file_name().is_some_and(|n| n == "systemd");
-    let unified = cgroup::mount_point().is_some_and(|m| m == Path::new("/sys/fs/cgroup"));
-    (!systemd || unified).then(|| "/sbin/init".to_owned())
+    fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()
 }

@@ -49,8 +49,10 @@ pub use detach::{AttachArgs, attach, attach_plan, check_manifest, detach, detach
 pub use recover::{is_needed, recover};
 pub use transfer::{move_plan, move_zone, moved_spec};
 
+use crate::apply::boot::observe::{RootInit, root_init, zone_root};
 use crate::apply::boot::start::{remove_run_files, sweep};
 use crate::apply::{Op, found, running, supervisor};
+use crate::plan::boot::IDLE_SYSTEMD;
 use crate::plan::install::{InstallPlan, Refusal, Request, Source, plan_install, plan_uninstall};
 use crate::spec::ResourceKind;
 use crate::spec::shown::Show;
@@ -181,7 +183,24 @@ impl InstallError {
 /// [`InstallError`]; [`InstallError::Unfinished`] leaves the zone incomplete, all others as it was.
 pub fn install(op: &mut Op<'_>, args: &[String]) -> Result<(), InstallError> {
     let plan = install_plan(op, args)?;
-    run::run(op, &plan)
+    run::run(op, &plan)?;
+    tell_init(op);
+    Ok(())
+}
+
+/// Says which init a zone of a root of its own will run.
+fn tell_init(op: &mut Op<'_>) {
+    let whole = op.spec.stored(ResourceKind::InheritPkgDir).is_empty();
+    let Some(root) = zone_root(op.store.root(), op.spec).ok().filter(|_| whole) else { return };
+    match root_init(&root) {
+        RootInit::Own(name) => {
+            op.out.say(&format!("The zone boots with the init of its root, {}.", name.shown()));
+        }
+        RootInit::None => op
+            .out
+            .say("This root has no init; the zone boots with the built-in one, which starts no services."),
+        RootInit::IdleSystemd => op.out.warn(&format!("WARNING: {IDLE_SYSTEMD}")),
+    }
 }
 
 /// Returns what [`install`] would do. Touches nothing.

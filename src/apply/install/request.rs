@@ -9,7 +9,8 @@ use crate::plan::install::{Request, Source};
 use crate::sys::path::{At, reason};
 
 /// Shown after a wrong argument.
-const USAGE: &str = "install takes at most one of -d DIR, -a ARCHIVE, -o LAYOUT, -s SUITE, and -x nodataset";
+const USAGE: &str = "install takes at most one of -d DIR, -a ARCHIVE, -o LAYOUT, -s SUITE[+PACKAGE...], and -x \
+    nodataset; with -s also -x mirror=URL, -x components=LIST, -x keyring=FILE";
 
 /// Reads the arguments and looks at the source that they name. Says also whether the zonepath may be a
 /// ZFS file system of its own.
@@ -20,6 +21,7 @@ pub(super) fn parse(args: &[String]) -> Result<(Request, bool), InstallError> {
     let usage = |e: lexopt::Error| InstallError::Usage(format!("{e}; {USAGE}"));
     let mut given: Option<(char, String)> = None;
     let mut own_dataset = true;
+    let mut wanted: Vec<String> = Vec::new();
     let args = args.iter().filter(|a| !a.is_empty());
     let mut parser = lexopt::Parser::from_args(args);
     while let Some(arg) = parser.next().map_err(usage)? {
@@ -29,13 +31,17 @@ pub(super) fn parse(args: &[String]) -> Result<(Request, bool), InstallError> {
         };
         let value = parser.value().and_then(lexopt::ValueExt::string).map_err(usage)?;
         if flag == 'x' {
-            if value != "nodataset" {
-                return Err(InstallError::Usage(format!("-x {value} is not known; {USAGE}")));
+            match value.split_once('=') {
+                None if value == "nodataset" => own_dataset = false,
+                Some(("mirror" | "components" | "keyring", _)) => wanted.push(value),
+                _ => return Err(InstallError::Usage(format!("-x {value} is not known; {USAGE}"))),
             }
-            own_dataset = false;
         } else if given.replace((flag, value)).is_some() {
             return Err(InstallError::Usage(USAGE.to_owned()));
         }
+    }
+    if let Some(value) = wanted.first().filter(|_| given.as_ref().is_none_or(|(flag, _)| *flag != 's')) {
+        return Err(InstallError::Usage(format!("-x {value} needs -s; {USAGE}")));
     }
     let Some((flag, value)) = given else { return Ok((Request::Default, own_dataset)) };
     let source = match flag {
@@ -43,7 +49,7 @@ pub(super) fn parse(args: &[String]) -> Result<(Request, bool), InstallError> {
         'o' => image_source(&value)?,
         's' => {
             let wrong = |why| InstallError::Source { what: "suite", path: value.clone().into(), why };
-            Source::Suite { tool: suite::find(&value).map_err(wrong)?, suite: value }
+            Source::Suite(suite::read(&value, &wanted).map_err(wrong)?)
         }
         _ => Source::Tree { dir: directory("source directory", &value)? },
     };

@@ -8,10 +8,10 @@ use rustix::io::Errno;
 use super::journal::{Journal, Phase};
 use super::{
     InstallError, clone, dataset, delegated, detach, fresh, identity, observe, snapshots, source, sparse,
-    transfer,
+    suite, transfer,
 };
 use crate::apply::Op;
-use crate::plan::install::{InstallPlan, InstallStep};
+use crate::plan::install::{InstallPlan, InstallStep, Source};
 use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
 use crate::sys::path::{At, Owned};
@@ -40,7 +40,7 @@ pub(super) fn run(op: &mut Op<'_>, plan: &InstallPlan) -> Result<(), InstallErro
                 op.out.warn(&format!("WARNING: could not {}: {error}", step.describe()));
             }
             Err(error) => {
-                if plan.is_past_return(i) {
+                if plan.is_past_return(i) && !is_untouched(op, step) {
                     return Err(InstallError::Unfinished(Box::new(error)));
                 }
                 if plan.is_transfer() {
@@ -58,6 +58,16 @@ pub(super) fn run(op: &mut Op<'_>, plan: &InstallPlan) -> Result<(), InstallErro
         journal.note(i, Phase::Done)?;
     }
     journal.finish()
+}
+
+/// Says whether a root is as empty as before, although the step was to fill it: nothing is lost with it.
+fn is_untouched(op: &Op<'_>, step: &InstallStep) -> bool {
+    let InstallStep::Populate { root, source } = step else { return false };
+    let Ok(dir) = observe::open(op.store.root(), root) else { return false };
+    match source {
+        Source::Suite(_) => suite::is_bare(&dir),
+        _ => dir.entries().is_ok_and(|entries| entries.is_empty()),
+    }
 }
 
 /// Says whether a step only notes that the zone is being removed.

@@ -23,7 +23,7 @@ pub(super) fn populate(op: &mut Op<'_>, root: &Dir, source: &Source) -> Result<(
         Source::Tree { dir } => copy(op, &Dir::open_host(dir)?, root, &CopyFilter::new()).map(drop),
         Source::Archive { file, packing } => archive::populate(op.out, root, file, *packing),
         Source::Image { layout, layers } => image::populate(op.out, root, layout, layers),
-        Source::Suite { suite, tool } => suite::populate(op, root, suite, tool),
+        Source::Suite(wanted) => suite::populate(op, root, wanted),
     }
 }
 

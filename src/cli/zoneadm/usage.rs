@@ -49,7 +49,7 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     sub("verify", "", "Check that this host can run the zone. Prints nothing when it can."),
     sub(
         "install",
-        "[-a archive | -d directory | -o layout | -s suite] [-x nodataset]",
+        "[-a archive | -d directory | -o layout | -s suite[+package...]] [-x option...]",
         "Make the root of a configured zone. Without arguments, a zone with inherit-pkg-dir\n\
          resources gets a sparse root, any other a copy of the host's system.",
     ),

@@ -102,12 +102,67 @@ pub enum Source {
         layers: Vec<Layer>,
     },
     /// A distribution's own installer.
-    Suite {
-        /// Name of the suite.
-        suite: String,
-        /// The installer.
-        tool: PathBuf,
-    },
+    Suite(Suite),
+}
+
+/// A release of a distribution, and what is wanted of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suite {
+    /// Its name.
+    pub suite: String,
+    /// Packages beside those that make it a system.
+    #[serde(default)]
+    pub packages: Vec<String>,
+    /// Where the packages come from; none for the installer's own choice.
+    #[serde(default)]
+    pub mirror: Option<String>,
+    /// Components of the archive, comma list.
+    #[serde(default)]
+    pub components: Option<String>,
+    /// The keys that sign it.
+    #[serde(default)]
+    pub keyring: Option<PathBuf>,
+    /// The installer.
+    pub tool: PathBuf,
+}
+
+/// Packages with an init of their own, which takes the place of systemd's.
+const INITS: [&str; 4] = ["sysvinit-core", "runit-init", "finit-sysv", "dinit-init"];
+
+/// A service manager, with sessions.
+const MANAGER: [&str; 3] = ["systemd-sysv", "dbus", "libpam-systemd"];
+
+/// Tools that everybody looks for.
+const TOOLS: [&str; 5] = ["procps", "iproute2", "iputils-ping", "netbase", "less"];
+
+impl Suite {
+    /// Returns the packages that make the suite a system that boots, and those asked for.
+    pub fn include(&self) -> Vec<&str> {
+        let other = self.packages.iter().any(|p| INITS.contains(&p.as_str()));
+        let manager = MANAGER.into_iter().filter(|_| !other);
+        let asked = self.packages.iter().map(String::as_str);
+        let mut list: Vec<&str> = Vec::new();
+        for package in manager.chain(TOOLS).chain(asked) {
+            if !list.contains(&package) {
+                list.push(package);
+            }
+        }
+        list
+    }
+
+    /// Returns the installer's arguments for a root.
+    pub fn arguments(&self, root: &str) -> Vec<String> {
+        let mut args: Vec<String> = Vec::new();
+        if self.tool.file_name().is_some_and(|n| n == "mmdebstrap") {
+            args.extend(["--mode=root", "--format=directory"].map(str::to_owned));
+        }
+        args.extend(["--variant=minbase".to_owned(), format!("--include={}", self.include().join(","))]);
+        args.extend(self.components.iter().map(|list| format!("--components={list}")));
+        args.extend(self.keyring.iter().map(|file| format!("--keyring={}", file.to_string_lossy())));
+        args.extend([self.suite.clone(), root.to_owned()]);
+        args.extend(self.mirror.clone());
+        args
+    }
 }
 
 /// What was asked for on the command line.
@@ -134,7 +189,14 @@ impl Source {
             Self::Image { layout, layers } => {
                 format!("from image {} ({} layers)", layout.shown(), layers.len())
             }
-            Self::Suite { suite, tool } => format!("with suite {suite} by {}", tool.shown()),
+            Self::Suite(wanted) => {
+                format!(
+                    "with suite {} by {}, with {}",
+                    wanted.suite,
+                    wanted.tool.shown(),
+                    wanted.include().join(" ")
+                )
+            }
         }
     }
 }

@@ -76,7 +76,7 @@ fn every_plan_survives_the_journal() {
             layout: "/l".into(),
             layers: vec![Layer { sha256: "00".into(), size: 1, packing: Packing::Gzip }],
         },
-        Source::Suite { suite: "bookworm".into(), tool: "/usr/bin/mmdebstrap".into() },
+        Source::Suite(suite(&["openssh-server"])),
     ];
     for source in sources {
         let plan = plan_install(&facts(absent()), &spec(&[]), &Request::Given(source)).expect("plan");
@@ -382,4 +382,32 @@ fn how_a_zone_moves() {
         plan(&inside).expect_err("inside").to_string(),
         "could not move zone to /zones/zion: it lies in the zone"
     );
+}
+
+fn suite(packages: &[&str]) -> Suite {
+    Suite {
+        suite: "bookworm".into(),
+        packages: packages.iter().map(|p| (*p).to_owned()).collect(),
+        mirror: Some("https://archive.example/debian".into()),
+        components: Some("main,contrib".into()),
+        keyring: Some("/keys.gpg".into()),
+        tool: "/usr/bin/mmdebstrap".into(),
+    }
+}
+
+#[test]
+fn a_suite_is_a_system_with_an_init() {
+    let arguments = |packages: &[&str]| suite(packages).arguments("/root").join(" ");
+    let with_manager = arguments(&["openssh-server", "less"]);
+    assert_eq!(
+        with_manager,
+        "--mode=root --format=directory --variant=minbase --include=systemd-sysv,dbus,libpam-systemd,procps,\
+         iproute2,iputils-ping,netbase,less,openssh-server --components=main,contrib --keyring=/keys.gpg bookworm \
+         /root https://archive.example/debian"
+    );
+    let with_another = arguments(&["sysvinit-core"]);
+    assert!(!with_another.contains("systemd") && with_another.contains("sysvinit-core"), "{with_another}");
+    let old = r#"{"suite":{"suite":"sid","tool":"/t"}}"#;
+    let read = serde_json::from_str::<Source>(old).expect("the journal of an older release");
+    assert!(matches!(read, Source::Suite(s) if s.suite == "sid" && s.packages.is_empty()));
 }
