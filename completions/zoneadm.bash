@@ -53,7 +53,7 @@ _zoneadm() {
                 -a) COMPREPLY=($(compgen -f -- "$cur")) ;;
                 -d | -o) COMPREPLY=($(compgen -d -- "$cur")) ;;
                 -s) COMPREPLY=($(compgen -W "bookworm bullseye trixie sid stable testing" -- "$cur")) ;;
-                -x) COMPREPLY=($(compgen -W "nodataset" -- "$cur")) ;;
+                -x) COMPREPLY=($(compgen -W "nodataset mirror= components= keyring=" -- "$cur")) ;;
                 *) COMPREPLY=($(compgen -W "-a -d -o -s -x" -- "$cur")) ;;
             esac
             ;;

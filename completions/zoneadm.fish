@@ -42,7 +42,7 @@ complete -c zoneadm -n '__fish_seen_subcommand_from install' -s a -r -F -d Archi
 complete -c zoneadm -n '__fish_seen_subcommand_from install' -s d -x -a '(__fish_complete_directories)' -d Tree
 complete -c zoneadm -n '__fish_seen_subcommand_from install' -s o -x -a '(__fish_complete_directories)' -d 'Image layout'
 complete -c zoneadm -n '__fish_seen_subcommand_from install' -s s -x -d Suite
-complete -c zoneadm -n '__fish_seen_subcommand_from install' -s x -x -a nodataset -d Option
+complete -c zoneadm -n '__fish_seen_subcommand_from install' -s x -x -a 'nodataset mirror= components= keyring=' -d Option
 complete -c zoneadm -n '__fish_seen_subcommand_from reclaim' -s F -d 'Make what is found harmless and go on'
 complete -c zoneadm -n '__fish_seen_subcommand_from reclaim' -a '(zfs list -Ho name 2>/dev/null)'
 complete -c zoneadm -n '__fish_seen_subcommand_from clone' -s m -x -a copy -d Method

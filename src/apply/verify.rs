@@ -19,7 +19,7 @@ use std::path::Path;
 use nix::unistd::User;
 
 use super::boot::glob;
-use super::boot::observe::{RootInit, root_init, zone_root};
+use super::boot::observe::{self, RootInit, root_init, zone_root};
 use super::store::FileStore;
 use super::zfs::Asker;
 use super::{Seen, broker, confine, dataset};
@@ -127,6 +127,7 @@ pub fn check(
         check_control(spec, &mut found);
         check_volumes(spec, &mut found);
         check_init(store, spec, &mut found);
+        check_spl(spec, &mut found);
         for resource in spec.stored(ResourceKind::InheritPkgDir) {
             inherit::check(store.root(), resource, &mut found);
         }
@@ -148,6 +149,14 @@ fn check_init(store: &FileStore, spec: &ZoneSpec, found: &mut Findings) {
     let root = zone_root(store.root(), spec).ok().filter(|_| !sparse);
     if root.is_some_and(|root| root_init(&root) == RootInit::IdleSystemd) {
         found.warn(format!("WARNING: {IDLE_SYSTEMD}"));
+    }
+}
+
+/// Says what an opened `/proc` costs.
+fn check_spl(spec: &ZoneSpec, found: &mut Findings) {
+    match plan::spl::decide(spec, observe::spl()) {
+        Ok(decision) => decision.note.into_iter().for_each(|note| found.warn(format!("WARNING: {note}"))),
+        Err(text) => found.error(text),
     }
 }
 

@@ -10,6 +10,7 @@ use super::confine::{self, ConfineError, Confinement};
 use super::limits::{self, LimitError};
 use super::options::{self, UnknownOption};
 use super::profile::{self, Profile};
+use super::spl::{self, Spl};
 use super::step::{Init, Mount, Node, Source, Step};
 use super::{dataset, inherit, net, order, zfs};
 use crate::spec::privilege::{self, PrivilegeError};
@@ -61,8 +62,8 @@ pub struct Facts {
     pub devices: BTreeMap<String, Vec<Node>>,
     /// The zone has a cgroup, and the kernel a program that keeps it from writing settings of the host.
     pub guards_settings: bool,
-    /// The host has `/proc/spl`, which shows the names of everybody's datasets to everybody.
-    pub spl: bool,
+    /// The host's `/proc/spl`, which shows the names of everybody's datasets.
+    pub spl: Spl,
     /// The host has `/dev/fuse`.
     pub fuse: bool,
     /// Links and addresses of the host.
@@ -207,7 +208,10 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     let inherited = |dir: &str| inherited(spec, facts, dir);
     let order = order::order(inherit, mounts, &own, inherited);
 
+    let spl = spl::decide(spec, facts.spl).map_err(PlanError::Unsupported)?;
+
     let mut steps = Vec::new();
+    steps.extend(spl.step);
     if let Some(path) = &facts.cgroup {
         steps.push(Step::Cgroup { path: path.clone(), guarded: facts.guards_settings });
         if !limits.group.is_empty() {
@@ -247,7 +251,7 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     steps.extend(order.first.into_iter().map(inherited));
     steps.push(Step::Dev { nodes: nodes(spec, facts) });
     steps.extend(memory.into_iter().map(|(dir, mode, percent)| Step::Memory { dir, mode, percent }));
-    let hidden = if facts.spl { vec!["spl"] } else { Vec::new() };
+    let hidden = spl.hidden;
     let fixed = if facts.guards_settings { Vec::new() } else { vec![confine::SETTINGS_FOLDER] };
     warnings.extend(fixed.iter().map(|_| confine::UNGUARDED.to_owned()));
     let from_outside = !(hidden.is_empty() && fixed.is_empty());

@@ -14,5 +14,6 @@ pub mod options;
 pub mod order;
 pub mod profile;
 pub mod reclaim;
+pub mod spl;
 pub mod step;
 pub mod zfs;

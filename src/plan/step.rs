@@ -126,6 +126,11 @@ pub enum Step {
         /// The filesystems whose root directories are looked at.
         members: Vec<String>,
     },
+    /// Close a folder of the host's `/proc` to all users but root.
+    Close {
+        /// Its name there.
+        folder: &'static str,
+    },
     /// Keep the user namespace at hand, so that datasets can be taken from it when all its processes
     /// are gone.
     Pin {
@@ -335,6 +340,7 @@ impl Step {
                     if *zoned { "keep" } else { "set" }
                 )
             }
+            Self::Close { folder } => format!("close /proc/{folder} of the host to all its users but root"),
             Self::Pin { run } => format!("keep the user namespace at hand in {}", run.shown()),
             Self::Delegate { dataset, locks, below } => {
                 format!(
@@ -437,7 +443,7 @@ impl Step {
             Self::Cgroup { path, .. } => Inverse::RemoveCgroup(path.clone()),
             Self::Link(link) => Inverse::RemoveLink(Box::new(link.remains())),
             Self::Namespaces { .. } | Self::Init { .. } => Inverse::KillInit,
-            Self::Withdraw { .. } => Inverse::Stays,
+            Self::Withdraw { .. } | Self::Close { .. } => Inverse::Stays,
             // What is given away goes back with the namespace.
             Self::Pin { run } => Inverse::Release(run.clone()),
             Self::Delegate { .. }

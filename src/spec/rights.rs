@@ -175,6 +175,7 @@ mod tests {
         for name in [
             crate::plan::limits::BEST_EFFORT,
             words::POOL_ATTR,
+            words::SPL_ATTR,
             crate::plan::confine::ALLOW,
             "Comment",
             "user",

@@ -11,6 +11,10 @@ pub const POOL_ATTR: &str = "delegate-pool";
 /// its root from having snapshots mounted over the host's directories; its value is `true`.
 pub const SNAPSHOTS_ATTR: &str = "accept-snapshot-mounts";
 
+/// The `attr` resource by which a spec says that `/proc/spl` need not be covered in a zone: it is `closed` on the host,
+/// or `shown`.
+pub const SPL_ATTR: &str = "proc-spl";
+
 /// Names of sets that `limitpriv` accepts in place of a privilege.
 pub const PRIVILEGE_SETS: &[&str] = &["default", "basic", "all", "none"];
 

@@ -66,11 +66,17 @@ pub fn enable(path: &Path, controllers: &[&str]) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns those of the controllers that count what a zone uses which this host has.
-pub fn counting() -> Vec<&'static str> {
-    let all = mount_point().and_then(|m| made::read(m.join("cgroup.controllers")).ok());
-    let all = all.unwrap_or_default();
-    ["cpu", "memory", "pids", "io"].into_iter().filter(|c| all.split_whitespace().any(|a| a == *c)).collect()
+/// Switches every controller on for a folder that this host has: for zonestat, and for what the zone limits itself. A
+/// limit of the folder holds for all below it, whatever is set there. One that the host does not let us have is left
+/// out.
+pub fn enable_all(path: &Path) {
+    let all = mount_point().and_then(|m| made::read(m.join("cgroup.controllers")).ok()).unwrap_or_default();
+    let words: Vec<&str> = all.split_whitespace().collect();
+    if enable(path, &words).is_err() {
+        for word in words {
+            let _ = enable(path, &[word]);
+        }
+    }
 }
 
 /// Gives the files that a delegate may write to the zone's root, within limits that stay the host's.

@@ -225,7 +225,9 @@ fn what_means_something_to_the_host_only() {
     }
     assert!(!zone.inside("sda").exists() && !zone.inside("mem").exists());
     let told = zone.heard.said.join("\n");
-    assert!(told.contains("device nodes left out: 2") && told.contains("attributes left out"), "{told}");
+    assert!(told.contains("device nodes left out: 2;") && told.contains(": sda, mem."), "{told}");
+    let attributes = "attributes left out: 3: trusted.overlay.redirect of file, security.selinux of file, security.ima of file.";
+    assert!(told.contains(attributes), "{told}");
     zone.uninstall().expect("uninstall");
     // A file that is larger than any can be takes neither room nor time.
     let bytes = Tar::default()
@@ -334,4 +336,114 @@ fn damaged_and_foreign_files_are_named() {
     assert!(
         zone.install(&["-a", "/tmp"]).expect_err("a directory").to_string().contains("not a regular file")
     );
+}
+
+/// Returns a record of an extended header.
+fn record(key: &str, value: &[u8]) -> Vec<u8> {
+    let rest = key.len() + value.len() + 3;
+    let length = (1..).find(|n: &usize| *n == rest + n.to_string().len()).expect("a number");
+    [format!("{length} {key}=").as_bytes(), value, b"\n"].concat()
+}
+
+#[test]
+fn access_lists_are_kept() {
+    let mut zone = Zone::new(&[]);
+    let gnu = b"user::rw-\nuser:ann:r--\ngroup::r--\nmask::r--\nother::---\n";
+    let star = b"user::rwx,user:7:rwx,group::r-x,mask::rwx,other::r-x";
+    let raw: Vec<u8> = [&[2, 0, 0, 0][..], &[1, 0, 6, 0, 255, 255, 255, 255], &[2, 0, 4, 0, 9, 0, 0, 0]]
+        .into_iter()
+        .chain([&[4, 0, 4, 0, 255, 255, 255, 255][..], &[16, 0, 4, 0, 255, 255, 255, 255]])
+        .chain([&[32, 0, 0, 0, 255, 255, 255, 255][..]])
+        .flatten()
+        .copied()
+        .collect();
+    let header = |content: &[u8]| content.to_vec();
+    let bytes = Tar::default()
+        .add("x", EntryType::XHeader, "", &header(&record("SCHILY.acl.access", gnu)), 0o644)
+        .file("early", "x")
+        .add("x", EntryType::XHeader, "", &header(&record("SCHILY.acl.default", star)), 0o644)
+        .dir("dir")
+        .add(
+            "x",
+            EntryType::XHeader,
+            "",
+            &header(&record("SCHILY.xattr.system.posix_acl_access", &raw)),
+            0o644,
+        )
+        .file("raw", "x")
+        .add("x", EntryType::XHeader, "", &header(&record("SCHILY.acl.access", gnu)), 0o644)
+        .file("twice", "x")
+        .file("twice", "without")
+        .add("x", EntryType::XHeader, "", &header(&record("SCHILY.acl.access", b"user:bob:rwx")), 0o644)
+        .file("unknown", "x")
+        // The names count that the archive's own accounts have, although they come later.
+        .dir("etc")
+        .file("etc/passwd", "root:x:0:0::/:\nann:x:1234:1234::/:\n")
+        .end();
+    install(&mut zone, &bytes).expect("install");
+    let list = |name: &str, attribute: &str| -> Vec<u8> {
+        let mut buffer = [0; 1024];
+        let length = rustix::fs::lgetxattr(zone.inside(name), attribute, &mut buffer).unwrap_or(0);
+        buffer[..length].to_vec()
+    };
+    let access = |name: &str| list(name, "system.posix_acl_access");
+    assert_eq!(access("early")[12..20], [2, 0, 4, 0, 0xd2, 4, 0, 0], "ann is 1234 there");
+    assert_eq!(list("dir", "system.posix_acl_default")[12..20], [2, 0, 7, 0, 7, 0, 0, 0]);
+    assert_eq!(access("raw"), raw);
+    assert_eq!((access("twice"), access("unknown")), (Vec::new(), Vec::new()));
+    let told = zone.heard.said.join("\n");
+    assert!(told.contains("access lists left out") && told.contains(": unknown."), "{told}");
+}
+
+#[test]
+fn keys_of_an_archive_are_made_anew() {
+    let mut zone = Zone::new(&[]);
+    let bytes = Tar::default()
+        .dir("etc")
+        .dir("etc/ssh")
+        .file("etc/ssh/sshd_config", "own")
+        .file("etc/ssh/ssh_host_ed25519_key", "everybody's")
+        .file("etc/ssh/ssh_host_ed25519_key.pub", "everybody's")
+        .file("etc/ssh/ssh_host_dsa_key", "everybody's")
+        .dir("var")
+        .dir("var/lib")
+        .dir("var/lib/systemd")
+        .file("var/lib/systemd/random-seed", "everybody's")
+        .end();
+    install(&mut zone, &bytes).expect("install");
+    let ssh = |name: &str| fs::read_to_string(zone.inside("etc/ssh").join(name)).unwrap_or_default();
+    assert_eq!(ssh("sshd_config"), "own");
+    assert!(ssh("ssh_host_ed25519_key").contains("PRIVATE KEY"), "{}", ssh("ssh_host_ed25519_key"));
+    assert!(ssh("ssh_host_ed25519_key.pub").contains("root@zion"));
+    assert!(
+        !zone.inside("etc/ssh/ssh_host_dsa_key").exists()
+            && !zone.inside("var/lib/systemd/random-seed").exists()
+    );
+    let told = zone.heard.said.join("\n");
+    assert!(told.contains("ssh host keys are new ones") && told.contains("ed25519"), "{told}");
+}
+
+#[test]
+fn systems_without_systemd_get_a_login_on_the_console() {
+    let mut zone = Zone::new(&[]);
+    let inittab = "id:2:initdefault:\n1:2345:respawn:/sbin/getty --noclear 38400 tty1\n";
+    install(&mut zone, &Tar::default().dir("etc").file("etc/inittab", inittab).end()).expect("install");
+    let done = read(zone.inside("etc/inittab"));
+    assert!(
+        done.contains("\n#1:2345:") && done.ends_with("\nco:2345:respawn:/sbin/getty 38400 console linux\n"),
+        "{done}"
+    );
+    assert!(zone.heard.said.join("\n").contains("one on the console"), "{:?}", zone.heard.said);
+    zone.uninstall().expect("uninstall");
+    let openrc = Tar::default()
+        .dir("etc")
+        .dir("etc/init.d")
+        .file("etc/init.d/agetty", "#!/sbin/openrc-run\n")
+        .dir("etc/runlevels")
+        .dir("etc/runlevels/default")
+        .end();
+    install(&mut zone, &openrc).expect("install");
+    let link = |name: &str| fs::read_link(zone.inside(name)).expect("a link").display().to_string();
+    assert_eq!(link("etc/init.d/agetty.console"), "agetty");
+    assert_eq!(link("etc/runlevels/default/agetty.console"), "/etc/init.d/agetty.console");
 }

@@ -37,6 +37,9 @@ good "it can start a service with limits" zlogin deb \
     "systemd-run --wait -q -p MemoryMax=64M -p TasksMax=20 -p CPUQuota=50% sh -c 'test \$(cat /sys/fs/cgroup/\$(cut -d: -f3 /proc/self/cgroup)/memory.max) = 67108864'"
 good "and one with namespaces of its own" zlogin deb \
     "systemd-run --wait -q -p PrivateTmp=yes -p ProtectSystem=strict -p PrivateDevices=yes -p NoNewPrivileges=yes sh -c '! touch /usr/x'"
+gives "a service can be held to a cpu" 0 zlogin deb \
+    "systemd-run -q --wait --pipe -p AllowedCPUs=0 sh -c 'sed -n s/^Cpus_allowed_list:.//p /proc/self/status'"
+gives "every controller of the host is there" "$(cat /sys/fs/cgroup/cgroup.controllers)" zlogin deb cat /sys/fs/cgroup/cgroup.controllers
 zlogin deb "systemd-run -q --unit follows -p PrivateTmp=yes sleep 1000"
 gives "a service with mounts of its own sees what is mounted later" file zlogin deb \
     "mkdir -p /mnt/later && mount -t tmpfs t /mnt/later && touch /mnt/later/file && ls /proc/\$(systemctl show -P MainPID follows)/root/mnt/later; umount /mnt/later; systemctl stop follows"
@@ -63,6 +66,24 @@ good "the zone boots again" zoneadm -z deb boot
 good "and comes up" comes_up
 good "zoneadm shutdown asks it, and waits" zoneadm -z deb shutdown
 gives "the zone is halted then" installed state
+
+good "it boots for maintenance" zoneadm -z deb boot -s
+rescued() { for _ in $(seq 60); do [ "$(zlogin deb systemctl is-active rescue.target 2>&1)" = active ] && return; sleep 1; done; return 1; }
+good "which is rescue mode" rescued
+bad "without the services of other days" zlogin deb systemctl is-active multi-user.target
+good "the zone halts" zoneadm -z deb halt
+
+good "it boots again" zoneadm -z deb boot
+good "and comes up" comes_up
+first=$(sed 's/.* init=\([0-9]*\).*/\1/' /run/zones/deb/running)
+zlogin deb "systemd-run -q --unit slow -p TimeoutStopSec=30 -p KillSignal=SIGCONT sh -c 'trap : TERM; while :; do sleep 1; done'"
+refused "a slow service does not stop it in time" "it will be booted again" zoneadm -z deb shutdown -r -t 5
+gives "the zone goes on shutting down" shutting_down state
+good "and boots again when it has ended" again
+good "it comes up" comes_up
+good "zoneadm shutdown -r boots it again" zoneadm -z deb shutdown -r
+good "and it comes up" comes_up
+good "it can be shut down" zoneadm -z deb shutdown
 
 # As at its first boot: systemd cannot write the number of the machine, and makes one for this boot.
 : >/zones/deb/root/etc/machine-id

@@ -253,8 +253,7 @@ impl Build<'_> {
             Step::Cgroup { path, guarded } => {
                 let what = || format!("cgroup {}", path.shown());
                 let fd = cgroup::make(path).map_err(|e| fail(what(), "cannot make it", &e))?;
-                // For zonestat; a host that does not let us has its reasons, and the zone works all the same.
-                let _ = cgroup::enable(path, &cgroup::counting());
+                cgroup::enable_all(path);
                 cgroup::delegate(path, self.uid, self.gid)
                     .map_err(|e| fail(what(), "cannot delegate it", &e))?;
                 if *guarded {
@@ -272,6 +271,7 @@ impl Build<'_> {
                 self.withdraw(root, &wanted)
             }
             Step::Namespaces { uid_map, gid_map } => self.namespaces(root, uid_map, gid_map, all),
+            Step::Close { folder } => kernel::close(folder),
             Step::Pin { .. } => self.pin(),
             Step::Delegate { dataset, .. } => self.delegate(dataset),
             Step::Root { path } => self.root(path),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -22,6 +22,7 @@ use crate::plan::boot::{Facts, Special, zfs_fs};
 use crate::plan::dataset::Found;
 use crate::plan::net::NetFacts;
 use crate::plan::profile::Profile;
+use crate::plan::spl::{self, Spl};
 use crate::spec::idmap::{IdMap, IdRange};
 use crate::spec::schema::ResourceKind;
 use crate::spec::shown::Show;
@@ -78,7 +79,7 @@ fn beside(op: &Op<'_>, allocate: bool, net: NetFacts) -> Result<Facts, BootError
         host: super::limits::host(op.spec),
         cgroup: cgroup::mount_point().map(|m| group_folder(op, &m)),
         guards_settings: crate::apply::confine::guards_settings(),
-        spl: Path::new("/proc/spl").exists(),
+        spl: spl(),
         kernel: crate::apply::confine::kernel(),
         fuse: Path::new("/dev/fuse").exists(),
         own_init: matches!(init, RootInit::Own(_)).then(|| "/sbin/init".to_owned()),
@@ -144,6 +145,13 @@ fn beside(op: &Op<'_>, allocate: bool, net: NetFacts) -> Result<Facts, BootError
     }
     facts.root = root;
     Ok(facts)
+}
+
+/// Looks who can read `/proc/spl`.
+pub fn spl() -> Spl {
+    let Ok(meta) = fs::metadata(Path::new("/proc").join(spl::FOLDER)) else { return Spl::Absent };
+    let closed = meta.mode() & 0o007 == 0 && meta.uid() == 0 && meta.gid() == 0;
+    if closed { Spl::Closed } else { Spl::Open }
 }
 
 /// Returns the folder of the zone's cgroup.

@@ -188,6 +188,7 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
             | Step::Process { .. }
             | Step::Ipc { .. }
             | Step::Withdraw { .. }
+            | Step::Close { .. }
             | Step::Namespaces { .. }
             | Step::Pin { .. }
             | Step::Delegate { .. }

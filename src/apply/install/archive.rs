@@ -8,12 +8,13 @@ use std::rc::Rc;
 
 use thiserror::Error;
 
+use super::left_out::shorten;
 use super::tarball::{TarError, Tarball};
-use super::unpack::{LeftOut, MemberError, Unpacker};
+use super::unpack::{MemberError, Unpacker};
 use super::{InstallError, kill_point};
 use crate::apply::Notice;
 use crate::plan::install::Packing;
-use crate::spec::shown::{Show, escape};
+use crate::spec::shown::Show;
 use crate::sys::made;
 use crate::sys::path::{At, Dir, reason};
 
@@ -135,7 +136,7 @@ pub(super) fn populate(
     let file = File::open(path).at("open", path)?;
     let mut unpacker = Unpacker::archive(root);
     extract(out, &mut unpacker, file, path, packing, true)?;
-    tell(out, path, unpacker.left_out);
+    unpacker.left_out.tell(out, path);
     Ok(())
 }
 
@@ -171,7 +172,7 @@ pub(super) fn extract(
             Err(TarError::NoEnd) if !strict => break,
             Err(e) => return Err(failed(&e, None, at.max(tar.position()))),
         };
-        let (name, offset) = (shorten(&member.name), member.offset);
+        let (name, offset) = (shorten(&member.name, 200), member.offset);
         match unpacker.member(member, &mut tar) {
             Ok(()) => {}
             // The target's file system, not the archive.
@@ -190,34 +191,4 @@ pub(super) fn extract(
     })?;
     out.progress(total, total, &what);
     Ok(())
-}
-
-/// Returns a name for a message: one line, not without end.
-fn shorten(name: &[u8]) -> String {
-    let text = String::from_utf8_lossy(name);
-    let mut out: String = text.chars().take(200).flat_map(escape).collect();
-    if text.chars().nth(200).is_some() {
-        out.push('…');
-    }
-    out
-}
-
-/// Says what of the archive is not in the zone.
-pub(super) fn tell(out: &mut dyn Notice, path: &Path, left: LeftOut) {
-    let path = path.shown();
-    if left.devices > 0 {
-        out.say(&format!("{path}: device nodes left out: {}; a zone's /dev is made at boot.", left.devices));
-    }
-    if left.unknown > 0 {
-        out.say(&format!("{path}: members of unknown type left out: {}.", left.unknown));
-    }
-    if left.xattrs > 0 {
-        out.say(&format!("{path}: extended attributes left out: {}.", left.xattrs));
-    }
-    if left.foreign_ids > 0 {
-        out.say(&format!(
-            "{path}: members of ids above 65535, which the zone does not have: {}.",
-            left.foreign_ids
-        ));
-    }
 }

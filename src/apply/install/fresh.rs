@@ -58,6 +58,15 @@ pub(super) fn reidentify(
         put(op, etc.write("hostid", Owned::root(0o644), &id.as_bytes()[..4]))?;
     }
     super::kill_point();
+    renew(op, root, hostname)?;
+    Ok(())
+}
+
+/// Makes the secrets of a root anew. Returns the kinds of keys of the ssh server that are new.
+///
+/// # Errors
+/// [`InstallError`] naming the file.
+pub(super) fn renew(op: &mut Op<'_>, root: &Dir, hostname: &str) -> Result<Vec<&'static str>, InstallError> {
     let ssh = folder(root, "etc/ssh")?;
     let mut lost = Vec::new();
     for kind in KEYS {
@@ -70,10 +79,10 @@ pub(super) fn reidentify(
     for (folder, start, end) in MADE_ANEW {
         remove(root, folder, start, end)?;
     }
-    match ssh {
-        Some(ssh) if !lost.is_empty() => keys(op, &ssh, &lost, hostname),
-        _ => Ok(()),
+    if let Some(ssh) = ssh.filter(|_| !lost.is_empty()) {
+        keys(op, &ssh, &lost, hostname)?;
     }
+    Ok(lost)
 }
 
 /// Opens a folder as the zone would find it; none where the zone would find none.

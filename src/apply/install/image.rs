@@ -226,6 +226,6 @@ pub(super) fn populate(
         archive::extract(out, &mut unpacker, file, &path, *packing, *packing != Packing::Plain)?;
         kill_point();
     }
-    archive::tell(out, layout, unpacker.left_out);
+    unpacker.left_out.tell(out, layout);
     Ok(())
 }

@@ -18,8 +18,10 @@
 //! and the zone's ids are shifted by the mount at boot, never by a walk over the tree.
 
 pub mod accounts;
+mod acl;
 pub mod archive;
 mod clone;
+mod console;
 mod dataset;
 mod delegated;
 mod detach;
@@ -27,6 +29,7 @@ mod fresh;
 mod identity;
 mod image;
 pub mod journal;
+mod left_out;
 mod observe;
 mod promote;
 mod recover;

@@ -7,8 +7,8 @@ use rustix::io::Errno;
 
 use super::journal::{Journal, Phase};
 use super::{
-    InstallError, clone, dataset, delegated, detach, fresh, identity, observe, snapshots, source, sparse,
-    suite, transfer,
+    InstallError, clone, console, dataset, delegated, detach, fresh, identity, observe, snapshots, source,
+    sparse, suite, transfer,
 };
 use crate::apply::Op;
 use crate::plan::install::{InstallPlan, InstallStep, Source};
@@ -130,7 +130,19 @@ pub(super) fn carry_out(op: &mut Op<'_>, step: &InstallStep) -> Result<bool, Ins
             identity::mount_points(&observe::open(root, path)?, dirs, links)?;
         }
         InstallStep::Identity { root: path, hostname, host, lock_passwords } => {
-            identity::identity(&observe::open(root, path)?, hostname, host, *lock_passwords)?;
+            let dir = observe::open(root, path)?;
+            identity::identity(&dir, hostname, host, *lock_passwords)?;
+            // What was made on this host from its own software has no secrets, nor another's terminals.
+            if !lock_passwords {
+                let keys = fresh::renew(op, &dir, hostname)?;
+                if !keys.is_empty() {
+                    let keys = keys.join(", ");
+                    op.out.say(&format!(
+                        "The ssh host keys are new ones, as no two systems have the same: {keys}."
+                    ));
+                }
+                console::login(op, &dir)?;
+            }
         }
         InstallStep::Sync { root: path } => {
             rustix::fs::syncfs(observe::open(root, path)?).at("sync", path)?;

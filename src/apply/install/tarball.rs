@@ -9,6 +9,8 @@ use std::io::{self, Read};
 use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 use thiserror::Error;
 
+use super::acl::Kind;
+
 const BLOCK: u64 = 512;
 
 /// Longest extension header: names are at most 4,096 bytes, attributes 64 KiB each.
@@ -66,6 +68,8 @@ pub(super) struct Member {
     pub(super) gid: u32,
     pub(super) mtime: (i64, i64),
     pub(super) xattrs: Vec<Record>,
+    /// Access lists, as text.
+    pub(super) acls: Vec<(Kind, Vec<u8>)>,
     /// Stretches of data (offset and length) and the whole size, for a sparse file.
     pub(super) sparse: Option<(Vec<(u64, u64)>, u64)>,
 }
@@ -260,11 +264,14 @@ impl<R: Read> Tarball<R> {
                 .and_then(time)
                 .unwrap_or_else(|| (header.mtime().ok().and_then(|t| i64::try_from(t).ok()).unwrap_or(0), 0)),
             xattrs: Vec::new(),
+            acls: Vec::new(),
             sparse: None,
         };
         for (key, value) in &pax {
             if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
                 member.xattrs.push((name.to_vec(), value.clone()));
+            } else if let Some(kind) = Kind::of_key(key) {
+                member.acls.push((kind, value.clone()));
             }
         }
         member.kind = match kind {

@@ -15,10 +15,13 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid
 use rustix::io::Errno;
 use thiserror::Error;
 
+use super::accounts;
+use super::acl::{self, Kind};
+use super::left_out::LeftOut;
 use super::tarball::{Member, MemberKind, TarError, Tarball};
 use crate::spec::shown::Show;
 use crate::sys::naive::without;
-use crate::sys::path::{At, Dir, Links, Owned, PathError, Resolve, STRICT, set_owned};
+use crate::sys::path::{At, Dir, IN_ROOT, Links, Owned, PathError, Resolve, STRICT, set_owned};
 use crate::sys::tree::{RemoveError, SparseWriter, remove_tree, set_times, set_xattr};
 
 /// Prefix of names that remove something of a lower layer.
@@ -26,6 +29,9 @@ const WHITEOUT: &str = ".wh.";
 
 /// The name that removes everything of lower layers in its folder.
 const OPAQUE: &str = ".wh..wh..opq";
+
+/// Bytes of access lists that are kept for the end of an archive.
+const ACLS_MAX: usize = 64 << 20;
 
 /// Why a member could not be unpacked.
 #[derive(Debug, Error)]
@@ -42,15 +48,6 @@ pub(super) enum MemberError {
     Path(#[from] PathError),
     #[error(transparent)]
     Remove(#[from] RemoveError),
-}
-
-/// What of an archive is not in the zone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct LeftOut {
-    pub(super) devices: u64,
-    pub(super) unknown: u64,
-    pub(super) xattrs: u64,
-    pub(super) foreign_ids: u64,
 }
 
 /// What a directory gets when all is in it.
@@ -94,6 +91,10 @@ pub(super) struct Unpacker<'a> {
     /// The folder of the last member, since most have the same.
     folder: Option<(PathBuf, Dir)>,
     buffer: Vec<u8>,
+    /// Access lists come last: the names in them are those of the root's own accounts.
+    acls: BTreeMap<PathBuf, Vec<(Kind, Vec<u8>)>>,
+    /// Bytes of these.
+    acl_bytes: usize,
     pub(super) left_out: LeftOut,
 }
 
@@ -111,7 +112,8 @@ impl<'a> Unpacker<'a> {
 
     fn new(root: &'a Dir, how: Resolve, layer: Option<Names>) -> Self {
         let (dirs, left_out) = (BTreeMap::new(), LeftOut::default());
-        Self { root, how, layer, dirs, folder: None, buffer: vec![0; 256 * 1024], left_out }
+        let (acls, buffer) = (BTreeMap::new(), vec![0; 256 * 1024]);
+        Self { root, how, layer, dirs, folder: None, buffer, acls, acl_bytes: 0, left_out }
     }
 
     /// Unpacks one member, whose content is next in the archive.
@@ -128,9 +130,10 @@ impl<'a> Unpacker<'a> {
         if self.layer.is_some() && last.as_bytes().starts_with(WHITEOUT.as_bytes()) {
             return self.whiteout(&name, &last);
         }
+        self.put_acls_off(&name, &member);
         match member.kind {
-            MemberKind::Device => self.left_out.devices += 1,
-            MemberKind::Unknown => self.left_out.unknown += 1,
+            MemberKind::Device => self.left_out.devices.add(&member.name),
+            MemberKind::Unknown => self.left_out.unknown.add(&member.name),
             MemberKind::Directory => self.directory(name, &last, member)?,
             MemberKind::File => self.file(&name, &last, &member, tar)?,
             MemberKind::HardLink => self.hard_link(&name, &last, &member)?,
@@ -159,6 +162,7 @@ impl<'a> Unpacker<'a> {
                 Err(e) => return Err(e).at("open", self.root.join(&name))?,
             }
         }
+        self.put_acls()?;
         if let Some(layer) = &mut self.layer {
             layer.clear();
         }
@@ -356,7 +360,9 @@ impl<'a> Unpacker<'a> {
     }
 
     fn count_ids(&mut self, member: &Member) {
-        self.left_out.foreign_ids += u64::from(member.uid > 65_535 || member.gid > 65_535);
+        if member.uid > 65_535 || member.gid > 65_535 {
+            self.left_out.foreign_ids.add(&member.name);
+        }
     }
 
     fn attributes(&mut self, fd: BorrowedFd<'_>, member: &Member) -> std::io::Result<()> {
@@ -369,11 +375,63 @@ impl<'a> Unpacker<'a> {
     fn xattrs(&mut self, fd: BorrowedFd<'_>, member: &Member) -> std::io::Result<()> {
         for (name, value) in &member.xattrs {
             // Those that mean something to the host's kernel only, or to its policy, are not taken over.
+            let is_acl = name.starts_with(b"system.posix_acl_");
             let kept = name.starts_with(b"user.") || name == b"security.capability" || without("attributes");
-            let name = CString::new(name.as_slice()).ok().filter(|_| kept);
-            match name {
-                Some(name) if set_xattr(fd, &name, value)? => {}
-                _ => self.left_out.xattrs += 1,
+            let known = CString::new(name.as_slice()).ok().filter(|_| kept || is_acl);
+            let set = known.map_or(Ok(false), |known| set_xattr(fd, &known, value));
+            match set {
+                Ok(true) => {}
+                // A list that is none.
+                Err(e) if !is_acl || Errno::from_io_error(&e) != Some(Errno::INVAL) => return Err(e),
+                _ => self.left_out.xattrs.add(&[name.as_slice(), b" of ", &member.name].concat()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a member's access lists for the end. Of a name that comes twice the last member counts.
+    fn put_acls_off(&mut self, name: &Path, member: &Member) {
+        self.acls.remove(name);
+        if member.acls.is_empty() || !matches!(member.kind, MemberKind::File | MemberKind::Directory) {
+            return;
+        }
+        let bytes = member.acls.iter().map(|(_, text)| text.len()).sum::<usize>() + member.name.len();
+        if self.acl_bytes + bytes > ACLS_MAX {
+            return self.left_out.acls.add(&member.name);
+        }
+        self.acl_bytes += bytes;
+        self.acls.insert(name.to_owned(), member.acls.clone());
+    }
+
+    /// Gives files and directories their access lists.
+    fn put_acls(&mut self) -> Result<(), MemberError> {
+        if self.acls.is_empty() {
+            return Ok(());
+        }
+        let file = |name: &str| -> String {
+            let content = self.root.read(name, accounts::LIMIT, IN_ROOT).ok().flatten().unwrap_or_default();
+            String::from_utf8_lossy(&content).into_owned()
+        };
+        let (users, groups) = (file("etc/passwd"), file("etc/group"));
+        let id_of = |name: &str, user: bool| acl::lookup(if user { &users } else { &groups }, name);
+        self.acl_bytes = 0;
+        for (name, lists) in std::mem::take(&mut self.acls) {
+            let Ok((parent, last)) = self.root.parent(&name, self.how) else { continue };
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            // One that a later member has replaced by something else.
+            let Ok(fd) = rustix::fs::openat(&parent, &last, flags, Mode::empty()) else { continue };
+            for (kind, text) in lists {
+                let set = acl::encode(&text, &id_of).map_or(Ok(false), |list| {
+                    match set_xattr(fd.as_fd(), kind.attribute(), &list) {
+                        Err(e) if matches!(Errno::from_io_error(&e), Some(Errno::INVAL | Errno::ACCESS)) => {
+                            Ok(false)
+                        }
+                        other => other,
+                    }
+                });
+                if !set.at("set the access list of", self.root.join(&name))? {
+                    self.left_out.acls.add(name.as_os_str().as_bytes());
+                }
             }
         }
         Ok(())

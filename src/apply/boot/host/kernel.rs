@@ -1,11 +1,23 @@
 //! File systems of the kernel that are mounted from outside.
 
+use std::fs::Permissions;
 use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
 
 use super::super::{proc, zone};
 use super::{Build, StepError, fail};
 use crate::sys::mount::{Attrs, Tree};
 use crate::sys::ns;
+
+/// Closes a folder of the host's `/proc` to all users but root, in every `/proc` that is mounted from now on.
+pub(super) fn close(folder: &str) -> Result<(), StepError> {
+    let dir = format!("/proc/{folder}");
+    let closed = std::fs::metadata(&dir).and_then(|meta| {
+        let mode = meta.permissions().mode() & 0o770;
+        std::fs::set_permissions(&dir, Permissions::from_mode(mode))
+    });
+    closed.map_err(|e| fail(dir, "cannot close it", &e))
+}
 
 impl Build<'_> {
     /// Waits until process 1 has told of its network namespace.
