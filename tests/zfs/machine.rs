@@ -3,7 +3,7 @@
 //!
 //! A script says in comments on which images it runs (`# images: bookworm`, else on all but the old one) and what it
 //! needs beside it: `# files: NAME…`, paths from its own folder; `# tests: NAME…`, test programs of this crate;
-//! `# root: yes`, a system for a zone, as `root.tar`. Its checks are lines `ok    NAME` and `FAIL  NAME`; a count
+//! `# root: yes`, a system for a zone, as `root.tar`, or `# root: sysvinit`, one with that init. Its checks are lines `ok    NAME` and `FAIL  NAME`; a count
 //! stands at its end.
 
 use std::env;
@@ -39,8 +39,8 @@ struct Script {
     images: Vec<&'static str>,
     files: Vec<PathBuf>,
     tests: Vec<String>,
-    /// It wants a system for a zone.
-    root: bool,
+    /// It wants a system for a zone: the section of the image's recipe.
+    root: Option<String>,
 }
 
 fn here(path: &str) -> PathBuf {
@@ -60,8 +60,8 @@ pub fn trials() -> Vec<Trial> {
             let mut script = script.clone();
             trials.push(Trial::test(format!("{image}::{}", script.name), move || {
                 in_machine(image, || {
-                    if script.root {
-                        match zone_root(image) {
+                    if let Some(section) = script.root.take() {
+                        match zone_root(image, &section) {
                             Ok(tar) => script.files.push(tar),
                             Err(why) => {
                                 println!("SKIPPED: no system for a zone on {image}: {why}");
@@ -107,7 +107,10 @@ fn scripts() -> Vec<Script> {
         assert!(!images.is_empty(), "{stem}.sh runs nowhere");
         let files = said("files:").unwrap_or_default().into_iter().map(|f| folder.join(f)).collect();
         let tests = said("tests:").unwrap_or_default().into_iter().map(str::to_owned).collect();
-        let root = said("root:").is_some();
+        let root = said("root:").map(|words| match words.first() {
+            Some(&"yes") | None => "zone".to_owned(),
+            Some(section) => (*section).to_owned(),
+        });
         scripts.push(Script { name: stem, images, files, tests, root });
     }
     scripts.sort_by(|a, b| a.name.cmp(&b.name));
@@ -178,8 +181,8 @@ fn watch(command: &mut Command) -> Result<(Vec<String>, Option<i32>), Failed> {
 }
 
 /// Returns a system for a zone, as a file for the machine; it takes a mirror to make one.
-fn zone_root(image: &str) -> Result<PathBuf, String> {
-    let done = vm().args(["root", image]).output().map_err(|e| e.to_string())?;
+fn zone_root(image: &str, section: &str) -> Result<PathBuf, String> {
+    let done = vm().args(["root", image, section]).output().map_err(|e| e.to_string())?;
     if !done.status.success() {
         return Err(String::from_utf8_lossy(&done.stderr).trim().to_owned());
     }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::plan::spl::Spl;
+
 /// Everything that was seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -124,6 +126,8 @@ pub struct Cgroup {
 pub struct Zfs {
     /// Release of the module; none when it is not loaded.
     pub module: Option<String>,
+    /// Who can read `/proc/spl`.
+    pub spl: Spl,
     /// Release of the `zfs` command, which a sparse zone runs as well; none when there is none.
     pub program: Option<String>,
     /// Why `/dev/zfs` cannot be used.

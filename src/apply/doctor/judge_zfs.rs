@@ -3,6 +3,7 @@
 use super::Diagnosis;
 use super::facts::{Facts, Zfs};
 use super::release::Release;
+use crate::plan::spl::Spl;
 
 use crate::spec::shown::Show;
 
@@ -24,6 +25,7 @@ pub fn judge(facts: &Facts, out: &mut Diagnosis) {
     delegation(module, release, out);
     open_hole(module, release, out);
     device(zfs, release, out);
+    names(zfs.spl, out);
     programs(zfs, release, out);
     mount_units(zfs, out);
     zoned(zfs, out);
@@ -104,6 +106,22 @@ fn device(zfs: &Zfs, release: Option<Release>, out: &mut Diagnosis) {
         );
     } else {
         out.ok(topic, found, "zones get a node of their own");
+    }
+}
+
+/// What zones may know of the datasets of others, and what comes of that.
+fn names(spl: Spl, out: &mut Diagnosis) {
+    match spl {
+        Spl::Absent => {}
+        Spl::Closed => {
+            out.ok("/proc/spl", "closed to all users but root", "not covered in zones: containers work there");
+        }
+        Spl::Open => out.ok(
+            "/proc/spl",
+            "open to all users of this host",
+            "covered in zones, where containers get no /proc of their own then; for zones with containers see attr \
+             proc-spl in zones(7)",
+        ),
     }
 }
 

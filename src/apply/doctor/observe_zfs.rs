@@ -25,6 +25,7 @@ pub fn facts(store: &FileStore) -> Facts {
     if facts.module.is_none() {
         return facts;
     }
+    facts.spl = crate::apply::boot::observe::spl();
     facts.device_mode = fs::metadata("/dev/zfs").ok().map(|m| m.permissions().mode() & 0o7777);
     facts.mount_units = mount_units();
     facts.delegated = delegated(store);

@@ -294,3 +294,17 @@ fn rights_that_nobody_gives() {
     let with_broker = |f: &mut Facts| (f.administered, f.broker) = (words("zion"), true);
     assert!(complaints(with_broker).1.is_empty());
 }
+
+#[test]
+fn containers_in_zones_are_spoken_of() {
+    let said = |spl| {
+        let mut facts = good();
+        facts.zfs.spl = spl;
+        let all = judge(&facts).checks;
+        all.iter().find(|c| c.topic == "/proc/spl").map(|c| c.means.clone())
+    };
+    use crate::plan::spl::Spl;
+    assert_eq!(said(Spl::Absent), None);
+    assert!(said(Spl::Open).is_some_and(|text| text.contains("attr proc-spl")));
+    assert!(said(Spl::Closed).is_some_and(|text| text.contains("containers work")));
+}

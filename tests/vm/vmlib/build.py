@@ -152,9 +152,12 @@ def build_userland(recipe, out):
     mmdebstrap(u, u["packages"], out, hooks=[pins(u)], fmt="tar")
 
 
-def build_zone(recipe, out):
-    """A system for a zone, as a tar file."""
-    mmdebstrap(recipe.zone, recipe.zone["packages"], out, fmt="tar")
+def build_zone(section):
+    """What makes a system for a zone, as a tar file."""
+    def build(recipe, out):
+        parts = getattr(recipe, section)
+        mmdebstrap(parts, parts["packages"], out, fmt="tar")
+    return build
 
 
 def layer(recipe, section, build):
@@ -228,9 +231,11 @@ def image(recipe):
     return folder
 
 
-def zone_root(recipe):
+def zone_root(recipe, section):
     """The tar file of a system for a zone; builds it if it is not there."""
-    path = cache_dir() / f"{recipe.key('zone')}.tar"
+    if not getattr(recipe, section):
+        raise Trouble(f"the image {recipe.name} has no section {section}")
+    path = cache_dir() / f"{recipe.key(section)}.tar"
     if path.exists():
         return path
     if not shutil.which("mmdebstrap"):
@@ -239,7 +244,7 @@ def zone_root(recipe):
         raise Trouble("a system for a zone is built by root: run it once as root")
     with locked(cache_dir() / f".lock-{recipe.name}-zone", f"waiting for the zone's system {recipe.name}, which is "
                 "being built"):
-        layer(recipe, "zone", build_zone)
+        layer(recipe, section, build_zone(section))
     return path
 
 

@@ -29,6 +29,7 @@ def parser():
     one.add_argument("image", choices=names())
     one = sub.add_parser("root", help="build a system for a zone if it is not there; print its tar file")
     one.add_argument("image", choices=names())
+    one.add_argument("section", choices=["zone", "sysvinit"], nargs="?", default="zone", help="which of its systems")
     one = sub.add_parser("run", help="run SCRIPT in the machine; its output and exit status are those of vm")
     one.add_argument("image", choices=names())
     one.add_argument("script")
@@ -77,7 +78,7 @@ def dispatch(args):
     if args.command == "built":
         return 0 if build.is_built(Recipe(args.image)) else 1
     if args.command == "root":
-        print(build.zone_root(Recipe(args.image)))
+        print(build.zone_root(Recipe(args.image), args.section))
         return 0
     folder = build.image(Recipe(args.image))
     if args.command == "info":

@@ -39,6 +39,7 @@ class Recipe:
         self.kernel = sections["kernel"]
         self.userland = sections["userland"]
         self.zone = sections["zone"]
+        self.sysvinit = sections.get("sysvinit")
 
     def key(self, section):
         """The name of a layer: same recipe, same name."""
