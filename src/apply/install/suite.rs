@@ -55,8 +55,8 @@ pub(super) fn read(text: &str, options: &[String]) -> Result<Suite, String> {
             "mirror" => mirror = Some(value.to_owned()),
             "components" => components = Some(value.replace(' ', ",")),
             _ => {
-                keyring =
-                    Some(std::fs::canonicalize(value).map_err(|e| format!("-x {option}: {}", reason(&e)))?)
+                let wrong = |e: std::io::Error| format!("-x {}: {}", option.shown(), reason(&e));
+                keyring = Some(std::fs::canonicalize(value).map_err(wrong)?);
             }
         }
     }
