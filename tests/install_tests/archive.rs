@@ -420,7 +420,7 @@ fn keys_of_an_archive_are_made_anew() {
             && !zone.inside("var/lib/systemd/random-seed").exists()
     );
     let told = zone.heard.said.join("\n");
-    assert!(told.contains("ssh host keys are new ones") && told.contains("ed25519"), "{told}");
+    assert!(told.contains("ssh host keys were made anew") && told.contains("ed25519"), "{told}");
 }
 
 #[test]

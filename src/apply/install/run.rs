@@ -137,9 +137,7 @@ pub(super) fn carry_out(op: &mut Op<'_>, step: &InstallStep) -> Result<bool, Ins
                 let keys = fresh::renew(op, &dir, hostname)?;
                 if !keys.is_empty() {
                     let keys = keys.join(", ");
-                    op.out.say(&format!(
-                        "The ssh host keys are new ones, as no two systems have the same: {keys}."
-                    ));
+                    op.out.say(&format!("The ssh host keys were made anew: {keys}."));
                 }
                 console::login(op, &dir)?;
             }

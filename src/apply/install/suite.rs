@@ -124,6 +124,8 @@ pub(super) fn populate(op: &mut Op<'_>, root: &Dir, wanted: &Suite) -> Result<()
     command.stdout(output.try_clone().at("open", &log)?).stderr(output.try_clone().at("open", &log)?);
     let mut child = command.spawn().at("run", tool)?;
     let status = watch(op, root, suite, &mut child, &log).at("wait for", tool)?;
+    // The end of the bar.
+    op.out.progress(1, 1, &format!("installing {suite}"));
     if status.success() {
         return Ok(());
     }
