@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use thiserror::Error;
 
 use self::address::{given, routers};
-pub use self::link::{Guard, Link, Way};
+pub use self::link::{Advertised, Guard, Link, Way};
 pub use self::mac::Mac;
 use crate::spec::schema::ResourceKind;
 use crate::spec::{Props, ZoneSpec};
@@ -151,6 +151,8 @@ pub fn plan(spec: &ZoneSpec, facts: &NetFacts) -> Result<Network, Refusal> {
     for link in &mut build.network.links {
         link.zone = spec.name.to_string();
         link.claims.clone_from(&facts.claims);
+        link.port_mac = mac::port(&link.port, link.mac);
+        link.advertised = link.heeds();
     }
     build.check_names()?;
     build.check_addresses()?;

@@ -44,6 +44,7 @@
 //! | file systems and namespaces without end | `confine::flags::*` | `new-file-systems`, `bounds` |
 //! | an owner without write access | `owner::*`, `confine::owner::*` | `leases`, `dnotify`, `write-hints`, `snapshots`, `bounds` |
 //! | directories above a zonepath that others own | `walls::nothing_is_changed_below_a_foreign_parent` | `parents` |
+//! | a router outside that leads a zone astray | `network::advertised::*` | `advertised` |
 //! | a server or router on the host's link | `network::held::a_shared_zone_is_no_server_of_the_link` | `roles` |
 //! | restrictions of mounts | `confine::mounts::restrictions_of_mounts_stay` | `sys` |
 //! | a tree that cannot be cloned, moved or removed | `lifecycle::hostile::*` | `depth`, `attribute-lists`, `identity`, `beside`, `subvolumes` |

@@ -152,7 +152,7 @@ impl World {
     pub fn cable(&self, name: &str, outside: &str) {
         let peer =
             link::Peer { name: outside, namespace: self.outside.0.as_fd(), mac: [2, 0xee, 0, 0, 0, last()] };
-        link::add_pair(&mut socket(), name, 1500, peer).expect("a pair");
+        link::add_pair(&mut socket(), link::Near { name, mac: None }, 1500, peer).expect("a pair");
         up(&mut socket(), name);
         self.outside.at(|| up(&mut socket(), outside));
     }
@@ -269,6 +269,25 @@ fn trace() -> Trace {
         routes,
         programs,
     }
+}
+
+/// Returns the IPv6 addresses of a namespace that are good beyond one link.
+pub fn global_v6(space: &Space) -> Vec<IpAddr> {
+    let list = space.at(|| link::addresses(&mut socket())).expect("addresses").into_iter();
+    let global = |ip: &IpAddr| matches!(ip, IpAddr::V6(a) if !a.is_loopback() && !a.is_unicast_link_local());
+    list.map(|(_, net)| net.addr()).filter(global).collect()
+}
+
+/// Waits until something holds, and says whether it does.
+pub fn soon(mut holds: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + Duration::from_secs(10);
+    while !holds() {
+        if Instant::now() > end {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    true
 }
 
 /// Lines of a spec: one `net` with these properties.

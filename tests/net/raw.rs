@@ -234,16 +234,34 @@ pub fn arp(op: u8, mac: [u8; 6], sender_mac: [u8; 6], sender: &str, target: &str
 
 /// Neighbour discovery to all on the link: 135 asks, 136 answers, 134 is a router's.
 pub fn discovery(kind: u8, mac: [u8; 6], from: &str, target: &str, option: [u8; 6]) -> Vec<u8> {
-    let octets = |text: &str| text.parse::<std::net::Ipv6Addr>().expect("an address").octets();
     let mut message = vec![kind, 0, 0, 0, 0x60, 0, 0, 0];
     if kind == 134 {
         message = vec![134, 0, 0, 0, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0];
     } else {
-        message.extend(octets(target));
+        message.extend(octets6(target));
     }
     message.extend([if kind == 136 { 2 } else { 1 }, 1]);
     message.extend(option);
-    let (from, to) = (octets(from), octets("ff02::1"));
+    icmp6(mac, from, message)
+}
+
+/// What a router says to all: that it is one, and which prefix of 64 bits its link has.
+pub fn advertisement(mac: [u8; 6], from: &str, prefix: &str) -> Vec<u8> {
+    let mut message = vec![134, 0, 0, 0, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1];
+    message.extend(mac);
+    // On the link, and hosts may make themselves addresses of it; valid and preferred for a day.
+    message.extend([3, 4, 64, 0xc0, 0, 1, 0x51, 0x80, 0, 1, 0x51, 0x80, 0, 0, 0, 0]);
+    message.extend(octets6(prefix));
+    icmp6(mac, from, message)
+}
+
+fn octets6(text: &str) -> [u8; 16] {
+    text.parse::<std::net::Ipv6Addr>().expect("an address").octets()
+}
+
+/// A message of ICMPv6 to all on the link, with its checksum.
+fn icmp6(mac: [u8; 6], from: &str, mut message: Vec<u8>) -> Vec<u8> {
+    let (from, to) = (octets6(from), octets6("ff02::1"));
     let length = u32::try_from(message.len()).expect("short");
     let pseudo = [&from[..], &to[..], &length.to_be_bytes()[..], &[0, 0, 0, 58], &message[..]].concat();
     let sum: u32 = pseudo.chunks(2).map(|c| u32::from(u16::from_be_bytes([c[0], c[1]]))).sum();

@@ -4,6 +4,8 @@
 #[path = "../net/mod.rs"]
 mod net;
 
+mod advertised;
+mod bridge;
 mod ends;
 mod exclusive;
 mod held;

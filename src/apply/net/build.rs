@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::frame::{Kind, key};
 use super::guard::{Guard, Limit, Onward, program, receiving};
-use super::inside::{Inside, announce};
+use super::inside::{Inside, settle};
 use super::lock::NetLock;
 use super::probe::Probe;
 use super::switch::{ALIAS, Switch, attach, join, load, map, prepare, zone_of};
@@ -126,7 +126,7 @@ impl Network {
         let table = self.rule(wanted, port)?;
         self.inside()?.prepare(wanted, own)?;
         if let Some(namespace) = &self.namespace {
-            announce(namespace.as_fd(), wanted);
+            settle(namespace.as_fd(), wanted)?;
         }
         crash_at("link-ruled");
         // Not under the lock: other zones need not wait for an answer to this one.
@@ -174,6 +174,9 @@ impl Network {
             crash_at("wire-joined");
             self.open_lower(wanted)?;
         }
+        if wanted.way == Way::Bridge {
+            self.keep_bridge(wanted)?;
+        }
         crash_at("link-connected");
         let alias = format!("{ALIAS}{} {}", wanted.zone, wanted.name);
         let change = link::Change {
@@ -186,12 +189,29 @@ impl Network {
         link::change(&mut self.host, port, &change).map_err(net("cannot switch the port on"))
     }
 
+    /// Has a bridge keep its address when the zone's port joins it. The kernel gives it the lowest one of its
+    /// ports, as long as nobody has set one: that is never ours unless there is no other, or one that begins
+    /// as high. Then the address that the bridge has is set.
+    fn keep_bridge(&mut self, wanted: &Link) -> Done<()> {
+        let look = net("cannot look at the bridge");
+        let bridge = link::numbered(&mut self.host, wanted.lower_index).map_err(&look)?;
+        // All zeros is that of a bridge that has lost its last port.
+        let Some(mac) = bridge.and_then(|b| b.mac).filter(|mac| *mac != [0; 6]) else { return Ok(()) };
+        if mac < wanted.port_mac.0 && link::has_ports(&mut self.host, wanted.lower_index).map_err(&look)? {
+            return Ok(());
+        }
+        let change = link::Change { mac: Some(mac), ..link::Change::default() };
+        link::change(&mut self.host, wanted.lower_index, &change)
+            .map_err(net("cannot keep the bridge's address"))
+    }
+
     /// Makes the zone's link and its port, and returns the numbers of the port and, inside, of the link.
     fn make_pair(&mut self, wanted: &Link) -> Done<(u32, u32)> {
         let Some(namespace) = &self.namespace else { return Err("the zone has no network namespace".into()) };
         let peer = link::Peer { name: &wanted.name, namespace: namespace.as_fd(), mac: wanted.mac.0 };
         let host = &mut self.host;
-        let mut made = link::add_pair(host, &wanted.port, wanted.mtu, peer);
+        let near = link::Near { name: &wanted.port, mac: Some(wanted.port_mac.0) };
+        let mut made = link::add_pair(host, near, wanted.mtu, peer);
         if made.as_ref().is_err_and(|e| e.number() == libc::EEXIST) {
             // Left by a crash, or somebody else's.
             let there = link::named(host, &wanted.port).map_err(net("cannot look at a link"))?;
@@ -203,7 +223,7 @@ impl Network {
                 }
                 link::remove(host, there.index).map_err(net("cannot remove the old port"))?;
             }
-            made = link::add_pair(host, &wanted.port, wanted.mtu, peer);
+            made = link::add_pair(host, near, wanted.mtu, peer);
         }
         made.map_err(|e| match e.number() {
             libc::EOPNOTSUPP => super::NO_VETH.into(),

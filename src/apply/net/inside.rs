@@ -1,12 +1,14 @@
 //! The zone's end of its links: addresses and routes, set from outside before init runs.
 
 use std::fs;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use ipnet::IpNet;
 
 use super::{Done, net, sys};
-use crate::plan::net::{Link, Way};
+use crate::plan::net::{Advertised, Link, Way};
+use crate::sys::naive::without;
 use crate::sys::netlink::{Socket, link, route};
 use crate::sys::ns::{self, Kinds};
 
@@ -92,12 +94,35 @@ impl Inside {
     }
 }
 
-/// Has the kernel tell the neighbours of a link when it is switched on.
-pub fn announce(namespace: BorrowedFd<'_>, wanted: &Link) {
-    // A kernel without one of these does without; neighbours then learn it with the first packet.
-    let _ = within(namespace, || {
-        for (kind, file) in [("ipv4", "arp_notify"), ("ipv6", "ndisc_notify")] {
-            let _ = fs::write(format!("/proc/sys/net/{kind}/conf/{}/{file}", wanted.name), "1");
+/// Sets what the kernel does by itself on a link, before it is switched on: neighbours are told of it, and
+/// where it is held to addresses it makes itself no others.
+///
+/// # Errors
+/// The reason as text.
+pub fn settle(namespace: BorrowedFd<'_>, wanted: &Link) -> Done<()> {
+    within(namespace, || {
+        let file = |kind: &str, name: &str| format!("/proc/sys/net/{kind}/conf/{}/{name}", wanted.name);
+        // A kernel without one of these does without; neighbours then learn it with the first packet.
+        for (kind, name) in [("ipv4", "arp_notify"), ("ipv6", "ndisc_notify")] {
+            let _ = fs::write(file(kind, name), "1");
         }
-    });
+        let routers = match wanted.advertised {
+            Advertised::Obeyed => return Ok(()),
+            Advertised::Routers => "1",
+            Advertised::Ignored => "0",
+        };
+        if without("advertised") {
+            return Ok(());
+        }
+        for (name, value) in [("accept_ra", routers), ("autoconf", "0")] {
+            match fs::write(file("ipv6", name), value) {
+                // IPv6 is switched off.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => break,
+                done => {
+                    done.map_err(sys(&format!("cannot set {name}, so that it makes itself no addresses")))?
+                }
+            }
+        }
+        Ok(())
+    })?
 }

@@ -43,6 +43,18 @@ pub struct Guard {
     pub router: bool,
 }
 
+/// What a link does with what routers of IPv6 advertise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Advertised {
+    /// As the zone's own settings say: it takes routers, and makes itself addresses.
+    #[default]
+    Obeyed,
+    /// It takes routers, and makes itself no addresses: its guard would drop what it sends from them.
+    Routers,
+    /// Nothing.
+    Ignored,
+}
+
 /// A link of a zone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Link {
@@ -52,6 +64,8 @@ pub struct Link {
     pub name: String,
     /// The name of its other end, on the host.
     pub port: String,
+    /// The link-layer address of that end.
+    pub port_mac: Mac,
     /// The host's link.
     pub lower: String,
     /// The number of that.
@@ -80,6 +94,8 @@ pub struct Link {
     pub beside: Vec<IpAddr>,
     /// The same from the host's side: addresses of the zone, and the one that the host speaks from.
     pub beside_host: Vec<(IpAddr, IpAddr)>,
+    /// What it does with advertisements of routers.
+    pub advertised: Advertised,
     /// What it is held to.
     pub guard: Guard,
     /// Largest bandwidth in bits per second, each way.
@@ -146,6 +162,20 @@ impl Link {
             addresses,
             routes: self.beside_host.iter().map(|(ip, _)| *ip).collect(),
             claims: self.claims.clone(),
+        }
+    }
+
+    /// Returns what a link that is held to some addresses does with advertisements of routers. It learns
+    /// those that the spec does not name, where it has an address to use them from.
+    pub(super) fn heeds(&self) -> Advertised {
+        let Some(allowed) = &self.guard.addresses else { return Advertised::Obeyed };
+        let global = |ip: &IpAddr| matches!(ip, IpAddr::V6(v6) if !v6.is_unicast_link_local());
+        let named = self.routers.iter().any(IpAddr::is_ipv6);
+        // A shared zone has the host's routers.
+        if self.way == Way::Shared || named || !allowed.iter().any(global) {
+            Advertised::Ignored
+        } else {
+            Advertised::Routers
         }
     }
 

@@ -63,6 +63,16 @@ pub fn derived(prefix: &[u8], seed: &[u8], link: &str) -> Mac {
     Mac(bytes)
 }
 
+/// Returns the link-layer address of a zone's port, which is not that of the zone's own end. A bridge takes
+/// the lowest address of its ports: this one begins as high as an address can that is for one link.
+pub fn port(name: &str, zone: Mac) -> Mac {
+    let mut mac = derived(&[0xfe], &[], name);
+    if mac == zone {
+        mac.0[5] ^= 1;
+    }
+    mac
+}
+
 /// Returns an IPv6 address for the link alone. A shared zone has the host's link-layer address, and must
 /// not have the address that the host makes of it.
 pub fn link_local(seed: &str, link: &str) -> Ipv6Addr {

@@ -163,6 +163,29 @@ pub fn numbered(socket: &mut Socket, index: u32) -> Result<Option<Link>, NetErro
     Ok(socket.one(request)?.and_then(|body| parse(&body)))
 }
 
+/// Says whether a bridge has ports.
+///
+/// # Errors
+/// [`NetError`].
+pub fn has_ports(socket: &mut Socket, bridge: u32) -> Result<bool, NetError> {
+    // An older kernel does not know the filter.
+    let request = Builder::new(RTM_GETLINK, 0)
+        .fixed(&header(0, 0, 0))
+        .number(IFLA_MASTER, bridge)
+        .number(IFLA_EXT_MASK, SKIP_STATS);
+    let ports = socket.all(&request, |body| parse(body).filter(|l| l.master == Some(bridge)))?;
+    Ok(!ports.is_empty())
+}
+
+/// The near end of a pair.
+#[derive(Clone, Copy, Debug)]
+pub struct Near<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its link-layer address; none: one by chance.
+    pub mac: Option<[u8; 6]>,
+}
+
 /// The far end of a pair that is made for a zone.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer<'a> {
@@ -181,10 +204,13 @@ pub struct Peer<'a> {
 ///
 /// # Errors
 /// [`NetError`]; `EEXIST` for a name that is taken, `EOPNOTSUPP` for a kernel without such links.
-pub fn add_pair(socket: &mut Socket, name: &str, mtu: u32, peer: Peer<'_>) -> Result<(), NetError> {
-    let request = Builder::new(RTM_NEWLINK, CREATE | EXCLUSIVE)
-        .fixed(&header(0, 0, 0))
-        .text(IFLA_IFNAME, name)
+pub fn add_pair(socket: &mut Socket, near: Near<'_>, mtu: u32, peer: Peer<'_>) -> Result<(), NetError> {
+    let mut request =
+        Builder::new(RTM_NEWLINK, CREATE | EXCLUSIVE).fixed(&header(0, 0, 0)).text(IFLA_IFNAME, near.name);
+    if let Some(mac) = near.mac {
+        request = request.bytes(IFLA_ADDRESS, &mac);
+    }
+    let request = request
         .number(IFLA_MTU, mtu)
         .number(IFLA_NUM_TX_QUEUES, 1)
         .number(IFLA_NUM_RX_QUEUES, 1)
@@ -220,6 +246,10 @@ pub struct Change<'a> {
     pub set: u32,
     /// Flags to clear.
     pub clear: u32,
+    /// A new link-layer address.
+    pub mac: Option<[u8; 6]>,
+    /// A new largest packet in bytes.
+    pub mtu: Option<u32>,
     /// A text for people.
     pub alias: Option<&'a str>,
     /// A new name; the link must be off on older kernels.
@@ -243,6 +273,12 @@ pub fn change(socket: &mut Socket, index: u32, what: &Change<'_>) -> Result<(), 
     }
     if let Some(name) = what.name {
         request = request.text(IFLA_IFNAME, name);
+    }
+    if let Some(mac) = what.mac {
+        request = request.bytes(IFLA_ADDRESS, &mac);
+    }
+    if let Some(mtu) = what.mtu {
+        request = request.number(IFLA_MTU, mtu);
     }
     if let Some(alias) = what.alias {
         request = request.bytes(IFLA_IFALIAS, alias.as_bytes());
