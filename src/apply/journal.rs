@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::apply::dataset;
+use crate::plan::net::link::Remains;
 use crate::plan::step::Inverse;
 use crate::spec::shown::Show;
 
@@ -125,6 +126,16 @@ pub fn recover(path: &Path) -> Vec<String> {
     let errors = undo(&zone_of(path), &steps);
     let _ = fs::remove_file(path);
     errors
+}
+
+/// Returns the links that a journal tells of.
+pub fn links(path: &Path) -> Vec<Remains> {
+    let lines = trust::read(path, LIMIT).map(|text| read(&text)).unwrap_or_default();
+    let link = |line| match line {
+        Line::Started { inverse: Inverse::RemoveLink(remains), .. } => Some(*remains),
+        _ => None,
+    };
+    lines.into_iter().filter_map(link).collect()
 }
 
 /// Returns the zone that a journal is of: its folder has the zone's name.

@@ -5,6 +5,8 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 
+use super::net::follow;
+use super::paths::Root;
 use super::running;
 use super::store::{Entry, FileStore, Problem};
 use crate::spec::state::ZoneState;
@@ -72,6 +74,13 @@ pub struct Listing {
 }
 
 impl Listing {
+    /// Returns what has become of the host's links that zones of the listing use while they run.
+    pub fn links(&self, root: &Root) -> Vec<String> {
+        let running = self.rows.iter().filter(|row| row.state.is_active() && row.name != "global");
+        let zones = running.filter_map(|row| ZoneName::new(&row.name).ok());
+        zones.flat_map(|zone| follow::told(root, &zone)).collect()
+    }
+
     /// Returns what could not be read, each with its file.
     pub fn problems(&self) -> impl Iterator<Item = &str> {
         self.rows.iter().filter_map(|row| Some(row.problem.as_ref()?.text.as_str()))

@@ -278,6 +278,11 @@ impl Program {
             }
         };
         let mut end = page(|out| list::print(&listing.rows, format, out), End::Good);
+        if format == Format::Table {
+            for told in listing.links(self.store.root()) {
+                self.report.warn(&told);
+            }
+        }
         for problem in listing.problems() {
             self.report.warn(problem);
             // A watcher of the other zones must not lose sight of them for this one.

@@ -254,6 +254,7 @@ impl<'a> Build<'a> {
                 way: Way::Shared,
                 mac,
                 mtu: lower.mtu,
+                lower_mtu: lower.mtu,
                 link_local,
                 routers: gateways,
                 guard: Guard {
@@ -347,6 +348,7 @@ impl<'a> Build<'a> {
             way: if moved { Way::Moved } else { Way::Wire },
             mac,
             mtu: host.mtu,
+            lower_mtu: host.mtu,
             vlan: made.vlan,
             ..Link::default()
         })
@@ -372,6 +374,7 @@ impl<'a> Build<'a> {
             way: if bridge { Way::Bridge } else { Way::Own },
             mac: self.choose_mac(made)?,
             mtu,
+            lower_mtu: host.mtu,
             vlan: made.vlan,
             guard: Guard { mac: true, ..Guard::default() },
             ..Link::default()

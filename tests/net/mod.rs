@@ -150,9 +150,13 @@ impl World {
 
     /// Joins a link of the host with one outside, both on.
     pub fn cable(&self, name: &str, outside: &str) {
-        let peer =
-            link::Peer { name: outside, namespace: self.outside.0.as_fd(), mac: [2, 0xee, 0, 0, 0, last()] };
-        link::add_pair(&mut socket(), link::Near { name, mac: None }, 1500, peer).expect("a pair");
+        let peer = link::Peer {
+            name: outside,
+            namespace: self.outside.0.as_fd(),
+            mac: [2, 0xee, 0, 0, 0, last()],
+            mtu: 1500,
+        };
+        link::add_pair(&mut socket(), link::Near { name, mac: None, mtu: 1500 }, peer).expect("a pair");
         up(&mut socket(), name);
         self.outside.at(|| up(&mut socket(), outside));
     }

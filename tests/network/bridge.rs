@@ -1,16 +1,8 @@
 //! What the host's links are is not changed by zones.
 
-use crate::net::{World, exclusive, find, give, make, set_mac, shared, socket, tcp, up};
+use crate::net::{World, find, give, make, set_mac, shared, socket, tcp, up};
 
-use super::bridged;
-
-fn own(last: &str) -> String {
-    exclusive(&[
-        ("physical", "net0"),
-        ("global-nic", "br0"),
-        ("allowed-address", &format!("192.0.2.{last}/24,2001:db8::{last}/64")),
-    ])
-}
+use super::{bridged, own_on};
 
 #[test]
 fn a_bridge_keeps_its_address_while_zones_come_and_go() {
@@ -23,7 +15,7 @@ fn a_bridge_keeps_its_address_while_zones_come_and_go() {
     for round in 0..4 {
         for (name, last) in [("one", "11"), ("two", "12"), ("three", "13")] {
             if round == 0 {
-                w.lab.installed(name, &own(last));
+                w.lab.installed(name, &own_on("br0", last));
             }
             w.lab.ok("zoneadm", &["-z", name, "boot"]);
             assert_eq!(find("br0").mac, before, "while '{name}' runs");
@@ -47,7 +39,7 @@ fn a_bridge_without_other_ports_keeps_its_address() {
     give("br0", "192.0.2.1/24");
     w.settle();
     let before = find("br0").mac;
-    w.lab.installed("one", &own("7"));
+    w.lab.installed("one", &own_on("br0", "7"));
     for _ in 0..2 {
         w.lab.ok("zoneadm", &["-z", "one", "boot"]);
         assert_eq!(find("br0").mac, before, "while the zone runs");

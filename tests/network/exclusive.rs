@@ -229,6 +229,26 @@ fn a_link_made_on_the_hosts_default_link() {
 }
 
 #[test]
+fn what_is_for_all_reaches_more_links_than_the_first_program_looks_at() {
+    let Some(w) = World::new() else { return };
+    let names: Vec<String> = (0..35).map(|n| format!("net{n}")).collect();
+    let anet = |name: &String| resource("anet", &[("linkname", name), ("lower-link", "eth0")]);
+    let lines: String = names.iter().map(anet).collect();
+    let one = w.boot("one", &format!("set ip-type=exclusive\n{lines}"));
+    let ears: Vec<Raw> = names.iter().map(|name| one.at(|| Raw::open(name, false))).collect();
+    let mouth = w.outside.at(|| Raw::open("out0", false));
+    let gate = w.outside.at(|| find("out0")).mac.expect("an address");
+    let all = packet(ALL, gate, ip("10.0.0.9"), ip("255.255.255.255"), b"from there");
+    mouth.send(&all);
+    std::thread::sleep(SOON);
+    for (name, ear) in names.iter().zip(&ears) {
+        let heard = ear.heard(std::time::Duration::ZERO);
+        assert_eq!(heard.iter().filter(|h| h.frame.starts_with(&all)).count(), 1, "{name}");
+    }
+    w.end(&["one"]);
+}
+
+#[test]
 fn what_is_for_all_reaches_every_zone_of_its_own_link_once() {
     let Some(w) = World::new() else { return };
     let own = exclusive(&[("physical", "net0"), ("global-nic", "eth0")]);

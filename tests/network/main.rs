@@ -8,6 +8,7 @@ mod advertised;
 mod bridge;
 mod ends;
 mod exclusive;
+mod follow;
 mod held;
 mod shared;
 
@@ -37,4 +38,10 @@ fn bridged() -> Option<World> {
     });
     w.settle();
     Some(w)
+}
+
+/// Lines of an exclusive zone with a link of its own on one of the host's, and both kinds of address.
+fn own_on(lower: &str, last: &str) -> String {
+    let allowed = format!("192.0.2.{last}/24,2001:db8::{last}/64");
+    net::exclusive(&[("physical", "net0"), ("global-nic", lower), ("allowed-address", &allowed)])
 }

@@ -192,3 +192,25 @@ fn a_plan_tells_the_network() {
     }
     w.assert_clean();
 }
+
+#[test]
+fn the_hosts_file_has_the_addresses_that_the_zone_has_now() {
+    let Some(w) = World::new() else { return };
+    let zion = w.boot("zion", &shared("7"));
+    let found = w.lab.ok("zlogin", &["zion", "getent ahosts zion; getent hosts localhost"]);
+    assert!(found.contains("192.0.2.7") && found.contains("2001:db8::7"), "{found}");
+    assert!(found.contains("localhost") && !found.contains("127.0.1.1"), "{found}");
+    assert_eq!(tcp(&w.outside, &zion, "192.0.2.7"), Ok(ip("192.0.2.254")));
+    w.halt("zion");
+    let other = "add net\nset physical=eth0\nset address=192.0.2.18/24\nend\nexit\n";
+    w.lab.run_with("zonecfg", &["-z", "zion"], &[], &format!("remove -F net\n{other}"));
+    w.lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    let found = w.lab.ok("zlogin", &["zion", "getent ahosts zion"]);
+    assert!(found.contains("192.0.2.18") && !found.contains("192.0.2.7"), "{found}");
+    // From now on it is the zone's own.
+    w.lab.ok("zlogin", &["zion", "echo '192.0.2.9 db' >> /etc/hosts"]);
+    let mine = w.lab.ok("zlogin", &["zion", "cat /etc/hosts"]);
+    w.lab.ok("zoneadm", &["-z", "zion", "reboot"]);
+    assert_eq!(w.lab.ok("zlogin", &["zion", "cat /etc/hosts"]), mine);
+    w.end(&["zion"]);
+}

@@ -290,7 +290,13 @@ impl Build<'_> {
             Step::HostId { id } => self.host_id(*id),
             Step::Names { root: inside, addresses } => {
                 let state = root.zone_lib(self.zone);
-                self.told.warnings.extend(net::resolver::boot(inside, &state, self.zone.as_str(), addresses));
+                let link = |step| match step {
+                    &Step::Link(ref link) => Some(&**link),
+                    _ => None,
+                };
+                let links: Vec<&Link> = all.iter().filter_map(link).collect();
+                let names = net::resolver::Names { name: self.zone.as_str(), addresses, links: &links };
+                self.told.warnings.extend(net::resolver::boot(inside, &state, names));
                 Ok(())
             }
             Step::Link(link) => self.link(root, link),

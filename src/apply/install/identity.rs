@@ -78,6 +78,8 @@ pub(super) fn identity(
     if missing("resolv.conf")?
         && let Some(resolver) = resolver::of_host(host)?
     {
+        // Which links of the host the zone will have is not known yet.
+        let (resolver, _) = resolver::scoped(&resolver, &[]);
         etc.write("resolv.conf", Owned::root(0o644), &resolver)?;
     }
     if lock_passwords && etc.stat("mtab")?.is_none() {

@@ -36,13 +36,13 @@ fn attempt() -> Done<()> {
     ns::unshare(Kinds::NET).map_err(sys("this kernel makes no network namespaces"))?;
     let here = ns::own_network().map_err(sys("cannot open the network namespace"))?;
     let mut socket = Socket::open().map_err(net("cannot open netlink"))?;
-    let peer = link::Peer { name: "inside", namespace: here.as_fd(), mac: [2, 0, 0, 0, 0, 1] };
-    link::add_pair(&mut socket, link::Near { name: "outside", mac: None }, 1500, peer).map_err(
-        |e| match e.number() {
+    let peer = link::Peer { name: "inside", namespace: here.as_fd(), mac: [2, 0, 0, 0, 0, 1], mtu: 1500 };
+    link::add_pair(&mut socket, link::Near { name: "outside", mac: None, mtu: 1500 }, peer).map_err(|e| {
+        match e.number() {
             libc::EOPNOTSUPP => super::NO_VETH.into(),
             _ => net("cannot make a link")(e),
-        },
-    )?;
+        }
+    })?;
     let made = link::named(&mut socket, "outside").map_err(net("cannot look at a link"))?;
     let index = made.ok_or("a link that was made is gone")?.index;
     prepare(&mut socket, index)?;

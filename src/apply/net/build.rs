@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::frame::{Kind, key};
-use super::guard::{Guard, Limit, Onward, program, receiving};
+use super::guard::{Guard, Limit, Onward, Sender, program, receiving};
 use super::inside::{Inside, settle};
 use super::lock::NetLock;
 use super::probe::Probe;
@@ -208,10 +208,15 @@ impl Network {
     /// Makes the zone's link and its port, and returns the numbers of the port and, inside, of the link.
     fn make_pair(&mut self, wanted: &Link) -> Done<(u32, u32)> {
         let Some(namespace) = &self.namespace else { return Err("the zone has no network namespace".into()) };
-        let peer = link::Peer { name: &wanted.name, namespace: namespace.as_fd(), mac: wanted.mac.0 };
+        let peer = link::Peer {
+            name: &wanted.name,
+            namespace: namespace.as_fd(),
+            mac: wanted.mac.0,
+            mtu: wanted.mtu,
+        };
         let host = &mut self.host;
-        let near = link::Near { name: &wanted.port, mac: Some(wanted.port_mac.0) };
-        let mut made = link::add_pair(host, near, wanted.mtu, peer);
+        let near = link::Near { name: &wanted.port, mac: Some(wanted.port_mac.0), mtu: wanted.lower_mtu };
+        let mut made = link::add_pair(host, near, peer);
         if made.as_ref().is_err_and(|e| e.number() == libc::EEXIST) {
             // Left by a crash, or somebody else's.
             let there = link::named(host, &wanted.port).map_err(net("cannot look at a link"))?;
@@ -223,7 +228,7 @@ impl Network {
                 }
                 link::remove(host, there.index).map_err(net("cannot remove the old port"))?;
             }
-            made = link::add_pair(host, near, wanted.mtu, peer);
+            made = link::add_pair(host, near, peer);
         }
         made.map_err(|e| match e.number() {
             libc::EOPNOTSUPP => super::NO_VETH.into(),
@@ -236,13 +241,9 @@ impl Network {
 
     /// Puts the rules of a link that others use as well on the zone's port.
     fn beside_others(&mut self, wanted: &Link, port: u32) -> Done<Switch> {
-        let switch = Switch::open(&mut self.host, wanted.lower_index)?;
-        let onward = Onward::Switch {
-            table: &switch.table,
-            own: port,
-            lower: wanted.lower_index,
-            lower_mac: wanted.lower_mac.0,
-        };
+        let listens = wanted.way == Way::Own;
+        let switch = Switch::open(&mut self.host, wanted.lower_index, wanted.lower_mac.0, listens)?;
+        let onward = Onward::Switch { table: &switch.table, own: port, lower: wanted.lower_index };
         crash_at("switch-made");
         self.guarded(wanted, port, onward)?;
         Ok(switch)
@@ -273,7 +274,11 @@ impl Network {
         let limit = until.as_ref().zip(wanted.maxbw).map(|(until, bits)| Limit { until, bits });
         let rules = &wanted.guard;
         let guard = Guard {
-            mac: rules.mac.then_some(wanted.mac.0),
+            mac: rules.mac.then_some(if wanted.way == Way::Shared {
+                Sender::Host
+            } else {
+                Sender::Own(wanted.mac.0)
+            }),
             addresses: rules.addresses.as_deref(),
             may_ask: rules.may_ask,
             restricted: rules.restricted,

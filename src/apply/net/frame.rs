@@ -10,6 +10,8 @@ pub const PACKET_TYPE: i16 = 4;
 pub const MARK: i16 = 8;
 pub const HAS_VLAN: i16 = 20;
 pub const VLAN: i16 = 24;
+/// Room for a program itself, 20 bytes.
+pub const CB: i16 = 48;
 
 // Functions of the kernel (bpf-helpers(7)).
 const LOOKUP: i32 = 1;
@@ -53,6 +55,9 @@ const KEY: i16 = -120;
 /// A key that is a number.
 pub const NUMBER: i16 = -128;
 
+/// The link-layer address of the host's link.
+pub const HOST: i16 = -144;
+
 /// Length of the header of ethernet.
 pub const ETHERNET: i32 = 14;
 
@@ -61,6 +66,8 @@ pub const ETHERNET: i32 = 14;
 pub enum Kind {
     /// A link-layer address, of a zone with one of its own.
     Mac = 1,
+    /// None: the value is the link-layer address of the host's link.
+    Host = 2,
     /// An IPv4 address of a shared zone.
     V4 = 4,
     /// An IPv6 address of a shared zone.
@@ -79,6 +86,18 @@ pub fn key(kind: Kind, vlan: u16, address: &[u8]) -> [u8; KEY_BYTES] {
     key[2..4].copy_from_slice(&vlan.to_ne_bytes());
     key[4..4 + address.len()].copy_from_slice(address);
     key
+}
+
+/// Returns the key under which a table has the link-layer address of the host's link.
+pub fn host_key() -> [u8; KEY_BYTES] {
+    key(Kind::Host, 0, &[])
+}
+
+/// Returns its value.
+pub fn host_value(mac: [u8; 6]) -> [u8; VALUE_BYTES] {
+    let mut value = [0; VALUE_BYTES];
+    value[..6].copy_from_slice(&mac);
+    value
 }
 
 /// Returns a value of the table.
@@ -214,6 +233,23 @@ pub fn find_by_address(a: &mut Asm, table: &Map, found: Reg, none: Label) {
     a.here(look);
     look_up(a, table, KEY, none);
     a.load(Size::Word, found, R0, 0);
+}
+
+/// Copies the link-layer address of the host's link onto the stack, where it stays.
+pub fn learn_host(a: &mut Asm, table: &Map, none: Label) {
+    begin_key(a, Kind::Host, None);
+    look_up(a, table, KEY, none);
+    a.load(Size::Double, R1, R0, 0);
+    a.store(Size::Double, FP, HOST, R1);
+}
+
+/// Jumps unless the link-layer address at a place of the stack is that of the host's link.
+pub fn jump_unless_host(a: &mut Asm, at: i16, to: Label) {
+    for part in (0..6).step_by(2) {
+        a.load(Size::Half, R0, FP, at + part);
+        a.load(Size::Half, R1, FP, HOST + part);
+        a.jump_if_reg(R0, If::Differ, R1, to);
+    }
 }
 
 /// Copies an IPv6 address on the stack.

@@ -10,7 +10,8 @@ use std::net::IpAddr;
 use super::frame::{
     ARP, CLOCK, DROP, ETHERNET, FROM, FROM_ZONE, HAS_VLAN, ICMPV6, INTO, IPV4, IPV6, LENGTH, MARK,
     NEIGHBOUR_SOLICITATION, NET, NEXT, NUMBER, PASS, TAGGED, TO, TYPE, VLAN, VLAN_POP, find_by_address,
-    find_by_mac, jump_unless_multicast, load, look_up_number, push_vlan, send, send_copy, send_to,
+    find_by_mac, jump_unless_host, jump_unless_multicast, learn_host, load, look_up_number, push_vlan, send,
+    send_copy, send_to,
 };
 use super::roles::{self, Roles, UDP};
 use crate::sys::bpf::Map;
@@ -28,8 +29,6 @@ pub enum Onward<'a> {
         own: u32,
         /// Number of the host's link.
         lower: u32,
-        /// Its link-layer address.
-        lower_mac: [u8; 6],
     },
     /// To this link.
     Wire(u32),
@@ -37,11 +36,29 @@ pub enum Onward<'a> {
     Bridge,
 }
 
+/// A link-layer address that a zone is held to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// This one.
+    Own([u8; 6]),
+    /// That of the host's link, as the table has it.
+    Host,
+}
+
+impl Sender {
+    fn jump_unless(self, a: &mut Asm, at: i16, to: Label) {
+        match self {
+            Self::Own(mac) => a.jump_unless_bytes(at, &mac, R0, to),
+            Self::Host => jump_unless_host(a, at, to),
+        }
+    }
+}
+
 /// What a zone is held to.
 #[derive(Clone, Copy, Debug)]
 pub struct Guard<'a> {
     /// Its link-layer address; none: any.
-    pub mac: Option<[u8; 6]>,
+    pub mac: Option<Sender>,
     /// Its addresses; none: any.
     pub addresses: Option<&'a [IpAddr]>,
     /// It may ask for addresses by DHCP, which is done from the address 0.0.0.0.
@@ -97,6 +114,9 @@ pub fn program(guard: &Guard<'_>) -> Vec<u64> {
     let a = &mut asm;
     let (drop, on) = (a.label(), a.label());
     a.copy(R6, R1);
+    if let Onward::Switch { table, .. } = guard.onward {
+        learn_host(a, table, drop);
+    }
     load(a, 0, TO, ETHERNET, drop);
     if !matches!(guard.onward, Onward::Wire(_)) || guard.mac.is_some() {
         link_layer(a, guard, drop);
@@ -154,7 +174,7 @@ fn link_layer(a: &mut Asm, guard: &Guard<'_>, drop: Label) {
     a.jump(drop);
     a.here(ordinary);
     if let Some(mac) = guard.mac {
-        a.jump_unless_bytes(FROM, &mac, R0, drop);
+        mac.jump_unless(a, FROM, drop);
     }
 }
 
@@ -192,7 +212,7 @@ fn check_arp(a: &mut Asm, guard: &Guard<'_>, drop: Label) {
     a.jump_if(R0, If::Equal, 0, drop);
     a.jump_if(R0, If::Above, 2, drop);
     if let Some(mac) = guard.mac {
-        a.jump_unless_bytes(NET + 8, &mac, R0, drop);
+        mac.jump_unless(a, NET + 8, drop);
     }
     let Some(addresses) = guard.addresses else { return };
     let (good, probe) = (a.label(), a.label());
@@ -261,7 +281,7 @@ fn check_v4(a: &mut Asm, guard: &Guard<'_>, on: Label, drop: Label) {
     a.jump_unless_bytes(NEXT, &[1], R0, drop);
     if let Some(mac) = guard.mac {
         load(a, ETHERNET + 28 + 28, NEXT, 6, drop);
-        a.jump_unless_bytes(NEXT, &mac, R0, drop);
+        mac.jump_unless(a, NEXT, drop);
     }
 }
 
@@ -342,7 +362,7 @@ fn option(a: &mut Asm, guard: &Guard<'_>, length: u16, kind: u8, on: Label, drop
     load(a, ETHERNET + 40 + i32::from(length), NEXT + 24, 8, drop);
     a.jump_unless_bytes(NEXT + 24, &[kind, 1], R0, drop);
     if let Some(mac) = guard.mac {
-        a.jump_unless_bytes(NEXT + 26, &mac, R0, drop);
+        mac.jump_unless(a, NEXT + 26, drop);
     }
     a.jump(on);
 }
@@ -407,7 +427,7 @@ fn onward(a: &mut Asm, guard: &Guard<'_>, drop: Label) {
             tag(a);
             send(a, lower, 0);
         }
-        Onward::Switch { table, own, lower, lower_mac } => {
+        Onward::Switch { table, own, lower } => {
             let mark = FROM_ZONE | own & !super::frame::FROM_ZONE_BITS;
             let marked = |a: &mut Asm| {
                 a.set(R1, mark.cast_signed());
@@ -435,7 +455,7 @@ fn onward(a: &mut Asm, guard: &Guard<'_>, drop: Label) {
             send_to(a, R7, 0);
 
             a.here(by_address);
-            a.jump_unless_bytes(TO, &lower_mac, R0, wire);
+            jump_unless_host(a, TO, wire);
             if guard.vlan == 0 {
                 find_by_address(a, table, R7, host);
                 a.jump_if(R7, If::Equal, own.cast_signed(), drop);

@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::frame::{DROP, KEY_BYTES, Kind, PASS, VALUE_BYTES, key, value};
-use super::guard::{Guard, Limit, Onward, program, receiving};
-use super::uplink::{LISTENER_BYTES, MAX_LISTENERS, shared, wire};
+use super::frame::{DROP, KEY_BYTES, Kind, PASS, VALUE_BYTES, host_key, host_value, key, value};
+use super::guard::{Guard, Limit, Onward, Sender, program, receiving};
+use super::uplink::{Audience, FIRST_LISTENERS, LIST_BYTES, MAX_LISTENERS, shared, wire};
 use crate::sys::bpf::{Map, Program, Shape};
 use crate::sys::netlink::filter::Way;
 
@@ -85,11 +85,11 @@ struct Case {
 impl Case {
     fn new() -> Option<Self> {
         match Map::new(Shape::Hash, "test", KEY_BYTES, VALUE_BYTES, 16) {
-            Ok(table) => Some(Self {
-                table,
-                addresses: [IpAddr::from(MINE), IpAddr::from(mine6())],
-                until: Map::new(Shape::Array, "test", 4, 8, 2).expect("a map"),
-            }),
+            Ok(table) => {
+                table.set(&host_key(), &host_value(HOST)).expect("written");
+                let until = Map::new(Shape::Array, "test", 4, 8, 2).expect("a map");
+                Some(Self { table, addresses: [IpAddr::from(MINE), IpAddr::from(mine6())], until })
+            }
             Err(e) if matches!(e.raw_os_error(), Some(libc::EPERM | libc::ENOSYS)) => {
                 eprintln!("SKIPPED: no bpf(2) here: {e}");
                 None
@@ -99,9 +99,9 @@ impl Case {
     }
 
     fn load<'a>(&'a self, change: impl FnOnce(&mut Guard<'a>)) -> Program {
-        let onward = Onward::Switch { table: &self.table, own: NOWHERE, lower: NOWHERE + 1, lower_mac: HOST };
+        let onward = Onward::Switch { table: &self.table, own: NOWHERE, lower: NOWHERE + 1 };
         let mut guard = Guard {
-            mac: Some(ZONE),
+            mac: Some(Sender::Own(ZONE)),
             addresses: Some(&self.addresses),
             may_ask: false,
             restricted: true,
@@ -353,6 +353,36 @@ fn with_offset(next: u8, offset: u8, rest: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn a_shared_zone_speaks_from_the_address_that_the_hosts_link_has_now() {
+    let Some(case) = Case::new() else { return };
+    let guard = case.load(|g| g.mac = Some(Sender::Host));
+    let frames = |mac: [u8; 6]| {
+        let option = Some((2, mac));
+        let advertises = |mac| {
+            let mut f =
+                v6(mine6(), "ff02::1".parse().expect("one"), 58, 255, &discovery(136, Some(mine6()), option));
+            f[6..12].copy_from_slice(mac);
+            f
+        };
+        [v4(HOST, mac, MINE, TO, 17, &[0; 8]), arp(mac, 2, mac, MINE, TO), advertises(&mac)]
+    };
+    let verdicts = |mac, verdict| {
+        for frame in frames(mac) {
+            check(&guard, &[("a frame", frame, verdict)]);
+        }
+    };
+    verdicts(HOST, SENT);
+    verdicts(OTHER, DROP);
+    // Somebody has given the host's link another address.
+    case.table.set(&host_key(), &host_value(OTHER)).expect("written");
+    verdicts(OTHER, SENT);
+    verdicts(HOST, DROP);
+    // Without a note nothing is sent.
+    case.table.remove(&host_key()).expect("removed");
+    verdicts(OTHER, DROP);
+}
+
+#[test]
 fn every_set_of_rules_is_one_that_the_kernel_takes() {
     let Some(case) = Case::new() else { return };
     let (v4, v6) = ([case.addresses[0]], [case.addresses[1]]);
@@ -360,7 +390,7 @@ fn every_set_of_rules_is_one_that_the_kernel_takes() {
         for bits in 0..128_u8 {
             let on = |bit: u8| bits & 1 << bit != 0;
             let guard = Guard {
-                mac: on(0).then_some(ZONE),
+                mac: on(0).then_some(Sender::Own(ZONE)),
                 addresses,
                 may_ask: on(1),
                 restricted: on(2),
@@ -370,10 +400,11 @@ fn every_set_of_rules_is_one_that_the_kernel_takes() {
                 rate: on(5).then_some(Limit { until: &case.until, bits: 1 << 30 }),
                 onward: Onward::Bridge,
             };
-            let switch =
-                Onward::Switch { table: &case.table, own: NOWHERE, lower: NOWHERE + 1, lower_mac: HOST };
-            for onward in [Onward::Bridge, Onward::Wire(NOWHERE), switch] {
-                let guard = Guard { onward, ..guard };
+            let switch = Onward::Switch { table: &case.table, own: NOWHERE, lower: NOWHERE + 1 };
+            let host = on(0).then_some(Sender::Host);
+            let ways = [Onward::Bridge, Onward::Wire(NOWHERE), switch].map(|onward| (onward, guard.mac));
+            for (onward, mac) in ways.into_iter().chain([(switch, host)]) {
+                let guard = Guard { mac, onward, ..guard };
                 if let Err(e) = Program::load("test", &program(&guard)) {
                     panic!("{guard:?}: {e}");
                 }
@@ -385,9 +416,10 @@ fn every_set_of_rules_is_one_that_the_kernel_takes() {
         Program::load("test", &receiving(Some(&limit), vlan)).expect("taken");
         Program::load("test", &receiving(None, vlan)).expect("taken");
     }
-    let listeners = Map::new(Shape::Array, "test", 4, LISTENER_BYTES, MAX_LISTENERS).expect("a map");
+    let listeners = Map::new(Shape::Array, "test", 4, LIST_BYTES, 1).expect("a map");
     for way in [Way::In, Way::Out] {
-        for all in [None, Some(&listeners)] {
+        let all = |places| Some(Audience { list: &listeners, places });
+        for all in [None, all(FIRST_LISTENERS), all(MAX_LISTENERS)] {
             Program::load("test", &shared(&case.table, all, way)).expect("taken");
         }
         for vlan in [0, 42] {

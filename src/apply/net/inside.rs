@@ -27,15 +27,21 @@ fn within<T>(namespace: BorrowedFd<'_>, work: impl FnOnce() -> T) -> Done<T> {
     Ok(result)
 }
 
+/// Opens netlink in another network namespace; the socket stays there.
+///
+/// # Errors
+/// The reason as text.
+pub fn socket(namespace: BorrowedFd<'_>) -> Done<Socket> {
+    within(namespace, Socket::open)?.map_err(net("cannot open netlink in the zone"))
+}
+
 impl Inside {
     /// Opens a way into a network namespace.
     ///
     /// # Errors
     /// The reason as text.
     pub fn open(namespace: BorrowedFd<'_>) -> Done<Self> {
-        // The socket stays there.
-        let socket = within(namespace, Socket::open)?.map_err(net("cannot open netlink in the zone"))?;
-        Ok(Self { socket })
+        Ok(Self { socket: socket(namespace)? })
     }
 
     /// Returns the number of a link.

@@ -14,12 +14,15 @@
 //! from outside and from the host. Nothing of the host is changed for that: no forwarding, no bridge, no
 //! route, no firewall rule; and where the host reloads its firewall the rules for zones stay.
 //!
+//! While a zone runs, its supervisor follows what happens to the host's links (`follow`).
+//!
 //! The table of who is where lies in the kernel, and lives as long as the programs on the host's link.
 //! The last zone on a link takes them off.
 
 pub mod able;
 mod build;
 mod claims;
+pub mod follow;
 mod frame;
 mod guard;
 mod inside;

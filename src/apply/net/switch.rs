@@ -1,8 +1,10 @@
 //! What zones have together on a link of the host: the table of who is where, and the programs that
 //! use it. All of it is found again through the link itself; nothing is noted elsewhere.
 
-use super::frame::{KEY_BYTES, VALUE_BYTES, value};
-use super::uplink::{LISTENER_BYTES, MAX_LISTENERS, shared, wire};
+use super::frame::{KEY_BYTES, VALUE_BYTES, host_key, host_value, value};
+use super::uplink::{
+    Audience, FIRST_LISTENERS, LIST_BYTES, LISTENER_BYTES, MAX_LISTENERS, NO_VLAN, shared, wire,
+};
 use super::{Done, net, sys};
 use crate::apply::journal::crash_at;
 use crate::sys::bpf::{Map, Program, Shape};
@@ -28,6 +30,8 @@ pub struct Switch {
     /// Who is where.
     pub table: Map,
     listeners: Option<Map>,
+    /// At how many listeners the programs look.
+    places: u32,
 }
 
 /// Explains what a kernel lacks when it refuses a program.
@@ -111,19 +115,29 @@ impl Switch {
                 .transpose()
         };
         let Some(table) = open(0, KEY_BYTES, VALUE_BYTES)? else { return Ok(None) };
-        Ok(Some(Self { lower, whole, table, listeners: open(1, 4, LISTENER_BYTES)? }))
+        let listeners = open(1, 4, LIST_BYTES)?;
+        let places =
+            listeners.as_ref().map_or(Ok(FIRST_LISTENERS), |l| Listeners::read(l).map(|l| l.looked_at))?;
+        Ok(Some(Self { lower, whole, table, listeners, places }))
     }
 
-    /// Returns what zones have on a link, made when they have nothing there. The caller has the lock.
+    /// Returns what zones have on a link, made when they have nothing there. `mac` is the link-layer address
+    /// of the host's link; with `listens` there is a list of those who get a copy of what is for all. The
+    /// caller has the lock.
     ///
     /// # Errors
     /// The reason as text.
-    pub fn open(host: &mut Socket, lower: u32) -> Done<Self> {
+    pub fn open(host: &mut Socket, lower: u32, mac: [u8; 6], listens: bool) -> Done<Self> {
         let fresh = prepare(host, lower)?;
         // Where no programs were possible there are none.
         if !fresh {
             if let Some(mut found) = Self::find(host, lower)? {
-                if !found.whole {
+                found.host_has(mac)?;
+                let lacks = listens && found.listeners.is_none();
+                if lacks {
+                    found.listeners = Some(list()?);
+                }
+                if lacks || !found.whole {
                     found.attach(host)?;
                     found.whole = true;
                 }
@@ -137,7 +151,9 @@ impl Switch {
         if fresh {
             table.set(&PREPARED, &value(1)).map_err(sys("cannot write the link's table"))?;
         }
-        let switch = Self { lower, whole: true, table, listeners: None };
+        let listeners = listens.then(list).transpose()?;
+        let switch = Self { lower, whole: true, table, listeners, places: FIRST_LISTENERS };
+        switch.host_has(mac)?;
         switch.attach(host)?;
         Ok(switch)
     }
@@ -146,7 +162,8 @@ impl Switch {
     /// by it all is found.
     fn attach(&self, host: &mut Socket) -> Done<()> {
         for way in [Way::Out, Way::In] {
-            let program = load("zones_shared", &shared(&self.table, self.listeners.as_ref(), way))?;
+            let all = self.listeners.as_ref().map(|list| Audience { list, places: self.places });
+            let program = load("zones_shared", &shared(&self.table, all, way))?;
             attach(host, self.lower, way, &program, SHARED)?;
             crash_at(&format!("switch-{way:?}"));
         }
@@ -203,38 +220,49 @@ impl Switch {
         Ok(())
     }
 
+    /// Notes the link-layer address of the host's link, by which zones know the host, and shared ones
+    /// themselves. Says whether it was another one.
+    ///
+    /// # Errors
+    /// The reason as text.
+    pub fn host_has(&self, mac: [u8; 6]) -> Done<bool> {
+        let there = self.table.get(&host_key()).map_err(sys("cannot read the link's table"))?;
+        let wanted = host_value(mac);
+        if there.as_deref() == Some(&wanted) {
+            return Ok(false);
+        }
+        self.table.set(&host_key(), &wanted).map_err(sys("cannot write the link's table"))?;
+        Ok(true)
+    }
+
     /// Has a port get a copy of what is for all in its VLAN.
     ///
     /// # Errors
     /// The reason as text.
     pub fn listen(&mut self, host: &mut Socket, port: u32, vlan: u16) -> Done<()> {
-        let write = sys("cannot write the link's listeners");
-        if self.listeners.is_none() {
-            self.listeners = Some(map(Shape::Array, "zones_all", 4, LISTENER_BYTES, MAX_LISTENERS)?);
-            self.attach(host)?;
-        }
-        let Some(listeners) = &self.listeners else { return Ok(()) };
-        let used = listener(listeners, 0)?;
+        let Some(mut list) = self.listeners.as_ref().map(Listeners::read).transpose()? else { return Ok(()) };
         let mut place = None;
-        for n in 1..=used {
-            let there = listener(listeners, n)?;
-            if there == 0 || there == port || !is_port(host, there)? {
+        for (n, (there, _)) in list.ports.iter().enumerate() {
+            if *there == 0 || *there == port || !is_port(host, *there)? {
                 place = Some(n);
                 break;
             }
         }
-        let place = place.unwrap_or(used + 1);
-        if place >= MAX_LISTENERS {
-            return Err(format!(
-                "the link carries {used} links of zones with addresses of their own, and that is the most"
-            ));
+        match place {
+            Some(n) => list.ports[n] = (port, vlan.into()),
+            None if list.ports.len() < MAX_LISTENERS as usize => list.ports.push((port, vlan.into())),
+            None => {
+                return Err(format!(
+                    "the link carries {MAX_LISTENERS} links of zones with addresses of their own, and that is the most"
+                ));
+            }
         }
-        let entry = [port.to_ne_bytes(), u32::from(vlan).to_ne_bytes()].concat();
-        listeners.set(&place.to_ne_bytes(), &entry).map_err(&write)?;
-        if place > used {
-            listeners.set(&0_u32.to_ne_bytes(), &value(place)).map_err(&write)?;
+        if list.ports.len() > self.places as usize {
+            self.places = (self.places * 2).min(MAX_LISTENERS);
+            self.attach(host)?;
         }
-        Ok(())
+        list.looked_at = self.places;
+        self.listeners.as_ref().map_or(Ok(()), |map| list.write(map))
     }
 
     /// Takes a port off the list of those that get a copy, and with it those that are gone.
@@ -243,14 +271,16 @@ impl Switch {
     /// The reason as text.
     pub fn unlisten(&self, host: &mut Socket, port: Option<u32>) -> Done<()> {
         let Some(listeners) = &self.listeners else { return Ok(()) };
-        for n in 1..=listener(listeners, 0)? {
-            let there = listener(listeners, n)?;
-            if there != 0 && (Some(there) == port || !is_port(host, there)?) {
-                let none = [0; LISTENER_BYTES];
-                listeners.set(&n.to_ne_bytes(), &none).map_err(sys("cannot write the link's listeners"))?;
+        let mut list = Listeners::read(listeners)?;
+        for place in &mut list.ports {
+            if place.0 != 0 && (Some(place.0) == port || !is_port(host, place.0)?) {
+                *place = (0, NO_VLAN);
             }
         }
-        Ok(())
+        while list.ports.last().is_some_and(|(there, _)| *there == 0) {
+            list.ports.pop();
+        }
+        list.write(listeners)
     }
 
     /// Takes the programs off the link when no zone is on it any more. The caller has the lock.
@@ -258,14 +288,18 @@ impl Switch {
     /// # Errors
     /// The reason as text.
     pub fn close(self, host: &mut Socket) -> Done<()> {
-        // Which is the cheapest question: is there a key besides our own note?
-        let keys = self.table.some_keys(2).map_err(sys("cannot read the link's table"))?;
-        if keys.iter().any(|k| *k != PREPARED) {
+        // Which is the cheapest question: is there a key besides our own notes?
+        let keys = self.table.some_keys(3).map_err(sys("cannot read the link's table"))?;
+        if keys.iter().any(|k| *k != PREPARED && *k != host_key()) {
             return Ok(());
         }
-        let ours = !keys.is_empty();
+        let ours = keys.iter().any(|k| *k == PREPARED);
         take_off(host, self.lower, ours)
     }
+}
+
+fn list() -> Done<Map> {
+    map(Shape::Array, "zones_all", 4, LIST_BYTES, 1)
 }
 
 /// Joins a link of the host with a zone's port, both ways.
@@ -336,9 +370,34 @@ fn number(value: &[u8]) -> u32 {
     value.get(..4).and_then(|v| v.try_into().ok()).map_or(0, u32::from_ne_bytes)
 }
 
-fn listener(listeners: &Map, n: u32) -> Done<u32> {
-    let value = listeners.get(&n.to_ne_bytes()).map_err(sys("cannot read the link's listeners"))?;
-    Ok(value.map_or(0, |v| number(&v)))
+/// The ports that get a copy of what is for all, each with its VLAN; port 0 is a place that is free.
+struct Listeners {
+    ports: Vec<(u32, u32)>,
+    /// At how many places the programs look.
+    looked_at: u32,
+}
+
+impl Listeners {
+    fn read(map: &Map) -> Done<Self> {
+        let bytes = map.get(&[0; 4]).map_err(sys("cannot read the link's listeners"))?.unwrap_or_default();
+        let used = usize::try_from(number(&bytes)).unwrap_or(0);
+        let places = bytes.get(8..).unwrap_or_default().chunks_exact(LISTENER_BYTES).take(used);
+        let ports = places.map(|p| (number(p), number(&p[4..]))).collect();
+        let looked_at = bytes.get(4..).map_or(0, number).max(FIRST_LISTENERS);
+        Ok(Self { ports, looked_at })
+    }
+
+    fn write(&self, map: &Map) -> Done<()> {
+        let mut bytes = vec![0; LIST_BYTES];
+        let used = u32::try_from(self.ports.len()).unwrap_or(0);
+        bytes[..4].copy_from_slice(&used.to_ne_bytes());
+        bytes[4..8].copy_from_slice(&self.looked_at.to_ne_bytes());
+        for (place, (port, vlan)) in bytes[8..].chunks_exact_mut(LISTENER_BYTES).zip(&self.ports) {
+            place[..4].copy_from_slice(&port.to_ne_bytes());
+            place[4..].copy_from_slice(&vlan.to_ne_bytes());
+        }
+        map.set(&[0; 4], &bytes).map_err(sys("cannot write the link's listeners"))
+    }
 }
 
 /// Begins what people read about a port (`ip link`).

@@ -6,7 +6,7 @@
 //! joined with the zone's like two ends of a wire.
 
 use super::frame::{
-    CLONE_REDIRECT, DROP, ETHERNET, FROM_ZONE, FROM_ZONE_BITS, HAS_VLAN, MARK, NUMBER, PACKET_TYPE, PASS,
+    CB, CLONE_REDIRECT, DROP, ETHERNET, FROM_ZONE, FROM_ZONE_BITS, HAS_VLAN, MARK, NUMBER, PACKET_TYPE, PASS,
     TAGGED, TO, VLAN, VLAN_POP, VLAN_PUSH, find_by_address, find_by_mac, jump_unless_multicast, load,
     look_up_number, send, send_to,
 };
@@ -20,13 +20,30 @@ const OTHERS: i32 = 3;
 /// How many zones with link-layer addresses of their own one link can have: each gets a copy of what is
 /// for all.
 pub const MAX_LISTENERS: u32 = 256;
-/// Bytes of a listener: number of the zone's link (4), VLAN (4). Number 0 of the array tells how many
-/// places are in use.
+/// Bytes of a listener: number of the zone's link (4), VLAN (4).
 pub const LISTENER_BYTES: usize = 8;
+/// The VLAN of a place that is free.
+pub const NO_VLAN: u32 = u32::MAX;
+/// For how many the first program is made. One for more is made when they come: the kernel checks the code
+/// of each place, which takes some hundredths of a millisecond.
+pub const FIRST_LISTENERS: u32 = 32;
+/// Bytes of the list: how many places are in use (4), how many the programs look at (4), the listeners.
+pub const LIST_BYTES: usize = 8 + LISTENER_BYTES * MAX_LISTENERS as usize;
+/// After so many places a program looks whether there are more.
+const STRIDE: u32 = 8;
+
+/// Those who get a copy of what is for all.
+#[derive(Clone, Copy, Debug)]
+pub struct Audience<'a> {
+    /// The list.
+    pub list: &'a Map,
+    /// At how many of its places a program looks.
+    pub places: u32,
+}
 
 /// Returns the program for a link that zones share. With `listeners`, zones with link-layer addresses of
 /// their own get a copy of what is for all.
-pub fn shared(table: &Map, listeners: Option<&Map>, way: Way) -> Vec<u64> {
+pub fn shared(table: &Map, listeners: Option<Audience<'_>>, way: Way) -> Vec<u64> {
     let mut asm = Asm::new();
     let a = &mut asm;
     let (pass, mine) = (a.label(), a.label());
@@ -98,38 +115,45 @@ fn vlan_into(a: &mut Asm) {
 
 /// Sends a copy to each zone that listens in the frame's VLAN (R8), but not to the one by whose link it
 /// came (R9).
-fn copy_to_all(a: &mut Asm, listeners: &Map, end: Label) {
-    const COUNT: i16 = NUMBER - 8;
-    let (untagged, next, over, again, step) = (a.label(), a.label(), a.label(), a.label(), a.label());
+///
+/// The list is one value, and each of its places has code of its own: there is no loop, whose every turn the
+/// kernel would check on each way to it. For the same reason it is made to forget what it knows of R8 and R9:
+/// all ways that lead here are one then.
+fn copy_to_all(a: &mut Asm, listeners: Audience<'_>, end: Label) {
+    let (untagged, over) = (a.label(), a.label());
+    for (place, known) in [(CB, R8), (CB + 4, R9)] {
+        a.store(Size::Word, R6, place, known);
+        a.load(Size::Word, known, R6, place);
+    }
     a.store_number(Size::Word, FP, NUMBER, 0);
-    look_up_number(a, listeners, end);
-    a.load(Size::Word, R0, R0, 0);
+    look_up_number(a, listeners.list, end);
+    a.copy(R7, R0);
+    a.load(Size::Word, R0, R7, 0);
     a.jump_if(R0, If::Equal, 0, end);
-    a.store(Size::Double, FP, COUNT, R0);
     a.jump_if(R8, If::Equal, 0, untagged);
     a.copy(R1, R6);
     a.call(VLAN_POP);
     a.here(untagged);
-    a.set(R7, 1);
-    a.here(again);
-    a.jump_if_wide(R7, If::AtLeast, MAX_LISTENERS.cast_signed(), over);
-    a.load(Size::Double, R0, FP, COUNT);
-    a.jump_if_reg(R7, If::Above, R0, over);
-    a.store(Size::Word, FP, NUMBER, R7);
-    look_up_number(a, listeners, over);
-    a.load(Size::Word, R2, R0, 0);
-    a.load(Size::Word, R3, R0, 4);
-    a.jump_if(R2, If::Equal, 0, next);
-    a.jump_if_reg(R2, If::Equal, R9, next);
-    a.jump_if_reg(R3, If::Differ, R8, next);
-    a.copy(R1, R6);
-    a.set(R3, 0);
-    a.call(CLONE_REDIRECT);
-    a.here(next);
-    a.jump(step);
-    a.here(step);
-    a.op(Op::Add, R7, 1);
-    a.jump(again);
+    let mut at = 8;
+    for n in 0..listeners.places {
+        let next = a.label();
+        if n % STRIDE == 0 {
+            let more = a.label();
+            a.load(Size::Word, R0, R7, 0);
+            a.jump_if(R0, If::Above, n.cast_signed(), more);
+            a.jump(over);
+            a.here(more);
+        }
+        a.load(Size::Word, R3, R7, at + 4);
+        a.jump_if_reg(R3, If::Differ, R8, next);
+        a.load(Size::Word, R2, R7, at);
+        a.jump_if_reg(R2, If::Equal, R9, next);
+        a.copy(R1, R6);
+        a.set(R3, 0);
+        a.call(CLONE_REDIRECT);
+        a.here(next);
+        at += 8;
+    }
     a.here(over);
     a.jump_if(R8, If::Equal, 0, end);
     a.copy(R1, R6);

@@ -122,7 +122,7 @@ pub fn resume(root: &Root, name: &ZoneName) -> io::Result<Option<Supervisor>> {
         _ => None,
     };
     let (root, name) = (root.clone(), name.clone());
-    Ok(Some(Supervisor { root, name, console, init, idle: None, guard: None, restores: None }))
+    Ok(Some(Supervisor { root, name, console, init, idle: None, guard: None, links: None, restores: None }))
 }
 
 /// Starts a supervisor where there is none: takes a running zone over, or serves the console of one
@@ -175,7 +175,7 @@ pub fn start_alone(root: &Root, name: &ZoneName) -> io::Result<Option<Supervisor
     let guard = init.as_ref().and_then(|i| Watch::begin(root, name, i.running.init));
     theirs.send("up", &[])?;
     let (root, name) = (root.clone(), name.clone());
-    Ok(Some(Supervisor { root, name, console, init, idle: None, guard, restores: None }))
+    Ok(Some(Supervisor { root, name, console, init, idle: None, guard, links: None, restores: None }))
 }
 
 /// Puts a new console in the place of the dead one of a running zone. Whoever had the old one open

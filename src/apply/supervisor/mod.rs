@@ -29,6 +29,7 @@ use super::boot::host::Ready;
 use super::boot::start::{self, Begun, Goal, make_run_dir, remove_run_files, start_init, write_record};
 use super::boot::{BootArgs, observe};
 use super::dataset::{self, withdraw::Told};
+use super::net::follow::Follow;
 use super::paths::Root;
 use super::running::{self, Going, Running, record};
 use super::store::{FileStore, Locked};
@@ -73,6 +74,8 @@ pub struct Supervisor {
     idle: Option<Instant>,
     /// The zone's guard, when it has delegated datasets.
     guard: Option<Watch>,
+    /// The host's links that the zone uses.
+    links: Option<Follow>,
     /// Where [`RESTORE`] arrives.
     restores: Option<Signals>,
 }
@@ -82,13 +85,14 @@ impl Supervisor {
     pub fn new(root: Root, name: ZoneName, console: Console, running: Running, ready: Ready) -> Self {
         let channel = (running.state == ZoneState::Ready).then_some(ready.channel);
         let init = Init { running, handle: ready.handle, channel, ended: None };
-        Self { root, name, console, init: Some(init), idle: None, guard: None, restores: None }
+        Self { root, name, console, init: Some(init), idle: None, guard: None, links: None, restores: None }
     }
 
     /// Serves until the zone has ended and nobody watches. Never returns.
     pub fn serve(mut self) -> ! {
         self.restores = Signals::take(&[Signal::SIGHUP]).ok();
         self.watch_guard();
+        self.follow_links();
         loop {
             if self.init.is_none() && !self.console.has_client() {
                 let since = *self.idle.get_or_insert_with(Instant::now);
@@ -144,6 +148,10 @@ impl Supervisor {
             fds.push(PollFd::from_borrowed_fd(s.as_fd(), PollFlags::IN));
             fds.len() - 1
         });
+        let links_at = self.links.as_ref().map(|l| {
+            fds.push(PollFd::from_borrowed_fd(l.as_fd(), PollFlags::IN));
+            fds.len() - 1
+        });
         // A take-down that waits for the lock tries again soon; an idle supervisor looks at the clock.
         let timeout = if waits {
             Some(Timespec { tv_sec: 0, tv_nsec: 10_000_000 })
@@ -164,6 +172,7 @@ impl Supervisor {
         let ended = init_at.is_some_and(|i| !got(i).is_empty());
         let client = client_at.map_or(PollFlags::empty(), got);
         let guard = guard_at.is_some_and(|i| !got(i).is_empty());
+        let links = links_at.is_some_and(|i| !got(i).is_empty());
         let restore = restores_at.is_some_and(|i| !got(i).is_empty());
         drop(fds);
 
@@ -187,6 +196,9 @@ impl Supervisor {
         }
         if guard && !self.guard.as_mut().is_some_and(Watch::take) {
             self.guard_has_ended();
+        }
+        if links {
+            self.turn_links();
         }
         if connection {
             self.request();
@@ -222,6 +234,22 @@ impl Supervisor {
         let Some(init) = self.init.as_ref().map(|i| i.running.init) else { return };
         if self.guard.is_none() {
             self.guard = Watch::begin(&self.root, &self.name, init);
+        }
+    }
+
+    /// Follows the host's links that the running zone uses.
+    fn follow_links(&mut self) {
+        let Some(init) = self.init.as_ref().map(|i| i.running.init) else { return };
+        match Follow::begin(&self.root, &self.name, init) {
+            Ok(links) => self.links = links,
+            Err(e) => log(&self.name, &format!("the host's links are not followed: {e}")),
+        }
+        self.turn_links();
+    }
+
+    fn turn_links(&mut self) {
+        for error in self.links.as_mut().map(Follow::turn).unwrap_or_default() {
+            log(&self.name, &error);
         }
     }
 
@@ -330,7 +358,7 @@ impl Supervisor {
             Some(_) => asked.filter(|_| lock.is_none()),
         };
         if let Some(going) = elsewhere {
-            self.init = None;
+            (self.init, self.links) = (None, None);
             match going {
                 Going::Reboot => self.console.notice("NOTICE: Zone rebooting"),
                 Going::Halt => self.console.last_notice("NOTICE: Zone halted"),
@@ -344,7 +372,7 @@ impl Supervisor {
         let Some(lock) = lock else { return };
         let again = asked.map_or(ended == Ended::Signal(libc::SIGHUP), |going| going == Going::Reboot);
         let cgroup = init.running.cgroup.clone();
-        (self.init, self.guard) = (None, None);
+        (self.init, self.guard, self.links) = (None, None, None);
         let mut errors = dataset::take_back(&self.root, &self.name);
         errors.extend(journal::recover(&self.root.zone_run(&self.name).join("journal")));
         for error in errors {
@@ -393,6 +421,7 @@ impl Supervisor {
         }
         self.init = Some(Init { running, handle: ready.handle, channel: None, ended: None });
         self.watch_guard();
+        self.follow_links();
         Ok(())
     }
 }
@@ -402,7 +431,7 @@ pub fn stay_for_client(root: &Root, name: &ZoneName, console: Console) {
     if let Ok(crate::sys::ns::Side::Child) = crate::sys::ns::fork() {
         // Every other descriptor of the failed boot is closed, the caller's lock among them.
         let (root, name) = (root.clone(), name.clone());
-        Supervisor { root, name, console, init: None, idle: None, guard: None, restores: None }
+        Supervisor { root, name, console, init: None, idle: None, guard: None, links: None, restores: None }
             .become_daemon();
     }
 }

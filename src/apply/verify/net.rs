@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Findings, Purpose};
-use crate::apply::net::{able, observe};
+use crate::apply::net::{able, follow, observe};
 use crate::apply::store::FileStore;
 use crate::plan::net::{self, NetFacts};
 use crate::spec::schema::ResourceKind;
@@ -29,6 +29,9 @@ pub fn check(
             return Ok(());
         }
     };
+    for told in follow::told(store.root(), name) {
+        found.warn(format!("WARNING: {told}."));
+    }
     // A link that is missing may come later, and one that is used may become free.
     if missing(spec, &facts, found) {
         return Ok(());

@@ -82,6 +82,8 @@ pub struct Link {
     pub mac: Mac,
     /// Largest packet in bytes.
     pub mtu: u32,
+    /// The one of the host's link.
+    pub lower_mtu: u32,
     /// Its VLAN, 0 for none.
     pub vlan: u16,
     /// The addresses that it is given.
@@ -125,6 +127,9 @@ pub struct Remains {
     pub lower_device: Option<String>,
     /// Its link-layer address.
     pub mac: [u8; 6],
+    /// Its largest packet in bytes where it is not that of the host's link; 0 otherwise.
+    #[serde(default)]
+    pub mtu: u32,
     /// Its VLAN, 0 for none.
     pub vlan: u16,
     /// Its addresses, the one for the link alone among them.
@@ -158,6 +163,7 @@ impl Link {
             lower_flags: self.lower_flags,
             lower_device: self.lower_device.clone(),
             mac: self.mac.0,
+            mtu: if self.mtu == self.lower_mtu { 0 } else { self.mtu },
             vlan: self.vlan,
             addresses,
             routes: self.beside_host.iter().map(|(ip, _)| *ip).collect(),

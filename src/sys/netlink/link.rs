@@ -20,6 +20,8 @@ const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
+const IFLA_OPERSTATE: u16 = 16;
+const IFLA_LINKMODE: u16 = 17;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
 const IFLA_AF_SPEC: u16 = 26;
@@ -40,6 +42,12 @@ const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_BROADCAST: u16 = 4;
 const IFA_FLAGS: u16 = 8;
+/// Mode of a link that is not in order when it has a partner (`IF_LINK_MODE_DORMANT`), and the states
+/// (RFC 2863) that belong to that mode and to the other.
+const DORMANT_MODE: u8 = 1;
+const DORMANT: u8 = 5;
+const IN_ORDER: u8 = 6;
+
 /// No duplicate address detection, which would keep the address from use for a second.
 const IFA_F_NODAD: u32 = 2;
 
@@ -82,6 +90,8 @@ pub struct Link {
     pub master: Option<u32>,
     /// The link below it.
     pub lower: Option<u32>,
+    /// Whether it waits for something besides its partner.
+    pub waits: bool,
     /// What people wrote about it.
     pub alias: Option<String>,
 }
@@ -90,6 +100,11 @@ impl Link {
     /// Says whether it is switched on.
     pub fn is_up(&self) -> bool {
         self.flags & UP != 0
+    }
+
+    /// Says whether somebody has set it dormant: it has a partner, but programs are told not to use it.
+    pub fn is_dormant(&self) -> bool {
+        self.waits
     }
 
     /// Says whether there is a cable or a partner.
@@ -125,6 +140,7 @@ fn parse(body: &[u8]) -> Option<Link> {
         flags: u32_at(fixed, 8)?,
         master: number(IFLA_MASTER),
         lower: number(IFLA_LINK),
+        waits: get(IFLA_LINKMODE).is_some_and(|v| v.first() == Some(&DORMANT_MODE)),
         alias: get(IFLA_IFALIAS).map(text),
     })
 }
@@ -184,6 +200,8 @@ pub struct Near<'a> {
     pub name: &'a str,
     /// Its link-layer address; none: one by chance.
     pub mac: Option<[u8; 6]>,
+    /// Its largest packet in bytes.
+    pub mtu: u32,
 }
 
 /// The far end of a pair that is made for a zone.
@@ -195,6 +213,8 @@ pub struct Peer<'a> {
     pub namespace: BorrowedFd<'a>,
     /// Its link-layer address.
     pub mac: [u8; 6],
+    /// Its largest packet in bytes.
+    pub mtu: u32,
 }
 
 /// Makes a pair of virtual links, one here and one in another namespace. Both are off.
@@ -204,14 +224,14 @@ pub struct Peer<'a> {
 ///
 /// # Errors
 /// [`NetError`]; `EEXIST` for a name that is taken, `EOPNOTSUPP` for a kernel without such links.
-pub fn add_pair(socket: &mut Socket, near: Near<'_>, mtu: u32, peer: Peer<'_>) -> Result<(), NetError> {
+pub fn add_pair(socket: &mut Socket, near: Near<'_>, peer: Peer<'_>) -> Result<(), NetError> {
     let mut request =
         Builder::new(RTM_NEWLINK, CREATE | EXCLUSIVE).fixed(&header(0, 0, 0)).text(IFLA_IFNAME, near.name);
     if let Some(mac) = near.mac {
         request = request.bytes(IFLA_ADDRESS, &mac);
     }
     let request = request
-        .number(IFLA_MTU, mtu)
+        .number(IFLA_MTU, near.mtu)
         .number(IFLA_NUM_TX_QUEUES, 1)
         .number(IFLA_NUM_RX_QUEUES, 1)
         .nest(IFLA_LINKINFO, |b| {
@@ -219,7 +239,7 @@ pub fn add_pair(socket: &mut Socket, near: Near<'_>, mtu: u32, peer: Peer<'_>) -
                 b.nest(VETH_INFO_PEER, |b| {
                     b.fixed(&header(0, 0, 0))
                         .text(IFLA_IFNAME, peer.name)
-                        .number(IFLA_MTU, mtu)
+                        .number(IFLA_MTU, peer.mtu)
                         .number(IFLA_NUM_TX_QUEUES, 1)
                         .number(IFLA_NUM_RX_QUEUES, 1)
                         .bytes(IFLA_ADDRESS, &peer.mac)
@@ -250,6 +270,8 @@ pub struct Change<'a> {
     pub mac: Option<[u8; 6]>,
     /// A new largest packet in bytes.
     pub mtu: Option<u32>,
+    /// Programs are told not to use it (no `IFF_RUNNING`), or that they can again; what is sent passes.
+    pub dormant: Option<bool>,
     /// A text for people.
     pub alias: Option<&'a str>,
     /// A new name; the link must be off on older kernels.
@@ -279,6 +301,10 @@ pub fn change(socket: &mut Socket, index: u32, what: &Change<'_>) -> Result<(), 
     }
     if let Some(mtu) = what.mtu {
         request = request.number(IFLA_MTU, mtu);
+    }
+    if let Some(dormant) = what.dormant {
+        let (mode, state) = if dormant { (DORMANT_MODE, DORMANT) } else { (0, IN_ORDER) };
+        request = request.byte(IFLA_LINKMODE, mode).byte(IFLA_OPERSTATE, state);
     }
     if let Some(alias) = what.alias {
         request = request.bytes(IFLA_IFALIAS, alias.as_bytes());

@@ -5,6 +5,7 @@
 //! the crates that are kept up come with an executor or with a type for every attribute there is.
 
 pub mod codec;
+pub mod events;
 pub mod filter;
 pub mod link;
 pub mod route;
