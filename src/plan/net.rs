@@ -18,6 +18,13 @@ pub use self::mac::Mac;
 use crate::spec::schema::ResourceKind;
 use crate::spec::{Props, ZoneSpec};
 
+/// Name of the `attr` whose value lists addresses that somebody else answers for, and that are the zone's all
+/// the same.
+pub const ANSWERED: &str = "answered-addresses";
+
+/// The table of a zone's first link, where links have tables of their own.
+const FIRST_TABLE: u32 = 12_200;
+
 /// What the machine looks like, as far as a zone's network depends on it.
 #[derive(Clone, Debug, Default)]
 pub struct NetFacts {
@@ -128,6 +135,16 @@ fn lower_of(net: &Props) -> Option<&str> {
     net.text("global-nic").or_else(|| net.text("physical"))
 }
 
+/// Returns the addresses that are the zone's although somebody answers for them.
+fn answered(spec: &ZoneSpec) -> Result<Vec<IpAddr>, Refusal> {
+    let texts = spec.attrs(ANSWERED).flat_map(|v| v.split(',')).map(str::trim);
+    let read = |text: &str| {
+        let why = || Refusal::new(format!("attr name={ANSWERED}"), format!("'{text}' is no address"));
+        text.parse().map_err(|_| why())
+    };
+    texts.map(read).collect()
+}
+
 /// Decides the network of a zone.
 ///
 /// # Errors
@@ -148,12 +165,18 @@ pub fn plan(spec: &ZoneSpec, facts: &NetFacts) -> Result<Network, Refusal> {
         }
         build.shared(spec.stored(ResourceKind::Net))?;
     }
+    let answered = answered(spec)?;
     for link in &mut build.network.links {
         link.zone = spec.name.to_string();
         link.claims.clone_from(&facts.claims);
         link.port_mac = mac::port(&link.port, link.mac);
         link.advertised = link.heeds();
+        link.answered.clone_from(&answered);
+        if let Some(host) = facts.links.get(&link.lower) {
+            link.gateways.clone_from(&host.gateways);
+        }
     }
+    build.separate();
     build.check_names()?;
     build.check_addresses()?;
     Ok(build.network)
@@ -495,6 +518,18 @@ impl<'a> Build<'a> {
         }
         self.network.links.push(link);
         Ok(())
+    }
+
+    /// Where several links have routers, what the zone sends from an address of one of them leaves by that one:
+    /// its guard would drop it on another. Such a link has a table of its own.
+    fn separate(&mut self) {
+        let routed = self.network.links.iter().filter(|l| !l.routers.is_empty()).count();
+        if routed < 1 || self.network.links.len() < 2 {
+            return;
+        }
+        for (table, link) in (FIRST_TABLE..).zip(&mut self.network.links) {
+            link.table = (!link.routers.is_empty()).then_some(table);
+        }
     }
 
     /// The zone's names of its links are valid, and each is there once.

@@ -103,6 +103,15 @@ pub fn set_mac(name: &str, mac: [u8; 6]) {
     socket().change(Builder::new(setlink, 0).fixed(&fixed).bytes(address, &mac)).expect("a new address");
 }
 
+/// Takes the queue off a link that holds it to a bandwidth.
+pub fn unshape(name: &str) {
+    let (delete, root) = (37, 0xffff_ffff_u32);
+    let mut fixed = [0; 20];
+    fixed[4..8].copy_from_slice(&find(name).index.to_ne_bytes());
+    fixed[12..16].copy_from_slice(&root.to_ne_bytes());
+    socket().change(Builder::new(delete, 0).fixed(&fixed)).expect("the zone's own queue");
+}
+
 /// What can be found on the host.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Trace {

@@ -309,3 +309,57 @@ fn fifty_zones_at_once() {
     together("halt");
     w.assert_clean();
 }
+
+#[test]
+fn a_router_that_answers_for_all_is_no_proof() {
+    let Some(mut w) = World::new() else { return };
+    // A hoster's private network: the router answers every question, at once.
+    w.outside.at(|| {
+        for (file, text) in [
+            ("conf/out0/forwarding", "1"),
+            ("conf/out0/proxy_arp_pvlan", "1"),
+            ("neigh/out0/proxy_delay", "0"),
+        ] {
+            std::fs::write(format!("/proc/sys/net/ipv4/{file}"), text).expect("written");
+        }
+    });
+    let gate = w.outside.at(|| find("out0")).mac.expect("an address");
+    let gate = zones::plan::net::Mac(gate).to_string();
+    let with = |address: &str, router: &str| {
+        net(&[("physical", "eth0"), ("address", address), ("defrouter", router)])
+    };
+    // Its router is known by the spec.
+    w.lab.installed("zion", &with("192.0.2.7/24", "192.0.2.254"));
+    let said = w.lab.run("zoneadm", &["-z", "zion", "boot"]);
+    assert_eq!(said.status, 0, "{said:?}");
+    assert!(said.err.contains("the router 192.0.2.254 answers for 192.0.2.7"), "{said:?}");
+    assert_eq!(tcp(&w.outside, &w.zone("zion"), "192.0.2.7").is_ok(), true);
+    w.halt("zion");
+    // Without a router nothing tells that it is one; the administrator can.
+    let said = w.refused("web", &net(&[("physical", "eth0"), ("address", "192.0.2.8/24")]));
+    let wanted = format!(
+        "address in use by the machine with the link-layer address {gate} on 'eth0': 192.0.2.8; if that one answers for \
+         others, name the address in an attr answered-addresses"
+    );
+    assert!(said.contains(&wanted), "{said}");
+    let attr = "add attr\nset name=answered-addresses\nset type=string\nset value=192.0.2.8\nend\nexit\n";
+    w.lab.run_with("zonecfg", &["-z", "web"], &[], attr);
+    let said = w.lab.run("zoneadm", &["-z", "web", "boot"]);
+    assert_eq!(said.status, 0, "{said:?}");
+    assert!(
+        said.err.contains(&format!("{gate} answers for 192.0.2.8, which is the zone's all the same")),
+        "{said:?}"
+    );
+    w.halt("web");
+    // The router is the host's; its own address is in use all the same.
+    let index = find("eth0").index;
+    zones::sys::netlink::route::add_default(&mut socket(), index, &"192.0.2.254".parse().expect("one"), 0)
+        .expect("a route");
+    w.settle();
+    let said = w.refused("gate", &net(&[("physical", "eth0"), ("address", "192.0.2.254/24")]));
+    assert!(said.contains("address in use by"), "{said}");
+    w.lab.installed("dns", &net(&[("physical", "eth0"), ("address", "192.0.2.9/24")]));
+    let said = w.lab.run("zoneadm", &["-z", "dns", "boot"]);
+    assert!(said.err.contains("the router 192.0.2.254 answers for 192.0.2.9"), "{said:?}");
+    w.end(&["dns"]);
+}

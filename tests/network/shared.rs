@@ -214,3 +214,81 @@ fn the_hosts_file_has_the_addresses_that_the_zone_has_now() {
     assert_eq!(w.lab.ok("zlogin", &["zion", "cat /etc/hosts"]), mine);
     w.end(&["zion"]);
 }
+
+#[test]
+fn an_answer_leaves_by_the_link_of_its_own_address() {
+    let Some(mut w) = World::new() else { return };
+    w.cable("eth1", "out1");
+    give("eth1", "203.0.113.1/24");
+    give("eth1", "2001:db8:1::1/64");
+    w.outside.at(|| {
+        give("out1", "203.0.113.254/24");
+        give("out1", "2001:db8:1::fe/64");
+        give("lo", "2001:db8:99::1/128");
+    });
+    w.settle();
+    let on = |link, address, router| net(&[("physical", link), ("address", address), ("defrouter", router)]);
+    let lines = on("eth0", "192.0.2.7/24", "192.0.2.254")
+        + &on("eth0", "2001:db8::7/64", "2001:db8::fe")
+        + &on("eth1", "203.0.113.7/24", "203.0.113.254")
+        + &on("eth1", "2001:db8:1::7/64", "2001:db8:1::fe");
+    let zion = w.boot("zion", &lines);
+    for (mine, far) in [
+        ("192.0.2.7", "198.51.100.1"),
+        ("203.0.113.7", "198.51.100.1"),
+        ("2001:db8::7", "2001:db8:99::1"),
+        ("2001:db8:1::7", "2001:db8:99::1"),
+    ] {
+        // From beyond the zone's subnets to each of its addresses, and the other way.
+        assert_eq!(udp(&w.outside, Some(far), &zion, mine), Ok(ip(far)), "to {mine}");
+        let there = zion.at(|| std::net::TcpListener::bind((ip(mine), 0))).expect("listen");
+        let client = tcp_from(&w.outside, far, there.local_addr().expect("an address"));
+        assert!(client.is_ok(), "tcp to {mine}: {client:?}");
+        assert_eq!(udp(&zion, Some(mine), &w.outside, far), Ok(ip(mine)), "from {mine}");
+    }
+    // What is on the links is reached as ever, and without an address to speak from the first router serves.
+    assert_eq!(tcp(&zion, &w.host, "203.0.113.1"), Ok(ip("203.0.113.7")));
+    assert_eq!(tcp(&w.host, &zion, "2001:db8:1::7"), Ok(ip("2001:db8:1::1")));
+    assert_eq!(tcp(&zion, &w.outside, "198.51.100.1"), Ok(ip("192.0.2.7")));
+    w.end(&["zion"]);
+}
+
+/// Opens a connection from an address of its own.
+fn tcp_from(space: &Space, source: &str, to: std::net::SocketAddr) -> std::io::Result<()> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
+    let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let fd = space.at(|| socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None))?;
+    let limit = std::time::Duration::from_secs(4);
+    sockopt::set_socket_timeout(&fd, sockopt::Timeout::Send, Some(limit))?;
+    bind(&fd, &std::net::SocketAddr::new(ip(source), 0))?;
+    Ok(connect(&fd, &to)?)
+}
+
+#[test]
+fn ordinary_users_ping_and_bind_as_on_the_host() {
+    let Some(w) = World::new() else { return };
+    let set =
+        |file: &str, text: &str| std::fs::write(format!("/proc/sys/net/ipv4/{file}"), text).expect("written");
+    set("ping_group_range", "0 2147483647");
+    set("ip_unprivileged_port_start", "80");
+    w.boot("zion", &shared("7"));
+    let user =
+        |what: &str| format!("setpriv --reuid 1000 --regid 1000 --clear-groups perl -MSocket -e '{what}'");
+    let ping = user("socket(S, PF_INET, SOCK_DGRAM, 1) or die $!; print \"pings\"");
+    assert_eq!(w.lab.ok("zlogin", &["zion", &ping]), "pings");
+    let port = |n: u32| {
+        user(&format!(
+            "socket(S, PF_INET, SOCK_STREAM, 0); print bind(S, sockaddr_in({n}, INADDR_ANY)) ? \"bound\" : $!"
+        ))
+    };
+    assert_eq!(w.lab.ok("zlogin", &["zion", &port(80)]), "bound");
+    assert_eq!(w.lab.ok("zlogin", &["zion", &port(79)]), "Permission denied");
+    w.halt("zion");
+    // A host with the kernel's defaults hands none on.
+    set("ping_group_range", "1 0");
+    set("ip_unprivileged_port_start", "1024");
+    w.lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    assert_eq!(w.lab.ok("zlogin", &["zion", &port(80)]), "Permission denied");
+    assert_ne!(w.lab.run("zlogin", &["zion", &ping]).out, "pings");
+    w.end(&["zion"]);
+}

@@ -389,7 +389,9 @@ impl Build<'_> {
         };
         let copy =
             || net.try_clone().map_err(|e| format!("cannot open the network namespace: {}", reason(&e)));
-        network.make(root, link, copy).map_err(fail)
+        let made = network.make(root, link, copy);
+        self.told.warnings.append(&mut network.warnings);
+        made.map_err(fail)
     }
 
     fn withdraw(&mut self, root: &Root, wanted: &Wanted<'_>) -> Result<(), StepError> {

@@ -8,14 +8,14 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::frame::{Kind, key};
 use super::guard::{Guard, Limit, Onward, Sender, program, receiving};
-use super::inside::{Inside, settle};
+use super::inside::{Inside, settle, shape};
 use super::lock::NetLock;
-use super::probe::Probe;
+use super::probe::{self, Probe};
 use super::switch::{ALIAS, Switch, attach, join, load, map, prepare, zone_of};
 use super::{Done, claims, net, sys};
 use crate::apply::journal::crash_at;
 use crate::apply::paths::Root;
-use crate::plan::net::{Link, Mac, Way};
+use crate::plan::net::{ANSWERED, Link, Mac, Way};
 use crate::plan::step::Step;
 use crate::sys::bpf::{Map, Shape};
 use crate::sys::netlink::{Socket, filter, link, route};
@@ -27,6 +27,10 @@ pub struct Network {
     probe: Probe,
     namespace: Option<OwnedFd>,
     inside: Option<Inside>,
+    /// The link that is made now has queues that keep to its bandwidth.
+    shaped: bool,
+    /// What the administrator should know.
+    pub warnings: Vec<String>,
 }
 
 impl Network {
@@ -39,7 +43,14 @@ impl Network {
             return Ok(None);
         }
         let host = Socket::open().map_err(net("cannot open netlink"))?;
-        Ok(Some(Self { host, probe: asked, namespace: None, inside: None }))
+        Ok(Some(Self {
+            host,
+            probe: asked,
+            namespace: None,
+            inside: None,
+            shaped: false,
+            warnings: Vec::new(),
+        }))
     }
 
     /// Makes a link. `namespace` gives the zone's network namespace when it is needed first.
@@ -68,10 +79,25 @@ impl Network {
 
     /// Waits until nobody can be expected to answer for an address of the link any more.
     fn is_free(&mut self, wanted: &Link) -> Done<()> {
-        match self.probe.taken(&mut self.host, wanted)? {
-            Some((ip, mac)) => Err(self.in_use(wanted, ip, mac)?),
-            None => Ok(()),
+        let answers = self.probe.answers(&mut self.host, wanted)?;
+        for (ip, mac) in answers {
+            if wanted.answered.contains(&ip) {
+                self.warnings.push(format!(
+                    "{}: {} answers for {ip}, which is the zone's all the same (attr {ANSWERED})",
+                    wanted.what,
+                    Mac(mac)
+                ));
+            } else if let Some(router) = probe::router_with(&mut self.host, wanted, ip, mac)? {
+                self.warnings.push(format!(
+                    "{}: the router {router} answers for {ip}, as one does that answers for all (proxy ARP); it is taken \
+                     to be free",
+                    wanted.what
+                ));
+            } else {
+                return Err(self.in_use(wanted, ip, mac)?);
+            }
         }
+        Ok(())
     }
 
     /// Says who has an address that somebody has answered for.
@@ -85,11 +111,16 @@ impl Network {
                 zone = zone.or(port.map(|p| zone_of(&mut self.host, p)).transpose()?.flatten());
             }
         }
+        let way_out = if zone.is_some() {
+            String::new()
+        } else {
+            format!("; if that one answers for others, name the address in an attr {ANSWERED}: zonecfg(8)")
+        };
         let who = zone.map_or_else(
             || format!("the machine with the link-layer address {} on '{}'", Mac(mac), wanted.lower),
             |zone| format!("zone '{zone}'"),
         );
-        Ok(format!("could not bring network interface up: address in use by {who}: {ip}"))
+        Ok(format!("could not bring network interface up: address in use by {who}: {ip}{way_out}"))
     }
 
     fn claim(&mut self, root: &Root, wanted: &Link) -> Done<()> {
@@ -113,7 +144,9 @@ impl Network {
         let inside = self.inside()?;
         let index = inside.find(wanted)?;
         inside.prepare(wanted, index)?;
-        inside.switch_on(wanted, index)
+        let lacks = inside.switch_on(wanted, index)?;
+        self.warnings.extend(lacks);
+        Ok(())
     }
 
     fn inside(&mut self) -> Done<&mut Inside> {
@@ -123,6 +156,7 @@ impl Network {
     fn pair(&mut self, wanted: &Link) -> Done<()> {
         let (port, own) = self.make_pair(wanted)?;
         crash_at("link-paired");
+        self.shaped = self.shape(wanted, port, own)?;
         let table = self.rule(wanted, port)?;
         self.inside()?.prepare(wanted, own)?;
         if let Some(namespace) = &self.namespace {
@@ -132,7 +166,8 @@ impl Network {
         // Not under the lock: other zones need not wait for an answer to this one.
         self.is_free(wanted)?;
         self.connect(wanted, port, table)?;
-        self.inside()?.switch_on(wanted, own)?;
+        let lacks = self.inside()?.switch_on(wanted, own)?;
+        self.warnings.extend(lacks);
         crash_at("link-up");
         for (ip, source) in &wanted.beside_host {
             // Where the host has a way on the link already, that one serves.
@@ -143,6 +178,21 @@ impl Network {
             }
         }
         Ok(())
+    }
+
+    /// Puts queues on both ends of a link with a bandwidth. What the zone receives, the host shapes. What it
+    /// sends, its own end does: that is the zone's to change, but then the guard drops what is too much.
+    fn shape(&mut self, wanted: &Link, port: u32, own: u32) -> Done<bool> {
+        let Some(bits) = wanted.maxbw else { return Ok(false) };
+        let shaped = shape(&mut self.host, port, bits)? && self.inside()?.shape(own, bits)?;
+        if !shaped {
+            self.warnings.push(format!(
+                "{}: this kernel has no token buckets (CONFIG_NET_SCH_TBF): what is over maxbw is dropped, and TCP \
+                 stays far below it",
+                wanted.what
+            ));
+        }
+        Ok(shaped)
     }
 
     /// Puts the rules on the zone's port; nothing flows yet. Returns the number of the table that they use.
@@ -271,7 +321,8 @@ impl Network {
     fn guarded(&mut self, wanted: &Link, port: u32, onward: Onward<'_>) -> Done<()> {
         let until: Option<Map> =
             wanted.maxbw.map(|_| map(Shape::Array, "zones_until", 4, 8, 2)).transpose()?;
-        let limit = until.as_ref().zip(wanted.maxbw).map(|(until, bits)| Limit { until, bits });
+        let limit =
+            until.as_ref().zip(wanted.maxbw).map(|(until, bits)| Limit { until, bits, shaped: self.shaped });
         let rules = &wanted.guard;
         let guard = Guard {
             mac: rules.mac.then_some(if wanted.way == Way::Shared {
@@ -292,8 +343,9 @@ impl Network {
         attach(&mut self.host, port, filter::Way::In, &sending, "zones-guard")?;
         // The tag of a bridge's VLAN stays outside; the switch and the wire take it off themselves.
         let vlan = if wanted.way == Way::Bridge { wanted.vlan } else { 0 };
-        if limit.is_some() || vlan != 0 {
-            let program = load("zones_receive", &receiving(limit.as_ref(), vlan))?;
+        let received = limit.filter(|_| !self.shaped);
+        if received.is_some() || vlan != 0 {
+            let program = load("zones_receive", &receiving(received.as_ref(), vlan))?;
             attach(&mut self.host, port, filter::Way::Out, &program, "zones-receive")?;
         }
         Ok(())

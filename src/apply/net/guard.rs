@@ -92,6 +92,8 @@ pub struct Limit<'a> {
     pub until: &'a Map,
     /// Bits per second.
     pub bits: u64,
+    /// A queue before the program keeps to the bandwidth already, with bursts of its own.
+    pub shaped: bool,
 }
 
 /// The place of what the zone sends in the array of a [`Limit`].
@@ -382,7 +384,7 @@ fn rate(a: &mut Asm, limit: &Limit<'_>, direction: i32, drop: Label) {
     a.set_wide(R1, (8_000_000_000_u64 << 16) / bits);
     a.op_reg(Op::Mul, R9, R1);
     a.op(Op::ShiftRight, R9, 16);
-    a.set_wide(R5, burst_nanos(bits));
+    a.set_wide(R5, burst_nanos(bits, limit.shaped));
     // Another processor may be at it: four tries, then the frame is too much.
     for _ in 0..4 {
         let (late, again) = (a.label(), a.label());
@@ -405,9 +407,10 @@ fn rate(a: &mut Asm, limit: &Limit<'_>, direction: i32, drop: Label) {
     a.here(pass);
 }
 
-/// How far ahead a burst may be: 20 milliseconds, or what the largest packet takes.
-fn burst_nanos(bits: u64) -> u64 {
-    (8_000_000_000 * 65_536 / bits).max(20_000_000)
+/// How far ahead a burst may be: 20 milliseconds, or what the largest packet takes. Behind a queue it is
+/// three times that, so that nothing is dropped which the queue lets through.
+fn burst_nanos(bits: u64, shaped: bool) -> u64 {
+    (8_000_000_000 * 65_536 / bits).max(20_000_000) * if shaped { 3 } else { 1 }
 }
 
 fn onward(a: &mut Asm, guard: &Guard<'_>, drop: Label) {

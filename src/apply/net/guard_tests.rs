@@ -397,7 +397,7 @@ fn every_set_of_rules_is_one_that_the_kernel_takes() {
                 dhcp: on(3),
                 router: on(6),
                 vlan: if on(4) { 42 } else { 0 },
-                rate: on(5).then_some(Limit { until: &case.until, bits: 1 << 30 }),
+                rate: on(5).then_some(Limit { until: &case.until, bits: 1 << 30, shaped: true }),
                 onward: Onward::Bridge,
             };
             let switch = Onward::Switch { table: &case.table, own: NOWHERE, lower: NOWHERE + 1 };
@@ -412,7 +412,7 @@ fn every_set_of_rules_is_one_that_the_kernel_takes() {
         }
     }
     for vlan in [0, 42] {
-        let limit = Limit { until: &case.until, bits: 8000 };
+        let limit = Limit { until: &case.until, bits: 8000, shaped: false };
         Program::load("test", &receiving(Some(&limit), vlan)).expect("taken");
         Program::load("test", &receiving(None, vlan)).expect("taken");
     }
@@ -448,7 +448,7 @@ fn a_zone_does_not_send_to_itself_over_the_link() {
 fn more_than_the_bandwidth_is_dropped() {
     let Some(case) = Case::new() else { return };
     // 8 kbit/s: a frame of 1,000 bytes takes a second; a burst of 64 KiB is let through.
-    let guard = case.load(|g| g.rate = Some(Limit { until: &case.until, bits: 8000 }));
+    let guard = case.load(|g| g.rate = Some(Limit { until: &case.until, bits: 8000, shaped: false }));
     let frame = v4(HOST, ZONE, MINE, TO, 17, &[0; 966]);
     let passed = (0..200).filter(|_| guard.try_on(&frame).expect("it runs") == SENT).count();
     assert!((60..=80).contains(&passed), "{passed} frames");

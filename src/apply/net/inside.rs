@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::{Done, net, sys};
 use crate::plan::net::{Advertised, Link, Way};
 use crate::sys::naive::without;
-use crate::sys::netlink::{Socket, link, route};
+use crate::sys::netlink::{Socket, filter, link, route};
 use crate::sys::ns::{self, Kinds};
 
 /// A zone's network namespace, looked at from the host.
@@ -19,12 +19,25 @@ pub struct Inside {
 }
 
 /// Does something in another network namespace.
-fn within<T>(namespace: BorrowedFd<'_>, work: impl FnOnce() -> T) -> Done<T> {
+pub(super) fn within<T>(namespace: BorrowedFd<'_>, work: impl FnOnce() -> T) -> Done<T> {
     let here = ns::own_network().map_err(sys("cannot open the network namespace"))?;
     ns::join(namespace, Kinds::NET).map_err(sys("cannot enter the zone's network namespace"))?;
     let result = work();
     ns::join(here.as_fd(), Kinds::NET).map_err(sys("cannot return from the zone's network namespace"))?;
     Ok(result)
+}
+
+/// Has a link send no more than a bandwidth: what is too much waits a little, and whoever sends it notices.
+/// Says whether this kernel can.
+///
+/// # Errors
+/// The reason as text.
+pub fn shape(socket: &mut Socket, index: u32, bits: u64) -> Done<bool> {
+    match filter::shape(socket, index, bits) {
+        Ok(()) => Ok(true),
+        Err(e) if matches!(e.number(), libc::ENOENT | libc::EOPNOTSUPP) => Ok(false),
+        Err(e) => Err(net("cannot set its bandwidth")(e)),
+    }
 }
 
 /// Opens netlink in another network namespace; the socket stays there.
@@ -77,11 +90,11 @@ impl Inside {
         Ok(())
     }
 
-    /// Switches a link on and gives it its routes.
+    /// Switches a link on and gives it its routes. Returns what this kernel cannot do.
     ///
     /// # Errors
     /// The reason as text.
-    pub fn switch_on(&mut self, wanted: &Link, index: u32) -> Done<()> {
+    pub fn switch_on(&mut self, wanted: &Link, index: u32) -> Done<Option<String>> {
         let socket = &mut self.socket;
         // Nobody answers there, the host included (a dummy link): whoever shares such a link has its address.
         let silent = if wanted.way == Way::Shared { wanted.lower_flags & link::NO_ARP } else { 0 };
@@ -96,7 +109,42 @@ impl Inside {
             route::add_default(socket, index, router, metric)
                 .map_err(net(&format!("cannot add the router {router}")))?;
         }
-        Ok(())
+        wanted.table.map_or(Ok(None), |table| self.own_routes(wanted, index, table))
+    }
+
+    /// Fills the table of a link, and has what is sent from its addresses find its way there.
+    fn own_routes(&mut self, wanted: &Link, index: u32, table: u32) -> Done<Option<String>> {
+        let socket = &mut self.socket;
+        for address in &wanted.addresses {
+            match route::add_rule(socket, &address.addr(), table) {
+                Err(e) if matches!(e.number(), libc::EOPNOTSUPP | libc::EAFNOSUPPORT) => {
+                    return Ok(Some(format!(
+                        "{}: this kernel has no rules for routes (CONFIG_IP_MULTIPLE_TABLES): only hosts on the link \
+                         itself reach its addresses, when another link has the first router",
+                        wanted.what
+                    )));
+                }
+                done => done.map_err(net(&format!("cannot add the rule for {address}")))?,
+            }
+        }
+        let beside = wanted.beside.iter().map(|ip| route::host_net(*ip));
+        for near in wanted.addresses.iter().copied().chain(beside) {
+            route::add_near_to(socket, table, index, &near)
+                .map_err(net(&format!("cannot add the route to {near}")))?;
+        }
+        for router in &wanted.routers {
+            route::add_default_to(socket, table, index, router)
+                .map_err(net(&format!("cannot add the router {router}")))?;
+        }
+        Ok(None)
+    }
+
+    /// Has a link send no more than a bandwidth. Says whether this kernel can.
+    ///
+    /// # Errors
+    /// The reason as text.
+    pub fn shape(&mut self, index: u32, bits: u64) -> Done<bool> {
+        shape(&mut self.socket, index, bits)
     }
 }
 

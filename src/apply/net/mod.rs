@@ -28,6 +28,7 @@ mod guard;
 mod inside;
 mod lock;
 pub mod observe;
+pub mod ordinary;
 mod probe;
 pub mod resolver;
 mod roles;

@@ -14,6 +14,9 @@ use crate::sys::netlink::{NetError, Socket, link, route};
 /// about as long as this, so that it costs nothing.
 const PATIENCE: Duration = Duration::from_millis(4);
 
+/// The same for a router that is not known yet; it is asked only when somebody has answered.
+const ROUTER_PATIENCE: Duration = Duration::from_millis(300);
+
 /// Questions that have been asked.
 #[derive(Debug)]
 pub struct Probe {
@@ -44,27 +47,54 @@ impl Probe {
     }
 
     /// Waits for answers about the addresses of one link, as long as they may still come. Returns the
-    /// address that somebody has, and the link-layer address of who answered.
+    /// addresses that were answered for, each with the link-layer address of who did.
     ///
     /// # Errors
     /// The reason as text.
-    pub fn taken(&mut self, host: &mut Socket, wanted: &Link) -> Done<Option<(IpAddr, [u8; 6])>> {
+    pub fn answers(&mut self, host: &mut Socket, wanted: &Link) -> Done<Vec<(IpAddr, [u8; 6])>> {
         let claimed = wanted.claimed();
         let ours = |(index, ip): &(u32, IpAddr)| *index == wanted.lower_index && claimed.contains(ip);
         let open: Vec<(u32, IpAddr)> = self.asked.extract_if(.., |a| ours(a)).collect();
         if open.is_empty() {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         sleep(PATIENCE.saturating_sub(self.begun.elapsed()));
-        let mut taken = None;
+        let mut answers = Vec::new();
         for (index, ip) in open {
             let answer = route::answer(host, index, &ip).map_err(net("cannot read the neighbours"))?;
-            taken = taken.or(answer.map(|mac| (ip, mac)));
+            answers.extend(answer.map(|mac| (ip, mac)));
             // Left as it is, an unanswered question would keep the first packets for the zone waiting.
             let _ = route::forget(host, index, &ip);
         }
-        Ok(taken)
+        Ok(answers)
     }
+}
+
+/// Returns the router of a link that has a link-layer address, other than one whose own address is asked for.
+/// A router that answers for others does so for addresses that nobody has as well.
+///
+/// # Errors
+/// The reason as text.
+pub fn router_with(host: &mut Socket, wanted: &Link, asked: IpAddr, mac: [u8; 6]) -> Done<Option<IpAddr>> {
+    let index = wanted.lower_index;
+    let same_kind = |r: &&IpAddr| r.is_ipv4() == asked.is_ipv4() && **r != asked;
+    for router in wanted.routers.iter().chain(&wanted.gateways).filter(same_kind) {
+        let look = net("cannot read the neighbours");
+        let mut found = route::answer(host, index, router).map_err(&look)?;
+        if found.is_none() && ask(host, index, router).map_err(&look)? {
+            let begun = Instant::now();
+            while found.is_none() && begun.elapsed() < ROUTER_PATIENCE {
+                sleep(PATIENCE);
+                found = route::answer(host, index, router).map_err(&look)?;
+            }
+            // As it was before.
+            let _ = route::forget(host, index, router);
+        }
+        if found == Some(mac) {
+            return Ok(Some(*router));
+        }
+    }
+    Ok(None)
 }
 
 /// The host does not speak on a VLAN of a link, nor on a link that the zone has for itself.

@@ -92,6 +92,12 @@ pub struct Link {
     pub link_local: Option<Ipv6Addr>,
     /// Its default routers, the first one first.
     pub routers: Vec<IpAddr>,
+    /// Routers of the host on that link.
+    pub gateways: Vec<IpAddr>,
+    /// Addresses that are the zone's although somebody answers for them.
+    pub answered: Vec<IpAddr>,
+    /// The table of its own routes, for what the zone sends from the link's addresses; none: it needs none.
+    pub table: Option<u32>,
     /// Hosts on the link that its subnets do not hold: addresses of the host.
     pub beside: Vec<IpAddr>,
     /// The same from the host's side: addresses of the zone, and the one that the host speaks from.
@@ -224,6 +230,9 @@ impl Link {
         }
         if !self.routers.is_empty() {
             let _ = write!(line, ", router {}", words(&self.routers));
+        }
+        if let Some(table) = self.table {
+            let _ = write!(line, ", for its own addresses by table {table}");
         }
         if let Some(bits) = self.maxbw {
             let _ = write!(line, ", at most {bits} bit/s each way");

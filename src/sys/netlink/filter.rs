@@ -4,7 +4,7 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::codec::{Builder, attribute, text, u32_at};
-use super::{CREATE, EXCLUSIVE, NetError, Socket};
+use super::{CREATE, EXCLUSIVE, NetError, REPLACE, Socket};
 
 const RTM_NEWQDISC: u16 = 36;
 const RTM_DELQDISC: u16 = 37;
@@ -20,6 +20,15 @@ const TCA_BPF_FLAGS: u16 = 8;
 const TCA_BPF_ID: u16 = 11;
 /// The program's result is the verdict (`TCA_BPF_FLAG_ACT_DIRECT`).
 const DIRECT: u32 = 1;
+
+const TCA_TBF_PARMS: u16 = 1;
+const TCA_TBF_RATE64: u16 = 4;
+const TCA_TBF_BURST: u16 = 6;
+/// The parent of what a link sends by (`TC_H_ROOT`).
+const ROOT: u32 = 0xffff_ffff;
+/// Least bytes of a token bucket, and of the queue before it.
+const BURST: u32 = 20_000;
+const QUEUE: u32 = 64_000;
 
 /// Handle and parent of the one `clsact` of a link.
 const CLSACT: u32 = 0xffff_0000;
@@ -79,6 +88,33 @@ pub fn prepare(socket: &mut Socket, link: u32) -> Result<bool, NetError> {
 /// [`NetError`].
 pub fn unprepare(socket: &mut Socket, link: u32) -> Result<(), NetError> {
     socket.change(Builder::new(RTM_DELQDISC, 0).fixed(&header(link, CLSACT, CLSACT_PARENT, 0)))
+}
+
+/// Has a link send no more than so many bits per second: a token bucket filter (tc-tbf(8)), which keeps
+/// what is too much for up to a tenth of a second.
+///
+/// # Errors
+/// [`NetError`]; `ENOENT` for a kernel without such a queue.
+pub fn shape(socket: &mut Socket, link: u32, bits: u64) -> Result<(), NetError> {
+    let rate = bits / 8;
+    let part = |divisor: u64, least: u32| u32::try_from(rate / divisor).unwrap_or(u32::MAX).max(least);
+    // At least a few packets, also of the largest size that is common.
+    let (burst, queue) = (part(100, BURST), part(10, QUEUE));
+    // `struct tc_tbf_qopt`: two of `struct tc_ratespec` (for ethernet), the second one nothing; limit of
+    // the queue; bucket, which is told in bytes elsewhere; nothing.
+    let mut options = [0; 36];
+    options[1] = 1;
+    let plain = u32::try_from(rate).unwrap_or(u32::MAX);
+    options[8..12].copy_from_slice(&plain.to_ne_bytes());
+    options[24..28].copy_from_slice(&queue.to_ne_bytes());
+    let request = Builder::new(RTM_NEWQDISC, CREATE | REPLACE)
+        .fixed(&header(link, 0, ROOT, 0))
+        .text(TCA_KIND, "tbf")
+        .nest(TCA_OPTIONS, |b| {
+            let b = b.bytes(TCA_TBF_PARMS, &options).number(TCA_TBF_BURST, burst);
+            if rate > u64::from(plain) { b.bytes(TCA_TBF_RATE64, &rate.to_ne_bytes()) } else { b }
+        });
+    socket.change(request)
 }
 
 /// Puts a program on a link, at once in place of the one that zones have there.

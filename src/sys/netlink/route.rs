@@ -5,12 +5,18 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::codec::{Builder, attribute, u16_at, u32_at};
-use super::{APPEND, CREATE, NetError, REPLACE, Socket, address, family, octets};
+use super::{APPEND, CREATE, EXCLUSIVE, NetError, REPLACE, Socket, address, family, octets};
 
 const RTM_NEWROUTE: u16 = 24;
 const RTM_DELROUTE: u16 = 25;
 const RTM_GETROUTE: u16 = 26;
 const RTM_NEWNEIGH: u16 = 28;
+const RTM_NEWRULE: u16 = 32;
+const FRA_SRC: u16 = 2;
+const FRA_PRIORITY: u16 = 6;
+const FRA_TABLE: u16 = 15;
+/// The rule leads to a table (`FR_ACT_TO_TBL`).
+const TO_TABLE: u8 = 1;
 const RTM_DELNEIGH: u16 = 29;
 const RTM_GETNEIGH: u16 = 30;
 
@@ -22,6 +28,8 @@ const RTA_PREFSRC: u16 = 7;
 const RTA_TABLE: u16 = 15;
 
 const TABLE_MAIN: u8 = 254;
+/// Where `struct rtmsg` has the number of the table; 0 where it is one that needs more than a byte.
+const TABLE_AT: usize = 4;
 const SCOPE_UNIVERSE: u8 = 0;
 const SCOPE_LINK: u8 = 253;
 const UNICAST: u8 = 1;
@@ -62,6 +70,52 @@ pub fn add_default(socket: &mut Socket, link: u32, gateway: &IpAddr, metric: u32
         .bytes(RTA_GATEWAY, &octets(gateway))
         .number(RTA_OIF, link)
         .number(RTA_PRIORITY, metric);
+    socket.change(request)
+}
+
+/// Adds a default route to a table of its own.
+///
+/// # Errors
+/// [`NetError`].
+pub fn add_default_to(socket: &mut Socket, table: u32, link: u32, gateway: &IpAddr) -> Result<(), NetError> {
+    let mut fixed = header(gateway, 0, STATIC, SCOPE_UNIVERSE, ONLINK);
+    fixed[TABLE_AT] = 0;
+    let request = Builder::new(RTM_NEWROUTE, CREATE | APPEND)
+        .fixed(&fixed)
+        .bytes(RTA_GATEWAY, &octets(gateway))
+        .number(RTA_OIF, link)
+        .number(RTA_TABLE, table);
+    socket.change(request)
+}
+
+/// Adds a route to what is on a link to a table of its own.
+///
+/// # Errors
+/// [`NetError`].
+pub fn add_near_to(socket: &mut Socket, table: u32, link: u32, near: &IpNet) -> Result<(), NetError> {
+    let network = near.network();
+    let mut fixed = header(&network, near.prefix_len(), STATIC, SCOPE_LINK, 0);
+    fixed[TABLE_AT] = 0;
+    let request = Builder::new(RTM_NEWROUTE, CREATE | REPLACE)
+        .fixed(&fixed)
+        .bytes(RTA_DST, &octets(&network))
+        .number(RTA_OIF, link)
+        .number(RTA_TABLE, table);
+    socket.change(request)
+}
+
+/// Has what is sent from an address find its way by a table.
+///
+/// # Errors
+/// [`NetError`]; `EOPNOTSUPP` or `EAFNOSUPPORT` for a kernel without rules.
+pub fn add_rule(socket: &mut Socket, from: &IpAddr, table: u32) -> Result<(), NetError> {
+    let whole = if from.is_ipv4() { 32 } else { 128 };
+    // `struct fib_rule_hdr`: family, lengths of destination and source, service, table, nothing, action.
+    let request = Builder::new(RTM_NEWRULE, CREATE | EXCLUSIVE)
+        .fixed(&[family(from), 0, whole, 0, 0, 0, 0, TO_TABLE, 0, 0, 0, 0])
+        .bytes(FRA_SRC, &octets(from))
+        .number(FRA_PRIORITY, table)
+        .number(FRA_TABLE, table);
     socket.change(request)
 }
 

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::super::{proc, zone};
 use super::{Build, StepError, fail};
+use crate::apply::net;
 use crate::sys::mount::{Attrs, Tree};
 use crate::sys::ns;
 
@@ -65,6 +66,9 @@ impl Build<'_> {
         let what = "/sys";
         self.hear_network(what)?;
         let Some(net) = &self.net else { return Ok(()) };
+        // The zone works without it.
+        let handed_on = net::ordinary::hand_on(net.as_fd(), &self.ids.maps.1);
+        self.told.warnings.extend(handed_on.err());
         let target = self.target(what, true).map_err(|why| StepError { what: what.into(), why })?;
         let tree = proc::sys(net.as_fd()).map_err(|e| fail(what, "cannot make it", &e))?;
         self.within(|| tree.attach(target.as_fd())).map_err(|e| fail(what, "cannot attach the mount", &e))
