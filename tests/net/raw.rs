@@ -108,24 +108,6 @@ impl Raw {
     }
 }
 
-/// Returns how many packets a TCP connection has sent once more.
-pub fn retransmitted(stream: std::os::fd::BorrowedFd<'_>) -> u32 {
-    // SAFETY: all zeros is a valid value; the kernel writes at most the size that is passed along.
-    unsafe {
-        let mut info: libc::tcp_info = std::mem::zeroed();
-        let mut size = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).expect("small");
-        let done = libc::getsockopt(
-            stream.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            (&raw mut info).cast(),
-            &raw mut size,
-        );
-        assert_eq!(done, 0, "TCP_INFO: {}", io::Error::last_os_error());
-        info.tcpi_total_retrans
-    }
-}
-
 /// A frame that was seen.
 #[derive(Debug, Clone)]
 pub struct Heard {
