@@ -4,6 +4,7 @@
 mod address;
 pub mod link;
 mod mac;
+mod read;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -15,6 +16,7 @@ use thiserror::Error;
 use self::address::{given, routers};
 pub use self::link::{Advertised, Guard, Link, Way};
 pub use self::mac::Mac;
+use self::read::{answered, bandwidth};
 use crate::spec::schema::ResourceKind;
 use crate::spec::{Props, ZoneSpec};
 
@@ -133,16 +135,6 @@ pub fn host_names(spec: &ZoneSpec) -> BTreeSet<&str> {
 
 fn lower_of(net: &Props) -> Option<&str> {
     net.text("global-nic").or_else(|| net.text("physical"))
-}
-
-/// Returns the addresses that are the zone's although somebody answers for them.
-fn answered(spec: &ZoneSpec) -> Result<Vec<IpAddr>, Refusal> {
-    let texts = spec.attrs(ANSWERED).flat_map(|v| v.split(',')).map(str::trim);
-    let read = |text: &str| {
-        let why = || Refusal::new(format!("attr name={ANSWERED}"), format!("'{text}' is no address"));
-        text.parse().map_err(|_| why())
-    };
-    texts.map(read).collect()
 }
 
 /// Decides the network of a zone.
@@ -580,22 +572,6 @@ impl<'a> Build<'a> {
         }
         Ok(())
     }
-}
-
-/// Reads a bandwidth in bits per second: a number with a suffix, powers of 1,000. No suffix is M, as
-/// dladm(8) has it.
-fn bandwidth(text: &str) -> Option<u64> {
-    let text = text.trim();
-    let (number, unit) = match text.chars().last()?.to_ascii_uppercase() {
-        'K' => (&text[..text.len() - 1], 1_000.0),
-        'M' => (&text[..text.len() - 1], 1_000_000.0),
-        'G' => (&text[..text.len() - 1], 1_000_000_000.0),
-        _ => (text, 1_000_000.0),
-    };
-    let plain = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    let bits = number.parse::<f64>().ok().filter(|_| plain)? * unit;
-    // Between a byte per millisecond and what no link has.
-    (8_000.0..=1e15).contains(&bits).then_some(bits as u64)
 }
 
 #[cfg(test)]

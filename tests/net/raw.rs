@@ -108,6 +108,23 @@ impl Raw {
     }
 }
 
+/// Joins a group of IPv4 on a link, and sends to groups over it.
+pub fn join(socket: &std::net::UdpSocket, request: &libc::ip_mreqn) {
+    for option in [libc::IP_ADD_MEMBERSHIP, libc::IP_MULTICAST_IF] {
+        // SAFETY: the request lives across the call, and its size is passed along.
+        let done = unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::IPPROTO_IP,
+                option,
+                std::ptr::from_ref(request).cast(),
+                u32::try_from(size_of::<libc::ip_mreqn>()).expect("small"),
+            )
+        };
+        assert_eq!(done, 0, "option {option}: {}", io::Error::last_os_error());
+    }
+}
+
 /// A frame that was seen.
 #[derive(Debug, Clone)]
 pub struct Heard {

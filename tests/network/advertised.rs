@@ -68,7 +68,7 @@ fn a_link_that_is_held_to_addresses_gives_itself_no_others() {
             assert_eq!(udp(zone, None, &w.outside, there), Ok(ip(address)), "to {there}");
             assert_eq!(tcp(zone, &w.outside, there), Ok(ip(address)), "to {there}");
         }
-        assert_eq!(tcp(&w.outside, zone, address).is_ok(), true, "from outside to {address}");
+        assert!(tcp(&w.outside, zone, address).is_ok(), "from outside to {address}");
     }
     // The router that the spec does not name is learned; where it names one, no other is taken.
     assert_eq!(gateways(&both), [ip(ROUTER)]);

@@ -292,3 +292,65 @@ fn ordinary_users_ping_and_bind_as_on_the_host() {
     assert_ne!(w.lab.run("zlogin", &["zion", &ping]).out, "pings");
     w.end(&["zion"]);
 }
+
+#[test]
+fn a_shared_zone_hears_what_is_for_all() {
+    use crate::net::raw::{ALL, Raw, arp, packet};
+    let Some(w) = World::new() else { return };
+    let zion = w.boot("zion", &shared("7"));
+    let web = w.boot("web", &shared("8"));
+    let own = w.boot("own", &super::own_on("eth0", "9"));
+    let spaces = [("host", &w.host), ("outside", &w.outside), ("zion", &zion), ("web", &web), ("own", &own)];
+    let join = |space: &Space, link: &str| {
+        space.at(|| {
+            let v4 = std::net::UdpSocket::bind("0.0.0.0:5353").expect("bind");
+            v4.set_broadcast(true).expect("broadcast");
+            v4.set_multicast_loop_v4(false).expect("no echo");
+            let request = nix::libc::ip_mreqn {
+                imr_multiaddr: nix::libc::in_addr { s_addr: u32::from_ne_bytes([224, 0, 0, 251]) },
+                imr_address: nix::libc::in_addr { s_addr: 0 },
+                imr_ifindex: i32::try_from(find(link).index).expect("a number"),
+            };
+            crate::net::raw::join(&v4, &request);
+            v4.set_read_timeout(Some(super::SOON)).expect("a limit");
+            v4
+        })
+    };
+    let link = |name: &str| match name {
+        "outside" => "out0",
+        "own" => "net0",
+        _ => "eth0",
+    };
+    let ears: Vec<_> = spaces.iter().map(|(name, space)| join(space, link(name))).collect();
+    for target in ["224.0.0.251:5353", "192.0.2.255:5353"] {
+        for (from, (name, _)) in ears.iter().zip(&spaces) {
+            let text = format!("{name} to {target}");
+            from.send_to(text.as_bytes(), target).expect("sent");
+            for (ear, (other, _)) in ears.iter().zip(&spaces).filter(|(_, (other, _))| other != name) {
+                let mut buffer = [0; 64];
+                let got = ear.recv(&mut buffer).map(|n| String::from_utf8_lossy(&buffer[..n]).into_owned());
+                assert_eq!(got.ok().as_ref(), Some(&text), "heard by {other}");
+                ear.set_nonblocking(true).expect("a mode");
+                assert!(ear.recv(&mut buffer).is_err(), "{other} hears it once");
+                ear.set_nonblocking(false).expect("a mode");
+            }
+            // A broadcast comes back to whoever listens for it himself.
+            from.set_nonblocking(true).expect("a mode");
+            while from.recv(&mut [0; 64]).is_ok() {}
+            from.set_nonblocking(false).expect("a mode");
+        }
+    }
+    // Questions for link-layer addresses of others are no news to it, and nothing of what is for one.
+    let ear = zion.at(|| Raw::open("eth0", true));
+    let mouth = w.outside.at(|| Raw::open("out0", false));
+    let gate = w.outside.at(|| find("out0")).mac.expect("an address");
+    let ask = arp(1, gate, gate, "192.0.2.254", "192.0.2.99");
+    let all = packet(ALL, gate, ip("192.0.2.254"), ip("255.255.255.255"), b"the end");
+    mouth.send(&ask);
+    mouth.send(&all);
+    let heard = ear.heard(super::SOON);
+    assert!(
+        heard.iter().any(|h| h.frame.starts_with(&all)) && !heard.iter().any(|h| h.frame.starts_with(&ask))
+    );
+    w.end(&["zion", "web", "own"]);
+}

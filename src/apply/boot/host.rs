@@ -190,6 +190,13 @@ fn maps(steps: &[Step]) -> (Vec<IdRange>, Vec<IdRange>) {
     found.unwrap_or_default()
 }
 
+fn links_of(steps: &[Step]) -> impl Iterator<Item = &Link> {
+    steps.iter().filter_map(|step| match step {
+        Step::Link(link) => Some(&**link),
+        _ => None,
+    })
+}
+
 fn no_namespace(what: &str) -> StepError {
     StepError { what: what.to_owned(), why: "the plan makes no user namespace before it".into() }
 }
@@ -290,11 +297,7 @@ impl Build<'_> {
             Step::HostId { id } => self.host_id(*id),
             Step::Names { root: inside, addresses } => {
                 let state = root.zone_lib(self.zone);
-                let link = |step| match step {
-                    &Step::Link(ref link) => Some(&**link),
-                    _ => None,
-                };
-                let links: Vec<&Link> = all.iter().filter_map(link).collect();
+                let links: Vec<&Link> = links_of(all).collect();
                 let names = net::resolver::Names { name: self.zone.as_str(), addresses, links: &links };
                 self.told.warnings.extend(net::resolver::boot(inside, &state, names));
                 Ok(())

@@ -291,8 +291,7 @@ impl Network {
 
     /// Puts the rules of a link that others use as well on the zone's port.
     fn beside_others(&mut self, wanted: &Link, port: u32) -> Done<Switch> {
-        let listens = wanted.way == Way::Own;
-        let switch = Switch::open(&mut self.host, wanted.lower_index, wanted.lower_mac.0, listens)?;
+        let switch = Switch::open(&mut self.host, wanted.lower_index, wanted.lower_mac.0)?;
         let onward = Onward::Switch { table: &switch.table, own: port, lower: wanted.lower_index };
         crash_at("switch-made");
         self.guarded(wanted, port, onward)?;
@@ -309,8 +308,17 @@ impl Network {
             ));
         }
         crash_at("switch-entered");
-        if wanted.way == Way::Own {
-            switch.listen(&mut self.host, port, wanted.vlan)?;
+        let shared = wanted.way == Way::Shared;
+        if !switch.listen(&mut self.host, port, wanted.vlan, shared)? {
+            let full =
+                format!("'{}' carries the most links of zones that hear what is for all", wanted.lower);
+            if !shared {
+                return Err(full);
+            }
+            self.warnings
+                .push(format!("{}: {full}; this one hears no broadcasts and no multicasts", wanted.what));
+        }
+        if !shared {
             route::take_frames(&mut self.host, wanted.lower_index, wanted.mac.0)
                 .map_err(net(&format!("link '{}' takes no frames for {}", wanted.lower, wanted.mac)))?;
         }

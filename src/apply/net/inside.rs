@@ -173,7 +173,7 @@ pub fn settle(namespace: BorrowedFd<'_>, wanted: &Link) -> Done<()> {
                 // IPv6 is switched off.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => break,
                 done => {
-                    done.map_err(sys(&format!("cannot set {name}, so that it makes itself no addresses")))?
+                    done.map_err(sys(&format!("cannot set {name}, so that it makes itself no addresses")))?;
                 }
             }
         }

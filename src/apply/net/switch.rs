@@ -3,7 +3,7 @@
 
 use super::frame::{KEY_BYTES, VALUE_BYTES, host_key, host_value, value};
 use super::uplink::{
-    Audience, FIRST_LISTENERS, LIST_BYTES, LISTENER_BYTES, MAX_LISTENERS, NO_VLAN, shared, wire,
+    Audience, FIRST_LISTENERS, LIST_BYTES, LISTENER_BYTES, MAX_LISTENERS, NO_VLAN, SHARED_ZONE, shared, wire,
 };
 use super::{Done, net, sys};
 use crate::apply::journal::crash_at;
@@ -122,18 +122,17 @@ impl Switch {
     }
 
     /// Returns what zones have on a link, made when they have nothing there. `mac` is the link-layer address
-    /// of the host's link; with `listens` there is a list of those who get a copy of what is for all. The
-    /// caller has the lock.
+    /// of the host's link. The caller has the lock.
     ///
     /// # Errors
     /// The reason as text.
-    pub fn open(host: &mut Socket, lower: u32, mac: [u8; 6], listens: bool) -> Done<Self> {
+    pub fn open(host: &mut Socket, lower: u32, mac: [u8; 6]) -> Done<Self> {
         let fresh = prepare(host, lower)?;
         // Where no programs were possible there are none.
         if !fresh {
             if let Some(mut found) = Self::find(host, lower)? {
                 found.host_has(mac)?;
-                let lacks = listens && found.listeners.is_none();
+                let lacks = found.listeners.is_none();
                 if lacks {
                     found.listeners = Some(list()?);
                 }
@@ -151,7 +150,7 @@ impl Switch {
         if fresh {
             table.set(&PREPARED, &value(1)).map_err(sys("cannot write the link's table"))?;
         }
-        let listeners = listens.then(list).transpose()?;
+        let listeners = Some(list()?);
         let switch = Self { lower, whole: true, table, listeners, places: FIRST_LISTENERS };
         switch.host_has(mac)?;
         switch.attach(host)?;
@@ -235,47 +234,46 @@ impl Switch {
         Ok(true)
     }
 
-    /// Has a port get a copy of what is for all in its VLAN.
+    /// Has a port get a copy of what is for all in its VLAN; of a shared zone, without questions about others.
+    /// Says whether there is room for it.
     ///
     /// # Errors
     /// The reason as text.
-    pub fn listen(&mut self, host: &mut Socket, port: u32, vlan: u16) -> Done<()> {
-        let Some(mut list) = self.listeners.as_ref().map(Listeners::read).transpose()? else { return Ok(()) };
-        let mut place = None;
-        for (n, (there, _)) in list.ports.iter().enumerate() {
-            if *there == 0 || *there == port || !is_port(host, *there)? {
-                place = Some(n);
-                break;
-            }
+    pub fn listen(&mut self, host: &mut Socket, port: u32, vlan: u16, shared: bool) -> Done<bool> {
+        let Some(mut list) = self.listeners.as_ref().map(Listeners::read).transpose()? else {
+            return Ok(true);
+        };
+        let entry = (port, u32::from(vlan) | if shared { SHARED_ZONE } else { 0 });
+        let mut place = list.ports.iter().position(|(there, _)| *there == 0 || *there == port);
+        if place.is_none() && list.ports.len() >= MAX_LISTENERS as usize {
+            // What a crash has left is looked for only now: there may be hundreds.
+            list.prune(host)?;
+            place = list.ports.iter().position(|(there, _)| *there == 0);
         }
         match place {
-            Some(n) => list.ports[n] = (port, vlan.into()),
-            None if list.ports.len() < MAX_LISTENERS as usize => list.ports.push((port, vlan.into())),
-            None => {
-                return Err(format!(
-                    "the link carries {MAX_LISTENERS} links of zones with addresses of their own, and that is the most"
-                ));
-            }
+            Some(n) => list.ports[n] = entry,
+            None if list.ports.len() < MAX_LISTENERS as usize => list.ports.push(entry),
+            None => return Ok(false),
         }
         if list.ports.len() > self.places as usize {
             self.places = (self.places * 2).min(MAX_LISTENERS);
             self.attach(host)?;
         }
         list.looked_at = self.places;
-        self.listeners.as_ref().map_or(Ok(()), |map| list.write(map))
+        self.listeners.as_ref().map_or(Ok(()), |map| list.write(map))?;
+        Ok(true)
     }
 
-    /// Takes a port off the list of those that get a copy, and with it those that are gone.
+    /// Takes a port off the list of those that get a copy; without one, those that are gone.
     ///
     /// # Errors
     /// The reason as text.
     pub fn unlisten(&self, host: &mut Socket, port: Option<u32>) -> Done<()> {
         let Some(listeners) = &self.listeners else { return Ok(()) };
         let mut list = Listeners::read(listeners)?;
-        for place in &mut list.ports {
-            if place.0 != 0 && (Some(place.0) == port || !is_port(host, place.0)?) {
-                *place = (0, NO_VLAN);
-            }
+        match port {
+            Some(port) => list.ports.iter_mut().filter(|p| p.0 == port).for_each(|p| *p = FREE),
+            None => list.prune(host)?,
         }
         while list.ports.last().is_some_and(|(there, _)| *there == 0) {
             list.ports.pop();
@@ -377,7 +375,20 @@ struct Listeners {
     looked_at: u32,
 }
 
+/// A place that is free.
+const FREE: (u32, u32) = (0, NO_VLAN);
+
 impl Listeners {
+    /// Frees the places of ports that are gone.
+    fn prune(&mut self, host: &mut Socket) -> Done<()> {
+        for place in &mut self.ports {
+            if place.0 != 0 && !is_port(host, place.0)? {
+                *place = FREE;
+            }
+        }
+        Ok(())
+    }
+
     fn read(map: &Map) -> Done<Self> {
         let bytes = map.get(&[0; 4]).map_err(sys("cannot read the link's listeners"))?.unwrap_or_default();
         let used = usize::try_from(number(&bytes)).unwrap_or(0);

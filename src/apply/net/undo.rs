@@ -88,8 +88,8 @@ fn leave_switch(host: &mut Socket, remains: &Remains, port: Option<u32>) -> Done
     for (key, _) in keys_of(remains.way, remains.vlan, remains.mac, &remains.addresses) {
         switch.leave(host, &key, port)?;
     }
+    switch.unlisten(host, port)?;
     if remains.way == Way::Own {
-        switch.unlisten(host, port)?;
         route::leave_frames(host, remains.lower_index, remains.mac)
             .map_err(net("cannot give the frames up"))?;
     }

@@ -6,12 +6,12 @@
 //! joined with the zone's like two ends of a wire.
 
 use super::frame::{
-    CB, CLONE_REDIRECT, DROP, ETHERNET, FROM_ZONE, FROM_ZONE_BITS, HAS_VLAN, MARK, NUMBER, PACKET_TYPE, PASS,
-    TAGGED, TO, VLAN, VLAN_POP, VLAN_PUSH, find_by_address, find_by_mac, jump_unless_multicast, load,
-    look_up_number, send, send_to,
+    ARP, CB, CLONE_REDIRECT, DROP, ETHERNET, FROM_ZONE, FROM_ZONE_BITS, HAS_VLAN, MARK, NUMBER, PACKET_TYPE,
+    PASS, TAGGED, TO, TYPE, VLAN, VLAN_POP, VLAN_PUSH, find_by_address, find_by_mac, jump_unless_multicast,
+    load, look_up_number, send, send_to,
 };
 use crate::sys::bpf::Map;
-use crate::sys::bpf::asm::{Asm, FP, If, Label, Op, R0, R1, R2, R3, R6, R7, R8, R9, Size};
+use crate::sys::bpf::asm::{Asm, FP, If, Label, Op, R0, R1, R2, R3, R4, R6, R7, R8, R9, Size};
 use crate::sys::netlink::filter::Way;
 
 /// A frame that is for another machine (`PACKET_OTHERHOST`).
@@ -20,8 +20,15 @@ const OTHERS: i32 = 3;
 /// How many zones with link-layer addresses of their own one link can have: each gets a copy of what is
 /// for all.
 pub const MAX_LISTENERS: u32 = 256;
-/// Bytes of a listener: number of the zone's link (4), VLAN (4).
+/// Bytes of a listener: number of the zone's link (4), VLAN (2), and whether it is a shared zone (2).
 pub const LISTENER_BYTES: usize = 8;
+/// In the second half of a listener: a shared zone. Who asks for link-layer addresses is no news to it: what is
+/// asked about itself comes to it alone.
+pub const SHARED_ZONE: u32 = 0x1_0000;
+/// Bits of that half that have to be those of the frame: for a frame of ARP or neighbour solicitation, and for
+/// others.
+const STRICT_MASK: i32 = 0x1_ffff;
+const MASK: i32 = 0xffff;
 /// The VLAN of a place that is free.
 pub const NO_VLAN: u32 = u32::MAX;
 /// For how many the first program is made. One for more is made when they come: the kernel checks the code
@@ -128,6 +135,15 @@ fn copy_to_all(a: &mut Asm, listeners: Audience<'_>, end: Label) {
     a.store_number(Size::Word, FP, NUMBER, 0);
     look_up_number(a, listeners.list, end);
     a.copy(R7, R0);
+    let (asks, known) = (a.label(), a.label());
+    a.store_number(Size::Double, FP, NUMBER, MASK);
+    a.load(Size::Half, R0, FP, TYPE);
+    a.jump_if(R0, If::Equal, i32::from(ARP), asks);
+    // The groups of those who are asked for.
+    a.jump_unless_bytes(TO, &[0x33, 0x33, 0xff], R0, known);
+    a.here(asks);
+    a.store_number(Size::Double, FP, NUMBER, STRICT_MASK);
+    a.here(known);
     a.load(Size::Word, R0, R7, 0);
     a.jump_if(R0, If::Equal, 0, end);
     a.jump_if(R8, If::Equal, 0, untagged);
@@ -145,6 +161,8 @@ fn copy_to_all(a: &mut Asm, listeners: Audience<'_>, end: Label) {
             a.here(more);
         }
         a.load(Size::Word, R3, R7, at + 4);
+        a.load(Size::Double, R4, FP, NUMBER);
+        a.op_reg(Op::And, R3, R4);
         a.jump_if_reg(R3, If::Differ, R8, next);
         a.load(Size::Word, R2, R7, at);
         a.jump_if_reg(R2, If::Equal, R9, next);
