@@ -4,11 +4,13 @@
 
 use std::collections::HashMap;
 use std::io::{self, Write};
+use std::path::Path;
 
 use super::net::follow;
 use super::paths::Root;
 use super::running;
 use super::store::{Entry, FileStore, Problem};
+use super::zfs::storage::is_missing;
 use crate::spec::state::ZoneState;
 use crate::spec::store::StoreError;
 use crate::spec::{ZoneName, schema};
@@ -108,7 +110,7 @@ impl Row {
         Self { id: None, name: name.to_string(), ..Self::global() }
     }
 
-    fn of(entry: Entry, active: Option<&running::Running>) -> Self {
+    fn of(root: &Root, entry: Entry, active: Option<&running::Running>) -> Self {
         let Entry {
             name,
             state,
@@ -126,7 +128,7 @@ impl Row {
             // A zone that only the kernel tells of has no number yet.
             id: active.map(|r| r.id).filter(|id| *id != 0),
             name: name.to_string(),
-            state: active.map_or(state, |r| r.state),
+            state: active.map_or_else(|| stored(root, state, &zonepath), |r| r.state),
             path: zonepath,
             uuid,
             brand: if brand.is_empty() { default_of("brand").to_owned() } else { brand },
@@ -147,6 +149,12 @@ impl Row {
     }
 }
 
+/// Returns the state of a zone that does not run: an installed one is unavailable while its files are not there.
+fn stored(root: &Root, state: ZoneState, zonepath: &str) -> ZoneState {
+    let missing = || !zonepath.is_empty() && is_missing(root, Path::new(zonepath));
+    if state == ZoneState::Installed && missing() { ZoneState::Unavailable } else { state }
+}
+
 fn default_of(name: &str) -> &'static str {
     schema::global(name).and_then(|d| d.default).unwrap_or_default()
 }
@@ -158,7 +166,7 @@ fn default_of(name: &str) -> &'static str {
 pub fn list(store: &FileStore, wanted: &Selection) -> Result<Listing, StoreError> {
     let mut out = Listing::default();
     let mut take = |entry: Entry, active: Option<&running::Running>| {
-        out.rows.push(Row::of(entry, active));
+        out.rows.push(Row::of(store.root(), entry, active));
     };
     if let Some(name) = &wanted.only {
         if name.is_global() {

@@ -3,6 +3,7 @@
 //! ZFS is opened when the first name is asked for: a zone without it never touches it.
 
 pub mod holders;
+pub mod storage;
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;

@@ -203,8 +203,6 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     let memory = order::memory(spec, profile);
     let own: Vec<&str> = memory.iter().map(|m| m.0).collect();
     let inherit = order::inherited(spec, &facts.linked, &own)?;
-    let dirs: Vec<&str> = inherit.iter().copied().chain(mounts.iter().map(|m| m.dir.as_str())).collect();
-    warnings.extend(order::hidden_by_datasets(trees.iter().map(|(_, tree)| *tree), &dirs));
     let inherited = |dir: &str| inherited(spec, facts, dir);
     let order = order::order(inherit, mounts, &own, inherited);
 

@@ -89,14 +89,25 @@ pub struct Member {
     pub locked_values: BTreeMap<String, String>,
     /// Its root directory is the zone's, as an earlier boot has found or made it.
     pub given: bool,
-    /// Where it is to be mounted: `mountpoint` is a path and `canmount` is on.
+    /// Where it is to be mounted, the alternate root of its pool counted: `mountpoint` is a path and `canmount` is
+    /// on.
     pub point: Option<String>,
+    /// Its `overlay` is off.
+    pub no_overlay: bool,
     /// It is encrypted and its key is not loaded.
     pub locked: bool,
     /// What its properties (`readonly`, `setuid`, `devices`, `exec`, `atime`) say of a mount.
     pub limits: MountOptions,
     /// The zone whose zonepath it was made for.
     pub zone: Option<String>,
+}
+
+impl Member {
+    /// Says whether the host looks whose its root directory is. What the zone's first process mounts that one looks
+    /// at: each boot looks at each filesystem once, for a rollback, a stream or another zone may have changed it.
+    fn is_looked_at(&self) -> bool {
+        !self.locked && !(self.given && self.point.is_some())
+    }
 }
 
 /// A dataset that a zone is configured to have.
@@ -311,7 +322,7 @@ pub fn withdraw(name: &str, tree: &Tree, volmode: String) -> Step {
         hide: if tree.shows.is_none() { tree.hide.clone() } else { Vec::new() },
         volmode: (says(name) != Some(&volmode)).then(|| volmode.clone()),
         volumes: others.map(|(d, _)| d.clone()).collect(),
-        members: tree.members.iter().filter(|m| !m.locked && !m.given).map(|m| m.name.clone()).collect(),
+        members: tree.members.iter().filter(|m| m.is_looked_at()).map(|m| m.name.clone()).collect(),
     }
 }
 
@@ -326,6 +337,7 @@ pub fn mounts<'a>(trees: impl Iterator<Item = &'a Tree>, closed: Option<Profile>
         name: m.name.clone(),
         dir: dir.to_owned(),
         options: m.limits.clone(),
+        no_overlay: m.no_overlay,
         closed,
     };
     list.into_iter().map(step).collect()

@@ -20,7 +20,7 @@ mod step;
 mod transfer;
 
 pub use clone::{CloneFacts, SourceZone, Tree, plan_clone};
-pub use facts::{Found, HostLink, InstallFacts, NewDataset, OwnDataset, Refusal, UninstallFacts};
+pub use facts::{Elsewhere, Found, HostLink, InstallFacts, NewDataset, OwnDataset, Refusal, UninstallFacts};
 pub use source::{Keep, Layer, LeaveOut, Packing, Request, Source, Suite};
 pub use step::{CopyFrom, DatasetPlace, InstallStep};
 pub use transfer::{AttachFacts, DetachFacts, MoveFacts, MoveSource, plan_attach, plan_detach, plan_move};
@@ -238,13 +238,17 @@ pub fn plan_uninstall(facts: &UninstallFacts, zone: &ZoneName) -> Result<Install
         InstallStep::DestroyDataset { name, path, fresh: d.fresh && !d.mounted }
     };
     // One that is not mounted was being made or destroyed when something stopped that.
-    if let Some(dataset) = facts.dataset.as_ref().filter(|d| !d.mounted) {
+    let unmounted = facts.dataset.as_ref().filter(|d| !d.mounted);
+    if let Some(Elsewhere { marked, text }) = &facts.elsewhere {
+        let (path, why) = (zonepath.clone(), text.clone());
         if facts.state == ZoneState::Installed {
-            let (path, dataset) = (zonepath.clone(), dataset.name.clone());
-            return Err(Refusal::NotMounted { path, dataset });
+            return Err(Refusal::Forgets { zone: zone.to_string(), path, why });
         }
-        removals.push(destroy(dataset));
+        if *marked && unmounted.is_none() {
+            return Err(Refusal::Marked { path, why });
+        }
     }
+    removals.extend(unmounted.map(destroy));
     match &facts.found {
         Found::Absent { missing: _ } => {}
         Found::Directory { entries, mode: _, uid: _, mounted } => {

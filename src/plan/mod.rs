@@ -16,4 +16,5 @@ pub mod profile;
 pub mod reclaim;
 pub mod spl;
 pub mod step;
+pub mod storage;
 pub mod zfs;

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use thiserror::Error;
 
-use super::dataset;
 use super::profile::{self, Profile};
 use super::step::{Mount, Step};
 use crate::spec::ZoneSpec;
@@ -103,24 +102,6 @@ pub fn order<'a>(
     Order { first, then: then.into_iter().map(|(_, step)| step).collect() }
 }
 
-/// Tells of datasets that hide something by their mount points. The zone chooses those, and hides what is its own:
-/// that is no reason to refuse it a boot.
-pub fn hidden_by_datasets<'a>(trees: impl Iterator<Item = &'a dataset::Tree>, dirs: &[&str]) -> Vec<String> {
-    let mut told = Vec::new();
-    for step in dataset::mounts(trees, None) {
-        let Step::MountDataset { name, dir: point, .. } = step else { continue };
-        let hidden: Vec<&str> = dirs.iter().copied().filter(|d| Path::new(d).starts_with(&point)).collect();
-        if !hidden.is_empty() {
-            told.push(format!(
-                "dataset {name}: its mount point {point} hides {} in the zone; choose another one with zfs set \
-                 mountpoint",
-                hidden.join(" ")
-            ));
-        }
-    }
-    told
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,20 +149,6 @@ mod tests {
                 "fs /tmp/tools/var"
             ]
         );
-    }
-
-    #[test]
-    fn a_dataset_that_hides_something_is_told_of() {
-        let member = |name: &str, point: &str| dataset::Member {
-            name: name.into(),
-            point: Some(point.into()),
-            ..dataset::Member::default()
-        };
-        let members = vec![member("tank/a", "/opt"), member("tank/b", "/data")];
-        let tree = dataset::Tree { members, ..dataset::Tree::default() };
-        let told = hidden_by_datasets([&tree].into_iter(), &["/opt/tools", "/usr", "/optional"]);
-        assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].starts_with("dataset tank/a: its mount point /opt hides /opt/tools in the zone"));
     }
 
     #[test]

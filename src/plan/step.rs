@@ -240,6 +240,8 @@ pub enum Step {
         dir: String,
         /// What its properties say of the mount.
         options: MountOptions,
+        /// Not on a directory that has files.
+        no_overlay: bool,
         /// Not where this profile closes the root.
         closed: Option<Profile>,
     },

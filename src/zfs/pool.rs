@@ -249,6 +249,26 @@ impl Zfs {
         read(answer, pool)
     }
 
+    /// Returns the directory below which everything of a pool is mounted (`zpool import -R`); none for most pools,
+    /// and for one that cannot be asked.
+    ///
+    /// ```no_run
+    /// # use zones::zfs::Zfs;
+    /// assert_eq!(Zfs::open()?.altroot("tank"), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn altroot(&self, pool: &str) -> Option<String> {
+        let props = self.pool_props(pool).ok()?;
+        let root = props.list("altroot")?.str("value")?;
+        Some(root.to_owned()).filter(|root| !["", "-", "/"].contains(&root.as_str()))
+    }
+
+    /// Says whether a pool is imported read-only.
+    pub fn is_read_only(&self, pool: &str) -> bool {
+        let props = self.pool_props(pool);
+        props.is_ok_and(|props| props.list("readonly").and_then(|p| p.u64("value")) == Some(1))
+    }
+
     /// Returns what the boot loader keeps in a pool (`lzc_get_bootenv`).
     ///
     /// # Errors

@@ -112,6 +112,28 @@ pub enum Mountpoint {
     Path(String),
 }
 
+impl Mountpoint {
+    /// Returns the place below the alternate root of the pool ([`Zfs::altroot`]), as `zfs mount` has it.
+    #[must_use]
+    pub fn below(self, altroot: Option<&str>) -> Self {
+        match (self, altroot) {
+            (Self::Path(path), Some(root)) => {
+                let whole = format!("{}{}", root.trim_end_matches('/'), path.trim_end_matches('/'));
+                Self::Path(if whole.is_empty() { "/".to_owned() } else { whole })
+            }
+            (other, _) => other,
+        }
+    }
+
+    /// Returns what is to be set at the property to have a filesystem mounted at a place: the path below the
+    /// alternate root; none when the place is not below that.
+    pub fn within(place: &str, altroot: Option<&str>) -> Option<String> {
+        let root = altroot.unwrap_or_default().trim_end_matches('/');
+        let rest = place.strip_prefix(root).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
+        Some(if rest.is_empty() { "/".to_owned() } else { rest.to_owned() })
+    }
+}
+
 impl Dataset {
     fn new(name: String, stats: Stats, packed: &[u8]) -> Result<Self, Failure> {
         let Stats { guid, creation_txg, clones, kind, is_snapshot, inconsistent, origin } = stats;

@@ -31,6 +31,13 @@ gives() {
     if out=$("$@" 2>&1) && [ "$out" = "$text" ]; then pass "$name"; else fail "$name" "wanted: $text" "got: $out"; fi
 }
 
+# says TEXT COMMAND...: it succeeds and prints this among other things
+says() {
+    local text=$1 out
+    shift
+    out=$("$@" 2>&1) && case $out in *"$text"*) true ;; *) false ;; esac || { echo "$out"; false; }
+}
+
 # refused NAME TEXT COMMAND...: it fails and says this
 refused() {
     local name=$1 text=$2 out

@@ -450,7 +450,13 @@ impl Build<'_> {
             if let Some(text) = answer.text.strip_prefix(zone::NOTICE) {
                 self.told.warnings.push(text.to_owned());
             } else if let Some(name) = answer.text.strip_prefix(zone::NOT_OURS) {
-                self.told.not_given.push(name.to_owned());
+                match dataset::withdraw::adopt(name, answer.fds.into_iter().next(), &self.ids) {
+                    Ok(warning) => self.told.warnings.extend(warning),
+                    Err(warning) => {
+                        self.told.warnings.push(warning);
+                        self.told.not_given.push(name.to_owned());
+                    }
+                }
             } else if answer.text == zone::GUARD {
                 self.listener = answer.fds.into_iter().next();
             } else {

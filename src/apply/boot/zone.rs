@@ -20,12 +20,13 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::MountPropagationFlags;
 
+use crate::apply::dataset::inside::Wanted;
 use crate::apply::{confine, dataset, guard};
 use crate::plan::boot::init_words;
 use crate::plan::bootargs::BootArgs;
@@ -47,7 +48,7 @@ pub const READY: &str = "ready";
 pub const GUARD: &str = "guard";
 /// Before a text that the process has for whoever watches the console.
 pub const NOTICE: &str = "notice ";
-/// Before the name of a filesystem whose root directory belongs to nobody of the zone.
+/// Before the name of a filesystem whose root directory seems to belong to nobody of the zone; its mount comes along.
 pub const NOT_OURS: &str = "foreign ";
 /// The supervisor tells the process to start init, as the plan says.
 pub const BOOT: &str = "boot";
@@ -128,6 +129,8 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
         .map_err(|e| format!("cannot enter the zone's root: {}", reason(&e.into())))?;
     drop((here, top));
 
+    // The host's table of mounts may be long: it is read once, when the host's root is gone.
+    let mut own = None;
     for step in steps.iter().filter(|s| s.is_inside()) {
         match step {
             Step::HostName { name } => rustix::system::sethostname(name.as_bytes())
@@ -153,13 +156,19 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
                 rustix::mount::mount_change("/", shared)
                     .map_err(|e| format!("cannot share the mounts within the zone: {}", reason(&e.into())))?;
             }
-            Step::MountDataset { name, dir, options, closed } => {
-                let text = match dataset::inside::mount_at(name, dir, options, *closed) {
-                    Ok(true) => continue,
-                    Ok(false) => format!("{NOT_OURS}{name}"),
-                    Err(text) => format!("{NOTICE}{text}"),
+            Step::MountDataset { name, dir, options, no_overlay, closed } => {
+                let own = own.get_or_insert_with(dataset::inside::mounted_by_boot);
+                let wanted = Wanted { name, dir, options, no_overlay: *no_overlay, closed: *closed };
+                let outcome = dataset::inside::mount_at(&wanted, own);
+                let tell = |text: &str, fds: &[BorrowedFd<'_>]| {
+                    channel.send(text, fds).map_err(fail("cannot tell the supervisor"))
                 };
-                channel.send(&text, &[]).map_err(fail("cannot tell the supervisor"))?;
+                if let Some(text) = outcome.problem {
+                    tell(&format!("{NOTICE}{text}"), &[])?;
+                }
+                if let Some(tree) = outcome.foreign {
+                    tell(&format!("{NOT_OURS}{name}"), &[tree.as_fd()])?;
+                }
             }
             Step::Guard if guard::is_left_out() => {}
             Step::Guard => {

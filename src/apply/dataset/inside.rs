@@ -1,8 +1,8 @@
 //! Datasets mounted by the zone's first process, in the zone's own user and mount namespaces: the
 //! mounts are the zone's, as if its own `zfs mount -a` had made them, and that finds them made.
 
-use std::os::fd::{AsFd, AsRawFd};
-use std::path::Path;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
 
@@ -10,52 +10,110 @@ use super::withdraw::mount;
 use crate::plan::options::MountOptions;
 use crate::plan::profile::Profile;
 use crate::spec::shown::Show;
+use crate::sys::mount::Tree;
+use crate::sys::mountinfo;
 use crate::sys::path::reason;
 
-/// Places that are not the zone's to cover at boot.
+/// Places of the kernel, which nothing is mounted on or below.
 const FORBIDDEN: [&str; 3] = ["/proc", "/sys", "/dev"];
+
+/// Directories without which nobody can work in the zone, not even its administrator to undo it. What is made of
+/// a stream of another system wants to be mounted on them.
+const SYSTEM: [&str; 14] = [
+    "/bin", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/run", "/sbin", "/usr", "/usr/bin", "/usr/lib",
+    "/usr/lib32", "/usr/lib64", "/usr/sbin",
+];
 
 /// The id that stands for all that the zone does not have.
 const OVERFLOW: u32 = 65_534;
 
-/// Mounts a filesystem. Its mount point is what the zone's administrator has set, so whatever is wrong
+/// A filesystem, and where its properties want it.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its mount point.
+    pub dir: &'a str,
+    /// What its properties say of the mount.
+    pub options: &'a MountOptions,
+    /// Its `overlay` is off: it covers no files.
+    pub no_overlay: bool,
+    /// The profile that closes the root.
+    pub closed: Option<Profile>,
+}
+
+/// What has come of a filesystem. Its mount point is what the zone's administrator has set, so whatever is wrong
 /// with it is told and keeps no zone from booting.
-///
-/// Says whether the root directory belongs to somebody of the zone.
-///
-/// # Errors
-/// The reason as text.
-pub fn mount_at(
-    name: &str,
-    dir: &str,
-    options: &MountOptions,
-    closed: Option<Profile>,
-) -> Result<bool, String> {
-    let failed = |why: String| format!("cannot mount {name} on {}: {why}", dir.shown());
-    let path = Path::new(dir);
-    let may_be = |path: &Path| {
-        if path == Path::new("/") || FORBIDDEN.iter().any(|f| path.starts_with(f)) {
-            return Err(failed("the zone's own files are there; use zfs set mountpoint".into()));
-        }
-        if let Some(profile) = closed.filter(|profile| profile.is_closed(path)) {
-            let name = profile.name();
-            return Err(failed(format!(
-                "nothing is mounted there under file-mac-profile={name}; use zfs set mountpoint"
-            )));
-        }
-        Ok(())
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Why it is not mounted.
+    pub problem: Option<String>,
+    /// The mount, when its root directory seems to belong to nobody of the zone.
+    pub foreign: Option<Tree>,
+}
+
+/// Returns the mount points of all that the boot has mounted below the root of this process.
+pub fn mounted_by_boot() -> Vec<PathBuf> {
+    let table = mountinfo::mounts().unwrap_or_default();
+    table.into_iter().map(|m| m.point).filter(|point| point != Path::new("/")).collect()
+}
+
+/// Mounts a filesystem, unless that would cover one of these mount points or a directory of the system. Also what
+/// is not mounted is looked at: the zone may mount it elsewhere.
+pub fn mount_at(wanted: &Wanted<'_>, own: &[PathBuf]) -> Outcome {
+    let Wanted { name, dir, options, .. } = *wanted;
+    let failed = |why: String| Some(format!("cannot mount {name} on {}: {why}", dir.shown()));
+    let tree = match mount(name, options, None) {
+        Ok(tree) => tree,
+        Err(e) => return Outcome { problem: failed(e.to_string()), foreign: None },
     };
-    may_be(path)?;
-    make_dirs(path).map_err(|e| failed(reason(&e.into())))?;
+    let placed = place(wanted, own).and_then(|target| tree.attach(target.as_fd()).map_err(|e| reason(&e)));
+    let problem = placed.err().and_then(failed);
+    let ours = rustix::fs::fstat(&tree).is_ok_and(|top| top.st_uid != OVERFLOW && top.st_gid != OVERFLOW);
+    Outcome { problem, foreign: Some(tree).filter(|_| !ours) }
+}
+
+/// Finds the directory on which a filesystem is mounted; makes it where there is none.
+fn place(wanted: &Wanted<'_>, own: &[PathBuf]) -> Result<OwnedFd, String> {
+    let path = Path::new(wanted.dir);
+    may_be(wanted, path, own)?;
+    make_dirs(path).map_err(|e| reason(&e.into()))?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let target = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| failed(reason(&e.into())))?;
+    let target = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| reason(&e.into()))?;
     // The way there may lead through links.
-    let real = format!("/proc/self/fd/{}", target.as_raw_fd());
-    may_be(&std::fs::read_link(real).map_err(|e| failed(reason(&e)))?)?;
-    let tree = mount(name, options, None).map_err(|e| failed(e.to_string()))?;
-    tree.attach(target.as_fd()).map_err(|e| failed(reason(&e)))?;
-    let top = rustix::fs::fstat(&tree).map_err(|e| failed(reason(&e.into())))?;
-    Ok(top.st_uid != OVERFLOW && top.st_gid != OVERFLOW)
+    let here = format!("/proc/self/fd/{}", target.as_raw_fd());
+    may_be(wanted, &std::fs::read_link(&here).map_err(|e| reason(&e))?, own)?;
+    let full = || std::fs::read_dir(here).is_ok_and(|mut entries| entries.next().is_some());
+    if wanted.no_overlay && full() {
+        let name = wanted.name;
+        return Err(format!("the directory is not empty and its overlay is off; use zfs set overlay=on {name}"));
+    }
+    Ok(target)
+}
+
+fn may_be(wanted: &Wanted<'_>, path: &Path, own: &[PathBuf]) -> Result<(), String> {
+    if path == Path::new("/") || FORBIDDEN.iter().any(|f| path.starts_with(f)) {
+        return Err("the zone's own files are there; use zfs set mountpoint".into());
+    }
+    let name = wanted.name;
+    if let Some(dir) = SYSTEM.iter().find(|dir| path == Path::new(dir)) {
+        return Err(format!(
+            "it would cover {dir}, a directory of the system; use zfs set canmount=noauto {name}, or zfs set mountpoint"
+        ));
+    }
+    if let Some(covered) = own.iter().find(|point| point.starts_with(path)) {
+        return Err(format!(
+            "it would cover {}, which the boot has mounted; use zfs set canmount=noauto {name}, or zfs set mountpoint",
+            covered.shown()
+        ));
+    }
+    if let Some(profile) = wanted.closed.filter(|profile| profile.is_closed(path)) {
+        let profile = profile.name();
+        return Err(format!(
+            "nothing is mounted there under file-mac-profile={profile}; use zfs set mountpoint"
+        ));
+    }
+    Ok(())
 }
 
 /// Makes a directory with those above it, as `zfs mount` does.

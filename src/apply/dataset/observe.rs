@@ -11,7 +11,7 @@ use crate::spec::store::StoreError;
 use crate::spec::value::ByteSize;
 use crate::sys::made;
 use crate::sys::mountinfo::{self, MountEntry};
-use crate::zfs::{Dataset, DatasetError, Kind, ListError, Mountpoint, Source, Zfs};
+use crate::zfs::{self, Dataset, DatasetError, Kind, ListError, Mountpoint, Source, Zfs};
 
 /// The property that says who finds snapshots below `.zfs`.
 pub const SNAPDIR: &str = "snapdir";
@@ -50,7 +50,8 @@ fn tree(zfs: &Zfs, d: &Dataset, locks: &[String]) -> Result<Tree, ListError> {
         hide.push(d.name.clone());
     }
     // The host's table may be long, and is read only when there is something to be found in it.
-    if descend(zfs, d, &mut members, &mut hide, &mut volmodes)? {
+    let altroot = zfs.altroot(zfs::name::pool(&d.name));
+    if descend(zfs, d, altroot.as_deref(), &mut members, &mut hide, &mut volmodes)? {
         table = mountinfo::mounts().unwrap_or_default();
     }
     members[0].locked_values = values(d, locks.iter().map(String::as_str));
@@ -96,11 +97,12 @@ fn volmode(d: &Dataset) -> Option<(String, String)> {
 fn descend(
     zfs: &Zfs,
     d: &Dataset,
+    altroot: Option<&str>,
     members: &mut Vec<Member>,
     shown: &mut Vec<String>,
     volmodes: &mut Vec<(String, String)>,
 ) -> Result<bool, ListError> {
-    members.push(member(d));
+    members.push(member(d, altroot));
     volmodes.extend(volmode(d));
     let mut mounted = may_be_mounted(zfs, d);
     for child in zfs.children(&d.name) {
@@ -109,7 +111,7 @@ fn descend(
                 if says(&child, SNAPDIR) && !hides(&child) {
                     shown.push(child.name.clone());
                 }
-                mounted |= descend(zfs, &child, members, shown, volmodes)?;
+                mounted |= descend(zfs, &child, altroot, members, shown, volmodes)?;
             }
             Ok(volume) => volmodes.extend(volmode(&volume)),
             // Destroyed a moment ago.
@@ -125,14 +127,16 @@ pub fn any_mounted<'f>(found: impl IntoIterator<Item = &'f Found>) -> bool {
     found.into_iter().any(|f| matches!(f, Found::Filesystem(tree) if !tree.mounted.is_empty()))
 }
 
-fn member(d: &Dataset) -> Member {
-    let (point, mountpoint) = match d.mountpoint() {
-        Mountpoint::Path(path) => {
-            let mounts = d.word("canmount").as_deref() == Some("on");
-            (mounts.then(|| path.clone()), path)
-        }
-        Mountpoint::Legacy => (None, "legacy".to_owned()),
-        Mountpoint::None => (None, "none".to_owned()),
+fn member(d: &Dataset, altroot: Option<&str>) -> Member {
+    let mountpoint = match d.mountpoint() {
+        Mountpoint::Path(path) => path,
+        Mountpoint::Legacy => "legacy".to_owned(),
+        Mountpoint::None => "none".to_owned(),
+    };
+    let mounts = d.word("canmount").as_deref() == Some("on");
+    let point = match d.mountpoint().below(altroot) {
+        Mountpoint::Path(path) if mounts => Some(path),
+        _ => None,
     };
     // The administrator of a zone can write any mark; a zonepath is never zoned.
     let marked = !d.zoned() && *d.source(ZONE_MARK) == Source::Local;
@@ -143,6 +147,7 @@ fn member(d: &Dataset) -> Member {
         locked_values: values(d, CHILD_LOCKS.iter().copied()),
         given: false,
         point,
+        no_overlay: d.word("overlay").as_deref() == Some("off"),
         locked: is_locked(d),
         limits: limits(d),
         zone: d.text(ZONE_MARK).filter(|_| marked).map(str::to_owned),

@@ -5,12 +5,12 @@
 
 use std::io;
 use std::ops::ControlFlow;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Gid, Mode, OFlags, Uid};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::mount::UnmountFlags;
 
 use super::observe::{SNAPDIR, VOLMODE, is_of};
@@ -253,6 +253,27 @@ pub fn mount(name: &str, options: &MountOptions, point: Option<&str>) -> Result<
         fs.flag("ro")?;
     }
     fs.mount(attrs)
+}
+
+/// Gives the root directory of a filesystem that the zone has mounted to the zone's root, unless somebody of the
+/// zone has it. Returns a warning.
+///
+/// # Errors
+/// A warning, too; the directory is not the zone's.
+pub fn adopt(member: &str, mount: Option<OwnedFd>, ids: &Ids) -> Result<Option<String>, String> {
+    let failed = |e: io::Error| {
+        format!("dataset {member}: cannot give its root directory to the zone: {}", reason(&e))
+    };
+    let tree = Tree::from_fd(mount.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?);
+    let stat = rustix::fs::fstat(&tree).map_err(|e| failed(e.into()))?;
+    // The zone may have the id that stands for nobody there.
+    if ids.has(stat.st_uid, stat.st_gid) {
+        return Ok(None);
+    }
+    let (uid, gid) = (Uid::from_raw(ids.root.0), Gid::from_raw(ids.root.1));
+    rustix::fs::chownat(&tree, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
+        .map_err(|e| failed(e.into()))?;
+    Ok(Zfs::open().ok().and_then(|zfs| foreign(&zfs, member, &tree, ids)))
 }
 
 /// Gives the root directory of a filesystem to the zone's root unless somebody of the zone has it, and

@@ -88,7 +88,7 @@ fn facts(op: &Op<'_>, spec: &ZoneSpec, args: &CloneArgs) -> Result<CloneFacts, I
     let zonepath = spec.zonepath().ok_or(Refusal::NoZonepath)?;
     let zonepath = root.host_path(Path::new(&zonepath));
     // Opened as everything of a zone is: a link on the way would lead into another zone.
-    observe::open(root, &zonepath.join("root"))?;
+    observe::open_root(root, &spec.name, &zonepath)?;
     let real = observe::real_path(root, &zonepath);
     let table = mounts()?;
     let source = SourceZone {

@@ -40,8 +40,8 @@ pub(super) fn child(table: &[MountEntry], real: &Path) -> Option<NewDataset> {
     let (above, base) = (real.parent()?, real.file_name()?.to_str()?);
     let parent = mounted_at(table, above)?;
     let zfs = Zfs::open().ok()?;
-    let inherits =
-        matches!(zfs.dataset(parent).ok()?.mountpoint(), Mountpoint::Path(p) if Path::new(&p) == above);
+    let place = zfs.dataset(parent).ok()?.mountpoint().below(zfs.altroot(zfs::name::pool(parent)).as_deref());
+    let inherits = matches!(place, Mountpoint::Path(p) if Path::new(&p) == above);
     let name = format!("{parent}/{base}");
     let good = inherits && name.len() <= zfs::name::NAME_MAX && zfs::name::is_filesystem(&name);
     let exists = zfs.dataset(&name).is_ok();

@@ -51,7 +51,7 @@ pub fn detach(op: &mut Op<'_>) -> Result<(), InstallError> {
 /// [`InstallError`] when it would be refused.
 pub fn detach_plan(op: &Op<'_>) -> Result<InstallPlan, InstallError> {
     let zonepath = observe::zonepath(op)?;
-    observe::open(op.store.root(), &zonepath.join("root"))?;
+    observe::open_root(op.store.root(), op.name, &zonepath)?;
     let mounts = observe::mounts_in(op.store.root(), &zonepath, &mounts()?);
     Ok(plan_detach(&DetachFacts { zonepath, mounts }, op.name)?)
 }

@@ -8,9 +8,13 @@ use super::journal::{self, Unfinished};
 use super::{InstallError, dataset};
 use crate::apply::Op;
 use crate::apply::paths::Root;
+use crate::apply::zfs::storage;
 use crate::plan::install::{
-    Found, HostLink, InstallFacts, InstallStep, Refusal, STANDARD_ENTRIES, UninstallFacts,
+    Elsewhere, Found, HostLink, InstallFacts, InstallStep, OwnDataset, Refusal, STANDARD_ENTRIES, UninstallFacts,
 };
+use crate::plan::storage::explain;
+use crate::spec::ZoneName;
+use crate::spec::state::ZoneState;
 use crate::spec::store::ZoneStore;
 use crate::sys::mountinfo::{MountEntry, mount_at, mounts, mounts_below};
 use crate::sys::path::{At, Dir, Mounts, Resolve, STRICT, mount_of};
@@ -74,7 +78,42 @@ pub(super) fn uninstall_facts(op: &Op<'_>) -> Result<UninstallFacts, InstallErro
         own
     });
     let left = left.map(|left| left_over(&left)).unwrap_or_default();
-    Ok(UninstallFacts { zonepath, found, mounts, dataset, state, left })
+    let elsewhere = elsewhere(op, &zonepath, &found, dataset.as_ref())?;
+    Ok(UninstallFacts { zonepath, found, mounts, dataset, state, elsewhere, left })
+}
+
+/// Looks for the files of a zone when they are not at its zonepath.
+fn elsewhere(
+    op: &Op<'_>,
+    zonepath: &Path,
+    found: &Found,
+    dataset: Option<&OwnDataset>,
+) -> Result<Option<Elsewhere>, InstallError> {
+    let seen = match found {
+        Found::Directory { entries, .. } => {
+            entries.iter().any(|e| e == "root") || dataset.is_some_and(|d| d.mounted)
+        }
+        Found::Absent { missing: _ } => false,
+        Found::Link(_) | Found::NotADirectory(_) => true,
+    };
+    if seen || op.store.installed_state(op.name)? == ZoneState::Configured {
+        return Ok(None);
+    }
+    let list = storage::candidates(op.store.root(), op.name, zonepath);
+    let marked = list.as_ref().is_ok_and(|list| list.iter().any(|c| c.marked));
+    let text = explain(&real_path(op.store.root(), zonepath), &list);
+    Ok(Some(Elsewhere { marked, text }))
+}
+
+/// Opens the root of an installed zone, links refused; what is missing is said as verify says it.
+pub(super) fn open_root(root: &Root, name: &ZoneName, zonepath: &Path) -> Result<Dir, InstallError> {
+    match open(root, &zonepath.join("root")) {
+        Err(InstallError::Path(e)) if e.is_not_found() => {
+            let (path, why) = (zonepath.to_owned(), storage::missing(root, name, zonepath));
+            Err(Refusal::Missing { path, why }.into())
+        }
+        other => other,
+    }
 }
 
 /// Says whether an interrupted operation was making a file system as a clone, or removing such a one.
@@ -123,7 +162,7 @@ pub(super) fn mounts_in(root: &Root, zonepath: &Path, table: &[MountEntry]) -> V
 }
 
 /// Returns a path below the alternate root as the mount table has it.
-pub(super) fn real_path(root: &Root, path: &Path) -> PathBuf {
+pub fn real_path(root: &Root, path: &Path) -> PathBuf {
     match (path.strip_prefix(root.prefix()), std::fs::canonicalize(root.prefix())) {
         (Ok(rest), Ok(prefix)) => prefix.join(rest),
         _ => path.to_owned(),

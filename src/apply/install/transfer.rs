@@ -58,7 +58,7 @@ pub fn move_plan(op: &Op<'_>, moved: &ZoneSpec) -> Result<InstallPlan, InstallEr
     let there = Op::shown(op.store, op.name, moved, &NOTHING_SEEN, &mut silent);
     let target = observe::install_facts(&there, Path::new("/"), false)?;
     // It is there, and no link leads to it.
-    observe::open(root, &zonepath)?;
+    observe::open_root(root, op.name, &zonepath)?;
     let table = mounts()?;
     let real = observe::real_path(root, &zonepath);
     let shown = |point: PathBuf| match point.strip_prefix(&real) {

@@ -11,6 +11,7 @@ use super::mapping::Trial;
 use super::{Findings, Purpose};
 use crate::apply::store::FileStore;
 use crate::apply::store::files::reason;
+use crate::apply::zfs::storage;
 use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
 use crate::spec::store::StoreError;
@@ -47,6 +48,8 @@ pub fn check(
     let before = found.errors();
     let path = store.root().host_path(Path::new(&zonepath));
     let state = store.installed_state(name)?;
+    let makes = matches!(purpose, Purpose::Install | Purpose::CloneAll | Purpose::Move);
+    let installed = state == ZoneState::Installed && !makes;
     check_links(store.root().prefix(), &zonepath, &path, found);
     if purpose != Purpose::Boot {
         check_overlap(store, name, &zonepath, found)?;
@@ -54,6 +57,10 @@ pub fn check(
     match fs::symlink_metadata(&path) {
         Ok(meta) if meta.is_symlink() => {}
         Ok(meta) if !meta.is_dir() => found.error(format!("{zonepath} is not a directory.")),
+        Ok(_) if installed && storage::is_missing(store.root(), Path::new(&zonepath)) => {
+            // Owner and mode are those of the directory on which the storage was mounted.
+            found.error(format!("{zonepath}: {}", storage::missing(store.root(), name, &path)));
+        }
         Ok(meta) => {
             let root = path.join("root");
             check_file_system(&zonepath, &path, found);
@@ -65,9 +72,7 @@ pub fn check(
                 // Only now: whoever could put another directory here could have that one changed.
                 make_owned(store.root().prefix(), &zonepath, &path, 0o700, found);
             }
-            if state != ZoneState::Configured
-                && !matches!(purpose, Purpose::Install | Purpose::CloneAll | Purpose::Move)
-            {
+            if state != ZoneState::Configured && !makes {
                 check_root(&zonepath, &path.join("root"), state, found);
             }
         }
@@ -79,6 +84,9 @@ pub fn check(
                 found.warn(format!("WARNING: {zonepath} does not exist, so it could not be verified.\nWhen 'zoneadm install' is run, it will be created and verified again."));
             }
             check_above(store.root().prefix(), &path, trial, found);
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            found.error(format!("{zonepath}: {}", storage::missing(store.root(), name, &path)));
         }
         Err(e) => found.error(format!("{zonepath}: {}", reason(&e))),
     }

@@ -95,8 +95,19 @@ pub struct UninstallFacts {
     pub dataset: Option<OwnDataset>,
     /// State on disk.
     pub state: ZoneState,
+    /// Where the zone's files may be when they are not at the zonepath; none when they are.
+    pub elsewhere: Option<Elsewhere>,
     /// What an interrupted `clone` has left elsewhere, as the steps that remove it.
     pub left: Vec<InstallStep>,
+}
+
+/// Where the files of a zone may be that are not at its zonepath.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// A file system carries the zone's mark.
+    pub marked: bool,
+    /// What is missing, and what is to be typed ([`crate::plan::storage::explain`]).
+    pub text: String,
 }
 
 /// Why there is no plan. Nothing has been touched.
@@ -161,12 +172,34 @@ pub enum Refusal {
         dataset: String,
     },
     /// What is to be removed cannot be seen.
-    #[error("zonepath {}: its ZFS file system {dataset} is not mounted; use zfs mount {dataset}", path.shown())]
-    NotMounted {
+    #[error(
+        "zonepath {}: {why}\nif its files are gone for good, use zoneadm -z {zone} mark incomplete && zoneadm -z {zone} uninstall -F", path.shown()
+    )]
+    Forgets {
+        /// The zone.
+        zone: String,
         /// The zonepath.
         path: PathBuf,
-        /// The dataset.
-        dataset: String,
+        /// What is missing, and what is to be typed.
+        why: String,
+    },
+    /// What is not to be seen belongs to the zone, which is incomplete.
+    #[error(
+        "zonepath {}: {why}\nif the zone is not to have it any more, use zfs inherit {} FILESYSTEM", path.shown(), crate::plan::dataset::ZONE_MARK
+    )]
+    Marked {
+        /// The zonepath.
+        path: PathBuf,
+        /// What is missing, and what is to be typed.
+        why: String,
+    },
+    /// The files of the zone cannot be seen.
+    #[error("zonepath {}: {why}", path.shown())]
+    Missing {
+        /// The zonepath.
+        path: PathBuf,
+        /// What is missing, and what is to be typed.
+        why: String,
     },
     /// The snapshot cannot become the zonepath.
     #[error("cannot clone snapshot {snapshot}: {why}; with -m copy its files are copied")]

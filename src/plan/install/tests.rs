@@ -139,6 +139,7 @@ fn removal(found: Found, mounts: &[&str]) -> Result<InstallPlan, Refusal> {
         mounts,
         dataset: None,
         state: ZoneState::Installed,
+        elsewhere: None,
         left: vec![],
     };
     plan_uninstall(&facts, &ZoneName::new("zion").expect("name"))
@@ -174,6 +175,8 @@ fn a_zonepath_that_is_a_file_system_of_zfs() {
             mounts: Vec::new(),
             dataset,
             state,
+            elsewhere: (!mounted && state == ZoneState::Installed)
+                .then(|| Elsewhere { marked: true, text: "use zfs mount tank/zones/zion".into() }),
             left: vec![],
         };
         plan_uninstall(&facts, &ZoneName::new("zion").expect("name"))
@@ -192,8 +195,30 @@ fn a_zonepath_that_is_a_file_system_of_zfs() {
     let kept = steps(remove(true, own(&["mine", "root"]), ZoneState::Installed));
     assert!(!kept.contains("destroy") && kept.contains("additional user data"), "{kept}");
     let unmounted = remove(false, directory(&[], 0o700), ZoneState::Installed);
-    assert!(matches!(unmounted, Err(Refusal::NotMounted { .. })));
+    assert!(matches!(unmounted, Err(Refusal::Forgets { .. })));
+    assert!(unmounted.expect_err("refused").to_string().contains("use zoneadm -z zion mark incomplete"));
     assert!(steps(remove(false, here(), ZoneState::Incomplete)).contains("destroy"));
+}
+
+#[test]
+fn what_cannot_be_seen_is_not_forgotten() {
+    let plan = |state, marked| {
+        let elsewhere = Some(Elsewhere { marked, text: "use zpool import".into() });
+        let facts = UninstallFacts {
+            zonepath: "/zones/zion".into(),
+            found: absent(),
+            mounts: Vec::new(),
+            dataset: None,
+            state,
+            elsewhere,
+            left: vec![],
+        };
+        plan_uninstall(&facts, &ZoneName::new("zion").expect("name"))
+    };
+    assert!(matches!(plan(ZoneState::Installed, false), Err(Refusal::Forgets { .. })));
+    assert!(matches!(plan(ZoneState::Incomplete, true), Err(Refusal::Marked { .. })));
+    // Nothing tells what was removed already from what is away; an interrupted removal must end.
+    assert_eq!(plan(ZoneState::Incomplete, false).expect("plan").steps.len(), 2);
 }
 
 #[test]

@@ -1,0 +1,83 @@
+//! Looks for the files of a zone that are not at its zonepath. Reads only, and only when they are missed: every
+//! filesystem of every pool is asked.
+
+use std::path::{Path, PathBuf};
+
+use super::{chain, is_locked};
+use crate::apply::install::real_path;
+use crate::apply::paths::Root;
+use crate::plan::dataset::ZONE_MARK;
+use crate::plan::storage::{Candidate, explain};
+use crate::spec::ZoneName;
+use crate::sys::mountinfo::{self, MountEntry};
+use crate::zfs::{Dataset, Kind, Mountpoint, Source, Zfs};
+
+/// Says whether the files of an installed zone are not to be seen. Who may not look sees them.
+pub fn is_missing(root: &Root, zonepath: &Path) -> bool {
+    let seen = root.host_path(zonepath).join("root").symlink_metadata();
+    seen.is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound)
+}
+
+/// Says where the files of a zone may be, and what is to be typed to have them again.
+pub fn missing(root: &Root, zone: &ZoneName, zonepath: &Path) -> String {
+    explain(&real_path(root, zonepath), &candidates(root, zone, zonepath))
+}
+
+/// Returns the filesystems of the imported pools that carry the mark of a zone, and those that would be mounted
+/// at its zonepath or above it.
+///
+/// # Errors
+/// Why ZFS cannot be asked.
+pub fn candidates(root: &Root, zone: &ZoneName, zonepath: &Path) -> Result<Vec<Candidate>, String> {
+    let zfs = Zfs::open().map_err(|e| chain(&e))?;
+    let table = mountinfo::mounts().unwrap_or_default();
+    let look = Look { zfs: &zfs, zone: zone.as_str(), real: real_path(root, zonepath), table: &table };
+    let mut found = Vec::new();
+    for pool in zfs.pools().map_err(|e| chain(&e))?.into_keys() {
+        // A pool that was exported a moment ago.
+        let Ok(top) = zfs.dataset(&pool) else { continue };
+        look.below(&top, zfs.altroot(&pool).as_deref(), &mut found);
+    }
+    Ok(found)
+}
+
+struct Look<'a> {
+    zfs: &'a Zfs,
+    zone: &'a str,
+    real: PathBuf,
+    table: &'a [MountEntry],
+}
+
+impl Look<'_> {
+    fn below(&self, d: &Dataset, altroot: Option<&str>, found: &mut Vec<Candidate>) {
+        found.extend(self.candidate(d, altroot));
+        for child in self.zfs.children(&d.name).flatten().filter(|c| c.kind == Some(Kind::Filesystem)) {
+            self.below(&child, altroot, found);
+        }
+    }
+
+    fn candidate(&self, d: &Dataset, altroot: Option<&str>) -> Option<Candidate> {
+        // The administrator of a zone can write any mark on what is zoned.
+        if d.zoned() {
+            return None;
+        }
+        let marked = d.text(ZONE_MARK) == Some(self.zone)
+            && matches!(d.source(ZONE_MARK), Source::Local | Source::Received);
+        let place = match d.mountpoint().below(altroot) {
+            Mountpoint::Path(path) => Some(PathBuf::from(path)),
+            Mountpoint::Legacy | Mountpoint::None => None,
+        };
+        if !marked && !place.as_ref().is_some_and(|place| self.real.starts_with(place)) {
+            return None;
+        }
+        let mount = self.table.iter().rev().find(|m| m.kind == "zfs" && m.source == Path::new(&d.name));
+        Some(Candidate {
+            name: d.name.clone(),
+            marked,
+            place,
+            mounted: mount.map(|m| m.point.clone()),
+            locked: is_locked(d),
+            never: d.word("canmount").as_deref() == Some("off"),
+        })
+    }
+}
