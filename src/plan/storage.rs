@@ -16,6 +16,8 @@ pub struct Candidate {
     pub place: Option<PathBuf>,
     /// Where the host has it mounted.
     pub mounted: Option<PathBuf>,
+    /// The directory below which everything of its pool is mounted.
+    pub altroot: Option<String>,
     /// Its key is not loaded.
     pub locked: bool,
     /// Its `canmount` is off.
@@ -66,7 +68,8 @@ fn not_mounted(way: &[&Candidate]) -> String {
         [ref first @ .., last] => (format!("file systems {} and {last}", first.join(", ")), "are", "their"),
         [] => unreachable!("there is one"),
     };
-    let key = if way.iter().any(|c| c.locked) { format!(", {whose} key is not loaded") } else { String::new() };
+    let key =
+        if way.iter().any(|c| c.locked) { format!(", {whose} key is not loaded") } else { String::new() };
     let commands: Vec<String> = way.iter().map(|c| command(c)).collect();
     format!("its ZFS {what} {are} not mounted{key}; use {}", commands.join(" && "))
 }
@@ -79,7 +82,18 @@ fn command(c: &Candidate) -> String {
 }
 
 fn marked(c: &Candidate, zonepath: &Path) -> String {
-    let (name, target) = (quoted(&c.name), zonepath.shown());
+    let name = quoted(&c.name);
+    let altroot = c.altroot.as_deref().unwrap_or("/");
+    let Ok(target) = zonepath.strip_prefix(altroot) else {
+        return format!(
+            "{} is marked as the zone's, in a pool whose alternate root {} the zonepath is not below; import the pool \
+             without one",
+            c.name,
+            altroot.shown()
+        );
+    };
+    let target = Path::new("/").join(target);
+    let target = target.shown();
     let place = match (&c.mounted, &c.place) {
         (Some(point), _) => format!("is mounted on {}", point.shown()),
         (None, Some(place)) => format!("would be mounted on {}", place.shown()),
@@ -100,7 +114,13 @@ mod tests {
 
     fn one(name: &str, marked: bool, place: &str, mounted: bool) -> Candidate {
         let place = Some(PathBuf::from(place));
-        Candidate { name: name.into(), marked, mounted: place.clone().filter(|_| mounted), place, ..Candidate::default() }
+        Candidate {
+            name: name.into(),
+            marked,
+            mounted: place.clone().filter(|_| mounted),
+            place,
+            ..Candidate::default()
+        }
     }
 
     fn said(list: &[Candidate]) -> String {
@@ -109,8 +129,12 @@ mod tests {
 
     #[test]
     fn what_is_on_the_way_is_mounted_from_above() {
-        let list = [one("t", false, "/t", true), one("x/z", true, "/t/z", false), one("x", false, "/t", false)];
-        assert_eq!(said(&list), "its ZFS file systems x and x/z are not mounted; use zfs mount x && zfs mount x/z");
+        let list =
+            [one("t", false, "/t", true), one("x/z", true, "/t/z", false), one("x", false, "/t", false)];
+        assert_eq!(
+            said(&list),
+            "its ZFS file systems x and x/z are not mounted; use zfs mount x && zfs mount x/z"
+        );
         let mut list = [one("t/z", true, "/t/z", false)];
         list[0].locked = true;
         list[0].never = true;

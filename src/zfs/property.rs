@@ -124,14 +124,6 @@ impl Mountpoint {
             (other, _) => other,
         }
     }
-
-    /// Returns what is to be set at the property to have a filesystem mounted at a place: the path below the
-    /// alternate root; none when the place is not below that.
-    pub fn within(place: &str, altroot: Option<&str>) -> Option<String> {
-        let root = altroot.unwrap_or_default().trim_end_matches('/');
-        let rest = place.strip_prefix(root).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
-        Some(if rest.is_empty() { "/".to_owned() } else { rest.to_owned() })
-    }
 }
 
 impl Dataset {

@@ -31,8 +31,8 @@ gives() {
     if out=$("$@" 2>&1) && [ "$out" = "$text" ]; then pass "$name"; else fail "$name" "wanted: $text" "got: $out"; fi
 }
 
-# says TEXT COMMAND...: it succeeds and prints this among other things
-says() {
+# tells TEXT COMMAND...: it succeeds and prints this among other things
+tells() {
     local text=$1 out
     shift
     out=$("$@" 2>&1) && case $out in *"$text"*) true ;; *) false ;; esac || { echo "$out"; false; }

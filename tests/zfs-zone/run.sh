@@ -9,7 +9,7 @@ truncate -s 512M /dev/shm/tank
 zpool create -O canmount=off -o cachefile=none tank /dev/shm/tank || exit 2
 zfs create -o canmount=off tank/zone
 
-all="files volumes zonepath datasets attach reclaim guard-zfs guard-raw guard-allowed lifecycle clone-datasets lifecycle-kill"
+all="files volumes zonepath datasets attach reclaim guard-zfs guard-raw guard-allowed lifecycle clone-datasets lifecycle-kill storage places"
 for part in ${*:-$all}; do
     echo "== $part"
     passed_before=$passed

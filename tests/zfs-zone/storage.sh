@@ -18,7 +18,7 @@ missing() {
 
 zfs unmount away/zones
 missing "parent not mounted" "ZFS file systems away/zones and away/zones/far are not mounted; use zfs mount away/zones && zfs mount away/zones/far"
-good "the list for programs as well" says '"state":"unavailable"' zoneadm -z far list --json
+good "the list for programs as well" tells '"state":"unavailable"' zoneadm -z far list --json
 refused "detach says it as well" "use zfs mount away/zones" zoneadm -z far detach
 refused "move says it as well" "use zfs mount away/zones" zoneadm -z far move /zones/far
 zfs mount away/zones && zfs mount away/zones/far

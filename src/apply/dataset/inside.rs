@@ -20,8 +20,20 @@ const FORBIDDEN: [&str; 3] = ["/proc", "/sys", "/dev"];
 /// Directories without which nobody can work in the zone, not even its administrator to undo it. What is made of
 /// a stream of another system wants to be mounted on them.
 const SYSTEM: [&str; 14] = [
-    "/bin", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/run", "/sbin", "/usr", "/usr/bin", "/usr/lib",
-    "/usr/lib32", "/usr/lib64", "/usr/sbin",
+    "/bin",
+    "/etc",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/run",
+    "/sbin",
+    "/usr",
+    "/usr/bin",
+    "/usr/lib",
+    "/usr/lib32",
+    "/usr/lib64",
+    "/usr/sbin",
 ];
 
 /// The id that stands for all that the zone does not have.
@@ -86,7 +98,9 @@ fn place(wanted: &Wanted<'_>, own: &[PathBuf]) -> Result<OwnedFd, String> {
     let full = || std::fs::read_dir(here).is_ok_and(|mut entries| entries.next().is_some());
     if wanted.no_overlay && full() {
         let name = wanted.name;
-        return Err(format!("the directory is not empty and its overlay is off; use zfs set overlay=on {name}"));
+        return Err(format!(
+            "the directory is not empty and its overlay is off; use zfs set overlay=on {name}"
+        ));
     }
     Ok(target)
 }

@@ -26,7 +26,7 @@ use crate::plan::reclaim::{Danger, Finding, Mend, NAMED, bad_mountpoint, leads, 
 use crate::spec::shown::Show;
 use crate::spec::store::StoreError;
 use crate::sys::mountinfo::{self, MountEntry};
-use crate::zfs::{Dataset, Kind, ListError, Mountpoint, Source, Zfs, index_number, nvlist::Value};
+use crate::zfs::{self, Dataset, Kind, ListError, Mountpoint, Source, Zfs, index_number, nvlist::Value};
 
 /// Properties by which systemd's generator of mounts would act on what the zone has written.
 const SYSTEMD: &str = "org.openzfs.systemd:";
@@ -87,9 +87,11 @@ pub fn reclaim(store: &FileStore, out: &mut dyn Notice, name: &str, force: bool)
     let tree = subject(&zfs, name)?;
     unused(store, &zfs, name)?;
     let others = others(&zfs, &tree[0].name).map_err(|e| zfs_error(&e))?;
-    let mut findings = mountpoints(store, &tree, &others)?;
+    let altroot = zfs.altroot(zfs::name::pool(name));
+    let own: Vec<Place> = tree.iter().filter_map(|d| Place::of(d, altroot.as_deref())).collect();
+    let mut findings = mountpoints(store, &own, &others)?;
     let mut places = others;
-    places.extend(tree.iter().filter_map(Place::of));
+    places.extend(own);
     for d in tree.iter().filter(|d| d.kind == Some(Kind::Filesystem)) {
         let prompt = d.text("keylocation").filter(|l| !matches!(*l, "none" | "prompt"));
         if let Some(location) = prompt.filter(|_| *d.source("keylocation") == Source::Local) {
@@ -208,9 +210,9 @@ struct Place {
 }
 
 impl Place {
-    fn of(d: &Dataset) -> Option<Self> {
+    fn of(d: &Dataset, altroot: Option<&str>) -> Option<Self> {
         let never = d.kind != Some(Kind::Filesystem) || d.word("canmount").as_deref() == Some("off");
-        match d.mountpoint() {
+        match d.mountpoint().below(altroot) {
             Mountpoint::Path(path) if !never => {
                 Some(Self { dataset: d.name.clone(), path: path.into(), zoned: d.zoned() })
             }
@@ -220,13 +222,14 @@ impl Place {
 }
 
 /// Looks at where the host would mount everything.
-fn mountpoints(store: &FileStore, tree: &[Dataset], others: &[Place]) -> Result<Vec<Finding>, ReclaimError> {
+fn mountpoints(store: &FileStore, own: &[Place], others: &[Place]) -> Result<Vec<Finding>, ReclaimError> {
     let table = mountinfo::mounts().unwrap_or_default();
     let zonepaths: BTreeSet<String> = store.catalog()?.into_iter().map(|e| e.zonepath).collect();
     let mut seen = BTreeSet::new();
     let mut findings = Vec::new();
-    for Place { dataset, path: place, .. } in tree.iter().filter_map(Place::of) {
+    for Place { dataset, path: place, .. } in own {
         let path = place.to_string_lossy().into_owned();
+        let dataset = dataset.clone();
         let place = place.as_path();
         let at = |other: &&Place| !other.zoned && other.path == place;
         let bad = bad_mountpoint(&path)
@@ -258,7 +261,13 @@ fn mountpoints(store: &FileStore, tree: &[Dataset], others: &[Place]) -> Result<
 
 /// Returns the mount points of all other filesystems.
 fn others(zfs: &Zfs, not: &str) -> Result<Vec<Place>, ListError> {
-    fn collect(zfs: &Zfs, name: &str, not: &str, out: &mut Vec<Place>) -> Result<(), ListError> {
+    fn collect(
+        zfs: &Zfs,
+        name: &str,
+        altroot: Option<&str>,
+        not: &str,
+        out: &mut Vec<Place>,
+    ) -> Result<(), ListError> {
         for child in zfs.children(name) {
             let child = match child {
                 Ok(child) => child,
@@ -268,15 +277,16 @@ fn others(zfs: &Zfs, not: &str) -> Result<Vec<Place>, ListError> {
             if child.name == not || child.kind != Some(Kind::Filesystem) {
                 continue;
             }
-            out.extend(Place::of(&child));
-            collect(zfs, &child.name, not, out)?;
+            out.extend(Place::of(&child, altroot));
+            collect(zfs, &child.name, altroot, not, out)?;
         }
         Ok(())
     }
     let mut out = Vec::new();
     for pool in zfs.pools().unwrap_or_default().into_keys().filter(|pool| pool != not) {
-        out.extend(zfs.dataset(&pool).ok().as_ref().and_then(Place::of));
-        collect(zfs, &pool, not, &mut out)?;
+        let altroot = zfs.altroot(&pool);
+        out.extend(zfs.dataset(&pool).ok().and_then(|d| Place::of(&d, altroot.as_deref())));
+        collect(zfs, &pool, altroot.as_deref(), not, &mut out)?;
     }
     Ok(out)
 }
@@ -316,7 +326,7 @@ fn files(zfs: &Zfs, d: &Dataset, places: &[Place], out: &mut dyn Notice, finding
         findings.push(Finding::Unseen { source: d.name.clone(), why });
         return;
     }
-    let own = Place::of(d).map(|place| place.path);
+    let own = places.iter().find(|p| p.dataset == d.name).map(|place| place.path.clone());
     let mut links = Vec::new();
     let mut link = |path: &Path| {
         let Some(own) = &own else { return };

@@ -10,7 +10,8 @@ use crate::apply::Op;
 use crate::apply::paths::Root;
 use crate::apply::zfs::storage;
 use crate::plan::install::{
-    Elsewhere, Found, HostLink, InstallFacts, InstallStep, OwnDataset, Refusal, STANDARD_ENTRIES, UninstallFacts,
+    Elsewhere, Found, HostLink, InstallFacts, InstallStep, OwnDataset, Refusal, STANDARD_ENTRIES,
+    UninstallFacts,
 };
 use crate::plan::storage::explain;
 use crate::spec::ZoneName;

@@ -104,14 +104,16 @@ fn source(
         return Ok(MoveSource::Mounted);
     };
     // Mounted by other means than its property: those would mount it there again.
-    if !matches!(d.mountpoint(), Mountpoint::Path(path) if Path::new(&path) == real) {
+    let altroot = Zfs::open().ok().and_then(|zfs| zfs.altroot(zfs::name::pool(name)));
+    if !matches!(d.mountpoint().below(altroot.as_deref()), Mountpoint::Path(path) if Path::new(&path) == real)
+    {
         return Ok(MoveSource::Mounted);
     }
     let own = matches!(d.source("mountpoint"), Source::Local | Source::Received);
     let mountpoint = d.text("mountpoint").filter(|_| own).map(str::to_owned);
     let place = DatasetPlace { name: name.to_owned(), path: zonepath.to_owned(), mountpoint };
     let free = dataset::is_for(&d, op) && !is_named(op, name)?;
-    Ok(MoveSource::Dataset { place, free })
+    Ok(MoveSource::Dataset { place, free, altroot })
 }
 
 /// Says whether a configuration names the dataset or one below it: it would not find it any more.

@@ -76,6 +76,7 @@ impl Look<'_> {
             marked,
             place,
             mounted: mount.map(|m| m.point.clone()),
+            altroot: altroot.map(str::to_owned),
             locked: is_locked(d),
             never: d.word("canmount").as_deref() == Some("off"),
         })

@@ -378,6 +378,7 @@ fn how_a_zone_moves() {
             mountpoint: mountpoint.map(str::to_owned),
         },
         free,
+        altroot: None,
     };
     let renamed = "rename ZFS file system tank/zion to tank/z/zion, mounted on /zones/zion";
     let mounted = "mount ZFS file system tank/zion on /zones/zion instead of /old/zion";

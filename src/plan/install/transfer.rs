@@ -25,6 +25,8 @@ pub enum MoveSource {
         place: DatasetPlace,
         /// It may get another name: `install` has made it and no configuration names it.
         free: bool,
+        /// The directory below which everything of its pool is mounted.
+        altroot: Option<String>,
     },
 }
 
@@ -82,9 +84,9 @@ pub fn plan_move(facts: &MoveFacts, zone: &ZoneName) -> Result<InstallPlan, Refu
     let mut after = Vec::new();
     match source {
         MoveSource::Dataset { .. } if taken => return refuse("a file system is already mounted there"),
-        MoveSource::Dataset { place, free } => {
+        MoveSource::Dataset { place, free, altroot } => {
             steps.extend(parents);
-            let to = new_place(place, *free, target)?;
+            let to = new_place(place, *free, altroot.as_deref(), target)?;
             steps.push(InstallStep::MoveDataset { from: place.clone(), to });
         }
         MoveSource::Directory if *same_mount && !taken => {
@@ -106,7 +108,12 @@ pub fn plan_move(facts: &MoveFacts, zone: &ZoneName) -> Result<InstallPlan, Refu
 }
 
 /// Returns where a ZFS file system goes: to the name that fits the new place, else under its own.
-fn new_place(place: &DatasetPlace, free: bool, target: &InstallFacts) -> Result<DatasetPlace, Refusal> {
+fn new_place(
+    place: &DatasetPlace,
+    free: bool,
+    altroot: Option<&str>,
+    target: &InstallFacts,
+) -> Result<DatasetPlace, Refusal> {
     let path = target.zonepath.clone();
     let pool = |name: &str| name.split('/').next().unwrap_or_default().to_owned();
     if let Some(NewDataset { name, exists }) = &target.dataset {
@@ -121,7 +128,16 @@ fn new_place(place: &DatasetPlace, free: bool, target: &InstallFacts) -> Result<
         }
     }
     // Without a text for it there is no property.
-    let mountpoint = path.to_str().map(str::to_owned);
+    let Some(altroot) = altroot else {
+        let mountpoint = path.to_str().map(str::to_owned);
+        return Ok(DatasetPlace { name: place.name.clone(), path, mountpoint });
+    };
+    // The property does not have what comes before it.
+    let mountpoint = path.strip_prefix(altroot).ok().and_then(|below| below.to_str());
+    let Some(mountpoint) = mountpoint.map(|below| Some(format!("/{below}"))) else {
+        let why = format!("it is not below the alternate root {} of the pool", altroot.shown());
+        return Err(Refusal::CannotMove { path, why });
+    };
     Ok(DatasetPlace { name: place.name.clone(), path, mountpoint })
 }
 
