@@ -13,7 +13,7 @@ _zoneadm() {
             *) command=$word; break ;;
         esac
     done
-    local commands="attach boot clone detach doctor halt help install list mark move plan ready reboot reclaim shutdown uninstall verify"
+    local commands="attach boot clone detach doctor halt help install list mark move plan ready reboot reclaim shift-ids shutdown uninstall verify"
     if [[ -z $command ]]; then
         case $prev in
             -z) COMPREPLY=($(compgen -W "$(zoneadm list -cn 2>/dev/null)" -- "$cur")) ;;
@@ -30,6 +30,7 @@ _zoneadm() {
         plan) COMPREPLY=($(compgen -W "attach boot clone detach halt install move ready reboot shutdown uninstall" -- "$cur")) ;;
         mark) COMPREPLY=($(compgen -W "incomplete" -- "$cur")) ;;
         reclaim) COMPREPLY=($(compgen -W "-F $(zfs list -Ho name 2>/dev/null)" -- "$cur")) ;;
+        shift-ids) COMPREPLY=($(compgen -W "-f $(zfs list -Ho name 2>/dev/null)" -- "$cur")) ;;
         clone)
             case $prev in
                 -m) COMPREPLY=($(compgen -W "copy" -- "$cur")) ;;

@@ -4,7 +4,7 @@ function __zoneadm_without
     set -l words (commandline -opc)
     set -e words[1]
     for word in $words
-        contains -- $word attach boot clone detach doctor halt help install list mark move plan ready reboot reclaim shutdown uninstall verify; and return 1
+        contains -- $word attach boot clone detach doctor halt help install list mark move plan ready reboot reclaim shift-ids shutdown uninstall verify; and return 1
     end
     return 0
 end
@@ -28,6 +28,7 @@ complete -c zoneadm -n __zoneadm_without -a plan -d 'Print what a subcommand wou
 complete -c zoneadm -n __zoneadm_without -a ready -d 'Set up everything but the processes'
 complete -c zoneadm -n __zoneadm_without -a reboot -d 'Halt and boot'
 complete -c zoneadm -n __zoneadm_without -a reclaim -d 'Give a dataset back to the host'
+complete -c zoneadm -n __zoneadm_without -a shift-ids -d 'Give files of datasets the ids of the zone'
 complete -c zoneadm -n __zoneadm_without -a shutdown -d 'Ask the zone to stop'
 complete -c zoneadm -n __zoneadm_without -a uninstall -d 'Remove the root of the zone'
 complete -c zoneadm -n __zoneadm_without -a verify -d 'Check the configuration against this host'
@@ -45,6 +46,8 @@ complete -c zoneadm -n '__fish_seen_subcommand_from install' -s s -x -d Suite
 complete -c zoneadm -n '__fish_seen_subcommand_from install' -s x -x -a 'nodataset mirror= components= keyring=' -d Option
 complete -c zoneadm -n '__fish_seen_subcommand_from reclaim' -s F -d 'Make what is found harmless and go on'
 complete -c zoneadm -n '__fish_seen_subcommand_from reclaim' -a '(zfs list -Ho name 2>/dev/null)'
+complete -c zoneadm -n '__fish_seen_subcommand_from shift-ids' -s f -x -d 'First of the ids that are replaced'
+complete -c zoneadm -n '__fish_seen_subcommand_from shift-ids' -a '(zfs list -Ho name 2>/dev/null)'
 complete -c zoneadm -n '__fish_seen_subcommand_from clone' -s m -x -a copy -d Method
 complete -c zoneadm -n '__fish_seen_subcommand_from clone' -s s -x -a '(zfs list -Ho name -t snapshot 2>/dev/null)' -d Snapshot
 complete -c zoneadm -n '__fish_seen_subcommand_from clone' -l with-datasets -d 'Also the delegated datasets'

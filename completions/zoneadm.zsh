@@ -26,6 +26,7 @@ _zoneadm() {
         'ready:set up everything but the processes'
         'reboot:halt and boot'
         'reclaim:give a dataset back to the host'
+        'shift-ids:give files of datasets the ids of the zone'
         'shutdown:ask the zone to stop'
         'uninstall:remove the root of the zone'
         'verify:check the configuration against this host'
@@ -44,6 +45,7 @@ _zoneadm() {
                 doctor) _arguments '--json[as JSON]' ;;
                 install) _arguments '-a[archive]:archive:_files' '-d[tree]:directory:_files -/' '-o[image layout]:directory:_files -/' '-s[suite]:suite: ' '*-x[option]:option:(nodataset mirror= components= keyring=)' ;;
                 reclaim) _arguments '-F[make what is found harmless and go on]' '1:dataset:(${(f)"$(zfs list -Ho name 2>/dev/null)"})' ;;
+                shift-ids) _arguments '-f[first of the ids that are replaced]:id: ' '1:dataset:(${(f)"$(zfs list -Ho name 2>/dev/null)"})' ;;
                 clone) _arguments '-m[method]:method:(copy)' '-s[snapshot]:snapshot:(${(f)"$(zfs list -Ho name -t snapshot 2>/dev/null)"})' '--with-datasets[also the delegated datasets]' '1:zone:_zoneadm_zones' ;;
                 move) _files -/ ;;
                 detach) _arguments '-n[print the manifest]' ;;

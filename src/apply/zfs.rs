@@ -3,6 +3,7 @@
 //! ZFS is opened when the first name is asked for: a zone without it never touches it.
 
 pub mod holders;
+pub mod holding;
 pub mod storage;
 
 use std::cell::OnceCell;
@@ -66,10 +67,12 @@ impl<'a> Asker<'a> {
     }
 
     fn filesystem(&self, d: &zfs::Dataset) -> Filesystem {
+        let mut limits = limits(d);
+        limits.read_only |= self.zfs().is_ok_and(|zfs| zfs.is_read_only(zfs::name::pool(&d.name)));
         Filesystem {
             legacy: d.mountpoint() == Mountpoint::Legacy,
             locked: is_locked(d),
-            limits: limits(d),
+            limits,
             mounted: self.holder(d),
         }
     }

@@ -9,6 +9,7 @@ mod foreign;
 mod lifecycle;
 mod operate;
 mod rights;
+mod shift;
 pub mod usage;
 
 use std::ffi::OsString;
@@ -168,6 +169,7 @@ fn run(name: &str, options: Options, command: &str, args: Vec<OsString>) -> End 
         "doctor" => program.doctor(args),
         "plan" => program.plan(&args),
         "reclaim" => program.reclaim(args),
+        "shift-ids" => program.shift_ids(args),
         _ => program.change(command, &args),
     }
 }

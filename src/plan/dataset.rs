@@ -64,6 +64,8 @@ pub struct Tree {
     pub inherits: Option<String>,
     /// `zoned` is on, and set on the dataset itself.
     pub zoned: bool,
+    /// Its pool is imported read-only.
+    pub read_only: bool,
     /// The release of ZFS, when it is one that cannot hide snapshots (before 2.3).
     pub shows: Option<String>,
     /// The filesystems whose snapshots are to be hidden: those on which that is not said.
@@ -161,8 +163,13 @@ pub enum Why {
     #[error("it is a snapshot; delegate the file system")]
     Snapshot,
     /// What is mounted where must be for the zone to say.
-    #[error("mountpoint cannot be inherited")]
-    Inherited,
+    #[error("mountpoint cannot be inherited: it comes from {from}; use zfs set mountpoint=PATH {dataset}")]
+    Inherited {
+        /// The dataset.
+        dataset: String,
+        /// The ancestor on which it is set.
+        from: String,
+    },
     /// The spec has it already.
     #[error("the zone has {0} already, and everything below it")]
     Twice(String),
@@ -179,6 +186,11 @@ pub enum Why {
         /// The release of ZFS.
         release: String,
     },
+    /// It would have to be changed to be the zone's.
+    #[error(
+        "its pool {0} is imported read-only, and what makes it a zone's cannot be set; use zpool export {0} && zpool import {0}"
+    )]
+    ReadOnly(String),
     /// A whole pool, and nobody has said so twice.
     #[error(
         "it is the whole pool {pool}, with all that anybody ever makes in it; if the zone is to have that, type:\nzonecfg -z {zone} 'add attr; set name={POOL_ATTR}; set type=string; set value={pool}; end'"
@@ -260,14 +272,15 @@ pub fn check<'f>(spec: &ZoneSpec, found: impl Fn(&str) -> &'f Found, claims: &[C
             Found::Missing => Some(Why::Missing),
             Found::Volume => Some(Why::Volume(name.clone())),
             Found::Snapshot => Some(Why::Snapshot),
-            Found::Filesystem(tree) if tree.inherits.is_some() => Some(Why::Inherited),
-            Found::Filesystem(tree) => list[..at]
-                .iter()
-                .find(|earlier| overlap(name, earlier))
-                .map(|earlier| Why::Twice(earlier.clone()))
+            Found::Filesystem(tree) => inherited(name, tree)
+                .or_else(|| {
+                    let mut earlier = list[..at].iter();
+                    earlier.find(|earlier| overlap(name, earlier)).map(|earlier| Why::Twice(earlier.clone()))
+                })
                 .or_else(|| claimed(spec, name, tree, claims).map(Why::Overlap))
                 .or_else(|| whole_pool(spec, name))
-                .or_else(|| snapshots(spec, tree)),
+                .or_else(|| snapshots(spec, tree))
+                .or_else(|| read_only(spec, name, tree)),
         };
         refused.extend(why.map(|why| Refusal { dataset: name.clone(), why }));
     }
@@ -292,6 +305,22 @@ fn claimed(spec: &ZoneSpec, name: &str, tree: &Tree, claims: &[Claim]) -> Option
         Some(Claim { zone, dataset: member.name.clone(), kind: ClaimKind::Zonepath })
     };
     taken.cloned().or_else(marked)
+}
+
+fn inherited(name: &str, tree: &Tree) -> Option<Why> {
+    let from = tree.inherits.clone()?;
+    Some(Why::Inherited { dataset: name.to_owned(), from })
+}
+
+/// On a pool that is imported read-only nothing can be set: a dataset is to be as an earlier boot has made it.
+fn read_only(spec: &ZoneSpec, name: &str, tree: &Tree) -> Option<Why> {
+    let Step::Withdraw { zoned, hide, volmode, volumes, .. } = withdraw(name, tree, volmode(spec, name))
+    else {
+        return None;
+    };
+    let is_as_wanted = zoned && hide.is_empty() && volmode.is_none() && volumes.is_empty();
+    let pool = name.split('/').next().unwrap_or(name).to_owned();
+    (tree.read_only && !is_as_wanted).then_some(Why::ReadOnly(pool))
 }
 
 fn snapshots(spec: &ZoneSpec, tree: &Tree) -> Option<Why> {

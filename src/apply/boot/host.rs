@@ -131,7 +131,7 @@ pub fn make_ready(
         zone,
         run: root.zone_run(zone),
         host: host.as_fd(),
-        ids: Ids { root: root_ids, maps: maps(steps) },
+        ids: Ids { zone: zone.to_string(), root: root_ids, maps: maps(steps) },
         told: Told::default(),
         uid: root_ids.0,
         gid: root_ids.1,

@@ -7,6 +7,7 @@
 //! | [`registry`] | attached to the zone's user namespace, and detached again |
 //! | [`inside`] | mounted by the zone's first process |
 //! | [`reclaim`] | given back to the host, once it is harmless |
+//! | [`shift`] | its files get the ids of another zone |
 //! | [`record`] | what they were like, for the next boot to compare |
 //!
 //! The kernel forgets nothing and tells nothing: an attachment lives until it is taken back through its
@@ -19,6 +20,7 @@ pub mod observe;
 pub mod reclaim;
 pub mod record;
 pub mod registry;
+pub mod shift;
 mod walk;
 pub mod withdraw;
 

@@ -50,10 +50,13 @@ fn tree(zfs: &Zfs, d: &Dataset, locks: &[String]) -> Result<Tree, ListError> {
         hide.push(d.name.clone());
     }
     // The host's table may be long, and is read only when there is something to be found in it.
-    let altroot = zfs.altroot(zfs::name::pool(&d.name));
+    let pool = zfs::name::pool(&d.name);
+    let (altroot, read_only) = (zfs.altroot(pool), zfs.is_read_only(pool));
     if descend(zfs, d, altroot.as_deref(), &mut members, &mut hide, &mut volmodes)? {
         table = mountinfo::mounts().unwrap_or_default();
     }
+    // As zfs mount does; the kernel refuses anything else.
+    members.iter_mut().for_each(|m| m.limits.read_only |= read_only);
     members[0].locked_values = values(d, locks.iter().map(String::as_str));
     let mounted = table.iter().filter(|m| is_of(m, &d.name)).map(|m| m.point.shown().to_string());
     Ok(Tree {
@@ -63,6 +66,7 @@ fn tree(zfs: &Zfs, d: &Dataset, locks: &[String]) -> Result<Tree, ListError> {
         },
         zoned: d.zoned() && *d.source("zoned") == Source::Local,
         mounted: mounted.collect(),
+        read_only,
         shows: shows_snapshots(),
         hide,
         volmodes,

@@ -21,7 +21,7 @@ use crate::apply::paths::Root;
 use crate::apply::zfs::{any_may_be_mounted, limits, others};
 use crate::plan::options::MountOptions;
 use crate::plan::zfs::{Holder, Who};
-use crate::spec::idmap::IdRange;
+use crate::spec::idmap::{IdRange, PRIVATE_FIRST};
 use crate::spec::shown::Show;
 use crate::sys::made;
 use crate::sys::mount::{Attrs, FsError, NewFs, Tree};
@@ -39,6 +39,8 @@ const LOOKS: u32 = 20_000;
 /// The zone's ids on the host.
 #[derive(Clone, Debug)]
 pub struct Ids {
+    /// The zone.
+    pub zone: String,
     /// User and group of the zone's root.
     pub root: (u32, u32),
     /// Ranges of users and of groups.
@@ -95,6 +97,10 @@ pub fn withdraw(root: &Root, zfs: &Zfs, wanted: &Wanted<'_>, ids: &Ids) -> Resul
     }
     crash_at("unmounted");
     let taken = unmounted.and_then(|()| {
+        // It would be written anew at every boot, and cannot be on a pool that is read-only.
+        if zoned {
+            return Ok(());
+        }
         // Also where an ancestor or a stream has switched it on: only a local value locks the quota.
         let set = zfs.set_props(dataset, &[("zoned", Value::from(1u64))].into());
         set.map_err(|e| format!("cannot set 'zoned' property for ZFS dataset '{dataset}': {e}"))
@@ -285,7 +291,12 @@ fn give(zfs: &Zfs, member: &str, ids: &Ids) -> Result<Option<String>, String> {
     // Nothing in it is trusted, and nothing but the top is touched.
     let careful = MountOptions { no_suid: true, no_exec: true, ..MountOptions::default() };
     let what = "cannot look at its root directory";
-    let tree = mount(member, &careful, None).map_err(|e| failed(what, e.source))?;
+    let tree = mount(member, &careful, None).or_else(|e| match e.source.raw_os_error() {
+        // Of a pool that is imported read-only.
+        Some(libc::EROFS) => mount(member, &MountOptions { read_only: true, ..careful }, None),
+        _ => Err(e),
+    });
+    let tree = tree.map_err(|e| failed(what, e.source))?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let top = rustix::fs::openat(&tree, ".", flags, Mode::empty()).map_err(|e| failed(what, e.into()))?;
     let stat = rustix::fs::fstat(&top).map_err(|e| failed(what, e.into()))?;
@@ -315,10 +326,13 @@ fn foreign(zfs: &Zfs, member: &str, tree: &Tree, ids: &Ids) -> Option<String> {
     // What cannot be read is seen by nobody, the zone included.
     let (path, uid, gid) = found.filter(|_| walked.is_ok())?;
     let (zone_uid, zone_gid) = ids.root;
+    let zone = &ids.zone;
+    // Those of another zone are known as such.
+    let from = if uid.min(gid) < PRIVATE_FIRST { "-f 0 " } else { "" };
     Some(format!(
         "dataset {member}: {} and perhaps other files belong to ids of the host ({uid}:{gid}), which are \
-         nobody in the zone; with the zone halted, mount it by hand (mount -i -t zfs {member} /mnt), give \
-         them to ids of the zone, whose root is {zone_uid}:{zone_gid} there, and unmount it",
+         nobody in the zone, whose root is {zone_uid}:{zone_gid} there; with the zone halted, use zoneadm -z {zone} \
+         shift-ids {from}{member}",
         path.shown()
     ))
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::apply::zfs::holding::Holding;
 use crate::plan::spl::Spl;
 
 /// Everything that was seen.
@@ -88,8 +89,8 @@ pub struct Place {
     pub kind: String,
     /// What came of mounting it with mapped ids; none when it was not tried.
     pub idmap: Option<Result<(), String>>,
-    /// Set-user-id programs have no effect on it.
-    pub nosuid: bool,
+    /// What the file system does to what is on it.
+    pub held: Holding,
     /// It can be limited how much a zone takes of it; none when that is not known.
     pub quotas: Option<bool>,
 }

@@ -168,9 +168,44 @@ fn idmap(place: &Place, root: bool, out: &mut Diagnosis) {
         }
         None => out.warning(&topic, "not tried: only root can", "", "run zoneadm doctor as root"),
     }
-    if place.nosuid {
+    held(place, &topic, out);
+}
+
+/// Says what the file system does to what is on it.
+fn held(place: &Place, topic: &str, out: &mut Diagnosis) {
+    let (path, held) = (place.path.shown(), &place.held);
+    let advice = |setting: &str, other: &str| match held.command(setting).strip_prefix("; ") {
+        Some(command) => command.to_owned(),
+        None => other.to_owned(),
+    };
+    if held.read_only {
         out.warning(
-            &topic,
+            topic,
+            format!("the file system of {path} is read-only"),
+            "a zone below it can write nothing",
+            advice("readonly=off", "mount it writable"),
+        );
+    }
+    if held.no_exec {
+        out.warning(
+            topic,
+            format!("the file system of {path} is mounted noexec"),
+            "programs below it cannot be run in a zone",
+            advice("exec=on", "mount it without noexec"),
+        );
+    }
+    if held.loses_acls {
+        out.warning(
+            topic,
+            format!("the kernel does not map access lists on the ZFS file system of {path}"),
+            "entries of access lists for single users and groups are stored with numbers of the host and do not count \
+             in a zone",
+            "use Linux 6.2 or later, or delegated datasets for files with access lists",
+        );
+    }
+    if held.no_suid {
+        out.warning(
+            topic,
             format!("the file system of {path} is mounted nosuid"),
             "nobody could change user in a zone below it: verify refuses it",
             "mount it without nosuid; the zonepath's mode 0700 keeps its programs from the host's users",

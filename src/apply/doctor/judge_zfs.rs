@@ -202,7 +202,8 @@ fn zoned(zfs: &Zfs, out: &mut Diagnosis) {
         out.warning(
             topic,
             format!("no zone has {}", some(stray.iter().copied())),
-            "the host never mounts them, so that nothing a zone left in them can do harm",
+            "the host never mounts them, so that nothing a zone left in them can do harm, and refuses zfs rename of \
+             them and of what is above them",
             format!("give each to a zone again, or have it looked at: zoneadm reclaim {first}"),
         );
     } else {
@@ -210,7 +211,13 @@ fn zoned(zfs: &Zfs, out: &mut Diagnosis) {
             0 => "none".to_owned(),
             n => format!("{n}, each of a configured zone"),
         };
-        out.ok(topic, found, "");
+        let meaning = match zfs.zoned.len() {
+            0 => "",
+            _ => {
+                "zfs rename of them and of what is above them is refused until they are reclaimed (zoneadm reclaim)"
+            }
+        };
+        out.ok(topic, found, meaning);
     }
 }
 

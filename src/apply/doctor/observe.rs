@@ -15,6 +15,7 @@ use super::{look, observe_zfs};
 use crate::apply::boot::shared;
 use crate::apply::inherit;
 use crate::apply::store::FileStore;
+use crate::apply::zfs::holding;
 use crate::apply::{broker, confine};
 use crate::spec::ZoneName;
 use crate::spec::schema::ResourceKind;
@@ -170,7 +171,6 @@ fn places(store: &FileStore, users: Option<std::os::fd::BorrowedFd<'_>>) -> Vec<
 
 fn place(path: PathBuf, existing: &Path, users: Option<std::os::fd::BorrowedFd<'_>>) -> Place {
     let (kind, options) = mount_of(existing);
-    let flags = rustix::fs::statvfs(existing).map(|s| s.f_flag);
     let quota_words = ["usrquota", "grpquota", "prjquota", "uquota", "gquota", "pquota", "quota"];
     let quotas = match kind.as_str() {
         "zfs" => Some(true),
@@ -183,7 +183,7 @@ fn place(path: PathBuf, existing: &Path, users: Option<std::os::fd::BorrowedFd<'
         path,
         idmap: users.map(|users| try_idmap(existing, users).map_err(|e| reason(&e))),
         kind,
-        nosuid: flags.is_ok_and(|f| f.contains(rustix::fs::StatVfsMountFlags::NOSUID)),
+        held: holding::of(existing),
         quotas,
     }
 }

@@ -4,6 +4,7 @@ use super::facts::{Facts, Layout, Place, Zfs};
 use super::judge::judge;
 use super::release::Release;
 use super::*;
+use crate::apply::zfs::holding::Holding;
 
 fn words(list: &str) -> Vec<String> {
     list.split_whitespace().map(str::to_owned).collect()
@@ -22,7 +23,7 @@ fn good() -> Facts {
             path: "/zones".into(),
             kind: "zfs".into(),
             idmap: Some(Ok(())),
-            nosuid: false,
+            held: Holding::default(),
             quotas: Some(true),
         }],
         ..Facts::default()
@@ -132,7 +133,7 @@ fn a_file_system_that_cannot_map_ids_is_named_with_the_way_out() {
     assert!(!good);
     assert_eq!(check.topic, "ids on /zones");
     assert!(check.advice.is_some_and(|a| a.contains("tmpfs can do it from Linux 6.3 on")));
-    let (good, check) = complaint(|f| f.places[0].nosuid = true);
+    let (good, check) = complaint(|f| f.places[0].held.no_suid = true);
     assert!(good && check.found.contains("nosuid"));
     let (good, check) = complaint(|f| {
         f.root = false;

@@ -11,7 +11,7 @@ use super::mapping::Trial;
 use super::{Findings, Purpose};
 use crate::apply::store::FileStore;
 use crate::apply::store::files::reason;
-use crate::apply::zfs::storage;
+use crate::apply::zfs::{holding, storage};
 use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
 use crate::spec::store::StoreError;
@@ -63,7 +63,7 @@ pub fn check(
         }
         Ok(meta) => {
             let root = path.join("root");
-            check_file_system(&zonepath, &path, found);
+            check_file_system(&zonepath, &path, purpose, found);
             trial.zonepath(&zonepath, if root.is_dir() { &root } else { &path }, found);
             check_parents(store.root().prefix(), &path, found);
             if purpose == Purpose::Verify && !without("zonepath") {
@@ -83,7 +83,7 @@ pub fn check(
             if purpose == Purpose::Verify {
                 found.warn(format!("WARNING: {zonepath} does not exist, so it could not be verified.\nWhen 'zoneadm install' is run, it will be created and verified again."));
             }
-            check_above(store.root().prefix(), &path, trial, found);
+            check_above(store.root().prefix(), &path, purpose, trial, found);
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             found.error(format!("{zonepath}: {}", storage::missing(store.root(), name, &path)));
@@ -210,17 +210,17 @@ fn check_parent(parent: &Path, found: &mut Findings) {
 }
 
 /// Checks the place where a missing zonepath will be made.
-fn check_above(prefix: &Path, path: &Path, trial: &Trial, found: &mut Findings) {
+fn check_above(prefix: &Path, path: &Path, purpose: Purpose, trial: &Trial, found: &mut Findings) {
     if let Some((existing, _)) = nearest(path) {
         let above = existing.ancestors().take_while(|dir| dir.starts_with(prefix));
         above.for_each(|dir| check_parent(dir, found));
         let shown = existing.shown().to_string();
-        check_file_system(&shown, &existing, found);
+        check_file_system(&shown, &existing, purpose, found);
         trial.zonepath(&shown, &existing, found);
     }
 }
 
-fn check_file_system(shown: &str, path: &Path, found: &mut Findings) {
+fn check_file_system(shown: &str, path: &Path, purpose: Purpose, found: &mut Findings) {
     if let Ok(kind) = rustix::fs::statfs(path).map(|s| s.f_type) {
         if kind == NFS_MAGIC {
             found.error(format!("Zonepath {shown} is on an NFS mounted file system."));
@@ -229,11 +229,31 @@ fn check_file_system(shown: &str, path: &Path, found: &mut Findings) {
             found.warn(format!("WARNING: {shown} is on a temporary file system."));
         }
     }
-    let nosuid =
-        rustix::fs::statvfs(path).is_ok_and(|s| s.f_flag.contains(rustix::fs::StatVfsMountFlags::NOSUID));
-    if nosuid {
+    let held = holding::of(path);
+    if held.no_suid {
         found.error(format!(
-            "{shown} is on a file system mounted nosuid: nobody could change user in the zone."
+            "{shown} is on a file system mounted nosuid: nobody could change user in the zone{}.",
+            held.command("setuid=on")
+        ));
+    }
+    if held.read_only {
+        found.warn(format!(
+            "WARNING: {shown} is on a file system that is read-only: the zone can write nothing{}.",
+            held.command("readonly=off")
+        ));
+    }
+    // A zone with the host's software has its programs elsewhere.
+    if held.no_exec {
+        found.warn(format!(
+            "WARNING: {shown} is on a file system mounted noexec: no program on it can be run in the zone{}.",
+            held.command("exec=on")
+        ));
+    }
+    if held.loses_acls && purpose != Purpose::Boot {
+        found.warn(format!(
+            "WARNING: {shown} is on ZFS, and this kernel is older than Linux 6.2: entries of access lists (setfacl) for \
+             single users and groups are stored with numbers of the host and do not count in the zone; use a newer \
+             kernel, or a delegated dataset for files with access lists."
         ));
     }
 }

@@ -84,6 +84,13 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
          capabilities and no devices. Tells what it finds. -F makes that harmless and goes on.",
     ),
     sub(
+        "shift-ids",
+        "[-f first] [dataset]",
+        "Give files of the zone's datasets, which belong to ids of another zone, the same ids of this\n\
+         zone, as after attach; of one dataset with all below it, or of all. With -f those that belong\n\
+         to the 65,536 ids of the host from first; 0 for the host's own users.",
+    ),
+    sub(
         "doctor",
         "[--json]",
         "Say what this host offers and lacks for zones, what each lack means and what to do about it.\n\

@@ -1,0 +1,151 @@
+//! `zoneadm shift-ids`: the files of a zone's datasets get the zone's ids, when they have those of another zone or of
+//! the host: after an attach, a stream, or a change of the zone's `idmap`.
+
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use thiserror::Error;
+
+use super::withdraw::{free, mount};
+use crate::apply::zfs::{chain, is_locked};
+use crate::apply::{Notice, Op};
+use crate::plan::dataset::{is_within, names};
+use crate::plan::options::MountOptions;
+use crate::spec::idmap::{IdMap, IdRange, PRIVATE_COUNT, PRIVATE_FIRST};
+use crate::spec::store::StoreError;
+use crate::sys::path::{Dir, reason};
+use crate::sys::tree::{Ids, shift_ids};
+use crate::zfs::{Dataset, Kind, Zfs};
+
+/// Why files were not given other ids.
+#[derive(Debug, Error)]
+pub enum ShiftError {
+    /// The zone has no such dataset.
+    #[error("{0} is no dataset of the zone; zonecfg info dataset names those that are")]
+    NotOfTheZone(String),
+    /// The zone has none at all.
+    #[error("the zone has no dataset resource")]
+    None,
+    /// The ids that are to be replaced are those that the files are to get.
+    #[error("ids {0} to {1} of the host are the zone's own, some of them; choose others with -f")]
+    Own(u32, u32),
+    /// It cannot be done now.
+    #[error("{0}")]
+    Impossible(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Returns what an id of the host becomes; none for one that stays.
+///
+/// With `first` the range of ids from there, else those of any private range of a zone.
+fn new_id(id: u32, first: Option<u32>, own: &[IdRange]) -> Option<u32> {
+    if own.iter().any(|range| range.zone(id).is_some()) {
+        return None;
+    }
+    let inside = match first {
+        Some(first) => id.checked_sub(first).filter(|inside| *inside < PRIVATE_COUNT)?,
+        None => id.checked_sub(PRIVATE_FIRST)? % PRIVATE_COUNT,
+    };
+    own.iter().find_map(|range| range.host(inside))
+}
+
+/// Gives the files of a dataset of the zone, or of all, and of what lies below, the zone's ids. The zone is locked
+/// and does not run. Interrupted, it is finished by the next one: what has the zone's ids stays as it is.
+///
+/// # Errors
+/// [`ShiftError`]; files that were changed before stay so.
+pub fn shift(op: &mut Op<'_>, dataset: Option<&str>, first: Option<u32>) -> Result<(), ShiftError> {
+    let all = names(op.spec);
+    let wanted: Vec<String> = match dataset {
+        Some(name) if all.iter().any(|top| is_within(name, top)) => vec![name.to_owned()],
+        Some(name) => return Err(ShiftError::NotOfTheZone(name.to_owned())),
+        None if all.is_empty() => return Err(ShiftError::None),
+        None => all,
+    };
+    let map = op.store.id_map(op.name, op.spec)?;
+    if let Some(first) = first {
+        let range = IdRange { inside: 0, outside: first, count: PRIVATE_COUNT };
+        if map.uid.iter().chain(&map.gid).any(|own| own.overlaps_outside(&range)) {
+            return Err(ShiftError::Own(first, first.saturating_add(PRIVATE_COUNT - 1)));
+        }
+    }
+    let impossible = |why: String| ShiftError::Impossible(why);
+    let zfs = Zfs::open().map_err(|e| impossible(chain(&e)))?;
+    for name in &wanted {
+        free(op.store.root(), &zfs, name).map_err(impossible)?;
+    }
+    for name in &wanted {
+        let d = zfs.dataset(name).map_err(|e| impossible(chain(&e)))?;
+        below(&zfs, &d, &map, first, op.out)?;
+    }
+    Ok(())
+}
+
+fn below(
+    zfs: &Zfs,
+    d: &Dataset,
+    map: &IdMap,
+    first: Option<u32>,
+    out: &mut dyn Notice,
+) -> Result<(), ShiftError> {
+    if d.kind != Some(Kind::Filesystem) {
+        return Ok(());
+    }
+    let failed = |why: String| ShiftError::Impossible(format!("{}: {why}", d.name));
+    if is_locked(d) {
+        return Err(failed(format!("its key is not loaded; use zfs load-key {}", d.name)));
+    }
+    let changed = one(&d.name, map, first, out).map_err(failed)?;
+    out.say(&format!("{}: {changed} owners and groups changed to ids of the zone.", d.name));
+    for child in zfs.children(&d.name) {
+        below(zfs, &child.map_err(|e| ShiftError::Impossible(chain(&e)))?, map, first, out)?;
+    }
+    Ok(())
+}
+
+/// Changes one filesystem, through a mount that nobody else has. Returns how many ids of users and groups were
+/// replaced.
+fn one(name: &str, map: &IdMap, first: Option<u32>, out: &mut dyn Notice) -> Result<u64, String> {
+    let careful = MountOptions { no_suid: true, no_exec: true, no_atime: true, ..MountOptions::default() };
+    let tree = mount(name, &careful, None).map_err(|e| format!("cannot mount it: {e}"))?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let top = rustix::fs::openat(&tree, ".", flags, Mode::empty()).map_err(|e| reason(&e.into()))?;
+    let changed = std::cell::Cell::new(0u64);
+    let new = |id: u32, own: &[IdRange]| {
+        let new = new_id(id, first, own)?;
+        changed.set(changed.get() + 1);
+        Some(new)
+    };
+    let ids = Ids { uid: &|id| new(id, &map.uid), gid: &|id| new(id, &map.gid) };
+    let what = format!("changing owners in {name}");
+    let top = Dir::from_fd(top, Path::new(name).to_owned());
+    shift_ids(&top, &ids, &mut |done| {
+        if done.is_multiple_of(512) {
+            out.progress(done, 0, &what);
+        }
+    })
+    .map_err(|e| e.to_string())?;
+    Ok(changed.get())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_other_zones_or_of_the_host_become_the_zones() {
+        let own = [IdRange { inside: 0, outside: PRIVATE_FIRST + 3 * PRIVATE_COUNT, count: PRIVATE_COUNT }];
+        let to = |inside| Some(PRIVATE_FIRST + 3 * PRIVATE_COUNT + inside);
+        assert_eq!(new_id(PRIVATE_FIRST + 33, None, &own), to(33));
+        assert_eq!(new_id(PRIVATE_FIRST + 9 * PRIVATE_COUNT + 7, None, &own), to(7));
+        // What is the zone's stays, so that it can be done again; what is the host's is meant to be.
+        assert_eq!(new_id(PRIVATE_FIRST + 3 * PRIVATE_COUNT + 7, None, &own), None);
+        assert_eq!((new_id(0, None, &own), new_id(1000, None, &own)), (None, None));
+        assert_eq!((new_id(1000, Some(0), &own), new_id(PRIVATE_FIRST, Some(0), &own)), (to(1000), None));
+        // An id that the zone does not have stays.
+        let few = [IdRange { inside: 0, outside: PRIVATE_FIRST, count: 10 }];
+        assert_eq!(new_id(PRIVATE_FIRST + PRIVATE_COUNT + 10, None, &few), None);
+    }
+}

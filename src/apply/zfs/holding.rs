@@ -1,0 +1,90 @@
+//! The file system that holds the files of a zone, and what it does to them. Reads only.
+
+use std::path::Path;
+
+use rustix::fs::StatVfsMountFlags;
+
+use crate::apply::doctor::release::Release;
+use crate::sys::mountinfo;
+use crate::zfs::{Zfs, name};
+
+/// From this kernel on access lists are stored with the ids that the zone has.
+const STORES_ACLS: Release = Release(6, 2, 0);
+
+/// A file system that holds files of zones.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holding {
+    /// Nothing can be written to it.
+    pub read_only: bool,
+    /// No program on it can be run.
+    pub no_exec: bool,
+    /// Programs on it do not change users.
+    pub no_suid: bool,
+    /// Its name, when it is one of ZFS.
+    pub dataset: Option<String>,
+    /// Its pool is imported read-only.
+    pub pool_read_only: bool,
+    /// Entries of access lists for single users and groups do not count in a zone.
+    pub loses_acls: bool,
+}
+
+/// Finds out what holds a directory.
+pub fn of(path: &Path) -> Holding {
+    let flags = rustix::fs::statvfs(path).map_or(StatVfsMountFlags::empty(), |s| s.f_flag);
+    let mut held = Holding {
+        read_only: flags.contains(StatVfsMountFlags::RDONLY),
+        no_exec: flags.contains(StatVfsMountFlags::NOEXEC),
+        no_suid: flags.contains(StatVfsMountFlags::NOSUID),
+        ..Holding::default()
+    };
+    let table = mountinfo::mounts().unwrap_or_default();
+    let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let mount = mountinfo::mount_at(&table, &real).filter(|m| m.kind == "zfs");
+    held.dataset = mount.and_then(|m| m.source.to_str()).map(str::to_owned);
+    if let Some(dataset) = &held.dataset
+        && let Ok(zfs) = Zfs::open()
+    {
+        held.pool_read_only = zfs.is_read_only(name::pool(dataset));
+        let has_lists = zfs.dataset(dataset).is_ok_and(|d| d.word("acltype").as_deref() == Some("posix"));
+        held.loses_acls = has_lists && !stores_acls();
+    }
+    held
+}
+
+/// Says whether this kernel stores access lists of mapped file systems itself. Before, each file system did, and
+/// ZFS does not.
+fn stores_acls() -> bool {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    Release::parse(&release).is_none_or(|release| release >= STORES_ACLS)
+}
+
+impl Holding {
+    /// Returns what is to be typed to change a property, in the form of the end of a sentence; nothing on other
+    /// file systems.
+    pub fn command(&self, setting: &str) -> String {
+        match &self.dataset {
+            Some(dataset) if self.pool_read_only && setting == "readonly=off" => {
+                let pool = name::pool(dataset);
+                format!("; its pool is imported read-only: use zpool export {pool} && zpool import {pool}")
+            }
+            Some(dataset) => format!("; use zfs set {setting} {dataset}"),
+            None => String::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_is_that_of_the_file_system() {
+        let mut held = Holding::default();
+        assert_eq!(held.command("exec=on"), "");
+        held.dataset = Some("tank/z".into());
+        assert_eq!(held.command("exec=on"), "; use zfs set exec=on tank/z");
+        assert_eq!(held.command("readonly=off"), "; use zfs set readonly=off tank/z");
+        held.pool_read_only = true;
+        assert!(held.command("readonly=off").ends_with("use zpool export tank && zpool import tank"));
+    }
+}
