@@ -61,6 +61,12 @@ impl Place {
         self.write(&format!("var/lib/zones/{name}/state"), &line);
     }
 
+    /// Makes the root of a zone: an installed one without is unavailable.
+    fn root(&self, name: &str) {
+        self.zonepath(name, 0o700);
+        fs::create_dir_all(self.path("zones").join(name).join("root")).unwrap();
+    }
+
     /// Makes a zone active as far as the record says, with this test as its first process.
     fn running(&self, name: &str, id: u32, state: &str) {
         let me = std::process::id();
@@ -174,6 +180,8 @@ fn list_shows_what_is_there_in_order() {
     {
         p.state(name, state);
     }
+    assert!(p.good("-z apoc list -p").starts_with("-:apoc:unavailable:"), "its files are not there");
+    p.root("apoc");
     p.running("zion", 3, "running");
     p.running("morpheus", 2, "ready");
     assert_eq!(p.good("list"), "global\nmorpheus\nzion\n");
@@ -328,6 +336,7 @@ fn mark_sets_the_state_and_complains_in_silence() {
     p.good("-z zion mark incomplete");
     assert!(p.good("-z zion list -p").starts_with("-:zion:incomplete:/zones/zion:"));
     p.good("-z zion mark -F installed");
+    p.root("zion");
     assert!(p.good("-z zion list -p").starts_with("-:zion:installed:/zones/zion:"));
     p.good("-z zion mark -F configured");
     assert_eq!(p.good("-z zion list -p"), "-:zion:configured:/zones/zion::linux:shared\n");
@@ -573,6 +582,7 @@ fn uninstall_asks_a_person() {
     let p = place();
     p.zone("zion", "");
     p.state("zion", "installed");
+    p.root("zion");
     let line = format!("{} -R {} -z zion uninstall", env!("CARGO_BIN_EXE_zoneadm"), p.dir.path().display());
     for (answers, gone) in [(&["maybe", "no"][..], false), (&[""], false), (&["Yes"], true)] {
         let mut terminal = rexpect::spawn(&line, Some(10_000)).unwrap();

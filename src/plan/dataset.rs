@@ -460,7 +460,10 @@ mod tests {
         assert!(refused(&s, &Found::Snapshot, &[])[0].contains("snapshot"));
         let tree = Tree { inherits: Some("tank".into()), ..Tree::default() };
         let inherited = Found::Filesystem(Box::new(tree));
-        assert_eq!(refused(&s, &inherited, &[]), ["mountpoint cannot be inherited"]);
+        assert_eq!(
+            refused(&s, &inherited, &[]),
+            ["mountpoint cannot be inherited: it comes from tank; use zfs set mountpoint=PATH tank/a"]
+        );
         assert_eq!(refused(&s, &filesystem(&["tank/a"]), &[]), [] as [&str; 0]);
         let text = check(&s, |_| &Found::Missing, &[])[0].to_string();
         assert_eq!(text, "cannot open ZFS dataset 'tank/a': dataset does not exist");

@@ -63,10 +63,20 @@ fn mounts_are_listed_and_never_entered() {
 }
 
 #[test]
-fn what_has_gone_is_no_error() {
+fn what_is_not_to_be_seen_is_forgotten_at_the_second_word_only() {
     let mut zone = Zone::new(SPARSE);
     zone.install(&[]).expect("install");
-    fs::remove_dir_all(zone.path("zones")).expect("gone");
+    fs::remove_dir_all(zone.path("zones/zion/root")).expect("gone");
+    for _ in 0..2 {
+        let refused = zone.uninstall().expect_err("refused").to_string();
+        assert!(
+            refused.contains("use zoneadm -z zion mark incomplete && zoneadm -z zion uninstall -F"),
+            "{refused}"
+        );
+        assert_eq!(zone.state(), ZoneState::Installed);
+        fs::remove_dir_all(zone.path("zones")).ok();
+    }
+    zone.store.set_installed_state(&zone.spec.name, ZoneState::Incomplete).expect("marked");
     zone.uninstall().expect("uninstall");
     assert_eq!(zone.state(), ZoneState::Configured);
 }

@@ -84,8 +84,10 @@ refused "-f must not meet the zone's own ids" "are the zone's own" zoneadm -z od
 
 # A rename while zoned is on.
 refused "zfs rename stays refused" "" zfs rename odd/given odd/renamed
-good "doctor says why, and names the way" doctor_says "zfs rename"
-good "which is there" eval "zonecfg -z odd 'remove dataset name=odd/given' && zoneadm reclaim -F odd/given >/dev/null 2>&1; zfs set mountpoint=none odd/given; zfs rename odd/given odd/renamed"
+zonecfg -z odd 'remove dataset name=odd/given'
+good "doctor says why" doctor_says "and refuses zfs rename of them and of what is above them"
+good "and names the way" doctor_says "zoneadm reclaim odd/given"
+good "which is there" eval "zoneadm reclaim -F odd/given >/dev/null 2>&1; zfs set mountpoint=none odd/given; zfs rename odd/given odd/renamed"
 gone odd
 zpool destroy odd; rm -rf /odd /dev/shm/odd
 

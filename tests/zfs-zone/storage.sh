@@ -21,6 +21,9 @@ missing "parent not mounted" "ZFS file systems away/zones and away/zones/far are
 good "the list for programs as well" tells '"state":"unavailable"' zoneadm -z far list --json
 refused "detach says it as well" "use zfs mount away/zones" zoneadm -z far detach
 refused "move says it as well" "use zfs mount away/zones" zoneadm -z far move /zones/far
+zonecfg -z twin 'create; set zonepath=/zones/twin'
+refused "a zone that is cloned is said the same of" "use zfs mount away/zones" zoneadm -z twin clone far
+zonecfg -z twin delete -F
 zfs mount away/zones && zfs mount away/zones/far
 gives "what was to be typed helps" installed state far
 

@@ -6,13 +6,16 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use thiserror::Error;
 
+use super::observe::is_of;
 use super::withdraw::{free, mount};
 use crate::apply::zfs::{chain, is_locked};
 use crate::apply::{Notice, Op};
 use crate::plan::dataset::{is_within, names};
 use crate::plan::options::MountOptions;
 use crate::spec::idmap::{IdMap, IdRange, PRIVATE_COUNT, PRIVATE_FIRST};
+use crate::spec::shown::Show;
 use crate::spec::store::StoreError;
+use crate::sys::mountinfo;
 use crate::sys::path::{Dir, reason};
 use crate::sys::tree::{Ids, shift_ids};
 use crate::zfs::{Dataset, Kind, Zfs};
@@ -73,7 +76,12 @@ pub fn shift(op: &mut Op<'_>, dataset: Option<&str>, first: Option<u32>) -> Resu
     }
     let impossible = |why: String| ShiftError::Impossible(why);
     let zfs = Zfs::open().map_err(|e| impossible(chain(&e)))?;
+    let table = mountinfo::mounts().unwrap_or_default();
     for name in &wanted {
+        if let Some(mount) = table.iter().find(|m| is_of(m, name)) {
+            let (source, point) = (mount.source.shown(), mount.point.shown());
+            return Err(impossible(format!("'{source}' is mounted on {point}; unmount it first")));
+        }
         free(op.store.root(), &zfs, name).map_err(impossible)?;
     }
     for name in &wanted {
