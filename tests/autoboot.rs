@@ -20,19 +20,28 @@ fn zones_with_autoboot_are_booted_and_stopped_with_the_host() {
     let text = fs::read_to_string(source).expect("the helper");
     fs::write(&helper, text.replace("@SBINDIR@", &programs.to_string_lossy()))
         .expect("the helper as installed");
-    let run = |what: &str| {
+    let told = |what: &str| {
         let out = Command::new("bash").arg(&helper).arg(what).env("ZONES_ROOT", lab.path()).output();
         let out = out.expect("bash can be started");
-        assert!(
-            out.status.success() && out.stderr.is_empty(),
-            "{what}: {}",
-            String::from_utf8_lossy(&out.stderr)
-        );
+        let told = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(out.status.success(), "{what}: {told}");
+        told
     };
+    let run = |what: &str| assert_eq!(told(what), "", "{what}");
     let states = || ["first", "second", "third"].map(|zone| lab.state(zone));
     run("start");
     assert_eq!(states(), ["running", "running", "installed"]);
     run("stop");
+    assert_eq!(states(), ["installed", "installed", "installed"]);
+    // One whose storage is missing is not passed over in silence.
+    let (here, away) = (lab.path().join("zones/first/root"), lab.path().join("away"));
+    fs::rename(&here, &away).expect("moved");
+    assert_eq!(lab.state("first"), "unavailable");
+    let said = told("start");
+    assert!(said.contains("zone first") && said.contains("its files are not there"), "{said}");
+    assert_eq!(states(), ["unavailable", "running", "installed"]);
+    run("stop");
+    fs::rename(&away, &here).expect("moved back");
     assert_eq!(states(), ["installed", "installed", "installed"]);
     lab.assert_clean();
 }

@@ -108,7 +108,7 @@ impl Member {
     /// Says whether the host looks whose its root directory is. What the zone's first process mounts that one looks
     /// at: each boot looks at each filesystem once, for a rollback, a stream or another zone may have changed it.
     fn is_looked_at(&self) -> bool {
-        !self.locked && !(self.given && self.point.is_some())
+        !self.locked && (!self.given || self.point.is_none())
     }
 }
 

@@ -38,9 +38,8 @@ impl Candidate {
 /// Says where the files of a zone may be, and what is to be typed. `zonepath` is where they were, as the host
 /// sees it; `found` are the filesystems of the imported pools, or why ZFS cannot be asked.
 pub fn explain(zonepath: &Path, found: &Result<Vec<Candidate>, String>) -> String {
-    let list = match found {
-        Ok(list) => list,
-        Err(_) => return "its files are not there; mount the file system that holds them".to_owned(),
+    let Ok(list) = found else {
+        return "its files are not there; mount the file system that holds them".to_owned();
     };
     let mut parts = Vec::new();
     let mut way: Vec<&Candidate> = list.iter().filter(|c| c.is_missed(zonepath)).collect();
@@ -63,10 +62,11 @@ pub fn explain(zonepath: &Path, found: &Result<Vec<Candidate>, String>) -> Strin
 
 fn not_mounted(way: &[&Candidate]) -> String {
     let names: Vec<&str> = way.iter().map(|c| c.name.as_str()).collect();
-    let (what, are, whose) = match names[..] {
-        [one] => (format!("file system {one}"), "is", "its"),
-        [ref first @ .., last] => (format!("file systems {} and {last}", first.join(", ")), "are", "their"),
-        [] => unreachable!("there is one"),
+    let (what, are, whose) = match &names[..] {
+        [first @ .., last] if !first.is_empty() => {
+            (format!("file systems {} and {last}", first.join(", ")), "are", "their")
+        }
+        one => (format!("file system {}", one.join(", ")), "is", "its"),
     };
     let key =
         if way.iter().any(|c| c.locked) { format!(", {whose} key is not loaded") } else { String::new() };
