@@ -183,7 +183,7 @@ fn place(path: PathBuf, existing: &Path, users: Option<std::os::fd::BorrowedFd<'
         path,
         idmap: users.map(|users| try_idmap(existing, users).map_err(|e| reason(&e))),
         kind,
-        held: holding::of(existing),
+        held: holding::of(existing, true),
         quotas,
     }
 }

@@ -229,7 +229,7 @@ fn check_file_system(shown: &str, path: &Path, purpose: Purpose, found: &mut Fin
             found.warn(format!("WARNING: {shown} is on a temporary file system."));
         }
     }
-    let held = holding::of(path);
+    let held = holding::of(path, purpose != Purpose::Boot);
     if held.no_suid {
         found.error(format!(
             "{shown} is on a file system mounted nosuid: nobody could change user in the zone{}.",
@@ -249,7 +249,7 @@ fn check_file_system(shown: &str, path: &Path, purpose: Purpose, found: &mut Fin
             held.command("exec=on")
         ));
     }
-    if held.loses_acls && purpose != Purpose::Boot {
+    if held.loses_acls {
         found.warn(format!(
             "WARNING: {shown} is on ZFS, and this kernel is older than Linux 6.2: entries of access lists (setfacl) for \
              single users and groups are stored with numbers of the host and do not count in the zone; use a newer \

@@ -8,6 +8,8 @@ use crate::apply::doctor::release::Release;
 use crate::sys::mountinfo;
 use crate::zfs::{Zfs, name};
 
+const ZFS_MAGIC: i64 = 0x2fc1_2fc1;
+
 /// From this kernel on access lists are stored with the ids that the zone has.
 const STORES_ACLS: Release = Release(6, 2, 0);
 
@@ -28,8 +30,9 @@ pub struct Holding {
     pub loses_acls: bool,
 }
 
-/// Finds out what holds a directory.
-pub fn of(path: &Path) -> Holding {
+/// Finds out what holds a directory. Whether access lists count is looked at only with `lists`: the host's table of
+/// mounts may be long, and a boot does not read it for a usual file system.
+pub fn of(path: &Path, lists: bool) -> Holding {
     let flags = rustix::fs::statvfs(path).map_or(StatVfsMountFlags::empty(), |s| s.f_flag);
     let mut held = Holding {
         read_only: flags.contains(StatVfsMountFlags::RDONLY),
@@ -37,6 +40,10 @@ pub fn of(path: &Path) -> Holding {
         no_suid: flags.contains(StatVfsMountFlags::NOSUID),
         ..Holding::default()
     };
+    let usual = !(held.read_only || held.no_exec || held.no_suid || lists);
+    if usual || rustix::fs::statfs(path).map_or(true, |s| s.f_type != ZFS_MAGIC) {
+        return held;
+    }
     let table = mountinfo::mounts().unwrap_or_default();
     let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mount = mountinfo::mount_at(&table, &real).filter(|m| m.kind == "zfs");
