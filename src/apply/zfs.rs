@@ -61,7 +61,9 @@ impl<'a> Asker<'a> {
                 Dataset::Filesystem(self.filesystem(&d))
             }
             Ok(_) => Dataset::NotFilesystem,
-            Err(DatasetError::DatasetNotFound(_)) => Dataset::Missing,
+            Err(DatasetError::DatasetNotFound(_)) => {
+                not_imported(zfs, name).map_or(Dataset::Missing, Dataset::Unknown)
+            }
             Err(e) => Dataset::Unknown(chain(&e)),
         }
     }
@@ -125,6 +127,13 @@ pub(super) fn shows_snapshots() -> Option<String> {
 fn without(has: fn(Release) -> bool) -> Option<String> {
     let text = made::read("/sys/module/zfs/version").ok()?;
     Release::parse(&text).is_some_and(|release| !has(release)).then(|| text.trim().to_owned())
+}
+
+/// Says so when the pool of a dataset that is not found is not imported.
+pub(super) fn not_imported(zfs: &Zfs, name: &str) -> Option<String> {
+    let pool = zfs::name::pool(name);
+    let away = zfs.pools().is_ok_and(|pools| !pools.contains_key(pool));
+    away.then(|| format!("its pool {pool} is not imported; use zpool import {pool}"))
 }
 
 /// Returns what the properties of a filesystem say of its mount.

@@ -55,6 +55,13 @@ zonecfg -z odd 'remove dataset name=odd/given; add dataset; set name=odd/none/d;
 refused "an inherited mountpoint: from whom, and the command" "mountpoint cannot be inherited: it comes from odd/none; use zfs set mountpoint=PATH odd/none/d" zoneadm -z odd verify
 zonecfg -z odd 'remove dataset name=odd/none/d'
 
+# A pool that is not there.
+zonecfg -z odd 'add dataset; set name=nopool/x; end'
+refused "a dataset of a pool that is not imported: what to type" "its pool nopool is not imported; use zpool import nopool" zoneadm -z odd verify
+zonecfg -z odd 'remove dataset name=nopool/x; add fs; set type=zfs; set special=nopool/x; set dir=/x; end'
+refused "a file system of such a pool: what to type" "could not access zfs dataset 'nopool/x': its pool nopool is not imported; use zpool import nopool" zoneadm -z odd verify
+zonecfg -z odd 'remove fs dir=/x'
+
 # Other ids for a whole tree, as after an attach on another host or from another zone.
 zonecfg -z odd 'add dataset; set name=odd/given; end'
 zfs create odd/given/sub 2>/dev/null || zfs create -u odd/given/sub

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::apply::store::FileStore;
-use crate::apply::zfs::{Asker, chain, is_locked, limits, may_be_mounted, shows_snapshots, too_old};
+use crate::apply::zfs::{
+    Asker, chain, is_locked, limits, may_be_mounted, not_imported, shows_snapshots, too_old,
+};
 use crate::plan::dataset::{CHILD_LOCKS, Claim, ClaimKind, Found, Member, Tree, ZONE_MARK, is_within};
 use crate::spec::shown::Show;
 use crate::spec::store::StoreError;
@@ -38,7 +40,10 @@ pub fn look(asker: &Asker<'_>, name: &str, locks: &[String]) -> Found {
             Err(e) => Found::Unknown(chain(&e)),
         },
         Ok(_) => Found::Volume,
-        Err(DatasetError::DatasetNotFound(_)) => Found::Missing,
+        Err(DatasetError::DatasetNotFound(_)) => match not_imported(zfs, name) {
+            Some(why) => Found::Unknown(format!("dataset does not exist: {why}")),
+            None => Found::Missing,
+        },
         Err(e) => Found::Unknown(chain(&e)),
     }
 }
