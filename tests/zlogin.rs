@@ -105,17 +105,70 @@ fn the_environment_is_exact() {
     };
     assert_eq!(
         env(&["env", "/usr/bin/env"]),
-        "HOME=/root LOGNAME=root MAIL=/var/mail/root PATH=/usr/sbin:/usr/bin SHELL=/bin/bash TERM=vt100"
+        "HOME=/root LOGNAME=root MAIL=/var/mail/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin SHELL=/bin/bash TERM=vt100"
     );
     assert_eq!(
         env(&["-l", "ann", "env", "/usr/bin/env"]),
-        "HOME=/home/ann LOGNAME=ann MAIL=/var/mail/ann PATH=/usr/sbin:/usr/bin SHELL=/bin/sh TERM=vt100 USER=ann"
+        "HOME=/home/ann LOGNAME=ann MAIL=/var/mail/ann PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin SHELL=/bin/sh TERM=vt100 USER=ann"
     );
     let shell = if Path::new("/usr/sbin/sh").exists() { "/sbin/sh" } else { "/bin/sh" };
     assert_eq!(
         env(&["-S", "env", "/usr/bin/env"]),
         format!("HOME=/ PATH=/usr/sbin:/usr/bin SHELL={shell} TERM=vt100")
     );
+}
+
+#[test]
+fn a_login_has_the_zones_locale_and_environment() {
+    let Some(zone) = Zone::start("locale") else { return };
+    let setup = "mkdir -p /etc/default; echo 'LANG=\"C.UTF-8\"' > /etc/default/locale; \
+        printf '# all logins\\nHTTP_PROXY=http://proxy:3128\\nLANG=C\\nHOME=/trap\\n' > /etc/environment";
+    assert_eq!(text(&zone.sh("echo ü | wc -m")), "3\n");
+    assert!(zone.sh(setup).status.success());
+    assert_eq!(
+        text(&zone.sh("echo ü | wc -m; echo $LANG $HTTP_PROXY $HOME")),
+        "2\nC.UTF-8 http://proxy:3128 /root\n"
+    );
+    let as_ann = zone.zlogin(&["-l", "ann", "locale", "echo ü | wc -m"]).output().expect("runs");
+    assert_eq!(text(&as_ann), "2\n");
+    // A repair depends on nothing of it.
+    let safe = zone.zlogin(&["-S", "locale", "env"]).output().expect("runs");
+    assert!(!text(&safe).contains("LANG") && !text(&safe).contains("PROXY"), "{safe:?}");
+    // What is no file, or never ends, holds nobody up.
+    for trap in ["rm /etc/environment; mkfifo /etc/environment", "ln -sf /dev/zero /etc/environment"] {
+        assert!(zone.sh(trap).status.success());
+        assert_eq!(text(&zone.sh("echo in $HTTP_PROXY $LANG")), "in C.UTF-8\n", "{trap}");
+    }
+}
+
+#[test]
+fn a_login_finds_its_users_session() {
+    let Some(zone) = Zone::start("session") else { return };
+    let of = |user: &str| {
+        let echo = "echo $XDG_RUNTIME_DIR,$DBUS_SESSION_BUS_ADDRESS";
+        text(&zone.zlogin(&["-l", user, "session", echo]).output().expect("runs"))
+    };
+    assert_eq!(of("ann"), ",\n");
+    // A folder that is somebody else's is no session.
+    assert!(zone.sh("mkdir -m 700 -p /run/user/1000").status.success());
+    assert_eq!(of("ann"), ",\n");
+    assert!(zone.sh("chown 1000:1000 /run/user/1000").status.success());
+    assert_eq!(of("ann"), "/run/user/1000,\n");
+    let bus = "perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new(Local => shift, Listen => 1) or die' \
+        /run/user/1000/bus && chown 1000:1000 /run/user/1000/bus";
+    assert!(zone.sh(bus).status.success());
+    assert_eq!(of("ann"), "/run/user/1000,unix:path=/run/user/1000/bus\n");
+    assert_eq!(of("root"), ",\n");
+}
+
+#[test]
+fn commands_below_usr_local_are_found() {
+    let setup = "mount -t tmpfs tmpfs usr/local; mkdir usr/local/bin usr/local/sbin; \
+        printf '#!/bin/sh\\necho local tool\\n' > usr/local/bin/tool; chmod 755 usr/local/bin/tool";
+    let Some(zone) = Zone::start_with("local", "", setup, "") else { return };
+    for args in [&["local", "tool"][..], &["-l", "ann", "local", "tool"]] {
+        assert_eq!(text(&zone.zlogin(args).output().expect("runs")), "local tool\n", "{args:?}");
+    }
 }
 
 #[test]

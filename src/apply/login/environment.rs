@@ -1,9 +1,14 @@
-//! The environment of what runs in a zone: nothing of the caller's but `TERM`.
+//! The environment of what runs in a zone: nothing of the caller's but `TERM`, and what the zone gives every login.
 
 use std::ffi::OsStr;
+use std::fs::Metadata;
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
 
 use super::identity::User;
+use crate::sys::enter;
 
 /// How much of a login is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,31 +21,128 @@ pub enum Style {
     Login,
 }
 
-/// Returns the entries of the environment.
-pub fn environment(style: Style, user: &User, term: Option<&OsStr>, split_usr: bool) -> Vec<String> {
-    let mut list = Vec::with_capacity(8);
-    let mut set = |name: &str, value: &str| list.push(format!("{name}={value}"));
-    // Linux: where /bin is a folder of its own, a shell could not find `ls` with Solaris' PATH.
-    set("PATH", if split_usr { "/usr/sbin:/usr/bin:/sbin:/bin" } else { "/usr/sbin:/usr/bin" });
-    if let Some(term) = term.and_then(plain_term) {
-        set("TERM", term);
-    }
-    match style {
-        Style::Safe => {
-            set("HOME", "/");
-            set("SHELL", &user.shell);
+/// Where the commands lie that every zone has of its own: `zonename`, and what ends a zone with the built-in init.
+pub const COMMANDS: &str = "/run/zone/bin";
+
+/// Where a user's session has its sockets, below it one folder for each user.
+const SESSIONS: &str = "/run/user";
+
+/// Files that give every login its environment, as pam_env(8) and systemd read them; a later one counts more.
+const FILES: [&str; 3] = ["/etc/locale.conf", "/etc/environment", "/etc/default/locale"];
+
+/// Longest of them that is read.
+const FILE_MAX: u64 = 64 * 1024;
+
+/// Most entries that are taken from them.
+const ENTRIES_MAX: usize = 256;
+
+/// Names that tell who one is: no file of the zone sets them for a login.
+const WHO: [&str; 5] = ["HOME", "LOGNAME", "SHELL", "TERM", "USER"];
+
+/// What of the zone makes up an environment.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    /// `/bin` is a directory of its own.
+    split_usr: bool,
+    /// The zone has [`COMMANDS`].
+    commands: bool,
+    /// Entries of the zone's files, in order.
+    given: Vec<(String, String)>,
+    /// The folder of the user's session, and whether its bus is there.
+    session: Option<(String, bool)>,
+}
+
+impl Place {
+    /// Looks around in the zone, in which this process is. A login that trusts nothing reads nothing.
+    pub fn look(style: Style, user: &User) -> Self {
+        let split_usr = Path::new("/bin").symlink_metadata().is_ok_and(|m| m.is_dir());
+        if style == Style::Safe {
+            return Self { split_usr, ..Self::default() };
         }
-        Style::Command | Style::Login => {
-            set("LOGNAME", &user.name);
-            if style == Style::Login {
-                set("USER", &user.name);
-            }
-            set("HOME", &user.home);
-            set("MAIL", &format!("/var/mail/{}", user.name));
-            set("SHELL", &user.shell);
+        Self { split_usr, commands: Path::new(COMMANDS).is_dir(), given: given(), session: session(user.uid) }
+    }
+}
+
+/// Returns the entries of the zone's files. What cannot be read gives none.
+fn given() -> Vec<(String, String)> {
+    let mut list = Vec::new();
+    for file in FILES {
+        let Ok(file) = enter::open_regular(file) else { continue };
+        let mut text = Vec::new();
+        if file.take(FILE_MAX).read_to_end(&mut text).is_ok() {
+            list.extend(String::from_utf8_lossy(&text).lines().filter_map(entry));
         }
     }
+    list.truncate(ENTRIES_MAX);
     list
+}
+
+/// Reads a line as pam_env(8) does: a comment begins anywhere, quotes are taken off, nothing is expanded.
+fn entry(line: &str) -> Option<(String, String)> {
+    let line = line.split('#').next().unwrap_or_default().trim();
+    let line = line.strip_prefix("export ").map_or(line, str::trim_start);
+    let (name, value) = line.split_once('=')?;
+    let good = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    if name.is_empty() || !name.bytes().all(good) || WHO.contains(&name) || value.contains('\0') {
+        return None;
+    }
+    let value = value.strip_prefix(['"', '\'']).unwrap_or(value);
+    Some((name.to_owned(), value.strip_suffix(['"', '\'']).unwrap_or(value).to_owned()))
+}
+
+/// Returns the folder of a user's session where that is the user's, and whether its bus is there.
+fn session(uid: u32) -> Option<(String, bool)> {
+    let folder = format!("{SESSIONS}/{uid}");
+    let owned = |path: &str| Path::new(path).symlink_metadata().ok().filter(|m| m.uid() == uid);
+    owned(&folder).filter(Metadata::is_dir)?;
+    let bus = owned(&format!("{folder}/bus")).is_some_and(|m| m.file_type().is_socket());
+    Some((folder, bus))
+}
+
+/// Returns the entries of the environment.
+pub fn environment(style: Style, user: &User, term: Option<&OsStr>, place: &Place) -> Vec<String> {
+    let mut list: Vec<(&str, String)> = vec![("PATH", search_path(style, place))];
+    list.extend(term.and_then(plain_term).map(|term| ("TERM", term.to_owned())));
+    if style == Style::Safe {
+        list.extend([("HOME", "/".to_owned()), ("SHELL", user.shell.clone())]);
+    } else {
+        list.push(("LOGNAME", user.name.clone()));
+        if style == Style::Login {
+            list.push(("USER", user.name.clone()));
+        }
+        list.push(("HOME", user.home.clone()));
+        list.push(("MAIL", format!("/var/mail/{}", user.name)));
+        list.push(("SHELL", user.shell.clone()));
+    }
+    if let Some((folder, bus)) = &place.session {
+        list.push(("XDG_RUNTIME_DIR", folder.clone()));
+        if *bus {
+            list.push(("DBUS_SESSION_BUS_ADDRESS", format!("unix:path={folder}/bus")));
+        }
+    }
+    for (name, value) in &place.given {
+        list.retain(|(there, _)| there != name);
+        // As there, an empty value takes the name away.
+        if !value.is_empty() {
+            list.push((name, value.clone()));
+        }
+    }
+    list.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+}
+
+/// Returns where commands are looked up: as Linux does it, below `/usr/local` first, but for repairs.
+fn search_path(style: Style, place: &Place) -> String {
+    let mut dirs = Vec::with_capacity(7);
+    if style != Style::Safe {
+        // First, since a command of another init would do nothing.
+        dirs.extend(place.commands.then_some(COMMANDS));
+        dirs.extend(["/usr/local/sbin", "/usr/local/bin"]);
+    }
+    dirs.extend(["/usr/sbin", "/usr/bin"]);
+    if place.split_usr {
+        dirs.extend(["/sbin", "/bin"]);
+    }
+    dirs.join(":")
 }
 
 /// Returns the name of a terminal, none when it could be anything else.
@@ -54,21 +156,45 @@ fn plain_term(term: &OsStr) -> Option<&str> {
 mod tests {
     use super::*;
 
+    fn ann() -> User {
+        User { name: "ann".into(), uid: 1, gid: 1, home: "/h".into(), shell: "/bin/zsh".into() }
+    }
+
+    fn of(style: Style, term: Option<&str>, place: &Place) -> String {
+        environment(style, &ann(), term.map(OsStr::new), place).join(" ")
+    }
+
     #[test]
     fn the_whole_environment() {
-        let user = User { name: "ann".into(), uid: 1, gid: 1, home: "/h".into(), shell: "/bin/zsh".into() };
-        let term = Some(OsStr::new("xterm-256color"));
-        let of = |style, term| environment(style, &user, term, false).join(" ");
+        let place = Place::default();
+        let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin";
         assert_eq!(
-            of(Style::Command, term),
-            "PATH=/usr/sbin:/usr/bin TERM=xterm-256color LOGNAME=ann HOME=/h MAIL=/var/mail/ann SHELL=/bin/zsh"
+            of(Style::Command, Some("xterm-256color"), &place),
+            format!("{path} TERM=xterm-256color LOGNAME=ann HOME=/h MAIL=/var/mail/ann SHELL=/bin/zsh")
         );
         assert_eq!(
-            of(Style::Login, None),
-            "PATH=/usr/sbin:/usr/bin LOGNAME=ann USER=ann HOME=/h MAIL=/var/mail/ann SHELL=/bin/zsh"
+            of(Style::Login, None, &place),
+            format!("{path} LOGNAME=ann USER=ann HOME=/h MAIL=/var/mail/ann SHELL=/bin/zsh")
         );
-        assert_eq!(of(Style::Safe, None), "PATH=/usr/sbin:/usr/bin HOME=/ SHELL=/bin/zsh");
-        assert_eq!(of(Style::Safe, Some(OsStr::new("a;b"))), of(Style::Safe, None));
-        assert!(environment(Style::Safe, &user, None, true)[0].ends_with(":/sbin:/bin"));
+        assert_eq!(of(Style::Safe, None, &place), "PATH=/usr/sbin:/usr/bin HOME=/ SHELL=/bin/zsh");
+        assert_eq!(of(Style::Safe, Some("a;b"), &place), of(Style::Safe, None, &place));
+        let split = Place { split_usr: true, commands: true, ..Place::default() };
+        assert!(of(Style::Safe, None, &split).starts_with("PATH=/usr/sbin:/usr/bin:/sbin:/bin "));
+        assert!(of(Style::Command, None, &split).starts_with("PATH=/run/zone/bin:/usr/local/sbin:"));
+    }
+
+    #[test]
+    fn what_the_zone_gives_every_login() {
+        let text = "# a comment\nLANG=C.UTF-8\n  export EDITOR=\"vi -e\" # why\nPATH=/x\nHOME=/trap\nUSER=root\n\
+            bad name=1\nMAIL=\n=x\nword\nLANG='de_DE.UTF-8'\n";
+        let given: Vec<_> = text.lines().filter_map(entry).collect();
+        assert_eq!(given.len(), 5, "{given:?}");
+        let session = Some(("/run/user/1".to_owned(), true));
+        let place = Place { given, session, ..Place::default() };
+        assert_eq!(
+            of(Style::Command, None, &place),
+            "LOGNAME=ann HOME=/h SHELL=/bin/zsh XDG_RUNTIME_DIR=/run/user/1 \
+             DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/1/bus EDITOR=vi -e PATH=/x LANG=de_DE.UTF-8"
+        );
     }
 }

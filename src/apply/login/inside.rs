@@ -11,7 +11,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use super::direct::{candidates, plain_words};
-use super::environment::{Style, environment};
+use super::environment::{Place, Style, environment};
 use super::identity::{User, find_user, groups_of};
 use crate::spec::shown::Show;
 use crate::sys::channel::Channel;
@@ -124,8 +124,8 @@ impl Job {
         let become_failed = |source| Failure::Become { user: root.name.clone(), source };
         enter::become_user(0, 0, &[]).map_err(become_failed)?;
         let _ = enter::change_folder("/");
-        let split_usr = Path::new("/bin").symlink_metadata().is_ok_and(|m| m.is_dir());
-        let env = environment(Style::Safe, &root, self.term.as_deref(), split_usr);
+        let place = Place::look(Style::Safe, &root);
+        let env = environment(Style::Safe, &root, self.term.as_deref(), &place);
         let env = env.into_iter().map(CString::new).collect::<Result<Vec<_>, _>>()?;
         let mut args = vec![c"login".to_owned(), c"-p".to_owned()];
         // Never an option: "-f root" would ask for nothing.
@@ -157,9 +157,8 @@ impl Job {
             args.push(c"-c".to_owned());
             args.push(CString::new(command.clone().into_vec())?);
         }
-        let split_usr = Path::new("/bin").symlink_metadata().is_ok_and(|m| m.is_dir());
         let term: Option<&OsStr> = self.term.as_deref();
-        let mut env = environment(style, user, term, split_usr);
+        let mut env = environment(style, user, term, &Place::look(style, user));
         if without("environment") {
             env.extend(std::env::vars().map(|(name, value)| format!("{name}={value}")));
         }
