@@ -201,7 +201,7 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     let network = net::plan(spec, &facts.net)?;
     warnings.extend(network.warnings);
     let memory = order::memory(spec, profile);
-    let own: Vec<&str> = memory.iter().map(|m| m.0).collect();
+    let own: Vec<&'static str> = memory.iter().map(|m| m.0).collect();
     let inherit = order::inherited(spec, &facts.linked, &own)?;
     let inherited = |dir: &str| inherited(spec, facts, dir);
     let order = order::order(inherit, mounts, &own, inherited);
@@ -259,6 +259,15 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     steps.push(Step::Sys);
     steps.push(Step::Console);
     steps.extend(order.then);
+    let init = init(args, facts);
+    let built_in = matches!(init, Step::Init { program: Init::BuiltIn, .. });
+    // A /run that a resource gives is not ours to fill.
+    if own.contains(&"/run") {
+        steps.push(Step::Commands { ending: built_in });
+        if built_in {
+            steps.push(Step::Resolver);
+        }
+    }
     steps.extend(host_id(spec).map(|id| Step::HostId { id }));
     if let Some(profile) = profile {
         steps.push(Step::ReadOnly { profile: profile.name(), made: mount_points(&trees) });
@@ -286,7 +295,7 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     if facts.idle_systemd && args.init.is_none() {
         warnings.push(IDLE_SYSTEMD.to_owned());
     }
-    steps.push(init(args, facts));
+    steps.push(init);
     for word in &args.ignored {
         warnings.push(format!("Ignoring invalid boot arguments: {word}"));
     }
@@ -539,6 +548,8 @@ mod tests {
                 "put the console on /dev/console",
                 "fs /b: mount tmpfs, size=1m",
                 "fs /b/c: mount /srv, read-only",
+                "make the commands zonename halt init poweroff reboot shutdown telinit in /run/zone/bin",
+                "give /etc/resolv.conf a file where it is a link into /run",
                 "set the host name zion",
                 "switch the loopback interface on",
                 "mount /proc /dev/pts /dev/mqueue /sys/fs/cgroup inside",

@@ -183,6 +183,13 @@ pub enum Step {
         /// How much of the machine's memory it may hold, in percent.
         percent: u32,
     },
+    /// Make the commands of the zone's own in [`COMMANDS`].
+    Commands {
+        /// Also those that end the zone, in place of the host's: it has the built-in init.
+        ending: bool,
+    },
+    /// Put the servers of the host where the zone's link `/etc/resolv.conf` leads to in its memory.
+    Resolver,
     /// Make the zone's `/dev` with its nodes.
     Dev {
         /// The nodes.
@@ -268,6 +275,12 @@ pub enum Step {
         args: Vec<String>,
     },
 }
+
+/// Where the commands lie that every zone has of its own.
+pub const COMMANDS: &str = "/run/zone/bin";
+
+/// Names of the commands that end or restart a zone with the built-in init.
+pub const ENDING: [&str; 6] = ["halt", "init", "poweroff", "reboot", "shutdown", "telinit"];
 
 /// How a step is undone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -379,6 +392,11 @@ impl Step {
                 format!("make /dev with {}", names.join(" "))
             }
             Self::Console => "put the console on /dev/console".into(),
+            Self::Commands { ending } => {
+                let more = if *ending { format!(" {}", ENDING.join(" ")) } else { String::new() };
+                format!("make the commands zonename{more} in {COMMANDS}")
+            }
+            Self::Resolver => "give /etc/resolv.conf a file where it is a link into /run".into(),
             Self::Fs(m) => {
                 let how = match m.source {
                     Source::Bind if !m.options.recursive => "mount, without what is mounted below it,",
@@ -455,6 +473,8 @@ impl Step {
             | Self::ReadOnly { .. }
             | Self::Inherit { .. }
             | Self::Memory { .. }
+            | Self::Commands { .. }
+            | Self::Resolver
             | Self::Dev { .. }
             | Self::Console
             | Self::Proc { .. }

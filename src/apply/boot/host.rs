@@ -3,6 +3,7 @@
 //! All mounts are made in a mount namespace of their own (`place`), which the zone's first process then
 //! copies. The host's mount table is never touched, so a crash leaves nothing mounted.
 
+mod commands;
 mod dev;
 mod fs;
 mod hostid;
@@ -11,6 +12,7 @@ mod kernel;
 mod mounts;
 mod place;
 mod profile;
+mod resolver;
 mod share;
 
 use std::io;
@@ -286,6 +288,11 @@ impl Build<'_> {
             Step::ReadOnly { made, .. } => self.read_only(made),
             Step::Inherit { dir, programs } => self.inherit(dir, programs.as_deref()),
             Step::Memory { dir, mode, percent } => self.memory(dir, *mode, *percent),
+            Step::Commands { ending } => self.commands(*ending),
+            Step::Resolver => {
+                self.resolver();
+                Ok(())
+            }
             Step::Dev { nodes } => {
                 self.dev(nodes)?;
                 if all.iter().any(|s| matches!(s, Step::Ipc { .. })) { self.queues() } else { Ok(()) }

@@ -206,6 +206,8 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
             | Step::ReadOnly { .. }
             | Step::Inherit { .. }
             | Step::Memory { .. }
+            | Step::Commands { .. }
+            | Step::Resolver
             | Step::Dev { .. }
             | Step::Console
             | Step::Proc { .. }
@@ -332,12 +334,11 @@ fn to_init(
         words.push(text(arg)?);
     }
     let words: Vec<&CStr> = words.iter().map(CString::as_c_str).collect();
-    let env = [
-        c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        c"container=zones",
-        c"TERM=linux",
-        c"HOME=/",
-    ];
+    let path = match program {
+        Init::BuiltIn => c"PATH=/run/zone/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        Init::Own(_) => c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    };
+    let env = [path, c"container=zones", c"TERM=linux", c"HOME=/"];
     match (program, built_in) {
         (Init::BuiltIn, Some(fd)) => {
             // It reads its signals from a descriptor, and who asks it to end may be faster than it is. Another

@@ -9,6 +9,7 @@ use rustix::fs::FileType;
 use super::{InstallError, accounts};
 use crate::apply::net::resolver;
 use crate::plan::install::HostLink;
+use crate::plan::step::COMMANDS;
 use crate::sys::path::{Dir, IN_ROOT, Owned, PathError, STRICT};
 
 /// Directories that must be real ones: boot mounts over them.
@@ -82,6 +83,7 @@ pub(super) fn identity(
         let (resolver, _) = resolver::scoped(&resolver, &[]);
         etc.write("resolv.conf", Owned::root(0o644), &resolver)?;
     }
+    own_name(root);
     if lock_passwords && etc.stat("mtab")?.is_none() {
         etc.symlink("../proc/self/mounts", "mtab")?;
     }
@@ -90,6 +92,17 @@ pub(super) fn identity(
         passwords(&etc)?;
     }
     Ok(())
+}
+
+/// Has the zone find `zonename` where other programs look for it too, unless it has one. A root that has no place
+/// for it, as a sparse one, finds it by `PATH` alone.
+fn own_name(root: &Dir) {
+    if let Ok(bin) = root.dir("usr/bin", IN_ROOT)
+        && matches!(bin.stat("zonename"), Ok(None))
+        && bin.stat("env").is_ok_and(|there| there.is_some())
+    {
+        let _ = bin.symlink(format!("{COMMANDS}/zonename"), "zonename");
+    }
 }
 
 /// Gives the root a machine id of its own; without `always` only where it has one.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::InstallError;
 use super::accounts;
 use crate::plan::host::SPARSE_ETC;
+use crate::plan::step::COMMANDS;
 use crate::sys::path::{Dir, Owned, STRICT};
 use crate::sys::tree::{CopyFilter, Rule, copy_names, remove_tree};
 
@@ -66,6 +67,7 @@ pub(super) fn populate(host: &Path, root: &Dir) -> Result<(), InstallError> {
     super::kill_point();
     let etc = Dir::open_host(&host.join("etc"))?;
     copy_etc(&etc, root)?;
+    profile(root)?;
     super::kill_point();
     let host_file = |name: &str| -> Result<String, InstallError> {
         let content = etc.read(name, accounts::LIMIT, STRICT)?.unwrap_or_default();
@@ -95,7 +97,18 @@ pub(super) fn refresh(host: &Path, root: &Dir) -> Result<(), InstallError> {
     for name in OF_PROGRAMS.iter().map(OsStr::new) {
         remove_tree(&ours, name, &mut |_| super::kill_point())?;
     }
-    copy_etc(&etc, root)
+    copy_etc(&etc, root)?;
+    profile(root)
+}
+
+/// Has login shells find the zone's own commands. `/usr` is the host's, so they cannot be there.
+fn profile(root: &Dir) -> Result<(), InstallError> {
+    let text = format!(
+        "# The commands of the zone's own: zonename, and what ends the zone.\n\
+         case :$PATH: in *:{COMMANDS}:*) ;; *) PATH={COMMANDS}:$PATH ;; esac\n"
+    );
+    let dir = root.make_dirs("etc/profile.d", Owned::root(0o755))?;
+    Ok(dir.write("zone.sh", Owned::root(0o644), text.as_bytes())?)
 }
 
 /// Takes over what the host's programs look for in `/etc`.

@@ -7,6 +7,8 @@
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 
+use crate::plan::step::{COMMANDS, ENDING};
+
 /// Shells for which this module knows what they do with a plain command.
 const SHELLS: &[&str] =
     &["/bin/sh", "/bin/bash", "/bin/dash", "/usr/bin/sh", "/usr/bin/bash", "/usr/bin/dash"];
@@ -108,10 +110,13 @@ pub fn plain_words(shell: &str, command: &OsStr) -> Option<Vec<CString>> {
     words.into_iter().map(|w| CString::new(w).ok()).collect()
 }
 
-/// Returns the files that the first word may name, in the order of `path`.
+/// Returns the files that the first word may name, in the order of `path`. A command of `/sbin` that ends a zone is
+/// the zone's own where that is there, which is so with the built-in init: that of another init does nothing then.
 pub fn candidates(word: &str, path: &str) -> Vec<String> {
-    if word.contains('/') {
-        return vec![word.to_owned()];
+    if let Some((dir, name)) = word.rsplit_once('/') {
+        let ends = ["/sbin", "/usr/sbin"].contains(&dir) && ENDING.contains(&name);
+        let own = ends.then(|| format!("{COMMANDS}/{name}"));
+        return own.into_iter().chain([word.to_owned()]).collect();
     }
     path.split(':').filter(|d| d.starts_with('/')).map(|dir| format!("{dir}/{word}")).collect()
 }
@@ -162,5 +167,8 @@ mod tests {
     fn lookup() {
         assert_eq!(candidates("a", "/x:/y::rel"), ["/x/a", "/y/a"]);
         assert_eq!(candidates("./a", "/x"), ["./a"]);
+        assert_eq!(candidates("/sbin/init", "/x"), ["/run/zone/bin/init", "/sbin/init"]);
+        assert_eq!(candidates("/opt/x/sbin/init", "/x"), ["/opt/x/sbin/init"]);
+        assert_eq!(candidates("/sbin/fsck", "/x"), ["/sbin/fsck"]);
     }
 }

@@ -8,6 +8,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use super::identity::User;
+use crate::plan::step::COMMANDS;
 use crate::sys::enter;
 
 /// How much of a login is wanted.
@@ -20,9 +21,6 @@ pub enum Style {
     /// A login shell, or a command as another user: as `su - USER` does.
     Login,
 }
-
-/// Where the commands lie that every zone has of its own: `zonename`, and what ends a zone with the built-in init.
-pub const COMMANDS: &str = "/run/zone/bin";
 
 /// Where a user's session has its sockets, below it one folder for each user.
 const SESSIONS: &str = "/run/user";

@@ -1,0 +1,217 @@
+//! What a zone finds inside that is its own: the commands that end it, its name, a resolver.
+
+mod lab;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::time::{Duration, Instant};
+
+use lab::{Lab, record};
+
+/// Waits until something is so.
+fn until(what: &str, mut there: impl FnMut() -> bool) {
+    let limit = Instant::now() + Duration::from_secs(30);
+    while !there() {
+        assert!(Instant::now() < limit, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Makes a whole root that gets these directories of the host as `fs` resources, so that it has a shell, and has
+/// the built-in init.
+fn whole(lab: &Lab, zone: &str, shared: &[&str], more: &str) {
+    let tree = lab.path().join(format!("{zone}.tree"));
+    for dir in ["etc", "usr/bin", "usr/sbin", "usr/lib", "usr/lib64", "root", "tmp", "var"] {
+        fs::create_dir_all(tree.join(dir)).expect("a folder");
+    }
+    for dir in ["bin", "sbin", "lib", "lib64"] {
+        symlink(format!("usr/{dir}"), tree.join(dir)).expect("a link");
+    }
+    symlink("/run", tree.join("var/run")).expect("a link");
+    for program in ["sh", "env", "rm"] {
+        fs::copy(format!("/usr/bin/{program}"), tree.join("usr/bin").join(program)).expect("a copy");
+    }
+    fs::write(tree.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n").expect("written");
+    fs::write(tree.join("etc/group"), "root:x:0:\n").expect("written");
+    let mut lines = "remove -F inherit-pkg-dir\n".to_owned();
+    for dir in shared {
+        lines.push_str(&format!("add fs\nset type=lofs\nset special={dir}\nset dir={dir}\nend\n"));
+    }
+    lab.configure(zone, &format!("{lines}{more}"));
+    lab.ok("zoneadm", &["-z", zone, "install", "-d", &tree.display().to_string()]);
+}
+
+/// Gives a command to a running zone. A shell around it may be ended before it can tell.
+fn give(lab: &Lab, zone: &str, command: &str) {
+    let done = lab.run("zlogin", &[zone, command]);
+    let shell = command.contains([';', '(', '\'']);
+    assert!(done.status == 0 || (shell && done.status == 143), "{command}: {done:?}");
+    assert_eq!((done.out.as_str(), done.err.as_str()), ("", ""), "{command}: {done:?}");
+}
+
+/// Gives a command that ends a running zone.
+fn ends(lab: &Lab, zone: &str, command: &str) {
+    give(lab, zone, command);
+    until(command, || lab.state(zone) == "installed");
+    lab.ok("zoneadm", &["-z", zone, "boot"]);
+}
+
+/// Gives a command that restarts a running zone.
+fn restarts(lab: &Lab, zone: &str, command: &str) {
+    let before = record(lab, zone, "init");
+    give(lab, zone, command);
+    until(command, || {
+        let text =
+            fs::read_to_string(lab.path().join("run/zones").join(zone).join("running")).unwrap_or_default();
+        text.contains("state=running") && !text.contains(&format!(" init={before} "))
+    });
+}
+
+#[test]
+fn the_commands_of_every_host_end_a_zone_with_the_built_in_init() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("zion", "");
+    lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    for command in ["init 0", "/sbin/init 0", "telinit 0", "/usr/sbin/telinit 0"] {
+        ends(&lab, "zion", command);
+    }
+    // As a shell of the zone finds them.
+    for command in [
+        "sh -c 'halt'",
+        "sh -c 'exec /sbin/poweroff'",
+        "(init 0)",
+        "cd /; PATH=/usr/sbin:/sbin; shutdown -h now",
+    ] {
+        ends(&lab, "zion", command);
+    }
+    for command in ["init 6", "/sbin/init 6", "telinit 6", "reboot", "shutdown -r now", "reboot -f"] {
+        restarts(&lab, "zion", command);
+    }
+    // As Solaris has it, which existing tools use.
+    ends(&lab, "zion", "shutdown -y -g0 -i0");
+    ends(&lab, "zion", "shutdown -i 5 -g 0 -y");
+    restarts(&lab, "zion", "/usr/sbin/shutdown -y -g0 -i6");
+    ends(&lab, "zion", "poweroff");
+    ends(&lab, "zion", "halt -p");
+}
+
+#[test]
+fn what_ends_nothing_says_why() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("zion", "");
+    lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    let init = record(&lab, "zion", "init");
+    for (command, status, part) in [
+        ("init", 2, "usage: init 0|6"),
+        ("init 9", 2, "usage: init 0|6"),
+        ("init s", 1, "zoneadm -z NAME reboot -- -s"),
+        ("init 3", 0, ""),
+        ("telinit q", 0, ""),
+        ("shutdown later", 2, "usage: shutdown"),
+        ("shutdown -i1 -y -g0", 2, "usage: shutdown"),
+        ("shutdown -k now", 0, ""),
+        ("shutdown -c", 0, "interrupt"),
+        ("halt -w", 0, ""),
+    ] {
+        let done = lab.run("zlogin", &["zion", command]);
+        assert_eq!(done.status, status, "{command}: {done:?}");
+        assert!(done.err.contains(part) && done.err.is_empty() == part.is_empty(), "{command}: {done:?}");
+    }
+    // A user of the zone may not.
+    let done = lab.run("zlogin", &["-l", "daemon", "zion", "init 0"]);
+    assert!(done.status != 0, "{done:?}");
+    let done = lab.sh("zion", "setpriv --reuid 1 --clear-groups /sbin/init 0");
+    assert!(done.status == 1 && done.err.contains("only root of the zone"), "{done:?}");
+    // Who waits can change his mind.
+    let done = lab.sh("zion", "timeout -s INT 1 shutdown +5");
+    assert!(done.status != 0 && done.out.contains("in 300 seconds"), "{done:?}");
+    assert_eq!(record(&lab, "zion", "init"), init, "the zone has gone on all the time");
+}
+
+#[test]
+fn a_root_without_an_init_or_with_one_that_does_not_run_is_ended() {
+    let Some(lab) = Lab::new() else { return };
+    // No /sbin/init at all, as debootstrap leaves it.
+    whole(&lab, "bare", &["/usr/bin", "/usr/lib", "/usr/lib64"], "");
+    lab.ok("zoneadm", &["-z", "bare", "boot"]);
+    assert_eq!(lab.sh("bare", "ls /sbin/").out, "");
+    for command in ["/sbin/init 0", "init 0", "poweroff", "sh -c 'halt'"] {
+        ends(&lab, "bare", command);
+    }
+    restarts(&lab, "bare", "shutdown -r now");
+    // The host's own programs, where the zone can write: they are not covered.
+    whole(&lab, "full", &["/usr"], "");
+    lab.ok("zoneadm", &["-z", "full", "boot"]);
+    assert_eq!(lab.sh("full", "grep -c ' /usr/sbin/' /proc/self/mountinfo").out, "0\n");
+    for command in ["/sbin/init 0", "init 0", "telinit 0"] {
+        ends(&lab, "full", command);
+    }
+}
+
+#[test]
+fn every_zone_knows_its_name() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("sparse", "");
+    whole(&lab, "whole", &["/usr/lib", "/usr/lib64"], "");
+    for zone in ["sparse", "whole"] {
+        lab.ok("zoneadm", &["-z", zone, "boot"]);
+        for command in ["zonename", "sh -c zonename", "sh -c 'PATH=/usr/bin:/run/zone/bin; zonename'"] {
+            assert_eq!(lab.run("zlogin", &[zone, command]).out, format!("{zone}\n"), "{command}");
+        }
+        // In a login shell, which makes a PATH of its own.
+        let done = lab.run_with("zlogin", &["-l", "root", zone], &[], "zonename\nexit\n");
+        assert!(done.out.lines().any(|l| l == zone), "{done:?}");
+        // Root of the zone cannot make it say another name.
+        let forge = "echo echo other > /run/zone/bin/zonename; rm -f /run/zone/bin/zonename; zonename";
+        let done = lab.sh(zone, forge);
+        assert_eq!(done.out, format!("{zone}\n"), "{done:?}");
+    }
+    // In a root that the zone can write to, with any PATH.
+    assert_eq!(lab.run("zlogin", &["whole", "/usr/bin/zonename"]).out, "whole\n");
+}
+
+#[test]
+fn a_resolver_file_that_is_a_link_into_run_has_the_hosts_servers() {
+    let Some(lab) = Lab::new() else { return };
+    let host = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    if !host.contains("nameserver") || host.contains("nameserver 127.") {
+        eprintln!("SKIPPED: the host's own /etc/resolv.conf names no server that a zone could use");
+        return;
+    }
+    whole(&lab, "zion", &["/usr/bin", "/usr/lib", "/usr/lib64"], "");
+    let file = lab.in_zone("zion", "/etc/resolv.conf");
+    let boot = |target: &str| {
+        fs::remove_file(&file).expect("removed");
+        symlink(target, &file).expect("a link");
+        let done = lab.run("zoneadm", &["-z", "zion", "boot"]);
+        assert_eq!(done.status, 0, "{done:?}");
+        let seen = lab.sh("zion", "cat /etc/resolv.conf; stat -Lc %u:%g:%a /etc/resolv.conf").out;
+        lab.ok("zoneadm", &["-z", "zion", "halt"]);
+        assert_eq!(fs::read_link(&file).expect("still a link").display().to_string(), target);
+        (seen, done.err)
+    };
+    for target in
+        ["../run/systemd/resolve/stub-resolv.conf", "/run/NetworkManager/resolv.conf", "/var/run/r/c"]
+    {
+        assert_eq!(boot(target), (format!("{host}0:0:644\n"), String::new()), "{target}");
+    }
+    // What leads elsewhere is the zone's own way; where it leads nowhere, the boot says so.
+    let (seen, said) = boot("/etc/resolv.conf.real");
+    assert_eq!(seen, "");
+    assert!(
+        said.contains("/etc/resolv.conf is a link to /etc/resolv.conf.real, and the zone has no name server"),
+        "{said}"
+    );
+    let trap = lab.path().join("trap");
+    for target in [format!("/run/../{}", trap.display()), "/proc/self/root/trap".into(), "/run".into()] {
+        boot(&target);
+        assert!(!trap.exists() && !std::path::Path::new("/trap").exists());
+    }
+    fs::write(lab.in_zone("zion", "/etc/real"), "nameserver 192.0.2.1\n").expect("written");
+    assert_eq!(boot("real"), ("nameserver 192.0.2.1\n0:0:644\n".into(), String::new()));
+    // The zone's service, once it is started, puts its own in place.
+    fs::remove_file(&file).expect("removed");
+    symlink("/run/x/resolv.conf", &file).expect("a link");
+    lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    assert_eq!(lab.sh("zion", "echo own > /run/x/resolv.conf && cat /etc/resolv.conf").out, "own\n");
+}
