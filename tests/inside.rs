@@ -215,3 +215,61 @@ fn a_resolver_file_that_is_a_link_into_run_has_the_hosts_servers() {
     lab.ok("zoneadm", &["-z", "zion", "boot"]);
     assert_eq!(lab.sh("zion", "echo own > /run/x/resolv.conf && cat /etc/resolv.conf").out, "own\n");
 }
+
+#[test]
+fn the_host_name_is_the_one_that_the_zone_has_been_given_inside() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("zion", "");
+    let name = |content: &str| {
+        fs::write(lab.in_zone("zion", "/etc/hostname"), content).expect("written");
+        lab.ok("zoneadm", &["-z", "zion", "boot"]);
+        let name = lab.run("zlogin", &["zion", "uname -n"]).out;
+        lab.ok("zoneadm", &["-z", "zion", "halt"]);
+        name
+    };
+    assert_eq!(name("zion\n"), "zion\n");
+    assert_eq!(name("# by hand\n\nwww.example.org\n"), "www.example.org\n");
+    // What can be no name, or is no file, is none.
+    for bad in ["", "two words\n", "a\u{1b}[2Jb\n", &"x".repeat(65)] {
+        assert_eq!(name(bad), "zion\n", "{bad:?}");
+    }
+    let file = lab.in_zone("zion", "/etc/hostname");
+    for trap in ["/dev/zero", "/proc/self/environ"] {
+        fs::remove_file(&file).expect("removed");
+        symlink(trap, &file).expect("a link");
+        lab.ok("zoneadm", &["-z", "zion", "boot"]);
+        assert_eq!(lab.run("zlogin", &["zion", "uname -n"]).out, "zion\n");
+        lab.ok("zoneadm", &["-z", "zion", "halt"]);
+    }
+}
+
+#[test]
+fn rename_clone_and_attach_give_the_root_its_new_name() {
+    let Some(lab) = Lab::new() else { return };
+    let read = |zone: &str, file: &str| fs::read_to_string(lab.in_zone(zone, file)).expect("readable");
+    lab.installed("zion", "");
+    lab.configure_again("zion", "set zonename=neo");
+    // The zonepath stays where it was.
+    assert_eq!(read("zion", "/etc/hostname"), "neo\n");
+    assert!(read("zion", "/etc/hosts").contains("127.0.1.1\tneo\n"), "{}", read("zion", "/etc/hosts"));
+    lab.ok("zoneadm", &["-z", "neo", "boot"]);
+    assert_eq!(lab.sh("neo", "uname -n; getent hosts neo | grep -c neo").out, "neo\n1\n");
+    // A name that the zone's administrator has chosen stays, but for a clone.
+    lab.sh("neo", "echo www.example.org > /etc/hostname; echo 127.0.1.2 www.example.org neo >> /etc/hosts");
+    lab.ok("zoneadm", &["-z", "neo", "halt"]);
+    lab.configure_again("neo", "set zonename=trinity");
+    assert_eq!(read("zion", "/etc/hostname"), "www.example.org\n");
+    assert!(read("zion", "/etc/hosts").contains("127.0.1.1\ttrinity\n"));
+    lab.configure("tank", "");
+    lab.ok("zoneadm", &["-z", "tank", "clone", "-m", "copy", "trinity"]);
+    assert_eq!(read("tank", "/etc/hostname"), "tank\n");
+    assert!(read("tank", "/etc/hosts").contains("127.0.1.2 tank tank\n"), "{}", read("tank", "/etc/hosts"));
+    // Attached under another name, it is that zone.
+    lab.ok("zoneadm", &["-z", "tank", "detach"]);
+    let zonepath = lab.path().join("zones");
+    lab.ok("zonecfg", &["-z", "tank", "delete", "-F"]);
+    fs::rename(zonepath.join("tank"), zonepath.join("dozer")).expect("moved");
+    lab.configure("dozer", "");
+    lab.ok("zoneadm", &["-z", "dozer", "attach"]);
+    assert_eq!(read("dozer", "/etc/hostname"), "dozer\n");
+}

@@ -24,6 +24,8 @@ pub struct Facts {
     pub foreign_brand: Option<String>,
     /// The host's folder that becomes the zone's root.
     pub root: PathBuf,
+    /// The host name that the zone's root has for it, when it has one.
+    pub hostname: Option<String>,
     /// Lines of the zone's uid map.
     pub uid_map: String,
     /// Lines of the zone's gid map.
@@ -275,7 +277,7 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     // The last of the host's steps: process 1 goes on beside them, and whoever has one of the addresses has
     // had time to say so.
     steps.extend(network.links.into_iter().map(|link| Step::Link(Box::new(link))));
-    steps.push(Step::HostName { name: spec.name.to_string() });
+    steps.push(Step::HostName { name: facts.hostname.clone().unwrap_or_else(|| spec.name.to_string()) });
     steps.push(Step::Loopback);
     steps.push(Step::KernelFiles { proc: !from_outside, cgroup: facts.cgroup.is_some() });
     steps.push(Step::Pivot);

@@ -12,6 +12,7 @@ use super::BootError;
 use super::device::matching;
 use super::source::{self, Place, Tops};
 use super::start::first_host_id;
+use crate::apply::install::hostname;
 use crate::apply::net::Probe;
 use crate::apply::paths::Root;
 use crate::apply::store::first_choice;
@@ -82,6 +83,7 @@ fn beside(op: &Op<'_>, allocate: bool, net: NetFacts) -> Result<Facts, BootError
         spl: spl(),
         kernel: crate::apply::confine::kernel(),
         fuse: Path::new("/dev/fuse").exists(),
+        hostname: hostname::of(&root),
         own_init: matches!(init, RootInit::Own(_)).then(|| "/sbin/init".to_owned()),
         idle_systemd: init == RootInit::IdleSystemd,
         net,

@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
-use super::{InstallError, dataset, observe, run};
+use super::{InstallError, dataset, hostname, observe, run};
 use crate::apply::Op;
 use crate::apply::store::manifest::{self, Manifest, Origin};
 use crate::plan::install::{
@@ -17,7 +17,7 @@ use crate::plan::install::{
 };
 use crate::spec::shown::Show;
 use crate::spec::store::ZoneStore;
-use crate::spec::{ResourceKind, ZoneSpec};
+use crate::spec::{ResourceKind, ZoneName, ZoneSpec};
 use crate::sys::mountinfo::mounts;
 use crate::sys::path::{At, Dir, Owned};
 use crate::zfs::{Source, Zfs};
@@ -131,7 +131,16 @@ pub fn attach(op: &mut Op<'_>, args: &AttachArgs) -> Result<(), InstallError> {
     for note in notes {
         op.out.warn(&note);
     }
-    run::run(op, &plan)
+    let zonepath = observe::zonepath(op)?;
+    let manifest = op.store.manifest(&zonepath.join(DETACHED), op.name).ok().flatten();
+    run::run(op, &plan)?;
+    let former = manifest.and_then(|m| m.origin).and_then(|origin| ZoneName::new(&origin.zone).ok());
+    if let Some(former) = former.filter(|former| former != op.name)
+        && let Err(e) = hostname::follow(&zonepath.join("root"), &former, op.name)
+    {
+        op.out.warn(&format!("WARNING: the zone keeps the host name {former}: {e}"));
+    }
+    Ok(())
 }
 
 /// Returns what [`attach`] would do, and what is to be said before. Touches nothing.

@@ -13,14 +13,11 @@ use std::process::{Command, Stdio};
 use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
-use super::{InstallError, identity, suite};
+use super::{InstallError, hostname, identity, suite};
 use crate::apply::Op;
 use crate::spec::shown::Show;
 use crate::sys::naive::without;
-use crate::sys::path::{At, Dir, IN_ROOT, Owned, PathError, STRICT};
-
-/// Longest `/etc/hosts` that is edited.
-const HOSTS_MAX: usize = 256 * 1024;
+use crate::sys::path::{At, Dir, IN_ROOT, Owned, PathError};
 
 /// Secrets, seeds and numbers that a system makes anew when they are missing: folder, how the name
 /// starts and how it ends.
@@ -43,22 +40,19 @@ const KEYS: [&str; 3] = ["ed25519", "ecdsa", "rsa"];
 ///
 /// # Errors
 /// [`InstallError`] naming the file.
-pub(super) fn reidentify(
-    op: &mut Op<'_>,
-    root: &Dir,
-    source: &str,
-    hostname: &str,
-) -> Result<(), InstallError> {
+pub(super) fn reidentify(op: &mut Op<'_>, root: &Dir, source: &str, name: &str) -> Result<(), InstallError> {
     let Some(etc) = folder(root, "etc")? else { return Ok(()) };
-    put(op, etc.write("hostname", Owned::root(0o644), format!("{hostname}\n").as_bytes()))?;
-    hosts(op, &etc, source, hostname)?;
+    // The source may have been given another host name by its administrator.
+    let former = hostname::in_etc(&etc).unwrap_or_else(|| source.to_owned());
+    put(op, etc.write("hostname", Owned::root(0o644), format!("{name}\n").as_bytes()))?;
+    put(op, hostname::hosts(&etc, &[&former, source], name))?;
     put(op, identity::machine_id(root, &etc, false))?;
     if is_file(&etc, "hostid")? {
         let id = uuid::Uuid::new_v4();
         put(op, etc.write("hostid", Owned::root(0o644), &id.as_bytes()[..4]))?;
     }
     super::kill_point();
-    renew(op, root, hostname)?;
+    renew(op, root, name)?;
     Ok(())
 }
 
@@ -116,37 +110,6 @@ fn key(kind: &str) -> String {
 fn is_file(dir: &Dir, name: &str) -> Result<bool, InstallError> {
     let stat = dir.stat(name)?;
     Ok(stat.is_some_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::RegularFile))
-}
-
-/// Puts the new name in place of the old one where it stands alone.
-fn hosts(op: &mut Op<'_>, etc: &Dir, source: &str, hostname: &str) -> Result<(), InstallError> {
-    let Some(stat) = etc.stat("hosts")? else { return Ok(()) };
-    let Some(content) = etc.read("hosts", HOSTS_MAX, STRICT)? else { return Ok(()) };
-    let Ok(text) = String::from_utf8(content) else { return Ok(()) };
-    let changed = renamed(&text, source, hostname);
-    if changed != text {
-        let owned = Owned { mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid };
-        put(op, etc.write("hosts", owned, changed.as_bytes()))?;
-    }
-    Ok(())
-}
-
-fn renamed(text: &str, from: &str, to: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for line in text.split_inclusive('\n') {
-        let (entry, comment) = line.split_at(line.find('#').unwrap_or(line.len()));
-        for word in entry.split_inclusive(char::is_whitespace) {
-            let bare = word.trim_end();
-            // Also zion.example.org, but not zion-backup.
-            let rest = bare.strip_prefix(from).filter(|r| r.is_empty() || r.starts_with('.'));
-            match rest {
-                Some(rest) => out.extend([to, rest, &word[bare.len()..]]),
-                None => out.push_str(word),
-            }
-        }
-        out.push_str(comment);
-    }
-    out
 }
 
 /// Removes files, links and pipes by name; directories stay.
@@ -227,21 +190,4 @@ fn one_key(
     public.push(".pub");
     let private = fs::read(&file).at("read", &file)?;
     Ok((private, fs::read(&public).at("read", Path::new(&public))?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_name_is_replaced_where_it_is_the_name() {
-        let text =
-            "127.0.0.1 localhost\n127.0.1.1\tzion.example.org zion\n10.0.0.1 zion-backup azion # zion\n";
-        assert_eq!(
-            renamed(text, "zion", "neo"),
-            "127.0.0.1 localhost\n127.0.1.1\tneo.example.org neo\n10.0.0.1 zion-backup azion # zion\n"
-        );
-        assert_eq!(renamed("zion", "zion", "neo"), "neo");
-        assert_eq!(renamed("", "zion", "neo"), "");
-    }
 }

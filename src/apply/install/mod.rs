@@ -26,6 +26,7 @@ mod dataset;
 mod delegated;
 mod detach;
 mod fresh;
+pub mod hostname;
 mod identity;
 mod image;
 pub mod journal;

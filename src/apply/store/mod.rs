@@ -23,6 +23,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
+use crate::apply::install::hostname;
 use crate::apply::paths::Root;
 use crate::apply::{found, running};
 use crate::spec::shown::Show;
@@ -250,8 +251,18 @@ impl FileStore {
             files::remove(&self.root.spec_file(&from))?;
             files::sync_dir(&self.root.spec_dir())?;
             self.forget_lock(&from);
+            self.rename_root(&from, &to);
         }
         files::remove(&note)
+    }
+
+    /// Gives the root of a renamed zone its new name. A root that makes it impossible keeps the former one.
+    fn rename_root(&self, from: &ZoneName, to: &ZoneName) {
+        let spec = self.read_spec(to).ok().flatten().map(|(_, spec)| spec);
+        if let Some(path) = spec.and_then(|spec| spec.zonepath()) {
+            let root = self.root.host_path(std::path::Path::new(&path)).join("root");
+            let _ = hostname::follow(&root, from, to);
+        }
     }
 
     /// Holds an installed zone where it is: a token in its zonepath must not carry it elsewhere with
