@@ -273,3 +273,89 @@ fn rename_clone_and_attach_give_the_root_its_new_name() {
     lab.ok("zoneadm", &["-z", "dozer", "attach"]);
     assert_eq!(read("dozer", "/etc/hostname"), "dozer\n");
 }
+
+#[test]
+fn a_sparse_zone_follows_the_hosts_programs_in_etc() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("zion", "");
+    let link = lab.in_zone("zion", "/etc/alternatives/awk");
+    let there = fs::read_link(&link).expect("the host has one");
+    let record = lab.path().join("var/lib/zones/zion/etc");
+    // As if the host had changed since: the stamp is another, and the zone has the link of that day.
+    let other_day = || {
+        let text = fs::read_to_string(&record).expect("a record");
+        let mut lines: Vec<&str> = text.lines().collect();
+        lines[1] = "0";
+        fs::write(&record, lines.join("\n") + "\n").expect("written");
+    };
+    other_day();
+    fs::remove_file(&link).expect("removed");
+    lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    assert_eq!(fs::read_link(&link).expect("it is back"), there);
+    assert_eq!(lab.sh("zion", "echo | awk '{ print 6 * 7 }'").out, "42\n");
+    // The zone itself restarts: the same.
+    other_day();
+    lab.sh("zion", "rm /etc/alternatives/awk");
+    restarts(&lab, "zion", "reboot");
+    assert_eq!(fs::read_link(&link).expect("it is back"), there);
+    // What the zone has chosen stays.
+    other_day();
+    std::thread::sleep(Duration::from_millis(1100));
+    lab.sh("zion", "ln -sf /bin/true /etc/alternatives/awk");
+    restarts(&lab, "zion", "reboot");
+    assert_eq!(fs::read_link(&link).expect("a link"), std::path::Path::new("/bin/true"));
+}
+
+#[test]
+fn an_ssh_server_has_keys_of_its_own_from_the_first_boot_on() {
+    let Some(lab) = Lab::new() else { return };
+    if !std::path::Path::new("/usr/bin/ssh-keygen").exists() {
+        eprintln!("SKIPPED: no ssh-keygen here");
+        return;
+    }
+    let keys = |zone: &str| -> Vec<String> {
+        let key = |kind: &str| {
+            let file = lab.in_zone(zone, &format!("/etc/ssh/ssh_host_{kind}_key"));
+            let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(&file).expect("a key")) & 0o777;
+            assert_eq!(mode, 0o600, "{kind}");
+            fs::read_to_string(file).expect("readable")
+        };
+        ["ed25519", "ecdsa", "rsa"].map(key).to_vec()
+    };
+    for zone in ["zion", "neo"] {
+        lab.installed(zone, "");
+        let folder = lab.in_zone(zone, "/etc/ssh");
+        fs::create_dir_all(&folder).expect("a folder");
+        assert!(!folder.join("ssh_host_rsa_key").exists(), "never the host's");
+        fs::write(folder.join("sshd_config"), "Port 22\n").expect("written");
+        lab.ok("zoneadm", &["-z", zone, "boot"]);
+        lab.ok("zoneadm", &["-z", zone, "halt"]);
+    }
+    let first = keys("zion");
+    assert!(first.iter().zip(keys("neo")).all(|(ours, theirs)| *ours != theirs));
+    lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    assert_eq!(keys("zion"), first, "made once");
+    let public = lab
+        .sh("zion", "ssh-keygen -yf /etc/ssh/ssh_host_ed25519_key; cat /etc/ssh/ssh_host_ed25519_key.pub")
+        .out;
+    let words: Vec<&str> = public.lines().filter_map(|l| l.split(' ').nth(1)).collect();
+    assert!(words.len() == 2 && words[0] == words[1] && public.contains("root@zion"), "{public}");
+    assert!(!lab.path().join("var/lib/zones/zion/ssh-keys").exists());
+}
+
+#[test]
+fn useradd_hands_out_only_subordinate_ids_that_the_zone_has() {
+    let Some(lab) = Lab::new() else { return };
+    let given = |zone: &str, lines: &str| {
+        lab.installed(zone, lines);
+        lab.ok("zoneadm", &["-z", zone, "boot"]);
+        let done = lab.sh(zone, "touch /etc/subuid /etc/subgid; useradd bob; cat /etc/subuid /etc/subgid");
+        assert_eq!((done.status, done.err.as_str()), (0, ""), "{done:?}");
+        done.out
+    };
+    assert_eq!(given("usual", ""), "");
+    let range = |kind| {
+        format!("add idmap\nset type={kind}\nset start=0\nset target=1700000000\nset count=200000\nend\n")
+    };
+    assert_eq!(given("wide", &(range("uid") + &range("gid"))), "bob:65536:65536\nbob:65536:65536\n");
+}

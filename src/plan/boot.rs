@@ -244,6 +244,11 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
             network.links.iter().flat_map(|l| l.addresses.iter().map(ipnet::IpNet::addr)).collect();
         steps.push(Step::Names { root: facts.root.clone(), addresses });
     }
+    let hostname = facts.hostname.clone().unwrap_or_else(|| spec.name.to_string());
+    // A root of its own system that inherits something else keeps its files.
+    if spec.stored(ResourceKind::InheritPkgDir).iter().any(|r| r.text("dir") == Some("/usr")) {
+        steps.push(Step::HostEtc { root: facts.root.clone(), hostname: hostname.clone() });
+    }
     steps.push(Step::Root { path: facts.root.clone() });
     // Before anything is mounted below them.
     let parts = profile.into_iter().flat_map(|p| p.parts(&facts.present));
@@ -277,7 +282,7 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     // The last of the host's steps: process 1 goes on beside them, and whoever has one of the addresses has
     // had time to say so.
     steps.extend(network.links.into_iter().map(|link| Step::Link(Box::new(link))));
-    steps.push(Step::HostName { name: facts.hostname.clone().unwrap_or_else(|| spec.name.to_string()) });
+    steps.push(Step::HostName { name: hostname });
     steps.push(Step::Loopback);
     steps.push(Step::KernelFiles { proc: !from_outside, cgroup: facts.cgroup.is_some() });
     steps.push(Step::Pivot);
@@ -541,6 +546,7 @@ mod tests {
                 "make cgroup /sys/fs/cgroup/zones/zion and refuse it to write /proc/sys/net/netfilter/nf_hooks_lwtunnel",
                 "take the resource limits of the host's process 1",
                 "begin process 1 in new user, mount, pid, uts, ipc and net namespaces, ids 0:1000000000:65536 (zone:host:count)",
+                "take what the host has changed of its programs' files in /etc, and make missing ssh host keys",
                 "mount /zones/zion/root on / with mapped ids",
                 "inherit-pkg-dir /usr: mount the host's /usr read-only, its files nobody's",
                 "make /dev with null zero full random urandom tty vdb",

@@ -136,6 +136,7 @@ pub const SPARSE_ETC: &[&str] = &[
     "security",
     "shells",
     "skel",
+    "ssh",
     "terminfo",
     "zsh",
     "zshenv",

@@ -223,6 +223,13 @@ pub enum Step {
         /// The zone's addresses.
         addresses: Vec<IpAddr>,
     },
+    /// Bring what a sparse zone has of the host's `/etc` up to date, and give it the keys of an ssh server.
+    HostEtc {
+        /// The host's folder that is the zone's root.
+        root: PathBuf,
+        /// The zone's host name.
+        hostname: String,
+    },
     /// Set the host name.
     HostName {
         /// The name.
@@ -413,6 +420,10 @@ impl Step {
             Self::Names { .. } => {
                 "write /etc/resolv.conf and /etc/hosts, where they are not the zone's own".into()
             }
+            Self::HostEtc { .. } => {
+                "take what the host has changed of its programs' files in /etc, and make missing ssh host keys"
+                    .into()
+            }
             Self::HostName { name } => format!("set the host name {name}"),
             Self::Loopback => "switch the loopback interface on".into(),
             Self::Proc { hidden, fixed } => {
@@ -482,6 +493,7 @@ impl Step {
             | Self::Fs(_)
             | Self::HostId { .. }
             | Self::Names { .. }
+            | Self::HostEtc { .. }
             | Self::HostName { .. }
             | Self::Loopback
             | Self::KernelFiles { .. }

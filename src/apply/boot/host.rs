@@ -26,6 +26,7 @@ use super::{bounds, limits, zone};
 use crate::apply::dataset;
 use crate::apply::dataset::withdraw::{Ids, Told, Wanted};
 use crate::apply::guard;
+use crate::apply::install::{InstallError, first_keys, follow};
 use crate::apply::journal::Journal;
 use crate::apply::net;
 use crate::apply::paths::Root;
@@ -40,7 +41,7 @@ use crate::sys::channel::Channel;
 use crate::sys::mount::{Attrs, Tree};
 use crate::sys::naive::without;
 use crate::sys::ns::{self, Kinds, Side};
-use crate::sys::path::reason;
+use crate::sys::path::{Dir, reason};
 use crate::sys::process::{self, Handle};
 use crate::zfs::Zfs;
 use place::Place;
@@ -309,6 +310,10 @@ impl Build<'_> {
                 self.told.warnings.extend(net::resolver::boot(inside, &state, names));
                 Ok(())
             }
+            Step::HostEtc { root: inside, hostname } => {
+                self.host_etc(inside, &root.zone_lib(self.zone), hostname);
+                Ok(())
+            }
             Step::Link(link) => self.link(root, link),
             Step::HostName { .. }
             | Step::Loopback
@@ -389,6 +394,18 @@ impl Build<'_> {
         self.users =
             Some(ns::open(pid, "user").map_err(|e| fail(what, "cannot open the user namespace", &e))?);
         Ok(())
+    }
+
+    /// Brings `/etc` of a sparse zone up to date. A zone may have made it impossible: then it has its own way.
+    fn host_etc(&mut self, inside: &Path, state: &Path, hostname: &str) {
+        if let Err(e) = follow::boot(Path::new("/"), inside, state) {
+            self.told.warnings.push(format!("/etc does not follow the host's programs: {e}"));
+        }
+        let keys = Dir::open_host(inside).map_err(InstallError::from);
+        match keys.and_then(|root| first_keys(&root, state, hostname)) {
+            Ok(failed) => self.told.warnings.extend(failed),
+            Err(e) => self.told.warnings.push(format!("the zone has no ssh host keys: {e}")),
+        }
     }
 
     fn link(&mut self, root: &Root, link: &Link) -> Result<(), StepError> {

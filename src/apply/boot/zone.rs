@@ -215,6 +215,7 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
             | Step::HostId { .. }
             | Step::Fs(_)
             | Step::Names { .. }
+            | Step::HostEtc { .. }
             | Step::Link(_) => {}
         }
     }

@@ -139,7 +139,41 @@ fn keys(op: &mut Op<'_>, ssh: &Dir, kinds: &[&str], hostname: &str) -> Result<()
         );
         return Ok(());
     };
-    let folder = op.store.root().zone_lib(op.name).join("ssh-keys");
+    if let Some(failed) = make_keys(&tool, &op.store.root().zone_lib(op.name), ssh, kinds, hostname)? {
+        op.out.warn(&format!("WARNING: {failed}"));
+    }
+    Ok(())
+}
+
+/// Gives a zone whose `/etc/ssh` has the settings of a server its first keys; returns what could not be done.
+///
+/// # Errors
+/// [`InstallError`] naming the file.
+pub fn first_keys(root: &Dir, state: &Path, hostname: &str) -> Result<Option<String>, InstallError> {
+    let Some(ssh) = folder(root, "etc/ssh")? else { return Ok(None) };
+    if !is_file(&ssh, "sshd_config")? {
+        return Ok(None);
+    }
+    for kind in KEYS {
+        if ssh.stat(key(kind))?.is_some() {
+            return Ok(None);
+        }
+    }
+    match suite::in_path("ssh-keygen") {
+        Some(tool) => make_keys(&tool, state, &ssh, &KEYS, hostname),
+        None => Ok(Some("this host has no ssh-keygen to make the zone's ssh host keys".into())),
+    }
+}
+
+/// Makes keys in a folder that the zone cannot reach, and puts them into the zone.
+fn make_keys(
+    tool: &Path,
+    state: &Path,
+    ssh: &Dir,
+    kinds: &[&str],
+    hostname: &str,
+) -> Result<Option<String>, InstallError> {
+    let folder = state.join("ssh-keys");
     let clear = || match crate::apply::store::files::remove_tree(&folder) {
         Ok(()) => Ok(()),
         Err(e) => Err(InstallError::Store(e)),
@@ -149,7 +183,7 @@ fn keys(op: &mut Op<'_>, ssh: &Dir, kinds: &[&str], hostname: &str) -> Result<()
     fs::set_permissions(&folder, Permissions::from_mode(0o700)).at("set mode of", &folder)?;
     let mut missing = Vec::new();
     for kind in kinds {
-        let made = one_key(&tool, &folder, kind, hostname).and_then(|(private, public)| {
+        let made = one_key(tool, &folder, kind, hostname).and_then(|(private, public)| {
             ssh.write(key(kind), Owned::root(0o600), &private)?;
             Ok(ssh.write(format!("{}.pub", key(kind)), Owned::root(0o644), &public)?)
         });
@@ -158,13 +192,10 @@ fn keys(op: &mut Op<'_>, ssh: &Dir, kinds: &[&str], hostname: &str) -> Result<()
         }
     }
     clear()?;
-    if !missing.is_empty() {
-        op.out.warn(&format!(
-            "WARNING: ssh host keys could not be made ({}); run 'ssh-keygen -A' in the zone",
-            missing.join(", ")
-        ));
-    }
-    Ok(())
+    let failed = || {
+        format!("ssh host keys could not be made ({}); run 'ssh-keygen -A' in the zone", missing.join(", "))
+    };
+    Ok((!missing.is_empty()).then(failed))
 }
 
 #[allow(clippy::disallowed_methods)] // keys are made by the program that will read them

@@ -25,6 +25,7 @@ mod console;
 mod dataset;
 mod delegated;
 mod detach;
+pub mod follow;
 mod fresh;
 pub mod hostname;
 mod identity;
@@ -50,6 +51,7 @@ use thiserror::Error;
 
 pub use clone::{CloneArgs, clone, clone_plan};
 pub use detach::{AttachArgs, attach, attach_plan, check_manifest, detach, detach_plan, manifest};
+pub use fresh::first_keys;
 pub use observe::real_path;
 pub use recover::{is_needed, recover};
 pub use transfer::{move_plan, move_zone, moved_spec};

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::journal::{Journal, Phase};
 use super::{
-    InstallError, clone, console, dataset, delegated, detach, fresh, identity, observe, snapshots, source,
+    InstallError, clone, console, dataset, delegated, detach, follow, fresh, identity, observe, snapshots, source,
     sparse, suite, transfer,
 };
 use crate::apply::Op;
@@ -180,6 +180,7 @@ pub(super) fn carry_out(op: &mut Op<'_>, step: &InstallStep) -> Result<bool, Ins
         InstallStep::Empty { path } => return transfer::empty(op, path),
         InstallStep::Reidentify { root: path, source, hostname } => {
             let dir = observe::open(root, path)?;
+            follow::inherit(&root.zone_lib(source), &root.zone_lib(op.name))?;
             fresh::reidentify(op, &dir, source.as_str(), hostname)?;
         }
         InstallStep::RenameDir { from, to } => return transfer::rename_dir(op, from, to),
@@ -191,7 +192,10 @@ pub(super) fn carry_out(op: &mut Op<'_>, step: &InstallStep) -> Result<bool, Ins
         InstallStep::RemoveFile { path } => return detach::remove_file(op, path),
         InstallStep::RenameFile { from, to } => return detach::rename_file(op, from, to),
         InstallStep::Adopt { uuid, first } => op.store.adopt(op.name, uuid.as_deref(), *first)?,
-        InstallStep::Refresh { root: path, host } => sparse::refresh(host, &observe::open(root, path)?)?,
+        InstallStep::Refresh { root: path, host } => {
+            sparse::refresh(host, &observe::open(root, path)?)?;
+            follow::note(host, &root.zone_lib(op.name))?;
+        }
         InstallStep::MarkDataset { name, from: _, to } => return detach::mark(name, to),
     }
     Ok(true)

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use super::{InstallError, archive, image, sparse, suite};
+use super::{InstallError, archive, follow, image, sparse, suite};
 use crate::apply::{Notice, Op};
 use crate::plan::install::{Keep, LeaveOut, Source};
+use crate::spec::idmap::{IdMap, PRIVATE_FIRST};
 use crate::spec::shown::Show;
 use crate::sys::path::{At, Dir};
 use crate::sys::tree::{Copied, CopyFilter, Measured, Rule, copy_tree, measure};
@@ -15,7 +16,13 @@ const SHARING: [u32; 4] = [0x9123_683e, 0x5846_5342, 0xca45_1a4e, 0x2fc1_2fc1];
 /// Fills an empty root.
 pub(super) fn populate(op: &mut Op<'_>, root: &Dir, source: &Source) -> Result<(), InstallError> {
     match source {
-        Source::Sparse { host } => sparse::populate(host, root),
+        Source::Sparse { host } => {
+            // A range that cannot be is told by verify and boot.
+            let ids =
+                IdMap::from_spec(op.spec).ok().flatten().unwrap_or_else(|| IdMap::private(PRIVATE_FIRST));
+            sparse::populate(host, root, &ids)?;
+            Ok(follow::note(host, &op.store.root().zone_lib(op.name))?)
+        }
         Source::Host { host, enter, leave_out } => {
             let filter = host_filter(host, enter, leave_out);
             copy(op, &Dir::open_host(host)?, root, &filter).map(drop)

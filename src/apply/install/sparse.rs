@@ -8,6 +8,7 @@ use super::InstallError;
 use super::accounts;
 use crate::plan::host::SPARSE_ETC;
 use crate::plan::step::COMMANDS;
+use crate::spec::idmap::{IdMap, IdRange, PRIVATE_COUNT};
 use crate::sys::path::{Dir, Owned, STRICT};
 use crate::sys::tree::{CopyFilter, Rule, copy_names, remove_tree};
 
@@ -57,7 +58,7 @@ const OF_PROGRAMS: &[&str] = &[
 ///
 /// # Errors
 /// [`InstallError`] naming the file.
-pub(super) fn populate(host: &Path, root: &Dir) -> Result<(), InstallError> {
+pub(super) fn populate(host: &Path, root: &Dir, ids: &IdMap) -> Result<(), InstallError> {
     for (name, mode) in DIRS {
         root.make_dir(name, Owned::root(*mode))?;
     }
@@ -66,8 +67,9 @@ pub(super) fn populate(host: &Path, root: &Dir) -> Result<(), InstallError> {
     }
     super::kill_point();
     let etc = Dir::open_host(&host.join("etc"))?;
-    copy_etc(&etc, root)?;
+    copy_etc(&etc, root, SPARSE_ETC)?;
     profile(root)?;
+    sub_ids(root, ids)?;
     super::kill_point();
     let host_file = |name: &str| -> Result<String, InstallError> {
         let content = etc.read(name, accounts::LIMIT, STRICT)?.unwrap_or_default();
@@ -97,8 +99,32 @@ pub(super) fn refresh(host: &Path, root: &Dir) -> Result<(), InstallError> {
     for name in OF_PROGRAMS.iter().map(OsStr::new) {
         remove_tree(&ours, name, &mut |_| super::kill_point())?;
     }
-    copy_etc(&etc, root)?;
+    copy_etc(&etc, root, SPARSE_ETC)?;
     profile(root)
+}
+
+/// Has useradd(8) hand out subordinate ids that the zone has: those past the first 65,536, or none.
+fn sub_ids(root: &Dir, ids: &IdMap) -> Result<(), InstallError> {
+    let Some(content) = root.read("etc/login.defs", accounts::LIMIT, STRICT)? else { return Ok(()) };
+    let mut text = String::new();
+    for line in String::from_utf8_lossy(&content).lines() {
+        if !line.trim_start().starts_with("SUB_UID_") && !line.trim_start().starts_with("SUB_GID_") {
+            text.push_str(&format!("{line}\n"));
+        }
+    }
+    text.push_str("\n# Subordinate ids have to lie in the zone's own range: see idmap in zonecfg(8).\n");
+    for (kind, ranges) in [("UID", &ids.uid), ("GID", &ids.gid)] {
+        let spare =
+            |r: &IdRange| r.inside <= PRIVATE_COUNT && r.inside.saturating_add(r.count) > PRIVATE_COUNT;
+        let end =
+            ranges.iter().find(|r| spare(r)).map_or(PRIVATE_COUNT, |r| r.inside.saturating_add(r.count));
+        let count = if end - PRIVATE_COUNT < PRIVATE_COUNT { 0 } else { PRIVATE_COUNT };
+        if count > 0 {
+            text.push_str(&format!("SUB_{kind}_MIN {PRIVATE_COUNT}\nSUB_{kind}_MAX {}\n", end - 1));
+        }
+        text.push_str(&format!("SUB_{kind}_COUNT {count}\n"));
+    }
+    Ok(root.write("etc/login.defs", Owned::root(0o644), text.as_bytes())?)
 }
 
 /// Has login shells find the zone's own commands. `/usr` is the host's, so they cannot be there.
@@ -111,11 +137,14 @@ fn profile(root: &Dir) -> Result<(), InstallError> {
     Ok(dir.write("zone.sh", Owned::root(0o644), text.as_bytes())?)
 }
 
-/// Takes over what the host's programs look for in `/etc`.
-fn copy_etc(etc: &Dir, root: &Dir) -> Result<(), InstallError> {
+/// Takes over of the host's `/etc` what its programs look for there.
+///
+/// # Errors
+/// [`InstallError`] naming the file.
+pub(super) fn copy_etc(etc: &Dir, root: &Dir, names: &[&str]) -> Result<(), InstallError> {
     // By folder: names that are wanted of it.
     let mut folders: BTreeMap<PathBuf, Vec<OsString>> = BTreeMap::new();
-    for path in SPARSE_ETC.iter().map(Path::new) {
+    for path in names.iter().map(Path::new) {
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
         folders.entry(folder).or_default().extend(path.file_name().map(OsString::from));
     }
@@ -136,6 +165,7 @@ fn copy_etc(etc: &Dir, root: &Dir) -> Result<(), InstallError> {
         for name in &names {
             // A key that everybody may read is still a key.
             filter.add(Path::new(name).join("*.key"), Rule::Skip);
+            filter.add(Path::new(name).join("ssh_host_*"), Rule::Skip);
         }
         copy_names(&from, &to, &names, &filter)?;
     }
