@@ -190,6 +190,7 @@ fn fake_host(top: &Path) {
     put(&top.join("etc/ld.so.cache"), "cache", 0o644);
     put(&top.join("etc/ssl/certs/ca.pem"), "certificate", 0o644);
     put(&top.join("etc/profile"), "PATH=/bin", 0o644);
+    put(&top.join("etc/ssh/sshd_config"), "Port 22\n", 0o644);
     symlink("/usr/bin/vim", top.join("etc/alternatives-target")).expect("link");
     fs::create_dir(top.join("etc/alternatives")).expect("dir");
     symlink("/usr/bin/vim.basic", top.join("etc/alternatives/vi")).expect("link");
@@ -199,6 +200,7 @@ fn fake_host(top: &Path) {
         ("etc/shadow-", 0o600),
         ("etc/gshadow", 0o640),
         ("etc/ssh/ssh_host_rsa_key", 0o600),
+        ("etc/ssh/ssh_host_rsa_key.pub", 0o644),
         ("etc/ssl/private/site.key", 0o644),
         ("etc/ssl/certs/site.key", 0o644),
         ("etc/security/opasswd", 0o600),

@@ -74,7 +74,7 @@ fn no_secret_of_the_host_gets_in() {
     fake_host(&host);
     zone.install_from(Source::Sparse { host: host.clone() }).expect("install");
     assert_eq!(leaks(&zone.inside("")), [] as [PathBuf; 0]);
-    assert_eq!(leaks(&host).len(), 20, "the host has them");
+    assert_eq!(leaks(&host).len(), 21, "the host has them");
     assert_eq!(
         read(zone.inside("etc/passwd")),
         "root:x:0:0:root:/root:/bin/bash\nmail:x:8:8::/:\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
@@ -85,6 +85,9 @@ fn no_secret_of_the_host_gets_in() {
     assert_eq!(read(zone.inside("etc/resolv.conf")), "nameserver 192.0.2.1\n");
     assert_eq!(read(zone.inside("etc/ssl/certs/ca.pem")), "certificate");
     assert_eq!(read(zone.inside("etc/ld.so.cache")), "cache");
+    // The settings of the ssh server, and never its keys: a boot makes the zone's own.
+    assert_eq!(read(zone.inside("etc/ssh/sshd_config")), "Port 22\n");
+    assert_eq!(fs::read_dir(zone.inside("etc/ssh")).expect("list").count(), 1);
     assert_eq!(
         fs::read_link(zone.inside("etc/alternatives/vi")).expect("link"),
         Path::new("/usr/bin/vim.basic")
