@@ -359,3 +359,64 @@ fn useradd_hands_out_only_subordinate_ids_that_the_zone_has() {
     };
     assert_eq!(given("wide", &(range("uid") + &range("gid"))), "bob:65536:65536\nbob:65536:65536\n");
 }
+
+#[test]
+fn install_and_clone_take_what_has_a_meaning_of_a_profile() {
+    let Some(lab) = Lab::new() else { return };
+    let profile = lab.path().join("sc_profile.xml");
+    let hash =
+        "$6$salt$4cBbn0ZKAu3c4Ilu0ZCIBGzwSZdSvRhOdsPDqNQXTOSFSmhEqoWGvZDUsFKGzEp0FqMlGYKx0ycdqKTDZLSYA.";
+    let user = format!(
+        "<propval type=\"astring\" name=\"login\" value=\"jack\"/><propval name=\"password\" value=\"{hash}\"/>\
+         <propval name=\"description\" value=\"Jack &amp; Co\"/><propval name=\"roles\" value=\"root\"/>\
+         <property name=\"ssh_public_keys\"><value_node value=\"ssh-ed25519 AAAA jack@host\"/></property>"
+    );
+    let group =
+        |name: &str, inner: &str| format!("<property_group name=\"{name}\">{inner}</property_group>\n");
+    let text = format!(
+        "<?xml version='1.0'?>\n<service_bundle>{}{}{}{}{}</service_bundle>\n",
+        group("user_account", &user),
+        group("root_account", &format!("<propval name=\"password\" value=\"{hash}\"/>")),
+        group("config", "<propval name=\"nodename\" value=\"www\"/>"),
+        group("timezone", "<propval name=\"localtime\" value=\"Europe/Berlin\"/>"),
+        group("environment", "<propval name=\"LANG\" value=\"C.UTF-8\"/><propval name=\"x\" value=\"\"/>"),
+    );
+    fs::write(&profile, text).expect("written");
+    lab.configure("zion", "");
+    let file = profile.display().to_string();
+    let done = lab.run("zoneadm", &["-z", "zion", "install", "-c", &file]);
+    assert_eq!((done.status, done.out.as_str()), (0, ""), "{done:?}");
+    assert_eq!(done.err, "zoneadm: zone 'zion': WARNING: the profile's x have no effect here\n");
+    lab.configure("neo", "");
+    let done = lab.run("zoneadm", &["-z", "neo", "clone", "-m", "copy", "-c", &file, "zion"]);
+    assert_eq!(done.status, 0, "{done:?}");
+    for zone in ["zion", "neo"] {
+        lab.ok("zoneadm", &["-z", zone, "boot"]);
+        let see = "uname -n; getent hosts www | grep -c www; readlink /etc/localtime; echo $LANG; id -un 1000; \
+            stat -c '%U %a' /home/jack /home/jack/.ssh /home/jack/.ssh/authorized_keys; \
+            cat /home/jack/.ssh/authorized_keys; grep -c ':Jack & Co:' /etc/passwd; \
+            grep -cE '^(root|jack):[$]6[$]salt[$][^:]*:[0-9]+:' /etc/shadow; grep -c '^jack:' /etc/passwd";
+        assert_eq!(
+            lab.sh(zone, see).out,
+            "www\n1\n/usr/share/zoneinfo/Europe/Berlin\nC.UTF-8\njack\njack 755\njack 700\njack 600\n\
+             ssh-ed25519 AAAA jack@host\n1\n2\n1\n",
+            "{zone}"
+        );
+        assert!(
+            lab.sh(zone, "getent group sudo wheel").out.is_empty()
+                || lab.sh(zone, "id jack").out.contains("(")
+        );
+    }
+    // One that cannot be taken does not stop who names it.
+    fs::write(&profile, "hello\n").expect("written");
+    for file in [file.as_str(), "/no/such/profile.xml"] {
+        lab.configure("other", "");
+        let done = lab.run("zoneadm", &["-z", "other", "install", "-c", file]);
+        assert!(
+            done.status == 0 && done.err.contains(&format!("WARNING: -c {file} has no effect: ")),
+            "{done:?}"
+        );
+        lab.ok("zoneadm", &["-z", "other", "uninstall", "-F"]);
+        lab.ok("zonecfg", &["-z", "other", "delete", "-F"]);
+    }
+}

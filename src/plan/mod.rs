@@ -17,4 +17,5 @@ pub mod reclaim;
 pub mod spl;
 pub mod step;
 pub mod storage;
+pub mod sysconfig;
 pub mod zfs;

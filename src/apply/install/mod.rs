@@ -41,6 +41,7 @@ mod snapshots;
 mod source;
 mod sparse;
 mod suite;
+pub mod sysconfig;
 mod tarball;
 mod transfer;
 mod unpack;

@@ -1,11 +1,14 @@
 //! Options and subcommands of other systems that have no meaning here: a warning names them and the rest is done, so
 //! that automation for these systems works.
 
-use std::ffi::OsString;
-use std::path::Path;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use super::{End, Program};
 use crate::apply::Notice;
+use crate::apply::install::sysconfig;
+use crate::plan::sysconfig::SysConfig;
 use crate::spec::shown::Show;
 use crate::spec::state::{Verb, ZoneState};
 use crate::spec::store::{StoreError, ZoneStore};
@@ -23,22 +26,10 @@ const WITHOUT_MEANING: &[(Verb, char, bool, &str)] = &[
     ),
     (Verb::Install, 'p', false, "the system in an archive keeps its identity in any case"),
     (
-        Verb::Install,
-        'c',
-        true,
-        "profiles of sysconfig(8) are not read: set host name, users and keys inside the zone",
-    ),
-    (
-        Verb::Clone,
-        'c',
-        true,
-        "profiles of sysconfig(8) are not read: set host name, users and keys inside the zone",
-    ),
-    (
         Verb::Attach,
         'c',
         true,
-        "profiles of sysconfig(8) are not read: set host name, users and keys inside the zone",
+        "the zone has a system that is configured: set host name, users and keys inside the zone",
     ),
     (Verb::Attach, 'x', true, "zones have no boot environments here"),
 ];
@@ -46,8 +37,8 @@ const WITHOUT_MEANING: &[(Verb, char, bool, &str)] = &[
 /// Letters of ours that take a value.
 fn with_value(verb: Verb) -> &'static str {
     match verb {
-        Verb::Install => "adosx",
-        Verb::Clone => "ms",
+        Verb::Install => "acdosx",
+        Verb::Clone => "cms",
         Verb::Attach => "n",
         _ => "",
     }
@@ -99,7 +90,45 @@ pub(super) fn take_out(verb: Verb, args: &[OsString]) -> (Vec<OsString>, Vec<Str
     (kept, said)
 }
 
+/// Takes the profiles of `install -c` and `clone -c` out of words that are left; returns the rest, and the last of
+/// them.
+pub(super) fn profile(verb: Verb, args: Vec<OsString>) -> (Vec<OsString>, Option<PathBuf>) {
+    if !matches!(verb, Verb::Install | Verb::Clone) {
+        return (args, None);
+    }
+    let (mut kept, mut profile) = (Vec::new(), None);
+    let mut words = args.into_iter();
+    while let Some(word) = words.next() {
+        let bytes = word.as_bytes();
+        if let Some(value) = bytes.strip_prefix(b"-c") {
+            let value =
+                if value.is_empty() { words.next() } else { Some(OsStr::from_bytes(value).to_owned()) };
+            profile = value.map(PathBuf::from).or(profile);
+            continue;
+        }
+        // Its value is the next word, whatever that looks like.
+        let open = bytes.len() == 2 && bytes[0] == b'-' && with_value(verb).as_bytes().contains(&bytes[1]);
+        kept.push(word);
+        if open {
+            kept.extend(words.next());
+        }
+    }
+    (kept, profile)
+}
+
 impl Program {
+    /// Reads the profile that words name. One that cannot be taken does not stop the automation that names it.
+    pub(super) fn read_profile(&mut self, path: Option<&Path>) -> Option<SysConfig> {
+        let path = path?;
+        match sysconfig::read(path) {
+            Ok(config) => Some(config),
+            Err(why) => {
+                self.report.warn(&format!("WARNING: -c {} has no effect: {why}", path.shown()));
+                None
+            }
+        }
+    }
+
     /// `mount` and `unmount`, by which tools for Solaris have a zone's root in a place where they can change it: here it
     /// is always there.
     pub(super) fn mount(&mut self, command: &str, args: &[OsString]) -> End {
@@ -145,13 +174,26 @@ mod tests {
         let left = |text: &str, count| (text.to_owned(), count);
         assert_eq!(take(Verb::Install, "-a x.tar -u"), left("-a x.tar", 1));
         assert_eq!(take(Verb::Install, "-up -a -p"), left("-a -p", 2));
-        assert_eq!(take(Verb::Install, "-pax.tar -c /p.xml"), left("-ax.tar", 2));
+        assert_eq!(take(Verb::Install, "-pax.tar -c /p.xml"), left("-ax.tar -c /p.xml", 1));
         assert_eq!(take(Verb::Install, "-ax -u"), left("-ax", 1));
-        assert_eq!(take(Verb::Install, "-cp.xml -x nodataset"), left("-x nodataset", 1));
-        assert_eq!(take(Verb::Clone, "-c p.xml -m copy old"), left("-m copy old", 1));
-        assert_eq!(take(Verb::Clone, "-c"), left("", 1));
+        assert_eq!(take(Verb::Attach, "-c p.xml -F"), left("-F", 1));
         assert_eq!(take(Verb::Attach, "-Fu -x force-zbe-clone"), left("-Fu", 1));
         assert_eq!(take(Verb::Boot, "-w -- -x y"), left("-w -- -x y", 0));
         assert_eq!(take(Verb::Attach, "-n -x"), left("-n -x", 0));
+    }
+
+    #[test]
+    fn a_profile_is_told_from_the_rest() {
+        let read = |verb, text: &str| {
+            let (kept, file) = profile(verb, text.split_whitespace().map(Into::into).collect());
+            let kept: Vec<_> = kept.iter().map(|w| w.to_string_lossy().into_owned()).collect();
+            (kept.join(" "), file.map(|f| f.display().to_string()).unwrap_or_default())
+        };
+        let is = |kept: &str, file: &str| (kept.to_owned(), file.to_owned());
+        assert_eq!(read(Verb::Install, "-cp.xml -x nodataset"), is("-x nodataset", "p.xml"));
+        assert_eq!(read(Verb::Clone, "-c p.xml -m copy old"), is("-m copy old", "p.xml"));
+        assert_eq!(read(Verb::Clone, "-s -c old"), is("-s -c old", ""));
+        assert_eq!(read(Verb::Clone, "-c"), is("", ""));
+        assert_eq!(read(Verb::Boot, "-c x"), is("-c x", ""));
     }
 }

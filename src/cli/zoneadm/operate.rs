@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::PathBuf;
 
 use lexopt::{Arg, Parser};
 
@@ -13,6 +14,7 @@ use crate::apply::store::Locked;
 use crate::apply::verify::{self, Purpose};
 use crate::apply::{NOTHING_SEEN, Notice, Op, dataset, install, running};
 use crate::plan::step::Step;
+use crate::plan::sysconfig::SysConfig;
 use crate::spec::shown::Show;
 use crate::spec::state::{Start, Verb, ZoneState, allowed};
 use crate::spec::store::{StoreError, ZoneStore};
@@ -43,6 +45,8 @@ pub(super) struct Words {
     pub(super) install: Vec<String>,
     /// Arguments of `clone`, `move`, `detach` and `attach`.
     pub(super) life: Life,
+    /// `-c` of `install` and `clone`.
+    pub(super) profile: Option<PathBuf>,
     /// Warnings about options that have no meaning here.
     notes: Vec<String>,
 }
@@ -74,7 +78,8 @@ pub(super) enum Bad {
 
 fn words(verb: Verb, args: &[OsString]) -> Result<Words, Bad> {
     let (args, notes) = foreign::take_out(verb, args);
-    Ok(Words { notes, ..own_words(verb, &args)? })
+    let (args, profile) = foreign::profile(verb, args);
+    Ok(Words { notes, profile, ..own_words(verb, &args)? })
 }
 
 fn own_words(verb: Verb, args: &[OsString]) -> Result<Words, Bad> {
@@ -171,6 +176,7 @@ impl Program {
         for note in &words.notes {
             self.report.warn(&format!("WARNING: {note}"));
         }
+        let profile = self.read_profile(words.profile.as_deref());
         if verb == Verb::Uninstall && !self.may_uninstall(&name, words.force)? {
             return Ok(());
         }
@@ -198,8 +204,20 @@ impl Program {
             state => state,
         };
         let done = self.under(&lock, state, verb, words, source.as_ref(), killed);
+        if let (Ok(()), Some(profile)) = (&done, profile) {
+            self.configure(&lock, &profile);
+        }
         drop(source);
         done
+    }
+
+    /// Puts what a profile says into the root of a zone that has just been installed.
+    fn configure(&mut self, lock: &Locked, profile: &SysConfig) {
+        let Ok(spec) = self.spec(Verb::Install, lock.name()) else { return };
+        let mut op = Op::under(lock, &self.store, &spec, &NOTHING_SEEN, &mut self.report);
+        if let Err(e) = install::sysconfig::configure(&mut op, profile) {
+            self.report.warn(&format!("WARNING: the zone is installed, without all of its profile: {e}"));
+        }
     }
 
     /// Does what the words say with a zone that is locked. All that decides about it is read now; its state has

@@ -97,6 +97,7 @@ impl Program {
         self.demand(command, &spec, Auth::Manage)?;
         let life = &words.life;
         let closed = match verb {
+            Verb::Install | Verb::Clone if words.profile.is_some() => Some("-c names a file of the host"),
             Verb::Install if !words.install.is_empty() => Some("options of install name files of the host"),
             // A sparse root shows of the host only what every user of it can read.
             Verb::Install if spec.stored(ResourceKind::InheritPkgDir).is_empty() => {
