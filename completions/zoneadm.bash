@@ -33,9 +33,10 @@ _zoneadm() {
         shift-ids) COMPREPLY=($(compgen -W "-f $(zfs list -Ho name 2>/dev/null)" -- "$cur")) ;;
         clone)
             case $prev in
+                -c) COMPREPLY=($(compgen -f -- "$cur")) ;;
                 -m) COMPREPLY=($(compgen -W "copy" -- "$cur")) ;;
                 -s) COMPREPLY=($(compgen -W "$(zfs list -Ho name -t snapshot 2>/dev/null)" -- "$cur")) ;;
-                *) COMPREPLY=($(compgen -W "-m -s --with-datasets $(zoneadm list -cn 2>/dev/null)" -- "$cur")) ;;
+                *) COMPREPLY=($(compgen -W "-m -s -c --with-datasets $(zoneadm list -cn 2>/dev/null)" -- "$cur")) ;;
             esac
             ;;
         move) COMPREPLY=($(compgen -d -- "$cur")) ;;
@@ -51,11 +52,11 @@ _zoneadm() {
         boot | reboot) COMPREPLY=($(compgen -W "-w --" -- "$cur")) ;;
         install)
             case $prev in
-                -a) COMPREPLY=($(compgen -f -- "$cur")) ;;
+                -a | -c) COMPREPLY=($(compgen -f -- "$cur")) ;;
                 -d | -o) COMPREPLY=($(compgen -d -- "$cur")) ;;
                 -s) COMPREPLY=($(compgen -W "bookworm bullseye trixie sid stable testing" -- "$cur")) ;;
                 -x) COMPREPLY=($(compgen -W "nodataset mirror= components= keyring=" -- "$cur")) ;;
-                *) COMPREPLY=($(compgen -W "-a -d -o -s -x" -- "$cur")) ;;
+                *) COMPREPLY=($(compgen -W "-a -c -d -o -s -x" -- "$cur")) ;;
             esac
             ;;
     esac

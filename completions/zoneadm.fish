@@ -50,6 +50,7 @@ complete -c zoneadm -n '__fish_seen_subcommand_from shift-ids' -s f -x -d 'First
 complete -c zoneadm -n '__fish_seen_subcommand_from shift-ids' -a '(zfs list -Ho name 2>/dev/null)'
 complete -c zoneadm -n '__fish_seen_subcommand_from clone' -s m -x -a copy -d Method
 complete -c zoneadm -n '__fish_seen_subcommand_from clone' -s s -x -a '(zfs list -Ho name -t snapshot 2>/dev/null)' -d Snapshot
+complete -c zoneadm -n '__fish_seen_subcommand_from install clone' -s c -r -d 'Profile'
 complete -c zoneadm -n '__fish_seen_subcommand_from clone' -l with-datasets -d 'Also the delegated datasets'
 complete -c zoneadm -n '__fish_seen_subcommand_from clone' -a '(zoneadm list -cn 2>/dev/null)'
 complete -c zoneadm -n '__fish_seen_subcommand_from move' -a '(__fish_complete_directories)'

@@ -43,10 +43,10 @@ _zoneadm() {
             case $line[1] in
                 list) _arguments '-c[all]' '-i[also installed]' '-n[without the host]' '-p[for scripts]' '-v[table]' '--json[as JSON]' ;;
                 doctor) _arguments '--json[as JSON]' ;;
-                install) _arguments '-a[archive]:archive:_files' '-d[tree]:directory:_files -/' '-o[image layout]:directory:_files -/' '-s[suite]:suite: ' '*-x[option]:option:(nodataset mirror= components= keyring=)' ;;
+                install) _arguments '-a[archive]:archive:_files' '-d[tree]:directory:_files -/' '-o[image layout]:directory:_files -/' '-s[suite]:suite: ' '*-x[option]:option:(nodataset mirror= components= keyring=)' '-c[profile]:profile:_files' ;;
                 reclaim) _arguments '-F[make what is found harmless and go on]' '1:dataset:(${(f)"$(zfs list -Ho name 2>/dev/null)"})' ;;
                 shift-ids) _arguments '-f[first of the ids that are replaced]:id: ' '1:dataset:(${(f)"$(zfs list -Ho name 2>/dev/null)"})' ;;
-                clone) _arguments '-m[method]:method:(copy)' '-s[snapshot]:snapshot:(${(f)"$(zfs list -Ho name -t snapshot 2>/dev/null)"})' '--with-datasets[also the delegated datasets]' '1:zone:_zoneadm_zones' ;;
+                clone) _arguments '-m[method]:method:(copy)' '-s[snapshot]:snapshot:(${(f)"$(zfs list -Ho name -t snapshot 2>/dev/null)"})' '-c[profile]:profile:_files' '--with-datasets[also the delegated datasets]' '1:zone:_zoneadm_zones' ;;
                 move) _files -/ ;;
                 detach) _arguments '-n[print the manifest]' ;;
                 attach) _arguments '-F[without any check]' '-n[check a manifest]:manifest:_files' '-u[take what goes with the host]' '-U[take what goes with the host]' ;;

@@ -49,14 +49,14 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     sub("verify", "", "Check that this host can run the zone. Prints nothing when it can."),
     sub(
         "install",
-        "[-a archive | -d directory | -o layout | -s suite[+package...]] [-x option...]",
+        "[-a archive | -d directory | -o layout | -s suite[+package...]] [-x option...] [-c profile]",
         "Make the root of a configured zone. Without arguments, a zone with inherit-pkg-dir\n\
          resources gets a sparse root, any other a copy of the host's system.",
     ),
     sub("uninstall", "[-F]", "Remove the root of a zone; -F does not ask first."),
     sub(
         "clone",
-        "[-m copy] [-s snapshot] [--with-datasets] zonename",
+        "[-m copy] [-s snapshot] [--with-datasets] [-c profile] zonename",
         "Make a configured zone from an installed one: as a ZFS clone where both are in one pool,\n\
          else as a copy. -m copy copies in any case, -s takes a snapshot that is there already.\n\
          --with-datasets clones the delegated datasets too, into those that this zone names.",
