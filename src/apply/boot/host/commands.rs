@@ -45,11 +45,11 @@ impl Build<'_> {
         for name in ENDING {
             symlinkat(FILE, &bin, name).map_err(failed)?;
         }
-        self.cover(&bin)
+        self.cover_hosts(&bin)
     }
 
     /// Covers the host's commands of these names, where the zone has the host's.
-    fn cover(&mut self, bin: &impl AsFd) -> Result<(), StepError> {
+    fn cover_hosts(&mut self, bin: &impl AsFd) -> Result<(), StepError> {
         let what = "/sbin/init";
         let sbin = Path::new("sbin");
         let Ok(sbin) = open_beneath(self.root_fd(), sbin, DIRECTORY, Mode::empty(), IN_ROOT) else {
