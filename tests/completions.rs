@@ -100,7 +100,7 @@ fn bash_completes_zones_and_subcommands() {
         assert_eq!(offers(program, &["-z", "z"]), ["zebra", "zion"], "{program}");
     }
     assert_eq!(offers("zoneadm", &["-z", "zion", "re"]), ["ready", "reboot", "reclaim"]);
-    assert_eq!(offers("zoneadm", &["-z", "zion", "install", "-"]), ["-a", "-d", "-o", "-s", "-x"]);
+    assert_eq!(offers("zoneadm", &["-z", "zion", "install", "-"]), ["-a", "-c", "-d", "-o", "-s", "-x"]);
     assert_eq!(offers("zonecfg", &["-z", "zion", "select", "capped-"]), ["capped-cpu", "capped-memory"]);
     assert_eq!(offers("zlogin", &["-"]), ["-C", "-E", "-Q", "-R", "-S", "-d", "-e", "-i", "-l", "-n"]);
 }
