@@ -112,7 +112,7 @@ impl SysConfig {
         match (group, name) {
             ("config", "nodename") | ("sysidcfg", "hostname") => self.hostname = Some(take(is_host(value))?),
             ("timezone", "localtime") | ("sysidcfg", "timezone") => {
-                self.timezone = Some(take(is_zone(value))?)
+                self.timezone = Some(take(is_zone(value))?);
             }
             ("environment", "LANG" | "LC_ALL") | ("sysidcfg", "system_locale") => {
                 self.locale = Some(take(is_word(value, "_.@-"))?);
@@ -137,7 +137,7 @@ impl Account {
         match name {
             "password" => self.password = password(value)?,
             "description" => {
-                self.description = (is_text(value) && !value.contains(':')).then(|| value.to_owned())?
+                self.description = (is_text(value) && !value.contains(':')).then(|| value.to_owned())?;
             }
             "shell" => self.shell = Some(plain("/._-").filter(|s| s.starts_with('/'))?),
             "uid" => self.uid = Some(value.parse().ok().filter(|id| (100..60_000).contains(id))?),
@@ -203,7 +203,7 @@ fn properties(text: &str) -> Result<Vec<(String, String, String)>, SysConfigErro
         match tag.split([' ', '\t', '\n', '\r', '/']).next().unwrap_or_default() {
             "property_group" => group = value("name").unwrap_or_default(),
             "propval" => {
-                out.extend(value("name").map(|n| (group.clone(), n, value("value").unwrap_or_default())))
+                out.extend(value("name").map(|n| (group.clone(), n, value("value").unwrap_or_default())));
             }
             "property" => name = value("name").unwrap_or_default(),
             "value_node" => out.extend(value("value").map(|v| (group.clone(), name.clone(), v))),
