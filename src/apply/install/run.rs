@@ -7,8 +7,8 @@ use rustix::io::Errno;
 
 use super::journal::{Journal, Phase};
 use super::{
-    InstallError, clone, console, dataset, delegated, detach, follow, fresh, identity, observe, snapshots, source,
-    sparse, suite, transfer,
+    InstallError, clone, console, dataset, delegated, detach, follow, fresh, identity, observe, snapshots,
+    source, sparse, suite, transfer,
 };
 use crate::apply::Op;
 use crate::plan::install::{InstallPlan, InstallStep, Source};
