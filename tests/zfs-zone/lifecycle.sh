@@ -58,7 +58,7 @@ adm lc4 uninstall -F >/dev/null
 says "-m copy -s copies that snapshot" "Copying tank/lc/lc0@mine..." adm lc4 clone -m copy -s mine lc0
 bad "and nothing later" test -e /lc/lc4/root/later
 adm lc4 uninstall -F >/dev/null
-mkdir -m 700 /lc/lc4; mount -t tmpfs tmpfs /lc/lc4; chmod 700 /lc/lc4
+mkdir -m 700 /lc/lc4; mount --bind /lc/lc4 /lc/lc4
 says "a mounted file system prevents a clone" "A file system is already mounted on /lc/lc4," adm lc4 clone lc0
 adm lc4 uninstall -F >/dev/null; umount /lc/lc4; rmdir /lc/lc4
 conf lcx /other/lcx
