@@ -1,10 +1,10 @@
 //! The host's links change while zones run on them.
 
 use super::held::held_to;
+use super::shared::both_reach;
 use super::{bridged, own_on};
 use crate::net::{
-    Space, World, all_reach, exclusive, find, give, ip, net, resource, set_mac, shared, socket, soon, tcp,
-    udp, up,
+    Space, World, exclusive, find, give, ip, net, resource, set_mac, shared, socket, soon, tcp, udp, up,
 };
 use zones::sys::netlink::link::{self, Change};
 use zones::sys::netlink::route;
@@ -34,31 +34,18 @@ fn forget(spaces: &[(&Space, &str)]) {
     }
 }
 
-fn reached(w: &World, zion: &Space, web: &Space) {
-    all_reach(&[
-        ("host", &w.host, "192.0.2.1"),
-        ("zion", zion, "192.0.2.7"),
-        ("web", web, "192.0.2.8"),
-        ("outside", &w.outside, "192.0.2.254"),
-        ("host", &w.host, "2001:db8::1"),
-        ("zion", zion, "2001:db8::7"),
-        ("web", web, "2001:db8::8"),
-        ("outside", &w.outside, "2001:db8::fe"),
-    ]);
-}
-
 #[test]
 fn another_address_of_the_hosts_link_is_followed() {
     let Some(w) = World::new() else { return };
     let zion = w.boot("zion", &shared("7"));
     let web = w.boot("web", &own_on("eth0", "8"));
-    reached(&w, &zion, &web);
+    both_reach(&w, &zion, &web);
     let before = find("eth0").mac.expect("an address");
     for mac in [[2, 0x11, 0x22, 0x33, 0x44, 0x55], [2, 0x11, 0x22, 0x33, 0x44, 0x66], before] {
         set_mac("eth0", mac);
         assert!(soon(|| zion.at(|| find("eth0")).mac == Some(mac)), "the zone's link has the address too");
         forget(&[(&w.host, "eth0"), (&w.outside, "out0"), (&zion, "eth0"), (&web, "net0")]);
-        reached(&w, &zion, &web);
+        both_reach(&w, &zion, &web);
     }
     set_mac("eth0", [2, 0x11, 0x22, 0x33, 0x44, 0x77]);
     assert!(soon(|| zion.at(|| find("eth0")).mac == find("eth0").mac));
@@ -72,7 +59,7 @@ fn another_port_of_a_bridge_does_not_cut_a_shared_zone_off() {
     let Some(w) = bridged() else { return };
     let zion = w.boot("zion", &shared("7").replace("eth0", "br0"));
     let web = w.boot("web", &own_on("br0", "8"));
-    reached(&w, &zion, &web);
+    both_reach(&w, &zion, &web);
     let before = find("br0").mac.expect("an address");
     // A virtual machine starts: its port has the lowest address.
     w.cable("tap0", "vm0");
@@ -82,13 +69,13 @@ fn another_port_of_a_bridge_does_not_cut_a_shared_zone_off() {
     assert_eq!(find("br0").mac, Some([2, 0, 0, 0, 0, 1]), "the bridge has another address");
     assert!(soon(|| zion.at(|| find("br0")).mac == find("br0").mac));
     forget(&[(&w.host, "br0"), (&w.outside, "out0"), (&zion, "br0"), (&web, "net0")]);
-    reached(&w, &zion, &web);
+    both_reach(&w, &zion, &web);
     // It ends.
     link::remove(&mut socket(), tap).expect("removed");
     assert_eq!(find("br0").mac, Some(before));
     assert!(soon(|| zion.at(|| find("br0")).mac == Some(before)));
     forget(&[(&w.host, "br0"), (&w.outside, "out0"), (&zion, "br0"), (&web, "net0")]);
-    reached(&w, &zion, &web);
+    both_reach(&w, &zion, &web);
     w.end(&["zion", "web"]);
 }
 

@@ -9,7 +9,7 @@ use zones::sys::netlink::link;
 use zones::sys::netlink::route;
 
 /// Host, two zones and what is outside reach each other, by both protocols.
-fn both_reach(w: &World, zion: &Space, web: &Space) {
+pub fn both_reach(w: &World, zion: &Space, web: &Space) {
     all_reach(&[
         ("host", &w.host, "192.0.2.1"),
         ("zion", zion, "192.0.2.7"),
