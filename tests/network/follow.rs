@@ -172,7 +172,14 @@ fn another_name_and_the_end_of_the_hosts_link_are_told() {
     let index = find("eth9").index;
     let rename = |name: &str| {
         let mut fresh = socket();
-        link::change(&mut fresh, index, &Change { name: Some(name), ..Change::default() }).expect("renamed");
+        // Linux 6.1 renames no link that is switched on.
+        for change in [
+            Change { clear: link::UP, ..Change::default() },
+            Change { name: Some(name), ..Change::default() },
+            Change { set: link::UP, ..Change::default() },
+        ] {
+            link::change(&mut fresh, index, &change).expect("renamed");
+        }
     };
     rename("lan9");
     let told = "zone 'zion': link 'eth9' of this host is now called 'lan9'; the zone goes on with it, but its next boot \

@@ -37,13 +37,16 @@ for attack in "mount -o remount,rw /" "mount -o remount,bind,rw /" "umount -l /"
     refused "the root is read-only after that" "Read-only file system" inside "echo x >/etc/file"
 done
 # Mounted over what decides what a zone runs, a dataset would undo it at every boot.
-inside "zfs create -o mountpoint=/etc tank/zone/data/etc; ln -s /usr /tank/zone/data/link; zfs create -u -o mountpoint=/tank/zone/data/link/lib tank/zone/data/lib"
+inside "zfs create -u -o mountpoint=/etc tank/zone/data/etc; zfs create -u -o mountpoint=/root tank/zone/data/root; ln -s /usr /tank/zone/data/link; zfs create -u -o mountpoint=/tank/zone/data/link/lib tank/zone/data/lib"
 for how in "" -w; do
-    refused "a dataset on /etc is not mounted at boot $how" "cannot mount tank/zone/data/etc on /etc: nothing is mounted there under file-mac-profile=strict" eval "zoneadm -z zion reboot $how; false"
+    said=$(zoneadm -z zion reboot $how 2>&1)
+    good "a dataset on /root is not mounted at boot $how" tells "cannot mount tank/zone/data/root on /root: nothing is mounted there under file-mac-profile=strict" echo "$said"
+    good "nor one on /etc, whatever the profile" tells "cannot mount tank/zone/data/etc on /etc: it would cover /etc, a directory of the system" echo "$said"
     bad "nothing is mounted on /etc" inside "findmnt /etc"
+    bad "nothing is mounted on /root" inside "findmnt /root"
     bad "nor behind a link of the zone's" inside "findmnt -S tank/zone/data/lib"
 done
-inside "zfs destroy tank/zone/data/etc; zfs destroy tank/zone/data/lib"
+inside "zfs destroy tank/zone/data/etc; zfs destroy tank/zone/data/root; zfs destroy tank/zone/data/lib"
 zoneadm -z zion reboot
 good "it reboots with a writable root" zoneadm -z zion reboot -w
 good "which is writable then" inside "echo x >/etc/maintained"
