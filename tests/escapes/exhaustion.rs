@@ -64,7 +64,8 @@ fn terminals() {
 fn mounts() {
     let Some(lab) = Lab::new() else { return };
     let (number, why) = used_up(&lab, "mounts", "40");
-    assert!(number > 10 && why == "ENOSPC", "{number} {why}");
+    // Each is a copy of the whole tree, and what is mounted in a shared one appears in every copy.
+    assert!(number > 2 && why == "ENOSPC", "{number} {why}");
     let mounts = Command::new("sh").args(["-c", "wc -l < /proc/self/mountinfo"]).output().expect("sh(1)");
     let count: u32 = String::from_utf8_lossy(&mounts.stdout).trim().parse().expect("a number");
     assert!(count < 5000, "the zone's mounts are the host's: {count}");

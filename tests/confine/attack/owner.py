@@ -174,7 +174,7 @@ attempt("fanotify, the file system", lambda: mark(group, 0x101, 0x20, TOP))
 attempt("kcmp", lambda: call((312, 272), os.getpid(), 1, 0, fd, fd))
 
 # Mounts.
-BIND, REMOUNT, RDONLY, PRIVATE = 4096, 32, 1, 1 << 18
+BIND, REC, REMOUNT, RDONLY, PRIVATE = 4096, 16384, 32, 1, 1 << 18
 def mount(source, target, flags):
     return c("mount", source and source.encode(), target.encode(), None, flags, None)
 attempt("remount, to write", lambda: mount(None, TOP, REMOUNT | BIND))
@@ -192,6 +192,7 @@ attempt("mount_setattr of a copy, to write", lambda: call((442, 442), tree(), b"
 attempt("open_tree_attr, other ids", lambda: call((467, 467), -100, TOP.encode(), 1, IDMAP, 32))
 attempt("umount", lambda: c("umount2", TOP.encode(), 2))
 os.makedirs("/root/other", exist_ok=True)
-attempt("bind elsewhere", lambda: mount(TOP, "/root/other", BIND))
+# With what is mounted below it: the kernel copies no folder without the mounts that are locked to it.
+attempt("bind elsewhere", lambda: mount(TOP, "/root/other", BIND | REC))
 attempt("write there", lambda: opened(os.O_WRONLY, "/root/other/data"))
 attempt("bind over it", lambda: mount("/root/mine", DATA, BIND))
