@@ -121,10 +121,16 @@ pub struct Misled {
 
 impl fmt::Display for Misled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is a symbolic link to {} in the zone; ", self.at.shown(), self.target.shown())?;
+        write!(f, "{} is a symbolic link to {} in the zone", self.at.shown(), self.target.shown())
+    }
+}
+
+impl Misled {
+    /// Says what to do about the `dir` of a resource.
+    pub fn way_out(&self) -> String {
         match &self.instead {
-            Some(dir) => write!(f, "use dir={}", dir.shown()),
-            None => write!(f, "choose a dir without links on its way"),
+            Some(dir) => format!("use dir={}", dir.shown()),
+            None => "choose a dir without links on its way".to_owned(),
         }
     }
 }

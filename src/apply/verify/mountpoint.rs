@@ -100,7 +100,7 @@ fn refusal(bases: &Bases, dir: &str, special: &str, is_file: bool) -> Option<Str
                 !bases.is_read_only(dir) || matches!(waypoint::look(dir, base), Way::There { .. })
             };
             misled.instead = misled.instead.filter(made);
-            Some(misled.to_string())
+            Some(format!("{misled}; {}", misled.way_out()))
         }
         Way::NoDirectory(at) => Some(format!("{} is no directory in the zone", at.shown())),
         Way::There { directory: true } if is_file => {

@@ -47,7 +47,7 @@ impl Build<'_> {
                     o.of_memory(&map).map_err(|e| StepError { what: what.clone(), why: e.to_string() })?;
                 let options: Vec<_> = options.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
                 let tree = self.tmpfs(&what, attrs, &options)?;
-                self.attach(&tree, &what, &mount.dir, true)
+                self.attach_fs(&tree, &what, &mount.dir, true)
             }
             Source::Device | Source::Zfs => self.disk(&what, mount, attrs, &mount.special),
             Source::Image => {
@@ -109,6 +109,6 @@ impl Build<'_> {
             }
             Ok(()) => {}
         }
-        self.attach(&tree, what, &mount.dir, true)
+        self.attach_fs(&tree, what, &mount.dir, true)
     }
 }

@@ -82,7 +82,7 @@ impl Build<'_> {
         let whole = Path::new(dir);
         let explain = |at: &Path, e: io::Error| match e.raw_os_error() {
             Some(libc::ELOOP) => match waypoint::misled(whole, |_| self.base()) {
-                Some(misled) => format!("mount point {dir}: {misled}"),
+                Some(misled) => format!("mount point {misled}"),
                 None => format!("mount point /{} is a symbolic link", at.shown()),
             },
             _ => format!("mount point /{}: {}", at.shown(), reason(&e)),
@@ -150,6 +150,22 @@ impl Build<'_> {
     ) -> Result<(), StepError> {
         let target = self.target(dir, directory).map_err(|why| StepError { what: what.to_owned(), why })?;
         self.within(|| tree.attach(target.as_fd())).map_err(|e| fail(what, "cannot attach the mount", &e))
+    }
+
+    /// As [`Self::attach`], for an `fs` resource, whose `dir` can be another one.
+    pub(super) fn attach_fs(
+        &self,
+        tree: &Tree,
+        what: &str,
+        dir: &str,
+        directory: bool,
+    ) -> Result<(), StepError> {
+        self.attach(tree, what, dir, directory).map_err(|e| {
+            match waypoint::misled(Path::new(dir), |_| self.base()) {
+                Some(misled) => StepError { why: format!("{}; {}", e.why, misled.way_out()), ..e },
+                None => e,
+            }
+        })
     }
 
     pub(super) fn tmpfs(

@@ -24,7 +24,7 @@ impl Build<'_> {
         let tree = Tree::copy(fd.as_fd(), recursive).map_err(|e| fail(what, "cannot mount", &e))?;
         let ids = self.users.as_ref().map(AsFd::as_fd);
         match tree.set(attrs, Attrs::empty(), ids, recursive) {
-            Ok(()) => return self.attach(&tree, what, &mount.dir, directory),
+            Ok(()) => return self.attach_fs(&tree, what, &mount.dir, directory),
             Err(e) if shared::cannot_map(&e) => {}
             Err(e) => return Err(fail(what, "cannot set its attributes", &e)),
         }
@@ -41,7 +41,7 @@ impl Build<'_> {
                 .map_err(|e| fail(what, &format!("cannot mount {}", piece.point.shown()), &e))?;
             match copy {
                 Some(tree) if piece.inner.as_os_str().is_empty() => {
-                    self.attach(&tree, what, &mount.dir, directory)?;
+                    self.attach_fs(&tree, what, &mount.dir, directory)?;
                 }
                 Some(tree) => self.put(what, mount, piece, &tree)?,
                 None if piece.inner.as_os_str().is_empty() => {
