@@ -18,7 +18,7 @@ const DEAF_FOR: Duration = Duration::from_secs(2);
 /// How long the program may take that passes a request on to its init, in milliseconds.
 const PASSED_ON_IN: u64 = 10_000;
 
-/// What makes an init end the zone.
+/// The way by which an init is asked to end the zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asking {
     /// A signal.
@@ -96,7 +96,7 @@ fn request(op: &Op<'_>, running: &Running) -> io::Result<()> {
     }
 }
 
-/// What the host sees of an init.
+/// The marks of an init that the host can see, by which it tells how to ask it.
 #[derive(Clone, Debug, Default)]
 struct Looks {
     /// Name of its program.

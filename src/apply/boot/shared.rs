@@ -50,7 +50,7 @@ pub fn is_of_kernel(kind: &str) -> bool {
     OF_KERNEL.contains(&kind)
 }
 
-/// One mount of the host in a shared directory.
+/// A mount of the host that lies in a shared directory.
 #[derive(Debug)]
 pub struct Piece {
     /// The mount point, as a path of the host.
@@ -61,7 +61,7 @@ pub struct Piece {
     pub kind: String,
     /// Number of the mount.
     pub id: u64,
-    /// What is seen there.
+    /// A descriptor of what the host sees there.
     pub fd: OwnedFd,
 }
 
@@ -148,7 +148,7 @@ pub fn copy(piece: &Piece, attrs: Attrs, users: Option<BorrowedFd<'_>>) -> io::R
     }
 }
 
-/// What becomes of a mount in a shared directory.
+/// The outcome of a trial with a mount in a shared directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// The zone gets it, with its ids or read-only without.

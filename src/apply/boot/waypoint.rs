@@ -14,7 +14,7 @@ use crate::spec::shown::Show;
 /// Links that a way is followed through to tell where it leads, as many as the kernel follows.
 const MOST: usize = 40;
 
-/// What lies on the way to a path of a zone.
+/// The outcome of a look at the way to a path of a zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Way {
     /// Nothing but directories, and at its end a directory or not.
@@ -30,7 +30,7 @@ pub enum Way {
     Link {
         /// Which.
         at: PathBuf,
-        /// What it says.
+        /// The path that the link says.
         target: PathBuf,
         /// The path with the target in place of the link.
         leads: PathBuf,
@@ -113,7 +113,7 @@ pub fn follow(path: &Path, base: impl Fn(&Path) -> Option<Base>) -> Option<(Path
 pub struct Misled {
     /// The link.
     pub at: PathBuf,
-    /// What it says.
+    /// The path that the link says.
     pub target: PathBuf,
     /// The mount point that works.
     pub instead: Option<PathBuf>,
@@ -138,7 +138,7 @@ impl Misled {
 /// Returns the first link on the way to a mount point.
 pub fn misled(path: &Path, base: impl Fn(&Path) -> Option<Base>) -> Option<Misled> {
     let Way::Link { at, target, .. } = look(path, &base) else { return None };
-    // What lies in memory or on a device is not known before it is mounted.
+    // A way that ends in memory or on a device cannot be looked at before the boot mounts that, so it is believed.
     let instead = follow(path, base).filter(|(_, way)| !matches!(way, Way::NoDirectory(_)));
     Some(Misled { at, target, instead: instead.map(|(path, _)| path) })
 }

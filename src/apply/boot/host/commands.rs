@@ -14,7 +14,7 @@ use crate::plan::step::{COMMANDS, ENDING};
 use crate::sys::mount::{Attrs, Tree};
 use crate::sys::path::{IN_ROOT, STRICT, open_beneath, write_all};
 
-/// One text under all names.
+/// The covers share one text, which goes by the name that it is called by.
 const TEXT: &str = include_str!("../../../init/commands.sh");
 
 /// The name that the file itself has.
@@ -56,7 +56,7 @@ impl Build<'_> {
             return Ok(());
         };
         let stat = rustix::fs::fstatvfs(&sbin).map_err(|e| fail(what, "cannot look at /sbin", &e.into()))?;
-        // What the zone can write to is its own, and its packages replace it.
+        // A folder that the zone can write to keeps its commands: they are the zone's own, and its packages replace them.
         if !stat.f_flag.contains(StatVfsMountFlags::RDONLY) {
             return Ok(());
         }

@@ -29,7 +29,7 @@ impl Build<'_> {
             Err(e) => return Err(fail(what, "cannot set its attributes", &e)),
         }
         drop(tree);
-        // One of them cannot map ids, so they are mounted one by one.
+        // The kernel maps the ids of all mounts or of none: with one that cannot, the boot mounts them one by one.
         let pieces = shared::pieces(fd.as_fd(), recursive)
             .map_err(|e| fail(what, &format!("cannot look at what is mounted at {}", mount.special), &e))?;
         let mut covered: Vec<&Path> = Vec::new();
