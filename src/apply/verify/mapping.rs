@@ -15,7 +15,6 @@ use crate::plan::options::{self, MountOptions};
 use crate::spec::idmap::{IdMap, PRIVATE_FIRST};
 use crate::spec::schema::ResourceKind;
 use crate::spec::shown::Show;
-use crate::spec::store::StoreError;
 use crate::spec::{ZoneName, ZoneSpec};
 use crate::sys::mount::{Attrs, NewFs};
 use crate::sys::mountinfo;
@@ -83,7 +82,7 @@ pub fn check(
     purpose: Purpose,
     trial: &Trial,
     found: &mut Findings,
-) -> Result<(), StoreError> {
+) {
     // A zone without ids of its own yet gets a range as long as any.
     let map = || {
         let known = store.known_id_map(name, spec);
@@ -113,7 +112,6 @@ pub fn check(
             _ => {}
         }
     }
-    Ok(())
 }
 
 /// Returns what is mounted at a source; nothing when it is not there, which is said elsewhere.
