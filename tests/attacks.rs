@@ -130,30 +130,35 @@ fn a_halt_does_not_wait_for_an_orderly_shutdown() {
     lab.ok("zoneadm", &["-z", "zion", "boot"]);
     let init = record(&lab, "zion", "init");
     let kill = |signal: &str, pid: &str| Command::new("kill").args([signal, pid]).status().expect("kill(1)");
-    // An init that hangs, once it has come so far that it takes a signal.
-    let hang = |init: &str| {
-        let listens = || {
+    // By this signal the built-in init is asked to end the zone.
+    let wait_for_power_off_in = |init: &str, field: &str| {
+        let is_set = || {
             let status = fs::read_to_string(format!("/proc/{init}/status")).expect("init runs");
-            let mask = status.lines().find_map(|l| l.strip_prefix("SigBlk:")).expect("a mask");
+            let mask = status.lines().find_map(|l| l.strip_prefix(field)).expect("a mask");
             u64::from_str_radix(mask.trim(), 16).expect("hexadecimal") & (1 << (38 - 1)) != 0
         };
-        while !listens() {
+        for _ in 0..5000 {
+            if is_set() {
+                return;
+            }
             std::thread::sleep(Duration::from_millis(1));
         }
+        panic!("init has no power-off signal in {field}");
+    };
+    // An init that hangs, once it has come so far that it takes a signal.
+    let hang = |init: &str| {
+        wait_for_power_off_in(init, "SigBlk:");
         kill("-STOP", init);
     };
     hang(&init);
-    let begin = || {
+    let begin = |init: &str| {
         let child = lab.command("zoneadm").args(["-z", "zion", "shutdown"]).spawn().expect("zoneadm");
-        for _ in 0..500 {
-            if lab.state("zion") == "shutting_down" {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        // The state is written before init is asked.
+        wait_for_power_off_in(init, "ShdPnd:");
+        assert_eq!(lab.state("zion"), "shutting_down");
         child
     };
-    let mut shutdown = begin();
+    let mut shutdown = begin(&init);
     let start = Instant::now();
     let halt = lab.run("zoneadm", &["-z", "zion", "halt"]);
     assert_eq!((halt.status, halt.err.as_str()), (0, ""));
@@ -165,7 +170,7 @@ fn a_halt_does_not_wait_for_an_orderly_shutdown() {
     lab.ok("zoneadm", &["-z", "zion", "boot"]);
     let init = record(&lab, "zion", "init");
     hang(&init);
-    let mut shutdown = begin();
+    let mut shutdown = begin(&init);
     shutdown.kill().expect("it was there");
     shutdown.wait().expect("it ends");
     kill("-CONT", &init);
