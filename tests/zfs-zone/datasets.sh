@@ -1,5 +1,6 @@
 # Delegating datasets to a zone.
 # The example of the guide, as it stands there.
+# machine: plain
 zfs create tank/zone/global
 zfs destroy -r tank/zone/zion 2>/dev/null
 zfs create -o mountpoint=/tank/zone/zion tank/zone/zion

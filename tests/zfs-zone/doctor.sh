@@ -1,5 +1,6 @@
 # What zoneadm doctor says of ZFS.
 # images: bookworm
+# machine: host
 # topic NAME: state and finding; advice NAME
 doctor() { zoneadm doctor --json >/tmp/doctor; }
 field() { python3 -c 'import json,sys

@@ -1,4 +1,5 @@
 # Adding ZFS file systems to a zone.
+# machine: plain
 zfs create -o mountpoint=legacy tank/zone/zion
 
 # The example of the guide, as it stands there.

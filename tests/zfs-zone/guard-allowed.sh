@@ -1,5 +1,6 @@
 # The guard lets everything through that the guide allows.
 # files: attack.py guard-common.lib
+# machine: guard
 . ./guard-common.lib
 
 zoneadm -z zion boot

@@ -1,5 +1,6 @@
 # The guard, asked by ZFS' own commands and by streams: what is locked cannot be changed from inside.
 # files: attack.py guard-common.lib
+# machine: guard
 . ./guard-common.lib
 
 good "the plan tells of the guard" eval 'zoneadm -z zion plan boot | grep -q "guard /dev/zfs"'

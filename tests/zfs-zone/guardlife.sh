@@ -1,6 +1,7 @@
 # The life of the guard: ready, reboot, death of any of our processes.
 # images: bookworm
 # files: attack.py guard-common.lib
+# machine: guard
 . ./guard-common.lib
 until_other() { for ((i = 0; i < 100; i++)); do p=$(guard_pid); [ -n "$p" ] && [ "$p" != "$1" ] && return; sleep 0.1; done; false; }
 

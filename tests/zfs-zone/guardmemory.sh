@@ -1,6 +1,7 @@
 # Callers whose memory belongs to a program that does not answer.
 # images: bookworm
 # files: attack.py guard-common.lib
+# machine: guard
 . ./guard-common.lib
 
 zoneadm -z zion boot

@@ -1,6 +1,7 @@
 # A thread that rewrites a request while it is checked.
 # images: bookworm
 # files: attack.py guard-common.lib
+# machine: bypass
 . ./guard-common.lib
 
 zoneadm -z zion boot

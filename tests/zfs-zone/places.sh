@@ -1,4 +1,5 @@
 # What a boot does with the file systems of a dataset: whose their root directories are, and what they may cover.
+# machine: storage
 boots() { booted=$(zoneadm -z "${1:-zion}" boot 2>&1) || echo "$booted"; }
 told() { case $booted in *"$1"*) ;; *) echo "$booted"; false ;; esac; }
 owner() { inside "stat -c %u:%g $1 && touch $1/mine && rm $1/mine"; }

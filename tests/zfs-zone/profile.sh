@@ -1,5 +1,6 @@
 # Read-only roots (file-mac-profile) where the zonepath, a delegated dataset and an fs resource are ZFS.
 # images: bookworm
+# machine: host
 zfs create -o mountpoint=/pools tank/zone/pools
 zfs create tank/zone/data
 zfs create tank/zone/data/child

@@ -1,4 +1,5 @@
 # A dataset that a zone has had goes back to the host.
+# machine: plain
 gone zion
 zone zion </dev/null
 zfs create -o mountpoint=/back tank/back

@@ -12,6 +12,11 @@ zfs create -o canmount=off tank/zone
 all="files volumes zonepath datasets attach reclaim guard-zfs guard-raw guard-allowed lifecycle clone-datasets lifecycle-kill storage places"
 for part in ${*:-$all}; do
     echo "== $part"
+    # A part finds no zone and no dataset of the one before.
+    for zone in $(zoneadm list -c 2>/dev/null); do [ "$zone" = global ] || gone "$zone"; done
+    for dataset in $(zfs list -Ho name -d 1 tank) $(zfs list -Ho name -d 1 tank/zone); do
+        case $dataset in tank | tank/zone) ;; *) zfs destroy -r "$dataset" ;; esac
+    done
     passed_before=$passed
     # Without bash's own word on processes that a test has killed.
     . "./$part.sh" 2> >(grep -v ': line [0-9]*: *[0-9]* Killed ' >&2)

@@ -1,5 +1,6 @@
 # Snapshots below .zfs. Whoever looks at one has the kernel start mount(8) as root of the host, in the host's mount
 # namespace, on the path that the file system was mounted with; that is the zone's to say, and so may be what lies there.
+# machine: storage
 victim=/victim/etc
 mkdir -p $victim
 zone zion </dev/null

@@ -1,4 +1,5 @@
 # File systems and pools in states that a zone feels: verify and doctor say so.
+# machine: storage
 doctor_says() { zoneadm doctor | tells "$1" cat; }
 warns() { tells "$1" zoneadm -z odd verify; }
 truncate -s 256M /dev/shm/odd
@@ -37,7 +38,9 @@ zfs inherit acltype odd/zones/odd
 zfs create -o mountpoint=/gives odd/given; zfs create -o mountpoint=/never odd/never
 zonecfg -z odd 'add dataset; set name=odd/given; end'
 zoneadm -z odd boot >/dev/null 2>&1; zlogin odd "touch /gives/file"; zoneadm -z odd halt
-zpool export odd; zpool import -d /dev/shm -o readonly=on -o cachefile=none odd
+# imported OPTION...: exports the pool and imports it; for a moment something of the system may look at it still
+imported() { soon zpool export odd; zpool import -d /dev/shm -o cachefile=none "$@" odd; }
+imported -o readonly=on
 good "a pool that is read-only: verify says it of the zonepath" warns "its pool is imported read-only: use zpool export odd && zpool import odd"
 good "a zone whose dataset is as it was left boots" zoneadm -z odd boot
 gives "and reads it" /gives/file zlogin odd "ls /gives/file"
@@ -47,7 +50,7 @@ zonecfg -z odd 'add dataset; set name=odd/never; end'
 refused "a dataset that would have to be changed is refused by verify" "its pool odd is imported read-only, and what makes it a zone's cannot be set; use zpool export odd && zpool import odd" zoneadm -z odd verify
 refused "and by boot" "its pool odd is imported read-only" zoneadm -z odd boot
 zonecfg -z odd 'remove dataset name=odd/never'
-zpool export odd; zpool import -d /dev/shm -o cachefile=none odd
+imported
 
 # An inherited mountpoint.
 zfs create -o mountpoint=none odd/none; zfs create odd/none/d

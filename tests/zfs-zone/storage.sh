@@ -1,4 +1,5 @@
 # A zone whose storage cannot be seen is not forgotten: uninstall refuses, list says it, verify and boot say what to type.
+# machine: storage
 truncate -s 256M /dev/shm/away
 zpool create -o cachefile=none -O mountpoint=/away away /dev/shm/away || exit 2
 zfs create away/zones

@@ -1,5 +1,6 @@
 # Volumes of a zone have no block device on the host: nobody there reads what a zone has written to them.
 # files: attack.py guard-common.lib
+# machine: bypass
 . ./guard-common.lib
 
 # nodes: the block devices of volumes on the host, snapshots among them, once udev is done

@@ -1,4 +1,5 @@
 # Adding ZFS volumes to a zone.
+# machine: storage
 zone zion </dev/null
 zfs create -V 32M tank/vol
 zfs create -V 16M tank/other

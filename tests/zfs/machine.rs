@@ -1,10 +1,11 @@
 //! What runs in the machine with real ZFS, one boot for each test: the calls of `cases.jsonl`, and
-//! each script of `tests/zfs-zone` with real zones.
+//! the scripts of `tests/zfs-zone` with real zones.
 //!
 //! A script says in comments on which images it runs (`# images: bookworm`, else on all but the old one) and what it
 //! needs beside it: `# files: NAME…`, paths from its own folder; `# tests: NAME…`, test programs of this crate;
-//! `# root: yes`, a system for a zone, as `root.tar`, or `# root: sysvinit`, one with that init. Its checks are lines `ok    NAME` and `FAIL  NAME`; a count
-//! stands at its end.
+//! `# root: yes`, a system for a zone, as `root.tar`, or `# root: sysvinit`, one with that init. `# machine: NAME` puts
+//! it into one machine with others of that word, one after the other, since a boot takes as long as a short script.
+//! Its checks are lines `ok    NAME` and `FAIL  NAME`; a count stands at its end.
 
 use std::env;
 use std::fs;
@@ -32,10 +33,12 @@ const PROGRAMS: [&str; 6] = [
     env!("CARGO_BIN_EXE_zonestat"),
 ];
 
-/// A script with real zones.
+/// A script with real zones, or several that share a machine.
 #[derive(Clone, Debug)]
 struct Script {
+    /// The script; several with blanks between them.
     name: String,
+    machine: Option<String>,
     images: Vec<&'static str>,
     files: Vec<PathBuf>,
     tests: Vec<String>,
@@ -56,9 +59,8 @@ pub fn trials() -> Vec<Trial> {
         if image != OLD {
             trials.push(Trial::test(format!("{image}::calls"), move || in_machine(image, || calls(image))));
         }
-        for script in scripts.iter().filter(|s| s.images.contains(&image)) {
-            let mut script = script.clone();
-            trials.push(Trial::test(format!("{image}::{}", script.name), move || {
+        for mut script in shared(scripts.iter().filter(|s| s.images.contains(&image))) {
+            trials.push(Trial::test(format!("{image}::{}", script.name.replace(' ', "+")), move || {
                 in_machine(image, || {
                     if let Some(section) = script.root.take() {
                         match zone_root(image, &section) {
@@ -75,6 +77,28 @@ pub fn trials() -> Vec<Trial> {
         }
     }
     trials
+}
+
+/// Joins the scripts that share a machine.
+fn shared<'s>(scripts: impl Iterator<Item = &'s Script>) -> Vec<Script> {
+    let mut joined: Vec<Script> = Vec::new();
+    for script in scripts {
+        let with = joined.iter_mut().find(|j| j.machine.is_some() && j.machine == script.machine);
+        let Some(with) = with else {
+            joined.push(script.clone());
+            continue;
+        };
+        assert!(
+            with.root.is_none() && script.root.is_none(),
+            "{}: a system for a zone is not shared",
+            script.name
+        );
+        with.name = format!("{} {}", with.name, script.name);
+        with.files
+            .extend(script.files.iter().filter(|f| !with.files.contains(f)).cloned().collect::<Vec<_>>());
+        with.tests.extend(script.tests.clone());
+    }
+    joined
 }
 
 /// Finds the scripts and reads what they say of themselves.
@@ -111,7 +135,8 @@ fn scripts() -> Vec<Script> {
             Some(&"yes") | None => "zone".to_owned(),
             Some(section) => (*section).to_owned(),
         });
-        scripts.push(Script { name: stem, images, files, tests, root });
+        let machine = said("machine:").and_then(|words| words.first().map(|word| (*word).to_owned()));
+        scripts.push(Script { name: stem, machine, images, files, tests, root });
     }
     scripts.sort_by(|a, b| a.name.cmp(&b.name));
     scripts
@@ -196,7 +221,7 @@ fn zones(image: &str, script: &Script) -> Result<(), Failed> {
     let mut command = vm();
     command.args(["run", "--timeout", LIMIT, "--arg", name, image]);
     command.arg(here("tests/zfs-zone/run.sh")).arg(here("tests/zfs-zone/lib.sh"));
-    command.arg(here(&format!("tests/zfs-zone/{name}.sh"))).args(&script.files);
+    command.args(name.split(' ').map(|part| here(&format!("tests/zfs-zone/{part}.sh")))).args(&script.files);
     for test in &script.tests {
         command.arg(stripped(&test_program(test)?, test, folder.path())?);
     }
@@ -222,8 +247,8 @@ fn zones(image: &str, script: &Script) -> Result<(), Failed> {
     match status {
         // A script that ends early has not checked anything.
         Some(0) if told > 0 && lines.iter().filter_map(count).any(|n| n >= told) => Ok(()),
-        Some(0) => Err(format!("{name}.sh ended without its count of checks").into()),
-        status => Err(format!("{name}.sh on {image}: exit status {status:?}").into()),
+        Some(0) => Err(format!("{name} ended without the count of checks").into()),
+        status => Err(format!("{name} on {image}: exit status {status:?}").into()),
     }
 }
 
