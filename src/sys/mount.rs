@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code)]
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -84,6 +85,28 @@ impl Tree {
         Ok(Peer { tree: Self { fd: open_tree(at, "", flags)? }, recursive })
     }
 
+    /// Makes a detached copy of a private mount from a name in it on, with the attributes and mapped ids that the
+    /// mount has. The name is no path, and a link is not followed.
+    ///
+    /// # Errors
+    /// The system's error; `EINVAL` for a mount that is not attached in the caller's mount namespace.
+    pub fn part(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<Self> {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+        Ok(Self { fd: open_tree(dir, name, flags)? })
+    }
+
+    /// Makes another detached copy of a private mount, with the attributes and mapped ids that the mount has.
+    ///
+    /// # Errors
+    /// The system's error; `EINVAL` for a mount that is not attached in the caller's mount namespace.
+    pub fn again(&self) -> io::Result<Self> {
+        let flags =
+            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+        Ok(Self { fd: open_tree(&self.fd, "", flags)? })
+    }
+
     /// Changes attributes; with `ids`, the mount shows the file system's ids as that user namespace
     /// maps them. The propagation becomes private. With `recursive`, mounts below change too.
     ///
@@ -116,6 +139,14 @@ impl Tree {
     pub fn attach(&self, target: BorrowedFd<'_>) -> io::Result<()> {
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
         Ok(move_mount(&self.fd, "", target, "", flags)?)
+    }
+
+    /// Attaches the detached mount on top of a name in a directory. The name is no path, and a link is not followed.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn attach_at(&self, dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
+        Ok(move_mount(&self.fd, "", dir, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
     }
 }
 

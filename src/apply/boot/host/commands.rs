@@ -3,6 +3,8 @@
 //! The host's systemd has the names `init`, `halt` and the like in `/sbin` for programs that speak to systemd
 //! alone. In a sparse zone, where they are the host's, each is covered by ours.
 
+use std::ffi::OsStr;
+use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -65,10 +67,19 @@ impl Build<'_> {
             .map_err(|e| fail(what, "cannot open ours", &e.into()))?;
         let attrs = Attrs::RDONLY | Attrs::NOSUID | Attrs::NODEV;
         let covered = self.within(|| {
-            for name in ENDING {
+            let ours = Tree::peer(file.as_fd(), false)?.set(attrs, Attrs::empty(), None)?;
+            // The first that is attached is copied for the others, attributes and all.
+            let mut attached = false;
+            for name in ENDING.map(OsStr::new) {
+                let copy = if attached { Some(ours.again()?) } else { None };
                 // The link itself: what it leads to is another program as well.
-                let Ok(at) = rustix::fs::openat(&sbin, name, flags, Mode::empty()) else { continue };
-                Tree::peer(file.as_fd(), false)?.set(attrs, Attrs::empty(), None)?.attach(at.as_fd())?;
+                match copy.as_ref().unwrap_or(&ours).attach_at(sbin.as_fd(), name) {
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                    other => {
+                        other?;
+                        attached = true;
+                    }
+                }
             }
             Ok(())
         });

@@ -2,15 +2,19 @@
 //!
 //! The mount maps no ids, so the zone's root is neither the owner of the host's files nor has it power over
 //! them: what others may not read, it may not read. A mount with mapped ids, over the file itself, is made for each
-//! program that runs as its owner. All of them are made before the zone's own namespace is, which locks
+//! program that runs as its owner: a part of one mount of the whole directory, which no zone sees. All of them are made before the zone's own namespace is, which locks
 //! them: their read-only attribute cannot be taken away, for it alone keeps the zone's root, their owner, from writing.
 
-use std::os::fd::AsFd;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags};
 
 use super::{Build, StepError, fail};
+use crate::spec::shown::Show;
 use crate::sys::mount::{Attrs, Tree};
 use crate::sys::naive::without;
 use crate::sys::path::{SAME_MOUNT, open_beneath};
@@ -35,33 +39,57 @@ impl Build<'_> {
         // All of it is mapped then, the programs too, and no mount is mapped twice.
         let programs = programs.filter(|list| !list.is_empty() && !without("unmapped"));
         let Some(programs) = programs else { return Ok(()) };
-        self.within(|| Ok(programs.iter().try_for_each(|p| self.program(&tree, &what, p))))
-            .map_err(|e| fail(&what, "cannot mount its programs", &e))?
-    }
-
-    /// Mounts a program over itself, with mapped ids.
-    fn program(&self, tree: &Tree, what: &str, path: &str) -> Result<(), StepError> {
-        // It may have gone, or have become something else, since the list was made.
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let Ok(file) = open_beneath(tree.as_fd(), Path::new(path), flags, Mode::empty(), SAME_MOUNT) else {
-            return Ok(());
-        };
-        let stat = rustix::fs::fstat(&file);
-        let stat = stat.map_err(|e| fail(what, &format!("cannot look at {path}"), &e.into()))?;
-        // Its owner in the zone could read what others may not.
-        let readable = is_readable_to_all(stat.st_mode) || without("readable");
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || !readable {
-            return Ok(());
-        }
-        let failed = |e| fail(what, &format!("cannot mount {path}"), &e);
         // Read-only, as what it is a copy of.
-        let mount = self.mapped(file.as_fd(), what, Attrs::NODEV).map_err(|mut e| {
-            e.why.push_str("; with setuid=false it is mounted without");
+        let mapped = self.mapped(fd.as_fd(), &what, Attrs::RDONLY | Attrs::NODEV).map_err(|mut e| {
+            e.why.push_str("; with setuid=false it is mounted without its programs");
             e
         })?;
-        if without("readonly-programs") {
-            mount.set(Attrs::empty(), Attrs::RDONLY, None, false).map_err(failed)?;
+        self.within(|| {
+            // Only of an attached mount the kernel copies parts.
+            self.place()?.set_aside(&mapped)?;
+            Ok(self.programs(&tree, &mapped, &what, programs))
+        })
+        .map_err(|e| fail(&what, "cannot mount its programs", &e))?
+    }
+
+    /// Mounts programs over themselves, with mapped ids.
+    fn programs(&self, tree: &Tree, mapped: &Tree, what: &str, list: &[String]) -> Result<(), StepError> {
+        let open = |top: &Tree, folder: &Path| {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            open_beneath(top.as_fd(), folder, flags, Mode::empty(), SAME_MOUNT).ok()
+        };
+        let mut folders = BTreeMap::new();
+        for path in list.iter().map(Path::new) {
+            let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { continue };
+            // Each may have gone, or have become something else, since the list was made.
+            let opened =
+                folders.entry(folder).or_insert_with(|| Some((open(mapped, folder)?, open(tree, folder)?)));
+            let Some((from, to)) = opened else { continue };
+            program(from.as_fd(), to.as_fd(), name)
+                .map_err(|e| fail(what, &format!("cannot mount {}", path.shown()), &e))?;
         }
-        mount.attach(file.as_fd()).map_err(failed)
+        Ok(())
+    }
+}
+
+/// Mounts the program of a folder with mapped ids over the one of the same folder without.
+fn program(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
+    let mount = match Tree::part(from, name) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    let stat = rustix::fs::fstat(&mount)?;
+    // Its owner in the zone could read what others may not.
+    let readable = is_readable_to_all(stat.st_mode) || without("readable");
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || !readable {
+        return Ok(());
+    }
+    if without("readonly-programs") {
+        mount.set(Attrs::empty(), Attrs::RDONLY, None, false)?;
+    }
+    match mount.attach_at(to, name) {
+        // It has gone in this moment.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
     }
 }

@@ -14,6 +14,7 @@
 //! ├ proc  the host's, for the first process, and for the kernel to see: where it is not there, or covered in
 //! ├ sys   parts, it lets nobody in the zone mount one (mount_too_revealing)
 //! ├ old   whatever the namespace has begun with
+//! ├ aside mounts of which only parts go into the root
 //! └ root  the zone's root
 //! ```
 
@@ -68,6 +69,15 @@ impl<'h> Place<'h> {
         self.root.as_fd()
     }
 
+    /// Attaches a mount beside the zone's root, where its first process lets go of it. The caller is
+    /// [`Self::within`].
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn set_aside(&self, tree: &Tree) -> io::Result<()> {
+        tree.attach(rustix::fs::open("/aside", DIRECTORY, Mode::empty())?.as_fd())
+    }
+
     /// Does something with mounts of the zone, which only a process among them can.
     ///
     /// # Errors
@@ -106,6 +116,7 @@ fn make(run: &Path) -> io::Result<(OwnedFd, OwnedFd)> {
     }
     let root = inside("root")?;
     drop(inside("old")?);
+    mkdirat(&memory, "aside", Mode::from(0o755))?;
     // Not only chroot: what lay below would be in the zone for good, hidden, but there.
     rustix::process::fchdir(&memory)?;
     rustix::process::pivot_root(".", "old")?;
