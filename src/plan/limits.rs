@@ -192,8 +192,16 @@ pub fn folder(spec: &ZoneSpec, mount: &Path, name: &str) -> PathBuf {
     }
     match pool(spec) {
         Some(pool) => mount.join(pool).join(name),
-        None => mount.join("zones").join(name),
+        None => mount.join(SHARED).join(name),
     }
+}
+
+/// Name of the folder that zones without cpus of their own and without a pool share.
+const SHARED: &str = "zones";
+
+/// Returns the folder that a zone's cgroup shares with those of other zones alone.
+pub fn shared_folder(path: &Path) -> Option<&Path> {
+    path.parent().filter(|folder| folder.file_name().is_some_and(|name| name == SHARED))
 }
 
 /// Returns the pool that a zone is bound to.

@@ -267,7 +267,7 @@ impl Build<'_> {
                 cgroup::delegate(path, self.uid, self.gid)
                     .map_err(|e| fail(what(), "cannot delegate it", &e))?;
                 if *guarded {
-                    limits::settings(&what(), &fd)?;
+                    limits::settings(&what(), path, &fd)?;
                 }
                 self.cgroup = Some(fd);
                 Ok(())

@@ -73,18 +73,25 @@ pub(super) fn group(path: &Path, settings: &[Setting]) -> Result<(), StepError> 
     Ok(())
 }
 
-/// Keeps a cgroup from writing settings of the kernel that are the host's.
+/// Keeps the cgroup of a zone from writing settings of the kernel that are the host's: by the folder of all zones,
+/// where it lies in that, so that only the first of them waits for the check of the program.
 ///
 /// # Errors
 /// The system's error: the zone must not boot with the settings within its reach.
-pub(super) fn settings(what: &str, group: &OwnedFd) -> Result<(), StepError> {
-    if without("host-settings") {
-        return Ok(());
-    }
-    sysctl::refuse(group.as_fd(), HOST_SETTINGS).map_err(|e| StepError {
+pub(super) fn settings(what: &str, path: &Path, group: &OwnedFd) -> Result<(), StepError> {
+    let failed = |e: io::Error| StepError {
         what: what.to_owned(),
         why: format!("cannot refuse it to write settings of the host: {}", reason(&e)),
-    })
+    };
+    let of_all = match limits::shared_folder(path) {
+        Some(folder) => Some(OwnedFd::from(fs::File::open(folder).map_err(failed)?)),
+        None => None,
+    };
+    let group = of_all.as_ref().unwrap_or(group).as_fd();
+    if without("host-settings") {
+        return sysctl::allow(group, HOST_SETTINGS).map_err(failed);
+    }
+    sysctl::refuse(group, HOST_SETTINGS).map_err(failed)
 }
 
 /// Gives this process, and so the zone, what does not depend on who called.

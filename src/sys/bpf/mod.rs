@@ -20,6 +20,7 @@ const MAP_DELETE: i32 = 3;
 const MAP_NEXT: i32 = 4;
 const PROG_LOAD: i32 = 5;
 const PROG_ATTACH: i32 = 8;
+const PROG_DETACH: i32 = 9;
 const PROG_TEST: i32 = 10;
 const PROG_BY_ID: i32 = 13;
 const MAP_BY_ID: i32 = 14;
@@ -32,6 +33,8 @@ const AT_SYSCTL: u32 = 18;
 const ALL_RUN: u32 = 2;
 /// A name must not be longer.
 const NAME: usize = 16;
+/// Programs that are looked at on one cgroup.
+const MAX_ATTACHED: usize = 16;
 /// Maps that one of our programs may use.
 const MAX_MAPS: usize = 8;
 
@@ -310,16 +313,45 @@ impl Program {
         bpf(PROG_ATTACH, &mut block).map(drop)
     }
 
-    /// Returns how many programs of [`Kind::Sysctl`] are attached to a cgroup.
+    /// Takes a program of [`Kind::Sysctl`] off a cgroup.
+    ///
+    /// # Errors
+    /// The system's error; `ENOENT` when it is not attached there.
+    pub fn detach(&self, cgroup: BorrowedFd<'_>) -> io::Result<()> {
+        let mut block = [pair(number(cgroup), number(self.fd.as_fd())), pair(AT_SYSCTL, 0)];
+        bpf(PROG_DETACH, &mut block).map(drop)
+    }
+
+    /// Returns the numbers of the programs of [`Kind::Sysctl`] that are attached to a cgroup itself, as many as
+    /// there is room for.
     ///
     /// # Errors
     /// The system's error; `EINVAL` for a kernel without `CONFIG_CGROUP_BPF`.
-    pub fn attached(cgroup: BorrowedFd<'_>) -> io::Result<u32> {
+    pub fn attached(cgroup: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
+        let mut ids = [0_u32; MAX_ATTACHED];
         // target_fd, attach_type, query_flags, attach_flags, prog_ids, prog_cnt.
-        let mut block = [pair(number(cgroup), AT_SYSCTL), 0, 0, 0];
-        bpf(PROG_QUERY, &mut block)?;
+        let room = u32::try_from(MAX_ATTACHED).unwrap_or(0);
+        let mut block = [pair(number(cgroup), AT_SYSCTL), 0, ids.as_mut_ptr() as u64, pair(room, 0)];
+        match bpf(PROG_QUERY, &mut block) {
+            // There are more, and the room is full.
+            Err(e) if e.raw_os_error() == Some(libc::ENOSPC) => return Ok(ids.to_vec()),
+            other => other?,
+        };
         let [a, b, c, d, ..] = block[3].to_ne_bytes();
-        Ok(u32::from_ne_bytes([a, b, c, d]))
+        let count = usize::try_from(u32::from_ne_bytes([a, b, c, d])).unwrap_or(0).min(MAX_ATTACHED);
+        Ok(ids[..count].to_vec())
+    }
+
+    /// Says whether the program was loaded by root under this name.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn is_named(&self, name: &str) -> io::Result<bool> {
+        // struct bpf_prog_info: created_by_uid at 48, name at 64.
+        let words = info(self.fd.as_fd())?;
+        let [low, high] = name_words(name);
+        let found = [pair(words[16], words[17]), pair(words[18], words[19])];
+        Ok(words[12] == 0 && found == [low, high])
     }
 
     /// Opens a program by its number.

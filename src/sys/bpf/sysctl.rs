@@ -43,12 +43,42 @@ fn program(names: &[&str]) -> Vec<u64> {
 
 /// Keeps the processes of a cgroup and of all below it from writing these files, which are named from
 /// `/proc/sys` on (at most 63 bytes). Whatever is attached below changes nothing about that, and it ends with the
-/// cgroup.
+/// cgroup. Where it is so already, nothing is done: to load a program takes the kernel longer than all the rest.
 ///
 /// # Errors
 /// The system's error: the kernel is built without `CONFIG_CGROUP_BPF`, or bpf(2) is forbidden.
 pub fn refuse(cgroup: BorrowedFd<'_>, names: &[&str]) -> io::Result<()> {
-    Program::load_as(Kind::Sysctl, "zone_sysctl", &program(names))?.attach(cgroup)
+    let code = program(names);
+    let name = name(&code);
+    if ours(cgroup, &name).next().is_some() {
+        return Ok(());
+    }
+    Program::load_as(Kind::Sysctl, &name, &code)?.attach(cgroup)
+}
+
+/// Takes such programs off a cgroup.
+///
+/// # Errors
+/// The system's error.
+pub fn allow(cgroup: BorrowedFd<'_>, names: &[&str]) -> io::Result<()> {
+    ours(cgroup, &name(&program(names))).try_for_each(|program| program.detach(cgroup))
+}
+
+/// The name of a program tells its text: another release may refuse other files.
+fn name(code: &[u64]) -> String {
+    // FNV-1a, which is the same in every release of the language.
+    let bytes = code.iter().flat_map(|word| word.to_ne_bytes());
+    let hash = bytes.fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    format!("zone_{hash:08x}")
+}
+
+/// Returns the programs of that name on a cgroup.
+fn ours(cgroup: BorrowedFd<'_>, name: &str) -> impl Iterator<Item = Program> {
+    let attached = Program::attached(cgroup).unwrap_or_default();
+    attached
+        .into_iter()
+        .filter_map(|id| Program::by_id(id).ok())
+        .filter(move |program| program.is_named(name).unwrap_or(false))
 }
 
 /// Says whether this kernel takes such a program on the cgroups of a hierarchy. Without root's rights that cannot be
