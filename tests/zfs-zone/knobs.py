@@ -1,11 +1,12 @@
 """Settings of the kernel: `knobs.py read` prints those of this place, `knobs.py write KIND` writes to all that it can,
 `knobs.py unnamed LIST` prints what can be written and is not in a list of patterns, `knobs.py switch FILE` is one write,
-`knobs.py programs` counts the kernel's programs of this name."""
+`knobs.py programs` counts the programs that refuse it."""
 
 import ctypes
 import errno
 import fnmatch
 import os
+import re
 import struct
 import sys
 
@@ -128,7 +129,7 @@ def programs():
         os.close(program)
         # struct bpf_prog_info: the name is behind type, id, tag, two lengths, two addresses, a time, a user, a count
         # of maps and their address.
-        count += info.raw[64:80].rstrip(b"\0") == b"zone_sysctl"
+        count += re.fullmatch(rb"zone_[0-9a-f]{8}\0*", info.raw[64:80]) is not None
 
 
 def detach(group):
