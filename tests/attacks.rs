@@ -188,6 +188,7 @@ fn the_wish_to_reboot_survives_a_slow_shutdown() {
     let text = "#!/bin/bash\ntrap 'touch /var/tmp/asked' PWR\ntrap 'exit 0' TERM\ntouch /var/tmp/up\nwhile :; do sleep 0.05; done\n";
     fs::write(&script, text).expect("written");
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("chmod");
+    fs::copy(&script, lab.in_zone("zion", "/var/tmp/other")).expect("copied");
     lab.configure_again("zion", "set bootargs=\"-i /var/tmp/init\"");
     let file = |name: &str| lab.in_zone("zion", &format!("/var/tmp/{name}"));
     let until = |what: &str, done: &dyn Fn() -> bool| {
@@ -201,6 +202,8 @@ fn the_wish_to_reboot_survives_a_slow_shutdown() {
     };
     for (words, then, text) in [
         (&["shutdown", "-t", "1", "-r"][..], "running", "it will be booted again"),
+        // The arguments are those of the next boot alone.
+        (&["shutdown", "-t", "1", "-r", "--", "-i", "/var/tmp/other"], "running", "it will be booted again"),
         (&["shutdown", "-t", "1"][..], "installed", "it will be halted"),
     ] {
         if lab.state("zion") == "installed" {
@@ -220,6 +223,10 @@ fn the_wish_to_reboot_survives_a_slow_shutdown() {
         }
         assert!(Command::new("kill").args(["-TERM", &init]).status().is_ok_and(|s| s.success()));
         until(then, &|| lab.state("zion") == then);
+        let other = words.contains(&"/var/tmp/other");
+        assert!(
+            !other || lab.ok("zlogin", &["-S", "zion", "cat /proc/1/cmdline"]).contains("/var/tmp/other")
+        );
     }
     lab.assert_clean();
 }

@@ -17,6 +17,9 @@ pub struct BootArgs {
     pub ignored: Vec<String>,
 }
 
+/// The first line of arguments that are kept, with `boot -w`.
+const WRITABLE: &str = "writable";
+
 impl BootArgs {
     /// Reads a line of arguments.
     pub fn parse(line: &str) -> Self {
@@ -35,6 +38,17 @@ impl BootArgs {
             }
         }
         out
+    }
+
+    /// Reads what [`Self::kept`] has given.
+    pub fn from_kept(text: &str) -> Self {
+        let (first, line) = text.split_once('\n').unwrap_or((text, ""));
+        Self { writable: first == WRITABLE, ..Self::parse(line) }
+    }
+
+    /// Returns the arguments as a text from which they can be read again.
+    pub fn kept(&self) -> String {
+        format!("{}\n{}", if self.writable { WRITABLE } else { "" }, self.line())
     }
 
     /// Returns the arguments as one line.
@@ -56,5 +70,13 @@ mod tests {
         assert_eq!(a.ignored, ["-x"]);
         assert_eq!(a.line(), "kernel -m verbose -s -i /sbin/other -x");
         assert_eq!(BootArgs::parse("  "), BootArgs::default());
+    }
+
+    #[test]
+    fn what_is_kept_reads_back() {
+        for args in [BootArgs::parse("-s -i /sbin/other"), BootArgs { writable: true, ..BootArgs::default() }]
+        {
+            assert_eq!(BootArgs::from_kept(&args.kept()), args);
+        }
     }
 }

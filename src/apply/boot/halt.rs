@@ -83,6 +83,8 @@ pub fn shutdown(op: &mut Op<'_>, again: Option<&BootArgs>, seconds: u64) -> Resu
     let asking = asking::find(&running)?;
     running.going = Some(if again.is_some() { Going::Reboot } else { Going::Halt });
     running.state = ZoneState::ShuttingDown;
+    let done = start::keep_args(op.store.root(), op.name, again);
+    warn_unwritten(op, done);
     note(op, &running);
     if let Some(handle) = handle {
         asking.ask(op, &running, &handle)?;

@@ -126,7 +126,7 @@ pub fn plan_boot(op: &Op<'_>, args: &BootArgs) -> Result<Plan, BootError> {
 }
 
 /// Returns the arguments that count: those given, else the `bootargs` property.
-fn with_default(op: &Op<'_>, args: &BootArgs) -> BootArgs {
+pub(super) fn with_default(op: &Op<'_>, args: &BootArgs) -> BootArgs {
     if args.words.is_empty() {
         let line = op.spec.props.text("bootargs").unwrap_or_default();
         return BootArgs { writable: args.writable, ..BootArgs::parse(line) };

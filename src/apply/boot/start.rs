@@ -387,6 +387,30 @@ pub fn replace_record(path: &Path, text: &str) -> io::Result<()> {
     io::Write::write_all(&mut file, format!("{text:old$}").as_bytes())
 }
 
+/// Keeps the arguments of a boot that the supervisor makes when the zone has ended, where they are given.
+///
+/// # Errors
+/// The system's error.
+pub(super) fn keep_args(root: &Root, name: &ZoneName, args: Option<&BootArgs>) -> io::Result<()> {
+    let path = root.zone_run(name).join(NEXT_BOOT);
+    match args.filter(|args| **args != BootArgs::default()) {
+        Some(args) => replace_record(&path, &args.kept()),
+        None => match fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        },
+    }
+}
+
+/// Returns the arguments that were kept, none when there are none.
+pub fn kept_args(root: &Root, name: &ZoneName) -> Option<BootArgs> {
+    let text = fs::read_to_string(root.zone_run(name).join(NEXT_BOOT)).ok()?;
+    Some(BootArgs::from_kept(&text))
+}
+
+/// File that holds the arguments of the boot after a shutdown.
+const NEXT_BOOT: &str = "next-boot";
+
 /// Gives the next zone id, 1 to 9999, that no running zone has.
 ///
 /// # Errors
@@ -457,7 +481,7 @@ pub(super) fn clear(root: &Root, name: &ZoneName) {
 pub fn remove_run_files(root: &Root, name: &ZoneName, keep_console: bool) {
     let dir = root.zone_run(name);
     claim::release(root, name);
-    for file in [RECORD, "running.new", "journal", "spec.toml", guard::SOCKET] {
+    for file in [RECORD, "running.new", "journal", "spec.toml", NEXT_BOOT, guard::SOCKET] {
         let _ = fs::remove_file(dir.join(file));
     }
     found::forget(root, name);

@@ -27,7 +27,7 @@ use watch::Watch;
 
 use super::boot::host::Ready;
 use super::boot::start::{self, Begun, Goal, make_run_dir, remove_run_files, start_init, write_record};
-use super::boot::{BootArgs, observe};
+use super::boot::{BootArgs, observe, with_default};
 use super::dataset::{self, withdraw::Told};
 use super::net::follow::Follow;
 use super::paths::Root;
@@ -371,6 +371,8 @@ impl Supervisor {
         }
         let Some(lock) = lock else { return };
         let again = asked.map_or(ended == Ended::Signal(libc::SIGHUP), |going| going == Going::Reboot);
+        // Those of a shutdown that has become too long for zoneadm.
+        let args = asked.and_then(|_| start::kept_args(&self.root, &self.name));
         let cgroup = init.running.cgroup.clone();
         (self.init, self.guard, self.links) = (None, None, None);
         let mut errors = dataset::take_back(&self.root, &self.name);
@@ -385,7 +387,7 @@ impl Supervisor {
         // In a pid namespace, reboot(2) ends process 1 by SIGHUP, and halt and power-off by SIGINT.
         if again {
             self.console.notice("NOTICE: Zone rebooting");
-            match self.again(&store, &lock) {
+            match self.again(&store, &lock, args) {
                 Ok(()) => drop(lock),
                 Err(text) => {
                     log(&self.name, &text);
@@ -404,12 +406,12 @@ impl Supervisor {
         }
     }
 
-    /// Boots the zone again, in this process, with its saved spec.
-    fn again(&mut self, store: &FileStore, lock: &Locked) -> Result<(), String> {
+    /// Boots the zone again, in this process, with its saved spec, and with arguments or those of the spec.
+    fn again(&mut self, store: &FileStore, lock: &Locked, args: Option<BootArgs>) -> Result<(), String> {
         let spec = lock.spec().map_err(|e| e.to_string())?.ok_or("No such zone configured")?;
         let mut out = Log(&self.name);
         let op = Op::under(lock, store, &spec, &NOTHING_SEEN, &mut out);
-        let args = BootArgs::parse(spec.props.text("bootargs").unwrap_or_default());
+        let args = with_default(&op, &args.unwrap_or_default());
         let (facts, asked) = observe::facts_and_answers(&op).map_err(|e| e.to_string())?;
         let plan = plan(&spec, &args, &facts).map_err(|e| e.to_string())?;
         let ids = claim::Ids::of(store, &self.name, &spec).map_err(|e| e.to_string())?;
