@@ -26,6 +26,8 @@ pub struct Facts {
     pub root: PathBuf,
     /// The host name that the zone's root has for it, when it has one.
     pub hostname: Option<String>,
+    /// A boot has put addresses into the zone's hosts file.
+    pub named: bool,
     /// Lines of the zone's uid map.
     pub uid_map: String,
     /// Lines of the zone's gid map.
@@ -239,12 +241,13 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
         });
     }
     // The files are the host's to write.
-    if !network.links.is_empty() {
+    let hostname = facts.hostname.clone().unwrap_or_else(|| spec.name.to_string());
+    // Without a link it may still have the addresses of one that was removed.
+    if !network.links.is_empty() || facts.named {
         let addresses =
             network.links.iter().flat_map(|l| l.addresses.iter().map(ipnet::IpNet::addr)).collect();
-        steps.push(Step::Names { root: facts.root.clone(), addresses });
+        steps.push(Step::Names { root: facts.root.clone(), hostname: hostname.clone(), addresses });
     }
-    let hostname = facts.hostname.clone().unwrap_or_else(|| spec.name.to_string());
     // A root of its own system that inherits something else keeps its files.
     if spec.stored(ResourceKind::InheritPkgDir).iter().any(|r| r.text("dir") == Some("/usr")) {
         steps.push(Step::HostEtc { root: facts.root.clone(), hostname: hostname.clone() });

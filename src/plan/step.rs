@@ -220,6 +220,8 @@ pub enum Step {
     Names {
         /// The host's folder that is the zone's root.
         root: PathBuf,
+        /// The zone's host name.
+        hostname: String,
         /// The zone's addresses.
         addresses: Vec<IpAddr>,
     },

@@ -207,6 +207,18 @@ fn the_hosts_file_has_the_addresses_that_the_zone_has_now() {
     w.lab.ok("zoneadm", &["-z", "zion", "boot"]);
     let found = w.lab.ok("zlogin", &["zion", "getent ahosts zion"]);
     assert!(found.contains("192.0.2.18") && !found.contains("192.0.2.7"), "{found}");
+    // It is listed by the name that its administrator gives it.
+    w.lab.ok("zlogin", &["zion", "echo inner > /etc/hostname"]);
+    w.lab.ok("zoneadm", &["-z", "zion", "reboot"]);
+    let found = w.lab.ok("zlogin", &["zion", "getent ahosts inner"]);
+    assert!(found.contains("192.0.2.18"), "{found}");
+    // Without a link it has no address that others know.
+    w.lab.run_with("zonecfg", &["-z", "zion"], &[], "remove -F net\nexit\n");
+    w.lab.ok("zoneadm", &["-z", "zion", "reboot"]);
+    let found = w.lab.ok("zlogin", &["zion", "cat /etc/hosts"]);
+    assert!(found.contains("127.0.1.1\tinner\n") && !found.contains("192.0.2"), "{found}");
+    w.lab.run_with("zonecfg", &["-z", "zion"], &[], other);
+    w.lab.ok("zoneadm", &["-z", "zion", "reboot"]);
     // From now on it is the zone's own.
     w.lab.ok("zlogin", &["zion", "echo '192.0.2.9 db' >> /etc/hosts"]);
     let mine = w.lab.ok("zlogin", &["zion", "cat /etc/hosts"]);

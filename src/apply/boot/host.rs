@@ -303,10 +303,10 @@ impl Build<'_> {
             Step::Sys => self.sys(),
             Step::Fs(mount) => self.fs(mount),
             Step::HostId { id } => self.host_id(*id),
-            Step::Names { root: inside, addresses } => {
+            Step::Names { root: inside, hostname, addresses } => {
                 let state = root.zone_lib(self.zone);
                 let links: Vec<&Link> = links_of(all).collect();
-                let names = net::resolver::Names { name: self.zone.as_str(), addresses, links: &links };
+                let names = net::resolver::Names { name: hostname, addresses, links: &links };
                 self.told.warnings.extend(net::resolver::boot(inside, &state, names));
                 Ok(())
             }

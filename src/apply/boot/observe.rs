@@ -13,7 +13,7 @@ use super::device::matching;
 use super::source::{self, Place, Tops};
 use super::start::first_host_id;
 use crate::apply::install::hostname;
-use crate::apply::net::Probe;
+use crate::apply::net::{Probe, resolver};
 use crate::apply::paths::Root;
 use crate::apply::store::first_choice;
 use crate::apply::zfs::Asker;
@@ -84,6 +84,7 @@ fn beside(op: &Op<'_>, allocate: bool, net: NetFacts) -> Result<Facts, BootError
         kernel: crate::apply::confine::kernel(),
         fuse: Path::new("/dev/fuse").exists(),
         hostname: hostname::of(&root),
+        named: resolver::has_named(&op.store.root().zone_lib(op.name)),
         own_init: matches!(init, RootInit::Own(_)).then(|| "/sbin/init".to_owned()),
         idle_systemd: init == RootInit::IdleSystemd,
         net,

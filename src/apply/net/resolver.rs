@@ -120,12 +120,17 @@ pub fn scoped(text: &[u8], links: &[&Link]) -> (Vec<u8>, Vec<String>) {
 /// What a zone is called, and what it can be reached by.
 #[derive(Clone, Copy, Debug)]
 pub struct Names<'a> {
-    /// Its name.
+    /// Its host name.
     pub name: &'a str,
     /// Its addresses.
     pub addresses: &'a [IpAddr],
     /// Its links.
     pub links: &'a [&'a Link],
+}
+
+/// Says whether a boot has put a hosts file into a zone. `state` is the folder of what outlives a boot.
+pub fn has_named(state: &Path) -> bool {
+    std::fs::symlink_metadata(state.join(HOSTS_RECORD)).is_ok()
 }
 
 /// Does for a boot what [`refresh`] does, and returns warnings. A zone may have made it impossible: then it
