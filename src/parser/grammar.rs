@@ -1,6 +1,9 @@
 //! Words of a statement to a [`Command`]: the command word is looked up first, then its arguments
 //! are read. Which words are names of resources and properties is asked from the table.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
 use crate::spec::ResourceKind;
 use crate::spec::schema;
 
@@ -45,7 +48,8 @@ impl Iterator for Parser<'_> {
 
 /// Says whether a property of this name exists anywhere.
 fn is_property(name: &str) -> bool {
-    schema::global(name).is_some() || ResourceKind::all().any(|k| k.def().prop(name).is_some())
+    static NAMES: LazyLock<HashSet<&str>> = LazyLock::new(|| property_names().collect());
+    NAMES.contains(name)
 }
 
 fn property_names() -> impl Iterator<Item = &'static str> {

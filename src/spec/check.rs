@@ -174,11 +174,13 @@ impl PropDef {
         let keep = |good: bool, error: CheckError| if good { Ok(text.to_owned()) } else { Err(error) };
         match self.kind {
             Kind::Text | Kind::Option | Kind::AttrValue => Ok(text.to_owned()),
-            Kind::Bool => keep(matches!(text, "true" | "false"), self.word_error(&["true", "false"])),
+            // The text of an error is made for an error alone: files have values by the thousand.
+            Kind::Bool if !matches!(text, "true" | "false") => Err(self.word_error(&["true", "false"])),
             Kind::Word(_) if owner == Some(ResourceKind::Attr) && !self.knows(text) => {
                 Err(CheckError::AttrType(text.to_owned()))
             }
-            Kind::Word(words) => keep(self.knows(text), self.word_error(words)),
+            Kind::Word(words) if !self.knows(text) => Err(self.word_error(words)),
+            Kind::Bool | Kind::Word(_) => Ok(text.to_owned()),
             Kind::Uint(low, high) => {
                 let number = plain_number(text).filter(|n| (low..=high).contains(n));
                 number.map(|n| n.to_string()).ok_or(CheckError::Range(name))
