@@ -84,7 +84,7 @@ good "it comes up" comes_up
 good "zoneadm shutdown -r boots it again" zoneadm -z deb shutdown -r
 good "and it comes up" comes_up
 # It writes to /var, which some profiles do not let it.
-zlogin deb "systemctl mask podman.service podman.socket podman-restart podman-auto-update.service podman-auto-update.timer" >/dev/null 2>&1
+zlogin deb "systemctl mask podman.service podman.socket podman-restart podman-auto-update.service podman-auto-update.timer podman-clean-transient.service" >/dev/null 2>&1
 good "it can be shut down" zoneadm -z deb shutdown
 
 # As at its first boot: systemd cannot write the number of the machine, and makes one for this boot.
