@@ -245,12 +245,13 @@ fn the_console_answers_again_after_the_folder_was_lost() {
         let Some(lab) = Lab::new() else { return };
         let (_, _survivor) = booted(&lab, "lost");
         loss.happens_to(&lab, "lost");
+        let shown = lab.path().join("shown");
         let mut console = lab
             .command("zlogin")
             .args(["-C", "lost"])
             .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::piped())
+            .stdout(fs::File::create(&shown).expect("a file"))
+            .stderr(std::process::Stdio::null())
             .spawn()
             .expect("zlogin starts");
         // It is noted who watches, by the one supervisor that there is.
@@ -259,10 +260,11 @@ fn the_console_answers_again_after_the_folder_was_lost() {
         let count = || lab.processes().iter().filter(|(_, what)| what.contains("zoneadmd")).count();
         assert_eq!(count(), 1, "{loss:?}: {:?}", lab.processes());
         lab.ok("zoneadm", &["-z", "lost", "halt"]);
+        // It is told after the command has ended.
+        let is_told = || fs::read_to_string(&shown).is_ok_and(|text| text.contains("Zone halted"));
+        wait_until(&format!("{loss:?}: the notice"), is_told);
         let _ = console.kill();
-        let out = console.wait_with_output().expect("its end");
-        let text = String::from_utf8_lossy(&out.stdout).into_owned();
-        assert!(text.contains("Zone halted"), "{loss:?}: {text:?}");
+        console.wait().expect("its end");
         // A supervisor without a zone waits ten seconds for another client.
         wait_until("its end", || lab.leftovers().is_empty());
     }
