@@ -371,7 +371,7 @@ impl Supervisor {
         }
         let Some(lock) = lock else { return };
         let again = asked.map_or(ended == Ended::Signal(libc::SIGHUP), |going| going == Going::Reboot);
-        // Those of a shutdown that has become too long for zoneadm.
+        // A shutdown for which zoneadm waits no longer has kept its arguments.
         let args = asked.and_then(|_| start::kept_args(&self.root, &self.name));
         let cgroup = init.running.cgroup.clone();
         (self.init, self.guard, self.links) = (None, None, None);
