@@ -240,9 +240,8 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
             below: dataset::locks_below(spec, name),
         });
     }
-    // The files are the host's to write.
     let hostname = facts.hostname.clone().unwrap_or_else(|| spec.name.to_string());
-    // Without a link it may still have the addresses of one that was removed.
+    // The files are the host's to write. A zone without a link may still have the addresses of one that was removed.
     if !network.links.is_empty() || facts.named {
         let addresses =
             network.links.iter().flat_map(|l| l.addresses.iter().map(ipnet::IpNet::addr)).collect();

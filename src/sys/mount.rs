@@ -2,7 +2,7 @@
 //! mount_setattr(2), move_mount(2)).
 //!
 //! A mount is made detached, gets its attributes while nobody can see it, and is attached onto a
-//! descriptor, never onto a path: a link or rename in the zone cannot lead it astray.
+//! descriptor or a name in one, never onto a path: a link or rename in the zone cannot lead it astray.
 
 #![allow(unsafe_code)]
 

@@ -2,8 +2,9 @@
 //!
 //! The mount maps no ids, so the zone's root is neither the owner of the host's files nor has it power over
 //! them: what others may not read, it may not read. A mount with mapped ids, over the file itself, is made for each
-//! program that runs as its owner: a part of one mount of the whole directory, which no zone sees. All of them are made before the zone's own namespace is, which locks
-//! them: their read-only attribute cannot be taken away, for it alone keeps the zone's root, their owner, from writing.
+//! program that runs as its owner: a part of one mount of the whole directory, which no zone sees. All of them are
+//! made before the zone's own namespace is, which locks them: their read-only attribute cannot be taken away, for it
+//! alone keeps the zone's root, their owner, from writing.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
