@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use zones::apply::guard::{self, Keeper};
+use zones::apply::logfile;
 use zones::apply::paths::Root;
 use zones::spec::ZoneName;
 use zones::sys::channel::Channel;
@@ -79,7 +80,7 @@ fn the_guard_of_a_zone() {
     assert_eq!(ask("listener"), "EBUSY");
     assert_eq!(ask("inner filter"), "ENOSYS", "a filter that asks nobody");
     eprintln!("{}", ask("time"));
-    let log = root.zone_lib(&name).join(guard::LOG);
+    let log = root.zone_lib(&name).join(logfile::LOG);
     let text = fs::read_to_string(&log).expect("the nested one is logged");
     assert!(text.contains("refused SET_PROP: the caller is in another user namespace; pid"), "{text}");
 

@@ -26,8 +26,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use crate::apply::boot::observe::group_suffix;
-use crate::apply::paths::Root;
+use crate::apply::paths::{Root, group_suffix};
 use crate::apply::store::FileStore;
 use crate::apply::{running, trust};
 use crate::spec::idmap::{IdMap, IdRange};

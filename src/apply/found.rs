@@ -19,10 +19,10 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::apply::boot::observe::group_suffix;
 use crate::apply::boot::start::{make_run_dir, next_id, replace_record};
 use crate::apply::dataset::registry;
-use crate::apply::paths::Root;
+use crate::apply::lock;
+use crate::apply::paths::{Root, group_suffix};
 use crate::apply::running::{self, RECORD, Running};
 use crate::apply::store::FileStore;
 use crate::apply::supervisor::{self, client};
@@ -66,7 +66,7 @@ pub fn find(root: &Root, zone: &ZoneName) -> Option<Running> {
         Some(mount) => by_group(root, zone, &mount),
         None => processes::find(root, zone),
     }?;
-    if FileStore::open(root.clone()).is_worked_on(zone) {
+    if lock::is_worked_on(root, zone) {
         return None;
     }
     // An operation that has ended since the first look has written it.

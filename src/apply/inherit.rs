@@ -15,8 +15,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::files;
 use super::paths::Root;
-use super::store::files;
 use crate::plan::inherit::{is_data, must_be_roots};
 use crate::sys::path::Dir;
 use crate::sys::tree::{Survey, Wanted, survey};

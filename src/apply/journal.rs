@@ -14,7 +14,7 @@ use crate::plan::net::link::Remains;
 use crate::plan::step::Inverse;
 use crate::spec::shown::Show;
 
-use super::{running, trust};
+use super::{fault, running, trust};
 
 /// Longest journal that is read.
 const LIMIT: u64 = 1 << 20;
@@ -74,7 +74,7 @@ impl Journal {
     pub fn started(&mut self, step: usize, inverse: &Inverse) -> io::Result<()> {
         self.started.push(inverse.clone());
         self.line(&Line::Started { step, inverse: inverse.clone() })?;
-        crash_point(step);
+        fault::at(&step.to_string());
         Ok(())
     }
 
@@ -142,21 +142,6 @@ pub fn links(path: &Path) -> Vec<Remains> {
 fn zone_of(path: &Path) -> String {
     let folder = path.parent().and_then(Path::file_name);
     folder.map_or_else(String::new, |name| name.to_string_lossy().into_owned())
-}
-
-/// In debug builds, ends the process at a step, as `kill -9` would, when a test asks for it.
-fn crash_point(step: usize) {
-    crash_at(&step.to_string());
-}
-
-/// In debug builds, ends the process at a place, as `kill -9` would, when a test asks for it.
-pub fn crash_at(place: &str) {
-    #[cfg(debug_assertions)]
-    if std::env::var("ZONES_TEST_KILL_AT").is_ok_and(|n| n == place) {
-        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-    }
-    #[cfg(not(debug_assertions))]
-    let _ = place;
 }
 
 #[cfg(test)]

@@ -2,10 +2,13 @@
 
 pub mod boot;
 pub mod broker;
+pub mod caller;
 pub mod claim;
 pub mod confine;
 pub mod dataset;
 pub mod doctor;
+pub mod fault;
+pub mod files;
 pub mod found;
 pub mod guard;
 pub mod inherit;
@@ -13,10 +16,13 @@ pub mod init_image;
 pub mod install;
 pub mod journal;
 pub mod list;
+pub mod lock;
+pub mod logfile;
 pub mod login;
 pub mod net;
 pub mod paths;
 pub mod relay;
+pub mod release;
 pub mod running;
 pub mod store;
 pub mod stuck;

@@ -1,5 +1,6 @@
 //! Where things live: one place for every path of `design` section 3, all below the alternate root.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use crate::spec::ZoneName;
@@ -67,5 +68,24 @@ impl Root {
     /// Lock of those who start a supervisor for a zone that has lost its own.
     pub fn adopt_lock(&self, zone: &ZoneName) -> PathBuf {
         self.run_dir().join(format!(".adopt.{zone}"))
+    }
+}
+
+/// Returns what tells the cgroups of this root from those of zones with the same names below another
+/// root: nothing for `/`.
+pub fn group_suffix(root: &Root) -> String {
+    if root.prefix() == Path::new("/") {
+        return String::new();
+    }
+    let mut hasher = DefaultHasher::new();
+    root.prefix().hash(&mut hasher);
+    format!("@{:08x}", hasher.finish() & 0xffff_ffff)
+}
+
+/// Returns a path below the alternate root as the mount table has it.
+pub fn real_path(root: &Root, path: &Path) -> PathBuf {
+    match (path.strip_prefix(root.prefix()), std::fs::canonicalize(root.prefix())) {
+        (Ok(rest), Ok(prefix)) => prefix.join(rest),
+        _ => path.to_owned(),
     }
 }

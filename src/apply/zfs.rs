@@ -12,8 +12,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::doctor::release::Release;
 use super::paths::Root;
+use super::release::Release;
 use super::running;
 use crate::plan::options::MountOptions;
 use crate::plan::zfs::{Dataset, Filesystem, Holder, Who};

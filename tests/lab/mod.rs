@@ -204,7 +204,7 @@ impl Lab {
 
     /// Returns the suffix by which cgroups of this root differ from those of others.
     fn group_suffix(&self) -> String {
-        zones::apply::boot::observe::group_suffix(&zones::apply::paths::Root::new(Some(self.path())))
+        zones::apply::paths::group_suffix(&zones::apply::paths::Root::new(Some(self.path())))
     }
 
     /// Returns the cgroups of this lab's zones.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::start::{clear, remove_run_files, write_record, write_record_only};
 use super::{BootArgs, BootError, asking, recover_supervisor, start};
+use crate::apply::fault;
 use crate::apply::paths::Root;
 use crate::apply::running::{self, Going, Running};
 use crate::apply::stuck::{self, Left};
@@ -193,7 +194,7 @@ fn wait_for_end(running: &Running, handle: &Handle, going: Going) -> Result<Opti
 /// Removes what is left of a zone whose processes are gone, and lets its supervisor go.
 fn clean(op: &mut Op<'_>, running: &Running) -> Result<(), BootError> {
     let root = op.store.root();
-    journal::crash_at("killed");
+    fault::at("killed");
     for error in dataset::take_back(root, op.name) {
         op.out.warn(&format!("WARNING: {error}"));
     }

@@ -1,7 +1,6 @@
 //! Looks at the machine for what the plan of a boot depends on. Nothing is changed here.
 
 use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -14,7 +13,7 @@ use super::source::{self, Place, Tops};
 use super::start::first_host_id;
 use crate::apply::install::hostname;
 use crate::apply::net::{Probe, resolver};
-use crate::apply::paths::Root;
+use crate::apply::paths::{Root, group_suffix};
 use crate::apply::store::first_choice;
 use crate::apply::zfs::Asker;
 use crate::apply::{Op, dataset, inherit};
@@ -195,17 +194,6 @@ pub fn zone_root(root: &Root, spec: &ZoneSpec) -> Result<PathBuf, BootError> {
         Ok(_) => Err(BootError::Root { path, why: "it is not a directory".into() }),
         Err(e) => Err(BootError::Root { why: reason(&e), path }),
     }
-}
-
-/// Returns what tells the cgroups of this root from those of zones with the same names below another
-/// root: nothing for `/`.
-pub fn group_suffix(root: &Root) -> String {
-    if root.prefix() == Path::new("/") {
-        return String::new();
-    }
-    let mut hasher = DefaultHasher::new();
-    root.prefix().hash(&mut hasher);
-    format!("@{:08x}", hasher.finish() & 0xffff_ffff)
 }
 
 /// Returns the paths of an `fs` resource, beside its source, that the host opens by name.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::name_of;
+use crate::apply::caller::name_of;
 use crate::sys::naive::without;
 
 /// Connections at once for one user, and for all of them: a session is one as long as it lasts.

@@ -18,9 +18,8 @@ use rustix::net::{
 };
 
 use super::room::Room;
-use super::{
-    Caller, MESSAGE_MAX, Program, REQUEST_MAX, Request, answer, client, log, name_of, order, plain, socket,
-};
+use super::{Caller, MESSAGE_MAX, Program, REQUEST_MAX, Request, answer, client, order, plain, socket};
+use crate::apply::caller::{log, name_of};
 use crate::apply::paths::Root;
 use crate::apply::trust;
 use crate::spec::shown::Show;

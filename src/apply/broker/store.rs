@@ -6,7 +6,8 @@ use std::io::Read;
 use nix::unistd::User;
 
 use super::client::{Answered, exchange};
-use super::{Caller, Program, is_listening, own_name};
+use super::{Program, is_listening};
+use crate::apply::caller::{Caller, own_name};
 use crate::apply::store::FileStore;
 use crate::spec::rights::{self, Auth};
 use crate::spec::state::ZoneState;

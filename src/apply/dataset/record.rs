@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::registry;
+use crate::apply::files;
 use crate::apply::paths::Root;
-use crate::apply::store::files;
 use crate::plan::dataset::{Found, Member, Tree};
 use crate::spec::ZoneName;
 use crate::spec::shown::Show;

@@ -13,7 +13,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::mount::UnmountFlags;
 
 use super::observe::is_of;
-use crate::apply::journal::crash_at;
+use crate::apply::fault;
 use crate::apply::zfs::{chain, kstat};
 use crate::spec::shown::Show;
 use crate::sys::made;
@@ -49,9 +49,9 @@ pub fn pin(run: &Path, users: BorrowedFd<'_>) -> io::Result<()> {
     unpin(&path)?;
     fs::write(&path, "")?;
     let target = rustix::fs::open(&path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-    crash_at("pin");
+    fault::at("pin");
     Tree::copy(users, false)?.attach(target.as_fd())?;
-    crash_at("pinned");
+    fault::at("pinned");
     Ok(())
 }
 
@@ -84,7 +84,7 @@ pub fn note(run: &Path, dataset: &str) -> io::Result<()> {
     text.push('\n');
     fs::write(run.join(DRAFT), text)?;
     fs::rename(run.join(DRAFT), run.join(LIST))?;
-    crash_at("noted");
+    fault::at("noted");
     Ok(())
 }
 
@@ -100,7 +100,7 @@ pub fn noted(run: &Path) -> Vec<String> {
 /// The reason as text.
 pub fn attach(zfs: &Zfs, dataset: &str, users: BorrowedFd<'_>) -> Result<(), String> {
     let done = zfs.userns_attach(dataset, users);
-    crash_at("attached");
+    fault::at("attached");
     match done {
         // This very namespace has it: nobody else can have a namespace made a moment ago.
         Ok(()) | Err(AttachError::AlreadyAttached(_)) => Ok(()),
@@ -140,12 +140,12 @@ pub fn release(run: &Path) -> Vec<String> {
             return errors;
         }
     }
-    crash_at("detached");
+    fault::at("detached");
     let mut errors: Vec<String> =
         zfs.iter().flat_map(|zfs| names.iter().filter_map(|name| still_mounted(zfs, name))).collect();
     match unpin(&pin) {
         Ok(()) => {
-            crash_at("unpinned");
+            fault::at("unpinned");
             let _ = fs::remove_file(run.join(DRAFT));
             let _ = fs::remove_file(run.join(LIST));
         }

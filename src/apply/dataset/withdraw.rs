@@ -16,7 +16,7 @@ use rustix::mount::UnmountFlags;
 use super::observe::{SNAPDIR, VOLMODE, is_of};
 use super::registry::mounted;
 use super::walk::walk;
-use crate::apply::journal::crash_at;
+use crate::apply::fault;
 use crate::apply::paths::Root;
 use crate::apply::zfs::{any_may_be_mounted, limits, others};
 use crate::plan::options::MountOptions;
@@ -95,7 +95,7 @@ pub fn withdraw(root: &Root, zfs: &Zfs, wanted: &Wanted<'_>, ids: &Ids) -> Resul
         undo = unmount_all(zfs, dataset)?;
         unmounted = free(root, zfs, dataset);
     }
-    crash_at("unmounted");
+    fault::at("unmounted");
     let taken = unmounted.and_then(|()| {
         // It would be written anew at every boot, and cannot be on a pool that is read-only.
         if zoned {
@@ -109,7 +109,7 @@ pub fn withdraw(root: &Root, zfs: &Zfs, wanted: &Wanted<'_>, ids: &Ids) -> Resul
         mount_again(zfs, &undo);
         return Err(why);
     }
-    crash_at("zoned");
+    fault::at("zoned");
     for name in hide {
         // A property or word that is not known is an error of this call: nothing else may be set instead.
         let disabled = index_number(SNAPDIR, "disabled").ok_or("snapdir=disabled is not known")?;

@@ -1,8 +1,8 @@
 //! What the facts mean for zones. Pure: everything comes from [`Facts`].
 
 use super::facts::{Cgroup, Facts, Layout, Place};
-use super::release::Release;
 use super::{Diagnosis, judge_zfs};
+use crate::apply::release::Release;
 use crate::plan::inherit::some;
 use crate::spec::idmap::PRIVATE_FIRST;
 use crate::spec::shown::Show;

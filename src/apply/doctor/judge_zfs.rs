@@ -2,7 +2,7 @@
 
 use super::Diagnosis;
 use super::facts::{Facts, Zfs};
-use super::release::Release;
+use crate::apply::release::Release;
 use crate::plan::spl::Spl;
 
 use crate::spec::shown::Show;

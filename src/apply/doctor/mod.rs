@@ -10,7 +10,6 @@ mod judge_zfs;
 mod look;
 pub mod observe;
 mod observe_zfs;
-pub mod release;
 #[cfg(test)]
 mod tests;
 

@@ -2,8 +2,8 @@ use std::path::PathBuf;
 
 use super::facts::{Facts, Layout, Place, Zfs};
 use super::judge::judge;
-use super::release::Release;
 use super::*;
+use crate::apply::release::Release;
 use crate::apply::zfs::holding::Holding;
 
 fn words(list: &str) -> Vec<String> {

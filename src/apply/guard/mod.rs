@@ -20,7 +20,6 @@
 
 mod caller;
 mod keep;
-pub(in crate::apply) mod report;
 mod serve;
 mod work;
 
@@ -45,7 +44,6 @@ use crate::sys::seccomp::asm::Instruction;
 use crate::sys::seccomp::filter::{Action, filter};
 
 pub use keep::{Guarded, Keeper, RefuseReason, enlist, ensure, is_needed};
-pub use report::LOG;
 pub use serve::Guard;
 
 /// Name of the socket below the zone's run-time folder.

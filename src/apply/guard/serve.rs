@@ -13,8 +13,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 
 use super::caller::{Identity, Status, identity};
-use super::report::Log;
 use super::work::Job;
+use crate::apply::logfile::Log;
 use crate::apply::paths::Root;
 use crate::apply::running;
 use crate::guard::Locks;

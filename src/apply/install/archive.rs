@@ -8,11 +8,12 @@ use std::rc::Rc;
 
 use thiserror::Error;
 
+use super::InstallError;
 use super::left_out::shorten;
 use super::tarball::{TarError, Tarball};
 use super::unpack::{MemberError, Unpacker};
-use super::{InstallError, kill_point};
 use crate::apply::Notice;
+use crate::apply::fault;
 use crate::plan::install::Packing;
 use crate::spec::shown::Show;
 use crate::sys::made;
@@ -181,7 +182,7 @@ pub(super) fn extract(
         }
         if count.get() >= reported + (1 << 19) {
             reported = count.get();
-            kill_point();
+            fault::next();
             out.progress(reported.min(total), total, &what);
         }
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{InstallError, dataset, delegated, observe, promote, run, snapshots, source};
 use crate::apply::Op;
+use crate::apply::paths::real_path;
 use crate::apply::zfs::holders;
 use crate::plan;
 use crate::plan::install::{
@@ -89,7 +90,7 @@ fn facts(op: &Op<'_>, spec: &ZoneSpec, args: &CloneArgs) -> Result<CloneFacts, I
     let zonepath = root.host_path(Path::new(&zonepath));
     // Opened as everything of a zone is: a link on the way would lead into another zone.
     observe::open_root(root, &spec.name, &zonepath)?;
-    let real = observe::real_path(root, &zonepath);
+    let real = real_path(root, &zonepath);
     let table = mounts()?;
     let source = SourceZone {
         name: spec.name.clone(),

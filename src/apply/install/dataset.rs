@@ -9,7 +9,8 @@ use rustix::mount::UnmountFlags;
 
 use super::{InstallError, observe, promote};
 use crate::apply::Op;
-use crate::apply::paths::Root;
+use crate::apply::fault;
+use crate::apply::paths::{Root, real_path};
 use crate::apply::zfs::holders::{self, Holder};
 use crate::plan::install::{NewDataset, OwnDataset, STANDARD_ENTRIES};
 use crate::spec::shown::Show;
@@ -89,7 +90,7 @@ fn create(op: &Op<'_>, name: &str, path: &Path, dir: &Dir) -> Result<(), String>
     let zfs = Zfs::open().map_err(|e| e.to_string())?;
     let props: List = [("sharenfs", "off"), ("sharesmb", "off"), (MARK, op.name.as_str())].into();
     zfs.create(name, Kind::Filesystem, &props, None).map_err(|e| e.to_string())?;
-    super::kill_point();
+    fault::next();
     mount_on(&zfs, name, path, dir).map_err(|why| match zfs.destroy(name) {
         Ok(()) => why,
         Err(e) => format!("{why}; {e}"),
@@ -163,7 +164,7 @@ pub(super) fn destroy(op: &mut Op<'_>, name: &str, path: &Path, fresh: bool) -> 
         let hindrances = holders::of_mount(&root, name, path);
         return empty(op, name, path, &why, &hindrances);
     }
-    super::kill_point();
+    fault::next();
     let snapshots = zfs.snapshots(name, false).collect::<Result<Vec<_>, _>>();
     let snapshots = snapshots.map_err(|e| failed(e.to_string()))?;
     let names: Vec<&str> = snapshots.iter().map(|s| s.name.as_str()).collect();
@@ -174,7 +175,7 @@ pub(super) fn destroy(op: &mut Op<'_>, name: &str, path: &Path, fresh: bool) -> 
     if !fresh {
         promote::release_origin(&zfs, name);
     }
-    super::kill_point();
+    fault::next();
     for last in (0..TRIES).rev() {
         match zfs.destroy(name) {
             Ok(()) => break,
@@ -184,7 +185,7 @@ pub(super) fn destroy(op: &mut Op<'_>, name: &str, path: &Path, fresh: bool) -> 
             Err(_) => std::thread::sleep(BETWEEN),
         }
     }
-    super::kill_point();
+    fault::next();
     if !fresh {
         op.out.say("The ZFS file system for this zone has been destroyed.");
     }
@@ -195,7 +196,7 @@ pub(super) fn destroy(op: &mut Op<'_>, name: &str, path: &Path, fresh: bool) -> 
 /// Says whether a file system is mounted, whole, exactly at a path.
 pub(super) fn is_mounted(root: &Root, name: &str, path: &Path) -> Result<bool, InstallError> {
     let table = crate::sys::mountinfo::mounts()?;
-    Ok(mounted_at(&table, &observe::real_path(root, path)) == Some(name))
+    Ok(mounted_at(&table, &real_path(root, path)) == Some(name))
 }
 
 /// Opens the top of a mount that is attached nowhere.
@@ -230,7 +231,7 @@ fn empty(
     ));
     let dir = observe::open(op.store.root(), path)?;
     for entry in STANDARD_ENTRIES {
-        remove_tree(&dir, entry.as_ref(), &mut |_| super::kill_point())?;
+        remove_tree(&dir, entry.as_ref(), &mut |_| fault::next())?;
     }
     Ok(true)
 }

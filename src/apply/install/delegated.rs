@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::{InstallError, dataset, snapshots};
 use crate::apply::Op;
+use crate::apply::fault;
 use crate::plan::dataset::{is_within, names};
 use crate::plan::install::Tree;
 use crate::spec::idmap::{IdMap, IdRange};
@@ -152,7 +153,7 @@ pub(super) fn clone_tree(
             props.insert("zoned", 1u64);
         }
         zfs.clone(&clone, &origin, &props).map_err(|e| failed(member, e))?;
-        super::kill_point();
+        fault::next();
         if let (Some(Kind::Filesystem), Some((theirs, ours))) = (d.kind, &maps) {
             shift(op, &zfs, &clone, theirs, ours)?;
         }
@@ -183,7 +184,7 @@ fn shift(op: &mut Op<'_>, zfs: &Zfs, name: &str, theirs: &IdMap, ours: &IdMap) -
     let out = &mut *op.out;
     shift_ids(&top, &ids, &mut |done| {
         if done.is_multiple_of(512) {
-            super::kill_point();
+            fault::next();
             out.progress(done, 0, &what);
         }
     })?;

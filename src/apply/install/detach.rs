@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::{InstallError, dataset, hostname, observe, run};
 use crate::apply::Op;
+use crate::apply::paths::real_path;
 use crate::apply::store::manifest::{self, Manifest, Origin};
 use crate::plan::install::{
     AttachFacts, DETACHED, DetachFacts, InstallPlan, Refusal, plan_attach, plan_detach,
@@ -151,7 +152,7 @@ pub fn attach_plan(op: &Op<'_>, args: &AttachArgs) -> Result<(InstallPlan, Vec<S
     let root = op.store.root();
     let zonepath = observe::zonepath(op)?;
     let found = observe::find(root, &zonepath)?;
-    let real = observe::real_path(root, &zonepath);
+    let real = real_path(root, &zonepath);
     let mut facts = AttachFacts {
         found,
         state: op.store.installed_state(op.name)?,

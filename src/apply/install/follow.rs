@@ -16,7 +16,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::fs::{AtFlags, FileType, Stat};
 
 use super::{InstallError, sparse};
-use crate::apply::store::files;
+use crate::apply::fault;
+use crate::apply::files;
 use crate::sys::path::{At, Dir, Owned, PathError, STRICT};
 use crate::sys::tree::is_readable_to_all;
 
@@ -125,7 +126,7 @@ pub fn boot(host: &Path, root: &Path, state: &Path) -> Result<(), InstallError> 
     for name in FOLLOWED.iter().map(Path::new) {
         each(&from, name, DEPTH, &mut |path| renew(&from, &to, path, &record, &mut own))?;
     }
-    super::kill_point();
+    fault::next();
     sparse::copy_etc(&from, &root, FOLLOWED)?;
     Ok(write(state, &Record { stamp: present, time: now(), own })?)
 }

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use super::{InstallError, hostname, identity, suite};
 use crate::apply::Op;
+use crate::apply::fault;
 use crate::spec::shown::Show;
 use crate::sys::naive::without;
 use crate::sys::path::{At, Dir, IN_ROOT, Owned, PathError};
@@ -51,7 +52,7 @@ pub(super) fn reidentify(op: &mut Op<'_>, root: &Dir, source: &str, name: &str) 
         let id = uuid::Uuid::new_v4();
         put(op, etc.write("hostid", Owned::root(0o644), &id.as_bytes()[..4]))?;
     }
-    super::kill_point();
+    fault::next();
     renew(op, root, name)?;
     Ok(())
 }
@@ -174,7 +175,7 @@ fn make_keys(
     hostname: &str,
 ) -> Result<Option<String>, InstallError> {
     let folder = state.join("ssh-keys");
-    let clear = || match crate::apply::store::files::remove_tree(&folder) {
+    let clear = || match crate::apply::files::remove_tree(&folder) {
         Ok(()) => Ok(()),
         Err(e) => Err(InstallError::Store(e)),
     };

@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::InstallError;
 use super::archive::{self, detect_file};
 use super::unpack::Unpacker;
-use super::{InstallError, kill_point};
 use crate::apply::Notice;
+use crate::apply::fault;
 use crate::plan::install::{Layer, Packing};
 use crate::spec::shown::Show;
 use crate::sys::naive::without;
@@ -224,7 +225,7 @@ pub(super) fn populate(
         }
         file.rewind().at("read", &path)?;
         archive::extract(out, &mut unpacker, file, &path, *packing, *packing != Packing::Plain)?;
-        kill_point();
+        fault::next();
     }
     unpacker.left_out.tell(out, layout);
     Ok(())

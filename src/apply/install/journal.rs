@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::InstallError;
+use crate::apply::fault;
 use crate::plan::install::InstallPlan;
 use crate::sys::path::{At, PathError};
 
@@ -91,7 +92,7 @@ impl Journal {
             },
             Phase::Done | Phase::Undone | Phase::UndoFailed => {}
         }
-        super::kill_point();
+        fault::next();
         Ok(())
     }
 

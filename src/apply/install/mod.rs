@@ -53,7 +53,6 @@ use thiserror::Error;
 pub use clone::{CloneArgs, clone, clone_plan};
 pub use detach::{AttachArgs, attach, attach_plan, check_manifest, detach, detach_plan, manifest};
 pub use fresh::first_keys;
-pub use observe::real_path;
 pub use recover::{is_needed, recover};
 pub use transfer::{move_plan, move_zone, moved_spec};
 
@@ -290,19 +289,4 @@ pub fn uninstall_plan(op: &Op<'_>, args: &[String]) -> Result<InstallPlan, Insta
         return Err(InstallError::Impossible(strays.to_string()));
     }
     Ok(plan_uninstall(&observe::uninstall_facts(op)?, op.name)?)
-}
-
-/// A place at which a test may kill this process, to see that any moment is survived.
-///
-/// `ZONES_TEST_KILL_AT=N` kills at the N-th such place; only in builds with debug assertions.
-fn kill_point() {
-    #[cfg(debug_assertions)]
-    {
-        use std::sync::atomic::{AtomicU64, Ordering};
-        static PASSED: AtomicU64 = AtomicU64::new(0);
-        let at = std::env::var("ZONES_TEST_KILL_AT").ok().and_then(|n| n.parse::<u64>().ok());
-        if at.is_some_and(|at| PASSED.fetch_add(1, Ordering::Relaxed) + 1 == at) {
-            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-        }
-    }
 }

@@ -7,7 +7,7 @@ use rustix::fs::FileType;
 use super::journal::{self, Unfinished};
 use super::{InstallError, dataset};
 use crate::apply::Op;
-use crate::apply::paths::Root;
+use crate::apply::paths::{Root, real_path};
 use crate::apply::zfs::storage;
 use crate::plan::install::{
     Elsewhere, Found, HostLink, InstallFacts, InstallStep, OwnDataset, Refusal, STANDARD_ENTRIES,
@@ -160,14 +160,6 @@ pub(super) fn mounts_in(root: &Root, zonepath: &Path, table: &[MountEntry]) -> V
         Err(_) => point,
     };
     mounts_below(table, &real).into_iter().filter(ours).map(shown).collect()
-}
-
-/// Returns a path below the alternate root as the mount table has it.
-pub fn real_path(root: &Root, path: &Path) -> PathBuf {
-    match (path.strip_prefix(root.prefix()), std::fs::canonicalize(root.prefix())) {
-        (Ok(rest), Ok(prefix)) => prefix.join(rest),
-        _ => path.to_owned(),
-    }
 }
 
 /// Finds what has the place of a zonepath. Links are looked for below the alternate root only: what

@@ -3,6 +3,7 @@
 
 use super::dataset::MARK;
 use crate::apply::Op;
+use crate::apply::fault;
 use crate::apply::zfs::holders::clones;
 use crate::zfs::{Dataset, PromoteError, Source, Zfs};
 
@@ -64,7 +65,7 @@ pub(super) fn dependants(op: &mut Op<'_>, zfs: &Zfs, name: &str) -> Result<(), S
             }
             Err(e) => return Err(format!("{} cannot be promoted: {e}", clone.name)),
         }
-        super::kill_point();
+        fault::next();
     }
     Err(format!("{name} still has clones"))
 }

@@ -11,6 +11,7 @@ use super::{
     source, sparse, suite, transfer,
 };
 use crate::apply::Op;
+use crate::apply::fault;
 use crate::plan::install::{InstallPlan, InstallStep, Source};
 use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
@@ -152,7 +153,7 @@ pub(super) fn carry_out(op: &mut Op<'_>, step: &InstallStep) -> Result<bool, Ins
             };
             let what = format!("removing {}", path.shown());
             let mut report = |done| {
-                super::kill_point();
+                fault::next();
                 op.out.progress(done, 0, &what);
             };
             remove_tree(&parent, &name, &mut report)?;

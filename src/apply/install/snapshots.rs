@@ -5,6 +5,7 @@ use std::path::Path;
 use super::dataset::{MARK, mount_on};
 use super::{InstallError, observe};
 use crate::apply::Op;
+use crate::apply::fault;
 use crate::sys::path::{Dir, Owned};
 use crate::zfs::{Dataset, Source, Zfs, name::filesystem, nvlist::List};
 
@@ -113,7 +114,7 @@ pub(super) fn clone(op: &mut Op<'_>, snapshot: &str, name: &str, path: &Path) ->
         props.insert(property, value);
     }
     zfs.clone(name, snapshot, &props).map_err(|e| failed(what(), e))?;
-    super::kill_point();
+    fault::next();
     let mounted =
         place(op, path).and_then(|dir| mount_on(&zfs, name, path, &dir).map_err(|e| failed(what(), e)));
     if let Err(e) = mounted {

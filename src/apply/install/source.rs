@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{InstallError, archive, follow, image, sparse, suite};
+use crate::apply::fault;
 use crate::apply::{Notice, Op};
 use crate::plan::install::{Keep, LeaveOut, Source};
 use crate::spec::idmap::{IdMap, PRIVATE_FIRST};
@@ -73,7 +74,7 @@ pub(super) fn copy(
         let done = weight(entries, bytes);
         if done >= reported + (1 << 20) {
             reported = done;
-            super::kill_point();
+            fault::next();
             op.out.progress(done.min(whole), whole, &what);
         }
     };

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::InstallError;
 use super::accounts;
+use crate::apply::fault;
 use crate::plan::host::SPARSE_ETC;
 use crate::plan::step::COMMANDS;
 use crate::spec::idmap::{IdMap, IdRange, PRIVATE_COUNT};
@@ -65,12 +66,12 @@ pub(super) fn populate(host: &Path, root: &Dir, ids: &IdMap) -> Result<(), Insta
     for (name, target) in LINKS {
         root.symlink(target, name)?;
     }
-    super::kill_point();
+    fault::next();
     let etc = Dir::open_host(&host.join("etc"))?;
     copy_etc(&etc, root, SPARSE_ETC)?;
     profile(root)?;
     sub_ids(root, ids)?;
-    super::kill_point();
+    fault::next();
     let host_file = |name: &str| -> Result<String, InstallError> {
         let content = etc.read(name, accounts::LIMIT, STRICT)?.unwrap_or_default();
         Ok(String::from_utf8_lossy(&content).into_owned())
@@ -97,7 +98,7 @@ pub(super) fn refresh(host: &Path, root: &Dir) -> Result<(), InstallError> {
         other => other?,
     };
     for name in OF_PROGRAMS.iter().map(OsStr::new) {
-        remove_tree(&ours, name, &mut |_| super::kill_point())?;
+        remove_tree(&ours, name, &mut |_| fault::next())?;
     }
     copy_etc(&etc, root, SPARSE_ETC)?;
     profile(root)

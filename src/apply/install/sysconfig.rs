@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{InstallError, accounts, hostname};
 use crate::apply::Op;
-use crate::apply::store::files;
+use crate::apply::files;
 use crate::plan::sysconfig::{Account, LIMIT, SysConfig};
 use crate::spec::shown::Show;
 use crate::sys::path::{Dir, IN_ROOT, Owned, STRICT, reason};

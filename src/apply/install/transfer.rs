@@ -9,7 +9,8 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::{InstallError, dataset, observe, run};
-use crate::apply::paths::Root;
+use crate::apply::fault;
+use crate::apply::paths::{Root, real_path};
 use crate::apply::zfs::holders;
 use crate::apply::{NOTHING_SEEN, Notice, Op};
 use crate::plan::dataset::{is_within, names as dataset_names};
@@ -60,7 +61,7 @@ pub fn move_plan(op: &Op<'_>, moved: &ZoneSpec) -> Result<InstallPlan, InstallEr
     // It is there, and no link leads to it.
     observe::open_root(root, op.name, &zonepath)?;
     let table = mounts()?;
-    let real = observe::real_path(root, &zonepath);
+    let real = real_path(root, &zonepath);
     let shown = |point: PathBuf| match point.strip_prefix(&real) {
         Ok(rest) => zonepath.join(rest),
         Err(_) => point,
@@ -192,12 +193,12 @@ pub(super) fn move_dataset(
         dataset::unmount(&root, &from.path)
             .map_err(|why| failed(format!("{why}{}", held(&holders::of_mount(&root, now, &from.path)))))?;
     }
-    super::kill_point();
+    fault::next();
     if *now != to.name {
         let retried = retry(|| zfs.rename(now, &to.name));
         retried.map_err(|e| failed(format!("{e}{}", held(&holders::holders(&root, now)))))?;
     }
-    super::kill_point();
+    fault::next();
     let d = zfs.dataset(&to.name).map_err(|e| failed(e.to_string()))?;
     let own = matches!(d.source("mountpoint"), Source::Local | Source::Received);
     match &to.mountpoint {
@@ -208,13 +209,13 @@ pub(super) fn move_dataset(
         None if own => zfs.inherit(&to.name, "mountpoint", false).map_err(|e| failed(e.to_string()))?,
         Some(_) | None => {}
     }
-    super::kill_point();
+    fault::next();
     if !dataset::is_mounted(&root, &to.name, &to.path)? {
         let (parent, base) = observe::open_parent(&root, &to.path)?;
         let (dir, _) = parent.make_dir(Path::new(&base), Owned::root(0o700))?;
         dataset::mount_on(&zfs, &to.name, &to.path, &dir).map_err(&failed)?;
     }
-    super::kill_point();
+    fault::next();
     dataset::remove_mount_point(op, &from.path)?;
     Ok(true)
 }
@@ -245,7 +246,7 @@ pub(super) fn empty(op: &mut Op<'_>, path: &Path) -> Result<bool, InstallError> 
         }
         let out = &mut *op.out;
         remove_tree(&dir, &name, &mut |done| {
-            super::kill_point();
+            fault::next();
             out.progress(done, 0, &what);
         })?;
     }

@@ -6,7 +6,7 @@ use super::uplink::{
     Audience, FIRST_LISTENERS, LIST_BYTES, LISTENER_BYTES, MAX_LISTENERS, NO_VLAN, SHARED_ZONE, shared, wire,
 };
 use super::{Done, net, sys};
-use crate::apply::journal::crash_at;
+use crate::apply::fault;
 use crate::sys::bpf::{Map, Program, Shape};
 use crate::sys::netlink::filter::{self, Way};
 use crate::sys::netlink::{Socket, link};
@@ -164,7 +164,7 @@ impl Switch {
             let all = self.listeners.as_ref().map(|list| Audience { list, places: self.places });
             let program = load("zones_shared", &shared(&self.table, all, way))?;
             attach(host, self.lower, way, &program, SHARED)?;
-            crash_at(&format!("switch-{way:?}"));
+            fault::at(&format!("switch-{way:?}"));
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use super::build::keys_of;
 use super::lock::NetLock;
 use super::switch::{Switch, part, unprepare, zone_of};
 use super::{Done, claims, net, sys};
-use crate::apply::journal::crash_at;
+use crate::apply::fault;
 use crate::plan::net::Way;
 use crate::plan::net::link::Remains;
 use crate::sys::netlink::{NetError, Socket, link, route};
@@ -28,7 +28,7 @@ pub fn remove(remains: &Remains) -> Vec<String> {
         }
         Err(e) => errors.push(format!("{what}: cannot open netlink: {e}")),
     }
-    crash_at("undo-removed");
+    fault::at("undo-removed");
     // A folder that is taken away here is one that another zone may be about to use.
     match NetLock::wait() {
         Ok(_lock) => claims::remove(remains),
@@ -67,7 +67,7 @@ fn clear(host: &mut Socket, remains: &Remains) -> Done<()> {
             );
         }
     }
-    crash_at("undo-left");
+    fault::at("undo-left");
     if let Some(port) = port {
         note(gone(link::remove(host, port)).map_err(net("cannot remove the port")));
     }

@@ -12,9 +12,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 
-use super::files;
 use super::state::Record;
 use super::{FileStore, STATE};
+use crate::apply::files;
 use crate::plan::{dataset, options};
 use crate::spec::idmap::{IdMap, IdRange};
 use crate::spec::schema::ResourceKind;

@@ -15,7 +15,7 @@
 use std::time::{Duration, Instant};
 
 use super::FileStore;
-use super::lock::OpLock;
+use crate::apply::lock::{self, OpLock};
 use crate::apply::trust;
 use crate::spec::state::ZoneState;
 use crate::spec::store::{StoreError, Stored, ZoneStore};
@@ -146,11 +146,6 @@ impl FileStore {
         }
     }
 
-    /// Says whether another process has an operation on the zone in progress, as far as the kernel shows that.
-    pub fn is_worked_on(&self, zone: &ZoneName) -> bool {
-        OpLock::is_held_by_another(&self.lock_file(zone))
-    }
-
     fn take(&self, zone: &ZoneName, waits: bool) -> Result<Option<OpLock>, StoreError> {
         OpLock::of_zone(&self.lock_file(zone), &self.root.lib_dir().join(".locks"), zone, waits)
     }
@@ -166,6 +161,6 @@ impl FileStore {
     }
 
     fn lock_file(&self, zone: &ZoneName) -> std::path::PathBuf {
-        self.root.run_dir().join(format!(".lock.{zone}"))
+        lock::file(&self.root, zone)
     }
 }

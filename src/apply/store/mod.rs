@@ -11,8 +11,6 @@
 //! | delete | folder of states set aside, spec removed, folder removed | a configured zone, or a folder that the next delete removes |
 
 mod catalog;
-pub mod files;
-mod lock;
 mod locked;
 pub mod manifest;
 mod revisions;
@@ -25,14 +23,14 @@ use std::path::PathBuf;
 
 use crate::apply::install::hostname;
 use crate::apply::paths::Root;
-use crate::apply::{found, running};
+use crate::apply::{files, found, running};
 use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
 use crate::spec::store::{Commit, Revision, StoreError, Stored, Token, ZoneStore};
 use crate::spec::{ZoneName, ZoneSpec, schema, toml};
 
+pub use super::lock::OpLock;
 pub use catalog::{Entry, Problem, shared};
-pub use lock::OpLock;
 pub use locked::Locked;
 pub use state::first_choice;
 

@@ -93,7 +93,7 @@ impl FileStore {
 
 /// Returns the login name of whoever runs this, also behind `sudo` and `su`.
 fn caller() -> String {
-    if let Some(caller) = crate::apply::broker::Caller::from_env() {
+    if let Some(caller) = crate::apply::caller::Caller::from_env() {
         return file_name(caller.name());
     }
     // Set once at login and kept by every change of user since (pam_loginuid).

@@ -9,8 +9,8 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 
-use super::files;
 use super::{FileStore, STATE};
+use crate::apply::files;
 use crate::apply::paths::Root;
 use crate::apply::{claim, running};
 use crate::spec::idmap::{IdMap, IdRange, PRIVATE_COUNT, PRIVATE_FIRST};

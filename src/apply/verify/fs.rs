@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Findings;
-use crate::apply::store::files::reason;
+use crate::apply::files::reason;
 use crate::apply::zfs::Asker;
 use crate::plan::{options, order, zfs};
 use crate::spec::Props;

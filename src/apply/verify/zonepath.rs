@@ -9,8 +9,8 @@ use rustix::fs::{Gid, Mode, Uid};
 
 use super::mapping::Trial;
 use super::{Findings, Purpose};
+use crate::apply::files::reason;
 use crate::apply::store::FileStore;
-use crate::apply::store::files::reason;
 use crate::apply::zfs::{holding, storage};
 use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;

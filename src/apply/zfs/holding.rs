@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rustix::fs::StatVfsMountFlags;
 
-use crate::apply::doctor::release::Release;
+use crate::apply::release::Release;
 use crate::sys::mountinfo;
 use crate::zfs::{Zfs, name};
 

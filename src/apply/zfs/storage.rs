@@ -4,8 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{chain, is_locked};
-use crate::apply::install::real_path;
-use crate::apply::paths::Root;
+use crate::apply::paths::{Root, real_path};
 use crate::plan::dataset::ZONE_MARK;
 use crate::plan::storage::{Candidate, explain};
 use crate::spec::ZoneName;

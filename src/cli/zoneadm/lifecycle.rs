@@ -230,7 +230,7 @@ impl Program {
         let checked = match bytes {
             Ok(bytes) => install::check_manifest(&bytes, shown).map_err(|e| e.to_string()),
             Err(e) => {
-                let reason = crate::apply::store::files::reason(&e);
+                let reason = crate::apply::files::reason(&e);
                 Err(format!("could not open {}: {reason}", shown.shown()))
             }
         };

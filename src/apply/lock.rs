@@ -20,6 +20,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 
 use super::files::{failed, read};
+use super::paths::Root;
 use crate::spec::ZoneName;
 use crate::spec::shown::Show;
 use crate::spec::store::StoreError;
@@ -30,6 +31,16 @@ const NOTE: usize = 120;
 
 /// How often a lock file that comes and goes is looked for.
 const TRIES: usize = 100;
+
+/// Returns the lock file of a zone.
+pub fn file(root: &Root, zone: &ZoneName) -> PathBuf {
+    root.run_dir().join(format!(".lock.{zone}"))
+}
+
+/// Says whether another process has an operation on a zone in progress, as far as the kernel shows that.
+pub fn is_worked_on(root: &Root, zone: &ZoneName) -> bool {
+    OpLock::is_held_by_another(&file(root, zone))
+}
 
 /// An exclusive lock, held until it is dropped.
 ///
