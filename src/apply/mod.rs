@@ -7,6 +7,7 @@ pub mod claim;
 pub mod confine;
 pub mod dataset;
 pub mod doctor;
+pub mod etc;
 pub mod fault;
 pub mod files;
 pub mod found;

@@ -25,8 +25,8 @@ use thiserror::Error;
 use super::{bounds, limits, zone};
 use crate::apply::dataset;
 use crate::apply::dataset::withdraw::{Ids, Told, Wanted};
+use crate::apply::etc::{EtcError, follow, keys};
 use crate::apply::guard;
-use crate::apply::install::{InstallError, first_keys, follow};
 use crate::apply::journal::Journal;
 use crate::apply::net;
 use crate::apply::paths::Root;
@@ -401,8 +401,8 @@ impl Build<'_> {
         if let Err(e) = follow::boot(Path::new("/"), inside, state) {
             self.told.warnings.push(format!("/etc does not follow the host's programs: {e}"));
         }
-        let keys = Dir::open_host(inside).map_err(InstallError::from);
-        match keys.and_then(|root| first_keys(&root, state, hostname)) {
+        let opened = Dir::open_host(inside).map_err(EtcError::from);
+        match opened.and_then(|root| keys::first_keys(&root, state, hostname)) {
             Ok(failed) => self.told.warnings.extend(failed),
             Err(e) => self.told.warnings.push(format!("the zone has no ssh host keys: {e}")),
         }

@@ -11,7 +11,7 @@ use super::BootError;
 use super::device::matching;
 use super::source::{self, Place, Tops};
 use super::start::first_host_id;
-use crate::apply::install::hostname;
+use crate::apply::etc::hostname;
 use crate::apply::net::{Probe, resolver};
 use crate::apply::paths::{Root, group_suffix};
 use crate::apply::store::first_choice;

@@ -9,8 +9,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
-use super::{InstallError, dataset, hostname, observe, run};
+use super::{InstallError, dataset, observe, run};
 use crate::apply::Op;
+use crate::apply::etc::hostname;
 use crate::apply::paths::real_path;
 use crate::apply::store::manifest::{self, Manifest, Origin};
 use crate::plan::install::{

@@ -4,21 +4,18 @@
 //! found as the zone would find them and never out of the root, and only names in them are removed or
 //! replaced.
 
-use std::ffi::OsString;
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Command, Stdio};
 
 use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
-use super::{InstallError, hostname, identity, suite};
+use super::{InstallError, identity};
 use crate::apply::Op;
+use crate::apply::etc::hostname;
+use crate::apply::etc::keys::{KEYS, folder, in_path, is_file, key, make_keys};
 use crate::apply::fault;
 use crate::spec::shown::Show;
 use crate::sys::naive::without;
-use crate::sys::path::{At, Dir, IN_ROOT, Owned, PathError};
+use crate::sys::path::{At, Dir, Owned, PathError};
 
 /// Secrets, seeds and numbers that a system makes anew when they are missing: folder, how the name
 /// starts and how it ends.
@@ -32,10 +29,6 @@ const MADE_ANEW: &[(&str, &str, &str)] = &[
     ("var/lib/NetworkManager", "internal-", ".lease"),
     ("var/lib/dhcp", "", ".leases"),
 ];
-
-/// Kinds of keys of the ssh server that are made anew. No server starts without one, and not every
-/// distribution makes them when they are missing.
-const KEYS: [&str; 3] = ["ed25519", "ecdsa", "rsa"];
 
 /// Gives the root of a clone its own identity.
 ///
@@ -80,19 +73,6 @@ pub(super) fn renew(op: &mut Op<'_>, root: &Dir, hostname: &str) -> Result<Vec<&
     Ok(lost)
 }
 
-/// Opens a folder as the zone would find it; none where the zone would find none.
-fn folder(root: &Dir, name: &str) -> Result<Option<Dir>, InstallError> {
-    match root.dir(name, IN_ROOT) {
-        Ok(dir) => Ok(Some(dir)),
-        Err(e) => match Errno::from_io_error(&e.cause) {
-            Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG) if !without("identity") => {
-                Ok(None)
-            }
-            _ => Err(e.into()),
-        },
-    }
-}
-
 /// Goes on where the zone has a directory in place of a file: nothing takes an identity from that.
 fn put(op: &mut Op<'_>, written: Result<(), PathError>) -> Result<(), InstallError> {
     match written {
@@ -102,15 +82,6 @@ fn put(op: &mut Op<'_>, written: Result<(), PathError>) -> Result<(), InstallErr
         }
         other => Ok(other?),
     }
-}
-
-fn key(kind: &str) -> String {
-    format!("ssh_host_{kind}_key")
-}
-
-fn is_file(dir: &Dir, name: &str) -> Result<bool, InstallError> {
-    let stat = dir.stat(name)?;
-    Ok(stat.is_some_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::RegularFile))
 }
 
 /// Removes files, links and pipes by name; directories stay.
@@ -133,7 +104,7 @@ fn remove(root: &Dir, folder: &str, start: &str, end: &str) -> Result<(), Instal
 
 /// Makes keys with the host's own program, which the zone has never seen.
 fn keys(op: &mut Op<'_>, ssh: &Dir, kinds: &[&str], hostname: &str) -> Result<(), InstallError> {
-    let Some(tool) = suite::in_path("ssh-keygen") else {
+    let Some(tool) = in_path("ssh-keygen") else {
         op.out.say(
             "The ssh host keys have been removed and this host has no ssh-keygen to make new ones; \
              run 'ssh-keygen -A' in the zone.",
@@ -144,82 +115,4 @@ fn keys(op: &mut Op<'_>, ssh: &Dir, kinds: &[&str], hostname: &str) -> Result<()
         op.out.warn(&format!("WARNING: {failed}"));
     }
     Ok(())
-}
-
-/// Gives a zone whose `/etc/ssh` has the settings of a server its first keys; returns what could not be done.
-///
-/// # Errors
-/// [`InstallError`] naming the file.
-pub fn first_keys(root: &Dir, state: &Path, hostname: &str) -> Result<Option<String>, InstallError> {
-    let Some(ssh) = folder(root, "etc/ssh")? else { return Ok(None) };
-    if !is_file(&ssh, "sshd_config")? {
-        return Ok(None);
-    }
-    for kind in KEYS {
-        if ssh.stat(key(kind))?.is_some() {
-            return Ok(None);
-        }
-    }
-    match suite::in_path("ssh-keygen") {
-        Some(tool) => make_keys(&tool, state, &ssh, &KEYS, hostname),
-        None => Ok(Some("this host has no ssh-keygen to make the zone's ssh host keys".into())),
-    }
-}
-
-/// Makes keys in a folder that the zone cannot reach, and puts them into the zone.
-fn make_keys(
-    tool: &Path,
-    state: &Path,
-    ssh: &Dir,
-    kinds: &[&str],
-    hostname: &str,
-) -> Result<Option<String>, InstallError> {
-    let folder = state.join("ssh-keys");
-    let clear = || match crate::apply::files::remove_tree(&folder) {
-        Ok(()) => Ok(()),
-        Err(e) => Err(InstallError::Store(e)),
-    };
-    clear()?;
-    fs::create_dir_all(&folder).at("create", &folder)?;
-    fs::set_permissions(&folder, Permissions::from_mode(0o700)).at("set mode of", &folder)?;
-    let mut missing = Vec::new();
-    for kind in kinds {
-        let made = one_key(tool, &folder, kind, hostname).and_then(|(private, public)| {
-            ssh.write(key(kind), Owned::root(0o600), &private)?;
-            Ok(ssh.write(format!("{}.pub", key(kind)), Owned::root(0o644), &public)?)
-        });
-        if made.is_err() {
-            missing.push(*kind);
-        }
-    }
-    clear()?;
-    let failed = || {
-        format!("ssh host keys could not be made ({}); run 'ssh-keygen -A' in the zone", missing.join(", "))
-    };
-    Ok((!missing.is_empty()).then(failed))
-}
-
-#[allow(clippy::disallowed_methods)] // keys are made by the program that will read them
-fn one_key(
-    tool: &Path,
-    folder: &Path,
-    kind: &str,
-    hostname: &str,
-) -> Result<(Vec<u8>, Vec<u8>), InstallError> {
-    let file = folder.join(kind);
-    let status = Command::new(tool)
-        .args(["-q", "-N", "", "-t", kind, "-C", &format!("root@{hostname}"), "-f"])
-        .arg(&file)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .at("run", tool)?;
-    if !status.success() {
-        return Err(std::io::Error::other(status.to_string())).at("run", tool)?;
-    }
-    let mut public = OsString::from(&file);
-    public.push(".pub");
-    let private = fs::read(&file).at("read", &file)?;
-    Ok((private, fs::read(&public).at("read", Path::new(&public))?))
 }

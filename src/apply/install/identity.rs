@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
 
-use super::{InstallError, accounts};
+use super::InstallError;
+use crate::apply::etc::accounts;
 use crate::apply::net::resolver;
 use crate::plan::install::HostLink;
 use crate::plan::step::COMMANDS;

@@ -17,7 +17,6 @@
 //! On disk everything belongs to whom it belongs in the source: the zone's root user is id 0 there,
 //! and the zone's ids are shifted by the mount at boot, never by a walk over the tree.
 
-pub mod accounts;
 mod acl;
 pub mod archive;
 mod clone;
@@ -25,9 +24,7 @@ mod console;
 mod dataset;
 mod delegated;
 mod detach;
-pub mod follow;
 mod fresh;
-pub mod hostname;
 mod identity;
 mod image;
 pub mod journal;
@@ -39,7 +36,6 @@ mod request;
 mod run;
 mod snapshots;
 mod source;
-mod sparse;
 mod suite;
 pub mod sysconfig;
 mod tarball;
@@ -52,12 +48,12 @@ use thiserror::Error;
 
 pub use clone::{CloneArgs, clone, clone_plan};
 pub use detach::{AttachArgs, attach, attach_plan, check_manifest, detach, detach_plan, manifest};
-pub use fresh::first_keys;
 pub use recover::{is_needed, recover};
 pub use transfer::{move_plan, move_zone, moved_spec};
 
 use crate::apply::boot::observe::{RootInit, root_init, zone_root};
 use crate::apply::boot::start::{remove_run_files, sweep};
+use crate::apply::etc::EtcError;
 use crate::apply::{Op, found, running, supervisor};
 use crate::plan::boot::IDLE_SYSTEMD;
 use crate::plan::install::{InstallPlan, Refusal, Request, Source, plan_install, plan_uninstall};
@@ -151,6 +147,17 @@ pub enum InstallError {
     /// The system.
     #[error("{0}")]
     Path(#[from] PathError),
+}
+
+impl From<EtcError> for InstallError {
+    fn from(error: EtcError) -> Self {
+        match error {
+            EtcError::Path(e) => Self::Path(e),
+            EtcError::Copy(e) => Self::Copy(e),
+            EtcError::Remove(e) => Self::Remove(e),
+            EtcError::Store(e) => Self::Store(e),
+        }
+    }
 }
 
 fn mib(bytes: u64) -> u64 {

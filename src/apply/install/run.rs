@@ -7,10 +7,11 @@ use rustix::io::Errno;
 
 use super::journal::{Journal, Phase};
 use super::{
-    InstallError, clone, console, dataset, delegated, detach, follow, fresh, identity, observe, snapshots,
-    source, sparse, suite, transfer,
+    InstallError, clone, console, dataset, delegated, detach, fresh, identity, observe, snapshots, source,
+    suite, transfer,
 };
 use crate::apply::Op;
+use crate::apply::etc::{follow, sparse};
 use crate::apply::fault;
 use crate::plan::install::{InstallPlan, InstallStep, Source};
 use crate::spec::shown::Show;

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{InstallError, archive, follow, image, sparse, suite};
+use super::{InstallError, archive, image, suite};
+use crate::apply::etc::{follow, sparse};
 use crate::apply::fault;
 use crate::apply::{Notice, Op};
 use crate::plan::install::{Keep, LeaveOut, Source};

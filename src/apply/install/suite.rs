@@ -3,13 +3,13 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use super::InstallError;
 use crate::apply::Op;
+use crate::apply::etc::keys::in_path;
 use crate::plan::install::Suite;
 use crate::spec::shown::Show;
 use crate::sys::path::{At, Dir, IN_ROOT, reason};
@@ -87,14 +87,6 @@ fn packages_of(text: &str) -> Result<Vec<String>, String> {
         Some(wrong) => Err(format!("'{}' is not the name of a package", wrong.shown())),
         None => Ok(list),
     }
-}
-
-/// Finds a program of the host.
-pub(super) fn in_path(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into());
-    let runs =
-        |p: &PathBuf| std::fs::metadata(p).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
-    std::env::split_paths(&path).filter(|d| d.is_absolute()).map(|d| d.join(name)).find(runs)
 }
 
 /// Runs the installer on a root.

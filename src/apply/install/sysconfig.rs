@@ -6,8 +6,9 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{InstallError, accounts, hostname};
+use super::InstallError;
 use crate::apply::Op;
+use crate::apply::etc::{accounts, hostname};
 use crate::apply::files;
 use crate::plan::sysconfig::{Account, LIMIT, SysConfig};
 use crate::spec::shown::Show;

@@ -15,10 +15,10 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid
 use rustix::io::Errno;
 use thiserror::Error;
 
-use super::accounts;
 use super::acl::{self, Kind};
 use super::left_out::LeftOut;
 use super::tarball::{Member, MemberKind, TarError, Tarball};
+use crate::apply::etc::accounts;
 use crate::spec::shown::Show;
 use crate::sys::naive::without;
 use crate::sys::path::{At, Dir, IN_ROOT, Links, Owned, PathError, Resolve, STRICT, set_owned};

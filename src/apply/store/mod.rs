@@ -21,7 +21,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use crate::apply::install::hostname;
+use crate::apply::etc::hostname;
 use crate::apply::paths::Root;
 use crate::apply::{files, found, running};
 use crate::spec::shown::Show;

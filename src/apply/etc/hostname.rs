@@ -24,7 +24,7 @@ pub fn of(root: &Path) -> Option<String> {
 }
 
 /// The same in an `/etc` that is open already.
-pub(super) fn in_etc(etc: &Dir) -> Option<String> {
+pub fn in_etc(etc: &Dir) -> Option<String> {
     let text = String::from_utf8(etc.read("hostname", FILE_MAX, IN_ROOT).ok()??).ok()?;
     let name = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'))?;
     let good = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
@@ -55,7 +55,7 @@ pub fn follow(root: &Path, from: &ZoneName, to: &ZoneName) -> Result<(), PathErr
 ///
 /// # Errors
 /// [`PathError`] when the file cannot be written.
-pub(super) fn hosts(etc: &Dir, from: &[&str], to: &str) -> Result<(), PathError> {
+pub fn hosts(etc: &Dir, from: &[&str], to: &str) -> Result<(), PathError> {
     let Some(stat) = etc.stat("hosts")? else { return Ok(()) };
     let Some(content) = etc.read("hosts", HOSTS_MAX, STRICT)? else { return Ok(()) };
     let Ok(text) = String::from_utf8(content) else { return Ok(()) };

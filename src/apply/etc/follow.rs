@@ -15,7 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, FileType, Stat};
 
-use super::{InstallError, sparse};
+use super::{EtcError, sparse};
 use crate::apply::fault;
 use crate::apply::files;
 use crate::sys::path::{At, Dir, Owned, PathError, STRICT};
@@ -27,7 +27,7 @@ const HEADER: &str = "zones etc 1";
 const RECORD_MAX: usize = 1 << 20;
 
 /// Names in `/etc` that follow the host's.
-pub(super) const FOLLOWED: &[&str] = &[
+pub const FOLLOWED: &[&str] = &[
     "alternatives",
     "alpine-release",
     "ca-certificates",
@@ -96,20 +96,20 @@ fn now() -> i64 {
 ///
 /// # Errors
 /// [`PathError`] when the record cannot be written.
-pub(super) fn note(host: &Path, state: &Path) -> Result<(), PathError> {
+pub fn note(host: &Path, state: &Path) -> Result<(), PathError> {
     write(state, &Record { stamp: stamp(host), time: now(), own: BTreeSet::new() })
 }
 
 /// Has a clone know of its root what its source knew.
-pub(super) fn inherit(from: &Path, to: &Path) -> Result<(), PathError> {
+pub fn inherit(from: &Path, to: &Path) -> Result<(), PathError> {
     read(from).map_or(Ok(()), |record| write(to, &record))
 }
 
 /// Brings a zone up to date, if the host has changed since.
 ///
 /// # Errors
-/// [`InstallError`] naming the file; the next boot tries again.
-pub fn boot(host: &Path, root: &Path, state: &Path) -> Result<(), InstallError> {
+/// [`EtcError`] naming the file; the next boot tries again.
+pub fn boot(host: &Path, root: &Path, state: &Path) -> Result<(), EtcError> {
     let present = stamp(host);
     let record = read(state);
     if record.as_ref().is_some_and(|record| record.stamp == present) {
@@ -138,7 +138,7 @@ fn renew(
     path: &Path,
     record: &Record,
     own: &mut BTreeSet<PathBuf>,
-) -> Result<(), InstallError> {
+) -> Result<(), EtcError> {
     // A parent that is a link is the zone's doing, and so is what lies there.
     let Ok(Some(there)) = to.stat(path) else { return Ok(()) };
     let Some(theirs) = from.stat(path)? else { return Ok(()) };
@@ -161,7 +161,7 @@ fn is_public(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::Symlink || is_readable_to_all(stat.st_mode)
 }
 
-fn is_same(from: &Dir, to: &Dir, path: &Path, theirs: &Stat, ours: &Stat) -> Result<bool, InstallError> {
+fn is_same(from: &Dir, to: &Dir, path: &Path, theirs: &Stat, ours: &Stat) -> Result<bool, EtcError> {
     let kind = |stat: &Stat| FileType::from_raw_mode(stat.st_mode);
     Ok(match (kind(theirs), kind(ours)) {
         (FileType::Symlink, FileType::Symlink) => from.read_link(path)? == to.read_link(path)?,
@@ -182,8 +182,8 @@ fn each(
     from: &Dir,
     path: &Path,
     depth: usize,
-    work: &mut dyn FnMut(&Path) -> Result<(), InstallError>,
-) -> Result<(), InstallError> {
+    work: &mut dyn FnMut(&Path) -> Result<(), EtcError>,
+) -> Result<(), EtcError> {
     let Some(stat) = from.stat(path)? else { return Ok(()) };
     if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
         return work(path);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use super::InstallError;
+use super::EtcError;
 use super::accounts;
 use crate::apply::fault;
 use crate::plan::host::SPARSE_ETC;
@@ -58,8 +58,8 @@ const OF_PROGRAMS: &[&str] = &[
 /// Fills an empty root.
 ///
 /// # Errors
-/// [`InstallError`] naming the file.
-pub(super) fn populate(host: &Path, root: &Dir, ids: &IdMap) -> Result<(), InstallError> {
+/// [`EtcError`] naming the file.
+pub fn populate(host: &Path, root: &Dir, ids: &IdMap) -> Result<(), EtcError> {
     for (name, mode) in DIRS {
         root.make_dir(name, Owned::root(*mode))?;
     }
@@ -72,7 +72,7 @@ pub(super) fn populate(host: &Path, root: &Dir, ids: &IdMap) -> Result<(), Insta
     profile(root)?;
     sub_ids(root, ids)?;
     fault::next();
-    let host_file = |name: &str| -> Result<String, InstallError> {
+    let host_file = |name: &str| -> Result<String, EtcError> {
         let content = etc.read(name, accounts::LIMIT, STRICT)?.unwrap_or_default();
         Ok(String::from_utf8_lossy(&content).into_owned())
     };
@@ -90,8 +90,8 @@ pub(super) fn populate(host: &Path, root: &Dir, ids: &IdMap) -> Result<(), Insta
 /// but accounts stay.
 ///
 /// # Errors
-/// [`InstallError`] naming the file.
-pub(super) fn refresh(host: &Path, root: &Dir) -> Result<(), InstallError> {
+/// [`EtcError`] naming the file.
+pub fn refresh(host: &Path, root: &Dir) -> Result<(), EtcError> {
     let etc = Dir::open_host(&host.join("etc"))?;
     let ours = match root.dir("etc", STRICT) {
         Err(e) if e.is_not_found() => root.make_dir("etc", Owned::root(0o755))?.0,
@@ -105,7 +105,7 @@ pub(super) fn refresh(host: &Path, root: &Dir) -> Result<(), InstallError> {
 }
 
 /// Has useradd(8) hand out subordinate ids that the zone has: those past the first 65,536, or none.
-fn sub_ids(root: &Dir, ids: &IdMap) -> Result<(), InstallError> {
+fn sub_ids(root: &Dir, ids: &IdMap) -> Result<(), EtcError> {
     let Some(content) = root.read("etc/login.defs", accounts::LIMIT, STRICT)? else { return Ok(()) };
     let mut text = String::new();
     for line in String::from_utf8_lossy(&content).lines() {
@@ -129,7 +129,7 @@ fn sub_ids(root: &Dir, ids: &IdMap) -> Result<(), InstallError> {
 }
 
 /// Has login shells find the zone's own commands. `/usr` is the host's, so they cannot be there.
-fn profile(root: &Dir) -> Result<(), InstallError> {
+fn profile(root: &Dir) -> Result<(), EtcError> {
     let text = format!(
         "# The commands of the zone's own: zonename, and what ends the zone.\n\
          case :$PATH: in *:{COMMANDS}:*) ;; *) PATH={COMMANDS}:$PATH ;; esac\n"
@@ -141,8 +141,8 @@ fn profile(root: &Dir) -> Result<(), InstallError> {
 /// Takes over of the host's `/etc` what its programs look for there.
 ///
 /// # Errors
-/// [`InstallError`] naming the file.
-pub(super) fn copy_etc(etc: &Dir, root: &Dir, names: &[&str]) -> Result<(), InstallError> {
+/// [`EtcError`] naming the file.
+pub fn copy_etc(etc: &Dir, root: &Dir, names: &[&str]) -> Result<(), EtcError> {
     // By folder: names that are wanted of it.
     let mut folders: BTreeMap<PathBuf, Vec<OsString>> = BTreeMap::new();
     for path in names.iter().map(Path::new) {
