@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::apply::guard;
 use crate::apply::paths::Root;
+use crate::apply::rundir::SPEC;
 use crate::plan::confine::{Confinement, Kernel};
 use crate::spec::{ZoneName, toml};
 use crate::sys::bpf::sysctl;
@@ -81,7 +82,7 @@ pub fn because(error: &io::Error) -> String {
 pub fn of_running(root: &Root, name: &ZoneName) -> Confinement {
     // What the host's settings were at the boot is decided; none of them changes the rest.
     let read = || {
-        let bytes = fs::read(root.zone_run(name).join("spec.toml")).ok()?;
+        let bytes = fs::read(root.zone_run(name).join(SPEC)).ok()?;
         Confinement::of(&toml::parse(name, &bytes).ok()?, Kernel::default()).ok()
     };
     read().unwrap_or_else(Confinement::strictest)

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::apply::running::Running;
+use crate::apply::rundir::Running;
 use crate::spec::shown::Show;
 use crate::sys::made;
 use crate::sys::task::{Task, is_ended_but_for_clean_up, tasks_of_namespace};

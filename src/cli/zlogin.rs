@@ -11,7 +11,7 @@ use crate::apply::broker::{Caller, Program, client};
 use crate::apply::login::{self, Console, End, Login, LoginError, Zone};
 use crate::apply::paths::Root;
 use crate::apply::store::FileStore;
-use crate::apply::{found, running};
+use crate::apply::{mend, running};
 use crate::spec::rights::Auth;
 use crate::spec::state::ZoneState;
 use crate::spec::store::ZoneStore;
@@ -218,7 +218,7 @@ fn run(options: &Options) -> Result<u8, String> {
         None => false,
     };
     if let Some(running) = &running
-        && let Err(why) = found::mend(&FileStore::open(root.clone()), &zone, running)
+        && let Err(why) = mend::mend(&FileStore::open(root.clone()), &zone, running)
     {
         complain(&format!("zlogin: zone '{zone}': its lost run-time folder cannot be put back: {why}"));
     }

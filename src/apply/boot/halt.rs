@@ -4,13 +4,13 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::start::{clear, remove_run_files, write_record, write_record_only};
+use super::start::{clear, remove_run_files};
 use super::{BootArgs, BootError, asking, recover_supervisor, start};
 use crate::apply::fault;
 use crate::apply::paths::Root;
-use crate::apply::running::{self, Going, Running};
+use crate::apply::rundir::{self, Going, JOURNAL, Running, write_record, write_record_only};
 use crate::apply::stuck::{self, Left};
-use crate::apply::{Op, dataset, found, journal, supervisor};
+use crate::apply::{Op, dataset, journal, mend, running, supervisor};
 use crate::spec::ZoneName;
 use crate::spec::state::ZoneState;
 use crate::sys::path::reason;
@@ -37,7 +37,7 @@ pub fn halt(op: &mut Op<'_>, killed: bool) -> Result<(), BootError> {
     if let Some(running) = find_and_mend(op) {
         return take_down(op, &running, Going::Halt);
     }
-    let strays = found::strays(op.store.root(), op.name);
+    let strays = running::strays(op.store.root(), op.name);
     clear(op.store.root(), op.name);
     if let Some(strays) = strays {
         running::remove_cgroup(op.name.as_str(), &strays.group)
@@ -84,7 +84,7 @@ pub fn shutdown(op: &mut Op<'_>, again: Option<&BootArgs>, seconds: u64) -> Resu
     let asking = asking::find(&running)?;
     running.going = Some(if again.is_some() { Going::Reboot } else { Going::Halt });
     running.state = ZoneState::ShuttingDown;
-    let done = start::keep_args(op.store.root(), op.name, again);
+    let done = rundir::keep_args(op.store.root(), op.name, again);
     warn_unwritten(op, done);
     note(op, &running);
     if let Some(handle) = handle {
@@ -111,7 +111,7 @@ pub(super) fn find_and_mend(op: &mut Op<'_>) -> Option<Running> {
         return recorded;
     }
     let found = running::find(root, op.name)?;
-    match found::put_back(root, op.name, &found) {
+    match mend::put_back(root, op.name, &found) {
         Ok(false) => return Some(found),
         Ok(true) => {
             op.out.warn("WARNING: the run-time folder of the running zone was lost and has been put back");
@@ -198,7 +198,7 @@ fn clean(op: &mut Op<'_>, running: &Running) -> Result<(), BootError> {
     for error in dataset::take_back(root, op.name) {
         op.out.warn(&format!("WARNING: {error}"));
     }
-    for error in journal::recover(&root.zone_run(op.name).join("journal")) {
+    for error in journal::recover(&root.zone_run(op.name).join(JOURNAL)) {
         op.out.warn(&format!("WARNING: {error}"));
     }
     if let Some(path) = &running.cgroup {

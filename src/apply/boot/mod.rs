@@ -34,8 +34,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::found::Strays;
-use super::running::{self, Running};
+use super::running::{self, Running, Strays};
 use super::stuck::Left;
 use super::{Op, guard, supervisor};
 use crate::plan::boot::{Plan, PlanError, plan};

@@ -13,6 +13,7 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags};
 
+use crate::apply::rundir::SPEC;
 use crate::apply::store::shared;
 use crate::apply::{Op, running};
 use crate::plan::boot::Special;
@@ -72,7 +73,7 @@ impl Tops {
         }
         // What a zone that runs was shown when it was booted, it has until it ends.
         for (name, _) in running::all(op.store.root()) {
-            let booted = fs::read(op.store.root().zone_run(&name).join("spec.toml"));
+            let booted = fs::read(op.store.root().zone_run(&name).join(SPEC));
             let spec = booted.ok().and_then(|bytes| toml::parse(&name, &bytes).ok());
             tops.extend(spec.iter().flat_map(shared).map(|path| Top::new(path.into(), false)));
         }

@@ -3,20 +3,23 @@
 use std::fs;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use super::host::{self, Ready};
 use super::{BootArgs, BootError, observe, with_default, zone};
 use crate::apply::dataset::{self, record::Record, withdraw::Told};
-use crate::apply::init_image::INIT;
 use crate::apply::journal::{self, Journal};
 use crate::apply::net::Probe;
 use crate::apply::paths::Root;
-use crate::apply::running::{RECORD, Running};
+use crate::apply::rundir::{
+    self, GUARD, JOURNAL, NEXT_BOOT, RECORD, RECORD_DRAFT, Running, SPEC, copy, init_file, make_run_dir,
+    write_record,
+};
+use crate::apply::running::next_id;
 use crate::apply::store::Locked;
 use crate::apply::supervisor::{self, Console, Supervisor};
-use crate::apply::{Op, claim, found, guard, running, trust};
+use crate::apply::{Op, claim, running};
 use crate::plan::boot::{Facts, Plan, plan};
 use crate::plan::dataset::Found;
 use crate::spec::ZoneName;
@@ -65,7 +68,7 @@ pub struct Begun<'a> {
 pub fn start(op: &mut Op<'_>, args: &BootArgs, goal: Goal, lock: &Locked) -> Result<(), BootError> {
     let args = with_default(op, args);
     sweep(op.store.root(), op.name);
-    if let Some(strays) = found::strays(op.store.root(), op.name) {
+    if let Some(strays) = running::strays(op.store.root(), op.name) {
         return Err(BootError::Strays(strays));
     }
     let (facts, asked) = observe::facts_and_answers(op)?;
@@ -220,14 +223,10 @@ pub fn up(
     claim::claim(root, name, begun.ids).map_err(|e| e.to_string())?;
     let init = init_file(root).map_err(|e| failed("cannot store the built-in init", e))?;
     let mut journal =
-        Journal::begin(&dir.join("journal")).map_err(|e| failed("cannot begin the journal", e))?;
+        Journal::begin(&dir.join(JOURNAL)).map_err(|e| failed("cannot begin the journal", e))?;
     // The spec that was planned from: the saved one may be another by now.
-    let kept = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(dir.join("spec.toml"));
+    let kept =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(dir.join(SPEC));
     let kept = kept.and_then(|mut file| file.write_all(begun.spec.as_bytes()));
     kept.map_err(|e| failed("cannot keep the spec as booted", e))?;
     let facts = begun.facts;
@@ -302,172 +301,25 @@ pub fn first_host_id(map: &str) -> Option<u32> {
     })
 }
 
-/// Makes the run-time folder of a zone. Everybody may look at the record in it, so that `list` says the
-/// same to all; the socket is closed to others.
-///
-/// # Errors
-/// The system's error.
-pub fn make_run_dir(root: &Root, dir: &Path) -> io::Result<()> {
-    if !root.run_dir().is_dir() {
-        fs::DirBuilder::new().recursive(true).mode(0o755).create(root.run_dir())?;
-    }
-    match fs::DirBuilder::new().mode(0o711).create(dir) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-        other => return other,
-    }
-    // What is read here is believed, and what is written here follows links.
-    for dir in [&root.run_dir(), dir] {
-        let meta = fs::symlink_metadata(dir)?;
-        if !meta.is_dir() || !trust::is_trusted(&meta, 0o022) {
-            let text = format!("{} is not a directory that only root can write to", dir.shown());
-            return Err(io::Error::other(text));
-        }
-    }
-    Ok(())
-}
-
-/// Stores the built-in init once for all zones and returns its path.
-fn init_file(root: &Root) -> io::Result<PathBuf> {
-    let path = root.run_dir().join(".init");
-    let whole = fs::symlink_metadata(&path).is_ok_and(|m| m.is_file() && m.len() == INIT.len() as u64);
-    // The same length may still be another version; comparing costs less than it risks.
-    if whole && fs::read(&path).is_ok_and(|bytes| bytes == INIT) {
-        return Ok(path);
-    }
-    let beside = root.run_dir().join(format!(".init.{}", std::process::id()));
-    fs::write(&beside, INIT)?;
-    fs::set_permissions(&beside, fs::Permissions::from_mode(0o755))?;
-    fs::rename(&beside, &path)?;
-    Ok(path)
-}
-
-/// Writes the record of a zone whole or not at all; where there is no room for another file, over the
-/// one that is there. What is kept of it elsewhere follows.
-///
-/// # Errors
-/// The system's error.
-pub fn write_record(root: &Root, name: &ZoneName, running: &Running) -> io::Result<()> {
-    let done = write_record_only(root, name, running);
-    found::keep(root, name, running);
-    done
-}
-
-/// The same without what is kept of it elsewhere.
-///
-/// # Errors
-/// The system's error.
-pub(super) fn write_record_only(root: &Root, name: &ZoneName, running: &Running) -> io::Result<()> {
-    replace_record(&root.zone_run(name).join(RECORD), &running.to_string())
-}
-
-/// Makes a record, replaces it, or writes over it on a full file system.
-///
-/// # Errors
-/// The system's error.
-pub fn replace_record(path: &Path, text: &str) -> io::Result<()> {
-    let mut options = fs::OpenOptions::new();
-    match options.write(true).create_new(true).open(path) {
-        // By one call: whoever reads meanwhile finds no record, or all of it.
-        Ok(mut file) => {
-            return file.write_all(text.as_bytes()).inspect_err(|_| drop(fs::remove_file(path)));
-        }
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(e) => return Err(e),
-    }
-    let beside = path.with_extension("new");
-    let done = fs::write(&beside, text).and_then(|()| fs::rename(&beside, path));
-    let Err(error) = done else { return Ok(()) };
-    let _ = fs::remove_file(&beside);
-    if !matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
-        return Err(error);
-    }
-    let mut file = fs::OpenOptions::new().write(true).open(path)?;
-    // The record is written by one call, so that a reader sees the old words or the new ones, and blanks after them.
-    let old = usize::try_from(file.metadata()?.len()).unwrap_or(0).min(4096);
-    io::Write::write_all(&mut file, format!("{text:old$}").as_bytes())
-}
-
-/// Keeps the arguments of a boot that the supervisor makes when the zone has ended, where they are given.
-///
-/// # Errors
-/// The system's error.
-pub(super) fn keep_args(root: &Root, name: &ZoneName, args: Option<&BootArgs>) -> io::Result<()> {
-    let path = root.zone_run(name).join(NEXT_BOOT);
-    match args.filter(|args| **args != BootArgs::default()) {
-        Some(args) => replace_record(&path, &args.kept()),
-        None => match fs::remove_file(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-            _ => Ok(()),
-        },
-    }
-}
-
-/// Returns the arguments that were kept, none when there are none.
-pub fn kept_args(root: &Root, name: &ZoneName) -> Option<BootArgs> {
-    let text = fs::read_to_string(root.zone_run(name).join(NEXT_BOOT)).ok()?;
-    Some(BootArgs::from_kept(&text))
-}
-
-/// File that holds the arguments of the boot after a shutdown.
-const NEXT_BOOT: &str = "next-boot";
-
-/// Gives the next zone id, 1 to 9999, that no running zone has.
-///
-/// # Errors
-/// The system's error.
-pub fn next_id(root: &Root) -> io::Result<u32> {
-    let path = root.run_dir().join(".next-id");
-    let file = fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path)?;
-    file.lock()?;
-    let text = io::read_to_string(&file)?;
-    // Until the numbers have come round once, the next one is free. A file that is new, cut short or
-    // foreign tells nothing about that.
-    let last = text.trim_end().parse::<u32>().ok().filter(|n| *n < MAX_ID);
-    let mut used = Vec::new();
-    let mut id = last.map_or_else(|| after(first_number(&text)), |n| n + 1);
-    if last.is_none() {
-        used.extend(running::all(root).into_iter().map(|(_, r)| r.id));
-        while used.contains(&id) {
-            id = after(id);
-        }
-    }
-    fs::write(&path, if used.is_empty() { format!("{id}\n") } else { format!("{id} {WRAPPED}\n") })?;
-    Ok(id)
-}
-
-/// Highest number of a zone.
-const MAX_ID: u32 = 9999;
-
-/// Stands after the last number once a number may be in use.
-const WRAPPED: &str = "wrapped";
-
-fn first_number(text: &str) -> u32 {
-    text.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(0)
-}
-
-fn after(id: u32) -> u32 {
-    if id >= MAX_ID { 1 } else { id + 1 }
-}
-
 /// Removes what a crash has left of a zone that does not run. The caller holds the lock.
 pub fn sweep(root: &Root, name: &ZoneName) {
     let dir = root.zone_run(name);
-    let copy = found::copy_of_record(root, name);
+    let copy = copy::record(root, name);
     if !dir.is_dir() && (copy.is_none() || make_run_dir(root, &dir).is_err()) {
-        return found::forget(root, name);
+        return copy::remove(root, name);
     }
     if copy.is_some() {
-        found::put_files_back(root, name);
+        copy::put_back(root, name);
     }
     dataset::take_back(root, name);
-    journal::recover(&dir.join("journal"));
+    journal::recover(&dir.join(JOURNAL));
     if let Some(old) = running::record(root, name).or(copy).filter(|r| !r.is_alive()) {
         if let Some(cgroup) = old.cgroup {
             let _ = running::remove_cgroup(name.as_str(), Path::new(&cgroup));
         }
         let _ = fs::remove_file(dir.join(RECORD));
     }
-    found::forget(root, name);
+    copy::remove(root, name);
 }
 
 /// Removes all that is left of a zone that does not run, but for the console while somebody serves it.
@@ -481,13 +333,13 @@ pub(super) fn clear(root: &Root, name: &ZoneName) {
 pub fn remove_run_files(root: &Root, name: &ZoneName, keep_console: bool) {
     let dir = root.zone_run(name);
     claim::release(root, name);
-    for file in [RECORD, "running.new", "journal", "spec.toml", NEXT_BOOT, guard::SOCKET] {
+    for file in [RECORD, RECORD_DRAFT, JOURNAL, SPEC, NEXT_BOOT, GUARD] {
         let _ = fs::remove_file(dir.join(file));
     }
-    found::forget(root, name);
+    copy::remove(root, name);
     if !keep_console {
-        let _ = fs::remove_file(dir.join(supervisor::SOCKET));
-        let _ = fs::remove_file(dir.join(supervisor::console::WATCHED));
+        let _ = fs::remove_file(dir.join(rundir::CONSOLE));
+        let _ = fs::remove_file(dir.join(rundir::WATCHED));
         let _ = fs::remove_dir(&dir);
     }
 }

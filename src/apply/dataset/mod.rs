@@ -25,6 +25,7 @@ mod walk;
 pub mod withdraw;
 
 use crate::apply::paths::Root;
+use crate::apply::rundir::{DATASETS, copy};
 use crate::spec::ZoneName;
 
 /// Takes everything back that a zone was given, when its processes are gone. The caller holds the
@@ -36,4 +37,14 @@ pub fn take_back(root: &Root, zone: &ZoneName) -> Vec<String> {
     }
     record::note_end(root, zone);
     registry::release(&run)
+}
+
+/// Returns the datasets that are attached to a zone, or may be, also where its run-time folder is lost.
+pub fn given(root: &Root, zone: &ZoneName) -> Vec<String> {
+    let noted = registry::noted(&root.zone_run(zone));
+    if !noted.is_empty() {
+        return noted;
+    }
+    let kept = copy::file(root, zone, DATASETS).unwrap_or_default();
+    String::from_utf8_lossy(&kept).lines().map(str::to_owned).collect()
 }

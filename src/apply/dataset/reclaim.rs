@@ -16,10 +16,10 @@ use thiserror::Error;
 use super::observe::{SNAPDIR, VOLMODE, hides};
 use super::walk::{Entry, walk};
 use super::withdraw::{free, mount};
-use super::{observe, take_back};
+use super::{given, observe, take_back};
 use crate::apply::store::FileStore;
 use crate::apply::zfs::{chain, is_locked};
-use crate::apply::{Notice, found, running};
+use crate::apply::{Notice, running};
 use crate::plan::dataset::{ClaimKind, is_within};
 use crate::plan::options::MountOptions;
 use crate::plan::reclaim::{Danger, Finding, Mend, NAMED, bad_mountpoint, leads, mend};
@@ -174,7 +174,7 @@ fn unused(store: &FileStore, zfs: &Zfs, name: &str) -> Result<(), ReclaimError> 
     let root = store.root();
     let overlaps = |other: &str| is_within(other, name) || is_within(name, other);
     for zone in running::candidates(root) {
-        if !found::datasets(root, &zone).iter().any(|noted| overlaps(noted)) {
+        if !given(root, &zone).iter().any(|noted| overlaps(noted)) {
             continue;
         }
         let lock = store.try_lock(&zone, "zoneadm reclaim")?;

@@ -14,6 +14,7 @@ use rustix::mount::UnmountFlags;
 
 use super::observe::is_of;
 use crate::apply::fault;
+use crate::apply::rundir::{DATASETS, DATASETS_DRAFT, USERS};
 use crate::apply::zfs::{chain, kstat};
 use crate::spec::shown::Show;
 use crate::sys::made;
@@ -21,15 +22,6 @@ use crate::sys::mount::Tree;
 use crate::sys::mountinfo;
 use crate::sys::path::reason;
 use crate::zfs::{AttachError, DetachError, Kind, OpenError, Zfs};
-
-/// Name of the list below the zone's run-time folder.
-pub const LIST: &str = "datasets";
-
-/// Name of a list that is being written.
-const DRAFT: &str = "datasets.new";
-
-/// Name of the pinned namespace there.
-const PIN: &str = "userns";
 
 /// The kernel's number for the file system of namespaces.
 const NSFS_MAGIC: i64 = 0x6e73_6673;
@@ -44,7 +36,7 @@ const BETWEEN: Duration = Duration::from_millis(10);
 /// # Errors
 /// The system's error.
 pub fn pin(run: &Path, users: BorrowedFd<'_>) -> io::Result<()> {
-    let path = run.join(PIN);
+    let path = run.join(USERS);
     // What a zone before this one has left would hide this one.
     unpin(&path)?;
     fs::write(&path, "")?;
@@ -67,7 +59,7 @@ fn unpin(path: &Path) -> io::Result<()> {
 
 /// Says whether a user namespace is pinned in a zone's run-time folder.
 pub fn is_pinned(run: &Path) -> bool {
-    holds_namespace(&run.join(PIN))
+    holds_namespace(&run.join(USERS))
 }
 
 fn holds_namespace(path: &Path) -> bool {
@@ -79,18 +71,18 @@ fn holds_namespace(path: &Path) -> bool {
 /// # Errors
 /// The system's error.
 pub fn note(run: &Path, dataset: &str) -> io::Result<()> {
-    let mut text = fs::read_to_string(run.join(LIST)).unwrap_or_default();
+    let mut text = fs::read_to_string(run.join(DATASETS)).unwrap_or_default();
     text.push_str(dataset);
     text.push('\n');
-    fs::write(run.join(DRAFT), text)?;
-    fs::rename(run.join(DRAFT), run.join(LIST))?;
+    fs::write(run.join(DATASETS_DRAFT), text)?;
+    fs::rename(run.join(DATASETS_DRAFT), run.join(DATASETS))?;
     fault::at("noted");
     Ok(())
 }
 
 /// Returns what is attached to a zone, or may be.
 pub fn noted(run: &Path) -> Vec<String> {
-    let text = fs::read_to_string(run.join(LIST)).unwrap_or_default();
+    let text = fs::read_to_string(run.join(DATASETS)).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
 }
 
@@ -110,7 +102,7 @@ pub fn attach(zfs: &Zfs, dataset: &str, users: BorrowedFd<'_>) -> Result<(), Str
 
 /// Says whether a zone's run-time folder tells of anything to take back.
 pub fn is_left(run: &Path) -> bool {
-    [PIN, LIST, DRAFT].iter().any(|file| run.join(file).symlink_metadata().is_ok())
+    [USERS, DATASETS, DATASETS_DRAFT].iter().any(|file| run.join(file).symlink_metadata().is_ok())
 }
 
 /// Takes everything back that a zone was given, and waits until none of it is mounted any more. To be
@@ -121,7 +113,7 @@ pub fn release(run: &Path) -> Vec<String> {
         return Vec::new();
     }
     let names = noted(run);
-    let pin = run.join(PIN);
+    let pin = run.join(USERS);
     let zfs = match Zfs::open() {
         Ok(zfs) => Some(zfs),
         // The module has gone, and with it all that it knew.
@@ -146,8 +138,8 @@ pub fn release(run: &Path) -> Vec<String> {
     match unpin(&pin) {
         Ok(()) => {
             fault::at("unpinned");
-            let _ = fs::remove_file(run.join(DRAFT));
-            let _ = fs::remove_file(run.join(LIST));
+            let _ = fs::remove_file(run.join(DATASETS_DRAFT));
+            let _ = fs::remove_file(run.join(DATASETS));
         }
         Err(e) => errors.push(format!("cannot unmount {}: {}", pin.shown(), reason(&e))),
     }

@@ -34,6 +34,7 @@ use std::os::unix::net::UnixListener;
 use rustix::fs::{Mode, OFlags};
 
 use crate::apply::paths::Root;
+use crate::apply::rundir::GUARD;
 use crate::apply::supervisor::client;
 use crate::guard::{Locks, Tree, calls};
 use crate::plan::dataset;
@@ -47,7 +48,7 @@ pub use keep::{Guarded, Keeper, RefuseReason, enlist, ensure, is_needed};
 pub use serve::Guard;
 
 /// Name of the socket below the zone's run-time folder.
-pub const SOCKET: &str = "guard.sock";
+pub const SOCKET: &str = GUARD;
 
 /// Environment variable that carries the numbers of the descriptors.
 const STATE: &str = "ZONES_GUARD_STATE";

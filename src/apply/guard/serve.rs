@@ -16,6 +16,7 @@ use super::caller::{Identity, Status, identity};
 use super::work::Job;
 use crate::apply::logfile::Log;
 use crate::apply::paths::Root;
+use crate::apply::rundir::SPEC;
 use crate::apply::running;
 use crate::guard::Locks;
 use crate::spec::shown::Show;
@@ -341,7 +342,7 @@ pub(super) fn log_line(name: &ZoneName, text: &str) {
 
 /// Reads what is locked from the spec as the zone was booted with.
 fn read_locks(root: &Root, name: &ZoneName) -> Result<Locks, String> {
-    let bytes = fs::read(root.zone_run(name).join("spec.toml")).map_err(|e| e.to_string())?;
+    let bytes = fs::read(root.zone_run(name).join(SPEC)).map_err(|e| e.to_string())?;
     Ok(super::locks(&toml::parse(name, &bytes).map_err(|e| e.to_string())?))
 }
 

@@ -4,7 +4,6 @@
 //! found as the zone would find them and never out of the root, and only names in them are removed or
 //! replaced.
 
-
 use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 

@@ -54,7 +54,7 @@ pub use transfer::{move_plan, move_zone, moved_spec};
 use crate::apply::boot::observe::{RootInit, root_init, zone_root};
 use crate::apply::boot::start::{remove_run_files, sweep};
 use crate::apply::etc::EtcError;
-use crate::apply::{Op, found, running, supervisor};
+use crate::apply::{Op, running, supervisor};
 use crate::plan::boot::IDLE_SYSTEMD;
 use crate::plan::install::{InstallPlan, Refusal, Request, Source, plan_install, plan_uninstall};
 use crate::spec::ResourceKind;
@@ -292,7 +292,7 @@ pub fn uninstall_plan(op: &Op<'_>, args: &[String]) -> Result<InstallPlan, Insta
     if let Some(running) = running::find(op.store.root(), op.name) {
         return Err(InstallError::Active(running.state));
     }
-    if let Some(strays) = found::strays(op.store.root(), op.name) {
+    if let Some(strays) = running::strays(op.store.root(), op.name) {
         return Err(InstallError::Impossible(strays.to_string()));
     }
     Ok(plan_uninstall(&observe::uninstall_facts(op)?, op.name)?)

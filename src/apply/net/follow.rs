@@ -8,6 +8,7 @@ use super::switch::Switch;
 use super::{Done, inside, net, sys};
 use crate::apply::journal;
 use crate::apply::paths::Root;
+use crate::apply::rundir::JOURNAL;
 use crate::plan::net::Way;
 use crate::plan::net::link::Remains;
 use crate::spec::ZoneName;
@@ -32,7 +33,7 @@ impl Follow {
     /// # Errors
     /// The reason as text.
     pub fn begin(root: &Root, zone: &ZoneName, init: i32) -> Done<Option<Self>> {
-        let mut links = journal::links(&root.zone_run(zone).join("journal"));
+        let mut links = journal::links(&root.zone_run(zone).join(JOURNAL));
         links.retain(|l| l.way != Way::Moved);
         if links.is_empty() {
             return Ok(None);
@@ -143,7 +144,7 @@ fn gone(done: Result<(), NetError>) -> Result<(), NetError> {
 
 /// Returns what the administrator should know of the host's links that a running zone uses.
 pub fn told(root: &Root, zone: &ZoneName) -> Vec<String> {
-    let links = journal::links(&root.zone_run(zone).join("journal"));
+    let links = journal::links(&root.zone_run(zone).join(JOURNAL));
     let mut host = None;
     let mut told = Vec::new();
     for remains in links.iter().filter(|l| l.way != Way::Moved) {

@@ -23,7 +23,7 @@ use std::path::PathBuf;
 
 use crate::apply::etc::hostname;
 use crate::apply::paths::Root;
-use crate::apply::{files, found, running};
+use crate::apply::{files, running};
 use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
 use crate::spec::store::{Commit, Revision, StoreError, Stored, Token, ZoneStore};
@@ -180,7 +180,7 @@ impl FileStore {
     fn refuse_active(&self, name: &ZoneName) -> Result<(), StoreError> {
         match running::find(&self.root, name) {
             Some(running) => Err(StoreError::BadState(running.state)),
-            None => found::strays(&self.root, name).map_or(Ok(()), |s| Err(StoreError::Io(s.to_string()))),
+            None => running::strays(&self.root, name).map_or(Ok(()), |s| Err(StoreError::Io(s.to_string()))),
         }
     }
 

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use super::SOCKET;
-use super::console::WATCHED;
 use crate::apply::paths::Root;
+use crate::apply::rundir::WATCHED;
 use crate::apply::trust;
 use crate::plan::bootargs::BootArgs;
 use crate::spec::ZoneName;

@@ -12,14 +12,11 @@ use std::time::{Duration, Instant};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 
 use super::SOCKET;
-use crate::apply::boot::start::make_run_dir;
 use crate::apply::paths::Root;
+use crate::apply::rundir::{WATCHED, make_run_dir};
 use crate::spec::ZoneName;
 use crate::spec::shown::Show;
 use crate::sys::channel::Channel;
-
-/// Name of the file that holds the process id of the client, while there is one.
-pub const WATCHED: &str = "watched";
 
 /// What is kept at most for a reader that does not keep up.
 const PENDING_MAX: usize = 4096;

@@ -14,8 +14,8 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 
 use super::console::{Console, client_from};
 use super::{Init, Supervisor, Watch, client};
-use crate::apply::boot::start::{make_run_dir, write_record};
 use crate::apply::paths::Root;
+use crate::apply::rundir::{make_run_dir, write_record};
 use crate::apply::running;
 use crate::spec::ZoneName;
 use crate::spec::state::ZoneState;

@@ -26,14 +26,17 @@ pub use daemon::{resume, start_alone};
 use watch::Watch;
 
 use super::boot::host::Ready;
-use super::boot::start::{self, Begun, Goal, make_run_dir, remove_run_files, start_init, write_record};
+use super::boot::start::{self, Begun, Goal, remove_run_files, start_init};
 use super::boot::{BootArgs, observe, with_default};
 use super::dataset::{self, withdraw::Told};
 use super::net::follow::Follow;
 use super::paths::Root;
-use super::running::{self, Going, Running, record};
+use super::rundir::{
+    CONSOLE, GUARD, Going, JOURNAL, Running, copy, kept_args, make_run_dir, record, write_record,
+};
+use super::running;
 use super::store::{FileStore, Locked};
-use super::{NOTHING_SEEN, Notice, Op, claim, found, journal};
+use super::{NOTHING_SEEN, Notice, Op, claim, journal};
 use crate::plan::boot::plan;
 use crate::spec::ZoneName;
 use crate::spec::shown::Show;
@@ -45,7 +48,7 @@ use crate::sys::process::{self, Ended, Handle};
 use crate::sys::tty::Signals;
 
 /// Name of the socket below the zone's run-time folder.
-pub const SOCKET: &str = "console.sock";
+pub const SOCKET: &str = CONSOLE;
 
 /// The signal that has a supervisor look after its run-time folder, which somebody has removed.
 pub const RESTORE: i32 = libc::SIGHUP;
@@ -221,7 +224,7 @@ impl Supervisor {
         {
             log(&self.name, &format!("cannot write the record of the zone: {}", reason(&e)));
         }
-        if !self.root.zone_run(&self.name).join(super::guard::SOCKET).exists() {
+        if !self.root.zone_run(&self.name).join(GUARD).exists() {
             self.guard = match self.guard.take() {
                 Some(watch) => watch.replace(&self.root, &self.name, running.init),
                 None => Watch::begin(&self.root, &self.name, running.init),
@@ -335,7 +338,7 @@ impl Supervisor {
         let lock = store.try_lock(&self.name, "zoneadmd, which takes the zone down").ok().flatten();
         let mut ours = record(&self.root, &self.name).filter(is_ours);
         if ours.is_none() {
-            ours = found::copy_of_record(&self.root, &self.name).filter(is_ours);
+            ours = copy::record(&self.root, &self.name).filter(is_ours);
             // Nothing tells whether the one who has the lock ends the zone or only looks at it.
             if ours.is_none() && lock.is_none() {
                 return;
@@ -348,7 +351,7 @@ impl Supervisor {
                 && lock.is_some()
                 && make_run_dir(&self.root, &self.root.zone_run(&self.name)).is_ok()
             {
-                found::put_files_back(&self.root, &self.name);
+                copy::put_back(&self.root, &self.name);
             }
         }
         let asked = ours.as_ref().and_then(|r| r.going);
@@ -372,11 +375,11 @@ impl Supervisor {
         let Some(lock) = lock else { return };
         let again = asked.map_or(ended == Ended::Signal(libc::SIGHUP), |going| going == Going::Reboot);
         // A shutdown for which zoneadm waits no longer has kept its arguments.
-        let args = asked.and_then(|_| start::kept_args(&self.root, &self.name));
+        let args = asked.and_then(|_| kept_args(&self.root, &self.name));
         let cgroup = init.running.cgroup.clone();
         (self.init, self.guard, self.links) = (None, None, None);
         let mut errors = dataset::take_back(&self.root, &self.name);
-        errors.extend(journal::recover(&self.root.zone_run(&self.name).join("journal")));
+        errors.extend(journal::recover(&self.root.zone_run(&self.name).join(JOURNAL)));
         for error in errors {
             log(&self.name, &error);
         }

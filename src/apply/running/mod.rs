@@ -1,65 +1,67 @@
-//! Finding a zone that runs although its run-time folder tells nothing of it, and putting that folder back.
+//! Which zones the kernel is running now.
 //!
-//! A cleaner may have removed the folder, and the supervisor may have died. What finds the zone then:
+//! The kernel objects are the truth. The record of a zone only says how to find them. A cleaner may have removed
+//! the run-time folder, and the supervisor may have died. What finds the zone then:
 //!
 //! | what is left | what it tells |
 //! |---|---|
 //! | `/var/lib/zones/.running/NAME`, a copy of the small files of the run-time folder | everything |
 //! | the populated cgroup of the zone's name (cgroup v2) | that it runs, and its first process |
-//! | its processes, where the host has no cgroup v2 (see `found::processes`) | the same |
+//! | its processes, where the host has no cgroup v2 (see `running::processes`) | the same |
 
-mod copy;
+mod number;
 mod pools;
 mod processes;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
-use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::{Component, Path, PathBuf};
 
-use crate::apply::boot::start::{make_run_dir, next_id, replace_record};
-use crate::apply::dataset::registry;
-use crate::apply::lock;
 use crate::apply::paths::{Root, group_suffix};
-use crate::apply::running::{self, RECORD, Running};
-use crate::apply::store::FileStore;
-use crate::apply::supervisor::{self, client};
+use crate::apply::rundir::copy;
+use crate::apply::{lock, stuck};
 use crate::plan::limits;
+use crate::spec::idmap::IdRange;
 use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
 use crate::spec::{ZoneName, toml};
-use crate::sys::path::reason;
-use crate::sys::process::{Handle, start_time};
+use crate::sys::process::start_time;
 use crate::sys::task::first_of_namespace;
-use crate::sys::{cgroup, ns};
+use crate::sys::{cgroup, made};
 
-/// How long a supervisor may take to answer again.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+pub use super::rundir::{Going, RECORD, Running, record};
+pub use number::next_id;
+pub use processes::supervisor;
 
-/// Keeps a copy of a record, and of what belongs to it.
-pub fn keep(root: &Root, zone: &ZoneName, running: &Running) {
-    // Without the copy the zone is found by its cgroup only, which is enough in all but rare cases.
-    let _ = copy::keep(root, zone, running);
+/// Finds a running zone. A record whose process is gone is not believed, and neither is its absence.
+pub fn find(root: &Root, zone: &ZoneName) -> Option<Running> {
+    record(root, zone).filter(Running::is_alive).or_else(|| unrecorded(root, zone))
 }
 
-/// Forgets the copy of a zone that runs no longer.
-pub fn forget(root: &Root, zone: &ZoneName) {
-    copy::remove(root, zone);
+/// Returns the names of all zones that may run.
+pub fn candidates(root: &Root) -> BTreeSet<ZoneName> {
+    let entries = std::fs::read_dir(root.run_dir()).into_iter().flatten().flatten();
+    let mut names: BTreeSet<_> =
+        entries.filter_map(|e| ZoneName::new(e.file_name().to_str()?).ok()).collect();
+    names.extend(unrecorded_names(root, &names));
+    names
 }
 
-/// Returns the copy of a record that was made in this boot of the host, whether or not the zone lives.
-pub fn copy_of_record(root: &Root, zone: &ZoneName) -> Option<Running> {
-    copy::record(root, zone)
+/// Finds all running zones, by id.
+pub fn all(root: &Root) -> Vec<(ZoneName, Running)> {
+    let names = candidates(root).into_iter();
+    let found = names.filter_map(|name| find(root, &name).map(|running| (name, running)));
+    let mut zones: Vec<_> = found.collect();
+    zones.sort_by_key(|(_, r)| r.id);
+    zones
 }
 
 /// Finds a running zone that has no record. Its number is 0 where only the kernel tells of it.
 ///
 /// A zone that is just being booted or ended looks the same to the kernel. So the kernel is not asked while
 /// another process has an operation on the zone in progress: nobody is to enter a zone that is half made.
-pub fn find(root: &Root, zone: &ZoneName) -> Option<Running> {
-    if let Some(copy) = copy_of_record(root, zone).filter(Running::is_alive) {
+fn unrecorded(root: &Root, zone: &ZoneName) -> Option<Running> {
+    if let Some(copy) = copy::record(root, zone).filter(Running::is_alive) {
         return Some(copy);
     }
     let found = match cgroup::mount_point() {
@@ -70,11 +72,11 @@ pub fn find(root: &Root, zone: &ZoneName) -> Option<Running> {
         return None;
     }
     // An operation that has ended since the first look has written it.
-    running::record(root, zone).filter(Running::is_alive).or(Some(found))
+    record(root, zone).filter(Running::is_alive).or(Some(found))
 }
 
 /// Returns the names of all zones that may run without a record, beside those that are known anyway.
-pub fn names(root: &Root, known: &BTreeSet<ZoneName>) -> Vec<ZoneName> {
+fn unrecorded_names(root: &Root, known: &BTreeSet<ZoneName>) -> Vec<ZoneName> {
     let files = |dir: &Path| {
         let entries = fs::read_dir(dir).into_iter().flatten().flatten();
         entries.filter_map(|e| e.file_name().into_string().ok()).collect::<Vec<_>>()
@@ -162,7 +164,7 @@ impl std::fmt::Display for Strays {
         write!(
             f,
             "process {} is in the zone's cgroup {}; 'zoneadm halt' ends it",
-            crate::apply::stuck::named(self.pid),
+            stuck::named(self.pid),
             self.group.shown()
         )
     }
@@ -175,85 +177,36 @@ pub fn strays(root: &Root, zone: &ZoneName) -> Option<Strays> {
     Some(Strays { group, pid })
 }
 
-/// Puts back what the run-time folder of a zone has lost, and has its supervisor answer there again. The
-/// caller holds the zone's lock. Says whether anything was missing.
+/// Returns the ids of the host that a process's user namespace has, users and groups; none when the process
+/// is gone.
+pub fn ids(pid: i32) -> Vec<IdRange> {
+    let maps = ["uid_map", "gid_map"].map(|file| made::read(format!("/proc/{pid}/{file}")));
+    let text = maps.into_iter().flatten().collect::<String>();
+    text.lines()
+        .filter_map(|line| {
+            let mut fields = line.split_whitespace().map(str::parse);
+            let mut next = || fields.next()?.ok();
+            Some(IdRange { inside: next()?, outside: next()?, count: next()? })
+        })
+        .collect()
+}
+
+/// Removes a zone's cgroup and kills what is in it. A path that is not the cgroup of a zone of that name
+/// is left alone: a broken record must not end something else.
 ///
 /// # Errors
-/// The system's error; the zone can be ended all the same.
-pub fn put_back(root: &Root, zone: &ZoneName, running: &Running) -> io::Result<bool> {
-    let dir = root.zone_run(zone);
-    let record = running::record(root, zone).filter(Running::is_alive);
-    if record.is_some() && dir.join(supervisor::SOCKET).exists() {
-        return Ok(false);
-    }
-    make_run_dir(root, &dir)?;
-    copy::put_back(root, zone);
-    pin_again(&dir, running.init);
-    let mut running = record.clone().unwrap_or_else(|| running.clone());
-    if !running.supervisor_alive()
-        && let Some(pid) = processes::supervisor(root, zone)
-    {
-        (running.supervisor, running.supervisor_start) = (pid, start_time(pid).unwrap_or(0));
-    }
-    if running.id == 0 {
-        running.id = next_id(root)?;
-    }
-    if record.is_none() {
-        replace_record(&dir.join(RECORD), &running.to_string())?;
-    }
-    keep(root, zone, &running);
-    answer_again(root, zone, &running);
-    Ok(true)
-}
-
-/// Returns the datasets that are attached to a zone, or may be, also where its run-time folder is lost.
-pub fn datasets(root: &Root, zone: &ZoneName) -> Vec<String> {
-    let noted = registry::noted(&root.zone_run(zone));
-    if !noted.is_empty() {
-        return noted;
-    }
-    let kept = copy::file(root, zone, registry::LIST).unwrap_or_default();
-    String::from_utf8_lossy(&kept).lines().map(str::to_owned).collect()
-}
-
-/// Copies the files that the run-time folder lacks.
-pub fn put_files_back(root: &Root, zone: &ZoneName) {
-    copy::put_back(root, zone);
-}
-
-/// Pins the namespace that datasets are attached to, when the pin has gone with the folder.
-fn pin_again(run: &Path, init: i32) {
-    if !registry::noted(run).is_empty()
-        && !registry::is_pinned(run)
-        && let Ok(users) = ns::open(init, "user")
-    {
-        let _ = registry::pin(run, users.as_fd());
-    }
-}
-
-/// Has a living supervisor serve its sockets in the folder again.
-fn answer_again(root: &Root, zone: &ZoneName, running: &Running) {
-    if !running.supervisor_alive() || client::is_listening(root, zone) {
-        return;
-    }
-    let Ok(handle) = Handle::open(running.supervisor) else { return };
-    if !running.supervisor_alive() || handle.signal(supervisor::RESTORE).is_err() {
-        return;
-    }
-    let start = Instant::now();
-    while !client::is_listening(root, zone) && start.elapsed() < ANSWERS_WITHIN {
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-/// Puts a lost folder back where nobody else works on the zone, for whoever only enters it.
-pub fn mend(store: &FileStore, zone: &ZoneName, running: &Running) -> Result<(), String> {
-    if store.root().zone_run(zone).join(RECORD).exists() {
-        return Ok(());
-    }
-    match store.try_lock(zone, "a mend of the run-time folder") {
-        Ok(Some(_lock)) => put_back(store.root(), zone, running).map(drop).map_err(|e| reason(&e)),
-        Ok(None) => Ok(()),
-        Err(e) => Err(e.to_string()),
+/// The system's error.
+pub fn remove_cgroup(zone: &str, path: &Path) -> std::io::Result<()> {
+    let folder = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    // As `plan::limits::folder` names it, with the suffix of an alternate root.
+    let name = folder.strip_prefix("zones.").unwrap_or(folder);
+    let name = name.split_once('@').map_or(name, |(name, _)| name);
+    let below = cgroup::mount_point().is_some_and(|top| path.starts_with(top));
+    let plain = path.components().all(|c| !matches!(c, Component::ParentDir));
+    // A zone may be called `zones.x`.
+    if below && plain && (name == zone || folder.split('@').next() == Some(zone)) {
+        cgroup::remove(path)
+    } else {
+        Err(std::io::Error::other("it is not this zone's"))
     }
 }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::lives;
 use crate::apply::paths::Root;
-use crate::apply::running::Running;
+use crate::apply::rundir::Running;
 use crate::spec::{ZoneName, toml};
 use crate::sys::process::start_time;
 use crate::sys::task::{first_of_namespace, parent};
@@ -68,7 +68,7 @@ pub(super) fn names(root: &Root) -> Vec<ZoneName> {
 }
 
 /// Looks for the supervisor of a zone.
-pub(super) fn supervisor(root: &Root, zone: &ZoneName) -> Option<i32> {
+pub fn supervisor(root: &Root, zone: &ZoneName) -> Option<i32> {
     let users = fs::read_link("/proc/self/ns/user").ok()?;
     pids().find(|pid| supervised(root, &users, *pid).as_ref() == Some(zone))
 }

@@ -12,9 +12,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::apply::dataset::registry;
+use super::{DATASETS, JOURNAL, Running, SPEC};
 use crate::apply::paths::Root;
-use crate::apply::running::Running;
 use crate::apply::trust;
 use crate::spec::ZoneName;
 use crate::sys::made;
@@ -23,7 +22,7 @@ use crate::sys::made;
 const FOLDER: &str = ".running";
 
 /// Files that are copied beside the record: a running zone is ended and entered by them.
-const KEPT: [&str; 3] = ["spec.toml", "journal", registry::LIST];
+const KEPT: [&str; 3] = [SPEC, JOURNAL, DATASETS];
 
 /// Length of the first line in bytes.
 const HEAD: usize = 512;
@@ -32,7 +31,7 @@ const HEAD: usize = 512;
 const LONGEST: u64 = 1 << 24;
 
 /// Returns the folder of the copies.
-pub(super) fn folder(root: &Root) -> PathBuf {
+pub fn folder(root: &Root) -> PathBuf {
     root.lib_dir().join(FOLDER)
 }
 
@@ -61,7 +60,7 @@ fn parse_head(line: &str) -> Option<Running> {
 ///
 /// # Errors
 /// The system's error.
-pub(super) fn keep(root: &Root, zone: &ZoneName, running: &Running) -> io::Result<()> {
+pub fn keep(root: &Root, zone: &ZoneName, running: &Running) -> io::Result<()> {
     let (path, head) = (path(root, zone), head(running)?);
     if replace_head(&path, running, &head)? {
         return Ok(());
@@ -106,23 +105,23 @@ fn read_head(file: &mut File) -> Option<String> {
 }
 
 /// Removes the copy.
-pub(super) fn remove(root: &Root, zone: &ZoneName) {
+pub fn remove(root: &Root, zone: &ZoneName) {
     let _ = fs::remove_file(path(root, zone));
 }
 
 /// Returns the record that was copied in this boot of the host.
-pub(super) fn record(root: &Root, zone: &ZoneName) -> Option<Running> {
+pub fn record(root: &Root, zone: &ZoneName) -> Option<Running> {
     let line = trust::read(&path(root, zone), HEAD as u64)?;
     parse_head(&line)
 }
 
 /// Returns a file that was copied.
-pub(super) fn file(root: &Root, zone: &ZoneName, name: &str) -> Option<Vec<u8>> {
+pub fn file(root: &Root, zone: &ZoneName, name: &str) -> Option<Vec<u8>> {
     files(root, zone).into_iter().find_map(|(kept, content)| (kept == name).then_some(content))
 }
 
 /// Copies the files that the run-time folder lacks.
-pub(super) fn put_back(root: &Root, zone: &ZoneName) {
+pub fn put_back(root: &Root, zone: &ZoneName) {
     for (name, content) in files(root, zone) {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(0o600);

@@ -1,23 +1,18 @@
-//! Which zones the kernel is running now.
+//! The record of a running zone: how its kernel objects are found.
 //!
-//! The kernel objects are the truth. The record of a zone only says how to find them: it names the
-//! zone's first process and when that started, and it is believed only while such a process lives.
+//! It names the zone's first process and when that started, and it is believed only while such a process lives.
 
-use std::collections::BTreeSet;
 use std::fmt;
-use std::path::{Component, Path};
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
 
+use super::{RECORD, copy};
 use crate::apply::paths::Root;
-use crate::apply::{found, trust};
+use crate::apply::trust;
 use crate::spec::ZoneName;
-use crate::spec::idmap::IdRange;
 use crate::spec::state::ZoneState;
-use crate::sys::cgroup;
-use crate::sys::made;
 use crate::sys::process::start_time;
-
-/// Name of the record below the zone's run-time folder.
-pub const RECORD: &str = "running";
 
 /// A zone that the kernel knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,65 +106,55 @@ pub fn record(root: &Root, zone: &ZoneName) -> Option<Running> {
     read(&root.zone_run(zone).join(RECORD))
 }
 
-/// Finds a running zone. A record whose process is gone is not believed, and neither is its absence.
-pub fn find(root: &Root, zone: &ZoneName) -> Option<Running> {
-    record(root, zone).filter(Running::is_alive).or_else(|| found::find(root, zone))
-}
-
-/// Returns the names of all zones that may run.
-pub fn candidates(root: &Root) -> BTreeSet<ZoneName> {
-    let entries = std::fs::read_dir(root.run_dir()).into_iter().flatten().flatten();
-    let mut names: BTreeSet<_> =
-        entries.filter_map(|e| ZoneName::new(e.file_name().to_str()?).ok()).collect();
-    names.extend(found::names(root, &names));
-    names
-}
-
-/// Finds all running zones, by id.
-pub fn all(root: &Root) -> Vec<(ZoneName, Running)> {
-    let names = candidates(root).into_iter();
-    let found = names.filter_map(|name| find(root, &name).map(|running| (name, running)));
-    let mut zones: Vec<_> = found.collect();
-    zones.sort_by_key(|(_, r)| r.id);
-    zones
-}
-
-/// Returns the ids of the host that a process's user namespace has, users and groups; none when the process
-/// is gone.
-pub fn ids(pid: i32) -> Vec<IdRange> {
-    let maps = ["uid_map", "gid_map"].map(|file| made::read(format!("/proc/{pid}/{file}")));
-    let text = maps.into_iter().flatten().collect::<String>();
-    text.lines()
-        .filter_map(|line| {
-            let mut fields = line.split_whitespace().map(str::parse);
-            let mut next = || fields.next()?.ok();
-            Some(IdRange { inside: next()?, outside: next()?, count: next()? })
-        })
-        .collect()
-}
-
 fn read(path: &Path) -> Option<Running> {
     Running::parse(&trust::read(path, 4096)?)
 }
 
-/// Removes a zone's cgroup and kills what is in it. A path that is not the cgroup of a zone of that name
-/// is left alone: a broken record must not end something else.
+/// Writes the record of a zone whole or not at all; where there is no room for another file, over the
+/// one that is there. What is kept of it elsewhere follows.
 ///
 /// # Errors
 /// The system's error.
-pub fn remove_cgroup(zone: &str, path: &Path) -> std::io::Result<()> {
-    let folder = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-    // As `plan::limits::folder` names it, with the suffix of an alternate root.
-    let name = folder.strip_prefix("zones.").unwrap_or(folder);
-    let name = name.split_once('@').map_or(name, |(name, _)| name);
-    let below = cgroup::mount_point().is_some_and(|top| path.starts_with(top));
-    let plain = path.components().all(|c| !matches!(c, Component::ParentDir));
-    // A zone may be called `zones.x`.
-    if below && plain && (name == zone || folder.split('@').next() == Some(zone)) {
-        cgroup::remove(path)
-    } else {
-        Err(std::io::Error::other("it is not this zone's"))
+pub fn write_record(root: &Root, name: &ZoneName, running: &Running) -> io::Result<()> {
+    let done = write_record_only(root, name, running);
+    // Without the copy the zone is found by its cgroup only, which is enough in all but rare cases.
+    let _ = copy::keep(root, name, running);
+    done
+}
+
+/// The same without what is kept of it elsewhere.
+///
+/// # Errors
+/// The system's error.
+pub fn write_record_only(root: &Root, name: &ZoneName, running: &Running) -> io::Result<()> {
+    replace_record(&root.zone_run(name).join(RECORD), &running.to_string())
+}
+
+/// Makes a record, replaces it, or writes over it on a full file system.
+///
+/// # Errors
+/// The system's error.
+pub fn replace_record(path: &Path, text: &str) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    match options.write(true).create_new(true).open(path) {
+        // By one call: whoever reads meanwhile finds no record, or all of it.
+        Ok(mut file) => {
+            return file.write_all(text.as_bytes()).inspect_err(|_| drop(fs::remove_file(path)));
+        }
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(e) => return Err(e),
     }
+    let beside = path.with_extension("new");
+    let done = fs::write(&beside, text).and_then(|()| fs::rename(&beside, path));
+    let Err(error) = done else { return Ok(()) };
+    let _ = fs::remove_file(&beside);
+    if !matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+        return Err(error);
+    }
+    let mut file = fs::OpenOptions::new().write(true).open(path)?;
+    // The record is written by one call, so that a reader sees the old words or the new ones, and blanks after them.
+    let old = usize::try_from(file.metadata()?.len()).unwrap_or(0).min(4096);
+    file.write_all(format!("{text:old$}").as_bytes())
 }
 
 #[cfg(test)]
