@@ -27,11 +27,9 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::apply::paths::{Root, group_suffix};
-use crate::apply::store::FileStore;
 use crate::apply::{running, trust};
 use crate::spec::idmap::{IdMap, IdRange};
 use crate::spec::shown::Show;
-use crate::spec::store::StoreError;
 use crate::spec::{ZoneName, ZoneSpec};
 use crate::sys::cgroup;
 use crate::sys::naive::without;
@@ -46,15 +44,11 @@ pub struct Ids {
 }
 
 impl Ids {
-    /// Returns the ids of a zone, which gets a private range when it has none.
-    ///
-    /// # Errors
-    /// As [`FileStore::id_map`].
-    pub fn of(store: &FileStore, zone: &ZoneName, spec: &ZoneSpec) -> Result<Self, StoreError> {
-        let all = store.id_map(zone, spec)?;
+    /// Returns the ids of a zone whose id map the store has given.
+    pub fn of(all: IdMap, spec: &ZoneSpec) -> Self {
         let explicit = matches!(IdMap::from_spec(spec), Ok(Some(_)));
         let exclusive = IdMap::exclusive(spec).ok().filter(|_| explicit).unwrap_or_else(|| all.clone());
-        Ok(Self { all, exclusive })
+        Self { all, exclusive }
     }
 
     /// Returns the first id of a private range, when the zone has that and nothing else.

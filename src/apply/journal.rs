@@ -3,18 +3,16 @@
 //! It lies in the run-time folder and is not synced: what it tells how to undo is gone after a power
 //! failure as well. It has to survive the death of our own processes only.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::apply::dataset;
 use crate::plan::net::link::Remains;
 use crate::plan::step::Inverse;
-use crate::spec::shown::Show;
 
-use super::{fault, running, trust};
+use super::{fault, trust};
 
 /// Longest journal that is read.
 const LIMIT: u64 = 1 << 20;
@@ -86,62 +84,34 @@ impl Journal {
         self.line(&Line::Done { step })
     }
 
-    /// Undoes every step in reverse. The namespaces must have ended already.
-    pub fn undo_all(&mut self) -> Vec<String> {
-        let errors = undo(&zone_of(&self.path), &std::mem::take(&mut self.started));
-        let _ = fs::remove_file(&self.path);
-        errors
+    /// Returns where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the ways back of all steps that have begun, first one first, and forgets them.
+    pub fn take_started(&mut self) -> Vec<Inverse> {
+        std::mem::take(&mut self.started)
     }
 }
 
-/// Undoes what a journal tells, last step first; goes on after failures and returns them.
-pub fn undo(zone: &str, steps: &[Inverse]) -> Vec<String> {
-    let mut errors = Vec::new();
-    for inverse in steps.iter().rev() {
-        match inverse {
-            // The first process ends with the channel to its supervisor, and the namespaces with it.
-            Inverse::WithNamespaces | Inverse::KillInit | Inverse::Stays => {}
-            Inverse::Release(run) => errors.extend(dataset::registry::release(run)),
-            Inverse::RemoveLink(remains) => errors.extend(super::net::remove(remains)),
-            Inverse::RemoveCgroup(path) => {
-                if let Err(e) = running::remove_cgroup(zone, path) {
-                    errors.push(format!("cannot remove cgroup {}: {e}", path.shown()));
-                }
-            }
-        }
-    }
-    errors
-}
-
-/// Undoes what a crashed boot has left.
-pub fn recover(path: &Path) -> Vec<String> {
-    let Some(text) = trust::read(path, LIMIT) else { return Vec::new() };
-    let steps: Vec<Inverse> = read(&text)
-        .into_iter()
-        .filter_map(|line| match line {
-            Line::Started { inverse, .. } => Some(inverse),
-            Line::Done { .. } => None,
-        })
-        .collect();
-    let errors = undo(&zone_of(path), &steps);
-    let _ = fs::remove_file(path);
-    errors
+/// Returns the ways back of the steps that a journal tells of, first one first; none when there is no journal.
+pub fn started(path: &Path) -> Option<Vec<Inverse>> {
+    let text = trust::read(path, LIMIT)?;
+    let inverse = |line| match line {
+        Line::Started { inverse, .. } => Some(inverse),
+        Line::Done { .. } => None,
+    };
+    Some(read(&text).into_iter().filter_map(inverse).collect())
 }
 
 /// Returns the links that a journal tells of.
 pub fn links(path: &Path) -> Vec<Remains> {
-    let lines = trust::read(path, LIMIT).map(|text| read(&text)).unwrap_or_default();
-    let link = |line| match line {
-        Line::Started { inverse: Inverse::RemoveLink(remains), .. } => Some(*remains),
+    let link = |inverse| match inverse {
+        Inverse::RemoveLink(remains) => Some(*remains),
         _ => None,
     };
-    lines.into_iter().filter_map(link).collect()
-}
-
-/// Returns the zone that a journal is of: its folder has the zone's name.
-fn zone_of(path: &Path) -> String {
-    let folder = path.parent().and_then(Path::file_name);
-    folder.map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+    started(path).unwrap_or_default().into_iter().filter_map(link).collect()
 }
 
 #[cfg(test)]

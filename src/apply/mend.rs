@@ -5,12 +5,12 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::apply::console::{RESTORE, client};
 use crate::apply::dataset::registry;
 use crate::apply::paths::Root;
-use crate::apply::rundir::{self, RECORD, Running, copy, make_run_dir, replace_record};
+use crate::apply::rundir::{self, CONSOLE, RECORD, Running, copy, make_run_dir, replace_record};
 use crate::apply::running;
 use crate::apply::store::FileStore;
-use crate::apply::supervisor::{self, client};
 use crate::spec::ZoneName;
 use crate::sys::ns;
 use crate::sys::path::reason;
@@ -27,7 +27,7 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 pub fn put_back(root: &Root, zone: &ZoneName, running: &Running) -> io::Result<bool> {
     let dir = root.zone_run(zone);
     let record = rundir::record(root, zone).filter(Running::is_alive);
-    if record.is_some() && dir.join(supervisor::SOCKET).exists() {
+    if record.is_some() && dir.join(CONSOLE).exists() {
         return Ok(false);
     }
     make_run_dir(root, &dir)?;
@@ -66,7 +66,7 @@ fn answer_again(root: &Root, zone: &ZoneName, running: &Running) {
         return;
     }
     let Ok(handle) = Handle::open(running.supervisor) else { return };
-    if !running.supervisor_alive() || handle.signal(supervisor::RESTORE).is_err() {
+    if !running.supervisor_alive() || handle.signal(RESTORE).is_err() {
         return;
     }
     let start = Instant::now();

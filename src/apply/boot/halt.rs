@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use super::start::{clear, remove_run_files};
 use super::{BootArgs, BootError, asking, recover_supervisor, start};
+use crate::apply::console::client;
 use crate::apply::fault;
 use crate::apply::paths::Root;
-use crate::apply::rundir::{self, Going, JOURNAL, Running, write_record, write_record_only};
+use crate::apply::rundir::{self, CONSOLE, Going, JOURNAL, Running, write_record, write_record_only};
 use crate::apply::stuck::{self, Left};
-use crate::apply::{Op, dataset, journal, mend, running, supervisor};
+use crate::apply::{Op, dataset, engine, mend, running};
 use crate::spec::ZoneName;
 use crate::spec::state::ZoneState;
 use crate::sys::path::reason;
@@ -107,7 +108,7 @@ pub fn shutdown(op: &mut Op<'_>, again: Option<&BootArgs>, seconds: u64) -> Resu
 pub(super) fn find_and_mend(op: &mut Op<'_>) -> Option<Running> {
     let root = op.store.root();
     let recorded = running::record(root, op.name).filter(Running::is_alive);
-    if recorded.is_some() && root.zone_run(op.name).join(supervisor::SOCKET).exists() {
+    if recorded.is_some() && root.zone_run(op.name).join(CONSOLE).exists() {
         return recorded;
     }
     let found = running::find(root, op.name)?;
@@ -198,7 +199,7 @@ fn clean(op: &mut Op<'_>, running: &Running) -> Result<(), BootError> {
     for error in dataset::take_back(root, op.name) {
         op.out.warn(&format!("WARNING: {error}"));
     }
-    for error in journal::recover(&root.zone_run(op.name).join(JOURNAL)) {
+    for error in engine::recover(&root.zone_run(op.name).join(JOURNAL)) {
         op.out.warn(&format!("WARNING: {error}"));
     }
     if let Some(path) = &running.cgroup {
@@ -215,7 +216,7 @@ fn clean(op: &mut Op<'_>, running: &Running) -> Result<(), BootError> {
                 if supervisor.wait_gone(5).map_err(BootError::system("wait for zoneadmd"))? {
                     break;
                 }
-                watched = supervisor::client::is_watched(root, op.name);
+                watched = client::is_watched(root, op.name);
                 if watched {
                     break;
                 }

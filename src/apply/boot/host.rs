@@ -25,6 +25,7 @@ use thiserror::Error;
 use super::{bounds, limits, zone};
 use crate::apply::dataset;
 use crate::apply::dataset::withdraw::{Ids, Told, Wanted};
+use crate::apply::engine;
 use crate::apply::etc::{EtcError, follow, keys};
 use crate::apply::guard;
 use crate::apply::journal::Journal;
@@ -169,7 +170,7 @@ pub fn make_ready(
         build.kill();
         drop(build);
         // The first error is the cause; what could not be undone comes after it.
-        for left in journal.undo_all() {
+        for left in engine::undo_all(journal) {
             error.why.push_str("; ");
             error.why.push_str(&left);
         }

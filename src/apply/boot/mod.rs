@@ -34,9 +34,10 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::console::client;
 use super::running::{self, Running, Strays};
 use super::stuck::Left;
-use super::{Op, guard, supervisor};
+use super::{Op, guard};
 use crate::plan::boot::{Plan, PlanError, plan};
 pub use crate::plan::bootargs::BootArgs;
 use crate::plan::profile::Profile;
@@ -196,7 +197,7 @@ fn boot_ready(op: &mut Op<'_>, running: &Running, args: &BootArgs) -> Result<(),
     for word in &args.ignored {
         op.out.warn(&format!("WARNING: Ignoring invalid boot arguments: {word}"));
     }
-    match supervisor::client::boot(op.store.root(), op.name, &args) {
+    match client::boot(op.store.root(), op.name, &args) {
         Ok(()) => Ok(()),
         Err(e) => {
             // Without its supervisor a ready zone ends by itself; anything else is the zone's fault.
@@ -217,7 +218,7 @@ fn recover_supervisor(op: &mut Op<'_>, running: &Running) {
         return;
     }
     let state = running.state;
-    let started = supervisor::client::start(op.store.root(), op.name);
+    let started = client::start(op.store.root(), op.name);
     match started {
         Ok(()) => op.out.warn(&format!(
             "WARNING: zone is in state '{state}', but zoneadmd does not appear to be available; restarted zoneadmd to recover."

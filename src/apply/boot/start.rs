@@ -8,8 +8,9 @@ use std::path::Path;
 
 use super::host::{self, Ready};
 use super::{BootArgs, BootError, observe, with_default, zone};
+use crate::apply::console::{Console, client};
 use crate::apply::dataset::{self, record::Record, withdraw::Told};
-use crate::apply::journal::{self, Journal};
+use crate::apply::journal::Journal;
 use crate::apply::net::Probe;
 use crate::apply::paths::Root;
 use crate::apply::rundir::{
@@ -18,8 +19,8 @@ use crate::apply::rundir::{
 };
 use crate::apply::running::next_id;
 use crate::apply::store::Locked;
-use crate::apply::supervisor::{self, Console, Supervisor};
-use crate::apply::{Op, claim, running};
+use crate::apply::supervisor::{self, Supervisor};
+use crate::apply::{Op, claim, engine, running};
 use crate::plan::boot::{Facts, Plan, plan};
 use crate::plan::dataset::Found;
 use crate::spec::ZoneName;
@@ -73,7 +74,7 @@ pub fn start(op: &mut Op<'_>, args: &BootArgs, goal: Goal, lock: &Locked) -> Res
     }
     let (facts, asked) = observe::facts_and_answers(op)?;
     let plan = plan(op.spec, &args, &facts)?;
-    let ids = claim::Ids::of(op.store, op.name, op.spec)?;
+    let ids = claim::Ids::of(op.store.id_map(op.name, op.spec)?, op.spec);
     let begun = Begun { plan: &plan, facts: &facts, asked, spec: toml::render(op.spec), ids };
     for text in &plan.warnings {
         op.out.warn(&format!("WARNING: {text}"));
@@ -261,7 +262,9 @@ pub fn up(
     if let Err(text) = done {
         let _ = ready.handle.signal(libc::SIGKILL);
         let _ = process::wait(ready.pid);
-        return Err(journal.undo_all().into_iter().fold(text, |text, left| format!("{text}; {left}")));
+        return Err(engine::undo_all(&mut journal)
+            .into_iter()
+            .fold(text, |text, left| format!("{text}; {left}")));
     }
     Ok((running, ready))
 }
@@ -312,7 +315,7 @@ pub fn sweep(root: &Root, name: &ZoneName) {
         copy::put_back(root, name);
     }
     dataset::take_back(root, name);
-    journal::recover(&dir.join(JOURNAL));
+    engine::recover(&dir.join(JOURNAL));
     if let Some(old) = running::record(root, name).or(copy).filter(|r| !r.is_alive()) {
         if let Some(cgroup) = old.cgroup {
             let _ = running::remove_cgroup(name.as_str(), Path::new(&cgroup));
@@ -326,7 +329,7 @@ pub fn sweep(root: &Root, name: &ZoneName) {
 /// The caller holds the lock.
 pub(super) fn clear(root: &Root, name: &ZoneName) {
     sweep(root, name);
-    remove_run_files(root, name, supervisor::client::is_listening(root, name));
+    remove_run_files(root, name, client::is_listening(root, name));
 }
 
 /// Removes the files of a zone that runs no longer; with `keep_console`, all but the console's.

@@ -11,10 +11,10 @@ use thiserror::Error;
 
 use super::SOCKET;
 use super::serve::{ALL, HEARD, KEEP, LISTEN, ONE};
+use crate::apply::console::client::{self, CallError};
 use crate::apply::dataset::registry;
 use crate::apply::paths::Root;
 use crate::apply::running::Running;
-use crate::apply::supervisor::client::{self, CallError};
 use crate::spec::ZoneName;
 use crate::sys::channel::Channel;
 use crate::sys::path::reason;

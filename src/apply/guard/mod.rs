@@ -33,9 +33,9 @@ use std::os::unix::net::UnixListener;
 
 use rustix::fs::{Mode, OFlags};
 
+use crate::apply::console::client;
 use crate::apply::paths::Root;
 use crate::apply::rundir::GUARD;
-use crate::apply::supervisor::client;
 use crate::guard::{Locks, Tree, calls};
 use crate::plan::dataset;
 use crate::spec::{ZoneName, ZoneSpec};

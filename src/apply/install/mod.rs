@@ -53,8 +53,9 @@ pub use transfer::{move_plan, move_zone, moved_spec};
 
 use crate::apply::boot::observe::{RootInit, root_init, zone_root};
 use crate::apply::boot::start::{remove_run_files, sweep};
+use crate::apply::console::client;
 use crate::apply::etc::EtcError;
-use crate::apply::{Op, running, supervisor};
+use crate::apply::{Op, running};
 use crate::plan::boot::IDLE_SYSTEMD;
 use crate::plan::install::{InstallPlan, Refusal, Request, Source, plan_install, plan_uninstall};
 use crate::spec::ResourceKind;
@@ -255,7 +256,7 @@ pub fn uninstall(op: &mut Op<'_>, args: &[String]) -> Result<(), InstallError> {
     let plan = uninstall_plan(op, args)?;
     let (root, name) = (op.store.root(), op.name);
     refuse_read_only(op)?;
-    supervisor::client::dismiss(root, name, "NOTICE: Zone is being uninstalled.  Disconnecting...");
+    client::dismiss(root, name, "NOTICE: Zone is being uninstalled.  Disconnecting...");
     // What a crash has left of the zone's last run: nobody would look for it afterwards.
     sweep(root, name);
     remove_run_files(root, name, false);

@@ -7,8 +7,9 @@ use std::path::Path;
 
 use super::LoginError;
 use super::session::{End, SIGNALS, Session};
+use crate::apply::console::client;
 use crate::apply::paths::Root;
-use crate::apply::supervisor::{SOCKET, client};
+use crate::apply::rundir::CONSOLE;
 use crate::spec::ZoneName;
 use crate::sys::tty::{self, Signals};
 
@@ -29,7 +30,7 @@ impl Console {
     /// # Errors
     /// [`LoginError::ConsoleBusy`] when somebody else has it, or the system's error.
     pub fn open(root: &Root, zone: &ZoneName, leave_at_halt: bool) -> Result<Self, LoginError> {
-        let socket = root.zone_run(zone).join(SOCKET);
+        let socket = root.zone_run(zone).join(CONSOLE);
         if let Some(console) = Self::connect(&socket, leave_at_halt)? {
             return Ok(console);
         }

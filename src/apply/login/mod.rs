@@ -27,11 +27,11 @@ use std::path::Path;
 use nix::sys::signal::Signal;
 
 use crate::apply::confine;
+use crate::apply::console::client::CallError;
 use crate::apply::guard::{self, Guarded};
 use crate::apply::paths::Root;
 use crate::apply::relay::Failed;
 use crate::apply::running::Running;
-use crate::apply::supervisor::client::CallError;
 use crate::plan::confine::Confinement;
 use crate::spec::ZoneName;
 use crate::spec::shown::Show;

@@ -12,8 +12,8 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 
-use super::console::{Console, client_from};
-use super::{Init, Supervisor, Watch, client};
+use super::{Init, Supervisor, Watch};
+use crate::apply::console::{Console, client, client_from};
 use crate::apply::paths::Root;
 use crate::apply::rundir::{make_run_dir, write_record};
 use crate::apply::running;

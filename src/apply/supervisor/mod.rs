@@ -8,8 +8,6 @@
 //! takes socket and client over), `BOOT ARGS` (start init of a ready zone), or
 //! `IDENT PID LOCALE FLAG` (a console client; with flag 1 it leaves when the zone halts).
 
-pub mod client;
-pub mod console;
 mod daemon;
 mod watch;
 
@@ -21,22 +19,20 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-pub use console::Console;
 pub use daemon::{resume, start_alone};
 use watch::Watch;
 
 use super::boot::host::Ready;
 use super::boot::start::{self, Begun, Goal, remove_run_files, start_init};
 use super::boot::{BootArgs, observe, with_default};
+use super::console::Console;
 use super::dataset::{self, withdraw::Told};
 use super::net::follow::Follow;
 use super::paths::Root;
-use super::rundir::{
-    CONSOLE, GUARD, Going, JOURNAL, Running, copy, kept_args, make_run_dir, record, write_record,
-};
+use super::rundir::{GUARD, Going, JOURNAL, Running, copy, kept_args, make_run_dir, record, write_record};
 use super::running;
 use super::store::{FileStore, Locked};
-use super::{NOTHING_SEEN, Notice, Op, claim, journal};
+use super::{NOTHING_SEEN, Notice, Op, claim, engine};
 use crate::plan::boot::plan;
 use crate::spec::ZoneName;
 use crate::spec::shown::Show;
@@ -46,12 +42,6 @@ use crate::sys::channel::Channel;
 use crate::sys::path::reason;
 use crate::sys::process::{self, Ended, Handle};
 use crate::sys::tty::Signals;
-
-/// Name of the socket below the zone's run-time folder.
-pub const SOCKET: &str = CONSOLE;
-
-/// The signal that has a supervisor look after its run-time folder, which somebody has removed.
-pub const RESTORE: i32 = libc::SIGHUP;
 
 /// How long a supervisor without zone and client waits for one, in seconds.
 const IDLE_SECONDS: u64 = 10;
@@ -379,7 +369,7 @@ impl Supervisor {
         let cgroup = init.running.cgroup.clone();
         (self.init, self.guard, self.links) = (None, None, None);
         let mut errors = dataset::take_back(&self.root, &self.name);
-        errors.extend(journal::recover(&self.root.zone_run(&self.name).join(JOURNAL)));
+        errors.extend(engine::recover(&self.root.zone_run(&self.name).join(JOURNAL)));
         for error in errors {
             log(&self.name, &error);
         }
@@ -417,7 +407,7 @@ impl Supervisor {
         let args = with_default(&op, &args.unwrap_or_default());
         let (facts, asked) = observe::facts_and_answers(&op).map_err(|e| e.to_string())?;
         let plan = plan(&spec, &args, &facts).map_err(|e| e.to_string())?;
-        let ids = claim::Ids::of(store, &self.name, &spec).map_err(|e| e.to_string())?;
+        let ids = claim::Ids::of(store.id_map(&self.name, &spec).map_err(|e| e.to_string())?, &spec);
         let begun = Begun { plan: &plan, facts: &facts, asked, spec: toml::render(&spec), ids };
         let (running, ready) = start::up(&self.root, &self.name, Goal::Running, begun, &self.console)?;
         for text in plan.warnings.iter().chain(&ready.told.warnings) {

@@ -1,6 +1,8 @@
 //! The console of a zone: a terminal whose one end is the zone's `/dev/console` and whose other end
 //! goes to the one client that `zlogin -C` connects.
 
+pub mod client;
+
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,12 +13,14 @@ use std::time::{Duration, Instant};
 
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 
-use super::SOCKET;
 use crate::apply::paths::Root;
-use crate::apply::rundir::{WATCHED, make_run_dir};
+use crate::apply::rundir::{CONSOLE, WATCHED, make_run_dir};
 use crate::spec::ZoneName;
 use crate::spec::shown::Show;
 use crate::sys::channel::Channel;
+
+/// The signal that has a supervisor look after its run-time folder, which somebody has removed.
+pub const RESTORE: i32 = libc::SIGHUP;
 
 /// What is kept at most for a reader that does not keep up.
 const PENDING_MAX: usize = 4096;
@@ -65,7 +69,7 @@ impl Console {
     /// # Errors
     /// The system's error.
     pub fn take_over_or_open(root: &Root, name: &ZoneName) -> io::Result<Self> {
-        let path = root.zone_run(name).join(SOCKET);
+        let path = root.zone_run(name).join(CONSOLE);
         if let Ok(mut stream) = UnixStream::connect(&path) {
             stream.write_all(b"HANDOVER\n")?;
             let message = Channel::from_fd(stream.into()).receive()?;
@@ -85,8 +89,8 @@ impl Console {
     pub fn listen_again(&mut self, root: &Root, name: &ZoneName) -> io::Result<()> {
         let dir = root.zone_run(name);
         make_run_dir(root, &dir)?;
-        if !dir.join(SOCKET).exists() {
-            self.listener = listen(&dir.join(SOCKET))?;
+        if !dir.join(CONSOLE).exists() {
+            self.listener = listen(&dir.join(CONSOLE))?;
         }
         if let Some(client) = &self.client {
             fs::write(&self.watched, client.pid.to_string())?;

@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use super::SOCKET;
 use crate::apply::paths::Root;
-use crate::apply::rundir::WATCHED;
+use crate::apply::rundir::{CONSOLE, WATCHED};
 use crate::apply::trust;
 use crate::plan::bootargs::BootArgs;
 use crate::spec::ZoneName;
@@ -36,7 +35,7 @@ pub enum CallError {
 
 /// Says whether a supervisor answers.
 pub fn is_listening(root: &Root, name: &ZoneName) -> bool {
-    UnixStream::connect(root.zone_run(name).join(SOCKET)).is_ok()
+    UnixStream::connect(root.zone_run(name).join(CONSOLE)).is_ok()
 }
 
 /// Says whether somebody watches the console.
@@ -50,7 +49,8 @@ pub fn is_watched(root: &Root, name: &ZoneName) -> bool {
 /// # Errors
 /// [`CallError`].
 pub fn boot(root: &Root, name: &ZoneName, args: &BootArgs) -> Result<(), CallError> {
-    let mut stream = UnixStream::connect(root.zone_run(name).join(SOCKET)).map_err(CallError::Unreachable)?;
+    let mut stream =
+        UnixStream::connect(root.zone_run(name).join(CONSOLE)).map_err(CallError::Unreachable)?;
     stream.write_all(format!("BOOT {}\n", args.line()).as_bytes()).map_err(CallError::Unreachable)?;
     let mut answer = String::new();
     BufReader::new(stream).read_line(&mut answer).map_err(CallError::Unreachable)?;
@@ -63,7 +63,7 @@ pub fn boot(root: &Root, name: &ZoneName, args: &BootArgs) -> Result<(), CallErr
 
 /// Ends the supervisor that serves the console of a halted zone; who watches is told why.
 pub fn dismiss(root: &Root, name: &ZoneName, notice: &str) {
-    let Ok(mut stream) = UnixStream::connect(root.zone_run(name).join(SOCKET)) else { return };
+    let Ok(mut stream) = UnixStream::connect(root.zone_run(name).join(CONSOLE)) else { return };
     if stream.write_all(b"HANDOVER\n").is_err() {
         return;
     }
