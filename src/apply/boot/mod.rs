@@ -1,24 +1,10 @@
-//! Booting and halting: `ready`, `boot`, `reboot`, `shutdown`, `halt`.
-//!
-//! ```text
-//!  zoneadm ──fork──> supervisor ──clone──> process 1 of the zone
-//!     │  plan, lock     │  host's steps        │  steps inside
-//!     │                 │ <────── ready ────── │
-//!     │                 │ ─────── boot ──────> │ exec init
-//!     │ <───── ok ───── │
-//!     exit              exec zoneadmd
-//! ```
-//!
-//! The supervisor is a copy of `zoneadm` until the zone runs: nothing is executed on the way to
-//! init. Afterwards it becomes `zoneadmd`, small and with a name of its own, and keeps the console.
-//! Halting needs no supervisor: the kernel ends everything with process 1.
+//! Carries the plan of a boot out: in the supervisor what needs the host's rights, and in the zone's first process
+//! what is done inside.
 
-mod asking;
 mod bounds;
 mod device;
 pub mod fsck;
 pub mod glob;
-pub mod halt;
 pub mod host;
 pub mod limits;
 pub mod observe;
@@ -34,18 +20,14 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::console::client;
-use super::running::{self, Running, Strays};
+use super::Op;
+use super::running::Strays;
 use super::stuck::Left;
-use super::{Op, guard};
 use crate::plan::boot::{Plan, PlanError, plan};
 pub use crate::plan::bootargs::BootArgs;
-use crate::plan::profile::Profile;
 use crate::spec::shown::Show;
-use crate::spec::state::ZoneState;
 use crate::spec::store::StoreError;
 use crate::sys::path::reason;
-pub use halt::{SHUTDOWN_SECONDS, halt, interrupt_shutdown, shutdown};
 
 /// Why an operation on a zone's life failed.
 #[derive(Debug, Error)]
@@ -126,106 +108,10 @@ pub fn plan_boot(op: &Op<'_>, args: &BootArgs) -> Result<Plan, BootError> {
 }
 
 /// Returns the arguments that count: those given, else the `bootargs` property.
-pub(super) fn with_default(op: &Op<'_>, args: &BootArgs) -> BootArgs {
+pub fn with_default(op: &Op<'_>, args: &BootArgs) -> BootArgs {
     if args.words.is_empty() {
         let line = op.spec.props.text("bootargs").unwrap_or_default();
         return BootArgs { writable: args.writable, ..BootArgs::parse(line) };
     }
     args.clone()
-}
-
-/// Makes a zone ready: everything is set up, and init waits.
-///
-/// # Errors
-/// [`BootError`]; everything has been undone then.
-pub fn ready(op: &mut Op<'_>) -> Result<(), BootError> {
-    let lock = op.lock()?;
-    match halt::find_and_mend(op) {
-        Some(r) if r.state == ZoneState::Ready => {
-            op.out.warn("zone is already ready");
-            return Ok(());
-        }
-        Some(r) => halt::take_down(op, &r, running::Going::Halt)?,
-        None => {}
-    }
-    start::start(op, &BootArgs::default(), start::Goal::Ready, lock)
-}
-
-/// Boots a zone.
-///
-/// # Errors
-/// [`BootError`]; everything has been undone then.
-pub fn boot(op: &mut Op<'_>, args: &BootArgs) -> Result<(), BootError> {
-    let lock = op.lock()?;
-    match halt::find_and_mend(op) {
-        Some(r) if r.state == ZoneState::Ready => {
-            if args.writable && !matches!(Profile::of(op.spec), Ok(None)) {
-                return Err(BootError::ReadOnly);
-            }
-            boot_ready(op, &r, args)
-        }
-        // A halt that was killed in the middle: the end comes first.
-        Some(r) if r.state == ZoneState::ShuttingDown => {
-            halt::take_down(op, &r, running::Going::Reboot)?;
-            start::start(op, args, start::Goal::Running, lock)
-        }
-        Some(r) => {
-            op.out.warn("zone is already booted");
-            recover_supervisor(op, &r);
-            Ok(())
-        }
-        None => start::start(op, args, start::Goal::Running, lock),
-    }
-}
-
-/// Halts and boots a running zone, with its saved spec read anew by the caller.
-///
-/// # Errors
-/// [`BootError`].
-pub fn reboot(op: &mut Op<'_>, args: &BootArgs) -> Result<(), BootError> {
-    let lock = op.lock()?;
-    let running = halt::find_and_mend(op).ok_or(BootError::NotRunning)?;
-    // What cannot boot is not halted either.
-    plan_boot(op, args)?;
-    halt::take_down(op, &running, running::Going::Reboot)?;
-    start::start(op, args, start::Goal::Running, lock)
-}
-
-/// Starts init of a zone that is ready.
-fn boot_ready(op: &mut Op<'_>, running: &Running, args: &BootArgs) -> Result<(), BootError> {
-    let args = with_default(op, args);
-    for word in &args.ignored {
-        op.out.warn(&format!("WARNING: Ignoring invalid boot arguments: {word}"));
-    }
-    match client::boot(op.store.root(), op.name, &args) {
-        Ok(()) => Ok(()),
-        Err(e) => {
-            // Without its supervisor a ready zone ends by itself; anything else is the zone's fault.
-            op.out.warn(&e.to_string());
-            halt::take_down(op, running, running::Going::Halt)?;
-            Err(BootError::Call)
-        }
-    }
-}
-
-/// Starts a supervisor for a running zone whose own one has died, and says so.
-fn recover_supervisor(op: &mut Op<'_>, running: &Running) {
-    let guarded = guard::ensure(op.store.root(), op.name, running);
-    if running.supervisor_alive() {
-        if let Err(e) = guarded {
-            op.out.warn(&format!("WARNING: {e}"));
-        }
-        return;
-    }
-    let state = running.state;
-    let started = client::start(op.store.root(), op.name);
-    match started {
-        Ok(()) => op.out.warn(&format!(
-            "WARNING: zone is in state '{state}', but zoneadmd does not appear to be available; restarted zoneadmd to recover."
-        )),
-        Err(e) => op.out.warn(&format!("WARNING: zoneadmd has died and cannot be restarted: {e}")),
-    }
-    if let Some(text) = guarded.ok().and_then(guard::Guarded::warning) {
-        op.out.warn(text);
-    }
 }

@@ -52,9 +52,9 @@ pub use recover::{is_needed, recover};
 pub use transfer::{move_plan, move_zone, moved_spec};
 
 use crate::apply::boot::observe::{RootInit, root_init, zone_root};
-use crate::apply::boot::start::{remove_run_files, sweep};
 use crate::apply::console::client;
 use crate::apply::etc::EtcError;
+use crate::apply::teardown::{remove_run_files, sweep};
 use crate::apply::{Op, running};
 use crate::plan::boot::IDLE_SYSTEMD;
 use crate::plan::install::{InstallPlan, Refusal, Request, Source, plan_install, plan_uninstall};

@@ -4,11 +4,25 @@
 //! Whoever stops a zone says so in its record first. The supervisor takes the zone down itself only
 //! when the record says nothing: then the zone ended from inside.
 //!
+//! ```text
+//!  zoneadm ──fork──> supervisor ──clone──> process 1 of the zone
+//!     │  plan, lock     │  host's steps        │  steps inside
+//!     │                 │ <────── ready ────── │
+//!     │                 │ ─────── boot ──────> │ exec init
+//!     │ <───── ok ───── │
+//!     exit              exec zoneadmd
+//! ```
+//!
+//! The supervisor is a copy of `zoneadm` until the zone runs: nothing is executed on the way to
+//! init. Afterwards it becomes `zoneadmd`, small and with a name of its own, and keeps the console.
+//! Halting needs no supervisor: the kernel ends everything with process 1.
+//!
 //! One socket serves all. Its first line says what a connection wants: `HANDOVER` (a new supervisor
 //! takes socket and client over), `BOOT ARGS` (start init of a ready zone), or
 //! `IDENT PID LOCALE FLAG` (a console client; with flag 1 it leaves when the zone halts).
 
 mod daemon;
+pub mod start;
 mod watch;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -23,7 +37,7 @@ pub use daemon::{resume, start_alone};
 use watch::Watch;
 
 use super::boot::host::Ready;
-use super::boot::start::{self, Begun, Goal, remove_run_files, start_init};
+use super::boot::start::{Begun, Goal, start_init, up};
 use super::boot::{BootArgs, observe, with_default};
 use super::console::Console;
 use super::dataset::{self, withdraw::Told};
@@ -32,6 +46,7 @@ use super::paths::Root;
 use super::rundir::{GUARD, Going, JOURNAL, Running, copy, kept_args, make_run_dir, record, write_record};
 use super::running;
 use super::store::{FileStore, Locked};
+use super::teardown::remove_run_files;
 use super::{NOTHING_SEEN, Notice, Op, claim, engine};
 use crate::plan::boot::plan;
 use crate::spec::ZoneName;
@@ -409,7 +424,7 @@ impl Supervisor {
         let plan = plan(&spec, &args, &facts).map_err(|e| e.to_string())?;
         let ids = claim::Ids::of(store.id_map(&self.name, &spec).map_err(|e| e.to_string())?, &spec);
         let begun = Begun { plan: &plan, facts: &facts, asked, spec: toml::render(&spec), ids };
-        let (running, ready) = start::up(&self.root, &self.name, Goal::Running, begun, &self.console)?;
+        let (running, ready) = up(&self.root, &self.name, Goal::Running, begun, &self.console)?;
         for text in plan.warnings.iter().chain(&ready.told.warnings) {
             log(&self.name, &format!("WARNING: {text}"));
             self.console.notice(&format!("WARNING: {text}"));

@@ -12,7 +12,7 @@ use super::{End, Program, page, verb};
 use crate::apply::boot::{self, BootArgs};
 use crate::apply::store::Locked;
 use crate::apply::verify::{self, Purpose};
-use crate::apply::{NOTHING_SEEN, Notice, Op, dataset, install, running};
+use crate::apply::{NOTHING_SEEN, Notice, Op, dataset, install, running, verbs};
 use crate::plan::step::Step;
 use crate::plan::sysconfig::SysConfig;
 use crate::spec::shown::Show;
@@ -292,14 +292,14 @@ impl Program {
             Verb::Uninstall => {
                 return install::uninstall(&mut op, &[]).map_err(|e| self.fail_install("uninstall", &e));
             }
-            Verb::Ready => boot::ready(&mut op),
-            Verb::Boot => boot::boot(&mut op, &args),
-            Verb::Reboot => boot::reboot(&mut op, &args),
+            Verb::Ready => verbs::ready(&mut op),
+            Verb::Boot => verbs::boot(&mut op, &args),
+            Verb::Reboot => verbs::reboot(&mut op, &args),
             Verb::Shutdown => {
-                let seconds = words.seconds.unwrap_or(boot::SHUTDOWN_SECONDS);
-                boot::shutdown(&mut op, words.again.then_some(&args), seconds)
+                let seconds = words.seconds.unwrap_or(verbs::SHUTDOWN_SECONDS);
+                verbs::shutdown(&mut op, words.again.then_some(&args), seconds)
             }
-            Verb::Halt => boot::halt(&mut op, killed),
+            Verb::Halt => verbs::halt(&mut op, killed),
             Verb::Verify | Verb::Mark | Verb::Clone | Verb::Attach | Verb::Detach | Verb::Move => Ok(()),
         };
         done.map_err(|e| self.fail(e))
@@ -345,7 +345,7 @@ impl Program {
             Ok(None) => {}
             Err(e) => return Err(self.fail(e)),
         }
-        let killed = boot::interrupt_shutdown(self.store.root(), name).map_err(|e| self.fail(e))?;
+        let killed = verbs::interrupt_shutdown(self.store.root(), name).map_err(|e| self.fail(e))?;
         Ok((self.lock(Verb::Halt, name)?, killed))
     }
 

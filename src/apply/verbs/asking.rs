@@ -4,10 +4,10 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::BootError;
 use crate::apply::Op;
+use crate::apply::boot::BootError;
 use crate::apply::login::{Login, Zone};
-use crate::apply::running::Running;
+use crate::apply::rundir::Running;
 use crate::sys::made;
 use crate::sys::ns::{Side, fork};
 use crate::sys::process::{self, Handle, realtime};

@@ -1,0 +1,176 @@
+//! Takes a zone down: ends its processes, and removes what is left of it.
+//!
+//! Every end of a zone comes here, whoever brings it about: a command, the zone itself, a boot that failed, or the
+//! next command after a crash.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::apply::boot::BootError;
+use crate::apply::console::client;
+use crate::apply::paths::Root;
+use crate::apply::rundir::{
+    self, GUARD, Going, JOURNAL, NEXT_BOOT, RECORD, RECORD_DRAFT, Running, SPEC, copy, make_run_dir,
+    write_record_only,
+};
+use crate::apply::stuck::{self, Left};
+use crate::apply::{Op, claim, dataset, engine, fault, running};
+use crate::spec::ZoneName;
+use crate::spec::state::ZoneState;
+use crate::sys::path::reason;
+use crate::sys::process::Handle;
+
+/// How long a killed process may take to end, in milliseconds.
+const KILL_MILLIS: u64 = 10_000;
+
+/// How long one is waited for before it is looked at what it does: also on a busy host the kernel needs less for
+/// an ordinary zone, and who halts a zone to remove it finds it installed.
+const LOOK_MILLIS: u64 = 2_000;
+
+/// Tells of a record that could not be written: what frees the host must not need room.
+pub fn warn_unwritten(op: &mut Op<'_>, done: io::Result<()>) {
+    if let Err(e) = done {
+        op.out.warn(&format!("WARNING: cannot write the record of the zone: {}; going on", reason(&e)));
+    }
+}
+
+/// Opens the first process of a zone; none when it has ended.
+///
+/// # Errors
+/// [`BootError`]: it cannot be opened.
+pub fn open(running: &Running) -> Result<Option<Handle>, BootError> {
+    match Handle::open(running.init) {
+        // Between the look at the record and the open the number may have been given again.
+        Ok(handle) if running.is_alive() => Ok(Some(handle)),
+        Ok(_) => Ok(None),
+        Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Ok(None),
+        Err(e) => Err(BootError::System { action: "open process 1", source: e }),
+    }
+}
+
+/// Kills a zone and removes what is left of it. The caller holds the lock.
+///
+/// # Errors
+/// [`BootError`]; the zone stays in `shutting_down` then.
+pub fn take_down(op: &mut Op<'_>, running: &Running, going: Going) -> Result<(), BootError> {
+    let mut running = running.clone();
+    let handle = open(&running)?;
+    running.going = Some(going);
+    running.state = ZoneState::ShuttingDown;
+    // The copy of the record is not: it is not believed any more in a moment.
+    warn_unwritten(op, write_record_only(op.store.root(), op.name, &running));
+    if let Some(handle) = handle {
+        handle.signal(libc::SIGKILL).map_err(BootError::system("kill process 1"))?;
+        match wait_for_end(&running, &handle, going)? {
+            None => {}
+            Some(left @ Left::CleanUp(_)) if going == Going::Halt => {
+                op.out.warn(&format!("WARNING: {left}"));
+                return Ok(());
+            }
+            Some(left) => return Err(BootError::Stuck(left)),
+        }
+    }
+    clean(op, &running)
+}
+
+/// Waits for the end of a zone that was killed. Returns what is left of it: at once when that is the kernel's
+/// to finish, nothing is to be done afterwards and a supervisor removes the rest then; else after [`KILL_MILLIS`].
+fn wait_for_end(running: &Running, handle: &Handle, going: Going) -> Result<Option<Left>, BootError> {
+    let start = Instant::now();
+    let rest_is_removed = going == Going::Halt && running.supervisor_alive();
+    loop {
+        if handle.wait_gone(LOOK_MILLIS).map_err(BootError::system("wait for process 1"))? {
+            return Ok(None);
+        }
+        let late = start.elapsed() >= Duration::from_millis(KILL_MILLIS);
+        match stuck::look(running) {
+            Some(left @ Left::CleanUp(_)) if rest_is_removed => return Ok(Some(left)),
+            Some(left) if late => return Ok(Some(left)),
+            None if !running.is_alive() => return Ok(None),
+            _ => {}
+        }
+    }
+}
+
+/// Removes what is left of a zone whose processes are gone, and lets its supervisor go.
+///
+/// # Errors
+/// [`BootError`]: something of it is left, and the command can be repeated.
+pub fn clean(op: &mut Op<'_>, running: &Running) -> Result<(), BootError> {
+    let root = op.store.root();
+    fault::at("killed");
+    for error in dataset::take_back(root, op.name) {
+        op.out.warn(&format!("WARNING: {error}"));
+    }
+    for error in engine::recover(&root.zone_run(op.name).join(JOURNAL)) {
+        op.out.warn(&format!("WARNING: {error}"));
+    }
+    if let Some(path) = &running.cgroup {
+        running::remove_cgroup(op.name.as_str(), Path::new(path))
+            .map_err(BootError::system("remove the zone's cgroup"))?;
+    }
+    // A supervisor whose console nobody watches ends by itself now; one that is watched stays.
+    let mut watched = false;
+    if running.supervisor_alive() {
+        let start = Instant::now();
+        let limit = Duration::from_secs(2);
+        if let Ok(supervisor) = Handle::open(running.supervisor) {
+            while running.supervisor_alive() && start.elapsed() < limit {
+                if supervisor.wait_gone(5).map_err(BootError::system("wait for zoneadmd"))? {
+                    break;
+                }
+                watched = client::is_watched(root, op.name);
+                if watched {
+                    break;
+                }
+            }
+        }
+    }
+    remove_run_files(root, op.name, watched);
+    Ok(())
+}
+
+/// Removes what a crash has left of a zone that does not run. The caller holds the lock.
+pub fn sweep(root: &Root, name: &ZoneName) {
+    let dir = root.zone_run(name);
+    let copy = copy::record(root, name);
+    if !dir.is_dir() && (copy.is_none() || make_run_dir(root, &dir).is_err()) {
+        return copy::remove(root, name);
+    }
+    if copy.is_some() {
+        copy::put_back(root, name);
+    }
+    dataset::take_back(root, name);
+    engine::recover(&dir.join(JOURNAL));
+    if let Some(old) = running::record(root, name).or(copy).filter(|r| !r.is_alive()) {
+        if let Some(cgroup) = old.cgroup {
+            let _ = running::remove_cgroup(name.as_str(), Path::new(&cgroup));
+        }
+        let _ = fs::remove_file(dir.join(RECORD));
+    }
+    copy::remove(root, name);
+}
+
+/// Removes all that is left of a zone that does not run, but for the console while somebody serves it.
+/// The caller holds the lock.
+pub fn clear(root: &Root, name: &ZoneName) {
+    sweep(root, name);
+    remove_run_files(root, name, client::is_listening(root, name));
+}
+
+/// Removes the files of a zone that runs no longer; with `keep_console`, all but the console's.
+pub fn remove_run_files(root: &Root, name: &ZoneName, keep_console: bool) {
+    let dir = root.zone_run(name);
+    claim::release(root, name);
+    for file in [RECORD, RECORD_DRAFT, JOURNAL, SPEC, NEXT_BOOT, GUARD] {
+        let _ = fs::remove_file(dir.join(file));
+    }
+    copy::remove(root, name);
+    if !keep_console {
+        let _ = fs::remove_file(dir.join(rundir::CONSOLE));
+        let _ = fs::remove_file(dir.join(rundir::WATCHED));
+        let _ = fs::remove_dir(&dir);
+    }
+}

@@ -1,0 +1,121 @@
+//! The end of a zone.
+
+use super::{asking, recover_supervisor};
+use crate::apply::boot::start::Goal;
+use crate::apply::boot::{BootArgs, BootError};
+use crate::apply::paths::Root;
+use crate::apply::rundir::{self, CONSOLE, Going, Running, write_record};
+use crate::apply::supervisor::start;
+use crate::apply::teardown::{clean, clear, open, take_down, warn_unwritten};
+use crate::apply::{Op, mend, running};
+use crate::spec::ZoneName;
+use crate::spec::state::ZoneState;
+use crate::sys::path::reason;
+
+/// How long `shutdown` waits for the zone's own shutdown unless it is told, in seconds: longer than systemd gives a
+/// service to stop, which is 90 s.
+pub const SHUTDOWN_SECONDS: u64 = 120;
+
+/// Halts a zone at once: kills every process and takes everything down. `killed` says that the caller has
+/// ended it already, by [`interrupt_shutdown`].
+///
+/// # Errors
+/// [`BootError`]; the zone stays in `shutting_down` then, and halt can be repeated.
+pub fn halt(op: &mut Op<'_>, killed: bool) -> Result<(), BootError> {
+    op.lock()?;
+    if let Some(running) = find_and_mend(op) {
+        return take_down(op, &running, Going::Halt);
+    }
+    let strays = running::strays(op.store.root(), op.name);
+    clear(op.store.root(), op.name);
+    if let Some(strays) = strays {
+        running::remove_cgroup(op.name.as_str(), &strays.group)
+            .map_err(BootError::system("remove the zone's cgroup"))?;
+        return Ok(());
+    }
+    if !killed {
+        op.out.warn("zone is already halted");
+    }
+    Ok(())
+}
+
+/// Kills a zone for whose orderly shutdown another zoneadm waits, up to a minute, with the zone's lock: then
+/// it has the lock no longer. Returns whether there was such a zone.
+///
+/// # Errors
+/// [`BootError`]: process 1 cannot be killed.
+pub fn interrupt_shutdown(root: &Root, name: &ZoneName) -> Result<bool, BootError> {
+    let found = running::find(root, name).filter(|r| r.state == ZoneState::ShuttingDown);
+    let Some(running) = found else { return Ok(false) };
+    if let Some(handle) = open(&running)? {
+        handle.signal(libc::SIGKILL).map_err(BootError::system("kill process 1"))?;
+    }
+    Ok(true)
+}
+
+/// Asks the zone's init for an orderly end, waits for it at most so many seconds, and boots again when `again` is
+/// given.
+///
+/// # Errors
+/// [`BootError`]. A zone that has not ended in time is still on its way down; its supervisor does the rest then,
+/// and boots it again if that was asked for.
+pub fn shutdown(op: &mut Op<'_>, again: Option<&BootArgs>, seconds: u64) -> Result<(), BootError> {
+    let lock = op.lock()?;
+    let Some(mut running) = find_and_mend(op) else {
+        clear(op.store.root(), op.name);
+        op.out.warn("zone is already halted");
+        return Ok(());
+    };
+    if running.state == ZoneState::Ready {
+        return Err(BootError::NotRunning);
+    }
+    let handle = open(&running)?;
+    let asking = asking::find(&running)?;
+    running.going = Some(if again.is_some() { Going::Reboot } else { Going::Halt });
+    running.state = ZoneState::ShuttingDown;
+    let done = rundir::keep_args(op.store.root(), op.name, again);
+    warn_unwritten(op, done);
+    note(op, &running);
+    if let Some(handle) = handle {
+        asking.ask(op, &running, &handle)?;
+        if !handle.wait_gone(seconds.saturating_mul(1000)).map_err(BootError::system("wait for init"))? {
+            // It cannot be told to stay, so nothing is taken back: who ends it now is its supervisor.
+            recover_supervisor(op, &running);
+            return Err(BootError::Slow { seconds, again: again.is_some() });
+        }
+    }
+    clean(op, &running)?;
+    match again {
+        Some(args) => start::start(op, args, Goal::Running, lock),
+        None => Ok(()),
+    }
+}
+
+/// Finds a running zone, and puts its run-time folder back when that has been removed. The caller holds the
+/// lock.
+pub(super) fn find_and_mend(op: &mut Op<'_>) -> Option<Running> {
+    let root = op.store.root();
+    let recorded = running::record(root, op.name).filter(Running::is_alive);
+    if recorded.is_some() && root.zone_run(op.name).join(CONSOLE).exists() {
+        return recorded;
+    }
+    let found = running::find(root, op.name)?;
+    match mend::put_back(root, op.name, &found) {
+        Ok(false) => return Some(found),
+        Ok(true) => {
+            op.out.warn("WARNING: the run-time folder of the running zone was lost and has been put back");
+        }
+        Err(e) => op.out.warn(&format!(
+            "WARNING: the run-time folder of the running zone was lost and cannot be put back: {}",
+            reason(&e)
+        )),
+    }
+    running::find(root, op.name).or(Some(found))
+}
+
+/// Writes the record of a zone that is ended. What frees the host must not need room: a record that cannot
+/// be written is a warning.
+fn note(op: &mut Op<'_>, running: &Running) {
+    let done = write_record(op.store.root(), op.name, running);
+    warn_unwritten(op, done);
+}
