@@ -21,6 +21,33 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("bin", &["cli", "apply", "spec"]),
 ];
 
+/// The rooms of `apply`, its modules of the first level, by floors from the bottom up. A room uses rooms of lower
+/// floors only, and none of its own: so there is no circle, and what lies below is understood without what lies above.
+const FLOORS: &[&[&str]] = &[
+    // What knows nothing of zones.
+    &["fault", "init_image", "logfile", "paths", "relay", "release"],
+    &["caller", "trust"],
+    // Files: small ones, the journal of a boot, the run-time folder of a zone.
+    &["files", "journal", "rundir"],
+    &["console", "etc", "inherit", "lock", "stuck"],
+    // Which zones run, and which ids they have.
+    &["running"],
+    &["claim", "usage", "zfs"],
+    // Specs and states, and what every operation is given of them.
+    &["store"],
+    &["broker", "net", "op"],
+    &["dataset", "list"],
+    // Undoes what a boot has done to the rooms below; watches, and puts back, what a running zone needs.
+    &["engine", "guard", "mend"],
+    &["confine"],
+    // Into a zone: the first process, and those that enter later.
+    &["boot", "login"],
+    &["teardown"],
+    &["install", "supervisor"],
+    // The operations.
+    &["doctor", "verbs", "verify"],
+];
+
 /// Parts that only compute: no files, no processes, no clock, no randomness.
 const PURE: &[&str] = &["spec", "parser", "plan", "guard"];
 const EFFECTS: &[&str] = &[
@@ -178,6 +205,181 @@ fn two(path: &str) -> String {
     let first = word(path);
     let second = path.trim()[first.len()..].strip_prefix("::").map(word).unwrap_or_default();
     if second.chars().next().is_some_and(char::is_lowercase) { format!("{first}::{second}") } else { first }
+}
+
+/// Returns the paths in code that begin with a word (`crate`, `super`, `self`), those of groups one by one.
+fn paths_from(code: &str, word: &str) -> Vec<Vec<String>> {
+    let start = format!("{word}::");
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices(&start) {
+        let before = code[..at].chars().next_back().unwrap_or(' ');
+        if !before.is_alphanumeric() && before != '_' && before != ':' {
+            leaves(&code[at..], &mut vec![], &mut found);
+        }
+    }
+    found
+}
+
+/// Reads a path, or a group of them, and returns the length of what it has read.
+fn leaves(text: &str, before: &mut Vec<String>, found: &mut Vec<Vec<String>>) -> usize {
+    let blanks = text.len() - text.trim_start().len();
+    let rest = &text[blanks..];
+    if let Some(mut group) = rest.strip_prefix('{') {
+        loop {
+            let read = leaves(group, &mut before.clone(), found);
+            let end = group[read..].find([',', '}']).map_or(group.len(), |n| read + n);
+            let more = group[end..].starts_with(',');
+            group = group.get(end + 1..).unwrap_or_default();
+            if !more {
+                return text.len() - group.len();
+            }
+        }
+    }
+    let length = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+    if length > 0 {
+        before.push(rest[..length].to_owned());
+    }
+    match rest[length..].strip_prefix("::") {
+        Some(after) => text.len() - after.len() + leaves(after, before, found),
+        None => {
+            found.push(before.clone());
+            blanks + length
+        }
+    }
+}
+
+/// Returns the path of a module by its file: `apply::net::link`.
+fn module(path: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        path.with_extension("").iter().map(|n| n.to_string_lossy().into_owned()).collect();
+    names.pop_if(|name| name == "mod");
+    names
+}
+
+/// Returns what a file uses of the crate, each as the whole path.
+fn whole_paths(source: &Source) -> Vec<Vec<String>> {
+    let own = module(&source.path);
+    let mut whole: Vec<Vec<String>> =
+        paths_from(&source.code, "crate").into_iter().map(|path| path[1..].to_vec()).collect();
+    whole.iter_mut().for_each(|path| path.retain(|name| name != "self"));
+    for path in paths_from(&source.code, "super").into_iter().chain(paths_from(&source.code, "self")) {
+        let up = path.iter().take_while(|name| *name == "super").count();
+        let rest = path.iter().filter(|name| *name != "super" && *name != "self");
+        whole.push(own[..own.len().saturating_sub(up)].iter().chain(rest).cloned().collect());
+    }
+    whole
+}
+
+/// Returns the edges between rooms that lead up or along a floor, and what is no room.
+fn against_the_floors(files: &[Source]) -> Vec<String> {
+    let floor = |room: &str| FLOORS.iter().position(|rooms| rooms.contains(&room));
+    let apply = files.iter().find(|s| s.path == Path::new("apply/mod.rs")).expect("the top of apply");
+    // What the top shows of its rooms, such as `Op`, counts as the room's.
+    let shown: Vec<Vec<String>> = apply
+        .code
+        .split("pub use ")
+        .skip(1)
+        .flat_map(|text| {
+            let mut found = Vec::new();
+            leaves(text, &mut vec![], &mut found);
+            found
+        })
+        .collect();
+    let mut wrong = Vec::new();
+    for source in files.iter().filter(|s| s.part() == Some("apply") && s.path != apply.path) {
+        let room = module(&source.path)[1].clone();
+        let Some(own) = floor(&room) else {
+            wrong.push(format!("src/{}: the room {room} is on no floor of FLOORS", source.path.display()));
+            continue;
+        };
+        for mut path in whole_paths(source).into_iter().filter(|path| path[0] == "apply") {
+            if let Some(of) = path.get(1).and_then(|name| shown.iter().find(|s| s.last() == Some(name))) {
+                path.splice(1..2, of.iter().cloned());
+            }
+            let Some(used) = path.get(1).filter(|used| **used != room) else { continue };
+            let is_of = |s: &&Source| path.starts_with(&module(&s.path));
+            let file = files.iter().filter(is_of).max_by_key(|s| module(&s.path).len());
+            let file = file.map_or_else(|| "no file".to_owned(), |s| format!("src/{}", s.path.display()));
+            let (from, name) = (source.path.display(), path.join("::"));
+            match floor(used) {
+                Some(floor) if floor < own => {}
+                Some(floor) => wrong.push(format!(
+                    "src/{from} (floor {own}, {room}) uses {name} of {file} (floor {floor}, {used})"
+                )),
+                None => wrong.push(format!("src/{from} uses {name}, and {used} is on no floor of FLOORS")),
+            }
+        }
+    }
+    wrong.sort();
+    wrong.dedup();
+    wrong
+}
+
+#[test]
+fn the_rooms_of_apply_use_only_what_lies_below_them() {
+    let files = sources();
+    let wrong = against_the_floors(&files);
+    assert!(wrong.is_empty(), "against FLOORS, which are numbered from the bottom:\n{}", wrong.join("\n"));
+    let rooms: BTreeSet<_> = files
+        .iter()
+        .filter(|s| s.part() == Some("apply"))
+        .filter_map(|s| module(&s.path).get(1).cloned())
+        .collect();
+    let mut listed: Vec<_> = FLOORS.iter().copied().flatten().map(|room| (*room).to_owned()).collect();
+    listed.sort_unstable();
+    assert_eq!(listed, rooms.into_iter().collect::<Vec<_>>(), "each room once in FLOORS, and nothing else");
+}
+
+/// Items there would belong to no room.
+#[test]
+fn the_top_of_apply_only_names_its_rooms() {
+    let files = sources();
+    let apply = files.iter().find(|s| s.path == Path::new("apply/mod.rs")).expect("the top of apply");
+    let items = apply.code.split(';').map(str::trim).filter(|item| !item.is_empty());
+    let other: Vec<_> = items.filter(|i| !i.starts_with("pub mod ") && !i.starts_with("pub use ")).collect();
+    assert!(other.is_empty(), "src/apply/mod.rs: move this into a room: {other:?}");
+}
+
+#[test]
+fn an_edge_upward_is_seen_whatever_its_form() {
+    let file = |path: &str, text: &str| Source {
+        path: path.into(),
+        text: text.to_owned(),
+        code: before_tests(&blank(text)),
+    };
+    let found = |path: &str, text: &str| {
+        against_the_floors(&[
+            file("apply/mod.rs", "pub mod op;\npub use op::{Notice, Op};\n"),
+            file("apply/op.rs", ""),
+            file("apply/dataset/mod.rs", ""),
+            file("apply/dataset/registry.rs", ""),
+            file(path, text),
+        ])
+    };
+    let registry = "src/apply/journal.rs (floor 2, journal) uses apply::dataset::registry of \
+                    src/apply/dataset/registry.rs (floor 8, dataset)";
+    for text in [
+        "use crate::apply::dataset::registry;",
+        "use crate::{spec, apply::{paths::Root, dataset::{registry}}};",
+        "use super::{trust, dataset::registry};",
+        "fn f() { crate::apply::dataset::registry }",
+    ] {
+        assert_eq!(found("apply/journal.rs", text), [registry], "{text}");
+    }
+    let inner = found("apply/net/link.rs", "use super::super::dataset::registry::{self, pin};");
+    assert_eq!(inner.len(), 2, "{inner:?}");
+    assert!(inner[1].contains("apply::dataset::registry::pin of src/apply/dataset/registry.rs"), "{inner:?}");
+    let shown = found("apply/store/mod.rs", "use crate::apply::{Op, paths::Root};");
+    assert_eq!(
+        shown,
+        ["src/apply/store/mod.rs (floor 6, store) uses apply::op::Op of src/apply/op.rs (floor 7, op)"]
+    );
+    let along = found("apply/net/mod.rs", "use crate::apply::op;");
+    assert_eq!(along.len(), 1, "rooms of one floor: {along:?}");
+    let new = found("apply/cellar.rs", "");
+    assert_eq!(new, ["src/apply/cellar.rs: the room cellar is on no floor of FLOORS"]);
+    let good = "use crate::apply::paths::Root;\n// crate::apply::dataset\n#[cfg(test)]\nmod tests { use super::super::dataset; }";
+    assert_eq!(found("apply/journal.rs", good), Vec::<String>::new());
 }
 
 #[test]
