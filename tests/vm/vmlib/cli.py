@@ -24,6 +24,7 @@ def parser():
     p.add_argument("--tied", action="store_true", help="end when the program that started this has ended")
     sub = p.add_subparsers(dest="command", required=True)
     one = sub.add_parser("build", help="build images that are not there, in this order; print their folders")
+    one.add_argument("--roots", action="store_true", help="then the systems for zones as well")
     one.add_argument("images", choices=names(), nargs="+")
     one = sub.add_parser("built", help="say by the exit status whether an image is there; build nothing")
     one.add_argument("image", choices=names())
@@ -74,6 +75,9 @@ def dispatch(args):
     if args.command == "build":
         for name in args.images:
             print(build.image(Recipe(name)), flush=True)
+        for recipe in map(Recipe, args.images if args.roots else []):
+            for section in recipe.roots():
+                print(build.zone_root(recipe, section), flush=True)
         return 0
     if args.command == "built":
         return 0 if build.is_built(Recipe(args.image)) else 1

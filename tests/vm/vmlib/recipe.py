@@ -41,6 +41,10 @@ class Recipe:
         self.zone = sections["zone"]
         self.sysvinit = sections.get("sysvinit")
 
+    def roots(self):
+        """The sections that are systems for zones."""
+        return [section for section in ("zone", "sysvinit") if getattr(self, section)]
+
     def key(self, section):
         """The name of a layer: same recipe, same name."""
         text = json.dumps([LAYOUT, getattr(self, section)], sort_keys=True)
