@@ -521,3 +521,51 @@ fn a_system_with_systemd_is_told_where_that_cannot_run() {
     lab.ok("zoneadm", &["-z", "zion", "uninstall", "-F"]);
     lab.assert_clean();
 }
+
+/// `ZONES_LOG` names each step, lock and request. Process 1 of a ready zone waits without the stream: who reads the
+/// lines to their end is not kept waiting.
+#[test]
+fn what_a_command_does_is_told_on_demand() {
+    let Some(lab) = Lab::new() else { return };
+    lab.configure("zion", "");
+    let told = |program: &str, words: &[&str]| {
+        let run = lab.run_with(program, words, &[("ZONES_LOG", "1")], "");
+        assert_eq!(run.status, 0, "{program} {words:?}: {run:?}");
+        run.err
+    };
+    let numbered = |plan: &str| {
+        let steps = plan.lines().filter_map(|line| line.trim_start().split_once("  "));
+        steps.map(|(number, text)| (number.to_owned(), text.to_owned())).collect::<Vec<_>>()
+    };
+    for verb in ["install", "ready"] {
+        let plan = numbered(
+            &lab.ok("zoneadm", &["-z", "zion", "plan", if verb == "ready" { "boot" } else { verb }]),
+        );
+        assert!(plan.len() > 5, "{plan:?}");
+        let lines = told("zoneadm", &["-z", "zion", verb]);
+        assert!(lines.contains("zone 'zion' is locked (zoneadm"), "{lines}");
+        for (number, text) in &plan {
+            let ways =
+                [format!("step {number}: {text}\n"), format!("step {number}, for process 1: {text}\n")];
+            assert!(ways.iter().any(|way| lines.contains(way)), "{number} {text} is missing: {lines}");
+        }
+    }
+    assert!(told("zoneadm", &["-z", "zion", "boot"]).contains("ask zoneadmd to start init"));
+    assert!(told("zlogin", &["zion", "true"]).contains("enter the zone of process"));
+    let halt = told("zoneadm", &["-z", "zion", "halt"]);
+    assert!(halt.contains("kill process 1") && halt.contains("undo: RemoveCgroup"), "{halt}");
+    let spec = lab.run_with(
+        "zonecfg",
+        &["-z", "zion"],
+        &[("ZONES_LOG", "1")],
+        "set autoboot=false\nset limitpriv=default\nexit\n",
+    );
+    assert!(spec.err.contains("zion.toml is written"), "{spec:?}");
+    for quiet in [None, Some(""), Some("0")] {
+        let env: Vec<_> = quiet.map(|value| ("ZONES_LOG", value)).into_iter().collect();
+        let run = lab.run_with("zoneadm", &["-z", "zion", "boot"], &env, "");
+        assert_eq!((run.status, run.err.as_str()), (0, ""), "{quiet:?}");
+        lab.ok("zoneadm", &["-z", "zion", "halt"]);
+    }
+    lab.assert_clean();
+}

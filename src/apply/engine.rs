@@ -27,6 +27,7 @@ pub fn recover(path: &Path) -> Vec<String> {
 fn undo(zone: &str, steps: &[Inverse]) -> Vec<String> {
     let mut errors = Vec::new();
     for inverse in steps.iter().rev() {
+        log::debug!("undo: {inverse:?}");
         match inverse {
             // The first process ends with the channel to its supervisor, and the namespaces with it.
             Inverse::WithNamespaces | Inverse::KillInit | Inverse::Stays => {}

@@ -164,6 +164,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(&write)?;
     fs::rename(&draft, path).map_err(&write)?;
     guard.0 = None;
+    log::debug!("{} is written", path.shown());
     sync_dir(dir)
 }
 

@@ -62,6 +62,7 @@ pub fn take_down(op: &mut Op<'_>, running: &Running, going: Going) -> Result<(),
     // The copy of the record is not: it is not believed any more in a moment.
     warn_unwritten(op, write_record_only(op.store.root(), op.name, &running));
     if let Some(handle) = handle {
+        log::debug!("kill process 1, {}", running.init);
         handle.signal(libc::SIGKILL).map_err(BootError::system("kill process 1"))?;
         match wait_for_end(&running, &handle, going)? {
             None => {}

@@ -5,8 +5,10 @@ use std::process::ExitCode;
 use zones::apply::paths::Root;
 use zones::apply::{guard, supervisor};
 use zones::spec::ZoneName;
+use zones::sys::trace;
 
 fn main() -> ExitCode {
+    trace::begin_in_background("zoneadmd");
     let args: Vec<String> = std::env::args().collect();
     let [_, flag, name] = args.as_slice() else { return usage() };
     let Ok(name) = ZoneName::new(name) else { return usage() };

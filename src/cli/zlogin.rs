@@ -17,7 +17,7 @@ use crate::spec::state::ZoneState;
 use crate::spec::store::ZoneStore;
 use crate::spec::{ZoneName, ZoneSpec};
 use crate::sys::process::Ended;
-use crate::sys::tty;
+use crate::sys::{trace, tty};
 
 const USAGE: &str = "usage: zlogin [ -dnQCES ] [ -e cmdchar ] [-l user] zonename [command [args ...] ]";
 
@@ -69,6 +69,7 @@ enum Parsed {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    trace::begin("zlogin");
     match parse(std::env::args_os().skip(1).collect()) {
         Parsed::Print(text) => match writeln!(io::stdout(), "{text}") {
             Ok(()) => ExitCode::SUCCESS,

@@ -32,6 +32,7 @@ use crate::spec::ZoneName;
 use crate::spec::shown::Show;
 use crate::spec::state::Verb;
 use crate::spec::store::{StoreError, ZoneStore};
+use crate::sys::trace;
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +79,7 @@ struct Program {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    trace::begin("zoneadm");
     let mut args = std::env::args_os();
     let name = args.next().map(PathBuf::from);
     let name = name.as_deref().and_then(Path::file_name).map_or("zoneadm".into(), |n| n.to_string_lossy());

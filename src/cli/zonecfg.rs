@@ -14,6 +14,7 @@ use crate::shell::{Options, Session, editor, help, script};
 use crate::spec::ZoneName;
 use crate::spec::shown::Show;
 use crate::spec::store::ZoneStore;
+use crate::sys::trace;
 
 /// The rules that are told after a bad name.
 const NAME_RULES: &str = "A zone name begins with a letter or digit, followed by letters, digits, '_', '-' and '.'.\n\
@@ -110,6 +111,7 @@ fn called_as(first: Option<OsString>) -> String {
 /// Runs the program and returns its exit status: 0, 1 for an error, 2 for a mistake in the usage.
 /// The first argument is the name of the program.
 pub fn main(argv: impl IntoIterator<Item = OsString>) -> u8 {
+    trace::begin("zonecfg");
     let mut argv = argv.into_iter();
     let program = called_as(argv.next());
     if current_zone().is_some() {

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use crate::apply::broker::serve::Broker;
 use crate::apply::paths::Root;
 use crate::spec::shown::Show;
+use crate::sys::trace;
 
 const HELP: &str = "\
 usage: zonesd [-R root]
@@ -18,6 +19,7 @@ zones allow. Started by systemd (zones-broker.socket), or by root.
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    trace::begin("zonesd");
     let mut parser = lexopt::Parser::from_env();
     let mut root = None;
     loop {

@@ -13,6 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::apply::paths::Root;
 use crate::apply::usage::{Sample, Usage};
+use crate::sys::trace;
 use crate::sys::tty::Raw;
 
 const USAGE: &str = "usage: zonestat [-p | --json] [-R root] [-z zone]... [interval [count]]";
@@ -50,6 +51,7 @@ struct Options {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    trace::begin("zonestat");
     match options(Parser::from_env()) {
         Ok(Some(options)) => match run(&options) {
             Ok(status) => status,

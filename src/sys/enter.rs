@@ -37,6 +37,7 @@ use super::path::{self, reason};
 use super::process::{self, Child, Handle};
 use super::rlimit::{Limit, limits_to_set, policy_of, set_limit, set_policy};
 use super::seccomp::{self, asm::Instruction};
+use super::trace;
 use super::tty;
 
 /// A step of entering that failed.
@@ -281,6 +282,7 @@ impl Target {
 
 /// Steps 9 and 10: what is left to do for the process that the zone sees.
 fn begin(channel: &Channel) -> Result<(), EnterError> {
+    trace::stop();
     process::close_all_but(&[channel.as_fd().as_raw_fd()]).map_err(at("close descriptors"))?;
     if !without("session") {
         rustix::process::setsid().map_err(at("begin a session"))?;

@@ -20,6 +20,7 @@ pub mod rlimit;
 pub mod seccomp;
 pub mod stream;
 pub mod task;
+pub mod trace;
 pub mod tree;
 pub mod tty;
 pub mod zfs;

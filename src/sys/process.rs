@@ -10,6 +10,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::made;
 use super::naive::without;
+use super::trace;
 
 /// Reads proc_pid_stat(5): the name of the process, and what follows it.
 pub(super) fn stat(pid: i32) -> Option<(String, String)> {
@@ -263,6 +264,7 @@ pub fn close_all_but(keep: &[i32]) -> io::Result<()> {
     let mut keep: Vec<u32> = keep.iter().filter_map(|n| u32::try_from(*n).ok()).filter(|n| *n > 2).collect();
     keep.sort_unstable();
     keep.dedup();
+    trace::closed_but(&keep);
     let mut first = 3;
     for number in keep.into_iter().chain([u32::MAX]) {
         if number > first {

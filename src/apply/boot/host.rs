@@ -252,6 +252,7 @@ impl Build<'_> {
         journal: &mut Journal,
     ) -> Result<(), StepError> {
         for (number, step) in (first..).zip(some).filter(|(_, s)| !s.is_inside()) {
+            log::debug!("step {}: {}", number + 1, step.describe());
             journal.started(number, &step.inverse()).map_err(|e| fail("journal", "cannot write it", &e))?;
             self.step(root, step, all)?;
             journal.done(number).map_err(|e| fail("journal", "cannot write it", &e))?;
@@ -457,6 +458,9 @@ impl Build<'_> {
         let mut fds = vec![root.as_fd()];
         fds.extend(self.terminal.as_ref().map(AsFd::as_fd));
         fds.extend(image.as_ref().map(AsFd::as_fd));
+        for (number, step) in steps.iter().enumerate().filter(|(_, s)| s.is_inside()) {
+            log::debug!("step {}, for process 1: {}", number + 1, step.describe());
+        }
         // Whoever has ended has said why.
         channel.send(zone::GO, &fds).map_err(|e| match zone::last_words(channel) {
             Some(why) => StepError { what: "zone".into(), why },

@@ -36,7 +36,7 @@ use crate::sys::mount::{Attrs, NewFs, Tree};
 use crate::sys::naive::without;
 use crate::sys::ns::{self, Kinds};
 use crate::sys::path::{STRICT, open_beneath, reason};
-use crate::sys::{process, seccomp};
+use crate::sys::{process, seccomp, trace};
 
 /// The process hands over its network namespace.
 pub const NETWORK: &str = "network";
@@ -84,6 +84,7 @@ pub fn last_words(channel: &Channel) -> Option<String> {
 /// Runs the zone's side. Never returns: it becomes init, or ends.
 pub fn run(channel: &Channel, steps: &[Step]) -> ! {
     process::hide();
+    trace::stop();
     // Of the supervisor's nothing is left that a name of the zone could lead to.
     let closed = process::close_all_but(&[channel.as_fd().as_raw_fd()]);
     let closed = closed.map_err(|e| format!("cannot close descriptors: {}", reason(&e)));

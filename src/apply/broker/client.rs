@@ -104,6 +104,7 @@ fn lost(e: &io::Error) -> String {
 
 /// Sends the request and returns the ways to the program.
 fn open(channel: &Channel, request: &Request) -> Result<Vec<OwnedFd>, String> {
+    log::debug!("ask the broker to run {}", request.program.name());
     channel.send_bytes(&request.to_bytes()).map_err(|e| match e.raw_os_error() {
         Some(libc::EMSGSIZE) => "the command line is too long for the broker".to_owned(),
         // It has said why before it has gone.

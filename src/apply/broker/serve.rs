@@ -216,6 +216,7 @@ fn serve(root: &Root, channel: &Channel, peer: &Peer) -> io::Result<()> {
             return channel.send_bytes(format!("{}{why}", answer::REFUSED).as_bytes());
         }
     };
+    log::debug!("uid {}, pid {}: asks for {}", peer.uid, peer.pid, request.program.name());
     let refused = |why: &str| channel.send_bytes(format!("{}{why}", answer::REFUSED).as_bytes());
     let Some(file) = request.program.find() else {
         return refused(&format!("{} is not beside zonesd", request.program.name()));

@@ -18,6 +18,7 @@ use crate::sys::channel::Channel;
 use crate::sys::naive::handed_on;
 use crate::sys::path::reason;
 use crate::sys::process::{default_sigchld, start_time};
+use crate::sys::trace;
 
 /// Why the supervisor could not be asked, or what it answered.
 #[derive(Debug, Error)]
@@ -51,6 +52,7 @@ pub fn is_watched(root: &Root, name: &ZoneName) -> bool {
 pub fn boot(root: &Root, name: &ZoneName, args: &BootArgs) -> Result<(), CallError> {
     let mut stream =
         UnixStream::connect(root.zone_run(name).join(CONSOLE)).map_err(CallError::Unreachable)?;
+    log::debug!("ask zoneadmd to start init");
     stream.write_all(format!("BOOT {}\n", args.line()).as_bytes()).map_err(CallError::Unreachable)?;
     let mut answer = String::new();
     BufReader::new(stream).read_line(&mut answer).map_err(CallError::Unreachable)?;
@@ -64,6 +66,7 @@ pub fn boot(root: &Root, name: &ZoneName, args: &BootArgs) -> Result<(), CallErr
 /// Ends the supervisor that serves the console of a halted zone; who watches is told why.
 pub fn dismiss(root: &Root, name: &ZoneName, notice: &str) {
     let Ok(mut stream) = UnixStream::connect(root.zone_run(name).join(CONSOLE)) else { return };
+    log::debug!("ask zoneadmd to hand the console over");
     if stream.write_all(b"HANDOVER\n").is_err() {
         return;
     }
@@ -100,7 +103,7 @@ pub fn start(root: &Root, name: &ZoneName) -> Result<(), CallError> {
     let program = program().ok_or_else(|| CallError::NotStarted("it is not beside this program".into()))?;
     let mut command = Command::new(program);
     command.arg("-z").arg(name.as_str()).env_clear().env("ZONES_ROOT", root.prefix()).current_dir("/");
-    command.envs(handed_on());
+    command.envs(handed_on()).envs(trace::handed_on());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // A caller that ignores the signal would have its children reaped before they can be waited for.
     default_sigchld();

@@ -158,7 +158,10 @@ fn execute(root: &Root, name: &ZoneName, state: &str, keep: &[(&str, BorrowedFd<
         let mut prefix = b"ZONES_ROOT=".to_vec();
         prefix.extend_from_slice(root.prefix().as_os_str().as_bytes());
         let args = [text(TITLE.as_bytes())?, text(b"-z")?, text(name.as_str().as_bytes())?];
-        let env = [text(format!("{STATE}={state}").as_bytes())?, text(&prefix)?];
+        let mut env = vec![text(format!("{STATE}={state}").as_bytes())?, text(&prefix)?];
+        if let Some((name, value)) = crate::sys::trace::handed_on() {
+            env.push(text(format!("{name}={value}").as_bytes())?);
+        }
         let file = text(program.as_os_str().as_bytes())?;
         Ok(nix::unistd::execve(&file, &args, &env)?)
     };

@@ -94,8 +94,12 @@ impl Job<'_> {
             return Some(libc::EPERM);
         };
         let errno = match self.handle(&caller, number, checked) {
-            Ok(errno) => errno,
+            Ok(errno) => {
+                log::debug!("{} of thread {}: answered with {errno}", call.name, self.waiting.thread);
+                errno
+            }
             Err(Refused { errno, why }) => {
+                log::debug!("{} of thread {}: refused with {errno}", call.name, self.waiting.thread);
                 if let Some(why) = why {
                     self.report(&format!("refused {}: {why}; {}", call.name, caller.status.shown));
                 }

@@ -30,6 +30,7 @@ pub(super) fn run(op: &mut Op<'_>, plan: &InstallPlan) -> Result<(), InstallErro
     let mut journal = Journal::begin(&op.store.root().zone_lib(op.name), plan)?;
     let mut changed = Vec::new();
     for (i, step) in plan.steps.iter().enumerate() {
+        log::debug!("step {}: {}", i + 1, step.describe());
         journal.note(i, Phase::Started)?;
         match carry_out(op, step) {
             Ok(true) => changed.push(i),
@@ -88,6 +89,7 @@ fn take_back(
     let mut clean = true;
     for &i in changed.iter().rev() {
         let Some(inverse) = plan.steps[i].inverse() else { continue };
+        log::debug!("undo step {}: {}", i + 1, inverse.describe());
         journal.note(i, Phase::UndoStarted)?;
         let phase = match carry_out(op, &inverse) {
             Ok(_) => Phase::Undone,

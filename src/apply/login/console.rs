@@ -55,6 +55,7 @@ impl Console {
         let locale = ["LC_ALL", "LC_MESSAGES", "LANG"].iter().find_map(|name| std::env::var(name).ok());
         let locale = locale.filter(|l| !l.is_empty() && !l.contains(char::is_whitespace));
         let locale = locale.as_deref().unwrap_or("C");
+        log::debug!("ask zoneadmd for the console");
         let greeting = format!("CONNECT {} {locale} {}\n", std::process::id(), u8::from(leave_at_halt));
         socket.write_all(greeting.as_bytes()).map_err(LoginError::Console)?;
         let mut answer = Vec::new();

@@ -195,6 +195,7 @@ impl<'a> Zone<'a> {
 
 /// Opens a zone that can be entered.
 fn open(zone: &Running) -> Result<Target, LoginError> {
+    log::debug!("enter the zone of process {}", zone.init);
     Ok(Target::open(zone.init, zone.init_start, zone.cgroup.as_deref().map(Path::new))?)
 }
 

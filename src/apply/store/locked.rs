@@ -69,6 +69,7 @@ impl Locked {
 
     /// Gives the lock up for every process that holds it (see [`OpLock::release`]).
     pub fn release(&self) {
+        log::debug!("the lock of zone '{}' is given up", self.name);
         self.lock.release();
     }
 
@@ -88,6 +89,7 @@ impl FileStore {
     pub fn lock(&self, zone: &ZoneName, what: &str) -> Result<Locked, StoreError> {
         self.refuse_foreign(zone)?;
         loop {
+            log::debug!("wait for the lock of zone '{zone}' ({what})");
             if let Some(lock) = self.take(zone, true)? {
                 return Ok(self.locked(zone, lock, what));
             }
@@ -152,6 +154,7 @@ impl FileStore {
 
     fn locked(&self, zone: &ZoneName, lock: OpLock, what: &str) -> Locked {
         lock.note(what);
+        log::debug!("zone '{zone}' is locked ({what})");
         Locked { store: self.clone(), name: zone.clone(), lock }
     }
 

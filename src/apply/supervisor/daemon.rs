@@ -76,6 +76,9 @@ impl Supervisor {
         if let Some((name, value)) = crate::sys::naive::handed_on() {
             env.push(text(format!("{name}={value}").as_bytes())?);
         }
+        if let Some((name, value)) = crate::sys::trace::handed_on() {
+            env.push(text(format!("{name}={value}").as_bytes())?);
+        }
         let file = text(program.as_os_str().as_bytes())?;
         let Err(error) = nix::unistd::execve(&file, &args, &env);
         Err(error.into())

@@ -282,6 +282,7 @@ impl Supervisor {
         if BufReader::with_capacity(1, reader.take(8192)).read_line(&mut line).is_err() {
             return;
         }
+        log::debug!("asked: {}", line.trim_end());
         let mut words = line.split_whitespace();
         match words.next() {
             None => {}

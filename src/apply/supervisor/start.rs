@@ -19,6 +19,7 @@ use crate::sys::channel::Channel;
 use crate::sys::ns::{Side, fork};
 use crate::sys::path::reason;
 use crate::sys::process;
+use crate::sys::trace;
 
 /// Before what the supervisor tells besides success or failure.
 const WARNING: &str = "WARNING: ";
@@ -98,7 +99,8 @@ fn supervise(
         let _ = rustix::stdio::dup2_stderr(&null);
     }
     // A pipe of the caller's among them would not end for its reader as long as process 1 waits.
-    let kept: Vec<_> = lock.descriptors().chain([report.as_fd().as_raw_fd()]).collect();
+    let kept = lock.descriptors().chain([report.as_fd().as_raw_fd()]).chain(trace::descriptor());
+    let kept: Vec<_> = kept.collect();
     let _ = process::close_all_but(&kept);
     let (root, name) = (op.store.root(), op.name);
     let tell = |text: &str| {
@@ -108,6 +110,7 @@ fn supervise(
     match bring_up(root, name, args, goal, begun, &tell) {
         Ok(supervisor) => {
             lock.release();
+            trace::to_system();
             let sent = report.send("ok", &[]);
             drop(sent);
             supervisor.become_daemon()

@@ -48,6 +48,7 @@ pub fn interrupt_shutdown(root: &Root, name: &ZoneName) -> Result<bool, BootErro
     let found = running::find(root, name).filter(|r| r.state == ZoneState::ShuttingDown);
     let Some(running) = found else { return Ok(false) };
     if let Some(handle) = open(&running)? {
+        log::debug!("kill process 1, {}, for whose end another process waits", running.init);
         handle.signal(libc::SIGKILL).map_err(BootError::system("kill process 1"))?;
     }
     Ok(true)
@@ -77,6 +78,7 @@ pub fn shutdown(op: &mut Op<'_>, again: Option<&BootArgs>, seconds: u64) -> Resu
     warn_unwritten(op, done);
     note(op, &running);
     if let Some(handle) = handle {
+        log::debug!("ask process 1, {}, to end, and wait {seconds} s", running.init);
         asking.ask(op, &running, &handle)?;
         if !handle.wait_gone(seconds.saturating_mul(1000)).map_err(BootError::system("wait for init"))? {
             // It cannot be told to stay, so nothing is taken back: who ends it now is its supervisor.
