@@ -507,3 +507,38 @@ fn the_reader_of_sources_sees_code_and_nothing_else() {
     let found: Vec<_> = uses(&blank(text), "crate::").into_iter().collect();
     assert_eq!(found, ["parser::lexer", "plan", "spec"]);
 }
+
+/// The papers for developers name files that are there, and each can be read at one sitting.
+#[test]
+fn papers_name_what_is_there() {
+    const ROOMS: [&str; 12] = [
+        "src",
+        "tests",
+        "man",
+        "bench",
+        "docs",
+        "demo",
+        "fuzz",
+        "completions",
+        "systemd",
+        "zones.d",
+        ".ci",
+        ".config",
+    ];
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut named = 0;
+    for paper in ["ARCHITECTURE.md", "CONTRIBUTING.md", "TESTING.md", "docs/glossary.md", "docs/decisions.md"]
+    {
+        let text = fs::read_to_string(top.join(paper)).expect(paper);
+        assert!(text.lines().count() < 300, "{paper} is long");
+        for word in text.split('`').skip(1).step_by(2).flat_map(str::split_whitespace) {
+            let path = word.trim_end_matches([',', '.', ':', '/']);
+            if path.split_once('/').is_some_and(|(room, _)| ROOMS.contains(&room)) {
+                let path = path.split_once('*').map_or(path, |(folder, _)| folder);
+                assert!(top.join(path).exists(), "{paper} names {path}, which is not there");
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 50, "only {named} paths are named");
+}

@@ -238,6 +238,13 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
+        if std::thread::panicking() && std::env::var_os("KEEP").is_some() {
+            // Without this file no other test takes it for one whose test has died.
+            let _ = fs::remove_file(self.path().join(".alive"));
+            self.dir.disable_cleanup(true);
+            eprintln!("kept: ZONES_ROOT={}", self.path().display());
+            return;
+        }
         for entry in fs::read_dir(self.path().join("run/zones")).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             if !name.starts_with('.') {
