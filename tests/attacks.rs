@@ -25,7 +25,7 @@ fn shell(lab: &Lab, script: &str) -> Run {
 
 #[test]
 fn cgroups_of_a_zone_are_bounded_and_nobody_elses() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.installed("zion", "");
     lab.ok("zoneadm", &["-z", "zion", "boot"]);
     let text = fs::read_to_string(lab.path().join("run/zones/zion/running")).expect("a record");
@@ -52,7 +52,7 @@ fn cgroups_of_a_zone_are_bounded_and_nobody_elses() {
 
 #[test]
 fn a_ready_zone_holds_nothing_that_its_caller_had_open() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.installed("zion", "");
     // cat ends when the last process that has the pipe open has closed it.
     let run = shell(&lab, "{ $B/zoneadm -z zion ready 7>&1 >/dev/null; } | cat");
@@ -64,7 +64,7 @@ fn a_ready_zone_holds_nothing_that_its_caller_had_open() {
 
 #[test]
 fn a_caller_that_ignores_its_children() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.installed("zion", "");
     let ignoring =
         |line: &str| shell(&lab, &format!("trap '' CHLD PIPE HUP INT TERM; umask 077; exec $B/{line}"));
@@ -81,7 +81,7 @@ fn a_caller_that_ignores_its_children() {
 
 #[test]
 fn a_zone_that_covers_its_dev_is_still_supervised() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.installed("zion", "");
     lab.ok("zoneadm", &["-z", "zion", "boot"]);
     let victim = lab.path().join("victim");
@@ -100,7 +100,7 @@ fn a_zone_that_covers_its_dev_is_still_supervised() {
 
 #[test]
 fn any_user_is_told_the_same_by_list() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.installed("zion", "");
     lab.ok("zoneadm", &["-z", "zion", "boot"]);
     fs::set_permissions(lab.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
@@ -125,7 +125,7 @@ fn any_user_is_told_the_same_by_list() {
 
 #[test]
 fn a_halt_does_not_wait_for_an_orderly_shutdown() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.installed("zion", "");
     lab.ok("zoneadm", &["-z", "zion", "boot"]);
     let init = record(&lab, "zion", "init");
@@ -181,7 +181,7 @@ fn a_halt_does_not_wait_for_an_orderly_shutdown() {
 /// A service that is slow to stop does not cost the zone its reboot.
 #[test]
 fn the_wish_to_reboot_survives_a_slow_shutdown() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.installed("zion", "");
     // It takes the request, and ends when it is told a second time.
     let script = lab.in_zone("zion", "/var/tmp/init");
@@ -233,7 +233,7 @@ fn the_wish_to_reboot_survives_a_slow_shutdown() {
 
 #[test]
 fn an_init_that_cannot_be_asked_to_end() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.installed("zion", "");
     lab.ok("zoneadm", &["-z", "zion", "boot", "--", "-i", "/usr/bin/cat"]);
     let start = Instant::now();
@@ -250,7 +250,7 @@ fn an_init_that_cannot_be_asked_to_end() {
 
 #[test]
 fn uninstall_takes_away_what_a_crash_has_left() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.installed("zion", "");
     lab.ok("zoneadm", &["-z", "zion", "boot"]);
     let init = record(&lab, "zion", "init");
@@ -286,7 +286,7 @@ fn uninstall_takes_away_what_a_crash_has_left() {
 
 #[test]
 fn zone_numbers_are_unique_also_after_the_last_one() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     for zone in ["a", "b", "c", "d"] {
         lab.installed(zone, "");
     }
@@ -318,7 +318,7 @@ fn zone_numbers_are_unique_also_after_the_last_one() {
 
 #[test]
 fn mount_points_that_cannot_be() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.installed("zion", "");
     for (dir, expected) in [
         ("/usr/no-such-folder/x", "make it on the host, or choose another dir"),

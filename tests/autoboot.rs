@@ -10,7 +10,7 @@ use lab::Lab;
 
 #[test]
 fn zones_with_autoboot_are_booted_and_stopped_with_the_host() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.installed("first", "set autoboot=true");
     lab.installed("second", "set autoboot=true");
     lab.installed("third", "set autoboot=false");

@@ -16,7 +16,7 @@ use zones::sys::ns::{self, Kinds};
 
 #[test]
 fn a_zone_boots_is_entered_and_halts_without_a_trace() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     let shared = lab.path().join("shared");
     fs::create_dir(&shared).expect("a folder to share");
     lab.installed(
@@ -44,7 +44,7 @@ fn a_zone_boots_is_entered_and_halts_without_a_trace() {
 
 #[test]
 fn root_of_a_zone_is_not_root_of_the_host() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.installed("zion", "");
     lab.ok("zoneadm", &["-z", "zion", "boot"]);
     let secret = lab.path().join("secret");
@@ -129,7 +129,7 @@ fn own_mounts() {
 #[test]
 fn a_boot_takes_no_copy_of_the_hosts_mounts() {
     const MANY: u64 = 2000;
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.installed("zion", "");
     let mut processes = fs::read_dir("/proc").expect("proc").flatten().map(|e| e.path());
     let is_kernels = |p: &PathBuf| fs::read_to_string(p.join("comm")).is_ok_and(|name| name == "kdevtmpfs\n");
@@ -201,7 +201,7 @@ fn groups(table: &str) -> (Vec<String>, Vec<String>) {
 /// zone are shared among its own processes, in groups that no mount of the host belongs to.
 #[test]
 fn on_a_host_with_shared_mounts_none_travels() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     let shared = lab.path().join("shared");
     for folder in ["below", "host"] {
         fs::create_dir_all(shared.join(folder)).expect("a folder to share");
@@ -248,7 +248,7 @@ fn on_a_host_with_shared_mounts_none_travels() {
 /// they do on a host.
 #[test]
 fn mounts_of_a_zone_reach_its_running_services() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.installed("zion", "");
     lab.ok("zoneadm", &["-z", "zion", "boot"]);
     let script = "mkdir -p /mnt/later && mkfifo /tmp/go && \
@@ -267,7 +267,7 @@ fn mounts_of_a_zone_reach_its_running_services() {
 
 #[test]
 fn every_kind_of_file_system() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     let image = lab.path().join("disk.img");
     fs::File::create(&image).and_then(|f| f.set_len(16 << 20)).expect("an image");
     let made = std::process::Command::new("mkfs.ext4").arg("-q").arg(&image).status();
@@ -299,7 +299,7 @@ fn every_kind_of_file_system() {
 
 #[test]
 fn a_failing_boot_names_the_resource_and_leaves_nothing() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.installed("zion", "");
     let bad = |lines: &str, expected: &str| {
         let run = lab.run_with("zonecfg", &["-z", "zion"], &[], lines);
@@ -343,7 +343,7 @@ fn a_failing_boot_names_the_resource_and_leaves_nothing() {
 
 #[test]
 fn ready_boot_reboot_shutdown() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.installed("zion", "");
     lab.ok("zoneadm", &["-z", "zion", "ready"]);
     assert_eq!(lab.state("zion"), "ready");
@@ -364,7 +364,7 @@ fn ready_boot_reboot_shutdown() {
 
 #[test]
 fn a_zone_that_reboots_or_halts_itself() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.installed("zion", "");
     lab.ok("zoneadm", &["-z", "zion", "boot"]);
     let (first, id) = (record(&lab, "zion", "init"), record(&lab, "zion", "id"));
@@ -388,7 +388,7 @@ fn a_zone_that_reboots_or_halts_itself() {
 
 #[test]
 fn killed_at_any_step_the_next_command_recovers() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.installed("zion", "add fs; set dir=/scratch; set special=swap; set type=tmpfs; end");
     let mut reached = 0;
     for step in 0..40 {
@@ -426,7 +426,7 @@ fn kill(pid: &str) {
 
 #[test]
 fn a_zone_outlives_its_supervisor() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.installed("zion", "");
     lab.ok("zoneadm", &["-z", "zion", "boot"]);
     let supervisor = record(&lab, "zion", "supervisor");
@@ -447,7 +447,7 @@ fn a_zone_outlives_its_supervisor() {
 
 #[test]
 fn a_plan_touches_nothing() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.installed("zion", "");
     let listing = || {
         let out = std::process::Command::new("find")
@@ -465,7 +465,7 @@ fn a_plan_touches_nothing() {
 
 #[test]
 fn an_explicit_id_map() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.installed("zion", "add idmap; set start=0; set target=700000; set count=1000; end");
     lab.ok("zoneadm", &["-z", "zion", "boot"]);
     let map = lab.ok("zlogin", &["zion", "cat /proc/self/uid_map /proc/self/gid_map"]);
@@ -477,7 +477,7 @@ fn an_explicit_id_map() {
 
 #[test]
 fn a_brand_of_another_system_runs_when_the_host_says_so() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.configure("zion", "set brand=ipkg\n");
     let run = lab.run("zoneadm", &["-z", "zion", "install"]);
     assert!(run.status != 0 && run.err.contains("zonecfg -z global 'set brand-aliases=ipkg'"), "{run:?}");
@@ -495,7 +495,7 @@ fn a_brand_of_another_system_runs_when_the_host_says_so() {
 /// Where systemd cannot run, a system that was made for it boots with the built-in init, and everybody is told.
 #[test]
 fn a_system_with_systemd_is_told_where_that_cannot_run() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     if fs::metadata("/sys/fs/cgroup/cgroup.controllers").is_ok() {
         eprintln!("SKIPPED: systemd can run in a zone of this host");
         return;
@@ -526,7 +526,7 @@ fn a_system_with_systemd_is_told_where_that_cannot_run() {
 /// lines to their end is not kept waiting.
 #[test]
 fn what_a_command_does_is_told_on_demand() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.configure("zion", "");
     let told = |program: &str, words: &[&str]| {
         let run = lab.run_with(program, words, &[("ZONES_LOG", "1")], "");

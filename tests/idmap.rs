@@ -310,7 +310,7 @@ fn kept(lab: &Lab, zone: &str) -> u32 {
 
 #[test]
 fn zones_of_two_roots_never_run_with_the_same_ids() {
-    let (Some(one), Some(two)) = (Lab::new(), Lab::new()) else { return };
+    let (Some(one), Some(two)) = (Lab::on_disk(), Lab::on_disk()) else { return };
     one.installed("zion", "");
     one.ok("zoneadm", &["-z", "zion", "boot"]);
     two.installed("neo", "");

@@ -172,7 +172,7 @@ fn every_zone_knows_its_name() {
 
 #[test]
 fn a_resolver_file_that_is_a_link_into_run_has_the_hosts_servers() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     let host = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     if !host.contains("nameserver") || host.contains("nameserver 127.") {
         eprintln!("SKIPPED: the host's own /etc/resolv.conf names no server that a zone could use");
@@ -362,7 +362,7 @@ fn useradd_hands_out_only_subordinate_ids_that_the_zone_has() {
 
 #[test]
 fn install_and_clone_take_what_has_a_meaning_of_a_profile() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     let profile = lab.path().join("sc_profile.xml");
     let hash =
         "$6$salt$4cBbn0ZKAu3c4Ilu0ZCIBGzwSZdSvRhOdsPDqNQXTOSFSmhEqoWGvZDUsFKGzEp0FqMlGYKx0ycdqKTDZLSYA.";

@@ -4,6 +4,7 @@ pub mod manual;
 pub mod report;
 pub mod zlogin;
 pub mod zoneadm;
+pub mod zoneadmd;
 pub mod zonecfg;
 pub mod zonename;
 pub mod zonesd;

@@ -154,7 +154,7 @@ fn attack_script() -> String {
 /// Guards: `Step::Confine` of the first process, and the filter of whoever enters.
 #[test]
 fn attacks_are_refused_to_init_and_to_whoever_enters() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.installed("zion", "");
     let wanted: Vec<_> = attacks().iter().map(|(name, _, errno, _)| ((*name).to_owned(), *errno)).collect();
     // The built-in init starts it.
@@ -183,7 +183,7 @@ fn attacks_are_refused_to_init_and_to_whoever_enters() {
 #[cfg(feature = "naive")]
 #[test]
 fn without_the_filter_the_kernel_answers_otherwise() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.installed("zion", "");
     let bare = [("ZONES_TEST_WITHOUT", "system-calls")];
     let run = lab.run_with("zoneadm", &["-z", "zion", "boot"], &bare, "");
@@ -203,7 +203,7 @@ fn without_the_filter_the_kernel_answers_otherwise() {
 
 #[test]
 fn what_software_needs_goes_on() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.booted("zion", "");
     let found = lab.answers("zion", &script(NEEDED.iter().copied()), &[]);
     let wanted: Vec<_> = NEEDED.iter().map(|(name, _)| ((*name).to_owned(), 0)).collect();
@@ -235,7 +235,7 @@ fn what_software_needs_goes_on() {
 /// The filter keeps systemd from nothing that it needs to come up.
 #[test]
 fn systemd_is_the_first_process() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     let systemd = "/usr/lib/systemd/systemd";
     let groups = ["/sys/fs/cgroup/cgroup.procs", "/sys/fs/cgroup/unified/cgroup.procs"];
     if !std::path::Path::new(systemd).exists() || !groups.iter().any(|g| std::path::Path::new(g).exists()) {
@@ -264,7 +264,7 @@ fn systemd_is_the_first_process() {
 
 #[test]
 fn an_attribute_opens_groups_and_no_more() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.booted(
         "zion",
         "add attr; set name=allow-syscalls; set type=string; set value=keys,families,perf,io-uring; end",
@@ -297,7 +297,7 @@ fn an_attribute_opens_groups_and_no_more() {
 /// Guards: a spec that cannot be read opens nothing to whoever enters.
 #[test]
 fn a_zone_whose_booted_spec_is_lost_is_entered_under_the_strictest_filter() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.booted("zion", "add attr; set name=allow-syscalls; set type=string; set value=io-uring; end");
     let script = script([("io_uring_setup", "call((425, 425), 1, 0)")].into_iter());
     assert_ne!(lab.answers("zion", &script, &[])[0].1, ENOSYS);

@@ -39,7 +39,7 @@ fn tell(pairs: &[(&str, i32)]) -> Vec<(String, i32)> {
 /// Guards: the personality at the start, and its flags that the filter refuses.
 #[test]
 fn security_flags_are_what_processes_begin_with_and_cannot_leave() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.installed("zion", "");
     let turn_off = "say('off', call((135, 92), 0x40000))\nif X86: say('off', call32(136, 0x40000))\n";
     let off = |errno: i32| {
@@ -85,7 +85,7 @@ fn security_flags_are_what_processes_begin_with_and_cannot_leave() {
 /// Guards: mount(2) and fsopen(2) of a zone with `fs-allowed=-`.
 #[test]
 fn fs_allowed_closes_or_is_refused() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.installed("zion", "");
     // Without it the same calls work.
     lab.ok("zoneadm", &["-z", "zion", "boot"]);
@@ -135,7 +135,7 @@ say("register", register())
 fn formats_that_a_zone_registers_are_its_own() {
     let manual = include_str!("../../man/zones.7");
     assert!(manual.contains("From Linux 6.7 on, binfmt_misc belongs to the user namespace"), "zones(7)");
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.booted("zion", "");
     lab.booted("web", "");
     let found = lab.answers("zion", REGISTER, &[]);
@@ -217,7 +217,7 @@ print("user after that", again, flush=True)
 /// is allowed to do with its own numbers.
 #[test]
 fn a_zone_makes_as_many_namespaces_as_it_may_and_cannot_change_that() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.installed("zion", "");
     lab.ok("zoneadm", &["-z", "zion", "boot"]);
     let free = lab.answers("zion", COUNT, &[]);

@@ -21,7 +21,7 @@ print("sid", os.getsid(0) == os.getpid() or os.getsid(0) == os.getppid(), flush=
 /// Guards: `close_on_exec_from` at the start of init and at a login, and the environment that both make anew.
 #[test]
 fn nothing_of_the_caller_is_there() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.installed("zion", "");
     // A file, a folder, a socket and a secret of the caller's, open and inheritable in every program that he starts.
     let secret = lab.path().join("secret");
@@ -56,7 +56,7 @@ fn nothing_of_the_caller_is_there() {
 /// Guards: `fresh_keyring` at the boot and at a login, and that keys of one user namespace are not shown to another.
 #[test]
 fn no_key_of_the_caller_is_reachable() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.installed("zion", "add attr; set name=allow-syscalls; set type=string; set value=keys; end");
     // The caller has a key in his session keyring, readable to whoever possesses it and to everybody else.
     let name = format!("zones-test-{}", std::process::id());
@@ -107,7 +107,7 @@ fn no_key_of_the_caller_is_reachable() {
 /// input nothing can be typed into it.
 #[test]
 fn the_terminal_of_the_caller_is_not_typed_into() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.booted("zion", "");
     std::fs::write(lab.in_zone("zion", "/root/type.py"), include_str!("attack/type.py")).expect("written");
     let mut python = std::process::Command::new("python3");

@@ -81,7 +81,7 @@ print("count", count)
 /// Guards: the zone's ids, none of which is the host's root, and the kernel's own checks behind them.
 #[test]
 fn a_zone_writes_to_what_is_its_own_and_learns_no_addresses() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.booted("zion", "");
     let run = lab.python("zion", WALK, &[]);
     assert_eq!(run.status, 0, "{run:?}");
@@ -121,7 +121,7 @@ fn shown() -> bool {
 
 #[test]
 fn what_shows_the_host_is_closed_and_cannot_be_opened_by_a_mount() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.booted("zion", "");
     // The first is open to everybody, and shows that the script sees what is.
     let control = "/proc/version";

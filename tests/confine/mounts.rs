@@ -29,7 +29,7 @@ const OF_THE_ZONE: [&str; 4] = ["/proc", "/dev/pts", "/dev/mqueue", "/sys/fs/cgr
 /// locked.
 #[test]
 fn restrictions_of_mounts_stay() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     let shared = lab.path().join("shared");
     std::fs::create_dir(&shared).expect("a folder");
     let fs = |dir: &str, options: &str| {

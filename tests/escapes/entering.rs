@@ -10,7 +10,7 @@ use super::Lab;
 /// program holds no login up.
 #[test]
 fn a_process_that_enters_shows_nothing_of_the_host() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.booted("zion", "");
     let attacker = lab.attacker("zion", include_str!("attack/watch.py"), &[]);
     for _ in 0..60 {
@@ -28,7 +28,7 @@ fn a_process_that_enters_shows_nothing_of_the_host() {
 /// whoever waits for it, and zlogin waited for ever, deaf to `^C`.
 #[test]
 fn a_tracer_in_the_zone_does_not_hold_a_login_up() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.booted("zion", "");
     let attacker = lab.attacker("zion", include_str!("attack/hold.py"), &[]);
     let start = Instant::now();
@@ -45,7 +45,7 @@ fn a_tracer_in_the_zone_does_not_hold_a_login_up() {
 /// zone has descriptors of its caller, and a home of `/proc/self/fd/7` was one of the host's folders.
 #[test]
 fn a_home_that_is_a_descriptor() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.booted("zion", "");
     for number in 3..16 {
         lab.user("zion", &format!("eve{number}:x:1000:1000::/proc/self/fd/{number}:/bin/sh"));
@@ -60,7 +60,7 @@ fn a_home_that_is_a_descriptor() {
 /// Guards `close_on_exec_from`, `close_all_but`, `fresh_keyring`, `setgroups` and the environment made anew.
 #[test]
 fn nothing_of_the_caller_gets_in() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.booted("zion", "");
     lab.user("zion", "ann:x:1000:1000::/var:/bin/sh");
     std::fs::write(lab.in_zone("zion", "/var/tmp/secret.py"), include_str!("attack/secret.py"))
@@ -96,7 +96,7 @@ os.execv(sys.argv[1], ['zlogin'] + sys.argv[2:])"#;
 /// once more, this time for everybody in the zone to see.
 #[test]
 fn what_runs_is_not_overwritten() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.booted("zion", "");
     lab.user("zion", "eve:x:0:0::/:/proc/self/exe");
     let copy = lab.path().join("zlogin");
@@ -123,7 +123,7 @@ fn what_runs_is_not_overwritten() {
 #[test]
 fn the_built_in_init_cannot_be_written() {
     use std::os::unix::fs::PermissionsExt;
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.booted("zion", "");
     let file = lab.path().join("run/zones/.init");
     let before = std::fs::metadata(&file).and_then(|m| m.modified()).expect("it is there");
@@ -141,7 +141,7 @@ fn the_built_in_init_cannot_be_written() {
 /// zone's is there.
 #[test]
 fn a_false_proc_is_written_by_nobody() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.booted("zion", "");
     let cover = "mount -t tmpfs t /proc && mkdir -p /proc/self /proc/thread-self /proc/sys/kernel && \
         for f in self/oom_score_adj self/setgroups self/uid_map thread-self/oom_score_adj; do \
@@ -159,7 +159,7 @@ fn a_false_proc_is_written_by_nobody() {
 /// Guards `process::drop_capabilities`, whoever calls and whatever he has given to be inherited.
 #[test]
 fn capabilities_are_the_zones() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.booted("zion", "set limitpriv=\"default,!sys_mount\"");
     let run = lab.host(
         "exec setpriv --inh-caps=+chown,+kill,+sys_chroot --ambient-caps=+chown,+kill,+sys_chroot $B/zlogin zion 'grep ^Cap /proc/self/status; cat /proc/1/status'",
@@ -184,7 +184,7 @@ fn capabilities_are_the_zones() {
 /// with a zone's first process, also not after a reboot from inside.
 #[test]
 fn the_first_process_has_nothing_of_the_callers() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.installed("zion", "");
     let line = "exec 7</ 8<>/dev/null; export SECRET=of-the-host; cd /usr; \
         exec setpriv --groups=4,27 $B/zoneadm -z zion boot";

@@ -36,7 +36,7 @@ fn used_up(lab: &Lab, what: &str, most: &str) -> (u64, String) {
 /// Guards `process::as_owner`: what a user namespace uses is counted against whoever made it.
 #[test]
 fn inotify_instances() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     let (number, why) = used_up(&lab, "inotify", "100000");
     assert!(number > 10 && why == "EMFILE", "{number} {why}");
 }
@@ -44,7 +44,7 @@ fn inotify_instances() {
 /// The kernel counts keys by user of the host: a zone's root has as many as any user (`kernel.keys.maxkeys`).
 #[test]
 fn keys() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     let (number, why) = used_up(&lab, "keys", "100000");
     assert!(number > 10 && why == "EDQUOT", "{number} {why}");
 }
@@ -53,7 +53,7 @@ fn keys() {
 /// some for the host (`kernel.pty.reserve`).
 #[test]
 fn terminals() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     let (number, why) = used_up(&lab, "terminals", "1500");
     assert!(number <= 1024, "one zone has {number} terminals, {why}");
     assert!(number > 10 && (why == "ENOSPC" || why == "EMFILE"), "{number} {why}");
@@ -62,7 +62,7 @@ fn terminals() {
 /// The kernel counts mounts by mount namespace (`fs.mount-max`).
 #[test]
 fn mounts() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     let (number, why) = used_up(&lab, "mounts", "40");
     // Each is a copy of the whole tree, and what is mounted in a shared one appears in every copy.
     assert!(number > 2 && why == "ENOSPC", "{number} {why}");

@@ -7,7 +7,7 @@ use super::Lab;
 /// caller's terminal for its own nor as a stream. A login has one of the zone's.
 #[test]
 fn terminals_of_the_caller() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.booted("zion", "");
     lab.user("zion", "ann:x:1000:1000::/var:/bin/sh");
     let script = include_str!("attack/secret.py");
@@ -32,7 +32,7 @@ fn terminals_of_the_caller() {
 /// host from anywhere.
 #[test]
 fn sockets_of_virtual_machines() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.booted("zion", "");
     let script = "import socket\ntry:\n socket.socket(40, socket.SOCK_STREAM)\n print('made')\nexcept OSError as e:\n print('refused')\n";
     assert_eq!(lab.script("zion", script, &[]).out, "refused\n");

@@ -12,7 +12,7 @@ use super::lab::record;
 /// Guards `identity::parse_id`: to the kernel the highest id means "stay who you are", which is root.
 #[test]
 fn numbers_that_are_none() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.booted("zion", "");
     let bad = [
         "-1",
@@ -47,7 +47,7 @@ fn numbers_that_are_none() {
 /// Guards `enter::open_regular`: nothing but a file is read, and nothing is waited for.
 #[test]
 fn files_that_are_none() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.booted("zion", "");
     for name in ["passwd", "group"] {
         let file = lab.in_zone("zion", &format!("/etc/{name}"));
@@ -90,7 +90,7 @@ fn files_that_are_none() {
 /// Guards the same against a zone that exchanges the file meanwhile.
 #[test]
 fn files_that_change() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.booted("zion", "");
     let etc = lab.in_zone("zion", "/etc");
     lab.user("zion", "ann:x:1000:1000::/:/bin/sh");
@@ -117,7 +117,7 @@ fn files_that_change() {
 /// Guards the lookup of our own: no program of the host asks the zone's name service, which may be any code.
 #[test]
 fn a_name_service_of_the_zone_is_not_loaded() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.booted("zion", "");
     let library = lab.in_zone("zion", "/var/lib/libnss_evil.so.2");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/escapes/attack/nss.c");
@@ -143,7 +143,7 @@ fn a_name_service_of_the_zone_is_not_loaded() {
 /// the same. A zone whose first process was not understood would be taken for one that has ended.
 #[test]
 fn a_first_process_whose_name_is_no_text() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.installed("zion", "");
     let init = lab.in_zone("zion", "/var/tmp/init");
     let script = "#!/bin/sh\nprintf '\\377) Z 1' >/proc/self/comm\ntouch /var/tmp/renamed\nwhile :; do sleep 1000; done\n";

@@ -96,7 +96,7 @@ fn attack(lab: &Lab, dir: &Path) {
 /// has closed to others are closed to the zone's root, whatever is mounted, copied or named by handles.
 #[test]
 fn what_is_closed_to_others_is_closed_to_the_zones_root() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     let shared = Shared::make(&lab);
     lab.booted("zion", &shared.default());
     attack(&lab, &shared.plain);
@@ -106,7 +106,7 @@ fn what_is_closed_to_others_is_closed_to_the_zones_root() {
 /// Guards the same beside programs that are mounted with mapped ids, those among them that are closed included.
 #[test]
 fn set_user_id_programs_open_nothing_else() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     let shared = Shared::make(&lab);
     lab.booted("zion", &shared.lines());
     attack(&lab, &shared.system);
@@ -134,7 +134,7 @@ fn access_lists_open_nothing_to_the_zones_root() {
     const MASK: u16 = 0x10;
     const OTHER: u16 = 0x20;
     const NONE: u32 = u32::MAX;
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     let shared = Shared::make(&lab);
     // Owner, user 990, group, mask, others; and the mode bits that show then.
     let lists = [
@@ -196,7 +196,7 @@ fn access_lists_open_nothing_to_the_zones_root() {
 /// Guards the same while the zone runs, and at its next boot: nothing is looked for, so nothing is found too late.
 #[test]
 fn what_is_closed_later_is_closed_at_once() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     let shared = Shared::make(&lab);
     lab.booted("zion", &shared.lines());
     let dirs = [&shared.plain, &shared.system];
@@ -218,7 +218,7 @@ fn what_is_closed_later_is_closed_at_once() {
 /// Guards the mode of a set-user-id program, which is asked at each boot: its owner could read it.
 #[test]
 fn a_program_that_is_closed_after_it_was_found_is_closed_at_the_next_boot() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     let shared = Shared::make(&lab);
     lab.installed("zion", &shared.lines());
     settle();
@@ -234,7 +234,7 @@ fn a_program_that_is_closed_after_it_was_found_is_closed_at_the_next_boot() {
 /// root owns: they are locked, since they are made before the zone's mount namespace is.
 #[test]
 fn programs_of_the_host_are_not_changed() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     let shared = Shared::make(&lab);
     lab.booted("zion", &shared.lines());
     let program = shared.system.join("program");
@@ -254,7 +254,7 @@ fn programs_of_the_host_are_not_changed() {
 /// and nowhere else.
 #[test]
 fn set_user_id_programs_of_the_system_work() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     let shared = Shared::make(&lab);
     let cap = |dir: &Path| {
         let mut value = 0x0200_0001_u32.to_le_bytes().to_vec();
@@ -290,7 +290,7 @@ fn set_user_id_programs_of_the_system_work() {
 /// changed mode alone is found by `verify`, and the host's package data base has a say as well.
 #[test]
 fn programs_that_come_later_are_found() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     let shared = Shared::make(&lab);
     lab.installed("zion", &shared.lines());
     settle();
@@ -318,7 +318,7 @@ fn programs_that_come_later_are_found() {
 /// Closed files are named, and so are the rights that a set-user-id program loses.
 #[test]
 fn plan_verify_and_doctor_name_what_is_closed() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     let shared = Shared::make(&lab);
     lab.installed("zion", &shared.lines());
     let plan = lab.ok("zoneadm", &["-z", "zion", "plan", "boot"]);
@@ -362,7 +362,7 @@ fn plan_verify_and_doctor_name_what_is_closed() {
 /// The property has a row in the table; a directory that is named twice is not quietly more open.
 #[test]
 fn one_directory_has_one_word_on_its_programs() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     let add = |setuid: &str| format!("add inherit-pkg-dir\nset dir=/usr\n{setuid}end\n");
     let script = |lines: &str| lab.run_with("zonecfg", &["-z", "zion"], &[], lines);
     assert_eq!(script(&format!("create\n{}exit\n", add(""))).status, 0, "the same again is no clash");

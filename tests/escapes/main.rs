@@ -205,7 +205,7 @@ macro_rules! both_ways {
                 $(#[$doc])*
                 #[test]
                 fn with_openat2() {
-                    let Some(lab) = Lab::new() else { return };
+                    let Some(lab) = Lab::on_disk() else { return };
                     attack(&lab);
                 }
                 $(#[$doc])*

@@ -51,7 +51,7 @@ fn open_now(file: &Path) -> Option<i32> {
 /// Guards the refusal of F_SETLEASE: a lease makes whoever executes or opens the file wait.
 #[test]
 fn leases_on_files_of_the_host() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     let shared = folder(&lab, "shared", &["kept", "read"]);
     let inherited = folder(&lab, "inherited", &["kept", "read"]);
     let runs = program(&inherited, "program", "/usr/bin/true");
@@ -88,7 +88,7 @@ fn spied_on(lab: &Lab, shared: &Path) -> String {
 /// as the manual says.
 #[test]
 fn watches_on_folders_of_the_host() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     let shared = folder(&lab, "shared", &["file"]);
     lab.booted("zion", &read_only(&shared));
     assert_eq!(spied_on(&lab, &shared), "seen seen EINVAL\n");
@@ -118,7 +118,7 @@ fn watches_on_folders_of_the_host() {
 /// manual has to name.
 #[test]
 fn what_a_shared_file_lets_a_zone_do_is_in_the_manual() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     let shared = folder(&lab, "shared", &["flock", "record", "futex"]);
     let runs = program(&shared, "program", "/usr/bin/sleep");
     let private = |name: &str| {
@@ -156,7 +156,7 @@ fn what_a_shared_file_lets_a_zone_do_is_in_the_manual() {
 /// there, nor read what is in it.
 #[test]
 fn snapshots_of_a_subvolume_of_the_host() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     let image = lab.path().join("btrfs.img");
     fs::File::create(&image).and_then(|f| f.set_len(256 << 20)).expect("an image");
     let made = Command::new("mkfs.btrfs").arg("-q").arg(&image).stderr(Stdio::null()).status();

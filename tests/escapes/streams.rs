@@ -36,7 +36,7 @@ fn flags(fd: &impl AsFd) -> OFlags {
 /// though it was opened to append.
 #[test]
 fn a_log_of_the_caller() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.booted("zion", "");
     let path = lab.path().join("host.log");
     fs::write(&path, "AUDIT line 1\n").expect("written");
@@ -53,7 +53,7 @@ fn a_log_of_the_caller() {
 /// Guards the same for files to read: their position is the caller's as well, and their path is the host's.
 #[test]
 fn an_input_file_of_the_caller() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.booted("zion", "");
     let mut input = File::options().read(true).open(env!("CARGO_BIN_EXE_zlogin")).expect("a file");
     input.seek(std::io::SeekFrom::Start(100)).expect("a file");
@@ -66,7 +66,7 @@ fn an_input_file_of_the_caller() {
 /// Guards the same for pipes: one that does not wait is that for everybody who uses it.
 #[test]
 fn pipes_of_the_caller() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.booted("zion", "");
     for number in [0, 1] {
         let (read, write) = zones::sys::tty::pipe().expect("a pipe");
@@ -84,7 +84,7 @@ fn pipes_of_the_caller() {
 /// Guards the same for all else: only `/dev/null` is given to a zone, and a new one.
 #[test]
 fn sockets_directories_and_devices_of_the_caller() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.booted("zion", "");
     let (socket, _other) = UnixStream::pair().expect("sockets");
     let name = rustix::fs::open("/etc/hostname", OFlags::PATH, rustix::fs::Mode::empty());
@@ -117,7 +117,7 @@ fn sockets_directories_and_devices_of_the_caller() {
 /// Guards `login::ending`: a command that hears no signal, and a process that leaves its session, keep nobody.
 #[test]
 fn a_caller_is_let_go() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.booted("zion", "");
     lab.user("zion", "root:x:0:0::/:/var/tmp/shell");
     let shell = "#!/bin/sh\ntrap '' HUP INT TERM QUIT\n(setsid sleep 300 &)\nwhile :; do sleep 1; done\n";

@@ -14,7 +14,7 @@ use super::lab::Run;
 /// (chroot) is left by whoever has a descriptor of a folder outside it.
 #[test]
 fn an_old_way_out_of_a_changed_root() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.installed("zion", "");
     let marker = lab.path().join("run/zones").display().to_string();
     fs::write(lab.in_zone("zion", "/var/tmp/climb.py"), include_str!("attack/climb.py")).expect("written");
@@ -50,7 +50,7 @@ fn an_old_way_out_of_a_changed_root() {
 /// what that zone shows to all, and no more.
 #[test]
 fn a_descriptor_from_another_zone() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     let shared = lab.path().join("shared");
     fs::create_dir(&shared).expect("a folder");
     fs::set_permissions(&shared, fs::Permissions::from_mode(0o777)).expect("chmod");
@@ -70,7 +70,7 @@ fn a_descriptor_from_another_zone() {
 /// Guards the `nodev` of a zone's root: a node there, of an archive or of the host's root, opens nothing.
 #[test]
 fn device_nodes() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.booted("zion", "");
     let node = lab.in_zone("zion", "/var/tmp/zero");
     let made = Command::new("mknod").args(["-m", "666"]).arg(&node).args(["c", "1", "5"]).status();
@@ -93,7 +93,7 @@ fn as_nobody(program: &std::path::Path) -> Option<Run> {
 /// and a set-user-id program there would make any user of the host its root.
 #[test]
 fn set_user_id_files_seen_from_the_host() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.open_to_all();
     lab.installed("zion", "");
     let zonepath = lab.path().join("zones/zion");
@@ -121,7 +121,7 @@ fn set_user_id_files_seen_from_the_host() {
 /// could have that one given to root, or closed.
 #[test]
 fn nothing_is_changed_below_a_foreign_parent() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.installed("zion", "set zonepath=/zones/deep/er/zion");
     let at = |name: &str| lab.path().join("zones/deep").join(name);
     let state = |path: &Path| {
@@ -166,7 +166,7 @@ fn nothing_is_changed_below_a_foreign_parent() {
 /// Guards the place of a zonepath: whoever can write above it can put another folder in its place.
 #[test]
 fn a_zonepath_that_a_zone_can_write_to() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     let zones = lab.path().join("zones").display().to_string();
     let share =
         |options: &str| format!("add fs\nset type=lofs\nset special={zones}\nset dir=/shared\n{options}end");
@@ -185,7 +185,7 @@ fn a_zonepath_that_a_zone_can_write_to() {
 /// a change astray.
 #[test]
 fn a_boot_changes_no_owner() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.installed("zion", "");
     let root = lab.path().join("zones/zion/root");
     let list = || -> String {
@@ -221,7 +221,7 @@ fn a_boot_changes_no_owner() {
 /// versions. Above it there is nothing to be seen: without a namespace the kernel lets no zone mount it.
 #[test]
 fn control_groups() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.booted("zion", "");
     if zones::sys::cgroup::mount_point().is_some() {
         let run = lab.sh("zion", "grep ^0: /proc/self/cgroup /proc/1/cgroup; ls -d /sys/fs/cgroup/zones");
@@ -247,7 +247,7 @@ fn control_groups() {
 /// those of the host are refused, in whatever namespace or group of its own the zone tries it.
 #[test]
 fn settings_of_the_host() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     if !Path::new("/proc/sys/net/netfilter/nf_hooks_lwtunnel").exists() {
         println!("SKIPPED: this kernel has no net.netfilter.nf_hooks_lwtunnel");
         return;
@@ -276,7 +276,7 @@ fn settings_of_the_host() {
 /// Guards the network namespace: abstract sockets and netlink reach the host without an address.
 #[test]
 fn sockets_without_addresses() {
-    let Some(lab) = Lab::new() else { return };
+    let Some(lab) = Lab::on_disk() else { return };
     lab.booted("zion", "");
     let name = format!("zones-escape-{}", std::process::id());
     let address = SocketAddr::from_abstract_name(&name).expect("an address");

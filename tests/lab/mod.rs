@@ -40,22 +40,28 @@ impl Lab {
     /// Makes a lab, or says aloud why this machine cannot run zones and returns none. Where
     /// `ZONES_TEST_REQUIRE` names the tier, that is a failure.
     pub fn new() -> Option<Self> {
-        Self::make(false)
+        Self::make(&sweep::place(), false)
+    }
+
+    /// Makes a lab in the temporary directory: for tests that compare what a host with its zones on a disk says,
+    /// or that share directories of the lab as those of the host.
+    pub fn on_disk() -> Option<Self> {
+        Self::make(&std::env::temp_dir(), false)
     }
 
     /// Makes a lab whose programs find no openat2 and have to walk.
     pub fn without_openat2() -> Option<Self> {
-        Self::make(true)
+        Self::make(&sweep::place(), true)
     }
 
-    fn make(without_openat2: bool) -> Option<Self> {
+    fn make(place: &Path, without_openat2: bool) -> Option<Self> {
         if let Err(why) = probe() {
             let required = std::env::var("ZONES_TEST_REQUIRE").is_ok_and(|v| v.contains("namespaces"));
             assert!(!required, "the namespace tier must run here, but: {why}");
             eprintln!("SKIPPED: {why}");
             return None;
         }
-        let (dir, alive) = sweep::folder("zones-lab.", 0o700);
+        let (dir, alive) = sweep::folder(place, "zones-lab.", 0o700);
         // The zones' ids must be able to reach their roots only through the mounts made for them.
         fs::create_dir_all(dir.path().join("zones")).expect("a folder for zonepaths");
         Some(Self { dir, without_openat2, _alive: alive })

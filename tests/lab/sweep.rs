@@ -13,12 +13,12 @@ use std::sync::Once;
 const ALIVE: &str = ".alive";
 
 /// Makes a folder that is known to be in use while the file lives.
-pub fn folder(prefix: &str, mode: u32) -> (tempfile::TempDir, File) {
+pub fn folder(place: &Path, prefix: &str, mode: u32) -> (tempfile::TempDir, File) {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| sweep(prefix));
     let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
     let mut new = tempfile::Builder::new();
-    let dir = new.prefix(prefix).permissions(mode).tempdir_in(place()).expect("a temporary folder");
+    let dir = new.prefix(prefix).permissions(mode).tempdir_in(place).expect("a temporary folder");
     // Locked before it has its name: nobody finds it without.
     let new = dir.path().join(".alive.new");
     let alive = File::create(&new).expect("a file");
@@ -34,7 +34,7 @@ const MEMORY: &str = "/dev/shm";
 ///
 /// On ext4 a new file takes up to a hundred times as long after many have been removed there, as each test does
 /// at its end: the kernel passes over every inode that was freed within the last minutes.
-fn place() -> PathBuf {
+pub fn place() -> PathBuf {
     if let Some(named) = env::var_os("ZONES_TEST_DIR") {
         return named.into();
     }
@@ -58,7 +58,8 @@ fn memory_will_do() -> bool {
 
 /// Takes away what dead tests have left in folders of this prefix.
 pub fn sweep(prefix: &str) {
-    for entry in fs::read_dir(place()).into_iter().flatten().flatten() {
+    let places = [place(), env::temp_dir()];
+    for entry in places.iter().flat_map(|dir| fs::read_dir(dir).into_iter().flatten().flatten()) {
         if !entry.file_name().to_string_lossy().starts_with(prefix) {
             continue;
         }

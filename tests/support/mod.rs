@@ -92,7 +92,7 @@ impl Zone {
             return None;
         }
         let name = ZoneName::new(name).expect("a zone name");
-        let (folder, alive) = sweep::folder("zones-test-", 0o755);
+        let (folder, alive) = sweep::folder(&sweep::place(), "zones-test-", 0o755);
         let path = |name: &str| folder.path().join(name);
         std::fs::create_dir(path("tree")).expect("a folder");
         std::fs::write(path("init"), INIT).expect("a file");
