@@ -28,7 +28,8 @@ struct Arguments {
     uuid: Option<String>,
     file: Option<String>,
     root: Option<PathBuf>,
-    live: bool,
+    /// `-r`: the configuration of the running zone instead of the saved one.
+    running: bool,
     words: Vec<String>,
 }
 
@@ -72,7 +73,7 @@ fn parse(argv: impl IntoIterator<Item = OsString>, program: &str) -> Result<Argu
             Some(Short('u')) => found.uuid = Some(text(parser.value().map_err(mistake)?)?),
             Some(Short('f')) => found.file = Some(text(parser.value().map_err(mistake)?)?),
             Some(Short('R')) => found.root = Some(parser.value().map_err(mistake)?.into()),
-            Some(Short('r')) => found.live = true,
+            Some(Short('r')) => found.running = true,
             Some(Long("help")) => return Err(Instead::Help(Vec::new())),
             Some(Long("version")) => return Err(Instead::Version),
             Some(Value(word)) => {
@@ -205,7 +206,7 @@ fn edit(arguments: Arguments, program: String) -> Result<u8, u8> {
     if let Some(caller) = caller {
         return Ok(take(&arguments, &files, &zone, &caller));
     }
-    if arguments.live {
+    if arguments.running {
         complain(&format!(
             "{program}: -r is not supported: the configuration of a running zone cannot be edited; \
              edit the saved one, then run 'zoneadm -z {zone} reboot'."
@@ -272,7 +273,7 @@ mod tests {
         assert_eq!(found.root.as_deref(), Some(Path::new("/alt")));
         assert_eq!(found.words, ["create", "-b", ";", "", "-x"]);
         let found = argv(&["-rz", "zion", "-f", "-"]).expect("good");
-        assert!(found.live && found.file.as_deref() == Some("-"));
+        assert!(found.running && found.file.as_deref() == Some("-"));
     }
 
     #[test]

@@ -126,17 +126,17 @@ fn run(options: &Options) -> io::Result<ExitCode> {
     let root = Root::new(options.root.as_deref().map(Path::new));
     let count = options.count.or(options.interval.is_none().then_some(1));
     let interval = options.interval.unwrap_or(Duration::from_secs(1));
-    let live = options.form == Form::Table && count.is_none() && io::stdout().is_terminal();
+    let redraws = options.form == Form::Table && count.is_none() && io::stdout().is_terminal();
     // Keys are read one by one, so that q ends at once.
     let stdin = io::stdin();
-    let _raw = if live { Raw::enter(stdin.as_fd()) } else { None };
+    let _raw = if redraws { Raw::enter(stdin.as_fd()) } else { None };
     let mut before = Sample::take(&root);
     let mut missing = false;
     let mut reports = 0;
     let mut next = Instant::now();
     while count.is_none_or(|n| reports < n) {
         next += interval;
-        if wait(next.saturating_duration_since(Instant::now()), live) {
+        if wait(next.saturating_duration_since(Instant::now()), redraws) {
             break;
         }
         let now = Sample::take(&root);
@@ -157,7 +157,7 @@ fn run(options: &Options) -> io::Result<ExitCode> {
             Form::Json => json(&usage),
         };
         let mut out = io::stdout().lock();
-        if live {
+        if redraws {
             // Home, and each line and the rest of the screen cleared: no flicker.
             let text = text.replace('\n', "\x1b[K\r\n");
             write!(out, "\x1b[H{text}\x1b[J")?;

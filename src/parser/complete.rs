@@ -1,7 +1,7 @@
 //! What may come next on an unfinished line: the same lexer, read up to the cursor. The names that
-//! only the live system knows are filled in by `shell::live`.
+//! only the host knows are filled in by `shell::host`.
 
-use crate::spec::schema::{self, Kind, Live, PropDef, ResourceKind, Shape};
+use crate::spec::schema::{self, Candidates, Kind, PropDef, ResourceKind, Shape};
 use crate::spec::{privilege, words};
 
 use super::command::{Command, Verb};
@@ -13,8 +13,8 @@ use super::lexer::{Head, Lexer, Tok, Token};
 pub enum Source {
     /// There are none.
     None,
-    /// The live system.
-    Live(Live),
+    /// Names of the host.
+    Candidates(Candidates),
     /// Templates and zones.
     Templates,
     /// Files of the host.
@@ -317,8 +317,8 @@ impl<'t, 'a> Arguments<'t, 'a> {
         };
         value.words.sort_unstable();
         value.words.dedup();
-        if def.live != Live::None && value.words.is_empty() {
-            value.source = Source::Live(def.live);
+        if def.candidates != Candidates::None && value.words.is_empty() {
+            value.source = Source::Candidates(def.candidates);
         }
         value
     }
@@ -357,8 +357,11 @@ mod tests {
     #[test]
     fn names_of_the_system() {
         let source = |text: &str, scope| expected(text, scope).source;
-        assert_eq!(source("set physical=", Some(ResourceKind::Net)), Source::Live(Live::Links));
-        assert_eq!(source("set dir=/us", Some(ResourceKind::InheritPkgDir)), Source::Live(Live::Paths));
+        assert_eq!(source("set physical=", Some(ResourceKind::Net)), Source::Candidates(Candidates::Links));
+        assert_eq!(
+            source("set dir=/us", Some(ResourceKind::InheritPkgDir)),
+            Source::Candidates(Candidates::Paths)
+        );
         assert_eq!(source("select fs dir=", None), Source::Stored(ResourceKind::Fs, "dir"));
         assert_eq!(source("remove options n", Some(ResourceKind::Fs)), Source::Elements("options"));
         assert_eq!(source("create -t ", None), Source::Templates);

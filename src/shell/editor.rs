@@ -16,12 +16,12 @@ use rustyline::{ColorMode, CompletionType, Config, Context, Editor, Helper};
 
 use crate::parser::complete::{Expected, Source, expected};
 use crate::parser::lexer::{Head, Lexer, Tok};
-use crate::spec::schema::Live;
+use crate::spec::schema::Candidates;
 use crate::spec::value::quoted;
 
 use super::console::{Answer, Complaint, Console};
 use super::help::rule_text;
-use super::live;
+use super::host;
 use super::script::{Place, Placed, Streams, feed, warn_read_only};
 use super::session::{Ending, Flow, Session};
 
@@ -208,13 +208,13 @@ impl Typist<'_, '_> {
         let begins = |list: Vec<String>| list.into_iter().filter(|n| n.starts_with(prefix)).collect();
         match expected.source {
             Source::None => Vec::new(),
-            Source::Files => live::paths(prefix),
-            Source::Live(Live::Special) => {
+            Source::Files => host::paths(prefix),
+            Source::Candidates(Candidates::Special) => {
                 let zfs = session.draft().and_then(|d| d.text("type")) == Some("zfs");
-                live::names(if zfs { Live::Datasets } else { Live::Paths }, prefix)
+                host::names(if zfs { Candidates::Datasets } else { Candidates::Paths }, prefix)
             }
-            Source::Live(Live::Zones) => begins(session.zone_names()),
-            Source::Live(live) => live::names(live, prefix),
+            Source::Candidates(Candidates::Zones) => begins(session.zone_names()),
+            Source::Candidates(kind) => host::names(kind, prefix),
             Source::Templates => begins(session.template_names()),
             Source::Revisions => begins(session.revision_numbers()),
             Source::Stored(kind, prop) => begins(session.stored_values(kind, prop)),

@@ -14,7 +14,7 @@ use std::process::{Command as Process, Stdio};
 use crate::parser::{Parser, Span};
 
 use super::console::{Answer, Complaint, Console};
-use super::live;
+use super::host;
 use super::session::{Ending, Flow, Session};
 
 /// How errors are placed.
@@ -157,11 +157,11 @@ impl Console for Streams {
     }
 
     fn is_user(&self, name: &str) -> bool {
-        live::is_user(name)
+        host::is_user(name)
     }
 
     fn write_file(&mut self, path: &str, text: &str) -> Result<(), String> {
-        let reason = |e: std::io::Error| live::reason(&e);
+        let reason = |e: std::io::Error| host::reason(&e);
         File::create(path).and_then(|mut f| f.write_all(text.as_bytes())).map_err(reason)
     }
 }
@@ -286,7 +286,7 @@ pub fn run_file(session: &mut Session<'_>, path: &str) -> u8 {
 }
 
 fn read_file(path: &str) -> Result<String, String> {
-    let open = |e: std::io::Error| format!("could not open file {path}: {}", live::reason(&e));
+    let open = |e: std::io::Error| format!("could not open file {path}: {}", host::reason(&e));
     // A fifo without a writer must not keep us waiting, so look before opening.
     let meta = std::fs::metadata(path).map_err(open)?;
     if !meta.is_file() {
@@ -296,7 +296,7 @@ fn read_file(path: &str) -> Result<String, String> {
     File::open(path)
         .map_err(open)?
         .read_to_end(&mut bytes)
-        .map_err(|e| format!("could not read file {path}: {}", live::reason(&e)))?;
+        .map_err(|e| format!("could not read file {path}: {}", host::reason(&e)))?;
     without_mark(&mut bytes);
     String::from_utf8(bytes).map_err(|e| {
         let before = &e.as_bytes()[..e.utf8_error().valid_up_to()];
@@ -340,7 +340,7 @@ pub fn run_stdin(session: &mut Session<'_>, placed: bool) -> u8 {
             Ok(0) => break,
             Ok(_) => number += 1,
             Err(e) => {
-                session.report(&Complaint::new(format!("standard input: {}", live::reason(&e))), &mut con);
+                session.report(&Complaint::new(format!("standard input: {}", host::reason(&e))), &mut con);
                 break;
             }
         }

@@ -178,9 +178,9 @@ pub enum Show {
     IfSet,
 }
 
-/// What Tab offers for the value, from the live system.
+/// The names of the host that Tab offers for a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Live {
+pub enum Candidates {
     /// Nothing but the fixed words of [`Kind`].
     None,
     /// Directories and files of the host.
@@ -261,8 +261,8 @@ pub struct PropDef {
     pub qualifier: bool,
     /// How `info` shows it.
     pub show: Show,
-    /// Source of live completions.
-    pub live: Live,
+    /// Completion candidates for the value.
+    pub candidates: Candidates,
     /// Whether this host family carries it out.
     pub honour: Honour,
     /// Where it comes from.

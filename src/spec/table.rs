@@ -1,7 +1,7 @@
 //! The rows of the table that [`super::schema`] describes.
 
 use super::schema::{
-    Alias, Honour, Kind, Live, Origin, PropDef, ResourceDef, ResourceKind as R, Scope, Shape, Show,
+    Alias, Candidates, Honour, Kind, Origin, PropDef, ResourceDef, ResourceKind as R, Scope, Shape, Show,
 };
 
 const YES: Honour = Honour::Yes;
@@ -25,7 +25,7 @@ const P: PropDef = PropDef {
     key: false,
     qualifier: false,
     show: Show::OrNotSpecified,
-    live: Live::None,
+    candidates: Candidates::None,
     honour: YES,
     origin: Origin::Illumos,
     delegable: false,
@@ -45,7 +45,7 @@ const NET_PROPERTY: Shape = Shape::Groups(&["name", "value"]);
 pub const GLOBALS: &[PropDef] = &[
     PropDef { name: "zonename", kind: Kind::ZoneName, required: true, scope: Scope::All, show: Show::Always,
         doc: "Name of the zone; setting it renames the zone at commit", example: "zion", ..P },
-    PropDef { name: "zonepath", kind: Kind::ZonePath, required: true, show: Show::Always, live: Live::Paths,
+    PropDef { name: "zonepath", kind: Kind::ZonePath, required: true, show: Show::Always, candidates: Candidates::Paths,
         doc: "Directory of the zone; its root file system is below it in root", example: "/zones/zion", ..P },
     PropDef { name: "brand", kind: Kind::Brand, show: Show::Always, default: Some("linux"),
         doc: "Kind of system in the zone", example: "linux", ..P },
@@ -62,7 +62,7 @@ pub const GLOBALS: &[PropDef] = &[
     PropDef { name: "pool", kind: Kind::PoolName, clearable: true, scope: Scope::All, show: Show::Always,
         doc: "Named set of cpus that the zone runs on", example: "web", ..P },
     PropDef { name: "limitpriv", kind: Kind::Privileges, clearable: true, show: Show::Always,
-        live: Live::Privileges, doc: "Privileges of the zone: default, names to add, !names to take away",
+        candidates: Candidates::Privileges, doc: "Privileges of the zone: default, names to add, !names to take away",
         example: "default,!sys_time", ..P },
     PropDef { name: "scheduling-class", clearable: true, show: Show::Always,
         doc: "Scheduling class of the zone's processes", example: "FSS", ..P },
@@ -77,7 +77,7 @@ pub const GLOBALS: &[PropDef] = &[
     PropDef { name: "brand-aliases", kind: Kind::Brands, clearable: true, scope: Scope::Host, show: Show::IfSet,
         origin: Origin::Linux,
         doc: "Brands of other systems that this host runs as linux; a property of the global zone alone", example: "ipkg,lipkg", ..P },
-    PropDef { name: "fs-allowed", kind: Kind::FsAllowed, clearable: true, show: Show::Always, live: Live::FsTypes,
+    PropDef { name: "fs-allowed", kind: Kind::FsAllowed, clearable: true, show: Show::Always, candidates: Candidates::FsTypes,
         doc: "File system types that the zone may mount besides those that the kernel lets it; - alone: none at all", example: "tmpfs,overlay", ..P },
     PropDef { name: "uuid", kind: Kind::Uuid, clearable: true, show: Show::IfSet, origin: Origin::SmartOs,
         doc: "Unique id of the zone; made at install when unset", example: "64788f65-1b43-47b8-9d4b-17ed5e3a0d2b",
@@ -119,7 +119,7 @@ pub const GLOBALS: &[PropDef] = &[
 pub const RESOURCES: &[ResourceDef] = &[
     ResourceDef { kind: R::InheritPkgDir, name: "inherit-pkg-dir", singleton: false, origin: Origin::Solaris10,
         honour: YES, doc: "A directory of the host that the zone sees read-only, for a sparse root", props: &[
-        PropDef { name: "dir", kind: Kind::AbsPath, required: true, key: true, qualifier: true, live: Live::Paths,
+        PropDef { name: "dir", kind: Kind::AbsPath, required: true, key: true, qualifier: true, candidates: Candidates::Paths,
             origin: Origin::Solaris10, doc: "Directory, the same in host and zone", example: "/usr", ..P },
         PropDef { name: "setuid", kind: Kind::Bool, clearable: true, show: Show::IfSet, origin: Origin::Linux,
             doc: "Whether its set-user-id, set-group-id and capability programs run as such; unset, those of /usr and of /bin, /sbin and /lib* do, and those of /usr/local, /opt and others do not",
@@ -129,11 +129,11 @@ pub const RESOURCES: &[ResourceDef] = &[
         doc: "A file system to mount in the zone", props: &[
         PropDef { name: "dir", kind: Kind::AbsPath, required: true, key: true, qualifier: true,
             doc: "Where it is mounted, as the zone sees it", example: "/export/shared", ..P },
-        PropDef { name: "special", required: true, qualifier: true, live: Live::Special,
+        PropDef { name: "special", required: true, qualifier: true, candidates: Candidates::Special,
             doc: "What is mounted: directory, device, image file or dataset", example: "/srv/shared", ..P },
-        PropDef { name: "raw", kind: Kind::AbsPath, clearable: true, qualifier: true, live: Live::Devices,
+        PropDef { name: "raw", kind: Kind::AbsPath, clearable: true, qualifier: true, candidates: Candidates::Devices,
             doc: "Raw device to check with fsck before the mount", example: "/dev/vdb", ..P },
-        PropDef { name: "type", kind: Kind::FsType, required: true, qualifier: true, live: Live::FsTypes,
+        PropDef { name: "type", kind: Kind::FsType, required: true, qualifier: true, candidates: Candidates::FsTypes,
             doc: "Type of the file system", example: "lofs", ..P },
         PropDef { name: "options", kind: Kind::Option, shape: Shape::List, clearable: true, show: Show::Always, doc: "Mount options",
             example: "[ro,nodevices]", ..P },
@@ -145,13 +145,13 @@ pub const RESOURCES: &[ResourceDef] = &[
         PropDef { name: "allowed-address", kind: Kind::AddressList, key: true, qualifier: true,
             doc: "Address that an exclusive zone is held to", example: "192.0.2.10/24", ..P },
         PropDef { name: "physical", kind: Kind::Link, required: true, key: true, qualifier: true,
-            live: Live::Links, doc: "Network link", example: "eth0", ..P },
+            candidates: Candidates::Links, doc: "Network link", example: "eth0", ..P },
         PropDef { name: "mac-addr", kind: Kind::Mac, show: Show::IfSet, origin: Origin::SmartOs, clearable: true,
             doc: "Link-layer address", example: "02:08:20:00:00:01", ..P },
         PropDef { name: "vlan-id", kind: Kind::Uint(0, 4094), show: Show::IfSet, origin: Origin::SmartOs,
             clearable: true, doc: "VLAN of the link", example: "42", ..P },
         PropDef { name: "global-nic", kind: Kind::Link, show: Show::IfSet, origin: Origin::SmartOs,
-            clearable: true, live: Live::Links, qualifier: true,
+            clearable: true, candidates: Candidates::Links, qualifier: true,
             doc: "Host link below a link that is made for the zone", example: "eth0", ..P },
         PropDef { name: "defrouter", kind: Kind::Router, key: true, qualifier: true, clearable: true,
             doc: "Default router", example: "192.0.2.1", ..P },
@@ -164,7 +164,7 @@ pub const RESOURCES: &[ResourceDef] = &[
         doc: "A network link that is made for the zone at boot", props: &[
         PropDef { name: "linkname", kind: Kind::Link, key: true, qualifier: true, default: Some("net0"),
             origin: Origin::Solaris11, doc: "Name of the link in the zone", example: "net0", ..P },
-            PropDef { name: "lower-link", default: Some("auto"), qualifier: true, live: Live::Links, ..A },
+            PropDef { name: "lower-link", default: Some("auto"), qualifier: true, candidates: Candidates::Links, ..A },
         PropDef { name: "allowed-address", kind: Kind::AddressList, qualifier: true,
             doc: "Addresses that the zone is held to", example: "192.0.2.10/24", ..A },
         PropDef { name: "configure-allowed-address", kind: Kind::Bool, default: Some("true"),
@@ -214,7 +214,7 @@ pub const RESOURCES: &[ResourceDef] = &[
     ResourceDef { kind: R::Device, name: "device", singleton: false, origin: Origin::Illumos, honour: YES,
         doc: "Device nodes that the zone may use", props: &[
         PropDef { name: "match", kind: Kind::DeviceMatch, required: true, key: true, qualifier: true,
-            live: Live::Devices, doc: "Glob below /dev", example: "/dev/zvol/dsk/tank/vol", ..P },
+            candidates: Candidates::Devices, doc: "Glob below /dev", example: "/dev/zvol/dsk/tank/vol", ..P },
         PropDef { name: "property", shape: NET_PROPERTY, show: Show::IfSet, clearable: true,
             origin: Origin::SmartOs, doc: "Named values for the brand", example: "(name=model,value=virtio)", ..P
             },
@@ -281,7 +281,7 @@ pub const RESOURCES: &[ResourceDef] = &[
     ResourceDef { kind: R::Dataset, name: "dataset", singleton: false, origin: Origin::Illumos, honour: YES,
         doc: "A ZFS dataset whose administration is delegated to the zone, with its children", props: &[
         PropDef { name: "name", kind: Kind::DatasetName, required: true, key: true, qualifier: true,
-            live: Live::Datasets, doc: "Name of the ZFS file system", example: "tank/zone/zion", ..P },
+            candidates: Candidates::Datasets, doc: "Name of the ZFS file system", example: "tank/zone/zion", ..P },
         PropDef { name: "alias", show: Show::IfSet, clearable: true, origin: Origin::Solaris11, qualifier: true,
             honour: Honour::Ignored("a Linux zone sees the dataset under its full name"),
             doc: "Name under which a Solaris 11 zone sees the dataset", example: "data", ..P },
@@ -295,7 +295,7 @@ pub const RESOURCES: &[ResourceDef] = &[
     ] },
     ResourceDef { kind: R::Admin, name: "admin", singleton: false, origin: Origin::Illumos, honour: YES,
         doc: "Rights of a user of the host on this zone", props: &[
-        PropDef { name: "user", kind: Kind::User, required: true, key: true, qualifier: true, live: Live::Users,
+        PropDef { name: "user", kind: Kind::User, required: true, key: true, qualifier: true, candidates: Candidates::Users,
             doc: "Login name", example: "root", ..P },
         PropDef { name: "auths", kind: Kind::Auths, required: true,
             doc: "Comma list of login, manage, clonefrom, config", example: "login,manage", ..P },
@@ -303,7 +303,7 @@ pub const RESOURCES: &[ResourceDef] = &[
     ResourceDef { kind: R::Rctl, name: "rctl", singleton: false, origin: Origin::Illumos, honour: YES,
         doc: "A resource control", props: &[
         PropDef { name: "name", kind: Kind::RctlName, required: true, key: true, qualifier: true,
-            live: Live::Rctls, doc: "Name of the control", example: "zone.max-lwps", ..P },
+            candidates: Candidates::Rctls, doc: "Name of the control", example: "zone.max-lwps", ..P },
         PropDef { name: "value", shape: Shape::Groups(&["priv", "limit", "action" ]), required: true,
             doc: "Limits with privilege and action", example: "(priv=privileged,limit=100,action=deny)", ..P },
     ] },

@@ -1,10 +1,10 @@
-//! Names of the live system: for completion, and to tell whether a user exists. Never read when no
+//! Names that only the host knows: for completion, and to tell whether a user exists. Never read when no
 //! person is typing, but for the one question about a user.
 
 use std::fs;
 use std::io;
 
-use crate::spec::schema::Live;
+use crate::spec::schema::Candidates;
 use crate::spec::{privilege, words};
 
 /// Returns the reason of the system without Rust's trailing error number.
@@ -19,21 +19,21 @@ pub fn is_user(name: &str) -> bool {
 }
 
 /// Returns the names that begin with a prefix, sorted. Zones are the store's business.
-pub fn names(live: Live, prefix: &str) -> Vec<String> {
-    let all = match live {
-        Live::None | Live::Zones => Vec::new(),
-        Live::Paths | Live::Special => return paths(prefix),
-        Live::Devices => return devices(prefix),
-        Live::Links => entries("/sys/class/net"),
-        Live::Datasets => datasets(),
-        Live::Users => column("/etc/passwd", ':', 0),
-        Live::FsTypes => {
+pub fn names(candidates: Candidates, prefix: &str) -> Vec<String> {
+    let all = match candidates {
+        Candidates::None | Candidates::Zones => Vec::new(),
+        Candidates::Paths | Candidates::Special => return paths(prefix),
+        Candidates::Devices => return devices(prefix),
+        Candidates::Links => entries("/sys/class/net"),
+        Candidates::Datasets => datasets(),
+        Candidates::Users => column("/etc/passwd", ':', 0),
+        Candidates::FsTypes => {
             let mut types = column("/proc/filesystems", '\t', 1);
             types.push("lofs".into());
             types
         }
-        Live::Rctls => words::RCTLS.iter().map(|w| (*w).to_owned()).collect(),
-        Live::Privileges => privilege::PRIVILEGES.iter().map(|p| p.name.to_owned()).collect(),
+        Candidates::Rctls => words::RCTLS.iter().map(|w| (*w).to_owned()).collect(),
+        Candidates::Privileges => privilege::PRIVILEGES.iter().map(|p| p.name.to_owned()).collect(),
     };
     let mut fitting: Vec<_> = all.into_iter().filter(|n| n.starts_with(prefix)).collect();
     fitting.sort_unstable();
@@ -98,12 +98,12 @@ mod tests {
     fn what_every_linux_has() {
         assert!(is_user("root"));
         assert!(!is_user("nobody-by-this-name"));
-        assert!(names(Live::Links, "l").contains(&"lo".to_owned()));
-        assert!(names(Live::Users, "roo").contains(&"root".to_owned()));
-        assert_eq!(names(Live::Paths, "/pro"), ["/proc/"]);
-        assert!(names(Live::Devices, "nul").contains(&"null".to_owned()));
-        assert!(names(Live::Devices, "/dev/nul").contains(&"/dev/null".to_owned()));
-        assert!(names(Live::FsTypes, "").contains(&"lofs".to_owned()));
-        assert!(names(Live::Datasets, "no-such-pool/").is_empty());
+        assert!(names(Candidates::Links, "l").contains(&"lo".to_owned()));
+        assert!(names(Candidates::Users, "roo").contains(&"root".to_owned()));
+        assert_eq!(names(Candidates::Paths, "/pro"), ["/proc/"]);
+        assert!(names(Candidates::Devices, "nul").contains(&"null".to_owned()));
+        assert!(names(Candidates::Devices, "/dev/nul").contains(&"/dev/null".to_owned()));
+        assert!(names(Candidates::FsTypes, "").contains(&"lofs".to_owned()));
+        assert!(names(Candidates::Datasets, "no-such-pool/").is_empty());
     }
 }
