@@ -8,7 +8,7 @@ use zones::shell::{Answer, Complaint, Console, Ending, Flow, Options, Session, e
 use zones::spec::mem::MemStore;
 use zones::spec::schema::{self, Kind, PropDef, ResourceKind, Shape};
 use zones::spec::verify::{HostKnows, Severity, missing, unique_key, verify};
-use zones::spec::{ByteSize, Item, Props, Value, ZoneName, ZoneSpec, diff};
+use zones::spec::{ByteSize, Item, Props, Value, ZoneName, ZoneSpec, diff, merge};
 
 /// A console that keeps what is printed.
 #[derive(Default)]
@@ -290,10 +290,21 @@ proptest! {
     }
 
     #[test]
+    fn only_equal_specs_have_no_differences(one in any_spec(), other in any_spec()) {
+        prop_assert_eq!(diff::diff(&one, &one), vec![]);
+        prop_assert_eq!(diff::diff(&one, &other).is_empty(), one == other);
+        // Every resource that is new, gone or changed is named by the list that a user sees.
+        let changes = diff::diff(&one, &other);
+        for change in changes.iter().filter(|c| !matches!(c, diff::Change::Moved { .. })) {
+            prop_assert!(diff::listed(&changes).any(|c| c == change), "{}", change);
+        }
+    }
+
+    #[test]
     fn merging_with_nothing_changes_nothing(base in any_spec(), other in any_spec()) {
-        prop_assert_eq!(&diff::merge(&base, &base, &other).spec, &other);
-        prop_assert_eq!(&diff::merge(&base, &other, &base).spec, &other);
-        let same = diff::merge(&base, &other, &other);
+        prop_assert_eq!(&merge::merge(&base, &base, &other).spec, &other);
+        prop_assert_eq!(&merge::merge(&base, &other, &base).spec, &other);
+        let same = merge::merge(&base, &other, &other);
         prop_assert!(same.clashes.is_empty());
         prop_assert_eq!(&same.spec, &other);
     }

@@ -2,7 +2,8 @@
 
 use crate::parser::Verb;
 use crate::parser::command::Source;
-use crate::spec::diff::{diff, merge};
+use crate::spec::diff::{diff, listed};
+use crate::spec::merge::merge;
 use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
 use crate::spec::store::{Commit, StoreError};
@@ -186,7 +187,7 @@ impl Session<'_> {
                 let new = ZoneSpec::new(theirs.spec.name.clone());
                 let changes = diff(old.unwrap_or(&new), &theirs.spec);
                 let mut text = format!("{}: {}:", self.zone, StoreError::Conflict(theirs));
-                for change in changes {
+                for change in listed(&changes) {
                     text.push_str(&format!("\n  {change}"));
                 }
                 text.push_str(
@@ -210,7 +211,8 @@ impl Session<'_> {
             Some(base) => base.spec.as_ref().unwrap_or(mine),
         };
         let merged = merge(base, mine, &theirs.spec);
-        let mut text: String = diff(mine, &merged.spec).iter().map(|c| format!("{c}\n")).collect();
+        let changes = diff(mine, &merged.spec);
+        let mut text: String = listed(&changes).map(|c| format!("{c}\n")).collect();
         for clash in &merged.clashes {
             text.push_str(&format!("! {clash}; kept what is here\n"));
         }

@@ -558,7 +558,8 @@ impl<'s> Session<'s> {
                 None => ZoneSpec::new(self.zone.clone()),
             },
         };
-        let text: String = diff::diff(&old, spec).iter().map(|c| format!("{c}\n")).collect();
+        let changes = diff::diff(&old, spec);
+        let text: String = diff::listed(&changes).map(|c| format!("{c}\n")).collect();
         con.page(&text);
         Ok(())
     }

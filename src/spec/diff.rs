@@ -1,4 +1,4 @@
-//! What differs between two specs, and the three-way merge of two edits of one spec.
+//! What differs between two specs: typed changes, and the lines that `zonecfg diff` prints of them.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -8,110 +8,216 @@ use super::value::{Value, quoted};
 use super::verify::unique_key;
 use super::{Props, ZoneSpec};
 
+/// Names a resource by the properties that make it unique.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ResourceKey {
+    /// The kind of resource.
+    pub kind: R,
+    /// The key properties that are set, in the order of the table. Empty for a resource of which a zone has
+    /// at most one.
+    pub values: Vec<(&'static str, String)>,
+}
+
+impl ResourceKey {
+    /// Returns the key of a resource.
+    pub fn of(kind: R, props: &Props) -> Self {
+        let value = |def: &PropDef| props.text(def.name).map(|text| (def.name, text.to_owned()));
+        Self { kind, values: kind.def().keys().filter_map(value).collect() }
+    }
+
+    /// Returns the text of a key property, none when it is unset.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.values.iter().find(|(n, _)| *n == name).map(|(_, text)| text.as_str())
+    }
+}
+
+/// Prints `attr name=comment`.
+impl fmt::Display for ResourceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind.name())?;
+        self.values.iter().try_for_each(|(name, text)| write!(f, " {name}={}", quoted(text, false)))
+    }
+}
+
 /// One difference, from the older to the newer spec.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// A property: global, or of the resource that `subject` names.
-    Property {
-        /// Empty for a global property, else the resource, such as `attr name=comment`.
-        subject: String,
-        /// Name of the property.
-        name: &'static str,
-        /// Former value, none when unset.
-        old: Option<String>,
-        /// Present value, none when unset.
-        new: Option<String>,
+    /// A property has another value.
+    Set {
+        /// The resource that has the property, none for a global property.
+        resource: Option<ResourceKey>,
+        /// The property.
+        property: &'static PropDef,
+        /// Former effective value: the default when it was not set, none when there is no default.
+        old: Option<Value>,
+        /// Present effective value.
+        new: Option<Value>,
     },
-    /// A resource is new; the text shows all of it.
-    Added(String),
-    /// A resource is gone; the text shows all of it.
-    Removed(String),
-    /// The resources of a kind are the same in another order.
-    Reordered(R),
+    /// A resource is new.
+    Added {
+        /// Its kind.
+        kind: R,
+        /// All of it.
+        props: Props,
+    },
+    /// A resource is gone.
+    Removed {
+        /// Its kind.
+        kind: R,
+        /// All that it was.
+        props: Props,
+    },
+    /// The resources of a kind that both specs have stand in another order.
+    Moved {
+        /// The kind.
+        kind: R,
+        /// Their former order.
+        old: Vec<ResourceKey>,
+        /// Their present order.
+        new: Vec<ResourceKey>,
+    },
+}
+
+impl Change {
+    /// Returns the kind of resource that is concerned, none for a global property.
+    pub fn kind(&self) -> Option<R> {
+        match self {
+            Self::Set { resource, .. } => resource.as_ref().map(|key| key.kind),
+            Self::Added { kind, .. } | Self::Removed { kind, .. } | Self::Moved { kind, .. } => Some(*kind),
+        }
+    }
+
+    /// Returns the one resource that is concerned, none for a global property and for an order.
+    pub fn resource(&self) -> Option<ResourceKey> {
+        match self {
+            Self::Set { resource, .. } => resource.clone(),
+            Self::Added { kind, props } | Self::Removed { kind, props } => {
+                Some(ResourceKey::of(*kind, props))
+            }
+            Self::Moved { .. } => None,
+        }
+    }
 }
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Property { subject, name, old, new } => {
-                let gap = if subject.is_empty() { "" } else { " " };
-                let shown = |v: &Option<String>| v.clone().unwrap_or_else(|| "(unset)".into());
-                write!(f, "~ {subject}{gap}{name}: {} -> {}", shown(old), shown(new))
+            Self::Set { resource, property, old, new } => {
+                let name = qualified(resource.as_ref(), property);
+                write!(f, "~ {name}: {} -> {}", or_unset(old.as_ref()), or_unset(new.as_ref()))
             }
-            Self::Added(text) => write!(f, "+ {text}"),
-            Self::Removed(text) => write!(f, "- {text}"),
-            Self::Reordered(kind) => write!(f, "~ order of {kind} resources"),
+            Self::Added { kind, props } => write!(f, "+ {}", whole(*kind, props)),
+            Self::Removed { kind, props } => write!(f, "- {}", whole(*kind, props)),
+            Self::Moved { kind, .. } => write!(f, "~ order of {kind} resources"),
         }
     }
 }
 
-/// Returns what must change to get from `old` to `new`, in the order of `info`.
+/// Names a property together with its resource: `autoboot`, `attr name=comment value`.
+pub(super) fn qualified(resource: Option<&ResourceKey>, property: &PropDef) -> String {
+    resource.map_or_else(|| property.name.to_owned(), |key| format!("{key} {}", property.name))
+}
+
+pub(super) fn or_unset(value: Option<&Value>) -> String {
+    value.map_or_else(|| "(unset)".to_owned(), ToString::to_string)
+}
+
+/// Returns the changes that are listed to a user: another order of a kind only when nothing else of that
+/// kind has changed, because adding and removing moves resources as well.
+pub fn listed(changes: &[Change]) -> impl Iterator<Item = &Change> {
+    changes.iter().filter(|change| match change {
+        Change::Moved { kind, .. } => !changes.iter().any(|c| c != *change && c.kind() == Some(*kind)),
+        _ => true,
+    })
+}
+
+/// Returns what must change to get from `old` to `new`, in the order of `info`; nothing exactly when both
+/// are equal.
 pub fn diff(old: &ZoneSpec, new: &ZoneSpec) -> Vec<Change> {
     let mut changes = Vec::new();
-    if old.name != new.name {
-        let (old, new) = (Some(old.name.to_string()), Some(new.name.to_string()));
-        changes.push(Change::Property { subject: String::new(), name: "zonename", old, new });
+    if old.name != new.name
+        && let Some(property) = schema::global("zonename")
+    {
+        let name = |spec: &ZoneSpec| Some(Value::simple(spec.name.as_str()));
+        changes.push(Change::Set { resource: None, property, old: name(old), new: name(new) });
     }
-    diff_props(schema::globals(), "", &old.props, &new.props, &mut changes);
+    diff_props(schema::globals(), &|| None, &old.props, &new.props, &mut changes);
     for kind in R::all() {
         diff_resources(kind, old.stored(kind), new.stored(kind), &mut changes);
     }
     changes
 }
 
-fn told<'a>(def: &PropDef, props: &'a Props) -> Option<&'a Value> {
+/// Returns a value unless it means the same as none.
+fn non_default<'a>(def: &PropDef, props: &'a Props) -> Option<&'a Value> {
     props.get(def.name).filter(|value| match value {
         Value::Simple(text) => def.default != Some(text),
         Value::List(items) => !items.is_empty(),
     })
 }
 
-fn diff_props(defs: &'static [PropDef], subject: &str, old: &Props, new: &Props, changes: &mut Vec<Change>) {
-    for def in defs {
-        let (a, b) = (told(def, old), told(def, new));
+fn diff_props(
+    defs: &'static [PropDef],
+    resource: &dyn Fn() -> Option<ResourceKey>,
+    old: &Props,
+    new: &Props,
+    changes: &mut Vec<Change>,
+) {
+    for property in defs {
+        let (a, b) = (non_default(property, old), non_default(property, new));
         if a != b {
-            let shown = |v: Option<&Value>| v.map(ToString::to_string).or(def.default.map(str::to_owned));
-            changes.push(Change::Property {
-                subject: subject.to_owned(),
-                name: def.name,
-                old: shown(a),
-                new: shown(b),
-            });
+            let effective = |v: Option<&Value>| v.cloned().or_else(|| property.default.map(Value::simple));
+            let (old, new) = (effective(a), effective(b));
+            changes.push(Change::Set { resource: resource(), property, old, new });
         }
     }
 }
 
-fn keyed(kind: R, list: &[Props]) -> HashMap<String, &Props> {
-    list.iter().map(|p| (unique_key(kind, p), p)).collect()
+/// What pairs the resources of two lists: the unique key, and how many of the list have had it before. Specs
+/// that no check has seen hold several resources of one key.
+pub(super) type Pairing = (String, usize);
+
+/// Returns the pairing of each resource of a list.
+pub(super) fn pairings(kind: R, list: &[Props]) -> Vec<Pairing> {
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    let mut number = |key: String| {
+        let count = counts.entry(key.clone()).or_default();
+        *count += 1;
+        (key, *count)
+    };
+    list.iter().map(|props| number(unique_key(kind, props))).collect()
 }
 
 fn diff_resources(kind: R, old: &[Props], new: &[Props], changes: &mut Vec<Change>) {
-    let (before, after) = (keyed(kind, old), keyed(kind, new));
-    let first = changes.len();
-    for props in old {
-        match after.get(&unique_key(kind, props)) {
-            None => changes.push(Change::Removed(whole(kind, props))),
-            Some(now) => diff_props(kind.def().props, &subject(kind, props), props, now, changes),
+    if old == new {
+        return;
+    }
+    let (before, after) = (pairings(kind, old), pairings(kind, new));
+    let present: HashMap<&Pairing, &Props> = after.iter().zip(new).collect();
+    let former: HashSet<&Pairing> = before.iter().collect();
+    for (pairing, props) in before.iter().zip(old) {
+        match present.get(pairing) {
+            None => changes.push(Change::Removed { kind, props: props.clone() }),
+            Some(now) => {
+                let key = || Some(ResourceKey::of(kind, props));
+                diff_props(kind.def().props, &key, props, now, changes);
+            }
         }
     }
-    for props in new.iter().filter(|p| !before.contains_key(&unique_key(kind, p))) {
-        changes.push(Change::Added(whole(kind, props)));
-    }
-    let order = |list: &[Props]| list.iter().map(|p| unique_key(kind, p)).collect::<Vec<_>>();
-    if changes.len() == first && order(old) != order(new) {
-        changes.push(Change::Reordered(kind));
-    }
-}
-
-/// Names a resource by its key: `attr name=comment`.
-pub fn subject(kind: R, props: &Props) -> String {
-    let mut text = kind.name().to_owned();
-    for def in kind.def().keys() {
-        if let Some(value) = props.text(def.name) {
-            text.push_str(&format!(" {}={}", def.name, quoted(value, false)));
+    for (pairing, props) in after.iter().zip(new) {
+        if !former.contains(pairing) {
+            changes.push(Change::Added { kind, props: props.clone() });
         }
     }
-    text
+    let stay = before.iter().filter(|p| present.contains_key(p));
+    if !stay.eq(after.iter().filter(|p| former.contains(p))) {
+        let keys = |list: &[Props], pairings: &[Pairing]| {
+            let both = list.iter().zip(pairings);
+            let both = both.filter(|(_, p)| former.contains(p) && present.contains_key(p));
+            both.map(|(props, _)| ResourceKey::of(kind, props)).collect()
+        };
+        changes.push(Change::Moved { kind, old: keys(old, &before), new: keys(new, &after) });
+    }
 }
 
 fn whole(kind: R, props: &Props) -> String {
@@ -122,99 +228,6 @@ fn whole(kind: R, props: &Props) -> String {
         }
     }
     text
-}
-
-/// The outcome of a merge.
-#[derive(Clone, Debug)]
-pub struct Merged {
-    /// Both edits together; where they clash, mine.
-    pub spec: ZoneSpec,
-    /// What both edits changed in different ways, as text.
-    pub clashes: Vec<String>,
-}
-
-/// Joins two edits of `base`: what only one side changed is taken from that side.
-pub fn merge(base: &ZoneSpec, mine: &ZoneSpec, theirs: &ZoneSpec) -> Merged {
-    let mut clashes = Vec::new();
-    let mut spec = ZoneSpec::new(mine.name.clone());
-    spec.props = merge_props(schema::globals(), "", &base.props, &mine.props, &theirs.props, &mut clashes);
-    for kind in R::all() {
-        let list = merge_resources(kind, base, mine, theirs, &mut clashes);
-        if !list.is_empty() {
-            *spec.stored_mut(kind) = list;
-        }
-    }
-    Merged { spec, clashes }
-}
-
-fn merge_props(
-    defs: &'static [PropDef],
-    subject: &str,
-    base: &Props,
-    mine: &Props,
-    theirs: &Props,
-    clashes: &mut Vec<String>,
-) -> Props {
-    let mut out = Props::default();
-    for def in defs {
-        let (b, m, t) = (base.get(def.name), mine.get(def.name), theirs.get(def.name));
-        let pick = if m == b { t } else { m };
-        if m != b && t != b && m != t {
-            let shown = |v: Option<&Value>| v.map_or_else(|| "(unset)".to_owned(), ToString::to_string);
-            let gap = if subject.is_empty() { "" } else { " " };
-            clashes.push(format!("{subject}{gap}{}: {} here, {} there", def.name, shown(m), shown(t)));
-        }
-        if let Some(value) = pick {
-            out.set(def, value.clone());
-        }
-    }
-    out
-}
-
-fn merge_resources(
-    kind: R,
-    base: &ZoneSpec,
-    mine: &ZoneSpec,
-    theirs: &ZoneSpec,
-    clashes: &mut Vec<String>,
-) -> Vec<Props> {
-    // A side that left the kind alone has nothing to say, not even about the order.
-    if mine.stored(kind) == base.stored(kind) {
-        return theirs.stored(kind).to_vec();
-    }
-    if theirs.stored(kind) == base.stored(kind) {
-        return mine.stored(kind).to_vec();
-    }
-    let (b, t) = (keyed(kind, base.stored(kind)), keyed(kind, theirs.stored(kind)));
-    let empty = Props::default();
-    let mut seen = HashSet::new();
-    let mut out = Vec::new();
-    for props in mine.stored(kind) {
-        let key = unique_key(kind, props);
-        match (b.get(&key), t.get(&key)) {
-            (Some(old), None) if *old == props => (), // Gone there, untouched here.
-            (Some(_), None) => {
-                clashes.push(format!("{}: changed here, removed there", subject(kind, props)));
-                out.push(props.clone());
-            }
-            (None, None) => out.push(props.clone()),
-            (old, Some(now)) => {
-                let old = old.copied().unwrap_or(&empty);
-                out.push(merge_props(kind.def().props, &subject(kind, props), old, props, now, clashes));
-            }
-        }
-        seen.insert(key);
-    }
-    for props in theirs.stored(kind) {
-        let key = unique_key(kind, props);
-        match b.get(&key) {
-            _ if seen.contains(&key) => (),
-            None => out.push(props.clone()),
-            Some(old) if *old == props => (), // Removed here, untouched there.
-            Some(_) => clashes.push(format!("{}: removed here, changed there", subject(kind, props))),
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -246,7 +259,7 @@ mod tests {
     }
 
     fn lines(old: &ZoneSpec, new: &ZoneSpec) -> Vec<String> {
-        diff(old, new).iter().map(ToString::to_string).collect()
+        listed(&diff(old, new)).map(ToString::to_string).collect()
     }
 
     #[test]
@@ -273,42 +286,109 @@ mod tests {
         assert_eq!(lines(&old, &turned), ["~ order of attr resources"]);
     }
 
-    #[test]
-    fn edits_of_different_things_merge() {
-        let base = spec();
-        let (mut mine, mut theirs) = (spec(), spec());
-        set(&mut mine, "autoboot", "true");
-        attr(&mut mine, "c", "3");
-        set(&mut theirs, "pool", "web");
-        attr(&mut theirs, "d", "4");
-        theirs.stored_mut(R::Attr).remove(0);
-        let merged = merge(&base, &mine, &theirs);
-        assert_eq!(merged.clashes, Vec::<String>::new());
-        assert_eq!(merged.spec.props.text("pool"), Some("web"));
-        assert_eq!(merged.spec.props.text("autoboot"), Some("true"));
-        let names: Vec<_> = merged.spec.stored(R::Attr).iter().filter_map(|a| a.text("name")).collect();
-        assert_eq!(names, ["b", "c", "d"]);
+    fn key(name: &str) -> ResourceKey {
+        ResourceKey { kind: R::Attr, values: vec![("name", name.to_owned())] }
     }
 
     #[test]
-    fn clashes_keep_mine_and_are_named() {
-        let base = spec();
-        let (mut mine, mut theirs) = (spec(), spec());
-        set(&mut mine, "pool", "web");
-        set(&mut theirs, "pool", "db");
-        attr(&mut mine, "a", "10");
-        theirs.stored_mut(R::Attr).remove(0);
-        attr(&mut theirs, "b", "20");
-        mine.stored_mut(R::Attr).retain(|p| p.text("name") != Some("b"));
-        let merged = merge(&base, &mine, &theirs);
-        assert_eq!(merged.spec.props.text("pool"), Some("web"));
+    fn a_property_that_is_set_has_its_row_and_both_values() {
+        let old = spec();
+        let mut new = spec();
+        set(&mut new, "autoboot", "true");
+        attr(&mut new, "b", "3");
+        new.name = ZoneName::new("web").expect("a name");
+        let simple = |text| Some(Value::simple(text));
+        let row = |name| schema::global(name).expect(name);
+        let value = R::Attr.def().prop("value").expect("value");
+        let set = |resource, property, old, new| Change::Set { resource, property, old, new };
         assert_eq!(
-            merged.clashes,
+            diff(&old, &new),
             [
-                "pool: web here, db there",
-                "attr name=a: changed here, removed there",
-                "attr name=b: removed here, changed there"
+                set(None, row("zonename"), simple("zion"), simple("web")),
+                // The default was not written into the spec; it held all the same.
+                set(None, row("autoboot"), simple("false"), simple("true")),
+                set(Some(key("b")), value, simple("2"), simple("3")),
             ]
         );
+        let mut pool = spec();
+        pool.props.set(row("pool"), Value::simple("web"));
+        assert_eq!(diff(&pool, &old), [set(None, row("pool"), simple("web"), None)]);
+        let change = &diff(&old, &new)[2];
+        assert_eq!((change.kind(), change.resource()), (Some(R::Attr), Some(key("b"))));
+        assert_eq!((diff(&pool, &old)[0].kind(), diff(&pool, &old)[0].resource()), (None, None));
+    }
+
+    #[test]
+    fn a_resource_that_comes_or_goes_is_there_whole() {
+        let old = spec();
+        let mut new = spec();
+        let props = new.stored_mut(R::Attr).pop().expect("the last attr");
+        assert_eq!(props.text("value"), Some("2"));
+        let (gone, back) = (diff(&old, &new), diff(&new, &old));
+        assert_eq!(gone, [Change::Removed { kind: R::Attr, props: props.clone() }]);
+        assert_eq!(back, [Change::Added { kind: R::Attr, props }]);
+        for change in gone.iter().chain(&back) {
+            assert_eq!((change.kind(), change.resource()), (Some(R::Attr), Some(key("b"))));
+        }
+        // A resource of which there is one has no key, and its properties change.
+        let mut memory = spec();
+        memory.stored_mut(R::DedicatedCpu).push(Props::default());
+        assert_eq!(
+            diff(&old, &memory)[0].resource().map(|key| key.to_string()),
+            Some("dedicated-cpu".into())
+        );
+    }
+
+    #[test]
+    fn another_order_has_both_orders_and_is_listed_when_it_is_all() {
+        let mut old = spec();
+        attr(&mut old, "c", "3");
+        let mut new = old.clone();
+        new.stored_mut(R::Attr).swap(0, 2);
+        let keys = |names: [&str; 3]| names.map(key).to_vec();
+        let moved = Change::Moved { kind: R::Attr, old: keys(["a", "b", "c"]), new: keys(["c", "b", "a"]) };
+        assert_eq!(diff(&old, &new), std::slice::from_ref(&moved));
+        assert_eq!((moved.kind(), moved.resource()), (Some(R::Attr), None));
+        attr(&mut new, "d", "4");
+        let changes = diff(&old, &new);
+        assert_eq!((changes.len(), &changes[1]), (2, &moved));
+        assert_eq!(lines(&old, &new), ["+ attr name=d type=int value=4"]);
+        // One that goes moves the others up, which is no other order.
+        let mut fewer = old.clone();
+        fewer.stored_mut(R::Attr).remove(0);
+        assert_eq!(diff(&old, &fewer).len(), 1);
+    }
+
+    #[test]
+    fn resources_of_one_key_are_paired_one_by_one() {
+        let anet = |lower: &str| {
+            let mut props = Props::default();
+            props.set(R::Anet.def().prop("lower-link").expect("a row"), Value::simple(lower));
+            props
+        };
+        let with = |lowers: &[&str]| {
+            let mut spec = spec();
+            spec.stored_mut(R::Anet).extend(lowers.iter().map(|lower| anet(lower)));
+            spec
+        };
+        let both = with(&["eth0", "eth1"]);
+        assert_eq!(diff(&both, &both), []);
+        assert_eq!(lines(&both, &with(&["eth0", "eth2"])), ["~ anet lower-link: eth1 -> eth2"]);
+        // A map by key alone has only the last one, and takes this for no change.
+        assert_eq!(
+            lines(&with(&["eth1", "eth1"]), &with(&["eth0", "eth1"])),
+            ["~ anet lower-link: eth1 -> eth0"]
+        );
+        assert_eq!(lines(&both, &with(&["eth0"])), ["- anet lower-link=eth1"]);
+    }
+
+    #[test]
+    fn a_default_is_printed_as_the_table_has_it() {
+        let rows = schema::globals().iter().chain(R::all().flat_map(|kind| kind.def().props));
+        for def in rows {
+            if let Some(default) = def.default {
+                assert_eq!(Value::simple(default).to_string(), default, "{}", def.name);
+            }
+        }
     }
 }

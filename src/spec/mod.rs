@@ -5,6 +5,7 @@ pub mod check;
 pub mod diff;
 pub mod idmap;
 pub mod mem;
+pub mod merge;
 pub mod name;
 pub mod privilege;
 pub mod rights;

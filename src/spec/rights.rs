@@ -8,8 +8,9 @@
 
 use std::fmt;
 
-use super::schema::{self, ResourceKind as R};
-use super::{Props, ZoneName, ZoneSpec, diff, words};
+use super::diff::{Change, ResourceKey, diff};
+use super::schema::ResourceKind as R;
+use super::{Props, ZoneName, ZoneSpec, words};
 
 /// An authorization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,40 +66,48 @@ pub fn has(spec: &ZoneSpec, user: &str, auth: Auth) -> bool {
 /// Returns what of a change the authorization `config` does not allow, as it is told to the user; none
 /// when all of it is allowed.
 pub fn forbidden(old: &ZoneSpec, new: &ZoneSpec) -> Option<String> {
-    let open = |name: &str| schema::global(name).is_some_and(|def| def.delegable);
-    for change in diff::diff(old, new) {
-        match change {
-            diff::Change::Property { subject, name, .. } if subject.is_empty() && !open(name) => {
-                return Some(name.to_owned());
-            }
-            _ => {}
+    let changes = diff(old, new);
+    let closed = changes.iter().filter(|change| !is_open(change));
+    // Of several attributes the first of the new spec is named, and one that is gone only when there is none.
+    let place = |change: &&Change| match change.resource() {
+        _ if change.kind() != Some(R::Attr) => None,
+        Some(key) => {
+            let mut attrs = new.stored(R::Attr).iter();
+            Some(attrs.position(|a| ResourceKey::of(R::Attr, a) == key).unwrap_or(usize::MAX - 1))
         }
-    }
-    R::all().find_map(|kind| forbidden_of(kind, old.stored(kind), new.stored(kind)))
+        None => Some(usize::MAX),
+    };
+    // Changes come in the order of the table, so that those of one kind stand together.
+    let first = closed.min_by_key(|change| (change.kind(), place(change)))?;
+    Some(match (first, first.kind()) {
+        (Change::Set { resource: None, property, .. }, _) => property.name.to_owned(),
+        (_, Some(R::Attr)) => first.resource().map_or_else(|| R::Attr.name().to_owned(), |key| named(&key)),
+        (_, kind) => kind.map_or("", R::name).to_owned(),
+    })
 }
 
-fn forbidden_of(kind: R, old: &[Props], new: &[Props]) -> Option<String> {
-    if old == new {
-        return None;
+fn named(attr: &ResourceKey) -> String {
+    attr.text("name").map_or_else(|| attr.kind.name().to_owned(), |name| format!("{} {name}", attr.kind))
+}
+
+/// Says whether who has the authorization `config` may make a change.
+fn is_open(change: &Change) -> bool {
+    let delegable = |kind: R| kind == R::Attr && kind.def().props.iter().all(|p| p.delegable);
+    let is_free = |key: &ResourceKey| key.text("name").is_some_and(words::is_free_attr);
+    match change {
+        Change::Set { resource: None, property, .. } => property.delegable,
+        _ if !change.kind().is_some_and(delegable) => false,
+        Change::Moved { old, new, .. } => {
+            old.iter().filter(|k| !is_free(k)).eq(new.iter().filter(|k| !is_free(k)))
+        }
+        _ => change.resource().as_ref().is_some_and(is_free),
     }
-    if kind != R::Attr || !kind.def().props.iter().all(|p| p.delegable) {
-        return Some(kind.name().to_owned());
-    }
-    let is_free = |p: &&Props| p.text("name").is_some_and(words::is_free_attr);
-    let steering = |list: &[Props]| list.iter().filter(|p| !is_free(p)).cloned().collect::<Vec<_>>();
-    let (old, new) = (steering(old), steering(new));
-    if old == new {
-        return None;
-    }
-    let changed = new.iter().find(|p| !old.contains(p)).or_else(|| old.iter().find(|p| !new.contains(p)));
-    let name = changed.and_then(|p| p.text("name"));
-    Some(name.map_or_else(|| kind.name().to_owned(), |name| format!("{kind} {name}")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::Value;
+    use crate::spec::{Value, schema};
 
     fn add(spec: &mut ZoneSpec, kind: R, pairs: &[(&str, &str)]) {
         let mut props = Props::default();

@@ -237,7 +237,7 @@ impl Scope {
 }
 
 /// One property.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct PropDef {
     /// Name as typed.
     pub name: &'static str,
