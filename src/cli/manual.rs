@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use crate::shell::help::{self, Scope};
 use crate::spec::privilege::{CAPABILITIES, Grant, Means, PRIVILEGES};
-use crate::spec::schema::{self, Honour, Kind, Origin, PropDef, ResourceKind, Shape};
+use crate::spec::schema::{self, Honour, Kind, Origin, PropDef, ResourceKind, Shape, TakesEffect};
 
 /// Names of the parts, as the pages mark them.
 pub const SECTIONS: &[&str] = &["commands", "globals", "resources", "foreign", "keys", "privileges"];
@@ -48,9 +48,15 @@ fn commands() -> String {
 }
 
 fn globals() -> String {
-    let mut out = String::from(".Bl -tag -width Ds\n");
+    let mut out = String::new();
+    line(
+        &mut out,
+        "A commit saves the configuration. A running zone keeps what it was booted with: where nothing else is \
+         said, a change takes effect when the zone boots next, from outside or from inside.",
+    );
+    out.push_str(".Bl -tag -width Ds\n");
     for def in schema::globals() {
-        property(&mut out, def, Origin::Illumos);
+        property(&mut out, None, def, Origin::Illumos);
     }
     out.push_str(".El\n");
     out
@@ -72,9 +78,12 @@ fn resources() -> String {
         }
         origin(&mut out, def.origin);
         honour(&mut out, def.honour);
+        if def.honour == Honour::Yes {
+            effect(&mut out, "Adding or removing one", def.takes_effect());
+        }
         out.push_str(".Bl -tag -width Ds\n");
         for p in def.props {
-            property(&mut out, p, def.origin);
+            property(&mut out, Some(kind), p, def.origin);
         }
         out.push_str(".El\n");
     }
@@ -191,7 +200,7 @@ fn form(def: &PropDef) -> &'static str {
 }
 
 /// Writes one property; `known` is the origin that the reader has been told already.
-fn property(out: &mut String, def: &PropDef, known: Origin) {
+fn property(out: &mut String, of: Option<ResourceKind>, def: &PropDef, known: Origin) {
     let _ = writeln!(out, ".It {}", words(def.name));
     line(out, &sentence(def.doc));
     line(out, &rule(def));
@@ -218,6 +227,11 @@ fn property(out: &mut String, def: &PropDef, known: Origin) {
         origin(out, def.origin);
     }
     honour(out, def.honour);
+    // What the resource as a whole has said is not repeated.
+    let known = of.map(|kind| kind.def().takes_effect());
+    if def.honour == Honour::Yes && known != Some(def.takes_effect(of)) {
+        effect(out, "A change", def.takes_effect(of));
+    }
     let _ = writeln!(out, "Example:\n.Ql {}", words(&example(def)));
 }
 
@@ -289,6 +303,13 @@ fn origin(out: &mut String, origin: Origin) {
         Origin::SmartOs => "From SmartOS and OmniOS.\n",
         Origin::Linux => "Only in Zones for Linux.\n",
     });
+}
+
+/// Writes when something takes effect, unless that is what the beginning of the part says of all.
+fn effect(out: &mut String, what: &str, effect: TakesEffect) {
+    if effect != TakesEffect::NextBoot("") {
+        line(out, &sentence(&effect.sentence(what)));
+    }
 }
 
 fn honour(out: &mut String, honour: Honour) {

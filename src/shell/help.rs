@@ -416,7 +416,11 @@ fn properties_text() -> String {
 fn resource_text(kind: ResourceKind) -> String {
     let def = kind.def();
     let one = if def.singleton { "  A zone has at most one." } else { "" };
-    let mut out = format!("{kind}: {}.{one}\n{}\n", def.doc, honour_text(def.honour));
+    let mut out = format!("{kind}: {}.{one}\n{}", def.doc, honour_text(def.honour));
+    if def.honour == Honour::Yes {
+        let _ = writeln!(out, "{}.", def.takes_effect().sentence("Adding or removing one"));
+    }
+    out.push('\n');
     out.push_str("Properties:\n\n");
     for prop in def.props {
         let required = if prop.required { " (required)" } else { "" };
@@ -466,6 +470,11 @@ fn property_text(kind: Option<ResourceKind>, def: &PropDef) -> String {
     };
     out.push_str(flags);
     out.push_str(&honour_text(def.honour));
+    // Where the host carries it out; else the text above says more.
+    if [Some(def.honour), kind.map(|kind| kind.def().honour)].into_iter().flatten().all(|h| h == Honour::Yes)
+    {
+        let _ = writeln!(out, "{}.", def.takes_effect(kind).sentence("A change"));
+    }
     let _ = writeln!(out, "Example:\n\t{}", set_line(def));
     out
 }

@@ -4,6 +4,7 @@ use super::console::{Answer, Complaint, Console};
 use super::session::{Ending, Flow, Options, Session};
 use crate::parser::Parser;
 use crate::spec::mem::MemStore;
+use crate::spec::schema::{self, ResourceKind as R, TakesEffect};
 use crate::spec::state::ZoneState;
 use crate::spec::{ZoneName, ZoneSpec};
 
@@ -225,4 +226,31 @@ fn export_to_a_file() {
         run(&mut editor, &mut user, "export -f /full"),
         "opening file /full: No space left on device\n"
     );
+}
+
+#[test]
+fn what_takes_another_install_is_refused_from_install_on_and_nothing_else() {
+    let states = [ZoneState::Configured, ZoneState::Installed, ZoneState::Ready, ZoneState::Running];
+    for (state, def) in states.iter().flat_map(|s| schema::globals().iter().map(move |def| (*s, def))) {
+        if !def.scope.has(false) {
+            continue;
+        }
+        let store = store();
+        let mut user = User::default();
+        run(&mut session(&store, "zion"), &mut user, "create -b; set zonepath=/zones/zion; commit");
+        store.set_state("zion", state);
+        let set = format!("set {}=\"{}\"; commit", def.name, def.example.replace("zion", "neo"));
+        let refused = match (def.takes_effect(None), state) {
+            (TakesEffect::Reinstall(_), state) if state != ZoneState::Configured => {
+                format!("Zone zion already installed; set {} not allowed.\n", def.name)
+            }
+            _ if def.name == "zonename" && state.is_active() => {
+                "neo: Zone state is invalid for the requested operation\n".to_owned()
+            }
+            _ => String::new(),
+        };
+        assert_eq!(run(&mut session(&store, "zion"), &mut user, &set), refused, "{state}: {}", def.name);
+    }
+    // No state closes a resource.
+    assert!(R::all().all(|kind| !matches!(kind.def().takes_effect(), TakesEffect::Reinstall(_))));
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use super::schema::{self, PropDef, ResourceKind as R};
+use super::schema::{self, PropDef, ResourceKind as R, TakesEffect};
 use super::value::{Value, quoted};
 use super::verify::unique_key;
 use super::{Props, ZoneSpec};
@@ -84,6 +84,18 @@ impl Change {
         match self {
             Self::Set { resource, .. } => resource.as_ref().map(|key| key.kind),
             Self::Added { kind, .. } | Self::Removed { kind, .. } | Self::Moved { kind, .. } => Some(*kind),
+        }
+    }
+
+    /// Returns when the change takes effect on a zone that is installed.
+    pub fn takes_effect(&self) -> TakesEffect {
+        match self {
+            Self::Set { resource, property, .. } => {
+                property.takes_effect(resource.as_ref().map(|key| key.kind))
+            }
+            Self::Added { kind, .. } | Self::Removed { kind, .. } | Self::Moved { kind, .. } => {
+                kind.def().takes_effect()
+            }
         }
     }
 
@@ -315,6 +327,8 @@ mod tests {
         assert_eq!(diff(&pool, &old), [set(None, row("pool"), simple("web"), None)]);
         let change = &diff(&old, &new)[2];
         assert_eq!((change.kind(), change.resource()), (Some(R::Attr), Some(key("b"))));
+        assert_eq!(change.takes_effect(), value.takes_effect(Some(R::Attr)));
+        assert_eq!(diff(&old, &new)[1].takes_effect(), row("autoboot").takes_effect(None));
         assert_eq!((diff(&pool, &old)[0].kind(), diff(&pool, &old)[0].resource()), (None, None));
     }
 
@@ -329,6 +343,7 @@ mod tests {
         assert_eq!(back, [Change::Added { kind: R::Attr, props }]);
         for change in gone.iter().chain(&back) {
             assert_eq!((change.kind(), change.resource()), (Some(R::Attr), Some(key("b"))));
+            assert_eq!(change.takes_effect(), R::Attr.def().takes_effect());
         }
         // A resource of which there is one has no key, and its properties change.
         let mut memory = spec();

@@ -85,6 +85,56 @@ pub enum Honour {
     Refused(&'static str),
 }
 
+/// When a change takes effect on a zone that is installed, counted from the commit of `zonecfg`.
+///
+/// It says what this release does, and that is more than a promise of the text: what a zone was booted with is
+/// kept in its runtime directory, and zlogin, the guard of datasets and halt read that copy. A property that
+/// can be changed in a running zone one day is [`TakesEffect::NextBoot`] until the programs do that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TakesEffect {
+    /// With the commit, whether or not the zone runs: the saved spec is read whenever the value is needed.
+    /// The text says what reads it, or which state of the zone it takes.
+    Now(&'static str),
+    /// When the zone boots next (`ready`, `boot`, `reboot`, or a reboot from inside). Until then a running zone,
+    /// and whoever logs in to it, has what the zone was booted with. The text is empty where that is obvious.
+    NextBoot(&'static str),
+    /// Not without another install: zonecfg refuses to set it from install to uninstall. The text says why,
+    /// and the other way if there is one.
+    Reinstall(&'static str),
+    /// At no time: the value is kept and shown. The text says why.
+    Never(&'static str),
+}
+
+impl TakesEffect {
+    /// Returns the reason, empty where it is obvious.
+    pub fn why(self) -> &'static str {
+        match self {
+            Self::Now(why) | Self::NextBoot(why) | Self::Reinstall(why) | Self::Never(why) => why,
+        }
+    }
+
+    /// Returns a sentence without full stop that says it of something: `a change takes effect at once: …`.
+    pub fn sentence(self, what: &str) -> String {
+        let text = match self {
+            Self::Now(_) => format!("{what} takes effect at once"),
+            Self::NextBoot(_) => format!("{what} takes effect when the zone boots next"),
+            Self::Reinstall(_) => format!("{what} takes effect only with another install"),
+            Self::Never(_) => format!("{what} never takes effect"),
+        };
+        if self.why().is_empty() { text } else { format!("{text}: {}", self.why()) }
+    }
+
+    /// Corrects what a row says by whether the host carries it out at all.
+    fn as_honoured(self, honour: Honour) -> Self {
+        match honour {
+            Honour::Yes => self,
+            Honour::Ignored(why) => Self::Never(why),
+            // Verify and boot are what looks at it.
+            Honour::Refused(why) => Self::NextBoot(why),
+        }
+    }
+}
+
 /// What a single text of a property must look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -265,6 +315,8 @@ pub struct PropDef {
     pub candidates: Candidates,
     /// Whether this host family carries it out.
     pub honour: Honour,
+    /// When a change of it takes effect, where it is carried out: [`PropDef::takes_effect`] knows both.
+    pub effect: TakesEffect,
     /// Where it comes from.
     pub origin: Origin,
     /// Who has the authorization `config` may change it: nothing of the host comes into the zone by it,
@@ -291,6 +343,9 @@ pub struct ResourceDef {
     pub origin: Origin,
     /// Whether this host family carries it out.
     pub honour: Honour,
+    /// When adding, removing and reordering take effect, where the resource is carried out:
+    /// [`ResourceDef::takes_effect`] knows both.
+    pub effect: TakesEffect,
     /// One sentence for help and manual.
     pub doc: &'static str,
 }
@@ -299,6 +354,13 @@ impl PropDef {
     /// Says whether a zone has this global property.
     pub fn is_of(&self, global: bool) -> bool {
         self.alias.is_some() || self.scope.has(global)
+    }
+
+    /// Returns when a change takes effect; `of` is the kind of resource that has the property, none for a
+    /// global property. What is not carried out has no moment of its own.
+    pub fn takes_effect(&self, of: Option<ResourceKind>) -> TakesEffect {
+        let own = self.effect.as_honoured(self.honour);
+        of.map_or(own, |kind| own.as_honoured(kind.def().honour))
     }
 
     /// Says whether the property holds a list.
@@ -311,6 +373,11 @@ impl ResourceDef {
     /// Finds a property by its name.
     pub fn prop(&self, name: &str) -> Option<&'static PropDef> {
         self.props.iter().find(|p| p.name == name)
+    }
+
+    /// Returns when adding, removing and reordering resources of the kind take effect.
+    pub fn takes_effect(&self) -> TakesEffect {
+        self.effect.as_honoured(self.honour)
     }
 
     /// Returns the properties that make a resource unique.
@@ -386,5 +453,53 @@ mod tests {
             assert!(table::GLOBALS[..i].iter().all(|q| q.name != p.name), "{}", p.name);
             assert!(ResourceKind::from_name(p.name).is_none(), "{} is both", p.name);
         }
+    }
+
+    #[test]
+    fn each_row_says_when_a_change_takes_effect() {
+        let globals = table::GLOBALS.iter().map(|p| (None, p));
+        let of_kinds =
+            ResourceKind::all().flat_map(|kind| kind.def().props.iter().map(move |p| (Some(kind), p)));
+        let props: Vec<_> = globals.chain(of_kinds).collect();
+        for (kind, p) in &props {
+            let effect = p.takes_effect(*kind);
+            assert!(matches!(effect, TakesEffect::NextBoot(_)) || !effect.why().is_empty(), "{}", p.name);
+            assert!(!effect.why().ends_with('.'), "{}", p.name);
+            // What the host does not carry out has that as its reason.
+            let honours = [p.honour, kind.map_or(Honour::Yes, |kind| kind.def().honour)];
+            let ignored = honours.iter().any(|h| matches!(h, Honour::Ignored(_)));
+            assert!(!ignored || matches!(effect, TakesEffect::Never(_)), "{}", p.name);
+        }
+        for def in table::RESOURCES {
+            let effect = def.takes_effect();
+            assert!(matches!(effect, TakesEffect::NextBoot(_)) || !effect.why().is_empty(), "{}", def.name);
+        }
+        let of = |wanted: fn(&TakesEffect) -> bool| -> Vec<&str> {
+            let rows = props.iter().filter(|(kind, p)| {
+                p.honour == Honour::Yes && kind.is_none_or(|k| k.def().honour == Honour::Yes)
+            });
+            rows.filter(|(kind, p)| wanted(&p.takes_effect(*kind))).map(|(_, p)| p.name).collect()
+        };
+        // A row that does not wait for a boot is meant, and its reader is known.
+        assert_eq!(
+            of(|e| matches!(e, TakesEffect::Now(_))),
+            ["zonename", "autoboot", "brand-aliases", "uuid", "user", "auths"]
+        );
+        assert_eq!(of(|e| matches!(e, TakesEffect::Reinstall(_))), ["zonepath", "brand"]);
+        assert_eq!(
+            of(|e| matches!(e, TakesEffect::Never(_))),
+            ["autoshutdown", "zfs-io-priority", "property", "property", "importance"]
+        );
+    }
+
+    #[test]
+    fn the_moment_is_said_in_a_sentence() {
+        let texts = [
+            (TakesEffect::Now("it is read"), "it takes effect at once: it is read"),
+            (TakesEffect::NextBoot(""), "it takes effect when the zone boots next"),
+            (TakesEffect::Reinstall("it is there"), "it takes effect only with another install: it is there"),
+            (TakesEffect::Never("nothing does"), "it never takes effect: nothing does"),
+        ];
+        texts.iter().for_each(|(effect, text)| assert_eq!(effect.sentence("it"), *text));
     }
 }

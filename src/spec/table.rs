@@ -2,6 +2,7 @@
 
 use super::schema::{
     Alias, Candidates, Honour, Kind, Origin, PropDef, ResourceDef, ResourceKind as R, Scope, Shape, Show,
+    TakesEffect,
 };
 
 const YES: Honour = Honour::Yes;
@@ -11,6 +12,14 @@ const NO_SMF: Honour =
     Honour::Ignored("there are no services of SMF on Linux; order units of systemd before zones.service");
 const NO_STORAGE: Honour =
     Honour::Refused("pools inside a zone are not supported; add the storage as fs, dataset or device");
+
+/// The zone's runtime directory keeps the spec that it was booted with.
+const NEXT_BOOT: TakesEffect = TakesEffect::NextBoot("");
+const RIGHTS: TakesEffect = TakesEffect::Now("rights are looked up at each request");
+const ATTRIBUTES: TakesEffect = TakesEffect::NextBoot(
+    "attributes that steer the zone are read then; all others are only shown, and at once",
+);
+const NO_BRAND_READS_IT: TakesEffect = TakesEffect::Never("no brand of Linux reads it");
 
 /// A plain, optional, clearable text property; rows below change what differs.
 const P: PropDef = PropDef {
@@ -27,6 +36,7 @@ const P: PropDef = PropDef {
     show: Show::OrNotSpecified,
     candidates: Candidates::None,
     honour: YES,
+    effect: NEXT_BOOT,
     origin: Origin::Illumos,
     delegable: false,
     doc: "",
@@ -43,15 +53,20 @@ const NET_PROPERTY: Shape = Shape::Groups(&["name", "value"]);
 /// The global properties, in the order of `info`.
 #[rustfmt::skip] // rows, not lines
 pub const GLOBALS: &[PropDef] = &[
-    PropDef { name: "zonename", kind: Kind::ZoneName, required: true, scope: Scope::All, show: Show::Always,
+    PropDef { name: "zonename", effect: TakesEffect::Now("zonecfg refuses another name while the zone runs"),
+        kind: Kind::ZoneName, required: true, scope: Scope::All, show: Show::Always,
         doc: "Name of the zone; setting it renames the zone at commit", example: "zion", ..P },
-    PropDef { name: "zonepath", kind: Kind::ZonePath, required: true, show: Show::Always, candidates: Candidates::Paths,
+    PropDef { name: "zonepath", effect: TakesEffect::Reinstall("the root of the zone is in it; zoneadm move moves both"),
+        kind: Kind::ZonePath, required: true, show: Show::Always, candidates: Candidates::Paths,
         doc: "Directory of the zone; its root file system is below it in root", example: "/zones/zion", ..P },
-    PropDef { name: "brand", kind: Kind::Brand, show: Show::Always, default: Some("linux"),
+    PropDef { name: "brand", effect: TakesEffect::Reinstall("the root of the zone was installed for it"),
+        kind: Kind::Brand, show: Show::Always, default: Some("linux"),
         doc: "Kind of system in the zone", example: "linux", ..P },
-    PropDef { name: "autoboot", kind: Kind::Bool, delegable: true, clearable: true, show: Show::Always, default: Some("false"),
+    PropDef { name: "autoboot", effect: TakesEffect::Now("it is read when the host boots"),
+        kind: Kind::Bool, delegable: true, clearable: true, show: Show::Always, default: Some("false"),
         doc: "Boot the zone when the host boots", example: "true", ..P },
-    PropDef { name: "autoshutdown", kind: Kind::Word(&["shutdown", "halt", "suspend"]), clearable: true,
+    PropDef { name: "autoshutdown", effect: TakesEffect::Never("with the host every zone is shut down in order"),
+        kind: Kind::Word(&["shutdown", "halt", "suspend"]), clearable: true,
         delegable: true, show: Show::IfSet, origin: Origin::Solaris11, doc: "What happens to the zone when the host shuts down",
         example: "shutdown", ..P },
     PropDef { name: "bootargs", clearable: true, delegable: true, show: Show::Always,
@@ -74,12 +89,14 @@ pub const GLOBALS: &[PropDef] = &[
     PropDef { name: "tenant", clearable: true, show: Show::IfSet, origin: Origin::Solaris11,
         honour: Honour::Ignored("there are no elastic virtual switches on Linux"),
         doc: "Tenant of elastic virtual switches", example: "blue", ..P },
-    PropDef { name: "brand-aliases", kind: Kind::Brands, clearable: true, scope: Scope::Host, show: Show::IfSet,
+    PropDef { name: "brand-aliases", effect: TakesEffect::Now("it is read whenever the brand of a zone is looked at"),
+        kind: Kind::Brands, clearable: true, scope: Scope::Host, show: Show::IfSet,
         origin: Origin::Linux,
         doc: "Brands of other systems that this host runs as linux; a property of the global zone alone", example: "ipkg,lipkg", ..P },
     PropDef { name: "fs-allowed", kind: Kind::FsAllowed, clearable: true, show: Show::Always, candidates: Candidates::FsTypes,
         doc: "File system types that the zone may mount besides those that the kernel lets it; - alone: none at all", example: "tmpfs,overlay", ..P },
-    PropDef { name: "uuid", kind: Kind::Uuid, clearable: true, show: Show::IfSet, origin: Origin::SmartOs,
+    PropDef { name: "uuid", effect: TakesEffect::Now("zoneadm list and the option -u read it"),
+        kind: Kind::Uuid, clearable: true, show: Show::IfSet, origin: Origin::SmartOs,
         doc: "Unique id of the zone; made at install when unset", example: "64788f65-1b43-47b8-9d4b-17ed5e3a0d2b",
         ..P },
     PropDef { name: "global-time", kind: Kind::Bool, clearable: true, show: Show::IfSet,
@@ -109,7 +126,8 @@ pub const GLOBALS: &[PropDef] = &[
     PropDef { name: "cpu-shares", kind: Kind::Uint(0, MAX), clearable: true, show: Show::IfSet,
         alias: Some(Alias { rctl: "zone.cpu-shares", action: "none" }),
         doc: "Share of the cpus relative to other zones", example: "20", ..P },
-    PropDef { name: "zfs-io-priority", kind: Kind::Uint(0, 1024), clearable: true, show: Show::IfSet,
+    PropDef { name: "zfs-io-priority", effect: TakesEffect::Never("ZFS on Linux knows no priorities among those who use it"),
+        kind: Kind::Uint(0, 1024), clearable: true, show: Show::IfSet,
         origin: Origin::SmartOs, alias: Some(Alias { rctl: "zone.zfs-io-priority", action: "none" }),
         doc: "Share of ZFS input and output relative to other zones", example: "100", ..P },
 ];
@@ -124,7 +142,7 @@ pub const RESOURCES: &[ResourceDef] = &[
         PropDef { name: "setuid", kind: Kind::Bool, clearable: true, show: Show::IfSet, origin: Origin::Linux,
             doc: "Whether its set-user-id, set-group-id and capability programs run as such; unset, those of /usr and of /bin, /sbin and /lib* do, and those of /usr/local, /opt and others do not",
             example: "false", ..P },
-    ] },
+    ], effect: NEXT_BOOT },
     ResourceDef { kind: R::Fs, name: "fs", singleton: false, origin: Origin::Illumos, honour: YES,
         doc: "A file system to mount in the zone", props: &[
         PropDef { name: "dir", kind: Kind::AbsPath, required: true, key: true, qualifier: true,
@@ -137,7 +155,7 @@ pub const RESOURCES: &[ResourceDef] = &[
             doc: "Type of the file system", example: "lofs", ..P },
         PropDef { name: "options", kind: Kind::Option, shape: Shape::List, clearable: true, show: Show::Always, doc: "Mount options",
             example: "[ro,nodevices]", ..P },
-    ] },
+    ], effect: NEXT_BOOT },
     ResourceDef { kind: R::Net, name: "net", singleton: false, origin: Origin::Illumos, honour: YES,
         doc: "A network interface", props: &[
         PropDef { name: "address", kind: Kind::Address, key: true, qualifier: true,
@@ -157,9 +175,9 @@ pub const RESOURCES: &[ResourceDef] = &[
             doc: "Default router", example: "192.0.2.1", ..P },
         PropDef { name: "configure-allowed-address", kind: Kind::Bool, show: Show::IfSet, clearable: true,
             origin: Origin::Solaris11, doc: "Configure the allowed addresses at boot; unset, they are", example: "true", ..P },
-        PropDef { name: "property", shape: NET_PROPERTY, show: Show::IfSet, origin: Origin::SmartOs,
+        PropDef { name: "property", effect: NO_BRAND_READS_IT, shape: NET_PROPERTY, show: Show::IfSet, origin: Origin::SmartOs,
             clearable: true, doc: "Named values for the brand", example: "(name=primary,value=true)", ..P },
-    ] },
+    ], effect: NEXT_BOOT },
     ResourceDef { kind: R::Anet, name: "anet", singleton: false, origin: Origin::Solaris11, honour: YES,
         doc: "A network link that is made for the zone at boot", props: &[
         PropDef { name: "linkname", kind: Kind::Link, key: true, qualifier: true, default: Some("net0"),
@@ -210,12 +228,12 @@ pub const RESOURCES: &[ResourceDef] = &[
         PropDef { name: "lro", kind: Kind::Word(&["auto", "off", "on"]), honour: NO_LINKPROP,
             doc: "Large receive offload", example: "auto", ..A },
         PropDef { name: "ring-group", honour: NO_LINKPROP, doc: "Group of receive rings", example: "exclusive", ..A },
-    ] },
+    ], effect: NEXT_BOOT },
     ResourceDef { kind: R::Device, name: "device", singleton: false, origin: Origin::Illumos, honour: YES,
         doc: "Device nodes that the zone may use", props: &[
         PropDef { name: "match", kind: Kind::DeviceMatch, required: true, key: true, qualifier: true,
             candidates: Candidates::Devices, doc: "Glob below /dev", example: "/dev/zvol/dsk/tank/vol", ..P },
-        PropDef { name: "property", shape: NET_PROPERTY, show: Show::IfSet, clearable: true,
+        PropDef { name: "property", effect: NO_BRAND_READS_IT, shape: NET_PROPERTY, show: Show::IfSet, clearable: true,
             origin: Origin::SmartOs, doc: "Named values for the brand", example: "(name=model,value=virtio)", ..P
             },
         PropDef { name: "storage", key: true, qualifier: true, show: Show::IfSet, clearable: true,
@@ -231,12 +249,14 @@ pub const RESOURCES: &[ResourceDef] = &[
         PropDef { name: "allow-raw-io", kind: Kind::Bool, show: Show::IfSet, clearable: true,
             origin: Origin::Solaris11, honour: NO_LINKPROP, doc: "Let the zone use raw SCSI commands",
             example: "true", ..P },
-    ] },
+    ], effect: NEXT_BOOT },
     ResourceDef { kind: R::DedicatedCpu, name: "dedicated-cpu", singleton: true, origin: Origin::Illumos,
         honour: YES, doc: "Cpus for this zone alone while it runs", props: &[
         PropDef { name: "ncpus", kind: Kind::CpuRange, show: Show::IfSet, doc: "Number of cpus, N or N-M",
             example: "2-4", ..P },
-        PropDef { name: "importance", kind: Kind::Uint(0, MAX), clearable: true, show: Show::IfSet,
+        PropDef { name: "importance",
+            effect: TakesEffect::Never("cpus are given in full or the boot is refused, so nothing is weighed"),
+            kind: Kind::Uint(0, MAX), clearable: true, show: Show::IfSet,
             doc: "Weight when cpus are scarce", example: "10", ..P },
         PropDef { name: "cpus", clearable: true, show: Show::IfSet, origin: Origin::Solaris11,
             doc: "Cpu numbers, such as 0,2-3", example: "0-1", ..P },
@@ -244,12 +264,12 @@ pub const RESOURCES: &[ResourceDef] = &[
             doc: "Core numbers", example: "0", ..P },
         PropDef { name: "sockets", clearable: true, show: Show::IfSet, origin: Origin::Solaris11,
             doc: "Socket numbers", example: "0", ..P },
-    ] },
+    ], effect: NEXT_BOOT },
     ResourceDef { kind: R::CappedCpu, name: "capped-cpu", singleton: true, origin: Origin::Illumos, honour: YES,
         doc: "A cap on the zone's cpu time", props: &[
         PropDef { name: "ncpus", kind: Kind::CpuCap, required: true, show: Show::IfSet,
             alias: rctl("zone.cpu-cap"), doc: "Number of cpus, such as 1.5", example: "1.50", ..P },
-    ] },
+    ], effect: NEXT_BOOT },
     ResourceDef { kind: R::CappedMemory, name: "capped-memory", singleton: true, origin: Origin::Illumos,
         honour: YES, doc: "Caps on the zone's memory; at least one is required", props: &[
         PropDef { name: "physical", kind: Kind::Size(1 << 20), clearable: true, show: Show::IfSet,
@@ -263,21 +283,21 @@ pub const RESOURCES: &[ResourceDef] = &[
             honour: NO_KZ, doc: "Page size policy of a kernel zone", example: "largest-available", ..P },
         PropDef { name: "pagesize", clearable: true, show: Show::IfSet, origin: Origin::Solaris11,
             honour: NO_KZ, doc: "Page size of a kernel zone", example: "2M", ..P },
-    ] },
+    ], effect: NEXT_BOOT },
     ResourceDef { kind: R::VirtualCpu, name: "virtual-cpu", singleton: true, origin: Origin::Solaris11,
         honour: NO_KZ, doc: "Virtual cpus of a kernel zone", props: &[
         PropDef { name: "ncpus", kind: Kind::CpuRange, required: true, show: Show::IfSet,
             origin: Origin::Solaris11, doc: "Number of cpus", example: "4", ..P },
-    ] },
+    ], effect: NEXT_BOOT },
     ResourceDef { kind: R::Attr, name: "attr", singleton: false, origin: Origin::Illumos, honour: YES,
         doc: "A named value, kept and shown", props: &[
-        PropDef { name: "name", kind: Kind::AttrName, required: true, key: true, delegable: true, qualifier: true, doc: "Name",
+        PropDef { name: "name", effect: ATTRIBUTES, kind: Kind::AttrName, required: true, key: true, delegable: true, qualifier: true, doc: "Name",
             example: "comment", ..P },
-        PropDef { name: "type", kind: Kind::Word(&["int", "uint", "boolean", "string"]), required: true,
+        PropDef { name: "type", effect: ATTRIBUTES, kind: Kind::Word(&["int", "uint", "boolean", "string"]), required: true,
             delegable: true, qualifier: true, doc: "Type of the value", example: "string", ..P },
-        PropDef { name: "value", kind: Kind::AttrValue, required: true, delegable: true, qualifier: true, doc: "Value",
+        PropDef { name: "value", effect: ATTRIBUTES, kind: Kind::AttrValue, required: true, delegable: true, qualifier: true, doc: "Value",
             example: "my zone", ..P },
-    ] },
+    ], effect: ATTRIBUTES },
     ResourceDef { kind: R::Dataset, name: "dataset", singleton: false, origin: Origin::Illumos, honour: YES,
         doc: "A ZFS dataset whose administration is delegated to the zone, with its children", props: &[
         PropDef { name: "name", kind: Kind::DatasetName, required: true, key: true, qualifier: true,
@@ -292,21 +312,21 @@ pub const RESOURCES: &[ResourceDef] = &[
             clearable: true, origin: Origin::Linux,
             doc: "Block devices that its volumes have on the host: none, which holds when it is not set, the volumes (dev), or their partitions too (full)",
             example: "dev", ..P },
-    ] },
+    ], effect: NEXT_BOOT },
     ResourceDef { kind: R::Admin, name: "admin", singleton: false, origin: Origin::Illumos, honour: YES,
         doc: "Rights of a user of the host on this zone", props: &[
-        PropDef { name: "user", kind: Kind::User, required: true, key: true, qualifier: true, candidates: Candidates::Users,
+        PropDef { name: "user", effect: RIGHTS, kind: Kind::User, required: true, key: true, qualifier: true, candidates: Candidates::Users,
             doc: "Login name", example: "root", ..P },
-        PropDef { name: "auths", kind: Kind::Auths, required: true,
+        PropDef { name: "auths", effect: RIGHTS, kind: Kind::Auths, required: true,
             doc: "Comma list of login, manage, clonefrom, config", example: "login,manage", ..P },
-    ] },
+    ], effect: RIGHTS },
     ResourceDef { kind: R::Rctl, name: "rctl", singleton: false, origin: Origin::Illumos, honour: YES,
         doc: "A resource control", props: &[
         PropDef { name: "name", kind: Kind::RctlName, required: true, key: true, qualifier: true,
             candidates: Candidates::Rctls, doc: "Name of the control", example: "zone.max-lwps", ..P },
         PropDef { name: "value", shape: Shape::Groups(&["priv", "limit", "action" ]), required: true,
             doc: "Limits with privilege and action", example: "(priv=privileged,limit=100,action=deny)", ..P },
-    ] },
+    ], effect: NEXT_BOOT },
     ResourceDef { kind: R::SecurityFlags, name: "security-flags", singleton: true, origin: Origin::Illumos,
         honour: YES, doc: "Process security flags of the zone", props: &[
         PropDef { name: "lower", kind: Kind::SecFlags, clearable: true, doc: "Flags that no process can switch off: aslr, forbidnullmap",
@@ -315,7 +335,7 @@ pub const RESOURCES: &[ResourceDef] = &[
             example: "aslr", ..P },
         PropDef { name: "upper", kind: Kind::SecFlags, clearable: true, doc: "Flags that may be on: aslr and forbidnullmap must be among them",
             example: "all", ..P },
-    ] },
+    ], effect: NEXT_BOOT },
     ResourceDef { kind: R::Idmap, name: "idmap", singleton: false, origin: Origin::Linux, honour: YES,
         doc: "A range of user and group ids; without any, a private range is allocated", props: &[
         PropDef { name: "type", kind: Kind::Word(&["uid", "gid", "both"]), default: Some("both"), key: true,
@@ -330,31 +350,31 @@ pub const RESOURCES: &[ResourceDef] = &[
         PropDef { name: "shared", kind: Kind::Bool, clearable: true, default: Some("false"), show: Show::IfSet,
             origin: Origin::Linux, doc: "Ranges of other zones that say so too may hold the same ids of the host",
             example: "true", ..P },
-    ] },
+    ], effect: NEXT_BOOT },
     ResourceDef { kind: R::Rootzpool, name: "rootzpool", singleton: true, origin: Origin::Solaris11,
         honour: NO_STORAGE, doc: "Storage of the zone's root pool", props: &[
         PropDef { name: "storage", shape: Shape::List, required: true, origin: Origin::Solaris11,
             show: Show::Always, doc: "Storage URI", example: "dev:/dev/vdb", ..P },
-    ] },
+    ], effect: NEXT_BOOT },
     ResourceDef { kind: R::Zpool, name: "zpool", singleton: false, origin: Origin::Solaris11, honour: NO_STORAGE,
         doc: "Storage of a further pool of the zone", props: &[
         PropDef { name: "name", required: true, key: true, qualifier: true, origin: Origin::Solaris11,
             doc: "Name of the pool", example: "data", ..P },
         PropDef { name: "storage", shape: Shape::List, required: true, origin: Origin::Solaris11,
             show: Show::Always, doc: "Storage URI", example: "dev:/dev/vdb", ..P },
-    ] },
+    ], effect: NEXT_BOOT },
     ResourceDef { kind: R::Suspend, name: "suspend", singleton: true, origin: Origin::Solaris11, honour: NO_KZ,
         doc: "Where a suspended image of a kernel zone goes", props: &[
         PropDef { name: "path", kind: Kind::AbsPath, clearable: true, show: Show::IfSet,
             origin: Origin::Solaris11, doc: "File", example: "/zones/zion/suspend", ..P },
         PropDef { name: "storage", clearable: true, show: Show::IfSet, origin: Origin::Solaris11,
             doc: "Storage URI", example: "dev:/dev/vdb", ..P },
-    ] },
+    ], effect: NEXT_BOOT },
     ResourceDef { kind: R::Keysource, name: "keysource", singleton: true, origin: Origin::Solaris11,
         honour: NO_KZ, doc: "Encryption key of a kernel zone", props: &[
         PropDef { name: "raw", clearable: true, show: Show::IfSet, origin: Origin::Solaris11, doc: "Encoded key",
             example: "none", ..P },
-    ] },
+    ], effect: NEXT_BOOT },
     ResourceDef { kind: R::VerifiedBoot, name: "verified-boot", singleton: true, origin: Origin::Solaris11,
         honour: NO_KZ, doc: "Verified boot of a kernel zone", props: &[
         PropDef { name: "policy", kind: Kind::Word(&["none", "warning", "enforce"]), clearable: true,
@@ -362,7 +382,7 @@ pub const RESOURCES: &[ResourceDef] = &[
             example: "warning", ..P },
         PropDef { name: "cert", clearable: true, show: Show::IfSet, origin: Origin::Solaris11,
             doc: "Certificate file", example: "/etc/certs/boot.pem", ..P },
-    ] },
+    ], effect: NEXT_BOOT },
     ResourceDef { kind: R::SmfDependency, name: "smf-dependency", singleton: false, origin: Origin::Solaris11,
         honour: NO_SMF, doc: "A service that has to run before the zone boots", props: &[
         PropDef { name: "name", clearable: true, show: Show::IfSet, qualifier: true, origin: Origin::Solaris11,
@@ -372,14 +392,14 @@ pub const RESOURCES: &[ResourceDef] = &[
         PropDef { name: "grouping", kind: Kind::Word(&["require_all", "require_any", "optional_all", "exclude_all"]),
             clearable: true, show: Show::IfSet, origin: Origin::Solaris11, doc: "How those of the group count",
             example: "require_all", ..P },
-    ] },
+    ], effect: NEXT_BOOT },
     ResourceDef { kind: R::Npiv, name: "npiv", singleton: false, origin: Origin::Solaris11, honour: NO_KZ,
         doc: "A virtual port of a Fibre Channel adapter", props: &[
         PropDef { name: "virtual-port-wwn", required: true, key: true, qualifier: true, origin: Origin::Solaris11,
             doc: "World wide name of the port", example: "c000000000000001", ..P },
         PropDef { name: "over-hba", clearable: true, show: Show::IfSet, origin: Origin::Solaris11,
             doc: "Adapter", example: "c9", ..P },
-    ] },
+    ], effect: NEXT_BOOT },
     ResourceDef { kind: R::IbVhca, name: "ib-vhca", singleton: false, origin: Origin::Solaris11, honour: NO_KZ,
         doc: "A virtual InfiniBand adapter", props: &[
         PropDef { name: "id", kind: Kind::Uint(0, MAX), key: true, clearable: true, show: Show::IfSet, qualifier: true,
@@ -388,7 +408,7 @@ pub const RESOURCES: &[ResourceDef] = &[
             doc: "Adapter of the host", example: "hermon0", ..P },
         PropDef { name: "smi-enabled", kind: Kind::Word(&["on", "off"]), clearable: true, show: Show::IfSet,
             origin: Origin::Solaris11, doc: "Whether the zone may manage the subnet", example: "off", ..P },
-    ] },
+    ], effect: NEXT_BOOT },
 ];
 
 /// A property of `anet`.
