@@ -168,7 +168,8 @@ fn check_spec(store: &FileStore, spec: &ZoneSpec, purpose: Purpose, found: &mut 
         match finding.severity {
             Severity::Error => found.error(finding.text),
             // Said on every boot, a warning is soon not read any more.
-            Severity::Warning if purpose == Purpose::Verify && !is_error_here(&finding.text) => {
+            // What keeps the zone from booting is an error here, and reported as such below.
+            Severity::Warning if purpose == Purpose::Verify && !finding.keeps_from_booting => {
                 found.warn(format!("WARNING: {}", finding.text));
             }
             Severity::Warning => {}
@@ -180,13 +181,6 @@ fn check_spec(store: &FileStore, spec: &ZoneSpec, purpose: Purpose, found: &mut 
     for (subject, why) in obstacles(spec) {
         found.error(format!("could not verify {subject}: {why}"));
     }
-}
-
-/// Says whether a warning of the spec's own check is an error here, and is reported as such below.
-fn is_error_here(warning: &str) -> bool {
-    [" keeps the zone from booting: ", " cannot run on this host", ": invalid privilege: "]
-        .iter()
-        .any(|part| warning.contains(part))
 }
 
 /// Returns what is set and would do harm when left out, with the reason.

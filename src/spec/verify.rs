@@ -46,18 +46,30 @@ pub struct Finding {
     pub text: String,
     /// Its class.
     pub reason: Reason,
+    /// The spec can be saved, but `zoneadm` neither installs nor boots the zone: a warning of `zonecfg verify`
+    /// that `zoneadm verify` reports as an error in words of its own.
+    pub keeps_from_booting: bool,
 }
 
 struct Findings(Vec<Finding>);
 
 impl Findings {
     fn error(&mut self, reason: Reason, text: impl Into<String>) {
-        self.0.push(Finding { severity: Severity::Error, text: text.into(), reason });
+        self.push(Severity::Error, reason, text.into(), true);
     }
 
+    /// Warns of what will not do what it says.
     fn warn(&mut self, text: impl Into<String>) {
-        let (severity, reason) = (Severity::Warning, Reason::Invalid);
-        self.0.push(Finding { severity, text: text.into(), reason });
+        self.push(Severity::Warning, Reason::Invalid, text.into(), false);
+    }
+
+    /// Warns of what can be saved, but with which no zone boots here.
+    fn warn_of_obstacle(&mut self, text: impl Into<String>) {
+        self.push(Severity::Warning, Reason::Invalid, text.into(), true);
+    }
+
+    fn push(&mut self, severity: Severity, reason: Reason, text: String, keeps_from_booting: bool) {
+        self.0.push(Finding { severity, text, reason, keeps_from_booting });
     }
 }
 
@@ -88,7 +100,7 @@ pub fn verify(spec: &ZoneSpec, host: &HostKnows<'_>) -> Vec<Finding> {
     }
     verify_net(spec, &mut found);
     for (subject, why) in obstacles(spec) {
-        found.warn(format!("{subject} keeps the zone from booting: {why}"));
+        found.warn_of_obstacle(format!("{subject} keeps the zone from booting: {why}"));
     }
     verify_cpu(spec, &mut found);
     verify_memory(spec, &mut found);
@@ -115,12 +127,14 @@ pub fn verify(spec: &ZoneSpec, host: &HostKnows<'_>) -> Vec<Finding> {
 
 fn verify_globals(spec: &ZoneSpec, host: &HostKnows<'_>, found: &mut Findings) {
     if let Some(brand) = spec.props.text("brand").filter(|b| !(host.runs_brand)(b)) {
-        found.warn(format!("brand '{brand}' cannot run on this host; the zone can be kept but not booted"));
+        found.warn_of_obstacle(format!(
+            "brand '{brand}' cannot run on this host; the zone can be kept but not booted"
+        ));
     }
     if let Some(list) = spec.props.text("limitpriv") {
         for word in list.split(',') {
             if !words::is_privilege(word.trim().trim_start_matches(['!', '-'])) {
-                found.warn(format!("{list}: invalid privilege: {}", word.trim()));
+                found.warn_of_obstacle(format!("{list}: invalid privilege: {}", word.trim()));
             }
         }
     }
@@ -137,7 +151,9 @@ fn warn_honour(subject: &str, honour: Honour, found: &mut Findings) {
     match honour {
         Honour::Yes => (),
         Honour::Ignored(why) => found.warn(format!("{subject} has no effect: {why}")),
-        Honour::Refused(why) => found.warn(format!("{subject} keeps the zone from booting: {why}")),
+        Honour::Refused(why) => {
+            found.warn_of_obstacle(format!("{subject} keeps the zone from booting: {why}"));
+        }
     }
 }
 
@@ -493,6 +509,22 @@ mod tests {
         add(&mut spec, R::Dataset, &[("name", "tank/a"), ("alias", "a")]);
         let texts = texts(&spec);
         assert_eq!(texts.len(), 5, "{texts:?}");
+        spec.props.set(schema::global("global-time").expect("a row"), Value::simple("true"));
+        add(&mut spec, R::Fs, &[("dir", "/a/../b"), ("special", "/srv"), ("type", "lofs")]);
+        let knows = HostKnows { is_user: &|_| false, runs_brand: &|_| false };
+        let found = verify(&spec, &knows);
+        let kept: Vec<_> = found.iter().filter(|f| f.keeps_from_booting).map(|f| f.text.as_str()).collect();
+        assert_eq!(
+            kept,
+            [
+                "brand 'lx' cannot run on this host; the zone can be kept but not booted",
+                "default,sys_tiem: invalid privilege: sys_tiem",
+                "global-time keeps the zone from booting: a zone cannot set the host's clock",
+                "fs /a/../b keeps the zone from booting: a mount point has no '..'; write the directory that is \
+                 meant",
+            ]
+        );
+        assert_eq!(found.len(), 7, "the other three do not: {found:?}");
         assert!(texts.iter().all(|t| t.starts_with("W ")), "{texts:?}");
     }
 
