@@ -9,7 +9,6 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -19,6 +18,7 @@ use super::files;
 use super::paths::Root;
 use crate::plan::inherit::{is_data, must_be_roots};
 use crate::sys::path::Dir;
+use crate::sys::stable_hash::StableHash;
 use crate::sys::tree::{Survey, Wanted, survey};
 
 const HEADER: &str = "zones inherited programs 1";
@@ -74,10 +74,8 @@ fn walk(top: &Path, closed: bool) -> io::Result<Survey> {
 }
 
 fn cache(root: &Root, top: &Path) -> PathBuf {
-    let mut hasher = DefaultHasher::new();
-    top.hash(&mut hasher);
     // No zone has a name with a dot in front.
-    root.lib_dir().join(format!(".inherit.{:016x}", hasher.finish()))
+    root.lib_dir().join(format!(".inherit.{:016x}", StableHash::new().path(top).finish()))
 }
 
 /// Returns the list that was kept, as long as nothing tells that it is old.
@@ -130,12 +128,11 @@ fn stamp(top: &Path, programs: &[String]) -> (String, i64) {
     let look = |path: PathBuf| fs::metadata(&path).ok().map(|meta| (path, meta));
     let packages = PACKAGES.iter().find_map(|path| look(path.into()));
     let folders = folders.into_iter().filter_map(|folder| look(top.join(folder)));
-    let mut hasher = DefaultHasher::new();
+    let mut hash = StableHash::new();
     let mut last = 0;
     for (path, meta) in packages.into_iter().chain(folders) {
-        let times = (meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec());
-        (path, meta.dev(), meta.ino(), meta.size(), times).hash(&mut hasher);
+        hash = hash.path(&path).file(&meta);
         last = last.max(meta.ctime());
     }
-    (format!("{:016x}", hasher.finish()), last)
+    (format!("{:016x}", hash.finish()), last)
 }

@@ -1,10 +1,10 @@
 //! Where things live: one place for every path of `design` section 3, all below the alternate root.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use crate::spec::ZoneName;
 use crate::spec::name::below;
+use crate::sys::stable_hash::StableHash;
 
 /// The root below which specs, states and run-time files live: `-R`, else `ZONES_ROOT`, else `/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,9 +77,7 @@ pub fn group_suffix(root: &Root) -> String {
     if root.prefix() == Path::new("/") {
         return String::new();
     }
-    let mut hasher = DefaultHasher::new();
-    root.prefix().hash(&mut hasher);
-    format!("@{:08x}", hasher.finish() & 0xffff_ffff)
+    format!("@{:08x}", StableHash::new().path(root.prefix()).finish() & 0xffff_ffff)
 }
 
 /// Returns a path below the alternate root as the mount table has it.
@@ -87,5 +85,20 @@ pub fn real_path(root: &Root, path: &Path) -> PathBuf {
     match (path.strip_prefix(root.prefix()), std::fs::canonicalize(root.prefix())) {
         (Ok(rest), Ok(prefix)) => prefix.join(rest),
         _ => path.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cgroups_keep_their_names_from_release_to_release() {
+        let suffix = |root: &str| group_suffix(&Root::new(Some(Path::new(root))));
+        // As release 0.1.0 has them: its zones run on while the programs are replaced.
+        assert_eq!(suffix("/"), "");
+        assert_eq!(suffix("/alt"), "@c8d89852");
+        assert_eq!(suffix("/alt/"), "@c8d89852");
+        assert_eq!(suffix("/tmp/x"), "@923175b8");
     }
 }

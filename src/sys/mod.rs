@@ -18,6 +18,7 @@ pub mod process;
 pub mod pty;
 pub mod rlimit;
 pub mod seccomp;
+pub mod stable_hash;
 pub mod stream;
 pub mod task;
 pub mod trace;

@@ -8,8 +8,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -19,6 +17,7 @@ use super::{EtcError, sparse};
 use crate::apply::fault;
 use crate::apply::files;
 use crate::sys::path::{At, Dir, Owned, PathError, STRICT};
+use crate::sys::stable_hash::StableHash;
 use crate::sys::tree::is_readable_to_all;
 
 /// Name of the record in a zone's folder.
@@ -62,13 +61,12 @@ struct Record {
 
 /// Returns what changes when the host's files do. Directories are looked at, not what is in them.
 fn stamp(host: &Path) -> String {
-    let mut hasher = DefaultHasher::new();
+    let mut hash = StableHash::new();
     for name in FOLLOWED.iter().chain(INNER) {
         let Ok(meta) = std::fs::symlink_metadata(host.join("etc").join(name)) else { continue };
-        let times = (meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec());
-        (name, meta.dev(), meta.ino(), meta.size(), times).hash(&mut hasher);
+        hash = hash.text(name).file(&meta);
     }
-    format!("{:016x}", hasher.finish())
+    format!("{:016x}", hash.finish())
 }
 
 fn read(state: &Path) -> Option<Record> {

@@ -1,7 +1,6 @@
 //! Looks at the host's links and addresses, as far as a zone's spec names them. Nothing is changed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, ToSocketAddrs};
 
 use super::{Done, claims, net, sys};
@@ -13,6 +12,7 @@ use crate::spec::{ZoneName, ZoneSpec};
 use crate::sys::netlink::link::{self, Link};
 use crate::sys::netlink::{Socket, route};
 use crate::sys::path::reason;
+use crate::sys::stable_hash::StableHash;
 
 /// Says whether a spec has anything to do with networks.
 pub fn has_network(spec: &ZoneSpec) -> bool {
@@ -148,9 +148,7 @@ fn resolve(name: &str) -> Result<Vec<IpAddr>, String> {
 /// left is found, and of its own for each zone of each alternate root.
 pub fn port_name(root: &Root, zone: &ZoneName) -> String {
     const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-    let mut hasher = DefaultHasher::new();
-    (root.prefix(), zone.as_str()).hash(&mut hasher);
-    let mut hash = hasher.finish();
+    let mut hash = StableHash::new().path(root.prefix()).text(zone.as_str()).finish();
     let mut name = String::from("z");
     for _ in 0..10 {
         name.push(char::from(DIGITS[usize::try_from(hash & 31).unwrap_or(0)]));
@@ -170,6 +168,10 @@ mod tests {
         let (one, two) = (Root::new(Some(Path::new("/"))), Root::new(Some(Path::new("/tmp/x"))));
         let name = port_name(&one, &zone("zion"));
         assert_eq!(name.len(), 11);
+        // As release 0.1.0 has them: what its crash has left is found after an upgrade.
+        assert_eq!(name, "zm33einqaz5");
+        assert_eq!(port_name(&one, &zone("web")), "zynsr6kxksw");
+        assert_eq!(port_name(&two, &zone("zion")), "zz4oeesasut");
         assert_eq!(name, port_name(&one, &zone("zion")));
         assert_ne!(name, port_name(&one, &zone("web")));
         assert_ne!(name, port_name(&two, &zone("zion")));

@@ -6,7 +6,6 @@
 //! | `state` | `state=installed uuid=…`; missing for a configured zone |
 //! | `idmap` | `INSIDE OUTSIDE COUNT`, the private range; kept until the zone is uninstalled or deleted |
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 
 use super::{FileStore, STATE};
@@ -18,6 +17,7 @@ use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
 use crate::spec::store::{StoreError, ZoneStore};
 use crate::spec::{ZoneName, ZoneSpec};
+use crate::sys::stable_hash::StableHash;
 
 const IDMAP: &str = "idmap";
 
@@ -282,10 +282,9 @@ pub fn first_choice(root: &Root) -> u32 {
     if root.prefix() == Path::new("/") {
         return PRIVATE_FIRST;
     }
-    let mut hasher = DefaultHasher::new();
-    root.prefix().hash(&mut hasher);
     let ranges = (u32::MAX - PRIVATE_FIRST) / PRIVATE_COUNT;
-    let number = u32::try_from(hasher.finish() % u64::from(ranges)).unwrap_or(0);
+    let hash = StableHash::new().path(root.prefix()).finish();
+    let number = u32::try_from(hash % u64::from(ranges)).unwrap_or(0);
     PRIVATE_FIRST + number * PRIVATE_COUNT
 }
 
@@ -317,6 +316,8 @@ mod tests {
     fn each_root_begins_at_a_place_of_its_own() {
         let first = |path: &str| first_choice(&Root::new(Some(Path::new(path))));
         assert_eq!(first("/"), PRIVATE_FIRST);
+        // As release 0.1.0 has it.
+        assert_eq!(first("/alt"), 2_089_798_144);
         assert_eq!((first("/alt") - PRIVATE_FIRST) % PRIVATE_COUNT, 0);
         assert_eq!(first("/alt"), first("/alt/"));
         assert_ne!(first("/alt"), first("/other"));
