@@ -333,3 +333,28 @@ fn mount_points_that_cannot_be() {
         lab.assert_clean();
     }
 }
+
+/// A zone whose process 1 was killed is not taken for one that runs while the kernel still takes it apart.
+#[test]
+fn a_boot_right_after_a_kill_boots() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("zion", "");
+    for verb in ["boot", "ready"] {
+        for _ in 0..15 {
+            lab.ok("zoneadm", &["-z", "zion", verb]);
+            let init = record(&lab, "zion", "init");
+            lab.kill_supervisor("zion");
+            assert!(Command::new("kill").args(["-9", &init]).status().is_ok_and(|s| s.success()));
+            let again = lab.run("zoneadm", &["-z", "zion", verb]);
+            assert_eq!(again.status, 0, "{again:?}");
+            assert!(!again.err.contains("already"), "{again:?}");
+            let new = record(&lab, "zion", "init");
+            assert!(
+                new != init && std::path::Path::new("/proc").join(&new).exists(),
+                "{init} {new} {again:?}"
+            );
+            lab.ok("zoneadm", &["-z", "zion", "halt"]);
+        }
+    }
+    lab.assert_clean();
+}

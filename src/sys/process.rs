@@ -31,6 +31,18 @@ pub fn start_time(pid: i32) -> Option<u64> {
     fields.nth(18)?.parse().ok()
 }
 
+/// Says whether a process is on its way out: killed, or in exit(2). It may still be there for a while.
+pub fn is_ending(pid: i32) -> bool {
+    // PF_EXITING (proc_pid_stat(5), field 9), and SIGKILL among the pending signals (proc_pid_status(5)).
+    const EXITING: u64 = 4;
+    const KILL: u64 = 1 << (libc::SIGKILL - 1);
+    let flags = stat(pid).and_then(|(_, rest)| rest.split_whitespace().nth(6)?.parse::<u64>().ok());
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let pending = status.lines().filter_map(|l| l.strip_prefix("SigPnd:").or(l.strip_prefix("ShdPnd:")));
+    let mut masks = pending.filter_map(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    flags.is_some_and(|f| f & EXITING != 0) || masks.any(|mask| mask & KILL != 0)
+}
+
 /// Says whether a process is one of the kernel's own, of this name. No other process can look like it: the
 /// flag `PF_KTHREAD` (proc_pid_stat(5), field 9) is the kernel's to give.
 pub fn is_kernel_thread(pid: i32, name: &str) -> bool {

@@ -12,6 +12,7 @@ use crate::apply::teardown::take_down;
 use crate::apply::{Op, guard};
 use crate::plan::profile::Profile;
 use crate::spec::state::ZoneState;
+use crate::sys::process;
 
 pub use halt::{SHUTDOWN_SECONDS, halt, interrupt_shutdown, shutdown};
 
@@ -22,7 +23,7 @@ pub use halt::{SHUTDOWN_SECONDS, halt, interrupt_shutdown, shutdown};
 pub fn ready(op: &mut Op<'_>) -> Result<(), BootError> {
     let lock = op.lock()?;
     match halt::find_and_mend(op) {
-        Some(r) if r.state == ZoneState::Ready => {
+        Some(r) if r.state == ZoneState::Ready && !process::is_ending(r.init) => {
             op.out.warn("zone is already ready");
             return Ok(());
         }
@@ -39,16 +40,17 @@ pub fn ready(op: &mut Op<'_>) -> Result<(), BootError> {
 pub fn boot(op: &mut Op<'_>, args: &BootArgs) -> Result<(), BootError> {
     let lock = op.lock()?;
     match halt::find_and_mend(op) {
+        // A zone whose process 1 was killed a moment ago runs no more, though it is still there: a halt that was
+        // killed in the middle leaves such a one, too. The end comes first.
+        Some(r) if r.state == ZoneState::ShuttingDown || process::is_ending(r.init) => {
+            take_down(op, &r, Going::Reboot)?;
+            start::start(op, args, Goal::Running, lock)
+        }
         Some(r) if r.state == ZoneState::Ready => {
             if args.writable && !matches!(Profile::of(op.spec), Ok(None)) {
                 return Err(BootError::ReadOnly);
             }
             boot_ready(op, &r, args)
-        }
-        // A halt that was killed in the middle: the end comes first.
-        Some(r) if r.state == ZoneState::ShuttingDown => {
-            take_down(op, &r, Going::Reboot)?;
-            start::start(op, args, Goal::Running, lock)
         }
         Some(r) => {
             op.out.warn("zone is already booted");
