@@ -1,4 +1,4 @@
-# bash completion for zoneadm(8)
+# bash completion for zoneadm(8), made from its table of subcommands
 
 _zoneadm() {
     local cur prev word command= i
@@ -24,41 +24,44 @@ _zoneadm() {
         return
     fi
     case $command in
-        list) COMPREPLY=($(compgen -W "-c -i -n -p -v --json" -- "$cur")) ;;
-        doctor) COMPREPLY=($(compgen -W "--json" -- "$cur")) ;;
-        help) COMPREPLY=($(compgen -W "$commands" -- "$cur")) ;;
-        plan) COMPREPLY=($(compgen -W "attach boot clone detach halt install move ready reboot shutdown uninstall" -- "$cur")) ;;
-        mark) COMPREPLY=($(compgen -W "incomplete" -- "$cur")) ;;
-        reclaim) COMPREPLY=($(compgen -W "-F $(zfs list -Ho name 2>/dev/null)" -- "$cur")) ;;
-        shift-ids) COMPREPLY=($(compgen -W "-f $(zfs list -Ho name 2>/dev/null)" -- "$cur")) ;;
-        clone)
-            case $prev in
-                -c) COMPREPLY=($(compgen -f -- "$cur")) ;;
-                -m) COMPREPLY=($(compgen -W "copy" -- "$cur")) ;;
-                -s) COMPREPLY=($(compgen -W "$(zfs list -Ho name -t snapshot 2>/dev/null)" -- "$cur")) ;;
-                *) COMPREPLY=($(compgen -W "-m -s -c --with-datasets $(zoneadm list -cn 2>/dev/null)" -- "$cur")) ;;
-            esac
-            ;;
-        move) COMPREPLY=($(compgen -d -- "$cur")) ;;
-        detach) COMPREPLY=($(compgen -W "-n" -- "$cur")) ;;
         attach)
             case $prev in
                 -n) COMPREPLY=($(compgen -f -- "$cur")) ;;
                 *) COMPREPLY=($(compgen -W "-F -n -u -U" -- "$cur")) ;;
             esac
             ;;
-        uninstall) COMPREPLY=($(compgen -W "-F" -- "$cur")) ;;
-        shutdown) COMPREPLY=($(compgen -W "-r -t --" -- "$cur")) ;;
-        boot | reboot) COMPREPLY=($(compgen -W "-w --" -- "$cur")) ;;
-        install)
+        boot) COMPREPLY=($(compgen -W "-w --" -- "$cur")) ;;
+        clone)
             case $prev in
-                -a | -c) COMPREPLY=($(compgen -f -- "$cur")) ;;
-                -d | -o) COMPREPLY=($(compgen -d -- "$cur")) ;;
-                -s) COMPREPLY=($(compgen -W "bookworm bullseye trixie sid stable testing" -- "$cur")) ;;
-                -x) COMPREPLY=($(compgen -W "nodataset mirror= components= keyring=" -- "$cur")) ;;
-                *) COMPREPLY=($(compgen -W "-a -c -d -o -s -x" -- "$cur")) ;;
+                -m) COMPREPLY=($(compgen -W "copy" -- "$cur")) ;;
+                -s) COMPREPLY=($(compgen -W "$(zfs list -Ho name -t snapshot 2>/dev/null)" -- "$cur")) ;;
+                -c) COMPREPLY=($(compgen -f -- "$cur")) ;;
+                *) COMPREPLY=($(compgen -W "-m -s --with-datasets -c $(zoneadm list -cn 2>/dev/null)" -- "$cur")) ;;
             esac
             ;;
+        detach) COMPREPLY=($(compgen -W "-n" -- "$cur")) ;;
+        doctor) COMPREPLY=($(compgen -W "--json" -- "$cur")) ;;
+        help) COMPREPLY=($(compgen -W "$commands" -- "$cur")) ;;
+        install)
+            case $prev in
+                -a) COMPREPLY=($(compgen -f -- "$cur")) ;;
+                -d) COMPREPLY=($(compgen -d -- "$cur")) ;;
+                -o) COMPREPLY=($(compgen -d -- "$cur")) ;;
+                -s) COMPREPLY=($(compgen -W "bookworm bullseye trixie sid stable testing" -- "$cur")) ;;
+                -x) COMPREPLY=($(compgen -W "nodataset mirror= components= keyring=" -- "$cur")) ;;
+                -c) COMPREPLY=($(compgen -f -- "$cur")) ;;
+                *) COMPREPLY=($(compgen -W "-a -d -o -s -x -c" -- "$cur")) ;;
+            esac
+            ;;
+        list) COMPREPLY=($(compgen -W "-c -i -n -p -v --json" -- "$cur")) ;;
+        mark) COMPREPLY=($(compgen -W "incomplete" -- "$cur")) ;;
+        move) COMPREPLY=($(compgen -d -- "$cur")) ;;
+        plan) COMPREPLY=($(compgen -W "attach boot clone detach halt install move ready reboot shutdown uninstall" -- "$cur")) ;;
+        reboot) COMPREPLY=($(compgen -W "-w --" -- "$cur")) ;;
+        reclaim) COMPREPLY=($(compgen -W "-F $(zfs list -Ho name 2>/dev/null)" -- "$cur")) ;;
+        shift-ids) COMPREPLY=($(compgen -W "-f $(zfs list -Ho name 2>/dev/null)" -- "$cur")) ;;
+        shutdown) COMPREPLY=($(compgen -W "-t -r --" -- "$cur")) ;;
+        uninstall) COMPREPLY=($(compgen -W "-F" -- "$cur")) ;;
     esac
 }
 complete -o filenames -F _zoneadm zoneadm

@@ -1,4 +1,4 @@
-# fish completion for zoneadm(8)
+# fish completion for zoneadm(8), made from its table of subcommands
 
 function __zoneadm_without
     set -l words (commandline -opc)
@@ -32,36 +32,39 @@ complete -c zoneadm -n __zoneadm_without -a shift-ids -d 'Give files of datasets
 complete -c zoneadm -n __zoneadm_without -a shutdown -d 'Ask the zone to stop'
 complete -c zoneadm -n __zoneadm_without -a uninstall -d 'Remove the root of the zone'
 complete -c zoneadm -n __zoneadm_without -a verify -d 'Check the configuration against this host'
+complete -c zoneadm -n '__fish_seen_subcommand_from attach' -s F -d 'Without any check'
+complete -c zoneadm -n '__fish_seen_subcommand_from attach' -s n -r -F -d 'Check a manifest'
+complete -c zoneadm -n '__fish_seen_subcommand_from attach' -s u -d 'Take what goes with the host'
+complete -c zoneadm -n '__fish_seen_subcommand_from attach' -s U -d 'Take what goes with the host'
+complete -c zoneadm -n '__fish_seen_subcommand_from boot' -s w -d 'With a writable root'
+complete -c zoneadm -n '__fish_seen_subcommand_from clone' -s m -x -a copy -d Method
+complete -c zoneadm -n '__fish_seen_subcommand_from clone' -s s -x -a '(zfs list -Ho name -t snapshot 2>/dev/null)' -d Snapshot
+complete -c zoneadm -n '__fish_seen_subcommand_from clone' -l with-datasets -d 'Also the delegated datasets'
+complete -c zoneadm -n '__fish_seen_subcommand_from clone' -s c -r -F -d Profile
+complete -c zoneadm -n '__fish_seen_subcommand_from clone' -a '(zoneadm list -cn 2>/dev/null)'
+complete -c zoneadm -n '__fish_seen_subcommand_from detach' -s n -d 'Print the manifest'
+complete -c zoneadm -n '__fish_seen_subcommand_from doctor' -l json -d 'As JSON'
+complete -c zoneadm -n '__fish_seen_subcommand_from help' -a 'attach boot clone detach doctor halt help install list mark move plan ready reboot reclaim shift-ids shutdown uninstall verify'
+complete -c zoneadm -n '__fish_seen_subcommand_from install' -s a -r -F -d Archive
+complete -c zoneadm -n '__fish_seen_subcommand_from install' -s d -x -a '(__fish_complete_directories)' -d Tree
+complete -c zoneadm -n '__fish_seen_subcommand_from install' -s o -x -a '(__fish_complete_directories)' -d 'Image layout'
+complete -c zoneadm -n '__fish_seen_subcommand_from install' -s s -x -a 'bookworm bullseye trixie sid stable testing' -d Suite
+complete -c zoneadm -n '__fish_seen_subcommand_from install' -s x -x -a 'nodataset mirror= components= keyring=' -d Option
+complete -c zoneadm -n '__fish_seen_subcommand_from install' -s c -r -F -d Profile
 complete -c zoneadm -n '__fish_seen_subcommand_from list' -s c -d All
 complete -c zoneadm -n '__fish_seen_subcommand_from list' -s i -d 'Also installed'
 complete -c zoneadm -n '__fish_seen_subcommand_from list' -s n -d 'Without the host'
 complete -c zoneadm -n '__fish_seen_subcommand_from list' -s p -d 'For scripts'
 complete -c zoneadm -n '__fish_seen_subcommand_from list' -s v -d Table
 complete -c zoneadm -n '__fish_seen_subcommand_from list' -l json -d 'As JSON'
-complete -c zoneadm -n '__fish_seen_subcommand_from doctor' -l json -d 'As JSON'
-complete -c zoneadm -n '__fish_seen_subcommand_from install' -s a -r -F -d Archive
-complete -c zoneadm -n '__fish_seen_subcommand_from install' -s d -x -a '(__fish_complete_directories)' -d Tree
-complete -c zoneadm -n '__fish_seen_subcommand_from install' -s o -x -a '(__fish_complete_directories)' -d 'Image layout'
-complete -c zoneadm -n '__fish_seen_subcommand_from install' -s s -x -d Suite
-complete -c zoneadm -n '__fish_seen_subcommand_from install' -s x -x -a 'nodataset mirror= components= keyring=' -d Option
+complete -c zoneadm -n '__fish_seen_subcommand_from mark' -a incomplete
+complete -c zoneadm -n '__fish_seen_subcommand_from move' -a '(__fish_complete_directories)'
+complete -c zoneadm -n '__fish_seen_subcommand_from plan' -a 'attach boot clone detach halt install move ready reboot shutdown uninstall'
+complete -c zoneadm -n '__fish_seen_subcommand_from reboot' -s w -d 'With a writable root'
 complete -c zoneadm -n '__fish_seen_subcommand_from reclaim' -s F -d 'Make what is found harmless and go on'
 complete -c zoneadm -n '__fish_seen_subcommand_from reclaim' -a '(zfs list -Ho name 2>/dev/null)'
 complete -c zoneadm -n '__fish_seen_subcommand_from shift-ids' -s f -x -d 'First of the ids that are replaced'
 complete -c zoneadm -n '__fish_seen_subcommand_from shift-ids' -a '(zfs list -Ho name 2>/dev/null)'
-complete -c zoneadm -n '__fish_seen_subcommand_from clone' -s m -x -a copy -d Method
-complete -c zoneadm -n '__fish_seen_subcommand_from clone' -s s -x -a '(zfs list -Ho name -t snapshot 2>/dev/null)' -d Snapshot
-complete -c zoneadm -n '__fish_seen_subcommand_from install clone' -s c -r -d 'Profile'
-complete -c zoneadm -n '__fish_seen_subcommand_from clone' -l with-datasets -d 'Also the delegated datasets'
-complete -c zoneadm -n '__fish_seen_subcommand_from clone' -a '(zoneadm list -cn 2>/dev/null)'
-complete -c zoneadm -n '__fish_seen_subcommand_from move' -a '(__fish_complete_directories)'
-complete -c zoneadm -n '__fish_seen_subcommand_from detach' -s n -d 'Print the manifest'
-complete -c zoneadm -n '__fish_seen_subcommand_from attach' -s F -d 'Without any check'
-complete -c zoneadm -n '__fish_seen_subcommand_from attach' -s n -r -F -d 'Check a manifest'
-complete -c zoneadm -n '__fish_seen_subcommand_from attach' -s u -d 'Take what goes with the host'
-complete -c zoneadm -n '__fish_seen_subcommand_from attach' -s U -d 'Take what goes with the host'
-complete -c zoneadm -n '__fish_seen_subcommand_from uninstall' -s F -d 'Do not ask'
-complete -c zoneadm -n '__fish_seen_subcommand_from boot reboot' -s w -d 'With a writable root'
-complete -c zoneadm -n '__fish_seen_subcommand_from shutdown' -s r -d 'Boot again'
 complete -c zoneadm -n '__fish_seen_subcommand_from shutdown' -s t -x -d 'Seconds to wait'
-complete -c zoneadm -n '__fish_seen_subcommand_from mark' -a incomplete
-complete -c zoneadm -n '__fish_seen_subcommand_from plan' -a 'attach boot clone detach halt install move ready reboot shutdown uninstall'
+complete -c zoneadm -n '__fish_seen_subcommand_from shutdown' -s r -d 'Boot again'
+complete -c zoneadm -n '__fish_seen_subcommand_from uninstall' -s F -d 'Do not ask'

@@ -1,5 +1,5 @@
 #compdef zoneadm
-# zsh completion for zoneadm(8)
+# zsh completion for zoneadm(8), made from its table of subcommands
 
 _zoneadm_zones() {
     local -a zones
@@ -41,21 +41,22 @@ _zoneadm() {
         command) _describe -t commands subcommand commands ;;
         arguments)
             case $line[1] in
-                list) _arguments '-c[all]' '-i[also installed]' '-n[without the host]' '-p[for scripts]' '-v[table]' '--json[as JSON]' ;;
-                doctor) _arguments '--json[as JSON]' ;;
-                install) _arguments '-a[archive]:archive:_files' '-d[tree]:directory:_files -/' '-o[image layout]:directory:_files -/' '-s[suite]:suite: ' '*-x[option]:option:(nodataset mirror= components= keyring=)' '-c[profile]:profile:_files' ;;
-                reclaim) _arguments '-F[make what is found harmless and go on]' '1:dataset:(${(f)"$(zfs list -Ho name 2>/dev/null)"})' ;;
-                shift-ids) _arguments '-f[first of the ids that are replaced]:id: ' '1:dataset:(${(f)"$(zfs list -Ho name 2>/dev/null)"})' ;;
-                clone) _arguments '-m[method]:method:(copy)' '-s[snapshot]:snapshot:(${(f)"$(zfs list -Ho name -t snapshot 2>/dev/null)"})' '-c[profile]:profile:_files' '--with-datasets[also the delegated datasets]' '1:zone:_zoneadm_zones' ;;
-                move) _files -/ ;;
+                attach) _arguments '-F[without any check]' '-n[check a manifest]:path:_files' '-u[take what goes with the host]' '-U[take what goes with the host]' ;;
+                boot) _arguments '-w[with a writable root]' ;;
+                clone) _arguments '-m[method]:copy:(copy)' '-s[snapshot]:snapshot:(${(f)"$(zfs list -Ho name -t snapshot 2>/dev/null)"})' '--with-datasets[also the delegated datasets]' '-c[profile]:profile:_files' '1:zonename:_zoneadm_zones' ;;
                 detach) _arguments '-n[print the manifest]' ;;
-                attach) _arguments '-F[without any check]' '-n[check a manifest]:manifest:_files' '-u[take what goes with the host]' '-U[take what goes with the host]' ;;
+                doctor) _arguments '--json[as JSON]' ;;
+                help) _arguments '1:subcommand:(attach boot clone detach doctor halt help install list mark move plan ready reboot reclaim shift-ids shutdown uninstall verify)' ;;
+                install) _arguments '-a[archive]:archive:_files' '-d[tree]:directory:_files -/' '-o[image layout]:layout:_files -/' '-s[suite]:suite:(bookworm bullseye trixie sid stable testing)' '*-x[option]:option:(nodataset mirror= components= keyring=)' '-c[profile]:profile:_files' ;;
+                list) _arguments '-c[all]' '-i[also installed]' '-n[without the host]' '-p[for scripts]' '-v[table]' '--json[as JSON]' ;;
+                mark) _arguments '1:state:(incomplete)' ;;
+                move) _arguments '1:zonepath:_files -/' ;;
+                plan) _arguments '1:subcommand:(attach boot clone detach halt install move ready reboot shutdown uninstall)' ;;
+                reboot) _arguments '-w[with a writable root]' ;;
+                reclaim) _arguments '-F[make what is found harmless and go on]' '1:dataset:(${(f)"$(zfs list -Ho name 2>/dev/null)"})' ;;
+                shift-ids) _arguments '-f[first of the ids that are replaced]:first: ' '1:dataset:(${(f)"$(zfs list -Ho name 2>/dev/null)"})' ;;
+                shutdown) _arguments '-t[seconds to wait]:seconds: ' '-r[boot again]' ;;
                 uninstall) _arguments '-F[do not ask]' ;;
-                boot|reboot) _arguments '-w[with a writable root]' ;;
-                shutdown) _arguments '-r[boot again]' '-t[seconds to wait]:seconds:' ;;
-                mark) _values state incomplete ;;
-                plan) _values subcommand attach boot clone detach halt install move ready reboot shutdown uninstall ;;
-                help) _describe -t commands subcommand commands ;;
             esac
             ;;
     esac

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use zones::cli::zoneadm::table::SUBCOMMANDS;
+
 /// What each part may use of the others. `spec::name` and `spec::shown` admit only that module.
 const ARROWS: &[(&str, &[&str])] = &[
     ("spec", &[]),
@@ -473,6 +475,55 @@ fn unsafe_code_is_at_the_bottom_and_explained() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The table of zoneadm is the one place that knows all its subcommands: code that tells them apart by name, or by
+/// an enum of its own, has to be found for every new one.
+#[test]
+fn only_the_table_knows_all_verbs_of_zoneadm() {
+    let verbs: Vec<_> = SUBCOMMANDS.iter().map(|s| s.verb.name).collect();
+    assert!(verbs.len() > 15, "{verbs:?}");
+    // Texts that are no code may name many: the table itself, and help.
+    let table = Path::new("cli/zoneadm/table.rs");
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|s| s.path != table) {
+        let known = known_verbs(&source.text, &verbs);
+        if source.part() != Some("shell") && source.part() != Some("parser") && known.len() > MAX_VERBS {
+            wrong.push(format!("src/{} knows {}", source.path.display(), known.join(", ")));
+        }
+    }
+    assert!(wrong.is_empty(), "a row of src/{} can say it:\n{}", table.display(), wrong.join("\n"));
+}
+
+/// A file about a few verbs may name them, as the journal of storage names its five; more are a second table.
+const MAX_VERBS: usize = 5;
+
+/// Returns the verbs that the code before the tests compares with: as whole strings, or as variants of an enum.
+fn known_verbs(text: &str, verbs: &[&'static str]) -> Vec<&'static str> {
+    let code = before_tests(text);
+    let code: String =
+        code.lines().filter(|l| !l.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let variant = |verb: &str| {
+        let mut letters = verb.chars();
+        let first = letters.next().map(|c| c.to_ascii_uppercase());
+        first.into_iter().chain(letters).collect::<String>()
+    };
+    let is_known = |verb: &&&str| {
+        let as_text = code.contains(&format!("\"{verb}\""));
+        let as_variant = ["Verb::", "V::"].iter().any(|of| code.contains(&format!("{of}{}", variant(verb))));
+        as_text || as_variant
+    };
+    verbs.iter().filter(is_known).copied().collect()
+}
+
+#[test]
+fn a_match_on_all_verbs_is_seen() {
+    let verbs = ["boot", "halt", "ready", "clone", "move"];
+    let by_name = "match name {\n \"boot\" => 1,\n \"halt\" | \"ready\" => 2,\n \"clone\" => 3, _ => 4 }";
+    assert_eq!(known_verbs(by_name, &verbs), ["boot", "halt", "ready", "clone"]);
+    let by_enum = "match verb { Verb::Boot | Verb::Halt => 1, V::Move => 2 }";
+    assert_eq!(known_verbs(by_enum, &verbs), ["boot", "halt", "move"]);
+    assert!(known_verbs("// \"boot\"\nlet text = \"must boot and halt\";", &verbs).is_empty());
 }
 
 #[test]

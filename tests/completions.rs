@@ -1,10 +1,12 @@
 //! The completions of the shells: their own shells can read them, they know every subcommand, and
-//! their lists of resources and properties are those of the table.
+//! their lists of resources and properties are those of the table. Those of zoneadm are made from its
+//! table of subcommands.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
+use zones::cli::completion;
 use zones::shell::help;
 use zones::spec::ResourceKind;
 use zones::spec::schema;
@@ -136,6 +138,19 @@ fn the_lists_of_zonecfg_are_those_of_the_table() {
         if fresh != page && env::var_os("UPDATE").is_some() {
             fs::write(file("zonecfg", shell), fresh).expect("the completion can be written");
         } else {
+            assert!(fresh == page, "{shell} is stale; refresh with: UPDATE=1 cargo test --test completions");
+        }
+    }
+}
+
+#[test]
+fn those_of_zoneadm_are_made_from_its_table() {
+    for shell in SHELLS {
+        let fresh = completion::zoneadm(shell).expect("a completion for each shell");
+        if fresh != text("zoneadm", shell) && env::var_os("UPDATE").is_some() {
+            fs::write(file("zoneadm", shell), fresh).expect("the completion can be written");
+        } else {
+            let page = text("zoneadm", shell);
             assert!(fresh == page, "{shell} is stale; refresh with: UPDATE=1 cargo test --test completions");
         }
     }

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::{env, fs};
 
 use zones::cli::manual;
+use zones::cli::zoneadm::table::SUBCOMMANDS;
 
 fn pages() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("man");
@@ -59,6 +60,52 @@ fn the_generated_parts_are_fresh() {
         assert!(seen.iter().any(|s| s == name), "no page has the part {name}");
     }
     assert!(stale.is_empty(), "stale: {stale:?}\nrefresh with: UPDATE=1 cargo test --test manual");
+}
+
+/// Returns the page of zoneadm with its synopses made anew, and the subcommands that it lists.
+fn with_synopses(page: &str) -> (String, Vec<String>) {
+    let synopsis = |name: &str| {
+        manual::zoneadm_synopsis(name).unwrap_or_else(|| panic!("zoneadm has no subcommand {name}"))
+    };
+    let (mut out, mut names, mut section, mut skip) = (String::new(), Vec::new(), "", false);
+    for line in page.lines() {
+        section = line.strip_prefix(".Sh ").unwrap_or(section);
+        skip = skip && (line.starts_with(".Op ") || line.starts_with(".Ar "));
+        if skip {
+            continue;
+        }
+        let name = |before: &str| line.strip_prefix(before).and_then(|rest| rest.split(' ').next());
+        if let Some(name) = name(".It Cm ").filter(|_| section == "SUBCOMMANDS") {
+            out.push_str(&synopsis(name).0);
+            names.push(name.to_owned());
+        } else {
+            out.push_str(line);
+        }
+        out.push('\n');
+        if let Some(name) = name(".Cm ").filter(|_| section == "SYNOPSIS") {
+            for line in synopsis(name).1 {
+                out.push_str(&line);
+                out.push('\n');
+            }
+            skip = true;
+        }
+    }
+    (out, names)
+}
+
+#[test]
+fn the_synopses_of_zoneadm_are_those_of_its_table() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("man/zoneadm.8");
+    let page = fs::read_to_string(&path).expect("a page in UTF-8");
+    let (fresh, names) = with_synopses(&page);
+    let mut wanted: Vec<_> = SUBCOMMANDS.iter().map(|s| s.verb.name).collect();
+    wanted.sort_unstable();
+    assert_eq!(names, wanted, "the subcommands that the page lists, in the order of the alphabet");
+    if fresh != page && env::var_os("UPDATE").is_some() {
+        fs::write(&path, fresh).expect("the page can be written");
+    } else {
+        assert!(fresh == page, "stale; refresh with: UPDATE=1 cargo test --test manual");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 
+use super::zoneadm::table;
 use crate::shell::help::{self, Scope};
 use crate::spec::privilege::{CAPABILITIES, Grant, Means, PRIVILEGES};
 use crate::spec::schema::{self, Honour, Kind, Origin, PropDef, ResourceKind, Shape, TakesEffect};
@@ -23,6 +24,27 @@ pub fn section(name: &str) -> Option<String> {
         "privileges" => privileges(),
         _ => return None,
     })
+}
+
+/// Returns how a subcommand of zoneadm is called, in mdoc(7), none when there is no such subcommand: the line in
+/// the list of subcommands, and the lines of the page's synopsis.
+pub fn zoneadm_synopsis(name: &str) -> Option<(String, Vec<String>)> {
+    let pieces = table::find(name)?.verb.manual();
+    let last = pieces.len().saturating_sub(1);
+    let one = |(at, (text, is_optional)): (usize, &(String, bool))| match is_optional {
+        false => text.clone(),
+        // Op encloses the rest of the line, and a line of its own is enclosed by it.
+        true if at == last && !text.contains(" Oc") => format!("Op {text}"),
+        true => format!("Oo {text} Oc"),
+    };
+    let words: Vec<_> = pieces.iter().enumerate().map(one).collect();
+    let line = format!(".It Cm {name} {}", words.join(" ")).trim_end().to_owned();
+    let lines = pieces.iter().map(
+        |(text, is_optional)| {
+            if *is_optional { format!(".Op {text}") } else { format!(".{text}") }
+        },
+    );
+    Some((line, lines.collect()))
 }
 
 /// The subcommands of zonecfg, from the table that its `help` prints.

@@ -1,5 +1,6 @@
 //! What the programs do with their command lines.
 
+pub mod completion;
 pub mod manual;
 pub mod report;
 pub mod zlogin;

@@ -5,11 +5,13 @@
 //! lock is taken before its state, its spec and the caller's rights are read: see
 //! [`crate::apply::store::Locked`].
 
+mod args;
 mod foreign;
-mod lifecycle;
 mod operate;
 mod rights;
 mod shift;
+mod storage;
+pub mod table;
 pub mod usage;
 
 use std::ffi::OsString;
@@ -19,6 +21,8 @@ use std::process::ExitCode;
 
 use lexopt::{Arg, Parser};
 
+use self::args::{Args, ArgsError};
+use self::table::{Run, Subcommand};
 use super::report::Report;
 use crate::apply::broker::Caller;
 use crate::apply::dataset::reclaim::reclaim;
@@ -30,8 +34,8 @@ use crate::apply::store::FileStore;
 use crate::apply::{Notice, Seen};
 use crate::spec::ZoneName;
 use crate::spec::shown::Show;
-use crate::spec::state::Verb;
 use crate::spec::store::{StoreError, ZoneStore};
+use crate::spec::verb::{Broker, Verb};
 use crate::sys::trace;
 
 /// How the program ends.
@@ -107,15 +111,15 @@ fn start(name: &str, args: Vec<OsString>) -> End {
                 let rest = parser.raw_args().map(Iterator::collect).unwrap_or_default();
                 return run(name, options, &command.to_string_lossy(), rest);
             }
-            Ok(Some(_) | None) | Err(_) => return wrong(name),
+            Ok(Some(_) | None) | Err(_) => return usage_error(name),
         };
         if read.is_err() {
-            return wrong(name);
+            return usage_error(name);
         }
     }
 }
 
-fn wrong(name: &str) -> End {
+fn usage_error(name: &str) -> End {
     let _ = usage::print(name, false, &mut io::stderr());
     End::Usage
 }
@@ -133,19 +137,20 @@ fn page(print: impl FnOnce(&mut dyn Write) -> io::Result<()>, end: End) -> End {
 }
 
 fn run(name: &str, options: Options, command: &str, args: Vec<OsString>) -> End {
+    let own = table::find(command);
+    // `help` looks at nothing of the host, and so needs no rights.
     if command == "help" {
         return help(name, &args);
     }
-    let own = usage::find(command).map(|sub| sub.name);
-    let Some(command) = own.or_else(|| foreign::MOUNTS.into_iter().find(|name| *name == command)) else {
-        let later = ["apply", "rename"];
-        if later.contains(&command) {
+    let mount = foreign::MOUNTS.into_iter().find(|name| *name == command);
+    if own.is_none() && mount.is_none() {
+        if table::RESERVED.contains(&command) {
             let mut report = Report::new(name);
             report.warn(&format!("{command} is not available yet in this version"));
             return End::Failed;
         }
-        return wrong(name);
-    };
+        return usage_error(name);
+    }
     let mut report = Report::new(name);
     let caller = Caller::from_env();
     // For a user nothing is looked at below a path that he names: he is refused further down.
@@ -162,17 +167,17 @@ fn run(name: &str, options: Options, command: &str, args: Vec<OsString>) -> End 
     }
     let store = FileStore::open(Root::new(options.root.as_deref()));
     let mut program = Program { name: name.to_owned(), options, store, report, caller, seen: Seen::new() };
-    if let Err(end) = program.refuse_for_caller(command) {
+    let broker = own.map_or(Broker::Closed, |sub| sub.verb.broker);
+    if let Err(end) = program.authorize_verb(command, broker) {
         return end;
     }
-    match command {
-        "mount" | "unmount" => program.mount(command, &args),
-        "list" => program.list(args),
-        "doctor" => program.doctor(args),
-        "plan" => program.plan(&args),
-        "reclaim" => program.reclaim(args),
-        "shift-ids" => program.shift_ids(args),
-        _ => program.change(command, &args),
+    match (own, mount) {
+        (Some(sub), _) => match sub.run {
+            Run::Whole(run) => run(&mut program, sub, &args),
+            Run::OnZone(_) => program.change(sub, &args),
+        },
+        (None, Some(mount)) => program.mount(mount, &args),
+        (None, None) => usage_error(name),
     }
 }
 
@@ -181,24 +186,39 @@ fn help(name: &str, args: &[OsString]) -> End {
     let Some(word) = word else {
         return page(|out| usage::print(name, true, out), End::Good);
     };
-    match usage::find(&word) {
-        Some(sub) => page(|out| sub.print(name, true, out), End::Good),
-        None => wrong(name),
+    match table::find(&word) {
+        Some(sub) => page(|out| usage::print_verb(&sub.verb, name, true, out), End::Good),
+        None => usage_error(name),
     }
 }
 
 impl Program {
-    fn sub_usage(&self, command: &str, asked: bool) -> End {
-        let Some(sub) = usage::find(command) else { return wrong(&self.name) };
+    fn help(&mut self, _: &'static Subcommand, args: &[OsString]) -> End {
+        help(&self.name, args)
+    }
+
+    fn sub_usage(&self, verb: &Verb, asked: bool) -> End {
         if asked {
-            return page(|out| sub.print(&self.name, true, out), End::Usage);
+            return page(|out| usage::print_verb(verb, &self.name, true, out), End::Usage);
         }
-        let _ = sub.print(&self.name, false, &mut io::stderr());
+        let _ = usage::print_verb(verb, &self.name, false, &mut io::stderr());
         End::Usage
     }
 
+    /// Reads the words after a subcommand. The error has been said.
+    fn read_args(&mut self, sub: &'static Subcommand, args: &[OsString]) -> Result<Args, End> {
+        let read = args::read(&sub.verb, args);
+        let read = read.and_then(|args| sub.check.map_or(Ok(()), |check| check(&args)).map(|()| args));
+        read.map_err(|e| match e {
+            ArgsError::Usage => self.sub_usage(&sub.verb, false),
+            ArgsError::HelpAsked => self.sub_usage(&sub.verb, true),
+            ArgsError::Silent => End::Usage,
+            ArgsError::Text(text) => self.fail_unnamed(text),
+        })
+    }
+
     /// Fails before the zone has been looked up: it is named as it was typed.
-    fn fail_early(&mut self, text: impl std::fmt::Display) -> End {
+    fn fail_unnamed(&mut self, text: impl std::fmt::Display) -> End {
         if let Some(zone) = self.options.zone.clone() {
             self.report.about(&zone);
         }
@@ -238,23 +258,18 @@ impl Program {
         }
     }
 
-    fn list(&mut self, args: Vec<OsString>) -> End {
-        let mut wanted = Selection::default();
-        let (mut table, mut colons, mut json) = (false, false, false);
-        let mut parser = Parser::from_args(args);
-        loop {
-            match parser.next() {
-                Ok(Some(Arg::Short('c'))) => wanted.configured = true,
-                Ok(Some(Arg::Short('i'))) => wanted.installed = true,
-                Ok(Some(Arg::Short('n'))) => wanted.no_global = true,
-                Ok(Some(Arg::Short('p'))) => colons = true,
-                Ok(Some(Arg::Short('v'))) => table = true,
-                Ok(Some(Arg::Long("json"))) => json = true,
-                Ok(Some(Arg::Short('?') | Arg::Long("help"))) => return self.sub_usage("list", true),
-                Ok(None) => break,
-                Ok(Some(_)) | Err(_) => return self.sub_usage("list", false),
-            }
-        }
+    fn list(&mut self, sub: &'static Subcommand, args: &[OsString]) -> End {
+        let args = match self.read_args(sub, args) {
+            Ok(args) => args,
+            Err(end) => return end,
+        };
+        let mut wanted = Selection {
+            configured: args.has("-c"),
+            installed: args.has("-i"),
+            no_global: args.has("-n"),
+            ..Selection::default()
+        };
+        let (colons, table, json) = (args.has("-p"), args.has("-v"), args.has("--json"));
         let format = match (colons, table, json) {
             (true, true, _) => return self.fail("list -p and -v are mutually exclusive."),
             (true, _, true) => return self.fail("list -p and --json are mutually exclusive."),
@@ -272,7 +287,7 @@ impl Program {
             Err(end) => return end,
         };
         if wanted.only.is_some() && (wanted.configured || wanted.installed || wanted.no_global) {
-            return self.sub_usage("list", false);
+            return self.sub_usage(&sub.verb, false);
         }
         let listing = match list::list(&self.store, &wanted) {
             Ok(listing) => listing,
@@ -298,28 +313,19 @@ impl Program {
     }
 
     /// Gives a dataset that a zone has had back to the host.
-    fn reclaim(&mut self, args: Vec<OsString>) -> End {
-        let (mut force, mut dataset) = (false, None);
-        let mut parser = Parser::from_args(args);
-        loop {
-            match parser.next() {
-                Ok(Some(Arg::Short('F'))) => force = true,
-                Ok(Some(Arg::Value(name))) if dataset.is_none() => dataset = Some(name),
-                Ok(Some(Arg::Short('?') | Arg::Long("help"))) => return self.sub_usage("reclaim", true),
-                Ok(None) => break,
-                Ok(Some(_)) | Err(_) => return self.sub_usage("reclaim", false),
-            }
-        }
-        let Some(dataset) = dataset.map(|d| d.to_string_lossy().into_owned()) else {
-            return self.sub_usage("reclaim", false);
+    fn reclaim(&mut self, sub: &'static Subcommand, args: &[OsString]) -> End {
+        let args = match self.read_args(sub, args) {
+            Ok(args) => args,
+            Err(end) => return end,
         };
+        let Some(dataset) = args.operand() else { return self.sub_usage(&sub.verb, false) };
         if current_zone().is_some() {
             return self.fail("must be in the global zone to reclaim a dataset.");
         }
         if !rustix::process::geteuid().is_root() {
             return self.fail("only a privileged user may reclaim a dataset.");
         }
-        match reclaim(&self.store, &mut self.report, &dataset, force) {
+        match reclaim(&self.store, &mut self.report, &dataset, args.has("-F")) {
             Ok(()) => {
                 self.report.finish();
                 End::Good
@@ -329,20 +335,14 @@ impl Program {
     }
 
     /// Says what this host offers and lacks for zones.
-    fn doctor(&mut self, args: Vec<OsString>) -> End {
-        let mut json = false;
-        let mut parser = Parser::from_args(args);
-        loop {
-            match parser.next() {
-                Ok(Some(Arg::Long("json"))) => json = true,
-                Ok(Some(Arg::Short('?') | Arg::Long("help"))) => return self.sub_usage("doctor", true),
-                Ok(None) => break,
-                Ok(Some(_)) | Err(_) => return self.sub_usage("doctor", false),
-            }
-        }
+    fn doctor(&mut self, sub: &'static Subcommand, args: &[OsString]) -> End {
+        let json = match self.read_args(sub, args) {
+            Ok(args) => args.has("--json"),
+            Err(end) => return end,
+        };
         // It is about the host, not about one zone.
         if self.options.zone.is_some() || self.options.uuid.is_some() {
-            return self.sub_usage("doctor", false);
+            return self.sub_usage(&sub.verb, false);
         }
         if current_zone().is_some() {
             return self.fail("doctor looks at the host: it must be run in the global zone.");
@@ -354,14 +354,15 @@ impl Program {
         }
     }
 
-    /// Refuses what only the administrator of the host may do.
-    fn refuse_caller(&mut self, command: &str) -> Result<(), End> {
+    /// Goes on for root alone; for anybody else the broker does it, where there is one.
+    fn require_root(&mut self, sub: &Subcommand) -> Result<(), End> {
+        let command = sub.verb.name;
         if current_zone().is_some() {
-            return Err(self.fail_early(format!("must be in the global zone to {command} a zone.")));
+            return Err(self.fail_unnamed(format!("must be in the global zone to {command} a zone.")));
         }
         if !rustix::process::geteuid().is_root() {
-            self.hand_over(command)?;
-            return Err(self.fail_early(format!("only a privileged user may {command} a zone.")));
+            self.hand_over(sub)?;
+            return Err(self.fail_unnamed(format!("only a privileged user may {command} a zone.")));
         }
         Ok(())
     }
@@ -380,8 +381,4 @@ impl Program {
         }
         Ok(name)
     }
-}
-
-fn verb(command: &str) -> Option<Verb> {
-    Verb::ALL.into_iter().find(|v| v.as_str() == command)
 }

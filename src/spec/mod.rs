@@ -16,6 +16,7 @@ pub mod store;
 pub mod table;
 pub mod toml;
 pub mod value;
+pub mod verb;
 pub mod verify;
 pub mod words;
 

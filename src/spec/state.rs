@@ -1,4 +1,4 @@
-//! The states of a zone and which operation may start in which state.
+//! The states of a zone, and what an operation answers that is to start in one.
 //!
 //! ```text
 //!             install            boot (through ready)
@@ -39,6 +39,19 @@ pub enum ZoneState {
 }
 
 impl ZoneState {
+    /// Every state, in the order of their numbers.
+    pub const ALL: [Self; 9] = [
+        Self::Configured,
+        Self::Incomplete,
+        Self::Installed,
+        Self::Ready,
+        Self::Running,
+        Self::ShuttingDown,
+        Self::Down,
+        Self::Mounted,
+        Self::Unavailable,
+    ];
+
     /// Returns the word that `zoneadm list` prints.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -66,69 +79,6 @@ impl fmt::Display for ZoneState {
     }
 }
 
-/// A subcommand of `zoneadm` whose start depends on the state of the zone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Verb {
-    Verify,
-    Install,
-    Clone,
-    Attach,
-    Uninstall,
-    Detach,
-    Move,
-    Ready,
-    Boot,
-    Halt,
-    Shutdown,
-    Reboot,
-    Mark,
-}
-
-impl Verb {
-    /// Every verb, in the order of the interface's table.
-    pub const ALL: [Self; 13] = [
-        Self::Verify,
-        Self::Install,
-        Self::Clone,
-        Self::Attach,
-        Self::Uninstall,
-        Self::Detach,
-        Self::Move,
-        Self::Ready,
-        Self::Boot,
-        Self::Halt,
-        Self::Shutdown,
-        Self::Reboot,
-        Self::Mark,
-    ];
-
-    /// Returns the word as typed.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Verify => "verify",
-            Self::Install => "install",
-            Self::Clone => "clone",
-            Self::Attach => "attach",
-            Self::Uninstall => "uninstall",
-            Self::Detach => "detach",
-            Self::Move => "move",
-            Self::Ready => "ready",
-            Self::Boot => "boot",
-            Self::Halt => "halt",
-            Self::Shutdown => "shutdown",
-            Self::Reboot => "reboot",
-            Self::Mark => "mark",
-        }
-    }
-}
-
-impl fmt::Display for Verb {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 /// What a verb does in a state that allows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
@@ -143,7 +93,7 @@ pub enum Start {
 pub enum Refusal {
     /// No other text fits.
     #[error("{0} operation is invalid for {1} zones.")]
-    Invalid(Verb, ZoneState),
+    Invalid(&'static str, ZoneState),
     /// There is a root already.
     #[error("is already installed.")]
     AlreadyInstalled,
@@ -161,118 +111,15 @@ pub enum Refusal {
     NotRunning,
 }
 
-/// Decides whether a verb may start on a zone in this state.
-///
-/// # Errors
-/// [`Refusal`] with the text of the interface.
-pub fn allowed(verb: Verb, state: ZoneState) -> Result<Start, Refusal> {
-    use {Verb as V, ZoneState as S};
-    let go = Ok(Start::Go);
-    let invalid = Err(Refusal::Invalid(verb, state));
-    match (verb, state) {
-        (V::Verify | V::Ready | V::Boot, S::Incomplete) => Err(Refusal::Incomplete),
-        (V::Verify, _) => go,
-
-        (V::Install | V::Clone | V::Attach | V::Detach | V::Move, S::Incomplete) => Err(Refusal::Incomplete),
-        (V::Install | V::Clone | V::Attach, S::Configured) | (V::Attach, S::Unavailable) => go,
-        (V::Install | V::Clone | V::Attach, S::Installed) => Err(Refusal::AlreadyInstalled),
-        (V::Uninstall, S::Configured) => Err(Refusal::AlreadyConfigured),
-        (V::Uninstall, S::Incomplete | S::Installed | S::Unavailable) => go,
-        (V::Detach | V::Move, S::Installed) => go,
-
-        (V::Ready | V::Boot, S::Configured) => Err(Refusal::NotInstalled),
-        (V::Ready, S::Ready) => Ok(Start::Already("zone is already ready")),
-        (V::Boot, S::Running | S::ShuttingDown | S::Down) => Ok(Start::Already("zone is already booted")),
-        (V::Ready, S::Installed | S::Running | S::ShuttingDown | S::Down) => go,
-        (V::Boot, S::Installed | S::Ready) => go,
-
-        (V::Halt, S::Installed) => Ok(Start::Already("zone is already halted")),
-        (V::Halt, S::Ready | S::Running | S::ShuttingDown | S::Down) => go,
-        (V::Shutdown | V::Reboot, S::Configured | S::Incomplete | S::Installed | S::Unavailable) => {
-            Err(Refusal::NotRunning)
-        }
-        (V::Shutdown | V::Reboot, S::Running | S::ShuttingDown | S::Down) => go,
-
-        (V::Mark, S::Configured | S::Incomplete | S::Installed | S::Unavailable) => go,
-
-        (
-            V::Install | V::Clone | V::Attach | V::Uninstall | V::Mark,
-            S::Ready | S::Running | S::ShuttingDown | S::Down | S::Mounted,
-        )
-        | (V::Install | V::Clone, S::Unavailable)
-        | (
-            V::Detach | V::Move,
-            S::Configured | S::Ready | S::Running | S::ShuttingDown | S::Down | S::Mounted | S::Unavailable,
-        )
-        | (V::Ready | V::Boot, S::Mounted | S::Unavailable)
-        | (V::Halt, S::Configured | S::Incomplete | S::Mounted | S::Unavailable)
-        | (V::Shutdown | V::Reboot, S::Ready | S::Mounted) => invalid,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_whole_table() {
-        use ZoneState as S;
-        let states = [
-            S::Configured,
-            S::Incomplete,
-            S::Installed,
-            S::Ready,
-            S::Running,
-            S::ShuttingDown,
-            S::Down,
-            S::Mounted,
-            S::Unavailable,
-        ];
-        // y: starts, m: done already, n: the general refusal, letters: the special ones.
-        let cell = |verb, state| match allowed(verb, state) {
-            Ok(Start::Go) => 'y',
-            Ok(Start::Already(_)) => 'm',
-            Err(Refusal::Invalid(v, s)) => {
-                assert_eq!((v, s), (verb, state));
-                'n'
-            }
-            Err(Refusal::AlreadyInstalled) => 'I',
-            Err(Refusal::AlreadyConfigured) => 'C',
-            Err(Refusal::Incomplete) => 'U',
-            Err(Refusal::NotInstalled) => 'B',
-            Err(Refusal::NotRunning) => 'R',
-        };
-        let mut table = String::from("          conf inco inst read runn shut down moun unav\n");
-        for verb in Verb::ALL {
-            table += &format!("{:9}", verb.as_str());
-            for state in states {
-                table += &format!("    {}", cell(verb, state));
-            }
-            table += "\n";
-        }
-        let wanted = "\x20         conf inco inst read runn shut down moun unav
-verify       y    U    y    y    y    y    y    y    y
-install      y    U    I    n    n    n    n    n    n
-clone        y    U    I    n    n    n    n    n    n
-attach       y    U    I    n    n    n    n    n    y
-uninstall    C    y    y    n    n    n    n    n    y
-detach       n    U    y    n    n    n    n    n    n
-move         n    U    y    n    n    n    n    n    n
-ready        B    U    y    m    y    y    y    n    n
-boot         B    U    y    y    m    m    m    n    n
-halt         n    n    m    y    y    y    y    n    n
-shutdown     R    R    R    n    y    y    y    n    R
-reboot       R    R    R    n    y    y    y    n    R
-mark         y    y    y    n    n    n    n    n    y
-";
-        assert_eq!(table, wanted);
-        let text = |verb, state| match allowed(verb, state) {
-            Ok(Start::Go) => String::new(),
-            Ok(Start::Already(text)) => text.to_owned(),
-            Err(e) => e.to_string(),
-        };
-        assert_eq!(text(Verb::Install, S::Running), "install operation is invalid for running zones.");
-        assert_eq!(text(Verb::Halt, S::Installed), "zone is already halted");
-        assert_eq!(text(Verb::Boot, S::Configured), "must be installed before boot.");
-    }
+/// What a verb answers in a state: one cell of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It starts.
+    Go,
+    /// There is nothing to do.
+    Already(&'static str),
+    /// The general refusal.
+    Invalid,
+    /// Another refusal.
+    Refuse(Refusal),
 }

@@ -10,42 +10,29 @@ use crate::apply::Notice;
 use crate::apply::install::sysconfig;
 use crate::plan::sysconfig::SysConfig;
 use crate::spec::shown::Show;
-use crate::spec::state::{Verb, ZoneState};
+use crate::spec::state::ZoneState;
 use crate::spec::store::{StoreError, ZoneStore};
+use crate::spec::verb::{Opt, Role, Verb};
 
 /// Subcommands of Solaris for its own tools, which no usage there names either.
 pub(super) const MOUNTS: [&str; 2] = ["mount", "unmount"];
 
-/// Options without a meaning: the verb, the letter, whether a value follows, and why.
-const WITHOUT_MEANING: &[(Verb, char, bool, &str)] = &[
-    (
-        Verb::Install,
-        'u',
-        false,
-        "the system in an archive is not unconfigured: set its host name, users and keys inside the zone",
-    ),
-    (Verb::Install, 'p', false, "the system in an archive keeps its identity in any case"),
-    (
-        Verb::Attach,
-        'c',
-        true,
-        "the zone has a system that is configured: set host name, users and keys inside the zone",
-    ),
-    (Verb::Attach, 'x', true, "zones have no boot environments here"),
-];
+/// Says whether a value follows a letter that means something here.
+fn takes_value(verb: &Verb, letter: char) -> bool {
+    let is_it = |o: &&Opt| o.letter == Some(letter) && !matches!(o.role, Role::Foreign(_));
+    verb.options.iter().find(is_it).is_some_and(|o| o.value.is_some())
+}
 
-/// Letters of ours that take a value.
-fn with_value(verb: Verb) -> &'static str {
-    match verb {
-        Verb::Install => "acdosx",
-        Verb::Clone => "cms",
-        Verb::Attach => "n",
-        _ => "",
-    }
+/// Returns the option without a meaning that a letter is, and why it has none.
+fn without_meaning(verb: &Verb, letter: char) -> Option<(&'static Opt, &'static str)> {
+    verb.options.iter().filter(|o| o.letter == Some(letter)).find_map(|o| match o.role {
+        Role::Foreign(why) => Some((o, why)),
+        _ => None,
+    })
 }
 
 /// Takes what has no meaning out of the words after a subcommand; returns the rest, and what to say.
-pub(super) fn take_out(verb: Verb, args: &[OsString]) -> (Vec<OsString>, Vec<String>) {
+pub(super) fn take_out(verb: &Verb, args: &[OsString]) -> (Vec<OsString>, Vec<String>) {
     let (mut kept, mut said) = (Vec::new(), Vec::new());
     let mut words = args.iter();
     while let Some(word) = words.next() {
@@ -59,16 +46,16 @@ pub(super) fn take_out(verb: Verb, args: &[OsString]) -> (Vec<OsString>, Vec<Str
         let mut open = false;
         for (at, letter) in letters.char_indices() {
             let rest = &letters[at + letter.len_utf8()..];
-            let found = WITHOUT_MEANING.iter().find(|(of, name, ..)| *of == verb && *name == letter);
-            let Some((_, _, takes, why)) = found else {
+            let Some((opt, why)) = without_meaning(verb, letter) else {
                 left.push(letter);
-                if with_value(verb).contains(letter) {
+                if takes_value(verb, letter) {
                     left.push_str(rest);
                     open = rest.is_empty();
                     break;
                 }
                 continue;
             };
+            let takes = opt.value.is_some();
             let value = match (takes, rest.is_empty()) {
                 (false, _) => None,
                 (true, false) => Some(rest.shown().to_string()),
@@ -76,7 +63,7 @@ pub(super) fn take_out(verb: Verb, args: &[OsString]) -> (Vec<OsString>, Vec<Str
             };
             let value = value.map(|value| format!(" {value}")).unwrap_or_default();
             said.push(format!("-{letter}{value} has no effect: {why}"));
-            if *takes {
+            if takes {
                 break;
             }
         }
@@ -92,8 +79,8 @@ pub(super) fn take_out(verb: Verb, args: &[OsString]) -> (Vec<OsString>, Vec<Str
 
 /// Takes the profiles of `install -c` and `clone -c` out of words that are left; returns the rest, and the last of
 /// them.
-pub(super) fn profile(verb: Verb, args: Vec<OsString>) -> (Vec<OsString>, Option<PathBuf>) {
-    if !matches!(verb, Verb::Install | Verb::Clone) {
+pub(super) fn profile(verb: &Verb, args: Vec<OsString>) -> (Vec<OsString>, Option<PathBuf>) {
+    if !verb.options.iter().any(|o| o.role == Role::Profile) {
         return (args, None);
     }
     let (mut kept, mut profile) = (Vec::new(), None);
@@ -107,7 +94,7 @@ pub(super) fn profile(verb: Verb, args: Vec<OsString>) -> (Vec<OsString>, Option
             continue;
         }
         // Its value is the next word, whatever that looks like.
-        let open = bytes.len() == 2 && bytes[0] == b'-' && with_value(verb).as_bytes().contains(&bytes[1]);
+        let open = bytes.len() == 2 && bytes[0] == b'-' && takes_value(verb, char::from(bytes[1]));
         kept.push(word);
         if open {
             kept.extend(words.next());
@@ -133,7 +120,7 @@ impl Program {
     /// is always there.
     pub(super) fn mount(&mut self, command: &str, args: &[OsString]) -> End {
         if !args.iter().all(|word| word == "-f") {
-            return super::wrong(&self.name);
+            return super::usage_error(&self.name);
         }
         let name = match self.subject(command) {
             Ok(name) => name,
@@ -161,10 +148,15 @@ impl Program {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::zoneadm::table;
 
-    fn take(verb: Verb, text: &str) -> (String, usize) {
+    fn of(name: &str) -> &'static Verb {
+        &table::find(name).expect("a subcommand").verb
+    }
+
+    fn take(verb: &str, text: &str) -> (String, usize) {
         let args: Vec<OsString> = text.split_whitespace().map(Into::into).collect();
-        let (kept, said) = take_out(verb, &args);
+        let (kept, said) = take_out(of(verb), &args);
         let kept: Vec<_> = kept.iter().map(|w| w.to_string_lossy().into_owned()).collect();
         (kept.join(" "), said.len())
     }
@@ -172,28 +164,28 @@ mod tests {
     #[test]
     fn the_rest_stays_as_it_is() {
         let left = |text: &str, count| (text.to_owned(), count);
-        assert_eq!(take(Verb::Install, "-a x.tar -u"), left("-a x.tar", 1));
-        assert_eq!(take(Verb::Install, "-up -a -p"), left("-a -p", 2));
-        assert_eq!(take(Verb::Install, "-pax.tar -c /p.xml"), left("-ax.tar -c /p.xml", 1));
-        assert_eq!(take(Verb::Install, "-ax -u"), left("-ax", 1));
-        assert_eq!(take(Verb::Attach, "-c p.xml -F"), left("-F", 1));
-        assert_eq!(take(Verb::Attach, "-Fu -x force-zbe-clone"), left("-Fu", 1));
-        assert_eq!(take(Verb::Boot, "-w -- -x y"), left("-w -- -x y", 0));
-        assert_eq!(take(Verb::Attach, "-n -x"), left("-n -x", 0));
+        assert_eq!(take("install", "-a x.tar -u"), left("-a x.tar", 1));
+        assert_eq!(take("install", "-up -a -p"), left("-a -p", 2));
+        assert_eq!(take("install", "-pax.tar -c /p.xml"), left("-ax.tar -c /p.xml", 1));
+        assert_eq!(take("install", "-ax -u"), left("-ax", 1));
+        assert_eq!(take("attach", "-c p.xml -F"), left("-F", 1));
+        assert_eq!(take("attach", "-Fu -x force-zbe-clone"), left("-Fu", 1));
+        assert_eq!(take("boot", "-w -- -x y"), left("-w -- -x y", 0));
+        assert_eq!(take("attach", "-n -x"), left("-n -x", 0));
     }
 
     #[test]
     fn a_profile_is_told_from_the_rest() {
-        let read = |verb, text: &str| {
-            let (kept, file) = profile(verb, text.split_whitespace().map(Into::into).collect());
+        let read = |verb: &str, text: &str| {
+            let (kept, file) = profile(of(verb), text.split_whitespace().map(Into::into).collect());
             let kept: Vec<_> = kept.iter().map(|w| w.to_string_lossy().into_owned()).collect();
             (kept.join(" "), file.map(|f| f.display().to_string()).unwrap_or_default())
         };
         let is = |kept: &str, file: &str| (kept.to_owned(), file.to_owned());
-        assert_eq!(read(Verb::Install, "-cp.xml -x nodataset"), is("-x nodataset", "p.xml"));
-        assert_eq!(read(Verb::Clone, "-c p.xml -m copy old"), is("-m copy old", "p.xml"));
-        assert_eq!(read(Verb::Clone, "-s -c old"), is("-s -c old", ""));
-        assert_eq!(read(Verb::Clone, "-c"), is("", ""));
-        assert_eq!(read(Verb::Boot, "-c x"), is("-c x", ""));
+        assert_eq!(read("install", "-cp.xml -x nodataset"), is("-x nodataset", "p.xml"));
+        assert_eq!(read("clone", "-c p.xml -m copy old"), is("-m copy old", "p.xml"));
+        assert_eq!(read("clone", "-s -c old"), is("-s -c old", ""));
+        assert_eq!(read("clone", "-c"), is("", ""));
+        assert_eq!(read("boot", "-c x"), is("-c x", ""));
     }
 }

@@ -1,199 +1,265 @@
-//! The subcommands that change a zone, and their dry run.
+//! The subcommands that change a zone, and their dry run: what all of them do before and after, as their rows in
+//! the table say it, and the functions of those that start, stop, install and remove a zone.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::path::PathBuf;
 
-use lexopt::{Arg, Parser};
-
-use super::foreign;
-use super::lifecycle::{self, Life};
-use super::{End, Program, page, verb};
+use super::args::{Args, ArgsError};
+use super::table::{self, Run, Subcommand};
+use super::{End, Program, page};
 use crate::apply::boot::{self, BootArgs};
 use crate::apply::store::Locked;
 use crate::apply::verify::{self, Purpose};
 use crate::apply::{NOTHING_SEEN, Notice, Op, dataset, install, running, verbs};
+use crate::plan::install::InstallStep;
 use crate::plan::step::Step;
 use crate::plan::sysconfig::SysConfig;
+use crate::spec::schema::ResourceKind;
 use crate::spec::shown::Show;
-use crate::spec::state::{Start, Verb, ZoneState, allowed};
+use crate::spec::state::{Start, ZoneState};
 use crate::spec::store::{StoreError, ZoneStore};
+use crate::spec::verb::{Lock, SpecUse, Verb};
 use crate::spec::verify::Severity;
 use crate::spec::{ZoneName, ZoneSpec};
 
-/// Longest boot arguments, in bytes (`BOOTARGS_MAX` less the terminator).
-const BOOT_ARGS_MAX: usize = 255;
+/// How a function of a subcommand ends; the error has been said.
+pub(super) type Done = Result<(), End>;
 
-/// What the words after a subcommand say.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Words {
-    /// `-F`: do not ask.
-    pub(super) force: bool,
-    /// `-f` of boot: boots also an incomplete zone.
-    override_state: bool,
-    /// `-w` of boot and reboot: the root is writable, whatever its profile.
-    pub(super) writable: bool,
-    /// `-r` of shutdown.
-    again: bool,
-    /// `-t` of shutdown: how many seconds the zone has.
-    seconds: Option<u64>,
-    /// Arguments of a boot, one line.
-    boot: String,
-    /// State that `mark` sets.
-    mark: Option<ZoneState>,
-    /// What goes to install as it is.
-    pub(super) install: Vec<String>,
-    /// Arguments of `clone`, `move`, `detach` and `attach`.
-    pub(super) life: Life,
-    /// `-c` of `install` and `clone`.
-    pub(super) profile: Option<PathBuf>,
-    /// Warnings about options that have no meaning here.
-    notes: Vec<String>,
+/// What the function of a subcommand works on: a zone that is locked, whose state allows it, and for which the
+/// caller has the rights. All of it was read under the lock.
+pub(super) struct Task<'a> {
+    pub(super) verb: &'static Verb,
+    pub(super) args: &'a Args,
+    pub(super) lock: &'a Locked,
+    pub(super) spec: &'a ZoneSpec,
+    /// The spec of the zone that is the source.
+    pub(super) source: Option<&'a ZoneSpec>,
+    /// Whether the zone has been killed while another zoneadm waited for its shutdown.
+    killed: bool,
 }
 
-impl Words {
-    /// Returns the words of `clone`, `move`, `detach` or `attach`.
-    pub(super) fn living(life: Life) -> Self {
-        Self { life, ..Self::default() }
+/// What the plan of a subcommand is made from.
+pub(super) struct Planned<'a> {
+    pub(super) verb: &'static Verb,
+    pub(super) args: &'a Args,
+    pub(super) name: &'a ZoneName,
+    pub(super) spec: &'a ZoneSpec,
+}
+
+/// `boot`.
+pub(super) fn boot_zone(program: &mut Program, task: &Task<'_>) -> Done {
+    program.verify(task.spec, Purpose::Boot)?;
+    let done = verbs::boot(&mut program.op_verified(task), &task.args.boot_args());
+    done.map_err(|e| program.fail(e))
+}
+
+/// `ready`.
+pub(super) fn ready(program: &mut Program, task: &Task<'_>) -> Done {
+    program.verify(task.spec, Purpose::Boot)?;
+    let done = verbs::ready(&mut program.op_verified(task));
+    done.map_err(|e| program.fail(e))
+}
+
+/// `reboot`.
+pub(super) fn reboot(program: &mut Program, task: &Task<'_>) -> Done {
+    program.verify(task.spec, Purpose::Boot)?;
+    // What verify has seen changes before the zone is booted again.
+    let done = verbs::reboot(&mut program.op(task), &task.args.boot_args());
+    done.map_err(|e| program.fail(e))
+}
+
+/// `halt`.
+pub(super) fn halt(program: &mut Program, task: &Task<'_>) -> Done {
+    let done = verbs::halt(&mut program.op(task), task.killed);
+    done.map_err(|e| program.fail(e))
+}
+
+/// `shutdown`.
+pub(super) fn shutdown(program: &mut Program, task: &Task<'_>) -> Done {
+    let seconds = task.args.number("-t").unwrap_or(verbs::SHUTDOWN_SECONDS);
+    let args = task.args.boot_args();
+    let reboot_with = task.args.has("-r").then_some(&args);
+    let done = verbs::shutdown(&mut program.op(task), reboot_with, seconds);
+    done.map_err(|e| program.fail(e))
+}
+
+/// `verify`.
+pub(super) fn verify_zone(program: &mut Program, task: &Task<'_>) -> Done {
+    program.verify(task.spec, Purpose::Verify)
+}
+
+/// `install`.
+pub(super) fn install_zone(program: &mut Program, task: &Task<'_>) -> Done {
+    program.verify(task.spec, Purpose::Install)?;
+    let done = install::install(&mut program.op(task), &task.args.words);
+    done.map_err(|e| program.fail_install(task.verb, &e))
+}
+
+/// Why a user may not have this zone installed.
+pub(super) fn install_is_closed(args: &Args, spec: &ZoneSpec) -> Option<&'static str> {
+    if !args.words.is_empty() {
+        return Some("options of install name files of the host");
     }
+    // A sparse root shows of the host only what every user of it can read.
+    let is_whole = spec.stored(ResourceKind::InheritPkgDir).is_empty();
+    is_whole.then_some("a whole root would be copied from files of the host that only root may read")
+}
 
-    /// Returns what a boot is told.
-    fn boot_args(&self) -> BootArgs {
-        BootArgs { writable: self.writable, ..BootArgs::parse(&self.boot) }
+/// `uninstall`.
+pub(super) fn uninstall(program: &mut Program, task: &Task<'_>) -> Done {
+    let done = install::uninstall(&mut program.op(task), &[]);
+    done.map_err(|e| program.fail_install(task.verb, &e))
+}
+
+/// Asks whether a zone is to be uninstalled.
+pub(super) fn confirm_uninstall(program: &mut Program, name: &ZoneName, args: &Args) -> Result<bool, End> {
+    if args.has("-F") {
+        return Ok(true);
     }
-}
-
-/// Why words are not taken.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Bad {
-    /// Usage is printed.
-    Usage,
-    /// `-?`.
-    Asked,
-    /// Exit with 2 without a word, as Solaris does for `mark`.
-    Silent,
-    /// This text is printed.
-    Text(&'static str),
-}
-
-fn words(verb: Verb, args: &[OsString]) -> Result<Words, Bad> {
-    let (args, notes) = foreign::take_out(verb, args);
-    let (args, profile) = foreign::profile(verb, args);
-    Ok(Words { notes, profile, ..own_words(verb, &args)? })
-}
-
-fn own_words(verb: Verb, args: &[OsString]) -> Result<Words, Bad> {
-    if let Some(words) = lifecycle::words(verb, args)? {
-        return Ok(words);
+    if !io::stdin().is_terminal() {
+        return Err(program.fail("Input not from terminal and -F not specified: uninstall not done."));
     }
-    let text = |w: &OsString| w.to_string_lossy().into_owned();
-    let mut out = Words::default();
-    if verb == Verb::Install {
-        if matches!(args.first().map(text).as_deref(), Some("-?" | "--help")) {
-            return Err(Bad::Asked);
+    loop {
+        let mut out = io::stdout();
+        let _ = write!(out, "Are you sure you want to uninstall zone {name} (y/[n])? ");
+        let _ = out.flush();
+        let mut line = String::new();
+        match io::stdin().lock().read_line(&mut line) {
+            Ok(0) | Err(_) => return Ok(false),
+            Ok(_) => {}
         }
-        out.install = args.iter().map(text).collect();
-        return Ok(out);
-    }
-    let (own, after) = match args.iter().position(|a| a == "--") {
-        Some(at) => (&args[..at], &args[at + 1..]),
-        None => (args, &[][..]),
-    };
-    let mut boot: Vec<String> = Vec::new();
-    let mut state = None;
-    let mut parser = Parser::from_args(own.iter().cloned());
-    while let Some(arg) = parser.next().map_err(|_| Bad::Usage)? {
-        match (verb, arg) {
-            (_, Arg::Short('?') | Arg::Long("help")) => return Err(Bad::Asked),
-            (Verb::Uninstall | Verb::Mark, Arg::Short('F')) => out.force = true,
-            (Verb::Boot, Arg::Short('f')) => out.override_state = true,
-            (Verb::Boot | Verb::Reboot, Arg::Short('w')) => out.writable = true,
-            // The old form, from before there was "--".
-            (Verb::Boot, Arg::Short('s')) => boot.push("-s".to_owned()),
-            (Verb::Boot | Verb::Reboot, Arg::Value(word)) => boot.push(text(&word)),
-            (Verb::Shutdown, Arg::Short('r')) => out.again = true,
-            (Verb::Shutdown, Arg::Short('t')) => {
-                let value = parser.value().map_err(|_| Bad::Usage)?;
-                let seconds = value.to_str().and_then(|text| text.parse().ok());
-                out.seconds = Some(seconds.ok_or(Bad::Text("-t: a number of seconds is needed"))?);
-            }
-            (Verb::Shutdown, Arg::Value(word)) if out.again => boot.push(text(&word)),
-            (Verb::Mark, Arg::Value(word)) if state.is_none() => state = Some(text(&word)),
-            (Verb::Mark, _) => return Err(Bad::Silent),
-            _ => return Err(Bad::Usage),
+        match line.trim().chars().next().map(|c| c.to_ascii_lowercase()) {
+            Some('y') => return Ok(true),
+            Some('n') | None => return Ok(false),
+            Some(_) => {}
         }
     }
-    let may_boot = matches!(verb, Verb::Boot | Verb::Reboot) || out.again;
-    if !may_boot && !after.is_empty() {
-        return Err(if verb == Verb::Mark { Bad::Silent } else { Bad::Usage });
+}
+
+/// Returns the state that `mark` is to set; none when root may not set it that way.
+fn mark_state(args: &Args) -> Option<ZoneState> {
+    match (args.operand().as_deref(), args.has("-F")) {
+        (Some("incomplete"), _) => Some(ZoneState::Incomplete),
+        (Some("configured"), true) => Some(ZoneState::Configured),
+        (Some("installed"), true) => Some(ZoneState::Installed),
+        _ => None,
     }
-    boot.extend(after.iter().map(text));
-    out.boot = boot.join(" ");
-    if out.boot.len() > BOOT_ARGS_MAX {
-        return Err(Bad::Text("Boot argument list too long"));
+}
+
+/// Checks the state that `mark` is to set.
+pub(super) fn check_mark(args: &Args) -> Result<(), ArgsError> {
+    mark_state(args).map(drop).ok_or(ArgsError::Silent)
+}
+
+/// `mark`.
+pub(super) fn mark(program: &mut Program, task: &Task<'_>) -> Done {
+    let state = mark_state(task.args).unwrap_or(ZoneState::Incomplete);
+    program.store.set_installed_state(task.lock.name(), state).map_err(|e| program.fail(e))
+}
+
+/// What `boot` would do.
+pub(super) fn plan_boot(program: &mut Program, planned: &Planned<'_>) -> Result<Vec<String>, End> {
+    program.boot_lines(planned, |_| true)
+}
+
+/// What `ready` would do: all of a boot but its last step.
+pub(super) fn plan_ready(program: &mut Program, planned: &Planned<'_>) -> Result<Vec<String>, End> {
+    program.boot_lines(planned, |step| !matches!(step, Step::Init { .. }))
+}
+
+/// What `halt` would do.
+pub(super) fn plan_stop(program: &mut Program, planned: &Planned<'_>) -> Result<Vec<String>, End> {
+    Ok(program.stop_lines(planned.name, false))
+}
+
+/// What `reboot` would do.
+pub(super) fn plan_reboot(program: &mut Program, planned: &Planned<'_>) -> Result<Vec<String>, End> {
+    let mut lines = program.stop_lines(planned.name, false);
+    lines.extend(program.boot_lines(planned, |_| true)?);
+    Ok(lines)
+}
+
+/// What `shutdown` would do.
+pub(super) fn plan_shutdown(program: &mut Program, planned: &Planned<'_>) -> Result<Vec<String>, End> {
+    let mut lines = program.stop_lines(planned.name, true);
+    if planned.args.has("-r") {
+        lines.extend(program.boot_lines(planned, |_| true)?);
     }
-    if verb == Verb::Mark {
-        out.mark = Some(match (state.as_deref(), out.force) {
-            (Some("incomplete"), _) => ZoneState::Incomplete,
-            (Some("configured"), true) => ZoneState::Configured,
-            (Some("installed"), true) => ZoneState::Installed,
-            _ => return Err(Bad::Silent),
-        });
-    }
-    Ok(out)
+    Ok(lines)
+}
+
+/// What `install` would do.
+pub(super) fn plan_install(program: &mut Program, planned: &Planned<'_>) -> Result<Vec<String>, End> {
+    let plan = install::install_plan(&program.op_shown(planned), &planned.args.words);
+    let plan = plan.map_err(|e| program.fail_install(planned.verb, &e))?;
+    Ok(plan.steps.iter().map(InstallStep::describe).collect())
+}
+
+/// What `uninstall` would do.
+pub(super) fn plan_uninstall(program: &mut Program, planned: &Planned<'_>) -> Result<Vec<String>, End> {
+    let plan = install::uninstall_plan(&program.op_shown(planned), &[]);
+    let plan = plan.map_err(|e| program.fail_install(planned.verb, &e))?;
+    Ok(plan.steps.iter().map(InstallStep::describe).collect())
+}
+
+/// Returns the states that options open.
+fn also_in(args: &Args) -> Vec<ZoneState> {
+    args.options().flat_map(|o| o.also_in).copied().collect()
 }
 
 impl Program {
-    fn bad(&mut self, command: &str, bad: &Bad) -> End {
-        match bad {
-            Bad::Usage => self.sub_usage(command, false),
-            Bad::Asked => self.sub_usage(command, true),
-            Bad::Silent => End::Usage,
-            Bad::Text(text) => self.fail_early(text),
-        }
+    /// Returns an operation on the zone of a task.
+    pub(super) fn op<'a>(&'a mut self, task: &'a Task<'_>) -> Op<'a> {
+        Op::under(task.lock, &self.store, task.spec, &NOTHING_SEEN, &mut self.report)
+    }
+
+    /// Returns the same, with the file systems that verify has looked at a moment ago.
+    fn op_verified<'a>(&'a mut self, task: &'a Task<'_>) -> Op<'a> {
+        Op::under(task.lock, &self.store, task.spec, &self.seen, &mut self.report)
+    }
+
+    /// Returns an operation that is only shown.
+    pub(super) fn op_shown<'a>(&'a mut self, planned: &'a Planned<'_>) -> Op<'a> {
+        Op::shown(&self.store, planned.name, planned.spec, &NOTHING_SEEN, &mut self.report)
     }
 
     /// Runs a subcommand that may change a zone.
-    pub(super) fn change(&mut self, command: &str, args: &[OsString]) -> End {
-        let Some(verb) = verb(command) else { return super::wrong(&self.name) };
-        let done = match words(verb, args) {
-            Err(bad) => Err(self.bad(command, &bad)),
-            // It opens the file that the words name.
-            Ok(Words { life: Life { manifest: Some(_), .. }, .. }) if self.caller.is_some() => {
-                Err(self.refuse(command, "-n is nothing for the broker: it needs no rights"))
-            }
-            Ok(Words { life: Life { manifest: Some(file), .. }, .. }) => self.check_manifest(&file),
-            Ok(words) => self.try_change(verb, &words),
-        };
+    pub(super) fn change(&mut self, sub: &'static Subcommand, args: &[OsString]) -> End {
+        let done = self.read_args(sub, args).and_then(|args| {
+            let alone = sub.alone.and_then(|alone| alone(self, &args));
+            alone.unwrap_or_else(|| self.try_change(sub, &args))
+        });
         self.report.finish();
         done.map_or_else(|end| end, |()| End::Good)
     }
 
-    fn try_change(&mut self, verb: Verb, words: &Words) -> Result<(), End> {
-        self.refuse_caller(verb.as_str())?;
-        let name = self.subject(verb.as_str())?;
-        self.permit(verb, words, &name, false)?;
-        for note in &words.notes {
+    fn try_change(&mut self, sub: &'static Subcommand, args: &Args) -> Done {
+        let verb = &sub.verb;
+        self.require_root(sub)?;
+        let name = self.subject(verb.name)?;
+        self.authorize(sub, args, &name, false)?;
+        for note in &args.notes {
             self.report.warn(&format!("WARNING: {note}"));
         }
-        let profile = self.read_profile(words.profile.as_deref());
-        if verb == Verb::Uninstall && !self.may_uninstall(&name, words.force)? {
-            return Ok(());
+        let profile = self.read_profile(args.profile.as_deref());
+        if let Some(confirm) = sub.confirm {
+            // The user is not asked about what would be refused.
+            self.require_state(verb, self.store.state(&name), &[])?;
+            if !confirm(self, &name, args)? {
+                return Ok(());
+            }
         }
-        let source = match verb {
-            Verb::Clone => Some(self.source(&words.life.source, &name)?),
-            _ => None,
-        };
-        let (lock, source, killed) = match source {
-            Some(source) => {
+        let (lock, source, killed) = match verb.lock {
+            Lock::ZoneAndSource => {
+                let source = self.source(&args.operand().unwrap_or_default(), &name)?;
                 let (lock, source) = self.lock_both(verb, &name, &source)?;
                 (lock, Some(source), false)
             }
-            None if verb == Verb::Halt => {
-                let (lock, killed) = self.lock_to_halt(&name)?;
+            Lock::Interrupting => {
+                let (lock, killed) = self.lock_interrupting(verb, &name)?;
                 (lock, None, killed)
             }
-            None => (self.lock(verb, &name)?, None, false),
+            Lock::Zone | Lock::Own => (self.lock(verb, &name)?, None, false),
         };
         let state = match lock.state() {
             // Deleted while this program waited for the lock: its lock file is not to be left behind.
@@ -203,7 +269,7 @@ impl Program {
             }
             state => state,
         };
-        let done = self.under(&lock, state, verb, words, source.as_ref(), killed);
+        let done = self.under(&lock, state, sub, args, source.as_ref(), killed);
         if let (Ok(()), Some(profile)) = (&done, profile) {
             self.configure(&lock, &profile);
         }
@@ -213,107 +279,50 @@ impl Program {
 
     /// Puts what a profile says into the root of a zone that has just been installed.
     fn configure(&mut self, lock: &Locked, profile: &SysConfig) {
-        let Ok(spec) = self.spec(Verb::Install, lock.name()) else { return };
+        let Ok(spec) = self.spec(SpecUse::Needed, lock.name()) else { return };
         let mut op = Op::under(lock, &self.store, &spec, &NOTHING_SEEN, &mut self.report);
         if let Err(e) = install::sysconfig::configure(&mut op, profile) {
             self.report.warn(&format!("WARNING: the zone is installed, without all of its profile: {e}"));
         }
     }
 
-    /// Does what the words say with a zone that is locked. All that decides about it is read now; its state has
+    /// Carries a subcommand out on a zone that is locked. All that decides about it is read now; its state has
     /// been.
     fn under(
         &mut self,
         lock: &Locked,
         mut state: Result<Option<ZoneState>, StoreError>,
-        verb: Verb,
-        words: &Words,
+        sub: &'static Subcommand,
+        args: &Args,
         source: Option<&Locked>,
         killed: bool,
-    ) -> Result<(), End> {
-        let name = lock.name().clone();
+    ) -> Done {
+        let verb = &sub.verb;
         if let Some(source) = source {
             self.recover(source)?;
         }
         if self.recover(lock)? {
             state = lock.state();
         }
-        // `detach -n` prints only, so the zone may run.
-        let shown = words.life.show && matches!(state, Ok(Some(state)) if state.is_active());
-        if !shown {
-            self.refuse_state(verb, state, words.override_state)?;
-        }
-        if verb == Verb::Mark {
-            // Root marks a zone also when its spec cannot be read.
-            if self.caller.is_some() {
-                let spec = self.spec(verb, &name)?;
-                self.permit_still(verb, &name, &spec, None)?;
-            }
-            let state = words.mark.unwrap_or(ZoneState::Incomplete);
-            return self.store.set_installed_state(&name, state).map_err(|e| self.fail(e));
-        }
+        self.require_state(verb, state, &also_in(args))?;
         let source = match source {
             Some(source) => Some(self.source_spec(source.name())?),
             None => None,
         };
-        let spec = self.spec(verb, &name)?;
-        self.permit_still(verb, &name, &spec, source.as_ref())?;
-        let purpose = match verb {
-            Verb::Verify => Some(Purpose::Verify),
-            Verb::Clone if words.life.clone.datasets => Some(Purpose::CloneAll),
-            Verb::Install | Verb::Clone | Verb::Attach => Some(Purpose::Install),
-            Verb::Ready | Verb::Boot | Verb::Reboot | Verb::Move => Some(Purpose::Boot),
-            Verb::Detach if !words.life.show => Some(Purpose::Boot),
-            _ => None,
-        };
-        if let Some(purpose) = purpose {
-            self.verify(&name, &spec, purpose)?;
+        let spec = self.spec(verb.spec, lock.name())?;
+        self.authorize_again(verb, &spec, source.as_ref())?;
+        let task = Task { verb, args, lock, spec: &spec, source: source.as_ref(), killed };
+        match sub.run {
+            Run::OnZone(run) => run(self, &task),
+            Run::Whole(_) => Err(self.sub_usage(verb, false)),
         }
-        if matches!(verb, Verb::Clone | Verb::Move | Verb::Detach | Verb::Attach) {
-            return self.live(verb, &words.life, lock, &spec, source.as_ref());
-        }
-        self.operate(verb, words, lock, &spec, killed)
     }
 
-    fn operate(
-        &mut self,
-        verb: Verb,
-        words: &Words,
-        lock: &Locked,
-        spec: &ZoneSpec,
-        killed: bool,
-    ) -> Result<(), End> {
-        let args = words.boot_args();
-        // What the zone has now changes before it is booted again.
-        let seen = if verb == Verb::Reboot { &NOTHING_SEEN } else { &self.seen };
-        let mut op = Op::under(lock, &self.store, spec, seen, &mut self.report);
-        let done = match verb {
-            Verb::Install => return self.install(lock, spec, &words.install),
-            Verb::Uninstall => {
-                return install::uninstall(&mut op, &[]).map_err(|e| self.fail_install("uninstall", &e));
-            }
-            Verb::Ready => verbs::ready(&mut op),
-            Verb::Boot => verbs::boot(&mut op, &args),
-            Verb::Reboot => verbs::reboot(&mut op, &args),
-            Verb::Shutdown => {
-                let seconds = words.seconds.unwrap_or(verbs::SHUTDOWN_SECONDS);
-                verbs::shutdown(&mut op, words.again.then_some(&args), seconds)
-            }
-            Verb::Halt => verbs::halt(&mut op, killed),
-            Verb::Verify | Verb::Mark | Verb::Clone | Verb::Attach | Verb::Detach | Verb::Move => Ok(()),
-        };
-        done.map_err(|e| self.fail(e))
-    }
-
-    fn install(&mut self, lock: &Locked, spec: &ZoneSpec, args: &[String]) -> Result<(), End> {
-        let mut op = Op::under(lock, &self.store, spec, &NOTHING_SEEN, &mut self.report);
-        install::install(&mut op, args).map_err(|e| self.fail_install("install", &e))
-    }
-
-    pub(super) fn fail_install(&mut self, command: &str, e: &install::InstallError) -> End {
+    /// Fails with the error of an installation, with its hint or the usage.
+    pub(super) fn fail_install(&mut self, verb: &Verb, e: &install::InstallError) -> End {
         self.fail(e);
         if e.is_usage() {
-            return self.sub_usage(command, false);
+            return self.sub_usage(verb, false);
         }
         if let Some(hint) = e.hint() {
             self.report.hint(hint);
@@ -322,8 +331,8 @@ impl Program {
     }
 
     /// Locks a zone; tells a person whom this program waits for.
-    pub(super) fn lock(&mut self, verb: Verb, name: &ZoneName) -> Result<Locked, End> {
-        let what = format!("zoneadm {verb}");
+    pub(super) fn lock(&mut self, verb: &Verb, name: &ZoneName) -> Result<Locked, End> {
+        let what = format!("zoneadm {}", verb.name);
         match self.store.try_lock(name, &what) {
             Ok(Some(lock)) => return Ok(lock),
             Ok(None) => {
@@ -339,49 +348,57 @@ impl Program {
 
     /// Locks a zone that is to be halted. A zone for whose orderly shutdown another zoneadm waits is killed
     /// first; says whether it was.
-    fn lock_to_halt(&mut self, name: &ZoneName) -> Result<(Locked, bool), End> {
-        match self.store.try_lock(name, "zoneadm halt") {
+    fn lock_interrupting(&mut self, verb: &Verb, name: &ZoneName) -> Result<(Locked, bool), End> {
+        match self.store.try_lock(name, &format!("zoneadm {}", verb.name)) {
             Ok(Some(lock)) => return Ok((lock, false)),
             Ok(None) => {}
             Err(e) => return Err(self.fail(e)),
         }
         let killed = verbs::interrupt_shutdown(self.store.root(), name).map_err(|e| self.fail(e))?;
-        Ok((self.lock(Verb::Halt, name)?, killed))
+        Ok((self.lock(verb, name)?, killed))
     }
 
-    fn refuse_state(
+    /// Goes on when the zone's state allows the verb, or is one of those that its options open.
+    pub(super) fn require_state(
         &mut self,
-        verb: Verb,
+        verb: &Verb,
         state: Result<Option<ZoneState>, StoreError>,
-        override_state: bool,
-    ) -> Result<(), End> {
+        also_in: &[ZoneState],
+    ) -> Done {
         let state = match state {
             Ok(Some(state)) => state,
             Ok(None) => return Err(self.fail(StoreError::NoZone)),
             Err(e) => return Err(self.fail(e)),
         };
-        if override_state && state == ZoneState::Incomplete {
+        if also_in.contains(&state) {
             return Ok(());
         }
-        match allowed(verb, state) {
-            // What there is nothing to do for is for the operation to say: it looks again under the
-            // lock, and puts right a supervisor that has died.
+        match verb.start(state) {
+            // The operation says itself that there is nothing to do: it looks again under the lock, and puts
+            // right a supervisor that has died.
             Ok(Start::Go | Start::Already(_)) => Ok(()),
             Err(e) => Err(self.fail(e)),
         }
     }
 
-    /// Reads the spec. A running zone can be halted also without one.
-    fn spec(&mut self, verb: Verb, name: &ZoneName) -> Result<ZoneSpec, End> {
+    /// Reads the spec, if the verb cannot do without.
+    fn spec(&mut self, needed: SpecUse, name: &ZoneName) -> Result<ZoneSpec, End> {
+        if needed == SpecUse::ForRights && self.caller.is_none() {
+            return Ok(ZoneSpec::new(name.clone()));
+        }
         match self.store.load(name) {
             Ok(Some(stored)) => Ok(stored.spec),
-            Ok(None) | Err(StoreError::Invalid(_)) if verb == Verb::Halt => Ok(ZoneSpec::new(name.clone())),
+            Ok(None) | Err(StoreError::Invalid(_)) if needed == SpecUse::OrEmpty => {
+                Ok(ZoneSpec::new(name.clone()))
+            }
             Ok(None) => Err(self.fail(StoreError::NoZone)),
             Err(e) => Err(self.fail(e)),
         }
     }
 
-    pub(super) fn verify(&mut self, name: &ZoneName, spec: &ZoneSpec, purpose: Purpose) -> Result<(), End> {
+    /// Checks a spec against the host. What it finds has been said.
+    pub(super) fn verify(&mut self, spec: &ZoneSpec, purpose: Purpose) -> Done {
+        let name = &spec.name;
         let found = verify::check(&self.store, name, spec, purpose).map_err(|e| self.fail(e))?;
         let is_sound = found.is_ok();
         let mut good = is_sound;
@@ -406,47 +423,16 @@ impl Program {
         Err(End::Failed)
     }
 
-    fn may_uninstall(&mut self, name: &ZoneName, force: bool) -> Result<bool, End> {
-        // A zone that cannot be uninstalled at all is not asked about.
-        self.refuse_state(Verb::Uninstall, self.store.state(name), false)?;
-        if force {
-            return Ok(true);
-        }
-        if !io::stdin().is_terminal() {
-            return Err(self.fail("Input not from terminal and -F not specified: uninstall not done."));
-        }
-        loop {
-            let mut out = io::stdout();
-            let _ = write!(out, "Are you sure you want to uninstall zone {name} (y/[n])? ");
-            let _ = out.flush();
-            let mut line = String::new();
-            match io::stdin().lock().read_line(&mut line) {
-                Ok(0) | Err(_) => return Ok(false),
-                Ok(_) => {}
-            }
-            match line.trim().chars().next().map(|c| c.to_ascii_lowercase()) {
-                Some('y') => return Ok(true),
-                Some('n') | None => return Ok(false),
-                Some(_) => {}
-            }
-        }
-    }
-
     /// Prints what a subcommand would do.
-    pub(super) fn plan(&mut self, args: &[OsString]) -> End {
-        let Some((command, rest)) = args.split_first() else { return self.sub_usage("plan", false) };
-        let command = command.to_string_lossy().into_owned();
-        if matches!(command.as_str(), "-?" | "--help") {
-            return self.sub_usage("plan", true);
+    pub(super) fn plan(&mut self, plan: &'static Subcommand, args: &[OsString]) -> End {
+        let Some((command, rest)) = args.split_first() else { return self.sub_usage(&plan.verb, false) };
+        let command = command.to_string_lossy();
+        if matches!(command.as_ref(), "-?" | "--help") {
+            return self.sub_usage(&plan.verb, true);
         }
-        let Some(verb) = verb(&command).filter(|v| !matches!(v, Verb::Verify | Verb::Mark)) else {
-            return self.sub_usage("plan", false);
-        };
-        let lines = match words(verb, rest) {
-            Err(bad) => return self.bad(&command, &bad),
-            Ok(words) => self.plan_lines(verb, &words),
-        };
-        match lines {
+        let Some(sub) = table::find(&command) else { return self.sub_usage(&plan.verb, false) };
+        let Some(lines) = sub.plan else { return self.sub_usage(&plan.verb, false) };
+        match self.read_args(sub, rest).and_then(|args| self.plan_lines(sub, lines, &args)) {
             Ok(lines) => page(
                 |out| {
                     let mut numbered = lines.iter().zip(1..);
@@ -458,58 +444,43 @@ impl Program {
         }
     }
 
-    fn plan_lines(&mut self, verb: Verb, words: &Words) -> Result<Vec<String>, End> {
-        self.refuse_caller(verb.as_str())?;
-        let name = self.subject(verb.as_str())?;
-        self.permit(verb, words, &name, true)?;
-        self.refuse_state(verb, self.store.state(&name), words.override_state)?;
-        let spec = self.spec(verb, &name)?;
-        self.permit_still(verb, &name, &spec, None)?;
-        let mut lines = Vec::new();
-        if matches!(verb, Verb::Halt | Verb::Reboot | Verb::Shutdown) {
-            lines.extend(self.stop_lines(&name, verb));
+    fn plan_lines(
+        &mut self,
+        sub: &'static Subcommand,
+        lines: table::Plan,
+        args: &Args,
+    ) -> Result<Vec<String>, End> {
+        let verb = &sub.verb;
+        self.require_root(sub)?;
+        let name = self.subject(verb.name)?;
+        self.authorize(sub, args, &name, true)?;
+        self.require_state(verb, self.store.state(&name), &also_in(args))?;
+        let spec = self.spec(verb.spec, &name)?;
+        self.authorize_again(verb, &spec, None)?;
+        lines(self, &Planned { verb, args, name: &name, spec: &spec })
+    }
+
+    /// Returns the steps of a boot that are wanted. Its warnings are printed.
+    fn boot_lines(
+        &mut self,
+        planned: &Planned<'_>,
+        is_wanted: impl Fn(&Step) -> bool,
+    ) -> Result<Vec<String>, End> {
+        let plan = boot::plan_boot(&self.op_shown(planned), &planned.args.boot_args());
+        let plan = plan.map_err(|e| self.fail(e))?;
+        for text in &plan.warnings {
+            self.report.warn(&format!("WARNING: {text}"));
         }
-        let op = Op::shown(&self.store, &name, &spec, &NOTHING_SEEN, &mut self.report);
-        match verb {
-            Verb::Install => match install::install_plan(&op, &words.install) {
-                Ok(plan) => lines.extend(plan.steps.iter().map(crate::plan::install::InstallStep::describe)),
-                Err(e) => return Err(self.fail_install("install", &e)),
-            },
-            Verb::Clone | Verb::Move | Verb::Detach | Verb::Attach => {
-                lines.extend(self.plan_life(verb, &words.life, &name, &spec)?);
-            }
-            Verb::Uninstall => match install::uninstall_plan(&op, &[]) {
-                Ok(plan) => lines.extend(plan.steps.iter().map(crate::plan::install::InstallStep::describe)),
-                Err(e) => return Err(self.fail_install("uninstall", &e)),
-            },
-            Verb::Ready | Verb::Boot | Verb::Reboot | Verb::Shutdown
-                if verb != Verb::Shutdown || words.again =>
-            {
-                match boot::plan_boot(&op, &words.boot_args()) {
-                    Ok(plan) => {
-                        for text in &plan.warnings {
-                            self.report.warn(&format!("WARNING: {text}"));
-                        }
-                        let wanted = plan
-                            .steps
-                            .iter()
-                            .filter(|s| verb != Verb::Ready || !matches!(s, Step::Init { .. }));
-                        lines.extend(wanted.map(Step::describe));
-                    }
-                    Err(e) => return Err(self.fail(e)),
-                }
-            }
-            _ => {}
-        }
-        Ok(lines)
+        Ok(plan.steps.iter().filter(|step| is_wanted(step)).map(Step::describe).collect())
     }
 
     /// Says how a running zone is stopped.
-    fn stop_lines(&self, name: &ZoneName, verb: Verb) -> Vec<String> {
+    fn stop_lines(&self, name: &ZoneName, in_order: bool) -> Vec<String> {
         let Some(zone) = running::find(self.store.root(), name) else { return Vec::new() };
-        let first = match verb {
-            Verb::Shutdown => format!("ask init (process {}) to end the zone, and wait for it", zone.init),
-            _ => format!("kill process 1 (process {}), and with it all others of the zone", zone.init),
+        let first = if in_order {
+            format!("ask init (process {}) to end the zone, and wait for it", zone.init)
+        } else {
+            format!("kill process 1 (process {}), and with it all others of the zone", zone.init)
         };
         let mut lines = vec![first];
         let given = dataset::registry::noted(&self.store.root().zone_run(name));
@@ -517,44 +488,5 @@ impl Program {
         lines.extend(zone.cgroup.iter().map(|path| format!("remove cgroup {path}")));
         lines.push(format!("remove {}", self.store.root().zone_run(name).shown()));
         lines
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(verb: Verb, line: &str) -> Result<Words, Bad> {
-        words(verb, &line.split_whitespace().map(OsString::from).collect::<Vec<_>>())
-    }
-
-    #[test]
-    fn boot_arguments() {
-        let boot = |line| read(Verb::Boot, line).map(|w| w.boot);
-        assert_eq!(boot("-- -m verbose -s").as_deref(), Ok("-m verbose -s"));
-        assert_eq!(boot("-s").as_deref(), Ok("-s"));
-        assert_eq!(boot("-s -- -v").as_deref(), Ok("-s -v"), "Linux: with the blank that illumos forgets");
-        assert_eq!(boot("-- --").as_deref(), Ok("--"));
-        assert_eq!(boot("-x"), Err(Bad::Usage));
-        assert_eq!(boot(&format!("-- {}", "x".repeat(256))), Err(Bad::Text("Boot argument list too long")));
-        assert!(read(Verb::Boot, "-w -- -s").is_ok_and(|w| w.writable && w.boot == "-s"));
-        assert!(read(Verb::Reboot, "-w").is_ok_and(|w| w.writable));
-        assert_eq!(read(Verb::Ready, "-w"), Err(Bad::Usage));
-        assert!(read(Verb::Boot, "-f").is_ok_and(|w| w.override_state));
-        assert!(read(Verb::Shutdown, "-r -- -s").is_ok_and(|w| w.again && w.boot == "-s"));
-        assert_eq!(read(Verb::Shutdown, "-- -s"), Err(Bad::Usage));
-        assert!(read(Verb::Shutdown, "-t 300 -r").is_ok_and(|w| w.again && w.seconds == Some(300)));
-        assert!(matches!(read(Verb::Shutdown, "-t soon"), Err(Bad::Text(_))));
-        assert_eq!(read(Verb::Halt, "now"), Err(Bad::Usage));
-    }
-
-    #[test]
-    fn marks() {
-        let mark = |line| read(Verb::Mark, line).map(|w| w.mark);
-        assert_eq!(mark("incomplete"), Ok(Some(ZoneState::Incomplete)));
-        assert_eq!(mark("-F installed"), Ok(Some(ZoneState::Installed)));
-        for bad in ["", "installed", "ready", "incomplete x", "-x", "-- incomplete"] {
-            assert_eq!(mark(bad), Err(Bad::Silent), "{bad}");
-        }
     }
 }

@@ -4,41 +4,24 @@
 //! would reach into the host with the rights of root: paths of the host, and sources that the user names.
 //! A plan takes the right of what it plans: it tells of the same paths.
 
-use super::operate::Words;
+use super::args::Args;
+use super::table::Subcommand;
 use super::{End, Program};
 use crate::apply::broker::{self, client};
 use crate::spec::rights::{self, Auth};
-use crate::spec::schema::ResourceKind;
-use crate::spec::state::Verb;
 use crate::spec::store::ZoneStore;
+use crate::spec::verb::{Broker, Role, Verb};
 use crate::spec::{ZoneName, ZoneSpec};
-
-/// Subcommands that the broker is for. A new one is closed until it stands here.
-const OPEN: &[&str] = &[
-    "verify",
-    "install",
-    "uninstall",
-    "ready",
-    "boot",
-    "reboot",
-    "shutdown",
-    "halt",
-    "clone",
-    "detach",
-    "attach",
-    "mark",
-    "plan",
-];
 
 impl Program {
     /// Has the broker do it; goes on where there is none.
-    pub(super) fn hand_over(&mut self, command: &str) -> Result<(), End> {
+    pub(super) fn hand_over(&mut self, sub: &Subcommand) -> Result<(), End> {
         if self.options.root.is_some() {
             return Ok(());
         }
         let args = std::env::args_os().skip(1).collect();
-        // The one question that zoneadm asks. Nothing else that is typed or piped is meant for it.
-        let reads = command == "uninstall";
+        // Nothing that is typed or piped is meant for a subcommand that asks no question.
+        let reads = sub.confirm.is_some();
         let done = client::run(self.store.root(), broker::Program::Zoneadm, args, reads);
         match done {
             None => {
@@ -46,7 +29,7 @@ impl Program {
                 Ok(())
             }
             Some(Ok(status)) => Err(End::As(status)),
-            Some(Err(why)) => Err(self.fail_early(why)),
+            Some(Err(why)) => Err(self.fail_unnamed(why)),
         }
     }
 
@@ -59,92 +42,82 @@ impl Program {
         }
     }
 
-    /// Refuses what a user may not do in any zone.
-    pub(super) fn refuse_for_caller(&mut self, command: &str) -> Result<(), End> {
+    /// Denies a user what he may not have done in any zone.
+    pub(super) fn authorize_verb(&mut self, command: &str, broker: Broker) -> Result<(), End> {
         if self.caller.is_none() {
             return Ok(());
         }
         if self.options.root.is_some() {
-            return Err(self.refuse(command, "-R is for root only"));
+            return Err(self.deny(command, "-R is for root only"));
         }
-        self.refuse_closed(command, command)
+        self.deny_closed(command, command, broker)
     }
 
-    /// Refuses a subcommand that the broker is not for; the log has it as `asked`.
-    fn refuse_closed(&mut self, command: &str, asked: &str) -> Result<(), End> {
-        if OPEN.contains(&command) {
+    /// Denies a subcommand that the broker is not for; the log has it as `asked`.
+    fn deny_closed(&mut self, command: &str, asked: &str, broker: Broker) -> Result<(), End> {
+        if broker != Broker::Closed {
             return Ok(());
         }
-        Err(self.refuse(asked, &format!("only a privileged user may {command} a zone.")))
+        Err(self.deny(asked, &format!("only a privileged user may {command} a zone.")))
     }
 
-    /// Refuses what this user may not do to this zone, or, when it is `planned` only, see done.
-    pub(super) fn permit(
+    /// Denies what this user may not do to this zone, or, when it is `planned` only, see done.
+    pub(super) fn authorize(
         &mut self,
-        verb: Verb,
-        words: &Words,
+        sub: &Subcommand,
+        args: &Args,
         name: &ZoneName,
         planned: bool,
     ) -> Result<(), End> {
         if self.caller.is_none() {
             return Ok(());
         }
-        let command = verb.as_str();
+        let command = sub.verb.name;
         let asked = if planned { format!("plan {command}") } else { command.to_owned() };
         // Before anything is said about the zone. A plan tells as much as what it plans.
-        self.refuse_closed(command, &asked)?;
+        self.deny_closed(command, &asked, sub.verb.broker)?;
+        let Broker::Needs { zone, source } = sub.verb.broker else { return Ok(()) };
         let spec = self.stored_spec(name);
-        self.demand(command, &spec, Auth::Manage)?;
-        let life = &words.life;
-        let closed = match verb {
-            Verb::Install | Verb::Clone if words.profile.is_some() => Some("-c names a file of the host"),
-            Verb::Install if !words.install.is_empty() => Some("options of install name files of the host"),
-            // A sparse root shows of the host only what every user of it can read.
-            Verb::Install if spec.stored(ResourceKind::InheritPkgDir).is_empty() => {
-                Some("a whole root would be copied from files of the host that only root may read")
-            }
-            Verb::Clone if life.clone.snapshot.is_some() || life.clone.datasets => {
-                Some("-s and --with-datasets name datasets of the host")
-            }
-            Verb::Attach if life.attach.force || life.attach.update => {
-                Some("-F and -u take or change what another host has written")
-            }
-            Verb::Boot | Verb::Reboot if words.writable => {
-                Some("-w opens what file-mac-profile of the configuration closes")
-            }
-            Verb::Mark if words.force => Some("-F says what is on disk without looking"),
-            _ => None,
-        };
+        self.require_auth(command, &spec, zone)?;
+        let profile = args.profile.is_some().then_some(Role::Profile);
+        let closed_profile = sub.verb.options.iter().find(|o| Some(o.role) == profile);
+        let closed_option = closed_profile.into_iter().chain(args.options()).find_map(|o| o.root_only);
+        let closed = closed_option.or_else(|| sub.closed.and_then(|closed| closed(args, &spec)));
         if let Some(why) = closed {
-            return Err(self.refuse(&asked, &format!("for root only: {why}.")));
+            return Err(self.deny(&asked, &format!("for root only: {why}.")));
         }
-        if verb == Verb::Clone
-            && let Ok(source) = ZoneName::new(&life.source)
+        let of = source.and_then(|auth| Some((auth, args.operand()?)));
+        if let Some((auth, of)) = &of
+            && let Ok(of) = ZoneName::new(of)
         {
-            let source = self.stored_spec(&source);
-            self.demand(command, &source, Auth::CloneFrom)?;
+            let of = self.stored_spec(&of);
+            self.require_auth(command, &of, *auth)?;
         }
         if let Some(caller) = &self.caller {
-            let source = if verb == Verb::Clone { format!(" {}", life.source) } else { String::new() };
-            caller.allowed(self.store.root(), name, &format!("{asked}{source}"));
+            let of = of.map(|(_, of)| format!(" {of}")).unwrap_or_default();
+            caller.allowed(self.store.root(), name, &format!("{asked}{of}"));
         }
         Ok(())
     }
 
     /// Asks again, for the specs that were read under the lock.
-    pub(super) fn permit_still(
+    pub(super) fn authorize_again(
         &mut self,
-        verb: Verb,
-        name: &ZoneName,
+        verb: &Verb,
         spec: &ZoneSpec,
         source: Option<&ZoneSpec>,
     ) -> Result<(), End> {
         if self.caller.is_none() {
             return Ok(());
         }
-        debug_assert_eq!(*name, spec.name);
-        self.demand(verb.as_str(), spec, Auth::Manage)?;
-        source.map_or(Ok(()), |source| self.demand(verb.as_str(), source, Auth::CloneFrom))
+        let Broker::Needs { zone, source: auth } = verb.broker else {
+            return self.deny_closed(verb.name, verb.name, verb.broker);
+        };
+        self.require_auth(verb.name, spec, zone)?;
+        match (source, auth) {
+            (Some(source), Some(auth)) => self.require_auth(verb.name, source, auth),
+            _ => Ok(()),
+        }
     }
 
     /// Reads a spec; one that cannot be read gives no rights.
@@ -153,7 +126,8 @@ impl Program {
         stored.map_or_else(|| ZoneSpec::new(name.clone()), |s| s.spec)
     }
 
-    fn demand(&mut self, command: &str, spec: &ZoneSpec, auth: Auth) -> Result<(), End> {
+    /// Denies what takes an authorization that the user has not.
+    fn require_auth(&mut self, command: &str, spec: &ZoneSpec, auth: Auth) -> Result<(), End> {
         let Some(caller) = self.caller.as_ref().filter(|c| !c.has(spec, auth)) else { return Ok(()) };
         let what = if auth == Auth::CloneFrom {
             format!("clone zone {}", spec.name)
@@ -161,14 +135,15 @@ impl Program {
             format!("{command} this zone")
         };
         let text = format!("User {} is not authorized to {what} ({}).", caller.name(), auth.on(&spec.name));
-        Err(self.refuse(command, &text))
+        Err(self.deny(command, &text))
     }
 
-    pub(super) fn refuse(&mut self, command: &str, why: &str) -> End {
+    /// Refuses something to a user: to him, and to the log.
+    pub(super) fn deny(&mut self, command: &str, why: &str) -> End {
         if let Some(caller) = &self.caller {
             let zone = self.options.zone.as_deref().or(self.options.uuid.as_deref()).unwrap_or_default();
             caller.refused(self.store.root(), &format!("zone '{zone}': {command}"), why);
         }
-        self.fail_early(why)
+        self.fail_unnamed(why)
     }
 }

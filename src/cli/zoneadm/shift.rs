@@ -2,8 +2,7 @@
 
 use std::ffi::OsString;
 
-use lexopt::{Arg, Parser};
-
+use super::table::Subcommand;
 use super::{End, Program};
 use crate::apply::dataset::shift::shift;
 use crate::apply::{NOTHING_SEEN, Op, running};
@@ -11,26 +10,13 @@ use crate::spec::store::{StoreError, ZoneStore};
 
 impl Program {
     /// Gives files of a zone's datasets the zone's ids.
-    pub(super) fn shift_ids(&mut self, args: Vec<OsString>) -> End {
-        let (mut first, mut dataset) = (None, None);
-        let mut parser = Parser::from_args(args);
-        loop {
-            let arg = match parser.next() {
-                Ok(Some(arg)) => arg,
-                Ok(None) => break,
-                Err(_) => return self.sub_usage("shift-ids", false),
-            };
-            match arg {
-                Arg::Short('f') => {
-                    let id = parser.value().ok().and_then(|v| v.to_string_lossy().parse::<u32>().ok());
-                    let Some(id) = id else { return self.sub_usage("shift-ids", false) };
-                    first = Some(id);
-                }
-                Arg::Value(name) if dataset.is_none() => dataset = Some(name.to_string_lossy().into_owned()),
-                Arg::Short('?') | Arg::Long("help") => return self.sub_usage("shift-ids", true),
-                _ => return self.sub_usage("shift-ids", false),
-            }
-        }
+    pub(super) fn shift_ids(&mut self, sub: &'static Subcommand, args: &[OsString]) -> End {
+        let args = match self.read_args(sub, args) {
+            Ok(args) => args,
+            Err(end) => return end,
+        };
+        let first = args.number("-f").and_then(|id| u32::try_from(id).ok());
+        let dataset = args.operand();
         let done = self.try_shift(dataset.as_deref(), first);
         self.report.finish();
         done.map_or_else(|end| end, |()| End::Good)
