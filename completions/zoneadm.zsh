@@ -46,7 +46,7 @@ _zoneadm() {
                 clone) _arguments '-m[method]:copy:(copy)' '-s[snapshot]:snapshot:(${(f)"$(zfs list -Ho name -t snapshot 2>/dev/null)"})' '--with-datasets[also the delegated datasets]' '-c[profile]:profile:_files' '1:zonename:_zoneadm_zones' ;;
                 detach) _arguments '-n[print the manifest]' ;;
                 doctor) _arguments '--json[as JSON]' ;;
-                help) _arguments '1:subcommand:(attach boot clone detach doctor halt help install list mark move plan ready reboot reclaim shift-ids shutdown uninstall verify)' ;;
+                help) _describe -t commands subcommand commands ;;
                 install) _arguments '-a[archive]:archive:_files' '-d[tree]:directory:_files -/' '-o[image layout]:layout:_files -/' '-s[suite]:suite:(bookworm bullseye trixie sid stable testing)' '*-x[option]:option:(nodataset mirror= components= keyring=)' '-c[profile]:profile:_files' ;;
                 list) _arguments '-c[all]' '-i[also installed]' '-n[without the host]' '-p[for scripts]' '-v[table]' '--json[as JSON]' ;;
                 mark) _arguments '1:state:(incomplete)' ;;

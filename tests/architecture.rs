@@ -27,7 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// floors only, and none of its own: so there is no circle, and what lies below is understood without what lies above.
 const FLOORS: &[&[&str]] = &[
     // What knows nothing of zones.
-    &["fault", "init_image", "logfile", "paths", "relay", "release"],
+    &["fault", "init_image", "logfile", "paths", "protocol", "relay", "release"],
     &["caller", "trust"],
     // Files: small ones, the journal of a boot, the run-time folder of a zone.
     &["files", "journal", "rundir"],

@@ -25,6 +25,7 @@ pub mod mend;
 pub mod net;
 pub mod op;
 pub mod paths;
+pub mod protocol;
 pub mod relay;
 pub mod release;
 pub mod rundir;

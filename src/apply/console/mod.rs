@@ -17,7 +17,6 @@ use crate::apply::paths::Root;
 use crate::apply::rundir::{CONSOLE, WATCHED, make_run_dir};
 use crate::spec::ZoneName;
 use crate::spec::shown::Show;
-use crate::sys::channel::Channel;
 
 /// The signal that has a supervisor look after its run-time folder, which somebody has removed.
 pub const RESTORE: i32 = libc::SIGHUP;
@@ -70,9 +69,7 @@ impl Console {
     /// The system's error.
     pub fn take_over_or_open(root: &Root, name: &ZoneName) -> io::Result<Self> {
         let path = root.zone_run(name).join(CONSOLE);
-        if let Ok(mut stream) = UnixStream::connect(&path) {
-            stream.write_all(b"HANDOVER\n")?;
-            let message = Channel::from_fd(stream.into()).receive()?;
+        if let Some(message) = client::take_over(&path)? {
             let mut fds = message.fds.into_iter();
             if let Some(listener) = fds.next() {
                 let client = fds.next().map(|fd| client_from(&message.text, fd.into()));
@@ -170,10 +167,11 @@ impl Console {
         }
     }
 
-    /// Accepts the client if there is none yet, and answers it.
-    pub fn connect(&mut self, mut stream: UnixStream, pid: i32, leaves: bool) {
+    /// Accepts the client if there is none yet, and answers it, as its release understands it.
+    pub fn connect(&mut self, mut stream: UnixStream, pid: i32, leaves: bool, is_former: bool) {
         if let Some(holder) = &self.client {
-            let _ = stream.write_all(format!("{}\n", holder.pid).as_bytes());
+            let word = if is_former { "" } else { client::BUSY };
+            let _ = stream.write_all(format!("{word}{}\n", holder.pid).as_bytes());
             return;
         }
         if stream.write_all(b"OK\n").is_err() || stream.set_nonblocking(true).is_err() {

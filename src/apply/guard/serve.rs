@@ -14,8 +14,10 @@ use rustix::fs::{Mode, OFlags};
 
 use super::caller::{Identity, Status, identity};
 use super::work::Job;
+use crate::apply::console::client::REFUSED;
 use crate::apply::logfile::Log;
 use crate::apply::paths::Root;
+use crate::apply::protocol::GUARD;
 use crate::apply::rundir::SPEC;
 use crate::apply::running;
 use crate::guard::Locks;
@@ -295,7 +297,11 @@ impl Guard {
         }
         let channel = Channel::from_fd(stream.into());
         let Ok(message) = channel.receive() else { return };
-        match (message.text.as_str(), message.fds.into_iter().next()) {
+        let request = match GUARD.parse(&message.text) {
+            Ok(request) => request.words(),
+            Err(why) => return drop(channel.send(&format!("{REFUSED}{why}"), &[])),
+        };
+        match (request, message.fds.into_iter().next()) {
             (LISTEN, Some(fd)) => {
                 // Who keeps the listeners has it before anybody depends on it.
                 self.keepers.retain(|k| k.send(ONE, &[fd.as_fd()]).is_ok());
@@ -308,7 +314,7 @@ impl Guard {
                     self.keepers.push(channel);
                 }
             }
-            _ => {}
+            _ => drop(channel.send(&format!("{REFUSED}{}", GUARD.unknown(request)), &[])),
         }
     }
 

@@ -1,20 +1,17 @@
 //! The client side of a zone's console, which its supervisor serves on a socket.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use super::LoginError;
 use super::session::{End, SIGNALS, Session};
-use crate::apply::console::client;
+use crate::apply::console::client::{self, Answer, CallError};
 use crate::apply::paths::Root;
 use crate::apply::rundir::CONSOLE;
 use crate::spec::ZoneName;
 use crate::sys::tty::{self, Signals};
-
-/// Longest answer to the greeting.
-const MAX_ANSWER: usize = 64;
 
 /// A connected console.
 pub struct Console {
@@ -47,30 +44,16 @@ impl Console {
     /// [`LoginError::ConsoleBusy`] when somebody else has it, or the system's error.
     fn connect(socket: &Path, leave_at_halt: bool) -> Result<Option<Self>, LoginError> {
         use io::ErrorKind::{ConnectionRefused, NotFound};
-        let mut socket = match UnixStream::connect(socket) {
-            Ok(socket) => socket,
-            Err(e) if matches!(e.kind(), NotFound | ConnectionRefused) => return Ok(None),
-            Err(e) => return Err(LoginError::Console(e)),
-        };
         let locale = ["LC_ALL", "LC_MESSAGES", "LANG"].iter().find_map(|name| std::env::var(name).ok());
         let locale = locale.filter(|l| !l.is_empty() && !l.contains(char::is_whitespace));
         let locale = locale.as_deref().unwrap_or("C");
-        log::debug!("ask zoneadmd for the console");
-        let greeting = format!("CONNECT {} {locale} {}\n", std::process::id(), u8::from(leave_at_halt));
-        socket.write_all(greeting.as_bytes()).map_err(LoginError::Console)?;
-        let mut answer = Vec::new();
-        // Byte by byte: what follows the line belongs to the conversation.
-        let mut byte = [0];
-        while answer.len() < MAX_ANSWER && socket.read(&mut byte).map_err(LoginError::Console)? == 1 {
-            match byte {
-                [b'\n'] => break,
-                [byte] => answer.push(byte),
-            }
-        }
-        match String::from_utf8_lossy(&answer).as_ref() {
-            "OK" => Ok(Some(Self { socket })),
-            "" => Err(LoginError::Console(io::ErrorKind::UnexpectedEof.into())),
-            holder => Err(LoginError::ConsoleBusy(holder.to_owned())),
+        let request = format!("CONNECT {} {locale} {}", std::process::id(), u8::from(leave_at_halt));
+        match client::ask(socket, &request) {
+            Ok((socket, Answer::Ok)) => Ok(Some(Self { socket })),
+            Ok((_, Answer::Busy(holder) | Answer::Former(holder))) => Err(LoginError::ConsoleBusy(holder)),
+            Ok((_, Answer::Refused(text))) => Err(CallError::Refused(text).into()),
+            Err(e) if matches!(e.kind(), NotFound | ConnectionRefused) => Ok(None),
+            Err(e) => Err(LoginError::Console(e)),
         }
     }
 

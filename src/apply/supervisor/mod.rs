@@ -17,9 +17,10 @@
 //! init. Afterwards it becomes `zoneadmd`, small and with a name of its own, and keeps the console.
 //! Halting needs no supervisor: the kernel ends everything with process 1.
 //!
-//! One socket serves all. Its first line says what a connection wants: `HANDOVER` (a new supervisor
-//! takes socket and client over), `BOOT ARGS` (start init of a ready zone), or
-//! `IDENT PID LOCALE FLAG` (a console client; with flag 1 it leaves when the zone halts).
+//! One socket serves all. Its first line that is not blank says what a connection wants, after the name and version
+//! of the protocol ([`super::protocol`]): `HANDOVER` (a new supervisor takes socket and client over), `BOOT ARGS`
+//! (start init of a ready zone), or `CONNECT PID LOCALE FLAG` (a client of the console; with flag 1 it leaves when
+//! the zone halts). It is answered with a line, `OK`, `BUSY PID` or `ERROR TEXT`; any other request is refused.
 
 mod daemon;
 pub mod start;
@@ -40,9 +41,11 @@ use super::boot::host::Ready;
 use super::boot::start::{Begun, Goal, start_init, up};
 use super::boot::{BootArgs, observe, with_default};
 use super::console::Console;
+use super::console::client::REFUSED;
 use super::dataset::{self, withdraw::Told};
 use super::net::follow::Follow;
 use super::paths::Root;
+use super::protocol::{Refusal, Request, SUPERVISOR};
 use super::rundir::{GUARD, Going, JOURNAL, Running, copy, kept_args, make_run_dir, record, write_record};
 use super::running;
 use super::store::{FileStore, Locked};
@@ -276,40 +279,46 @@ impl Supervisor {
         if !is_root || stream.set_read_timeout(Some(Duration::from_secs(1))).is_err() {
             return;
         }
-        let Ok(reader) = stream.try_clone() else { return };
-        let mut line = String::new();
-        // One byte at a time: what follows the line belongs to the console.
-        if BufReader::with_capacity(1, reader.take(8192)).read_line(&mut line).is_err() {
-            return;
-        }
-        log::debug!("asked: {}", line.trim_end());
-        let mut words = line.split_whitespace();
+        let Some(line) = read_request(&stream) else { return };
+        log::debug!("asked: {line}");
+        let request = match SUPERVISOR.parse(&line) {
+            Ok(request) => request,
+            Err(why) => return refuse(stream, &why),
+        };
+        let is_former = matches!(request, Request::Former(_));
+        let mut words = request.words().split_whitespace();
         match words.next() {
             None => {}
             Some("HANDOVER") => self.hand_over(stream),
-            Some("BOOT") => self.boot(stream, line.trim_end().strip_prefix("BOOT").unwrap_or_default()),
-            Some(_) => {
+            Some("BOOT") => {
+                self.boot(stream, request.words().strip_prefix("BOOT").unwrap_or_default(), is_former);
+            }
+            Some("CONNECT") => {
                 let pid = words.next().and_then(|w| w.parse().ok()).unwrap_or(0);
                 let leaves = words.nth(1) == Some("1");
-                self.console.connect(stream, pid, leaves);
+                self.console.connect(stream, pid, leaves, is_former);
             }
+            Some(_) => refuse(stream, &SUPERVISOR.unknown(request.words())),
         }
     }
 
     fn hand_over(&mut self, stream: UnixStream) {
+        let channel = Channel::from_fd(stream.into());
         if self.init.as_ref().is_some_and(|i| i.ended.is_none()) {
+            let _ = channel.send(&format!("{REFUSED}the zone runs"), &[]);
             return;
         }
         let mut fds = vec![self.console.listener.as_fd()];
         fds.extend(self.console.client.as_ref().map(|c| c.stream.as_fd()));
-        if Channel::from_fd(stream.into()).send(&self.console.client_text(), &fds).is_ok() {
+        if channel.send(&self.console.client_text(), &fds).is_ok() {
             process::exit_now(0);
         }
     }
 
     /// Starts init of a zone that is ready.
-    fn boot(&mut self, mut stream: UnixStream, args: &str) {
-        let answer = self.boot_ready(args).map_or_else(|text| text, |()| "OK".into());
+    fn boot(&mut self, mut stream: UnixStream, args: &str, is_former: bool) {
+        let word = if is_former { "" } else { REFUSED };
+        let answer = self.boot_ready(args).map_or_else(|text| format!("{word}{text}"), |()| "OK".into());
         let _ = stream.write_all(format!("{}\n", answer.replace('\n', " ")).as_bytes());
     }
 
@@ -445,6 +454,25 @@ pub fn stay_for_client(root: &Root, name: &ZoneName, console: Console) {
         Supervisor { root, name, console, init: None, idle: None, guard: None, links: None, restores: None }
             .become_daemon();
     }
+}
+
+/// Reads a request; none when there is none. The blank line before it is for supervisors that know no other way to
+/// say that they do not understand.
+fn read_request(stream: &UnixStream) -> Option<String> {
+    // One byte at a time: what follows the line belongs to the console.
+    let mut reader = BufReader::with_capacity(1, stream.take(8192));
+    let mut line = String::new();
+    reader.read_line(&mut line).ok()?;
+    if line == "\n" {
+        line.clear();
+        reader.read_line(&mut line).ok()?;
+    }
+    Some(line.trim_end().to_owned())
+}
+
+/// Refuses a request, whatever release it is of.
+fn refuse(mut stream: UnixStream, why: &Refusal) {
+    let _ = stream.write_all(format!("{REFUSED}{why}\n").as_bytes());
 }
 
 /// Where messages go when nobody waits for them: the system log.
