@@ -33,7 +33,7 @@ const FLOORS: &[&[&str]] = &[
     &["files", "journal", "rundir"],
     &["console", "etc", "inherit", "lock", "stuck"],
     // Which zones run, and which ids they have.
-    &["running"],
+    &["helper", "running"],
     &["claim", "usage", "zfs"],
     // Specs and states, and what every operation is given of them.
     &["store"],

@@ -9,7 +9,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use zones::apply::guard::{self, Keeper};
+use zones::apply::guard;
+use zones::apply::helper::Keeper;
 use zones::apply::logfile;
 use zones::apply::paths::Root;
 use zones::spec::ZoneName;
@@ -85,9 +86,9 @@ fn the_guard_of_a_zone() {
     assert!(text.contains("refused SET_PROP: the caller is in another user namespace; pid"), "{text}");
 
     // It dies while somebody holds what it heard.
-    let keeper = Keeper::connect(&root, &name).expect("the guard answers");
+    let keeper = Keeper::connect(&guard::HELPER, &root, &name).expect("the guard answers");
     kill_guard(&run);
-    guard::start(&root, &name, pid, &keeper.listeners()).expect("another one starts");
+    guard::start(&root, &name, pid, &keeper.held()).expect("another one starts");
     assert_eq!(ask("no device"), "ENOTTY", "the new guard has all that the old one had");
     drop(keeper);
     kill_guard(&run);
@@ -95,7 +96,7 @@ fn the_guard_of_a_zone() {
     assert_eq!(ask("read"), "ENOTTY", "all else goes on");
     assert_eq!(ask("listener"), "EBUSY", "and nobody in the zone can take the guard's place");
     guard::start(&root, &name, pid, &[]).expect("a guard for those to come");
-    assert!(Keeper::connect(&root, &name).is_some_and(|k| k.listeners().is_empty()));
+    assert!(Keeper::connect(&guard::HELPER, &root, &name).is_some_and(|k| k.held().is_empty()));
 
     // It ends with the zone.
     assert!(guard_pid(&run).is_some());
@@ -111,7 +112,7 @@ fn the_guard_of_a_zone() {
 
 /// Finds the guard by whom its socket belongs to.
 fn guard_pid(run: &Path) -> Option<i32> {
-    let stream = std::os::unix::net::UnixStream::connect(run.join(guard::SOCKET)).ok()?;
+    let stream = std::os::unix::net::UnixStream::connect(run.join(guard::HELPER.socket)).ok()?;
     Some(rustix::net::sockopt::socket_peercred(&stream).ok()?.pid.as_raw_pid())
 }
 

@@ -13,6 +13,7 @@ pub mod etc;
 pub mod fault;
 pub mod files;
 pub mod guard;
+pub mod helper;
 pub mod inherit;
 pub mod init_image;
 pub mod install;

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::apply::helper::Serve;
 use crate::apply::paths::Root;
 use crate::apply::{guard, supervisor};
 use crate::spec::ZoneName;

@@ -4,20 +4,18 @@ use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 
 use super::caller::{Identity, Status, identity};
 use super::work::Job;
-use crate::apply::console::client::REFUSED;
+use crate::apply::helper::{Arrived, Door, Helper, Serve, State};
 use crate::apply::logfile::Log;
 use crate::apply::paths::Root;
-use crate::apply::protocol::GUARD;
 use crate::apply::rundir::SPEC;
 use crate::apply::running;
 use crate::guard::Locks;
@@ -40,17 +38,6 @@ const WORKERS_OF_USERS: usize = 48;
 
 /// How often workers are looked at whose callers may have died.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
-
-/// What a connection to the socket wants: that the guard hears a listener.
-pub const LISTEN: &str = "LISTEN";
-/// That it is given every listener, now and later.
-pub const KEEP: &str = "KEEP";
-/// One listener.
-pub const ONE: &str = "one";
-/// Those that there were have been sent.
-pub const ALL: &str = "all";
-/// The guard hears it.
-pub const HEARD: &str = "heard";
 
 /// A request that waits for a worker.
 struct Queued {
@@ -84,9 +71,8 @@ pub struct Guard {
     init: Handle,
     /// The zone's folder of cgroup v2.
     cgroup: Option<PathBuf>,
-    socket: UnixListener,
+    door: Door,
     listeners: Vec<Rc<Listener>>,
-    keepers: Vec<Channel>,
     queue: VecDeque<Queued>,
     workers: Vec<Worker>,
     /// Both ends of the way by which workers report.
@@ -94,19 +80,11 @@ pub struct Guard {
     log: Log,
 }
 
-impl Guard {
-    /// Puts a guard together. The zone's first process is `pid`, `init` is the same.
-    ///
-    /// # Errors
-    /// The system's error when the zone has ended.
-    pub(super) fn new(
-        root: &Root,
-        name: &ZoneName,
-        pid: i32,
-        init: Handle,
-        socket: UnixListener,
-        listeners: Vec<OwnedFd>,
-    ) -> io::Result<Self> {
+impl Serve for Guard {
+    const HELPER: Helper = super::HELPER;
+
+    fn new(root: &Root, name: &ZoneName, state: State) -> io::Result<Self> {
+        let State { pid, init, door, held } = state;
         process::reset_signals();
         process::hide();
         let users = identity(&File::open(format!("/proc/{pid}/ns/user"))?)?;
@@ -135,9 +113,8 @@ impl Guard {
             users,
             zone_root,
             init,
-            socket,
-            listeners: listeners.into_iter().map(|fd| Rc::new(Listener::from_fd(fd))).collect(),
-            keepers: Vec::new(),
+            door,
+            listeners: held.into_iter().map(|fd| Rc::new(Listener::from_fd(fd))).collect(),
             queue: VecDeque::new(),
             workers: Vec::new(),
             reports,
@@ -145,23 +122,27 @@ impl Guard {
         })
     }
 
-    /// Serves until the zone has ended. Never returns.
-    pub fn serve(mut self) -> ! {
+    fn serve(mut self) -> ! {
         loop {
             self.start_workers();
             self.wait_once();
         }
     }
 
+    fn log(name: &ZoneName, text: &str) {
+        log_line(name, text);
+    }
+}
+
+impl Guard {
     fn wait_once(&mut self) {
         fn entry(fd: BorrowedFd<'_>) -> PollFd<'_> {
             PollFd::from_borrowed_fd(fd, PollFlags::IN)
         }
-        let mut fds =
-            vec![entry(self.init.as_fd()), entry(self.socket.as_fd()), entry(self.reports.0.as_fd())];
+        let mut fds = vec![entry(self.init.as_fd()), entry(self.door.as_fd()), entry(self.reports.0.as_fd())];
         fds.extend(self.listeners.iter().map(|l| entry(l.as_fd())));
         fds.extend(self.workers.iter().map(|w| entry(w.handle.as_fd())));
-        fds.extend(self.keepers.iter().map(|k| entry(k.as_fd())));
+        fds.extend(self.door.keepers().iter().map(|k| entry(k.as_fd())));
         let timeout = (!self.workers.is_empty()).then_some(LOOK);
         let quiet = matches!(poll(&mut fds, timeout.as_ref()), Ok(0));
         let seen: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
@@ -177,7 +158,7 @@ impl Guard {
         // From behind, so that what is removed moves nothing that is still to be looked at.
         let flags: Vec<PollFlags> = (0..listeners).map(|_| next()).collect();
         let ended: Vec<bool> = (0..workers).map(|_| !next().is_empty()).collect();
-        let hung_up: Vec<bool> = (0..self.keepers.len()).map(|_| !next().is_empty()).collect();
+        let hung_up: Vec<bool> = (0..self.door.keepers().len()).map(|_| !next().is_empty()).collect();
         while workers > 0 {
             workers -= 1;
             if ended[workers] {
@@ -194,9 +175,7 @@ impl Guard {
                 self.listeners.swap_remove(listeners);
             }
         }
-        let mut hung_up = hung_up.into_iter();
-        // Nobody who keeps the listeners has anything to say.
-        self.keepers.retain(|_| !hung_up.next().unwrap_or(false));
+        self.door.forget_keepers(hung_up.into_iter());
         if report && let Ok(message) = self.reports.0.receive() {
             self.note(&message.text);
         }
@@ -285,36 +264,10 @@ impl Guard {
     }
 
     fn connection(&mut self) {
-        let Ok((stream, _)) = self.socket.accept() else { return };
-        // The folder is closed to others; this holds even if somebody opens it.
-        let is_root = rustix::net::sockopt::socket_peercred(&stream).is_ok_and(|c| c.uid.is_root());
-        let patience = Some(Duration::from_secs(1));
-        if !is_root
-            || stream.set_read_timeout(patience).is_err()
-            || stream.set_write_timeout(patience).is_err()
-        {
-            return;
-        }
-        let channel = Channel::from_fd(stream.into());
-        let Ok(message) = channel.receive() else { return };
-        let request = match GUARD.parse(&message.text) {
-            Ok(request) => request.words(),
-            Err(why) => return drop(channel.send(&format!("{REFUSED}{why}"), &[])),
-        };
-        match (request, message.fds.into_iter().next()) {
-            (LISTEN, Some(fd)) => {
-                // Who keeps the listeners has it before anybody depends on it.
-                self.keepers.retain(|k| k.send(ONE, &[fd.as_fd()]).is_ok());
-                self.listeners.push(Rc::new(Listener::from_fd(fd)));
-                let _ = channel.send(HEARD, &[]);
-            }
-            (KEEP, _) => {
-                let sent = self.listeners.iter().try_for_each(|l| channel.send(ONE, &[l.as_fd()]));
-                if sent.and_then(|()| channel.send(ALL, &[])).is_ok() {
-                    self.keepers.push(channel);
-                }
-            }
-            _ => drop(channel.send(&format!("{REFUSED}{}", GUARD.unknown(request)), &[])),
+        let held: Vec<_> = self.listeners.iter().map(|l| l.as_fd()).collect();
+        if let Some(Arrived { fd, sender }) = self.door.answer(&held) {
+            self.listeners.push(Rc::new(Listener::from_fd(fd)));
+            sender.confirm();
         }
     }
 

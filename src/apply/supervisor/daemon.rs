@@ -3,17 +3,16 @@
 //! What was needed for the boot is given back by executing `zoneadmd`: its descriptors go along, its
 //! memory does not. Should that fail, the process serves on as it is.
 
-use std::collections::HashMap;
-use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 
-use super::{Init, Supervisor, Watch};
+use super::{Init, Supervisor};
 use crate::apply::console::{Console, client, client_from};
+use crate::apply::guard;
+use crate::apply::helper::exec::{self, Carried};
 use crate::apply::paths::Root;
 use crate::apply::rundir::{make_run_dir, write_record};
 use crate::apply::running;
@@ -35,15 +34,15 @@ const RECORD: &str = "ZONEADMD_RECORD";
 impl Supervisor {
     /// Becomes `zoneadmd`. Never returns.
     pub fn become_daemon(self) -> ! {
-        if let Err(e) = self.exec() {
-            super::log(&self.name, &format!("cannot become zoneadmd, going on as zoneadm: {e}"));
+        match self.exec() {
+            Err(e) => super::log(&self.name, &format!("cannot become zoneadmd, going on as zoneadm: {e}")),
+            Ok(never) => match never {},
         }
-        quiet();
+        exec::quiet();
         self.serve()
     }
 
-    fn exec(&self) -> io::Result<()> {
-        let Some(program) = client::program() else { return Err(io::ErrorKind::NotFound.into()) };
+    fn exec(&self) -> io::Result<std::convert::Infallible> {
         // What the caller of zoneadm left open is not ours to hold: somebody may wait for its end.
         process::close_on_exec_from(3)?;
         let mut keep: Vec<(&str, OwnedFd)> = vec![
@@ -60,38 +59,17 @@ impl Supervisor {
         if let Some(client) = &self.console.client {
             keep.push(("client", rustix::io::dup(&client.stream)?));
         }
-        quiet();
-        let numbers: Vec<String> = keep.iter().map(|(n, fd)| format!("{n}={}", fd.as_raw_fd())).collect();
-        let state =
-            format!("{STATE}={} watcher={}", numbers.join(" "), self.console.client_text().replace(' ', ","));
-        let text =
-            |bytes: &[u8]| CString::new(bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput));
-        let args = [text(b"zoneadmd")?, text(b"-z")?, text(self.name.as_str().as_bytes())?];
-        let mut root = b"ZONES_ROOT=".to_vec();
-        root.extend_from_slice(self.root.prefix().as_os_str().as_bytes());
+        exec::quiet();
+        let numbers = exec::carried(&keep.iter().map(|(what, fd)| (*what, fd.as_fd())).collect::<Vec<_>>());
+        let watcher = self.console.client_text().replace(' ', ",");
         let record = self.init.as_ref().map(|i| i.running.to_string()).unwrap_or_default();
-        let record = text(format!("{RECORD}={}", record.trim_end()).as_bytes())?;
-        let path = text(b"PATH=/usr/sbin:/usr/bin:/sbin:/bin")?;
-        let mut env = vec![text(state.as_bytes())?, text(&root)?, record, path];
-        if let Some((name, value)) = crate::sys::naive::handed_on() {
-            env.push(text(format!("{name}={value}").as_bytes())?);
-        }
-        if let Some((name, value)) = crate::sys::trace::handed_on() {
-            env.push(text(format!("{name}={value}").as_bytes())?);
-        }
-        let file = text(program.as_os_str().as_bytes())?;
-        let Err(error) = nix::unistd::execve(&file, &args, &env);
-        Err(error.into())
-    }
-}
-
-/// Points stdio at `/dev/null`.
-fn quiet() {
-    if let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
-        // Failure leaves the caller's streams, which is no harm.
-        let _ = rustix::stdio::dup2_stdin(&null);
-        let _ = rustix::stdio::dup2_stdout(&null);
-        let _ = rustix::stdio::dup2_stderr(&null);
+        let mut variables = vec![
+            format!("{STATE}={numbers} watcher={watcher}"),
+            format!("{RECORD}={}", record.trim_end()),
+            "PATH=/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
+        ];
+        variables.extend(crate::sys::naive::handed_on().map(|(name, value)| format!("{name}={value}")));
+        Err(exec::zoneadmd(&self.root, &self.name, "zoneadmd", &variables))
     }
 }
 
@@ -102,18 +80,11 @@ fn quiet() {
 /// The system's error when a descriptor is missing.
 pub fn resume(root: &Root, name: &ZoneName) -> io::Result<Option<Supervisor>> {
     let Ok(text) = std::env::var(STATE) else { return Ok(None) };
-    let fields: HashMap<&str, &str> = text.split_whitespace().filter_map(|w| w.split_once('=')).collect();
-    let fd = |what: &str| -> io::Result<OwnedFd> {
-        let number = fields.get(what).and_then(|n| n.parse().ok()).ok_or(io::ErrorKind::NotFound)?;
-        process::adopt_fd(number)
-    };
-    let client = match fd("client") {
-        Ok(stream) => Some(client_from(
-            &fields.get("watcher").copied().unwrap_or_default().replace(',', " "),
-            stream.into(),
-        )),
-        Err(_) => None,
-    };
+    let carried = Carried::new(&text);
+    let client = carried.fd("client").ok().map(|stream| {
+        client_from(&carried.text("watcher").unwrap_or_default().replace(',', " "), stream.into())
+    });
+    let fd = |what| carried.fd(what);
     let console =
         Console::from_parts(root, name, fd("listener")?.into(), fd("master")?, fd("slave")?, client)?;
     let record = std::env::var(RECORD).ok().and_then(|line| running::Running::parse(&line));
@@ -175,7 +146,7 @@ pub fn start_alone(root: &Root, name: &ZoneName) -> io::Result<Option<Supervisor
         None => None,
     };
     // Before whoever asked for the supervisor asks for the guard.
-    let guard = init.as_ref().and_then(|i| Watch::begin(root, name, i.running.init));
+    let guard = init.as_ref().and_then(|i| guard::watch(root, name, i.running.init, super::log));
     theirs.send("up", &[])?;
     let (root, name) = (root.clone(), name.clone());
     Ok(Some(Supervisor { root, name, console, init, idle: None, guard, links: None, restores: None }))

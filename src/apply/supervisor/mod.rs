@@ -24,7 +24,6 @@
 
 mod daemon;
 pub mod start;
-mod watch;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
@@ -35,7 +34,6 @@ use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 pub use daemon::{resume, start_alone};
-use watch::Watch;
 
 use super::boot::host::Ready;
 use super::boot::start::{Begun, Goal, start_init, up};
@@ -43,6 +41,8 @@ use super::boot::{BootArgs, observe, with_default};
 use super::console::Console;
 use super::console::client::REFUSED;
 use super::dataset::{self, withdraw::Told};
+use super::guard::{self, Guard};
+use super::helper::Watch;
 use super::net::follow::Follow;
 use super::paths::Root;
 use super::protocol::{Refusal, Request, SUPERVISOR};
@@ -234,8 +234,8 @@ impl Supervisor {
         }
         if !self.root.zone_run(&self.name).join(GUARD).exists() {
             self.guard = match self.guard.take() {
-                Some(watch) => watch.replace(&self.root, &self.name, running.init),
-                None => Watch::begin(&self.root, &self.name, running.init),
+                Some(watch) => watch.replace::<Guard>(&self.root, &self.name, running.init),
+                None => guard::watch(&self.root, &self.name, running.init, log),
             };
         }
     }
@@ -244,7 +244,7 @@ impl Supervisor {
     fn watch_guard(&mut self) {
         let Some(init) = self.init.as_ref().map(|i| i.running.init) else { return };
         if self.guard.is_none() {
-            self.guard = Watch::begin(&self.root, &self.name, init);
+            self.guard = guard::watch(&self.root, &self.name, init, log);
         }
     }
 
@@ -267,7 +267,7 @@ impl Supervisor {
     fn guard_has_ended(&mut self) {
         let lives = self.init.as_ref().filter(|i| i.ended.is_none()).map(|i| i.running.init);
         self.guard = match (self.guard.take(), lives) {
-            (Some(watch), Some(init)) => watch.replace(&self.root, &self.name, init),
+            (Some(watch), Some(init)) => watch.replace::<Guard>(&self.root, &self.name, init),
             _ => None,
         };
     }

@@ -6,6 +6,7 @@ use super::{Supervisor, stay_for_client};
 use crate::apply::boot::start::{Begun, Goal, up};
 use crate::apply::boot::{BootArgs, BootError, observe, with_default};
 use crate::apply::console::Console;
+use crate::apply::helper::exec;
 use crate::apply::paths::Root;
 use crate::apply::rundir::{Going, make_run_dir};
 use crate::apply::store::Locked;
@@ -93,11 +94,7 @@ fn supervise(
     let _ = rustix::process::chdir("/");
     process::default_sigchld();
     // Process 1 of a ready zone waits with these open: a caller that reads until the end would wait too.
-    if let Ok(null) = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null") {
-        let _ = rustix::stdio::dup2_stdin(&null);
-        let _ = rustix::stdio::dup2_stdout(&null);
-        let _ = rustix::stdio::dup2_stderr(&null);
-    }
+    exec::quiet();
     // A pipe of the caller's among them would not end for its reader as long as process 1 waits.
     let kept = lock.descriptors().chain([report.as_fd().as_raw_fd()]).chain(trace::descriptor());
     let kept: Vec<_> = kept.collect();
