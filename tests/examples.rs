@@ -153,7 +153,11 @@ fn the_example_of_every_global_property_is_accepted() {
 
 /// Returns a session that adds a resource with the examples of its required properties and of one more.
 fn resource(def: &ResourceDef, one: &PropDef) -> String {
-    let mut text = format!("create -b\nset zonepath=/zones/ex\nadd {}\n", def.name);
+    let mut text = "create -b\nset zonepath=/zones/ex\n".to_owned();
+    if let Some(outer) = def.within {
+        text.push_str(&format!("add {outer}\n"));
+    }
+    text.push_str(&format!("add {}\n", def.name));
     for p in def.props.iter().filter(|p| p.required && p.name != one.name) {
         text.push_str(&set(p));
     }
@@ -162,19 +166,23 @@ fn resource(def: &ResourceDef, one: &PropDef) -> String {
         text.push_str("set physical=1G\n");
     }
     text.push_str(&set(one));
-    text.push_str("end\n");
+    text.push_str(if def.within.is_some() { "end\nend\n" } else { "end\n" });
     text
 }
 
 #[test]
 fn the_example_of_every_resource_property_is_accepted() {
-    for kind in ResourceKind::all() {
+    for kind in ResourceKind::every() {
         let def = kind.def();
         for p in def.props {
             let what = format!("{} {}", def.name, p.name);
             let root = new_root();
             // Whether the zone as a whole makes sense is not the question: nothing is committed.
-            let commands = format!("{}info {}\nexit -F\n", resource(def, p), def.name);
+            let commands = format!(
+                "{}info {}\nexit -F\n",
+                resource(def, p),
+                def.within.map_or(def.name, ResourceKind::name)
+            );
             let out = zonecfg(root.path(), &["-z", "ex"], &commands);
             let (stdout, stderr) =
                 (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));

@@ -7,7 +7,7 @@ use zones::parser::{Argument, Command, Format, Parser, Pick, Span, Word};
 use zones::shell::{Answer, Complaint, Console, Ending, Flow, Options, Session, export, info};
 use zones::spec::mem::MemStore;
 use zones::spec::schema::{self, Kind, PropDef, ResourceKind, Shape};
-use zones::spec::verify::{HostKnows, Severity, missing, unique_key, verify};
+use zones::spec::verify::{HostKnows, Severity, can_clash, missing, unique_key, verify};
 use zones::spec::{ByteSize, Item, Props, Value, ZoneName, ZoneSpec, diff, merge};
 
 /// A console that keeps what is printed.
@@ -160,14 +160,28 @@ fn props_for(kind: Option<ResourceKind>, defs: &'static [PropDef]) -> BoxedStrat
                 .prop_map(move |value| value.and_then(|v| def.check(&v, kind).ok()).map(|v| (def, v)))
         })
         .collect();
-    each.prop_map(|found| {
-        let mut props = Props::default();
-        for (def, value) in found.into_iter().flatten() {
-            props.set(def, value);
-        }
-        props
-    })
-    .boxed()
+    // Resources that stand in it, of each kind that there is.
+    let inner: Vec<_> = kind
+        .into_iter()
+        .flat_map(ResourceKind::inner)
+        .map(|k| (Just(k), proptest::collection::vec(props_for(Some(k), k.def().props), 0..3)))
+        .collect();
+    (each, inner)
+        .prop_map(|(found, inner)| {
+            let mut props = Props::default();
+            for (def, value) in found.into_iter().flatten() {
+                props.set(def, value);
+            }
+            for (kind, mut list) in inner {
+                let mut seen = std::collections::HashSet::new();
+                list.retain(|p| !can_clash(kind, p) || seen.insert(unique_key(kind, p)));
+                if !list.is_empty() {
+                    *props.inner_mut(kind) = list;
+                }
+            }
+            props
+        })
+        .boxed()
 }
 
 /// Every spec that zonecfg would save, from every row of the table.
@@ -357,7 +371,7 @@ fn run_any(text: &str) -> Option<u8> {
 
 fn any_word() -> impl Strategy<Value = String> {
     let verbs: Vec<_> = zones::parser::Verb::ALL.iter().map(|v| v.name()).collect();
-    let kinds: Vec<_> = ResourceKind::all().map(ResourceKind::name).collect();
+    let kinds: Vec<_> = ResourceKind::every().map(ResourceKind::name).collect();
     prop_oneof![
         Just("create -b;".to_owned()),
         Just("set zonepath=/z;".to_owned()),
@@ -373,7 +387,11 @@ fn any_word() -> impl Strategy<Value = String> {
 }
 
 fn property_names() -> Vec<&'static str> {
-    schema::globals().iter().chain(ResourceKind::all().flat_map(|k| k.def().props)).map(|p| p.name).collect()
+    schema::globals()
+        .iter()
+        .chain(ResourceKind::every().flat_map(|k| k.def().props))
+        .map(|p| p.name)
+        .collect()
 }
 
 fn any_argument() -> impl Strategy<Value = Argument> {
@@ -392,7 +410,7 @@ fn any_argument() -> impl Strategy<Value = Argument> {
 
 fn any_command() -> impl Strategy<Value = Command> {
     let prop = || proptest::sample::select(property_names()).prop_map(Word::new);
-    let kind = || proptest::sample::select(ResourceKind::all().collect::<Vec<_>>());
+    let kind = || proptest::sample::select(ResourceKind::every().collect::<Vec<_>>());
     let pick = |kind: ResourceKind| {
         let names: Vec<_> = kind.def().props.iter().map(|p| p.name).collect();
         let pair = (proptest::sample::select(names), free_text());

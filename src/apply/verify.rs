@@ -13,6 +13,7 @@ mod mountpoint;
 mod net;
 mod zonepath;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -199,16 +200,19 @@ fn refusals(spec: &ZoneSpec) -> Vec<(String, &'static str)> {
             out.push((def.name.to_owned(), why));
         }
     }
-    for kind in ResourceKind::all() {
-        let list = spec.stored(kind);
+    for kind in ResourceKind::every() {
+        let list = match kind.def().within {
+            None => Cow::Borrowed(spec.stored(kind)),
+            Some(_) => Cow::Owned(spec.everywhere(kind)),
+        };
         if let (Honour::Refused(why), false) = (kind.def().honour, list.is_empty()) {
-            out.push((kind.name().to_owned(), why));
+            out.push((kind.def().title().into_owned(), why));
         }
         for def in kind.def().props.iter().filter(|d| d.honour != kind.def().honour) {
             if let Honour::Refused(why) = def.honour
                 && list.iter().any(|p| asks(p, def))
             {
-                out.push((format!("{} {}", kind.name(), def.name), why));
+                out.push((format!("{} {}", kind.def().title(), def.name), why));
             }
         }
     }

@@ -86,17 +86,30 @@ fn globals() -> String {
 
 fn resources() -> String {
     let mut out = String::new();
-    for kind in ResourceKind::all() {
+    for kind in ResourceKind::every() {
         let def = kind.def();
-        let _ = writeln!(out, ".Ss {}", def.name);
+        let _ = writeln!(out, ".Ss {}", words(&def.title()));
         line(&mut out, &sentence(def.doc));
-        out.push_str(match def.singleton {
-            true => "At most one in a zone.\n",
-            false => "Any number in a zone.\n",
-        });
         let keys: Vec<_> = def.keys().map(|p| p.name).collect();
-        if !def.singleton && !keys.is_empty() {
-            line(&mut out, &format!("Two may not agree in {}.", and(&keys)));
+        match (def.within, def.singleton) {
+            (None, true) => out.push_str("At most one in a zone.\n"),
+            (None, false) => {
+                out.push_str("Any number in a zone.\n");
+                if !keys.is_empty() {
+                    line(&mut out, &format!("Two may not agree in {}.", and(&keys)));
+                }
+            }
+            (Some(outer), _) => {
+                line(&mut out, &format!("Any number in each {outer}, where it is added and selected."));
+                line(
+                    &mut out,
+                    &format!("Two of one {outer} may not agree in {}, which need not be set.", and(&keys)),
+                );
+            }
+        }
+        let inner: Vec<_> = kind.inner().map(ResourceKind::name).collect();
+        if !inner.is_empty() {
+            line(&mut out, &format!("Resources {} stand in it, as described below.", and(&inner)));
         }
         origin(&mut out, def.origin);
         honour(&mut out, def.honour);
@@ -124,11 +137,11 @@ fn foreign() -> String {
     for p in schema::globals() {
         row(p.name.to_owned(), p.honour);
     }
-    for kind in ResourceKind::all() {
+    for kind in ResourceKind::every() {
         let def = kind.def();
-        row(def.name.to_owned(), def.honour);
-        for p in def.props.iter().filter(|p| p.honour != def.honour) {
-            row(format!("{} {}", def.name, p.name), p.honour);
+        row(def.title().into_owned(), def.honour);
+        for p in def.props.iter().filter(|p| p.honour != def.honour && p.honour != Honour::Yes) {
+            row(format!("{} {}", def.title(), p.name), p.honour);
         }
     }
     out.push_str(".El\n");
@@ -139,11 +152,12 @@ fn foreign() -> String {
 fn keys() -> String {
     let mut out = String::from(".Bl -tag -width Ds\n.It (zone)\n");
     keys_of(&mut out, schema::globals().iter().filter(|p| p.name != "zonename"));
-    for kind in ResourceKind::all() {
+    for kind in ResourceKind::every() {
         let def = kind.def();
-        let _ = match def.singleton {
-            true => writeln!(out, ".It [{}]", words(def.name)),
-            false => writeln!(out, ".It [[{}]]", words(def.name)),
+        let _ = match (def.within, def.singleton) {
+            (Some(outer), _) => writeln!(out, ".It [[{outer}.{kind}]]"),
+            (None, true) => writeln!(out, ".It [{}]", words(def.name)),
+            (None, false) => writeln!(out, ".It [[{}]]", words(def.name)),
         };
         keys_of(&mut out, def.props.iter());
     }
@@ -409,8 +423,8 @@ mod tests {
         for p in schema::globals() {
             assert!(globals.contains(&format!(".It {}\n", words(p.name))), "{}", p.name);
         }
-        for kind in ResourceKind::all() {
-            assert!(resources.contains(&format!(".Ss {}\n", kind.name())), "{kind}");
+        for kind in ResourceKind::every() {
+            assert!(resources.contains(&format!(".Ss {}\n", words(&kind.def().title()))), "{kind}");
         }
     }
 

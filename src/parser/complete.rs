@@ -66,11 +66,13 @@ impl Expected {
 }
 
 /// Commands that make sense in a scope.
-fn verbs(in_resource: bool) -> Vec<&'static str> {
+fn verbs(scope: Option<ResourceKind>) -> Vec<&'static str> {
+    let in_resource = scope.is_some();
     let fits = |verb: &Verb| match verb {
         Verb::Cancel | Verb::End => in_resource,
         Verb::Add | Verb::Clear | Verb::Exit | Verb::Help | Verb::Info | Verb::Remove | Verb::Set => true,
         Verb::Verify => true,
+        Verb::Select => scope.is_none_or(|kind| kind.inner().next().is_some()),
         _ => !in_resource,
     };
     Verb::ALL.into_iter().filter(fits).map(Verb::name).collect()
@@ -87,7 +89,7 @@ pub fn expected(text: &str, scope: Option<ResourceKind>) -> Expected {
             let mut first = Expected::nothing(text.len());
             // A comment has no continuation.
             if !text[begin..].trim_start().starts_with('#') {
-                first.words = verbs(scope.is_some());
+                first.words = verbs(scope);
             }
             return first;
         };
@@ -107,7 +109,7 @@ pub fn expected(text: &str, scope: Option<ResourceKind>) -> Expected {
         for parsed in Parser::new(&text[begin..statement.end.end], 1) {
             match parsed.command {
                 Ok(Command::AddResource { kind, .. } | Command::Select { kind, .. }) => scope = Some(kind),
-                Ok(Command::End | Command::Cancel) => scope = None,
+                Ok(Command::End | Command::Cancel) => scope = scope.and_then(|kind| kind.def().within),
                 _ => (),
             }
         }
@@ -118,7 +120,7 @@ pub fn expected(text: &str, scope: Option<ResourceKind>) -> Expected {
 fn verb_at(text: &str, start: usize, typed: &str, scope: Option<ResourceKind>) -> Expected {
     let mut expected = Expected::nothing(start);
     expected.prefix = text.get(start..).unwrap_or(typed).to_owned();
-    expected.words = verbs(scope.is_some());
+    expected.words = verbs(scope);
     expected.suffix = " ";
     expected
 }
@@ -169,9 +171,12 @@ impl<'t, 'a> Arguments<'t, 'a> {
         match (verb, scope) {
             (Verb::Add, None) if first => self.resources(" "),
             (Verb::Add | Verb::Remove, Some(kind)) => {
-                let lists = kind.def().props.iter().filter(|p| p.is_list());
+                let lists = kind.def().props.iter().filter(|p| p.is_list()).map(|p| p.name);
                 if first {
-                    return self.names(lists.map(|p| p.name).collect(), " ");
+                    return self.names(lists.chain(kind.inner().map(ResourceKind::name)).collect(), " ");
+                }
+                if verb == Verb::Remove && self.word(flags).and_then(ResourceKind::from_name).is_some() {
+                    return self.qualifiers(flags);
                 }
                 let def = self.word(flags).and_then(|name| kind.def().prop(name));
                 match def {
@@ -199,7 +204,10 @@ impl<'t, 'a> Arguments<'t, 'a> {
                     _ => self.blank,
                 }
             }
-            (Verb::Select | Verb::Remove, None) => {
+            (Verb::Select, Some(kind)) if first => {
+                self.names(kind.inner().map(ResourceKind::name).collect(), " ")
+            }
+            (Verb::Select, _) | (Verb::Remove, None) => {
                 if first {
                     self.resources(" ")
                 } else {
@@ -210,6 +218,9 @@ impl<'t, 'a> Arguments<'t, 'a> {
                 if self.word(self.done.len().wrapping_sub(1)) == Some("-o") {
                     return self.names(vec!["toml", "json"], " ");
                 }
+                if let (true, Some(kind)) = (first, scope) {
+                    return self.names(kind.inner().map(ResourceKind::name).collect(), " ");
+                }
                 if first {
                     let kinds = ResourceKind::all().map(ResourceKind::name);
                     let props = schema::globals().iter().map(|p| p.name);
@@ -218,8 +229,8 @@ impl<'t, 'a> Arguments<'t, 'a> {
                 self.qualifiers(flags)
             }
             (Verb::Help, _) => {
-                let kinds = ResourceKind::all().map(ResourceKind::name);
-                let props = ResourceKind::all().flat_map(|k| k.def().props).chain(schema::globals());
+                let kinds = ResourceKind::every().map(ResourceKind::name);
+                let props = ResourceKind::every().flat_map(|k| k.def().props).chain(schema::globals());
                 let fixed = ["commands", "syntax", "usage", "resources", "properties"];
                 let verbs = Verb::ALL.into_iter().map(Verb::name);
                 let mut all: Vec<_> =
@@ -347,6 +358,21 @@ mod tests {
         assert_eq!(fits("e", Some(ResourceKind::Net)).1, ["end", "exit"]);
         assert_eq!(fits("select fs d", None), (10, vec!["dir"]));
         assert_eq!(fits("set limitpriv=default,!sys_ti", None), (23, vec!["sys_time"]));
+        // What stands in a resource is known there alone, and what is open after "end" is too.
+        let anet = Some(ResourceKind::Anet);
+        assert_eq!(fits("add ma", None).1, Vec::<&str>::new());
+        assert_eq!(fits("add ma", anet), (4, vec!["mac"]));
+        assert_eq!(fits("select ", anet).1, ["mac", "vlan"]);
+        assert_eq!(fits("info v", anet).1, ["vlan"]);
+        assert_eq!(fits("remove mac i", anet), (11, vec!["id"]));
+        assert_eq!(fits("sel", anet).1, ["select"]);
+        assert_eq!(fits("sel", Some(ResourceKind::Fs)).1, Vec::<&str>::new());
+        assert_eq!(fits("add anet; add mac; set mac-p", None).1, ["mac-prefix"]);
+        assert_eq!(
+            fits("add anet; add mac; end; set lin", None).1,
+            ["linkname", "link-protection", "linkmode"]
+        );
+        assert_eq!(fits("add anet; add mac; end; cancel; set auto", None).1, ["autoboot", "autoshutdown"]);
         assert_eq!(fits("info -o t", None).1, ["toml"]);
         assert_eq!(fits("clear zone", None).1, Vec::<&str>::new());
         assert_eq!(fits("# set", None).1, Vec::<&str>::new());
@@ -363,6 +389,8 @@ mod tests {
             Source::Candidates(Candidates::Paths)
         );
         assert_eq!(source("select fs dir=", None), Source::Stored(ResourceKind::Fs, "dir"));
+        let mac = Source::Stored(ResourceKind::Mac, "id");
+        assert_eq!(source("select mac id=", Some(ResourceKind::Anet)), mac);
         assert_eq!(source("remove options n", Some(ResourceKind::Fs)), Source::Elements("options"));
         assert_eq!(source("create -t ", None), Source::Templates);
         assert_eq!(source("export -f /t", None), Source::Files);

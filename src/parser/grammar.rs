@@ -53,12 +53,12 @@ fn is_property(name: &str) -> bool {
 }
 
 fn property_names() -> impl Iterator<Item = &'static str> {
-    let of_resources = ResourceKind::all().flat_map(|k| k.def().props.iter().map(|p| p.name));
+    let of_resources = ResourceKind::every().flat_map(|k| k.def().props.iter().map(|p| p.name));
     schema::globals().iter().map(|p| p.name).chain(of_resources)
 }
 
 fn resource_names() -> impl Iterator<Item = &'static str> {
-    ResourceKind::all().map(ResourceKind::name)
+    ResourceKind::every().map(ResourceKind::name)
 }
 
 fn command(statement: &Statement<'_>, words: &[Token<'_>]) -> Result<Command> {

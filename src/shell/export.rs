@@ -53,14 +53,21 @@ pub fn commands(spec: &ZoneSpec) -> String {
     }
     for kind in ORDER {
         for props in spec.stored(kind) {
-            let _ = writeln!(out, "add {kind}");
-            for def in kind.def().props {
-                property(def, props, &mut out);
-            }
-            out.push_str("end\n");
+            resource(kind, props, &mut out);
         }
     }
     out
+}
+
+fn resource(kind: R, props: &Props, out: &mut String) {
+    let _ = writeln!(out, "add {kind}");
+    for def in kind.def().props {
+        property(def, props, out);
+    }
+    for inner in kind.inner() {
+        props.inner(inner).iter().for_each(|props| resource(inner, props, out));
+    }
+    out.push_str("end\n");
 }
 
 fn property(def: &PropDef, props: &Props, out: &mut String) {
@@ -109,13 +116,16 @@ impl Serialize for InOrder<'_> {
 /// Returns where a name stands in the table, below a resource, a list of groups or nothing.
 fn place(owner: &str, name: &str) -> usize {
     let groups = || {
-        R::all().flat_map(|k| k.def().props).find_map(|p| match p.shape {
+        R::every().flat_map(|k| k.def().props).find_map(|p| match p.shape {
             Shape::Groups(members) if p.name == owner => Some(members),
             _ => None,
         })
     };
     let found = match (R::from_name(owner), groups()) {
-        (Some(kind), _) => kind.def().props.iter().position(|p| p.name == name),
+        (Some(kind), _) => {
+            let names = kind.def().props.iter().map(|p| p.name).chain(kind.inner().map(R::name));
+            names.into_iter().position(|n| n == name)
+        }
         (None, Some(members)) => members.iter().position(|m| *m == name),
         (None, None) => schema::globals()
             .iter()

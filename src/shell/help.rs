@@ -52,7 +52,8 @@ const fn command(
 pub const COMMANDS: &[CommandHelp] = &[
     CommandHelp {
         more: "In the global scope it opens an empty resource, which \"end\" checks and stores and \
-               \"cancel\" drops. In a resource it appends to a list.",
+               \"cancel\" drops. In a resource it appends to a list, or opens a resource that stands in it \
+               (mac and vlan in anet).",
         ..command(
             Verb::Add,
             "add",
@@ -154,7 +155,7 @@ pub const COMMANDS: &[CommandHelp] = &[
         "help set",
     ),
     CommandHelp {
-        more: "In a resource it shows the open one. With -o it has the form of the spec file or JSON.",
+        more: "In a resource it shows the open one, or those of a type that stand in it. With -o it has the form of the spec file or JSON.",
         ..command(
             Verb::Info,
             "info",
@@ -190,8 +191,8 @@ pub const COMMANDS: &[CommandHelp] = &[
     },
     CommandHelp {
         more: "Without a number or properties all resources of the type are removed, after a question \
-               unless -F is given or there is only one. In a resource it takes a value out of a list. With -F what is \
-               absent is no error.",
+               unless -F is given or there is only one. In a resource it takes a value out of a list, or \
+               resources that stand in it. With -F what is absent is no error.",
         ..command(
             Verb::Remove,
             "remove",
@@ -217,14 +218,17 @@ pub const COMMANDS: &[CommandHelp] = &[
             "revert",
         )
     },
-    command(
-        Verb::Select,
-        "select",
-        &["select <resource-type> [<number> | <property-name>=<property-value> ...]"],
-        Scope::Global,
-        "Open an existing resource for modification",
-        "select net physical=eth0",
-    ),
+    CommandHelp {
+        more: "In a resource it opens one that stands in it.",
+        ..command(
+            Verb::Select,
+            "select",
+            &["select <resource-type> [<number> | <property-name>=<property-value> ...]"],
+            Scope::Both,
+            "Open an existing resource for modification",
+            "select net physical=eth0",
+        )
+    },
     CommandHelp {
         more: "A list is replaced as a whole: set options=[ro,nodevices]. Quote a value with blanks or any \
                of ; = [ ] ( ). An empty value clears the property. -F changes the zonepath of an installed \
@@ -323,15 +327,19 @@ pub fn topic_text(topic: Option<&str>, scope: Option<ResourceKind>) -> Result<St
     }
     if let Some((kind, name)) = topic.split_once(' ')
         && let Some(kind) = ResourceKind::from_name(kind)
-        && let Some(def) = kind.def().prop(name.trim())
     {
-        return Ok(property_text(Some(kind), def));
+        if let Some(def) = kind.def().prop(name.trim()) {
+            return Ok(property_text(Some(kind), def));
+        }
+        if let Some(inner) = kind.inner().find(|inner| inner.name() == name.trim()) {
+            return Ok(resource_text(inner));
+        }
     }
     if let Some(def) = scope.and_then(|kind| kind.def().prop(topic)) {
         return Ok(property_text(scope, def));
     }
     let mut found: Vec<_> = schema::global(topic).map(|def| property_text(None, def)).into_iter().collect();
-    for kind in ResourceKind::all() {
+    for kind in ResourceKind::every() {
         found.extend(kind.def().prop(topic).map(|def| property_text(Some(kind), def)));
     }
     if found.is_empty() { Err(close_names(topic, subjects())) } else { Ok(found.join("\n")) }
@@ -341,9 +349,9 @@ pub fn topic_text(topic: Option<&str>, scope: Option<ResourceKind>) -> Result<St
 pub fn subjects() -> impl Iterator<Item = &'static str> {
     let fixed = ["commands", "syntax", "usage", "properties", "resources"];
     let verbs = COMMANDS.iter().map(|c| c.name);
-    let kinds = ResourceKind::all().map(ResourceKind::name);
+    let kinds = ResourceKind::every().map(ResourceKind::name);
     let props =
-        schema::globals().iter().chain(ResourceKind::all().flat_map(|k| k.def().props)).map(|p| p.name);
+        schema::globals().iter().chain(ResourceKind::every().flat_map(|k| k.def().props)).map(|p| p.name);
     fixed.into_iter().chain(verbs).chain(kinds).chain(props)
 }
 
@@ -394,8 +402,8 @@ fn wrap(text: &str, out: &mut String) {
 
 fn resources_text() -> String {
     let mut out = "Resources:\n\n".to_owned();
-    for kind in ResourceKind::all() {
-        let _ = writeln!(out, "  {:<16} {}", kind.name(), kind.def().doc);
+    for kind in ResourceKind::every() {
+        let _ = writeln!(out, "  {:<16} {}", kind.def().title(), kind.def().doc);
     }
     out
 }
@@ -405,9 +413,9 @@ fn properties_text() -> String {
     for def in schema::globals() {
         let _ = writeln!(out, "  {:<22} {}", def.name, def.doc);
     }
-    for kind in ResourceKind::all() {
+    for kind in ResourceKind::every() {
         let names: Vec<_> = kind.def().props.iter().map(|p| p.name).collect();
-        let _ = write!(out, "\n{kind}: ");
+        let _ = write!(out, "\n{}: ", kind.def().title());
         wrap(&names.join(" "), &mut out);
     }
     out
@@ -416,7 +424,7 @@ fn properties_text() -> String {
 fn resource_text(kind: ResourceKind) -> String {
     let def = kind.def();
     let one = if def.singleton { "  A zone has at most one." } else { "" };
-    let mut out = format!("{kind}: {}.{one}\n{}", def.doc, honour_text(def.honour));
+    let mut out = format!("{}: {}.{one}\n{}", def.title(), def.doc, honour_text(def.honour));
     if def.honour == Honour::Yes {
         let _ = writeln!(out, "{}.", def.takes_effect().sentence("Adding or removing one"));
     }
@@ -426,18 +434,28 @@ fn resource_text(kind: ResourceKind) -> String {
         let required = if prop.required { " (required)" } else { "" };
         let _ = writeln!(out, "  {:<26} {}{required}", prop.name, prop.doc);
     }
-    let _ = writeln!(out, "\nExample:\n\tadd {kind}");
+    if kind.inner().next().is_some() {
+        out.push_str("\nResources that stand in it:\n\n");
+    }
+    for inner in kind.inner() {
+        let _ = writeln!(out, "  {:<26} {}", inner.name(), inner.def().doc);
+    }
+    out.push_str("\nExample:\n");
+    if let Some(outer) = def.within {
+        let _ = writeln!(out, "\tadd {outer}");
+    }
+    let _ = writeln!(out, "\tadd {kind}");
     let shown = def.props.iter().filter(|p| p.required || p.key);
     let mut shown: Vec<_> = shown.collect();
-    if shown.is_empty() {
-        shown.extend(def.props.first());
+    if shown.is_empty() || def.within.is_some() {
+        shown.splice(..0, def.props.first());
     }
     // One way to give an address is enough.
     shown.retain(|p| p.name != "allowed-address");
     for prop in shown {
         let _ = writeln!(out, "\t{}", set_line(prop));
     }
-    out.push_str("\tend\n");
+    out.push_str(if def.within.is_some() { "\tend\n\tend\n" } else { "\tend\n" });
     out
 }
 
@@ -564,7 +582,7 @@ mod tests {
             let parsed: Vec<_> = Parser::new(row.example, 1).collect();
             assert!(parsed.len() == 1 && parsed[0].command.is_ok(), "{}", row.example);
         }
-        for def in schema::globals().iter().chain(ResourceKind::all().flat_map(|k| k.def().props)) {
+        for def in schema::globals().iter().chain(ResourceKind::every().flat_map(|k| k.def().props)) {
             let line = set_line(def);
             let parsed: Vec<_> = Parser::new(&line, 1).collect();
             assert!(parsed.len() == 1 && parsed[0].command.is_ok(), "{line}");

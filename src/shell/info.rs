@@ -7,7 +7,7 @@ use crate::spec::schema::{self, Kind, PropDef, ResourceKind, Show};
 use crate::spec::value::quoted;
 use crate::spec::{ByteSize, Item, Props, Value, ZoneSpec};
 
-use super::pick::picked;
+use super::pick::{meant, picked};
 
 /// Returns the whole configuration.
 pub fn all(spec: &ZoneSpec) -> String {
@@ -42,28 +42,47 @@ pub fn resources(spec: &ZoneSpec, kind: ResourceKind, pick: &Pick) -> String {
     for place in places {
         // Solaris 11.4 numbers what it lets the user select by number.
         let number = (kind == ResourceKind::Anet).then_some(place);
-        out.push_str(&resource(kind, &view[place], number));
+        block(kind, &view[place], number, "", &mut out);
     }
     out
 }
 
-/// Returns one block.
-pub fn resource(kind: ResourceKind, props: &Props, number: Option<usize>) -> String {
-    let mut out = match number {
-        Some(number) => format!("{kind} {number}:\n"),
-        None => format!("{kind}:\n"),
-    };
+/// Returns the block of an open resource.
+pub fn resource(kind: ResourceKind, props: &Props) -> String {
+    let mut out = String::new();
+    block(kind, props, None, "", &mut out);
+    out
+}
+
+/// Returns the blocks of the resources that are meant among those that stand in an open one.
+pub fn inner(outer: &Props, kind: ResourceKind, pick: &Pick) -> String {
+    let list = outer.inner(kind);
+    let mut out = String::new();
+    for place in meant(list, kind, pick) {
+        block(kind, &list[place], Some(place), "", &mut out);
+    }
+    out
+}
+
+fn block(kind: ResourceKind, props: &Props, number: Option<usize>, indent: &str, out: &mut String) {
+    let number = number.map_or_else(String::new, |number| format!(" {number}"));
+    let _ = writeln!(out, "{indent}{kind}{number}:");
     let mut defs: Vec<_> = kind.def().props.iter().collect();
     if kind == ResourceKind::SecurityFlags {
         defs.sort_by_key(|d| d.name);
     }
+    let deeper = format!("{indent}\t");
     for def in defs {
-        property(def, props, &mut out);
+        property(def, props, &deeper, out);
     }
-    out
+    for inner in kind.inner() {
+        for (number, props) in props.inner(inner).iter().enumerate() {
+            block(inner, props, Some(number), &deeper, out);
+        }
+    }
 }
 
-fn property(def: &PropDef, props: &Props, out: &mut String) {
+fn property(def: &PropDef, props: &Props, indent: &str, out: &mut String) {
     let name = def.name;
     let fallback = def.default.map(Value::simple);
     let _ = match (props.get(name).or(fallback.as_ref()), def.show) {
@@ -71,19 +90,19 @@ fn property(def: &PropDef, props: &Props, out: &mut String) {
             let text = rounded(def, text);
             let text = if text.contains(' ') { format!("\"{text}\"") } else { text };
             match def.alias {
-                Some(_) => writeln!(out, "\t[{name}: {text}]"),
-                None => writeln!(out, "\t{name}: {text}"),
+                Some(_) => writeln!(out, "{indent}[{name}: {text}]"),
+                None => writeln!(out, "{indent}{name}: {text}"),
             }
         }
         (Some(Value::List(items)), _) if matches!(items.first(), Some(Item::Complex(_))) => {
-            items.iter().try_for_each(|item| writeln!(out, "\t{name}: {}", group(item)))
+            items.iter().try_for_each(|item| writeln!(out, "{indent}{name}: {}", group(item)))
         }
         (Some(Value::List(items)), _) => {
             let items: Vec<_> = items.iter().filter_map(Item::as_str).map(|t| quoted(t, true)).collect();
-            writeln!(out, "\t{name}: [{}]", items.join(","))
+            writeln!(out, "{indent}{name}: [{}]", items.join(","))
         }
-        (None, Show::Always) => writeln!(out, "\t{name}: []"),
-        (None, Show::OrNotSpecified) => writeln!(out, "\t{name} not specified"),
+        (None, Show::Always) => writeln!(out, "{indent}{name}: []"),
+        (None, Show::OrNotSpecified) => writeln!(out, "{indent}{name} not specified"),
         (None, Show::IfSet) => Ok(()),
     };
 }

@@ -17,11 +17,13 @@ pub mod help;
 pub mod host;
 mod index;
 pub mod info;
+mod inner;
 mod lifecycle;
 mod pick;
 mod resources;
 pub mod script;
 pub mod session;
+mod show;
 mod templates;
 #[cfg(test)]
 mod tests;

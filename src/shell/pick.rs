@@ -1,11 +1,11 @@
 //! Which resources `select`, `remove` and `info` mean.
 
-use crate::parser::{Pick, Word};
+use crate::parser::{Pick, Span, Word};
 use crate::spec::schema::{Kind, PropDef, ResourceKind as R};
 use crate::spec::verify::unique_key;
 use crate::spec::{Props, Value, ZoneSpec};
 
-use super::console::Complaint;
+use super::console::{Answer, Complaint, Console};
 use super::session::Session;
 
 /// Says whether a kind has properties that are views on resource controls.
@@ -99,6 +99,11 @@ pub(super) fn picked(spec: &ZoneSpec, kind: R, pick: &Pick) -> Vec<usize> {
     } else {
         spec.stored(kind)
     };
+    meant(list, kind, pick)
+}
+
+/// Returns the places of the resources that are meant in a list.
+pub(super) fn meant(list: &[Props], kind: R, pick: &Pick) -> Vec<usize> {
     match pick {
         Pick::Any => (0..list.len()).collect(),
         Pick::Number(n) => (0..list.len()).filter(|i| i == n).collect(),
@@ -106,6 +111,38 @@ pub(super) fn picked(spec: &ZoneSpec, kind: R, pick: &Pick) -> Vec<usize> {
             Some(wanted) => (0..list.len()).filter(|i| wanted.fits(&list[*i])).collect(),
             None => Vec::new(),
         },
+    }
+}
+
+/// Says whether the resources that are meant are to go, after a question when several are and nobody said which.
+pub(super) fn may_remove(
+    kind: R,
+    places: &[usize],
+    pick: &Pick,
+    force: bool,
+    at: Span,
+    con: &mut dyn Console,
+) -> Result<bool, Complaint> {
+    let say = |text: &str| Err(Complaint::new(format!("remove {kind}: {text}")).at(at));
+    match (places, pick) {
+        // With -F there is nothing to complain about, as the manual of illumos promises.
+        ([], _) if force => Ok(false),
+        ([], Pick::Any) => say("No such entry"),
+        ([], _) => say("No such resource with that id"),
+        ([_], _) => Ok(true),
+        (_, Pick::Any) if force => Ok(true),
+        (_, Pick::Any) => {
+            let question = format!("Are you sure you want to remove ALL '{kind}' resources");
+            match con.ask(&question) {
+                Answer::Yes => Ok(true),
+                Answer::No => Ok(false),
+                Answer::Nobody => {
+                    let text = "There are multiple instances of this resource.  Either qualify the resource to\nremove a single instance or use the -F option to remove all instances.";
+                    Err(Complaint::new(text))
+                }
+            }
+        }
+        _ => say("Insufficient specification"),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::spec::words::POOL_ATTR;
 use crate::spec::{Props, Value, ZoneName, ZoneSpec};
 
 use super::console::{Answer, Complaint, Console};
-use super::pick::{OWN_SPARSE_ROOT, SPARSE_ROOT, is_view, standard};
+use super::pick::{OWN_SPARSE_ROOT, SPARSE_ROOT, is_view, may_remove, standard};
 use super::session::{Done, Draft, Session, no_property};
 
 /// Resources that make sense for the host itself.
@@ -81,7 +81,7 @@ impl Session<'_> {
             _ if kind.def().singleton && !spec.stored(kind).is_empty() => return Err(exists(kind)),
             _ => (),
         }
-        self.draft = Some(Draft { kind, props: Props::default(), place: None });
+        self.draft = Some(Draft { kind, props: Props::default(), place: None, outer: None });
         Ok(())
     }
 
@@ -96,7 +96,7 @@ impl Session<'_> {
         };
         let spec = self.loaded()?;
         let props = if is_view(kind) { spec.view(kind).remove(0) } else { spec.stored(kind)[place].clone() };
-        self.draft = Some(Draft { kind, props, place: Some(place) });
+        self.draft = Some(Draft { kind, props, place: Some(place), outer: None });
         Ok(())
     }
 
@@ -134,6 +134,9 @@ impl Session<'_> {
             }
             return Err(Complaint::new(last.as_str()));
         }
+        if draft.outer.is_some() {
+            return self.end_inner();
+        }
         let keyed = !kind.def().singleton;
         let kept = draft.place.is_some_and(|place| {
             let stored = spec.stored(kind).get(place);
@@ -153,7 +156,7 @@ impl Session<'_> {
 
     fn store_draft(&mut self, con: &mut dyn Console) -> Done {
         self.touch();
-        let Some(Draft { kind, props, place }) = self.draft.take() else { return Ok(()) };
+        let Some(Draft { kind, props, place, outer: None }) = self.draft.take() else { return Ok(()) };
         if self.zone.is_global() && (kind == R::Rctl || is_view(kind)) {
             con.warn(LOW_LIMIT);
         }
@@ -320,36 +323,21 @@ impl Session<'_> {
         let standard = standard(kind, pick);
         self.whole.extend(standard);
         let places = self.picked(kind, pick)?;
-        let say = |text: &str| Complaint::new(format!("remove {kind}: {text}")).at(at);
-        match (&places[..], pick) {
-            // With -F there is nothing to complain about, as the manual of illumos promises.
-            ([], _) if force => return Ok(()),
+        match places[..] {
             // Solaris 10's sparse root has it.
-            ([], _) if standard.is_some() => {
+            [] if !force && standard.is_some() => {
                 self.leave_sparse_root(con);
                 return Ok(());
             }
             // Solaris 11's new zone has one.
-            ([], _) if self.is_plain_anet(kind, pick) => {
+            [] if !force && self.is_plain_anet(kind, pick) => {
                 con.print("remove anet: the zone has none\n");
                 return Ok(());
             }
-            ([], Pick::Any) => return Err(say("No such entry")),
-            ([], _) => return Err(say("No such resource with that id")),
-            ([_], _) => (),
-            (_, Pick::Any) if force => (),
-            (_, Pick::Any) => {
-                let question = format!("Are you sure you want to remove ALL '{kind}' resources");
-                match con.ask(&question) {
-                    Answer::Yes => (),
-                    Answer::No => return Ok(()),
-                    Answer::Nobody => {
-                        let text = "There are multiple instances of this resource.  Either qualify the resource to\nremove a single instance or use the -F option to remove all instances.";
-                        return Err(Complaint::new(text));
-                    }
-                }
-            }
-            _ => return Err(say("Insufficient specification")),
+            _ => (),
+        }
+        if !may_remove(kind, &places, pick, force, at, con)? {
+            return Ok(());
         }
         self.touch();
         let Some(spec) = &mut self.spec else { return Ok(()) };

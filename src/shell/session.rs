@@ -10,19 +10,19 @@
 //!
 //! The spec is read when a command first needs it, edited in memory, and saved by `commit` or by
 //! the end of the session. Commands of the global scope are in `lifecycle`, those that
-//! work on resources and properties in `resources`.
+//! work on resources and properties in `resources`, on resources that stand in an open one in `inner`.
 
 use std::collections::BTreeSet;
 
-use crate::parser::{Command, Format, ParseError, Verb, Word};
-use crate::spec::schema::{self, ResourceKind};
+use crate::parser::{Command, ParseError, Verb, Word};
+use crate::spec::schema::ResourceKind;
 use crate::spec::state::ZoneState;
 use crate::spec::store::{StoreError, Token, ZoneStore};
-use crate::spec::{Props, Value, ZoneName, ZoneSpec, diff};
+use crate::spec::{Props, ZoneName, ZoneSpec, diff};
 
 use super::console::{Complaint, Console};
+use super::help;
 use super::index::KeyIndex;
-use super::{export, help, info};
 
 /// Result of a command: done, or what to tell the user.
 pub(super) type Done = Result<(), Complaint>;
@@ -77,6 +77,18 @@ pub(super) struct Draft {
     pub props: Props,
     /// Its place among the stored ones; none for a new one.
     pub place: Option<usize>,
+    /// The open resource in which it stands.
+    pub outer: Option<Box<Self>>,
+}
+
+impl Draft {
+    /// Returns the names of the open resources as the prompt has them, the outermost first.
+    fn path(&self) -> String {
+        match &self.outer {
+            Some(outer) => format!("{}:{}", outer.path(), self.kind),
+            None => self.kind.to_string(),
+        }
+    }
 }
 
 /// The saved spec that the edit started from.
@@ -141,7 +153,7 @@ impl<'s> Session<'s> {
         let program = &self.options.program;
         match &self.draft {
             None => format!("{program}:{}> ", self.zone),
-            Some(draft) => format!("{program}:{}:{}> ", self.zone, draft.kind),
+            Some(draft) => format!("{program}:{}:{}> ", self.zone, draft.path()),
         }
     }
 
@@ -252,6 +264,10 @@ impl<'s> Session<'s> {
         match command {
             Command::AddResource { kind, at } => {
                 self.prepare(Verb::Add)?;
+                if self.is_inner(kind, at)? {
+                    self.add_inner(kind);
+                    return Ok(Flow::Go);
+                }
                 // In a resource the word must be one of its lists.
                 if self.draft.is_some() {
                     return Err(Complaint::new(help::usage_text(Verb::Add).trim_end()).at(at));
@@ -264,7 +280,7 @@ impl<'s> Session<'s> {
             }
             Command::Cancel => {
                 self.resource_scope(Verb::Cancel)?;
-                self.draft = None;
+                self.leave();
             }
             Command::Clear { prop } => {
                 self.prepare(Verb::Clear)?;
@@ -314,6 +330,10 @@ impl<'s> Session<'s> {
             }
             Command::RemoveResource { kind, pick, force, at } => {
                 self.prepare(Verb::Remove)?;
+                if self.is_inner(kind, at)? {
+                    self.remove_inner(kind, &pick, force, at, con)?;
+                    return Ok(Flow::Go);
+                }
                 self.global_scope(Verb::Remove)?;
                 self.remove_resource(kind, &pick, force, at, con)?;
             }
@@ -327,6 +347,10 @@ impl<'s> Session<'s> {
             }
             Command::Select { kind, pick, at } => {
                 self.prepare(Verb::Select)?;
+                if self.is_inner(kind, at)? {
+                    self.select_inner(kind, &pick, at)?;
+                    return Ok(Flow::Go);
+                }
                 self.global_scope(Verb::Select)?;
                 self.select(kind, &pick, at)?;
             }
@@ -476,53 +500,6 @@ impl<'s> Session<'s> {
         Complaint::new(format!("The {} command only makes sense in the {scope} scope.", verb.name()))
     }
 
-    fn info(&mut self, command: &Command, con: &mut dyn Console) -> Done {
-        let spec = self.loaded()?;
-        if let Some(draft) = &self.draft {
-            let text = info::resource(draft.kind, &draft.props, None);
-            con.page(&text);
-            return Ok(());
-        }
-        let text = match command {
-            Command::InfoProperty { prop, format } => {
-                let def = schema::global(&prop.text).ok_or_else(|| no_property(prop))?;
-                match format {
-                    Format::Classic => info::global(spec, def),
-                    Format::Toml => export::toml_part(spec, def.name),
-                    Format::Json => export::json_part(spec, def.name),
-                }
-            }
-            Command::InfoResource { kind, pick, format: Format::Classic } => {
-                let text = info::resources(spec, *kind, pick);
-                let filtered = !matches!(pick, crate::parser::Pick::Any);
-                if text.is_empty() && filtered { format!("No such {kind} resource.\n") } else { text }
-            }
-            Command::InfoResource { kind, format: Format::Toml, .. } => export::toml_part(spec, kind.name()),
-            Command::InfoResource { kind, .. } => export::json_part(spec, kind.name()),
-            Command::InfoAll { format: Format::Toml } => crate::spec::toml::render(spec),
-            Command::InfoAll { format: Format::Json } => export::json(spec),
-            _ => info::all(spec),
-        };
-        con.page(&text);
-        Ok(())
-    }
-
-    fn export(&mut self, file: Option<&Word>, format: Format, con: &mut dyn Console) -> Done {
-        let spec = self.loaded()?;
-        let text = match format {
-            Format::Classic => export::commands(spec),
-            Format::Toml => crate::spec::toml::render(spec),
-            Format::Json => export::json(spec),
-        };
-        match file {
-            None => con.print(&text),
-            Some(file) => con.write_file(&file.text, &text).map_err(|reason| {
-                Complaint::new(format!("opening file {}: {reason}", file.text)).at(file.span)
-            })?,
-        }
-        Ok(())
-    }
-
     fn help(&mut self, topic: Option<&Word>, con: &mut dyn Console) -> Done {
         match help::topic_text(topic.map(|t| t.text.as_str()), self.scope()) {
             Ok(text) => con.page(&text),
@@ -571,40 +548,6 @@ impl<'s> Session<'s> {
             revisions.iter().map(|r| format!("{:>4}  {}  {}\n", r.number, utc(r.time), r.user)).collect();
         con.page(&text);
         Ok(())
-    }
-
-    /// Returns the names of all zones, for completion.
-    pub fn zone_names(&self) -> Vec<String> {
-        let names = self.store.names().unwrap_or_default();
-        names.iter().map(ToString::to_string).collect()
-    }
-
-    /// Returns what `create -t` can take, for completion.
-    pub fn template_names(&self) -> Vec<String> {
-        let mut names = self.store.templates().unwrap_or_default();
-        names.extend(self.zone_names());
-        names
-    }
-
-    /// Returns the numbers of the kept revisions, for completion.
-    pub fn revision_numbers(&self) -> Vec<String> {
-        let revisions = self.store.revisions(&self.zone).unwrap_or_default();
-        revisions.iter().map(|r| r.number.to_string()).collect()
-    }
-
-    /// Returns the values that stored resources have for a property, for completion.
-    pub fn stored_values(&self, kind: ResourceKind, prop: &str) -> Vec<String> {
-        let view = self.spec.as_ref().map(|s| s.view(kind)).unwrap_or_default();
-        let mut values: Vec<_> = view.iter().filter_map(|p| p.text(prop)).map(str::to_owned).collect();
-        values.sort_unstable();
-        values.dedup();
-        values
-    }
-
-    /// Returns the elements of a list of the open resource, for completion.
-    pub fn draft_elements(&self, prop: &str) -> Vec<String> {
-        let items = self.draft().and_then(|d| d.get(prop)).map_or(&[][..], Value::items);
-        items.iter().map(ToString::to_string).collect()
     }
 
     pub(super) fn ended_with_error(&mut self) {

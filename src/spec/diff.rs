@@ -76,6 +76,13 @@ pub enum Change {
         /// Their present order.
         new: Vec<ResourceKey>,
     },
+    /// A change of the resources that stand in one.
+    Within {
+        /// The one.
+        outer: ResourceKey,
+        /// What has changed in it.
+        change: Box<Self>,
+    },
 }
 
 impl Change {
@@ -83,6 +90,7 @@ impl Change {
     pub fn kind(&self) -> Option<R> {
         match self {
             Self::Set { resource, .. } => resource.as_ref().map(|key| key.kind),
+            Self::Within { outer, .. } => Some(outer.kind),
             Self::Added { kind, .. } | Self::Removed { kind, .. } | Self::Moved { kind, .. } => Some(*kind),
         }
     }
@@ -96,6 +104,7 @@ impl Change {
             Self::Added { kind, .. } | Self::Removed { kind, .. } | Self::Moved { kind, .. } => {
                 kind.def().takes_effect()
             }
+            Self::Within { change, .. } => change.takes_effect(),
         }
     }
 
@@ -103,6 +112,7 @@ impl Change {
     pub fn resource(&self) -> Option<ResourceKey> {
         match self {
             Self::Set { resource, .. } => resource.clone(),
+            Self::Within { outer, .. } => Some(outer.clone()),
             Self::Added { kind, props } | Self::Removed { kind, props } => {
                 Some(ResourceKey::of(*kind, props))
             }
@@ -121,6 +131,12 @@ impl fmt::Display for Change {
             Self::Added { kind, props } => write!(f, "+ {}", whole(*kind, props)),
             Self::Removed { kind, props } => write!(f, "- {}", whole(*kind, props)),
             Self::Moved { kind, .. } => write!(f, "~ order of {kind} resources"),
+            Self::Within { outer, change } => {
+                // The sign of what has changed stands first.
+                let text = change.to_string();
+                let (sign, rest) = text.split_at_checked(2).unwrap_or(("", &text));
+                write!(f, "{sign}{outer} {rest}")
+            }
         }
     }
 }
@@ -213,6 +229,7 @@ fn diff_resources(kind: R, old: &[Props], new: &[Props], changes: &mut Vec<Chang
             Some(now) => {
                 let key = || Some(ResourceKey::of(kind, props));
                 diff_props(kind.def().props, &key, props, now, changes);
+                diff_inner(kind, props, now, changes);
             }
         }
     }
@@ -232,11 +249,26 @@ fn diff_resources(kind: R, old: &[Props], new: &[Props], changes: &mut Vec<Chang
     }
 }
 
+/// Compares the resources that stand in one.
+fn diff_inner(kind: R, old: &Props, new: &Props, changes: &mut Vec<Change>) {
+    for inner in kind.inner() {
+        let mut within = Vec::new();
+        diff_resources(inner, old.inner(inner), new.inner(inner), &mut within);
+        let outer = |change| Change::Within { outer: ResourceKey::of(kind, old), change: Box::new(change) };
+        changes.extend(within.into_iter().map(outer));
+    }
+}
+
 fn whole(kind: R, props: &Props) -> String {
     let mut text = kind.name().to_owned();
     for def in kind.def().props {
         if let Some(value) = props.get(def.name) {
             text.push_str(&format!(" {}={value}", def.name));
+        }
+    }
+    for inner in kind.inner() {
+        for props in props.inner(inner) {
+            text.push_str(&format!(" ({})", whole(inner, props)));
         }
     }
     text
@@ -395,6 +427,36 @@ mod tests {
             ["~ anet lower-link: eth1 -> eth0"]
         );
         assert_eq!(lines(&both, &with(&["eth0"])), ["- anet lower-link=eth1"]);
+    }
+
+    #[test]
+    fn resources_in_a_resource_are_compared_as_well() {
+        let with = |macs: &[(&str, &str)]| {
+            let mut spec = spec();
+            let mut anet = Props::default();
+            for (id, address) in macs {
+                let mut mac = Props::default();
+                for (name, text) in [("id", id), ("mac-address", address)] {
+                    mac.set(R::Mac.def().prop(name).expect(name), Value::simple(*text));
+                }
+                anet.inner_mut(R::Mac).push(mac);
+            }
+            spec.stored_mut(R::Anet).push(anet);
+            spec
+        };
+        let (one, two) = (("1", "auto"), ("2", "auto"));
+        assert_eq!(
+            lines(&with(&[one, two]), &with(&[("2", "random"), ("3", "auto")])),
+            [
+                "- anet mac mac-address=auto id=1",
+                "~ anet mac id=2 mac-address: auto -> random",
+                "+ anet mac mac-address=auto id=3"
+            ]
+        );
+        assert_eq!(lines(&with(&[one, two]), &with(&[two, one])), ["~ anet order of mac resources"]);
+        assert_eq!(lines(&spec(), &with(&[one])), ["+ anet (mac mac-address=auto id=1)"]);
+        let change = &diff(&with(&[one]), &with(&[two]))[0];
+        assert_eq!((change.kind(), change.takes_effect()), (Some(R::Anet), R::Mac.def().takes_effect()));
     }
 
     #[test]

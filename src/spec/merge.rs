@@ -26,6 +26,8 @@ pub enum Clash {
     RemovedThere(ResourceKey),
     /// They have changed a resource that I have removed.
     RemovedHere(ResourceKey),
+    /// Both have changed the resources of a kind that stand in one.
+    Within(ResourceKey, R),
 }
 
 impl fmt::Display for Clash {
@@ -37,6 +39,7 @@ impl fmt::Display for Clash {
             }
             Self::RemovedThere(key) => write!(f, "{key}: changed here, removed there"),
             Self::RemovedHere(key) => write!(f, "{key}: removed here, changed there"),
+            Self::Within(key, kind) => write!(f, "{key} {kind}: changed here, changed there"),
         }
     }
 }
@@ -88,6 +91,20 @@ fn merge_props(
     out
 }
 
+/// Joins the resources that stand in one: as a list property, those of a kind are one value.
+fn merge_inner(kind: R, [base, mine, theirs]: [&Props; 3], merged: &mut Props, clashes: &mut Vec<Clash>) {
+    for inner in kind.inner() {
+        let (b, m, t) = (base.inner(inner), mine.inner(inner), theirs.inner(inner));
+        if m != b && t != b && m != t {
+            clashes.push(Clash::Within(ResourceKey::of(kind, mine), inner));
+        }
+        let pick = if m == b { t } else { m };
+        if !pick.is_empty() {
+            *merged.inner_mut(inner) = pick.to_vec();
+        }
+    }
+}
+
 fn merge_resources(
     kind: R,
     base: &ZoneSpec,
@@ -120,7 +137,9 @@ fn merge_resources(
             (old, Some(now)) => {
                 let old = old.copied().unwrap_or(&empty);
                 let resource = || Some(ResourceKey::of(kind, props));
-                out.push(merge_props(kind.def().props, &resource, old, props, now, clashes));
+                let mut merged = merge_props(kind.def().props, &resource, old, props, now, clashes);
+                merge_inner(kind, [old, props, now], &mut merged, clashes);
+                out.push(merged);
             }
         }
         seen.insert(key);
@@ -212,6 +231,32 @@ mod tests {
                 Clash::RemovedHere(key("b")),
             ]
         );
+    }
+
+    #[test]
+    fn resources_in_a_resource_are_one_value() {
+        let with = |ids: &[&str]| {
+            let mut spec = spec();
+            let mut anet = Props::default();
+            for id in ids {
+                let mut mac = Props::default();
+                mac.set(R::Mac.def().prop("id").expect("id"), Value::simple(*id));
+                anet.inner_mut(R::Mac).push(mac);
+            }
+            spec.stored_mut(R::Anet).push(anet);
+            spec
+        };
+        let mut theirs = with(&["1"]);
+        let link = R::Anet.def().prop("lower-link").expect("lower-link");
+        theirs.stored_mut(R::Anet)[0].set(link, Value::simple("eth0"));
+        let merged = merge(&with(&["1"]), &with(&["1", "2"]), &theirs);
+        assert_eq!(merged.clashes, []);
+        assert_eq!(merged.spec.stored(R::Anet)[0].inner(R::Mac).len(), 2);
+        assert_eq!(merged.spec.stored(R::Anet)[0].text("lower-link"), Some("eth0"));
+        let merged = merge(&with(&[]), &with(&["1"]), &with(&["2"]));
+        let texts: Vec<_> = merged.clashes.iter().map(ToString::to_string).collect();
+        assert_eq!(texts, ["anet mac: changed here, changed there"]);
+        assert_eq!(merged.spec, with(&["1"]));
     }
 
     #[test]

@@ -27,12 +27,15 @@ pub use name::ZoneName;
 pub use schema::{PropDef, ResourceDef, ResourceKind};
 pub use value::{ByteSize, CpuCap, Item, Value};
 
-/// Properties with their values. Keys are names of the table.
+/// Properties with their values, and the resources that stand in the same one. Keys are names of the table.
 ///
 /// Two sets are equal when they mean the same: a property that is set to its default equals one
 /// that is unset. `export` has no way to write the difference.
 #[derive(Clone, Default)]
-pub struct Props(BTreeMap<&'static str, Entry>);
+pub struct Props {
+    values: BTreeMap<&'static str, Entry>,
+    inner: BTreeMap<ResourceKind, Vec<Self>>,
+}
 
 #[derive(Clone)]
 struct Entry {
@@ -53,9 +56,12 @@ impl Entry {
 impl PartialEq for Props {
     fn eq(&self, other: &Self) -> bool {
         fn told(props: &Props) -> impl Iterator<Item = (&'static str, &Value)> {
-            props.0.iter().filter(|(_, e)| !e.is_default()).map(|(n, e)| (*n, &e.value))
+            props.values.iter().filter(|(_, e)| !e.is_default()).map(|(n, e)| (*n, &e.value))
         }
-        told(self).eq(told(other))
+        fn inner(props: &Props) -> impl Iterator<Item = (&ResourceKind, &Vec<Props>)> {
+            props.inner.iter().filter(|(_, list)| !list.is_empty())
+        }
+        told(self).eq(told(other)) && inner(self).eq(inner(other))
     }
 }
 
@@ -63,14 +69,14 @@ impl Eq for Props {}
 
 impl fmt::Debug for Props {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.iter()).finish()
+        f.debug_map().entries(self.iter()).entries(&self.inner).finish()
     }
 }
 
 impl Props {
     /// Returns the value, none when unset.
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(name).map(|e| &e.value)
+        self.values.get(name).map(|e| &e.value)
     }
 
     /// Returns the text of a plain value, none when unset.
@@ -85,22 +91,32 @@ impl Props {
 
     /// Sets a value. The caller has checked it against the row.
     pub fn set(&mut self, def: &'static PropDef, value: Value) {
-        self.0.insert(def.name, Entry { value, def });
+        self.values.insert(def.name, Entry { value, def });
     }
 
     /// Removes a value and says whether there was one.
     pub fn clear(&mut self, name: &str) -> bool {
-        self.0.remove(name).is_some()
+        self.values.remove(name).is_some()
     }
 
     /// Says whether nothing is set.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.values.is_empty() && self.inner.values().all(Vec::is_empty)
     }
 
     /// Returns what is set, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Value)> {
-        self.0.iter().map(|(n, e)| (*n, &e.value))
+        self.values.iter().map(|(n, e)| (*n, &e.value))
+    }
+
+    /// Returns the resources of a kind that stand in this one, in their order.
+    pub fn inner(&self, kind: ResourceKind) -> &[Self] {
+        self.inner.get(&kind).map_or(&[], Vec::as_slice)
+    }
+
+    /// Gives access to the resources of a kind that stand in this one.
+    pub fn inner_mut(&mut self, kind: ResourceKind) -> &mut Vec<Self> {
+        self.inner.entry(kind).or_default()
     }
 }
 
@@ -159,6 +175,14 @@ impl ZoneSpec {
             }
         }
         if props.is_empty() { Vec::new() } else { vec![props] }
+    }
+
+    /// Returns the resources of a kind wherever they stand: in the zone itself, or in other resources.
+    pub fn everywhere(&self, kind: ResourceKind) -> Vec<Props> {
+        match kind.def().within {
+            None => self.view(kind),
+            Some(outer) => self.everywhere(outer).iter().flat_map(|p| p.inner(kind).to_vec()).collect(),
+        }
     }
 
     /// Returns the effective text of a global property: set, through its alias, or the default.

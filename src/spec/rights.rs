@@ -165,6 +165,12 @@ mod tests {
             let first = kind.def().props.first().expect("a property");
             assert_eq!(with(&|s| add(s, kind, &[(first.name, "1")])).as_deref(), Some(kind.name()));
         }
+        // What stands in a resource is as closed as that.
+        let mut old_link = old.clone();
+        add(&mut old_link, R::Anet, &[("linkname", "net0")]);
+        let mut new_link = old_link.clone();
+        new_link.stored_mut(R::Anet)[0].inner_mut(R::Mac).push(Props::default());
+        assert_eq!(forbidden(&old_link, &new_link).as_deref(), Some("anet"));
         assert_eq!(with(&|s| s.stored_mut(R::Admin).clear()).as_deref(), Some("admin"));
         assert_eq!(with(&|s| s.stored_mut(R::Admin).reverse()).as_deref(), Some("admin"));
         assert_eq!(with(&|s| s.name = ZoneName::new("other").expect("a name")).as_deref(), Some("zonename"));

@@ -4,6 +4,7 @@
 //! JSON forms and the tables of the manual are all read from here. A new property is a new row in
 //! [`super::table`].
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::table;
@@ -57,6 +58,10 @@ pub enum ResourceKind {
     Npiv,
     /// Solaris 11.4 kernel zones: a virtual InfiniBand adapter.
     IbVhca,
+    /// Solaris 11.4 kernel zones: a further link-layer address of an `anet`.
+    Mac,
+    /// Solaris 11.4 kernel zones: a further VLAN of an `anet`.
+    Vlan,
 }
 
 /// Where a resource or property comes from.
@@ -335,6 +340,8 @@ pub struct ResourceDef {
     pub kind: ResourceKind,
     /// Name as typed and as in the prompt.
     pub name: &'static str,
+    /// The kind in whose resources those of this one stand; none for one that stands in the zone itself.
+    pub within: Option<ResourceKind>,
     /// At most one per zone.
     pub singleton: bool,
     /// Its properties in the order of `info` and `export`.
@@ -380,6 +387,14 @@ impl ResourceDef {
         self.effect.as_honoured(self.honour)
     }
 
+    /// Returns the name with that of the kind in which it stands, such as `anet mac`.
+    pub fn title(&self) -> Cow<'static, str> {
+        match self.within {
+            Some(outer) => Cow::Owned(format!("{outer} {}", self.name)),
+            None => Cow::Borrowed(self.name),
+        }
+    }
+
     /// Returns the properties that make a resource unique.
     pub fn keys(&self) -> impl Iterator<Item = &'static PropDef> + use<> {
         self.props.iter().filter(|p| p.key)
@@ -387,9 +402,19 @@ impl ResourceDef {
 }
 
 impl ResourceKind {
-    /// Every kind, in the order of `info`.
+    /// Every kind that stands in the zone itself, in the order of `info`.
     pub fn all() -> impl Iterator<Item = Self> {
-        table::RESOURCES.iter().map(|r| r.kind)
+        table::RESOURCES.iter().filter(|r| r.within.is_none()).map(|r| r.kind)
+    }
+
+    /// Every kind, each with those behind it that stand in its resources.
+    pub fn every() -> impl Iterator<Item = Self> {
+        Self::all().flat_map(|kind| std::iter::once(kind).chain(kind.inner()))
+    }
+
+    /// The kinds that stand in resources of this one.
+    pub fn inner(self) -> impl Iterator<Item = Self> {
+        table::RESOURCES.iter().filter(move |r| r.within == Some(self)).map(|r| r.kind)
     }
 
     /// Returns the row of the table.
@@ -446,6 +471,14 @@ mod tests {
             for (j, p) in def.props.iter().enumerate() {
                 assert!(def.props[..j].iter().all(|q| q.name != p.name), "{} {}", def.name, p.name);
             }
+            // A resource in another one is read and written with it, so it has neither controls nor a count.
+            let plain = !def.singleton && def.props.iter().all(|p| p.alias.is_none());
+            let outer = def.within.map(ResourceKind::def);
+            assert!(
+                outer.is_none_or(|o| plain && o.within.is_none() && o.prop(def.name).is_none()),
+                "{}",
+                def.name
+            );
             let keyed = def.singleton || def.keys().next().is_some();
             assert!(keyed, "{} has no key", def.name);
         }

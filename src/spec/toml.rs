@@ -14,6 +14,10 @@
 //! type = "lofs"
 //! options = ["ro", "nodevices"]
 //!
+//! [[anet]]
+//! linkname = "net0"
+//! mac = [{ mac-address = "auto", id = 1 }]  # or [[anet.mac]]: resources that stand in this one
+//!
 //! [[rctl]]
 //! name = "zone.max-lwps"
 //! value = [{ priv = "privileged", limit = 1000, action = "deny" }]
@@ -34,7 +38,7 @@ use ::toml::de::{DeArray, DeInteger, DeTable, DeValue};
 use thiserror::Error;
 
 use super::schema::{Kind, PropDef, ResourceDef, ResourceKind, Shape, globals};
-use super::verify::{duplicate_text, unique_key};
+use super::verify::{can_clash, duplicate_text, unique_key};
 use super::{Item, Props, Value, ZoneName, ZoneSpec};
 
 pub use edit::{render, update};
@@ -140,7 +144,12 @@ impl<'t> Reader<'t> {
         }
         for key in table.keys() {
             let name = key.get_ref().as_ref();
-            let known = globals().iter().any(|p| p.name == name) || ResourceKind::from_name(name).is_some();
+            let kind = ResourceKind::from_name(name);
+            if let Some((kind, outer)) = kind.and_then(|kind| Some((kind, kind.def().within?))) {
+                let text = format!("{kind} stands in {outer}: write [[{outer}.{kind}]]");
+                return self.fail(&key.span(), text);
+            }
+            let known = globals().iter().any(|p| p.name == name) || kind.is_some();
             if !known && name != "format" {
                 let names =
                     globals().iter().map(|p| p.name).chain(ResourceKind::all().map(ResourceKind::name));
@@ -332,19 +341,7 @@ impl<'t> Reader<'t> {
         table: &DeTable<'t>,
         seen: &mut HashSet<String>,
     ) -> Read<()> {
-        for key in table.keys() {
-            let name = key.get_ref().as_ref();
-            if def.prop(name).is_none() {
-                let hint = hint(name, def.props.iter().map(|p| p.name));
-                return self.fail(&key.span(), format!("unknown property '{name}' of {}{hint}", def.name));
-            }
-        }
-        let mut props = Props::default();
-        for prop in def.props {
-            if let Some((key, value)) = table.get_key_value(prop.name) {
-                self.property(Some((def, &mut props)), prop, &key.span(), value)?;
-            }
-        }
+        let props = self.props(def, table)?;
         // A resource of which only aliases were given lives in its controls alone.
         if props.is_empty() && def.props.iter().any(|p| p.alias.is_some()) {
             return Ok(());
@@ -364,6 +361,55 @@ impl<'t> Reader<'t> {
         }
         self.spec.stored_mut(def.kind).push(props);
         Ok(())
+    }
+
+    /// Reads what stands in a resource.
+    fn props(&mut self, def: &'static ResourceDef, table: &DeTable<'t>) -> Read<Props> {
+        for key in table.keys() {
+            let name = key.get_ref().as_ref();
+            let names = || def.props.iter().map(|p| p.name).chain(def.kind.inner().map(ResourceKind::name));
+            if !names().any(|n| n == name) {
+                let hint = hint(name, names());
+                return self.fail(&key.span(), format!("unknown property '{name}' of {}{hint}", def.title()));
+            }
+        }
+        let mut props = Props::default();
+        for prop in def.props {
+            if let Some((key, value)) = table.get_key_value(prop.name) {
+                self.property(Some((def, &mut props)), prop, &key.span(), value)?;
+            }
+        }
+        for kind in def.kind.inner() {
+            if let Some(value) = table.get(kind.name()) {
+                let list = self.inner(def, kind, value)?;
+                if !list.is_empty() {
+                    *props.inner_mut(kind) = list;
+                }
+            }
+        }
+        Ok(props)
+    }
+
+    /// Reads the resources of a kind that stand in one.
+    fn inner(
+        &mut self,
+        outer: &'static ResourceDef,
+        kind: ResourceKind,
+        value: &Spanned<DeValue<'t>>,
+    ) -> Read<Vec<Props>> {
+        let write = format!("{kind} is a resource in {0}: write [[{0}.{kind}]]", outer.name);
+        let DeValue::Array(array) = value.get_ref() else { return self.fail(&value.span(), write) };
+        let mut seen = HashSet::new();
+        let mut list = Vec::new();
+        for element in array {
+            let DeValue::Table(table) = element.get_ref() else { return self.fail(&element.span(), write) };
+            let props = self.props(kind.def(), table)?;
+            if can_clash(kind, &props) && !seen.insert(unique_key(kind, &props)) {
+                return self.fail(&element.span(), duplicate_text(kind, &props));
+            }
+            list.push(props);
+        }
+        Ok(list)
     }
 }
 

@@ -94,9 +94,11 @@ pub fn verify(spec: &ZoneSpec, host: &HostKnows<'_>) -> Vec<Finding> {
     verify_globals(spec, host, &mut found);
     for kind in R::all() {
         let list = spec.view(kind);
-        verify_required(kind.def(), &list, &mut found);
-        verify_unique(kind, &list, &mut found);
+        verify_list(kind, &list, &mut found);
         verify_honour(kind.def(), &list, &mut found);
+        for inner in kind.inner() {
+            verify_honour(inner.def(), &spec.everywhere(inner), &mut found);
+        }
     }
     verify_net(spec, &mut found);
     for (subject, why) in obstacles(spec) {
@@ -161,10 +163,10 @@ fn verify_honour(def: &ResourceDef, list: &[Props], found: &mut Findings) {
     if list.is_empty() {
         return;
     }
-    warn_honour(def.name, def.honour, found);
+    warn_honour(&def.title(), def.honour, found);
     for prop in def.props.iter().filter(|p| p.honour != def.honour) {
         if list.iter().any(|props| props.get(prop.name).is_some()) {
-            warn_honour(&format!("{} {}", def.name, prop.name), prop.honour, found);
+            warn_honour(&format!("{} {}", def.title(), prop.name), prop.honour, found);
         }
     }
 }
@@ -186,10 +188,21 @@ pub fn missing<'a>(
     })
 }
 
+/// Checks the resources of a kind that stand in one place, with those that stand in them.
+fn verify_list(kind: R, list: &[Props], found: &mut Findings) {
+    verify_required(kind.def(), list, found);
+    verify_unique(kind, list, found);
+    for inner in kind.inner() {
+        for props in list {
+            verify_list(inner, props.inner(inner), found);
+        }
+    }
+}
+
 fn verify_required(def: &'static ResourceDef, list: &[Props], found: &mut Findings) {
     for props in list {
         for prop in missing(def, props) {
-            found.error(Reason::Property, format!("{}: {} not specified", def.name, prop.name));
+            found.error(Reason::Property, format!("{}: {} not specified", def.title(), prop.name));
         }
     }
 }
@@ -202,6 +215,11 @@ pub fn unique_key(kind: R, props: &Props) -> String {
         key.push('\n');
     }
     key
+}
+
+/// Says whether a resource can clash with another one. One that stands in a resource needs no key.
+pub fn can_clash(kind: R, props: &Props) -> bool {
+    kind.def().within.is_none() || kind.def().keys().any(|def| props.get(def.name).is_some())
 }
 
 /// Returns the complaint about a resource whose key is taken.
@@ -232,7 +250,7 @@ fn verify_unique(kind: R, list: &[Props], found: &mut Findings) {
     }
     let mut seen = HashSet::with_capacity(list.len());
     for props in list {
-        if !seen.insert(unique_key(kind, props)) {
+        if can_clash(kind, props) && !seen.insert(unique_key(kind, props)) {
             found.error(Reason::Invalid, duplicate_text(kind, props));
         }
     }

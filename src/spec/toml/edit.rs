@@ -331,6 +331,11 @@ fn order(tables: &mut [Table], place: Option<isize>) {
             last = places.next();
         }
         table.set_position(last);
+        // What stands in it follows it.
+        for (_, node) in table.iter_mut() {
+            let Node::ArrayOfTables(inner) = node else { continue };
+            inner.iter_mut().for_each(|table| table.set_position(None));
+        }
     }
 }
 
@@ -374,6 +379,22 @@ fn fill(table: &mut dyn TableLike, def: &'static ResourceDef, before: &Props, af
             }
         }
     }
+    for kind in def.kind.inner() {
+        match (before.inner(kind), after.inner(kind)) {
+            (old, new) if old == new => {}
+            (_, []) => {
+                table.remove(kind.name());
+            }
+            (_, new) => put(table, kind.name(), Scalar::Array(new.iter().map(|p| inline(kind, p)).collect())),
+        }
+    }
+}
+
+/// Returns a resource that stands in another one, on one line.
+fn inline(kind: ResourceKind, props: &Props) -> Scalar {
+    let mut table = InlineTable::new();
+    fill(&mut table, kind.def(), &Props::default(), props);
+    Scalar::InlineTable(table)
 }
 
 /// Sets a key; the comment behind the old value stays.

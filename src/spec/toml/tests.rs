@@ -187,17 +187,31 @@ fn a_control_that_outgrows_its_alias_becomes_a_resource() {
     assert!(text.contains("[[rctl]]\nname = \"zone.max-lwps\""), "{text}");
 }
 
-fn props(def: &'static ResourceDef, number: usize) -> impl Strategy<Value = Props> {
+fn props(def: &'static ResourceDef, number: usize) -> BoxedStrategy<Props> {
     let each: Vec<_> = def.props.iter().filter(|p| p.alias.is_none()).map(|p| value_of(p, number)).collect();
-    each.prop_map(|values| {
-        let mut props = Props::default();
-        for (def, value) in values {
-            if let Some(value) = value {
-                props.set(def, value);
+    // Two resources of each kind that stands in it, or none.
+    let inner: Vec<_> = def
+        .kind
+        .inner()
+        .map(|k| {
+            let two = (props(k.def(), 0), props(k.def(), 1)).prop_map(|(a, b)| vec![a, b]);
+            (Just(k), prop_oneof![Just(Vec::new()), two])
+        })
+        .collect();
+    (each, inner)
+        .prop_map(|(values, inner)| {
+            let mut props = Props::default();
+            for (def, value) in values {
+                if let Some(value) = value {
+                    props.set(def, value);
+                }
             }
-        }
-        props
-    })
+            for (kind, list) in inner.into_iter().filter(|(_, list)| !list.is_empty()) {
+                *props.inner_mut(kind) = list;
+            }
+            props
+        })
+        .boxed()
 }
 
 /// A value, unique for `number` when the property is a key of free text.
@@ -339,6 +353,49 @@ fn comments_in_a_list_stay() {
     assert_eq!(list(comma, &["a", "d"]), "[\n  \"a\", # one\n  \"d\",\n]");
     assert_eq!(list("[ \"a\",  \"b\" ]", &["a", "b", "c"]), "[ \"a\",  \"b\", \"c\" ]");
     assert_eq!(list("[\"a\", \"b\"]", &["b"]), "[\"b\"]");
+}
+
+#[test]
+fn resources_in_a_resource_are_read_and_kept() {
+    let text = "format = 1\n\n[[anet]]\nlinkname = \"net0\"\n\n# the web\n[[anet.mac]]\nmac-address = \"auto\"\n\n[[anet.mac]]\nid = 2\n\n[[anet]]\nlinkname = \"net1\"\nvlan = [\n  { vlan-id = 7, id = 1 }, # seven\n  { vlan-id = 8, id = 2 },\n]\n";
+    let spec = read(text);
+    let anets = spec.stored(ResourceKind::Anet);
+    let ids = |anet: &Props, kind| {
+        anet.inner(kind).iter().map(|p| p.text("id").map(str::to_owned)).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&anets[0], ResourceKind::Mac), [None, Some("2".to_owned())]);
+    assert_eq!(ids(&anets[1], ResourceKind::Vlan), [Some("1".to_owned()), Some("2".to_owned())]);
+    // In another order each keeps what stands in it, with the comments.
+    let mut turned = spec.clone();
+    turned.stored_mut(ResourceKind::Anet).reverse();
+    let updated = update(text, &turned).unwrap();
+    assert_eq!(read(&updated), turned, "{updated}");
+    assert!(updated.contains("# the web\n[[anet.mac]]") && updated.contains("# seven"), "{updated}");
+    // What goes out of a list leaves the others as they were written.
+    let mut fewer = spec.clone();
+    fewer.stored_mut(ResourceKind::Anet)[1].inner_mut(ResourceKind::Vlan).remove(1);
+    let updated = update(text, &fewer).unwrap();
+    assert_eq!(read(&updated), fewer, "{updated}");
+    assert!(
+        updated.contains("# the web")
+            && updated.contains("vlan-id = 7, id = 1 }")
+            && updated.contains("# seven"),
+        "{updated}"
+    );
+    for (text, error) in [
+        ("[[mac]]\nid = 1\n", "2:3: mac stands in anet: write [[anet.mac]]"),
+        ("[[anet]]\nmac = 3\n", "3:7: mac is a resource in anet: write [[anet.mac]]"),
+        ("[[anet]]\n[anet.mac]\nid = 1\n", "3:1: mac is a resource in anet: write [[anet.mac]]"),
+        ("[[anet]]\n[[anet.mac]]\nidd = 1\n", "4:1: unknown property 'idd' of anet mac; did you mean 'id'?"),
+        (
+            "[[anet]]\n[[anet.mac]]\nid = 1\n[[anet.mac]]\nid = 1\n",
+            "5:1: A mac resource with the id '1' already exists.",
+        ),
+        ("[[fs]]\nmac = []\n", "3:1: unknown property 'mac' of fs"),
+    ] {
+        let read = parse(&zion(), format!("format = 1\n{text}").as_bytes());
+        assert_eq!(read.map_err(|e| e.to_string()), Err(error.to_owned()), "{text}");
+    }
 }
 
 #[test]
