@@ -6,6 +6,7 @@ mod lab;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -176,6 +177,43 @@ fn a_halt_does_not_wait_for_an_orderly_shutdown() {
     kill("-CONT", &init);
     lab.assert_clean();
     assert_eq!(lab.state("zion"), "installed");
+}
+
+/// What has been written down and not done is not said of the zone, and has no effect later.
+#[test]
+fn who_is_killed_before_the_end_of_the_zone_leaves_a_running_zone() {
+    let Some(lab) = Lab::new() else { return };
+    lab.installed("zion", "");
+    let killed = |words: &[&str]| {
+        let mut command = lab.command("zoneadm");
+        command.args(["-z", "zion"]).args(words).env("ZONES_TEST_KILL_AT", "announced");
+        assert_eq!(command.output().expect("zoneadm").status.signal(), Some(9), "{words:?}");
+    };
+    lab.ok("zoneadm", &["-z", "zion", "ready"]);
+    killed(&["halt"]);
+    assert_eq!(lab.state("zion"), "ready");
+    lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    let init = record(&lab, "zion", "init");
+    for words in
+        [&["shutdown", "-r"][..], &["reboot"], &["halt"], &["shutdown"], &["shutdown", "-r", "--", "-v"]]
+    {
+        killed(words);
+        assert_eq!(lab.state("zion"), "running", "{words:?}");
+        let boot = lab.run("zoneadm", &["-z", "zion", "boot"]);
+        assert_eq!((boot.status, boot.err.contains("already booted")), (0, true), "{words:?} {boot:?}");
+        assert_eq!(record(&lab, "zion", "init"), init, "the zone is the same after {words:?}");
+    }
+    // The zone ends by itself: nobody has asked for another boot.
+    lab.ok("zlogin", &["zion", "/sbin/init", "0"]);
+    for _ in 0..200 {
+        if lab.state("zion") == "installed" {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(lab.state("zion"), "installed");
+    lab.assert_clean();
 }
 
 /// A service that is slow to stop does not cost the zone its reboot.

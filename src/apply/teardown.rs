@@ -18,7 +18,6 @@ use crate::apply::rundir::{
 use crate::apply::stuck::{self, Left};
 use crate::apply::{Op, claim, dataset, engine, fault, running};
 use crate::spec::ZoneName;
-use crate::spec::state::ZoneState;
 use crate::sys::path::reason;
 use crate::sys::process::Handle;
 
@@ -55,15 +54,17 @@ pub fn open(running: &Running) -> Result<Option<Handle>, BootError> {
 /// # Errors
 /// [`BootError`]; the zone stays in `shutting_down` then.
 pub fn take_down(op: &mut Op<'_>, running: &Running, going: Going) -> Result<(), BootError> {
-    let mut running = running.clone();
-    let handle = open(&running)?;
-    running.going = Some(going);
-    running.state = ZoneState::ShuttingDown;
+    let handle = open(running)?;
+    let mut running = running.clone().announce(going);
     // The copy of the record is not: it is not believed any more in a moment.
     warn_unwritten(op, write_record_only(op.store.root(), op.name, &running));
+    fault::at("announced");
     if let Some(handle) = handle {
         log::debug!("kill process 1, {}", running.init);
         handle.signal(libc::SIGKILL).map_err(BootError::system("kill process 1"))?;
+        running.announced = None;
+        // The one before tells nearly as much, as long as this command lives.
+        let _ = write_record_only(op.store.root(), op.name, &running);
         match wait_for_end(&running, &handle, going)? {
             None => {}
             Some(left @ Left::CleanUp(_)) if going == Going::Halt => {

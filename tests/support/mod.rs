@@ -161,6 +161,7 @@ impl Zone {
             supervisor: me,
             supervisor_start: start_time(me).expect("this process lives"),
             going: None,
+            announced: None,
             cgroup,
         };
         let folder = self.root.zone_run(&self.name);

@@ -84,6 +84,7 @@ pub fn up(
         supervisor: own,
         supervisor_start: process::start_time(own).unwrap_or(0),
         going: None,
+        announced: None,
         cgroup: facts.cgroup.as_ref().map(|p| p.to_string_lossy().into_owned()),
     };
     if goal == Goal::Running {

@@ -53,7 +53,7 @@ fn head(running: &Running) -> io::Result<String> {
 fn parse_head(line: &str) -> Option<Running> {
     let boot = line.split_whitespace().find_map(|w| w.strip_prefix("boot="))?;
     let now = made::read("/proc/sys/kernel/random/boot_id").ok()?;
-    (boot == now.trim()).then(|| Running::parse(line))?
+    (boot == now.trim()).then(|| Running::parse(line).map(Running::believed))?
 }
 
 /// Keeps the record of a zone: writes it over the one that is kept, or makes a copy of the record and its files.
@@ -166,6 +166,7 @@ mod tests {
             supervisor: 5,
             supervisor_start: 6,
             going: None,
+            announced: None,
             cgroup: Some("/sys/fs/cgroup/zones/zion".into()),
         }
     }

@@ -31,6 +31,8 @@ pub struct Running {
     pub supervisor_start: u64,
     /// What made the zone leave `Running`: `halt`, `reboot` or `shutdown`.
     pub going: Option<Going>,
+    /// The command that has announced the end of the zone and not yet asked for it; none as soon as it has.
+    pub announced: Option<Announced>,
     /// The zone's cgroup v2 folder, when the host has that hierarchy.
     pub cgroup: Option<String>,
 }
@@ -44,7 +46,41 @@ pub enum Going {
     Reboot,
 }
 
+/// An end of a zone of which nothing has reached the zone yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announced {
+    /// Process id of the command.
+    pub by: i32,
+    /// When that started.
+    pub by_start: u64,
+    /// The state of the zone until then.
+    pub before: ZoneState,
+}
+
 impl Running {
+    /// Returns the record with which this process announces the end of the zone. Other commands have to know of it
+    /// before the zone does: a halt does not wait for a shutdown.
+    #[must_use]
+    pub fn announce(self, going: Going) -> Self {
+        let by = i32::try_from(std::process::id()).unwrap_or(0);
+        let announced = start_time(by).map(|by_start| Announced { by, by_start, before: self.state });
+        // One that is on its way down has been asked before.
+        let announced = announced.filter(|a| a.before != ZoneState::ShuttingDown);
+        Self { state: ZoneState::ShuttingDown, going: Some(going), announced, ..self }
+    }
+
+    /// Returns what is true of the zone: where the command that has announced its end died before it asked for
+    /// it, the zone is as before, and nobody wants it to be booted again.
+    #[must_use]
+    pub fn believed(self) -> Self {
+        match self.announced {
+            Some(a) if start_time(a.by) != Some(a.by_start) => {
+                Self { state: a.before, going: None, announced: None, ..self }
+            }
+            _ => self,
+        }
+    }
+
     /// Says whether the first process lives.
     pub fn is_alive(&self) -> bool {
         start_time(self.init) == Some(self.init_start)
@@ -60,14 +96,19 @@ impl Running {
         let field = |name: &str| {
             line.split_whitespace().find_map(|w| w.strip_prefix(name).and_then(|r| r.strip_prefix('=')))
         };
+        let state = |name: &str| match field(name)? {
+            "ready" => Some(ZoneState::Ready),
+            "running" => Some(ZoneState::Running),
+            "shutting_down" => Some(ZoneState::ShuttingDown),
+            _ => None,
+        };
+        let announced = || {
+            let (by, by_start) = (field("by")?.parse().ok()?, field("bstart")?.parse().ok()?);
+            Some(Announced { by, by_start, before: state("before")? })
+        };
         Some(Self {
             id: field("id")?.parse().ok()?,
-            state: match field("state")? {
-                "ready" => ZoneState::Ready,
-                "running" => ZoneState::Running,
-                "shutting_down" => ZoneState::ShuttingDown,
-                _ => return None,
-            },
+            state: state("state")?,
             init: field("init")?.parse().ok()?,
             init_start: field("start")?.parse().ok()?,
             supervisor: field("supervisor")?.parse().ok()?,
@@ -77,6 +118,7 @@ impl Running {
                 Some("reboot") => Some(Going::Reboot),
                 _ => None,
             },
+            announced: announced(),
             cgroup: field("cgroup").map(str::to_owned),
         })
     }
@@ -94,6 +136,9 @@ impl fmt::Display for Running {
             Some(Going::Reboot) => write!(f, " going=reboot")?,
             None => {}
         }
+        if let Some(a) = self.announced {
+            write!(f, " by={} bstart={} before={}", a.by, a.by_start, a.before)?;
+        }
         if let Some(cgroup) = &self.cgroup {
             write!(f, " cgroup={cgroup}")?;
         }
@@ -103,11 +148,12 @@ impl fmt::Display for Running {
 
 /// Reads the record of a zone without asking the kernel; none when there is none or it is broken.
 pub fn record(root: &Root, zone: &ZoneName) -> Option<Running> {
-    read(&root.zone_run(zone).join(RECORD))
+    written(root, zone).map(Running::believed)
 }
 
-fn read(path: &Path) -> Option<Running> {
-    Running::parse(&trust::read(path, 4096)?)
+/// Reads the record of a zone as it is, also where it announces an end that never came.
+pub fn written(root: &Root, zone: &ZoneName) -> Option<Running> {
+    Running::parse(&trust::read(&root.zone_run(zone).join(RECORD), 4096)?)
 }
 
 /// Writes the record of a zone whole or not at all; where there is no room for another file, over the
@@ -171,13 +217,29 @@ mod tests {
             supervisor: 56,
             supervisor_start: 78,
             going: Some(Going::Reboot),
+            announced: Some(Announced { by: 9, by_start: 10, before: ZoneState::Ready }),
             cgroup: Some("/sys/fs/cgroup/zones/zion".into()),
         };
         assert_eq!(Running::parse(&r.to_string()), Some(r.clone()));
-        (r.going, r.cgroup, r.state) = (None, None, ZoneState::Running);
+        (r.going, r.announced, r.cgroup, r.state) = (None, None, None, ZoneState::Running);
         assert_eq!(Running::parse(&r.to_string()), Some(r));
         assert_eq!(Running::parse("id=1 state=running init=x start=1 supervisor=1 sstart=1"), None);
         assert_eq!(Running::parse(""), None);
+    }
+
+    #[test]
+    fn an_end_is_believed_as_long_as_the_one_lives_who_has_announced_it() {
+        let line = "id=1 state=running init=2 start=3 supervisor=4 sstart=5 cgroup=/c";
+        let r = Running::parse(line).expect("the line is whole");
+        let announced = r.clone().announce(Going::Reboot);
+        assert_eq!((announced.state, announced.going), (ZoneState::ShuttingDown, Some(Going::Reboot)));
+        assert_eq!(announced.clone().believed(), announced, "this process lives");
+        let mut dead = announced.clone();
+        dead.announced = dead.announced.map(|a| Announced { by_start: a.by_start + 1, ..a });
+        assert_eq!(dead.clone().believed(), r, "another process has its number");
+        dead.announced = None;
+        assert_eq!(dead.clone().believed(), dead, "the zone has been asked");
+        assert_eq!(dead.clone().announce(Going::Halt).announced, None, "and goes down whoever dies");
     }
 
     #[test]

@@ -146,6 +146,7 @@ fn lives(init: i32, group: Option<&Path>) -> Option<Running> {
         supervisor: 0,
         supervisor_start: 0,
         going: None,
+        announced: None,
         cgroup: group.map(|path| path.to_string_lossy().into_owned()),
     })
 }

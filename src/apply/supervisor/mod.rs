@@ -46,7 +46,9 @@ use super::helper::Watch;
 use super::net::follow::Follow;
 use super::paths::Root;
 use super::protocol::{Refusal, Request, SUPERVISOR};
-use super::rundir::{GUARD, Going, JOURNAL, Running, copy, kept_args, make_run_dir, record, write_record};
+use super::rundir::{
+    GUARD, Going, JOURNAL, Running, copy, kept_args, make_run_dir, record, write_record, written,
+};
 use super::running;
 use super::store::{FileStore, Locked};
 use super::teardown::remove_run_files;
@@ -351,7 +353,10 @@ impl Supervisor {
         let is_ours = |r: &Running| r.init == init.running.init && r.init_start == init.running.init_start;
         let store = FileStore::open(self.root.clone());
         let lock = store.try_lock(&self.name, "zoneadmd, which takes the zone down").ok().flatten();
-        let mut ours = record(&self.root, &self.name).filter(is_ours);
+        // One that was killed has been ended by the command that had announced it, even if that died right then.
+        let killed = ended == Ended::Signal(libc::SIGKILL);
+        let mut ours = if killed { written(&self.root, &self.name) } else { record(&self.root, &self.name) };
+        ours = ours.filter(is_ours);
         if ours.is_none() {
             ours = copy::record(&self.root, &self.name).filter(is_ours);
             // Nothing tells whether the one who has the lock ends the zone or only looks at it.

@@ -45,22 +45,45 @@ pub(super) fn find(running: &Running) -> Result<Asking, BootError> {
 }
 
 impl Asking {
-    /// Asks init, whose handle this is.
+    /// Begins to ask init, whose handle this is. From then on init is asked, whatever becomes of the caller.
     ///
     /// # Errors
     /// [`BootError`].
-    pub(super) fn ask(self, op: &Op<'_>, running: &Running, init: &Handle) -> Result<(), BootError> {
+    pub(super) fn begin(self, op: &Op<'_>, running: &Running, init: &Handle) -> Result<Asked, BootError> {
         match self {
-            Self::Signal(signal) => init.signal(signal).map_err(BootError::system("signal init")),
-            Self::RunLevel => request(op, running).map_err(BootError::system("ask init for run level 0")),
+            Self::Signal(signal) => {
+                init.signal(signal).map_err(BootError::system("signal init"))?;
+                Ok(Asked(None))
+            }
+            Self::RunLevel => {
+                let program = request(op, running).map_err(BootError::system(REQUEST))?;
+                Ok(Asked(Some(program)))
+            }
         }
     }
 }
 
+const REQUEST: &str = "ask init for run level 0";
+
+/// An init that has been asked, with the program that passes it on.
+#[derive(Debug)]
+pub(super) struct Asked(Option<(i32, Handle)>);
+
+impl Asked {
+    /// Waits until init has it.
+    ///
+    /// # Errors
+    /// [`BootError`]: init does not get it.
+    pub(super) fn end(self, running: &Running) -> Result<(), BootError> {
+        let Some((pid, handle)) = self.0 else { return Ok(()) };
+        passed_on(pid, &handle, running).map_err(BootError::system(REQUEST))
+    }
+}
+
 /// Runs the program of process 1 a second time in the zone, with the run level that ends it for an argument.
-fn request(op: &Op<'_>, running: &Running) -> io::Result<()> {
-    let (pid, handle) = match fork()? {
-        Side::Parent(pid, handle) => (pid, Handle::from_fd(handle)),
+fn request(op: &Op<'_>, running: &Running) -> io::Result<(i32, Handle)> {
+    match fork()? {
+        Side::Parent(pid, handle) => Ok((pid, Handle::from_fd(handle))),
         Side::Child => {
             // Of the caller it keeps no terminal and no lock.
             let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null");
@@ -84,7 +107,10 @@ fn request(op: &Op<'_>, running: &Running) -> io::Result<()> {
                     .is_ok_and(|ended| ended == process::Ended::Exit(0));
             process::exit_now(i32::from(!done))
         }
-    };
+    }
+}
+
+fn passed_on(pid: i32, handle: &Handle, running: &Running) -> io::Result<()> {
     if !handle.wait_gone(PASSED_ON_IN)? {
         handle.signal(libc::SIGKILL)?;
     }

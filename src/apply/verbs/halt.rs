@@ -7,7 +7,7 @@ use crate::apply::paths::Root;
 use crate::apply::rundir::{self, CONSOLE, Going, Running, write_record};
 use crate::apply::supervisor::start;
 use crate::apply::teardown::{clean, clear, open, take_down, warn_unwritten};
-use crate::apply::{Op, mend, running};
+use crate::apply::{Op, fault, mend, running};
 use crate::spec::ZoneName;
 use crate::spec::state::ZoneState;
 use crate::sys::path::reason;
@@ -72,14 +72,23 @@ pub fn shutdown(op: &mut Op<'_>, again: Option<&BootArgs>, seconds: u64) -> Resu
     }
     let handle = open(&running)?;
     let asking = asking::find(&running)?;
-    running.going = Some(if again.is_some() { Going::Reboot } else { Going::Halt });
-    running.state = ZoneState::ShuttingDown;
     let done = rundir::keep_args(op.store.root(), op.name, again);
     warn_unwritten(op, done);
+    let before = running.clone();
+    running = running.announce(if again.is_some() { Going::Reboot } else { Going::Halt });
     note(op, &running);
+    fault::at("announced");
     if let Some(handle) = handle {
         log::debug!("ask process 1, {}, to end, and wait {seconds} s", running.init);
-        asking.ask(op, &running, &handle)?;
+        let asked = asking.begin(op, &running, &handle);
+        if asked.is_ok() {
+            running.announced = None;
+            note(op, &running);
+        }
+        if let Err(e) = asked.and_then(|asked| asked.end(&running)) {
+            note(op, &before);
+            return Err(e);
+        }
         if !handle.wait_gone(seconds.saturating_mul(1000)).map_err(BootError::system("wait for init"))? {
             // It cannot be told to stay, so nothing is taken back: who ends it now is its supervisor.
             recover_supervisor(op, &running);
