@@ -66,6 +66,11 @@ pub struct Piece {
 }
 
 impl Piece {
+    /// Says whether it is the shared directory itself.
+    pub fn is_whole(&self) -> bool {
+        self.inner.as_os_str().is_empty()
+    }
+
     /// Says whether the mount point is a directory.
     pub fn is_directory(&self) -> bool {
         let stat = rustix::fs::fstat(&self.fd);
@@ -129,6 +134,33 @@ fn below(table: &[MountEntry], top: &Path) -> Vec<Piece> {
         Some(Piece { kind: entry.kind.clone(), inner, id, fd, point })
     });
     seen.collect()
+}
+
+/// What is done with a mount in a shared directory decides about those below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Below {
+    /// They are looked at as well.
+    Open,
+    /// They are passed over: something covers them, or they are told of already.
+    Closed,
+}
+
+/// Visits mounts in their order, outer ones first, but for those below one that is closed.
+///
+/// # Errors
+/// The visitor's first error.
+pub fn walk<'p, E>(
+    pieces: impl IntoIterator<Item = &'p Piece>,
+    mut visit: impl FnMut(&'p Piece) -> Result<Below, E>,
+) -> Result<(), E> {
+    let mut closed: Vec<&Path> = Vec::new();
+    for piece in pieces {
+        let passed = closed.iter().any(|outer| piece.inner.starts_with(outer));
+        if !passed && visit(piece)? == Below::Closed {
+            closed.push(&piece.inner);
+        }
+    }
+    Ok(())
 }
 
 /// Makes a copy of a mount for a zone: with the zone's ids, or read-only without them; none when neither can be.

@@ -25,23 +25,27 @@ const RECORD: &str = "etc";
 const HEADER: &str = "zones etc 1";
 const RECORD_MAX: usize = 1 << 20;
 
-/// Names in `/etc` that follow the host's.
-pub const FOLLOWED: &[&str] = &[
+/// What of the host's `/etc` belongs to its programs and not to whoever administers the zone.
+pub(super) const OF_PROGRAMS: &[&str] = &[
     "alternatives",
     "alpine-release",
-    "ca-certificates",
-    "ca-certificates.conf",
     "debian_version",
     "ld.so.cache",
     "ld.so.conf",
     "ld.so.conf.d",
     "lsb-release",
     "os-release",
-    "pki/ca-trust",
     "redhat-release",
-    "ssl/cert.pem",
-    "ssl/certs",
 ];
+
+/// The certificates in `/etc`. They follow the host's too, but an administrator may have added some.
+const CERTIFICATES: &[&str] =
+    &["ca-certificates", "ca-certificates.conf", "pki/ca-trust", "ssl/cert.pem", "ssl/certs"];
+
+/// Names in `/etc` that follow the host's.
+fn followed() -> impl Iterator<Item = &'static str> {
+    OF_PROGRAMS.iter().chain(CERTIFICATES).copied()
+}
 
 /// Directories below them that change when their files do.
 const INNER: &[&str] = &["pki/ca-trust/extracted/openssl", "pki/ca-trust/extracted/pem"];
@@ -62,7 +66,7 @@ struct Record {
 /// Returns what changes when the host's files do. Directories are looked at, not what is in them.
 fn stamp(host: &Path) -> String {
     let mut hash = StableHash::new();
-    for name in FOLLOWED.iter().chain(INNER) {
+    for name in followed().chain(INNER.iter().copied()) {
         let Ok(meta) = std::fs::symlink_metadata(host.join("etc").join(name)) else { continue };
         hash = hash.text(name).file(&meta);
     }
@@ -121,11 +125,11 @@ pub fn boot(host: &Path, root: &Path, state: &Path) -> Result<(), EtcError> {
         record.time = to.stat("machine-id")?.map_or_else(now, |stat| mtime(&stat).0);
     }
     let mut own = BTreeSet::new();
-    for name in FOLLOWED.iter().map(Path::new) {
+    for name in followed().map(Path::new) {
         each(&from, name, DEPTH, &mut |path| renew(&from, &to, path, &record, &mut own))?;
     }
     fault::next();
-    sparse::copy_etc(&from, &root, FOLLOWED)?;
+    sparse::copy_etc(&from, &root, &followed().collect::<Vec<_>>())?;
     Ok(write(state, &Record { stamp: present, time: now(), own })?)
 }
 
@@ -214,8 +218,12 @@ mod tests {
             world.put("host/etc/ld.so.cache", "old");
             let root = Dir::open_host(&world.at("root")).expect("a root");
             root.make_dir("etc", Owned::root(0o755)).expect("a folder");
-            sparse::copy_etc(&Dir::open_host(&world.at("host/etc")).expect("a folder"), &root, FOLLOWED)
-                .expect("taken");
+            sparse::copy_etc(
+                &Dir::open_host(&world.at("host/etc")).expect("a folder"),
+                &root,
+                &followed().collect::<Vec<_>>(),
+            )
+            .expect("taken");
             note(&world.at("host"), &world.at("state")).expect("noted");
             world
         }

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use super::EtcError;
-use super::accounts;
+use super::{accounts, follow};
 use crate::apply::fault;
 use crate::plan::host::SPARSE_ETC;
 use crate::plan::step::COMMANDS;
@@ -41,19 +41,6 @@ const DIRS: &[(&str, u32)] = &[
 /// Links of every zone. Relative, so that they lead nowhere else when seen from the host.
 const LINKS: &[(&str, &str)] =
     &[("var/run", "../run"), ("var/lock", "../run/lock"), ("var/spool/mail", "../mail")];
-
-/// What of the host's `/etc` belongs to its programs and not to whoever administers the zone.
-const OF_PROGRAMS: &[&str] = &[
-    "alternatives",
-    "debian_version",
-    "ld.so.cache",
-    "ld.so.conf",
-    "ld.so.conf.d",
-    "lsb-release",
-    "os-release",
-    "redhat-release",
-    "alpine-release",
-];
 
 /// Fills an empty root.
 ///
@@ -97,7 +84,7 @@ pub fn refresh(host: &Path, root: &Dir) -> Result<(), EtcError> {
         Err(e) if e.is_not_found() => root.make_dir("etc", Owned::root(0o755))?.0,
         other => other?,
     };
-    for name in OF_PROGRAMS.iter().map(OsStr::new) {
+    for name in follow::OF_PROGRAMS.iter().map(OsStr::new) {
         remove_tree(&ours, name, &mut |_| fault::next())?;
     }
     copy_etc(&etc, root, SPARSE_ETC)?;

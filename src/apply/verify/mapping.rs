@@ -2,13 +2,14 @@
 //! attached nowhere and gone at once.
 
 use std::cell::OnceCell;
+use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
 use super::{Findings, Purpose};
-use crate::apply::boot::shared::{self, Fate, Piece};
+use crate::apply::boot::shared::{self, Below, Fate, Piece};
 use crate::apply::running;
 use crate::apply::store::FileStore;
 use crate::plan::options::{self, MountOptions};
@@ -126,44 +127,43 @@ fn pieces(special: &str, options: &MountOptions, trial: &Trial) -> Vec<Piece> {
 /// Says what of a shared directory a zone does not get.
 fn shares(dir: &str, pieces: &[Piece], read_only: bool, trial: &Trial, found: &mut Findings) {
     let Some(users) = trial.users() else { return };
-    let mut covered: Vec<&Path> = Vec::new();
-    for piece in pieces {
-        if covered.iter().any(|outer| piece.inner.starts_with(outer)) {
-            continue;
-        }
+    visit(pieces, |piece| {
         if !matches!(shared::fate(piece, read_only, users.as_fd()), Ok(Fate::LeftOut)) {
-            continue;
+            return Below::Open;
         }
-        if piece.inner.as_os_str().is_empty() {
+        // All others are below the directory itself.
+        if piece.is_whole() {
             found.error(format!("could not verify fs {dir}: {}", piece.refused()));
-            return;
+        } else {
+            found.warn(format!("WARNING: fs {dir}: {}", piece.left_out()));
         }
-        found.warn(format!("WARNING: fs {dir}: {}", piece.left_out()));
-        covered.push(&piece.inner);
-    }
+        Below::Closed
+    });
+}
+
+/// Walks over mounts where nothing can fail.
+fn visit<'p>(pieces: impl IntoIterator<Item = &'p Piece>, mut visit: impl FnMut(&'p Piece) -> Below) {
+    let Ok(()) = shared::walk(pieces, |piece| Ok::<_, Infallible>(visit(piece)));
 }
 
 /// Names what was mounted in a shared directory after the zone had booted.
 fn later(store: &FileStore, name: &ZoneName, dir: &str, pieces: &[Piece], found: &mut Findings) {
-    let below = pieces.iter().filter(|piece| !piece.inner.as_os_str().is_empty());
-    let mut below = below.peekable();
+    let mut below = pieces.iter().filter(|piece| !piece.is_whole()).peekable();
     if below.peek().is_none() {
         return;
     }
     let Some(running) = running::find(store.root(), name) else { return };
     let Ok(table) = mountinfo::mounts_of(running.init) else { return };
-    let mut hidden: Vec<&Path> = Vec::new();
-    for piece in below {
+    visit(below, |piece| {
         let place = Path::new(dir).join(&piece.inner);
-        if hidden.iter().any(|outer| piece.inner.starts_with(outer)) || table.iter().any(|m| m.point == place)
-        {
-            continue;
+        if table.iter().any(|m| m.point == place) {
+            return Below::Open;
         }
         found.warn(format!(
             "WARNING: fs {dir}: {} is mounted on the host since the zone has booted; the zone sees it when it is \
              booted again",
             piece.point.shown()
         ));
-        hidden.push(&piece.inner);
-    }
+        Below::Closed
+    });
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags};
 
-use super::super::shared::{self, Piece};
+use super::super::shared::{self, Below, Piece};
 use super::super::source;
 use super::{Build, StepError, fail};
 use crate::plan::step::Mount;
@@ -32,29 +32,23 @@ impl Build<'_> {
         // The kernel maps the ids of all mounts or of none: with one that cannot, the boot mounts them one by one.
         let pieces = shared::pieces(fd.as_fd(), recursive)
             .map_err(|e| fail(what, &format!("cannot look at what is mounted at {}", mount.special), &e))?;
-        let mut covered: Vec<&Path> = Vec::new();
-        for piece in &pieces {
-            if covered.iter().any(|outer| piece.inner.starts_with(outer)) {
-                continue;
-            }
+        shared::walk(&pieces, |piece| {
             let copy = shared::copy(piece, attrs, self.users.as_ref().map(AsFd::as_fd))
                 .map_err(|e| fail(what, &format!("cannot mount {}", piece.point.shown()), &e))?;
             match copy {
-                Some(tree) if piece.inner.as_os_str().is_empty() => {
-                    self.attach_fs(&tree, what, &mount.dir, directory)?;
-                }
+                Some(tree) if piece.is_whole() => self.attach_fs(&tree, what, &mount.dir, directory)?,
                 Some(tree) => self.put(what, mount, piece, &tree)?,
-                None if piece.inner.as_os_str().is_empty() => {
+                None if piece.is_whole() => {
                     return Err(StepError { what: what.to_owned(), why: piece.refused() });
                 }
                 None => {
                     self.cover(what, mount, piece)?;
-                    covered.push(&piece.inner);
                     self.told.warnings.push(format!("{what}: {}", piece.left_out()));
+                    return Ok(Below::Closed);
                 }
             }
-        }
-        Ok(())
+            Ok(Below::Open)
+        })
     }
 
     /// Puts a mount where it is in the shared directory. A mount point that is gone meanwhile is not made.
