@@ -4,6 +4,7 @@ mod lab;
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
 use lab::{Lab, record};
@@ -419,4 +420,43 @@ fn install_and_clone_take_what_has_a_meaning_of_a_profile() {
         lab.ok("zoneadm", &["-z", "other", "uninstall", "-F"]);
         lab.ok("zonecfg", &["-z", "other", "delete", "-F"]);
     }
+}
+
+#[test]
+fn a_profile_is_a_step_of_the_installation() {
+    let Some(lab) = Lab::new() else { return };
+    let profile = lab.path().join("sysidcfg");
+    fs::write(&profile, "hostname=www\ntimezone=Europe/Berlin\nroot_password=$6$salt$4cBbn0ZKAu3\n")
+        .expect("written");
+    let file = profile.display().to_string();
+    lab.installed("source", "");
+    for (zone, words) in [("zion", &["install"][..]), ("neo", &["clone", "-m", "copy"])] {
+        let words: Vec<&str> = match words {
+            [first] => vec![first, "-c", &file],
+            _ => [words, &["-c", &file, "source"]].concat(),
+        };
+        lab.configure(zone, "");
+        let plan = lab.run("zoneadm", &[&["-z", zone, "plan"], &words[..]].concat());
+        let step =
+            plan.out.find("  apply the profile: host name www, time zone Europe/Berlin, password of root\n");
+        let sync = plan.out.find("  wait until ");
+        assert!(plan.status == 0 && step.is_some() && step < sync, "{plan:?}");
+        assert!(!plan.out.contains("$6$"), "no password is shown: {plan:?}");
+        // Who is killed before it leaves no zone that looks whole.
+        let mut killed = lab.command("zoneadm");
+        killed.args(["-z", zone]).args(&words).env("ZONES_TEST_KILL_AT", "profile");
+        assert_eq!(killed.output().expect("zoneadm").status.signal(), Some(9), "{zone}");
+        assert_eq!(lab.state(zone), "incomplete", "{zone}");
+        let journal = fs::read_to_string(lab.path().join("var/lib/zones").join(zone).join("journal"));
+        let journal = journal.expect("a journal");
+        assert!(journal.contains("\"configure\"") && !journal.contains("$6$"), "{journal}");
+        lab.ok("zoneadm", &["-z", zone, "uninstall", "-F"]);
+        lab.ok("zoneadm", &[&["-z", zone], &words[..]].concat());
+        assert_eq!(
+            fs::read_to_string(lab.in_zone(zone, "/etc/hostname")).expect("a name"),
+            "www\n",
+            "{zone}"
+        );
+    }
+    lab.assert_clean();
 }

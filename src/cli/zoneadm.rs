@@ -32,6 +32,7 @@ use crate::apply::login::current_zone;
 use crate::apply::paths::Root;
 use crate::apply::store::FileStore;
 use crate::apply::{Notice, Seen};
+use crate::plan::sysconfig::SysConfig;
 use crate::spec::ZoneName;
 use crate::spec::shown::Show;
 use crate::spec::store::{StoreError, ZoneStore};
@@ -79,6 +80,8 @@ struct Program {
     caller: Option<Caller>,
     /// What verify has found out.
     seen: Seen,
+    /// What `-c` says of the zone that is made.
+    profile: Option<SysConfig>,
 }
 
 /// Runs the program.
@@ -166,7 +169,8 @@ fn run(name: &str, options: Options, command: &str, args: Vec<OsString>) -> End 
         }
     }
     let store = FileStore::open(Root::new(options.root.as_deref()));
-    let mut program = Program { name: name.to_owned(), options, store, report, caller, seen: Seen::new() };
+    let mut program =
+        Program { name: name.to_owned(), options, store, report, caller, seen: Seen::new(), profile: None };
     let broker = own.map_or(Broker::Closed, |sub| sub.verb.broker);
     if let Err(end) = program.authorize_verb(command, broker) {
         return end;

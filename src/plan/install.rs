@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::plan::sysconfig::SysConfig;
 use crate::spec::state::ZoneState;
 use crate::spec::{ResourceKind, ZoneName, ZoneSpec};
 
@@ -88,6 +89,19 @@ impl InstallPlan {
     /// Says whether the zone is removed: that frees space, and must not need any.
     pub fn only_removes(&self) -> bool {
         self.operation == "uninstall"
+    }
+
+    /// Adds what a profile says of the zone, before everything is brought to disk.
+    #[must_use]
+    pub fn with_profile(mut self, profile: Option<&SysConfig>) -> Self {
+        let sync = self.steps.iter().enumerate().find_map(|(at, step)| match step {
+            InstallStep::Sync { root } => Some((at, root.clone())),
+            _ => None,
+        });
+        if let (Some(profile), Some((at, root))) = (profile, sync) {
+            self.steps.insert(at, InstallStep::Configure { root, profile: Box::new(profile.clone()) });
+        }
+        self
     }
 
     /// Says whether a failure in a step leaves what was done.

@@ -70,6 +70,26 @@ pub enum SysConfigError {
 }
 
 impl SysConfig {
+    /// Names what the profile sets, for a plan: no password, and of keys only that there are some.
+    pub fn describe(&self) -> String {
+        let account = |account: &Account, who: &str| {
+            let password = account.password.as_ref().map(|_| "password");
+            let keys = (!account.keys.is_empty()).then_some("keys");
+            let what: Vec<_> = password.into_iter().chain(keys).collect();
+            (!what.is_empty()).then(|| format!("{} of {who}", what.join(" and ")))
+        };
+        let mut parts: Vec<String> = Vec::new();
+        parts.extend(self.hostname.as_ref().map(|name| format!("host name {name}")));
+        parts.extend(self.timezone.as_ref().map(|zone| format!("time zone {zone}")));
+        parts.extend(self.locale.as_ref().map(|locale| format!("locale {locale}")));
+        parts.extend(account(&self.root, "root"));
+        if !self.user.login.is_empty() {
+            parts.push(format!("user {}", self.user.login));
+            parts.extend(account(&self.user, &self.user.login));
+        }
+        if parts.is_empty() { "nothing of it has a meaning here".into() } else { parts.join(", ") }
+    }
+
     /// Reads a profile of either kind, in addition to what has been read.
     ///
     /// # Errors

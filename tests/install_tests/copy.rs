@@ -89,7 +89,7 @@ fn without_a_source_the_plan_copies_the_host_but_no_zone() {
     other.name = ZoneName::new("other").expect("name");
     let commit = Commit { spec: &other, base: None, renamed_from: None, overwrite: true, mends: false };
     zone.store.commit(&commit).expect("commit");
-    let plan = install::install_plan(&zone.op(), &[]).expect("plan");
+    let plan = install::install_plan(&zone.op(), &[], None).expect("plan");
     let leave_out = plan.steps.iter().find_map(|s| match s {
         zones::plan::install::InstallStep::Populate { source: Source::Host { leave_out, .. }, .. } => {
             Some(leave_out)
@@ -103,7 +103,7 @@ fn without_a_source_the_plan_copies_the_host_but_no_zone() {
     assert!(plan.to_string().contains("with a copy of /"), "{plan}");
     // A spec that cannot be read has a zonepath that nobody knows.
     put(&zone.path("etc/zones.d/broken.toml"), "zonepath = ", 0o644);
-    let error = install::install_plan(&zone.op(), &[]).expect_err("broken").to_string();
+    let error = install::install_plan(&zone.op(), &[], None).expect_err("broken").to_string();
     assert!(error.contains("broken.toml:"), "{error}");
 }
 

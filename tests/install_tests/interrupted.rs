@@ -39,7 +39,7 @@ fn child() {
             let host = Path::new(top).join("host");
             install::install_from(&mut op, Source::Sparse { host }).expect("install");
         }
-        _ => install::install(&mut op, &args).expect("install"),
+        _ => install::install(&mut op, &args, None).expect("install"),
     }
 }
 

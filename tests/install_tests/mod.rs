@@ -98,7 +98,7 @@ impl Zone {
 
     fn install(&mut self, args: &[&str]) -> Result<(), InstallError> {
         let args: Vec<_> = args.iter().map(|a| (*a).to_owned()).collect();
-        self.change(|op| install::install(op, &args))
+        self.change(|op| install::install(op, &args, None))
     }
 
     fn install_from(&mut self, source: Source) -> Result<(), InstallError> {

@@ -103,7 +103,7 @@ fn no_secret_of_the_host_gets_in() {
 fn the_plan_is_printed_and_touches_nothing() {
     let mut zone = Zone::new(SPARSE);
     let before = walk(zone.temp.path());
-    let plan = install::install_plan(&zone.op(), &[]).expect("plan").to_string();
+    let plan = install::install_plan(&zone.op(), &[], None).expect("plan").to_string();
     assert_eq!(walk(zone.temp.path()), before);
     let root = zone.path("zones/zion/root").display().to_string();
     for part in ["  1  mark the zone incomplete\n", "make directory", "sparse root", "host name zion", &root]

@@ -10,6 +10,7 @@ use crate::plan;
 use crate::plan::install::{
     ATTACHED, CloneFacts, CopyFrom, DETACHED, Found, InstallPlan, Refusal, SourceZone, plan_clone,
 };
+use crate::plan::sysconfig::SysConfig;
 use crate::spec::shown::Show;
 use crate::spec::{Props, ResourceKind, ZoneSpec};
 use crate::sys::mountinfo::mounts;
@@ -32,10 +33,15 @@ pub struct CloneArgs {
 ///
 /// # Errors
 /// [`InstallError`]; [`InstallError::Unfinished`] leaves the zone incomplete, all others as it was.
-pub fn clone(op: &mut Op<'_>, source: &ZoneSpec, args: &CloneArgs) -> Result<(), InstallError> {
+pub fn clone(
+    op: &mut Op<'_>,
+    source: &ZoneSpec,
+    args: &CloneArgs,
+    profile: Option<&SysConfig>,
+) -> Result<(), InstallError> {
     check(op.spec, source)?;
     let mut facts = facts(op, source, args)?;
-    let plan = plan_clone(&facts, op.spec)?;
+    let plan = plan_clone(&facts, op.spec)?.with_profile(profile);
     for text in shared(op.spec, source) {
         op.out.warn(&text);
     }
@@ -53,7 +59,7 @@ pub fn clone(op: &mut Op<'_>, source: &ZoneSpec, args: &CloneArgs) -> Result<(),
             op.out.warn(&format!("WARNING: {e}; its files are copied instead"));
             facts.copy = true;
             facts.target = observe::install_facts(op, Path::new("/"), false)?;
-            run::run(op, &plan_clone(&facts, op.spec)?)
+            run::run(op, &plan_clone(&facts, op.spec)?.with_profile(profile))
         }
         done => done,
     }
@@ -63,9 +69,14 @@ pub fn clone(op: &mut Op<'_>, source: &ZoneSpec, args: &CloneArgs) -> Result<(),
 ///
 /// # Errors
 /// [`InstallError`] when it would be refused.
-pub fn clone_plan(op: &Op<'_>, source: &ZoneSpec, args: &CloneArgs) -> Result<InstallPlan, InstallError> {
+pub fn clone_plan(
+    op: &Op<'_>,
+    source: &ZoneSpec,
+    args: &CloneArgs,
+    profile: Option<&SysConfig>,
+) -> Result<InstallPlan, InstallError> {
     check(op.spec, source)?;
-    Ok(plan_clone(&facts(op, source, args)?, op.spec)?)
+    Ok(plan_clone(&facts(op, source, args)?, op.spec)?.with_profile(profile))
 }
 
 fn check(spec: &ZoneSpec, source: &ZoneSpec) -> Result<(), InstallError> {

@@ -58,6 +58,7 @@ use crate::apply::teardown::{remove_run_files, sweep};
 use crate::apply::{Op, running};
 use crate::plan::boot::IDLE_SYSTEMD;
 use crate::plan::install::{InstallPlan, Refusal, Request, Source, plan_install, plan_uninstall};
+use crate::plan::sysconfig::SysConfig;
 use crate::spec::ResourceKind;
 use crate::spec::shown::Show;
 use crate::spec::store::StoreError;
@@ -192,12 +193,13 @@ impl InstallError {
 }
 
 /// Installs a zone. Arguments: none, or one of `-d DIR`, `-a ARCHIVE`, `-o LAYOUT`, `-s SUITE`; and
-/// `-x nodataset`, with which the zonepath is a directory also where it could be a ZFS file system.
+/// `-x nodataset`, with which the zonepath is a directory also where it could be a ZFS file system. A profile is
+/// applied to the new root.
 ///
 /// # Errors
 /// [`InstallError`]; [`InstallError::Unfinished`] leaves the zone incomplete, all others as it was.
-pub fn install(op: &mut Op<'_>, args: &[String]) -> Result<(), InstallError> {
-    let plan = install_plan(op, args)?;
+pub fn install(op: &mut Op<'_>, args: &[String], profile: Option<&SysConfig>) -> Result<(), InstallError> {
+    let plan = install_plan(op, args, profile)?;
     run::run(op, &plan)?;
     tell_init(op);
     Ok(())
@@ -222,9 +224,13 @@ fn tell_init(op: &mut Op<'_>) {
 ///
 /// # Errors
 /// [`InstallError`] when it would be refused.
-pub fn install_plan(op: &Op<'_>, args: &[String]) -> Result<InstallPlan, InstallError> {
+pub fn install_plan(
+    op: &Op<'_>,
+    args: &[String],
+    profile: Option<&SysConfig>,
+) -> Result<InstallPlan, InstallError> {
     let (request, own_dataset) = request::parse(args)?;
-    plan_from(op, &request, own_dataset)
+    Ok(plan_from(op, &request, own_dataset)?.with_profile(profile))
 }
 
 /// Installs from a source that is given as data.

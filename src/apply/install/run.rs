@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::journal::{Journal, Phase};
 use super::{
     InstallError, clone, console, dataset, delegated, detach, fresh, identity, observe, snapshots, source,
-    suite, transfer,
+    suite, sysconfig, transfer,
 };
 use crate::apply::Op;
 use crate::apply::etc::{follow, sparse};
@@ -144,6 +144,13 @@ pub(super) fn carry_out(op: &mut Op<'_>, step: &InstallStep) -> Result<bool, Ins
                     op.out.say(&format!("The ssh host keys were made anew: {keys}."));
                 }
                 console::login(op, &dir)?;
+            }
+        }
+        InstallStep::Configure { root: path, profile } => {
+            let dir = observe::open(root, path)?;
+            // A profile that does not fit costs no zone.
+            if let Err(e) = sysconfig::configure(op, &dir, profile) {
+                op.out.warn(&format!("WARNING: the zone is installed, without all of its profile: {e}"));
             }
         }
         InstallStep::Sync { root: path } => {

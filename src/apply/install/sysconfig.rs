@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::InstallError;
 use crate::apply::Op;
 use crate::apply::etc::{accounts, hostname};
-use crate::apply::files;
+use crate::apply::{fault, files};
 use crate::plan::sysconfig::{Account, LIMIT, SysConfig};
 use crate::spec::shown::Show;
 use crate::sys::path::{Dir, IN_ROOT, Owned, STRICT, reason};
@@ -48,12 +48,12 @@ fn add(config: &mut SysConfig, path: &Path) -> Result<(), String> {
     config.add(&String::from_utf8(bytes).map_err(|_| "it is no text")?).map_err(|e| e.to_string())
 }
 
-/// Puts what a profile says into the root of a zone that has just been installed.
+/// Puts what a profile says into the root of a zone that is being installed.
 ///
 /// # Errors
-/// [`InstallError`] naming the file; the zone is installed, without the rest of the profile.
-pub fn configure(op: &mut Op<'_>, config: &SysConfig) -> Result<(), InstallError> {
-    let root = Dir::open_host(&super::observe::zonepath(op)?.join("root"))?;
+/// [`InstallError`] naming the file; the rest of the profile is not there.
+pub(super) fn configure(op: &mut Op<'_>, root: &Dir, config: &SysConfig) -> Result<(), InstallError> {
+    fault::at("profile");
     let etc = root.dir("etc", IN_ROOT)?;
     if let Some(name) = &config.hostname {
         etc.write("hostname", Owned::root(0o644), format!("{name}\n").as_bytes())?;
@@ -81,7 +81,7 @@ pub fn configure(op: &mut Op<'_>, config: &SysConfig) -> Result<(), InstallError
     }
     files.write(&etc)?;
     for (home, owned, account) in homes {
-        keys(&root, &home, owned, account)?;
+        keys(root, &home, owned, account)?;
     }
     if !config.ignored.is_empty() {
         let names: Vec<String> = config.ignored.iter().map(|n| n.shown().to_string()).collect();

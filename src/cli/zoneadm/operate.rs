@@ -13,7 +13,6 @@ use crate::apply::verify::{self, Purpose};
 use crate::apply::{NOTHING_SEEN, Notice, Op, dataset, install, running, verbs};
 use crate::plan::install::InstallStep;
 use crate::plan::step::Step;
-use crate::plan::sysconfig::SysConfig;
 use crate::spec::schema::ResourceKind;
 use crate::spec::shown::Show;
 use crate::spec::state::{Start, ZoneState};
@@ -91,7 +90,8 @@ pub(super) fn verify_zone(program: &mut Program, task: &Task<'_>) -> Done {
 /// `install`.
 pub(super) fn install_zone(program: &mut Program, task: &Task<'_>) -> Done {
     program.verify(task.spec, Purpose::Install)?;
-    let done = install::install(&mut program.op(task), &task.args.words);
+    let profile = program.profile.take();
+    let done = install::install(&mut program.op(task), &task.args.words, profile.as_ref());
     done.map_err(|e| program.fail_install(task.verb, &e))
 }
 
@@ -190,7 +190,8 @@ pub(super) fn plan_shutdown(program: &mut Program, planned: &Planned<'_>) -> Res
 
 /// What `install` would do.
 pub(super) fn plan_install(program: &mut Program, planned: &Planned<'_>) -> Result<Vec<String>, End> {
-    let plan = install::install_plan(&program.op_shown(planned), &planned.args.words);
+    let profile = program.profile.take();
+    let plan = install::install_plan(&program.op_shown(planned), &planned.args.words, profile.as_ref());
     let plan = plan.map_err(|e| program.fail_install(planned.verb, &e))?;
     Ok(plan.steps.iter().map(InstallStep::describe).collect())
 }
@@ -241,7 +242,7 @@ impl Program {
         for note in &args.notes {
             self.report.warn(&format!("WARNING: {note}"));
         }
-        let profile = self.read_profile(args.profile.as_deref());
+        self.profile = self.read_profile(args.profile.as_deref());
         if let Some(confirm) = sub.confirm {
             // The user is not asked about what would be refused.
             self.require_state(verb, self.store.state(&name), &[])?;
@@ -270,20 +271,8 @@ impl Program {
             state => state,
         };
         let done = self.under(&lock, state, sub, args, source.as_ref(), killed);
-        if let (Ok(()), Some(profile)) = (&done, profile) {
-            self.configure(&lock, &profile);
-        }
         drop(source);
         done
-    }
-
-    /// Puts what a profile says into the root of a zone that has just been installed.
-    fn configure(&mut self, lock: &Locked, profile: &SysConfig) {
-        let Ok(spec) = self.spec(SpecUse::Needed, lock.name()) else { return };
-        let mut op = Op::under(lock, &self.store, &spec, &NOTHING_SEEN, &mut self.report);
-        if let Err(e) = install::sysconfig::configure(&mut op, profile) {
-            self.report.warn(&format!("WARNING: the zone is installed, without all of its profile: {e}"));
-        }
     }
 
     /// Carries a subcommand out on a zone that is locked. All that decides about it is read now; its state has
@@ -457,6 +446,7 @@ impl Program {
         self.require_state(verb, self.store.state(&name), &also_in(args))?;
         let spec = self.spec(verb.spec, &name)?;
         self.authorize_again(verb, &spec, None)?;
+        self.profile = self.read_profile(args.profile.as_deref());
         lines(self, &Planned { verb, args, name: &name, spec: &spec })
     }
 

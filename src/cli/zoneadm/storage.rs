@@ -41,7 +41,8 @@ pub(super) fn clone(program: &mut Program, task: &Task<'_>) -> Done {
     let args = clone_args(task.args);
     program.verify(task.spec, if args.datasets { Purpose::CloneAll } else { Purpose::Install })?;
     let Some(source) = task.source else { return Err(program.sub_usage(task.verb, false)) };
-    let done = install::clone(&mut program.op(task), source, &args);
+    let profile = program.profile.take();
+    let done = install::clone(&mut program.op(task), source, &args, profile.as_ref());
     done.map_err(|e| program.fail_install(task.verb, &e))
 }
 
@@ -118,7 +119,9 @@ fn lines(
 pub(super) fn plan_clone(program: &mut Program, planned: &Planned<'_>) -> Result<Vec<String>, End> {
     let source = program.source(&planned.args.operand().unwrap_or_default(), planned.name)?;
     let source = program.source_spec(&source)?;
-    let plan = install::clone_plan(&program.op_shown(planned), &source, &clone_args(planned.args));
+    let profile = program.profile.take();
+    let args = clone_args(planned.args);
+    let plan = install::clone_plan(&program.op_shown(planned), &source, &args, profile.as_ref());
     lines(program, planned, plan)
 }
 

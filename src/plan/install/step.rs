@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::{HostLink, Source, Storage};
+use crate::plan::sysconfig::SysConfig;
 use crate::spec::ZoneName;
 use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
@@ -107,6 +108,14 @@ pub enum InstallStep {
         host: PathBuf,
         /// Whether the password files are made new: they would be the host's otherwise.
         lock_passwords: bool,
+    },
+    /// Puts into the root what a profile says: `install -c` and `clone -c`.
+    Configure {
+        /// Path of the root.
+        root: PathBuf,
+        /// The profile. A journal does not have it: it holds passwords, and an interrupted step is not repeated.
+        #[serde(skip)]
+        profile: Box<SysConfig>,
     },
     /// Waits until everything is on disk.
     Sync {
@@ -309,6 +318,7 @@ impl InstallStep {
                 let passwords = if *lock_passwords { ", no password valid" } else { "" };
                 format!("give the zone its own identity: host name {hostname}, new machine id{passwords}")
             }
+            Self::Configure { root: _, profile } => format!("apply the profile: {}", profile.describe()),
             Self::Sync { root } => format!("wait until {} is on disk", root.shown()),
             Self::RemoveTree { path } => {
                 format!("remove {} and all below it, but no mount", path.shown())
@@ -415,6 +425,7 @@ impl InstallStep {
             | Self::Populate { .. }
             | Self::MountPoints { .. }
             | Self::Identity { .. }
+            | Self::Configure { .. }
             | Self::Sync { .. }
             | Self::RemoveTree { .. }
             | Self::RemoveDir { .. }

@@ -36,6 +36,23 @@ fn directory(entries: &[&str], mode: u32) -> Found {
 }
 
 #[test]
+fn a_profile_comes_before_all_is_brought_to_disk() {
+    let plan = plan_install(&facts(absent()), &spec(&["/usr"]), &Request::Default).expect("plan");
+    assert_eq!(plan.clone().with_profile(None), plan);
+    let profile = SysConfig { hostname: Some("www".into()), ..SysConfig::default() };
+    let with = plan.clone().with_profile(Some(&profile));
+    let at = with.steps.iter().position(|s| matches!(s, InstallStep::Configure { .. })).expect("a step");
+    assert_eq!(with.steps[at].describe(), "apply the profile: host name www");
+    assert!(with.is_past_return(at) && matches!(with.steps[at + 1], InstallStep::Sync { .. }));
+    assert_eq!(with.steps.len(), plan.steps.len() + 1);
+    // A journal has the step, and nothing of what is in the profile.
+    let text = serde_json::to_string(&with).expect("JSON");
+    assert!(text.contains("configure") && !text.contains("www"), "{text}");
+    let read: InstallPlan = serde_json::from_str(&text).expect("a plan");
+    assert_eq!(read.steps.len(), with.steps.len());
+}
+
+#[test]
 fn a_sparse_zone() {
     let plan = plan_install(&facts(absent()), &spec(&["/usr", "/bin", "/opt/x"]), &Request::Default);
     assert_eq!(
