@@ -453,3 +453,26 @@ fn more_than_the_bandwidth_is_dropped() {
     let passed = (0..200).filter(|_| guard.try_on(&frame).expect("it runs") == SENT).count();
     assert!((60..=80).contains(&passed), "{passed} frames");
 }
+
+/// How many instructions the kernel walks before it takes the program of a link with so many listeners.
+fn walked(case: &Case, list: &Map, way: Way, places: u32) -> Option<u32> {
+    let code = shared(&case.table, Some(Audience { list, places }), way);
+    let program = Program::load("test", &code).expect("the kernel takes the program");
+    program.checked().expect("what the kernel knows of it")
+}
+
+#[test]
+fn the_kernel_checks_the_place_of_a_listener_once() {
+    let Some(case) = Case::new() else { return };
+    let list = Map::new(Shape::Array, "test", 4, LIST_BYTES, 1).expect("a map");
+    for way in [Way::In, Way::Out] {
+        let Some(few) = walked(&case, &list, way, FIRST_LISTENERS) else {
+            eprintln!("SKIPPED: this kernel does not tell how many instructions it has walked");
+            return;
+        };
+        let most = walked(&case, &list, way, MAX_LISTENERS).expect("as before");
+        // A place has 16 instructions of its own.
+        let each = (most - few) / (MAX_LISTENERS - FIRST_LISTENERS);
+        assert!(each <= 20, "{way:?}: the kernel walks {each} instructions for each listener: {few}, {most}");
+    }
+}

@@ -30,9 +30,15 @@ pub struct Switch {
     /// Who is where.
     pub table: Map,
     listeners: Option<Map>,
-    /// At how many listeners the programs look.
-    places: u32,
+    /// At how many listeners the programs look, in the order of [`WAYS`].
+    places: [u32; 2],
 }
+
+/// The programs of a link in the order in which they come. The one on the way in comes last: by it all is found.
+const WAYS: [Way; 2] = [Way::Out, Way::In];
+/// So many places before its last one is taken a program is replaced by one for more. The kernel checks a program
+/// for hundreds of places for some milliseconds: no boot is to wait for two of them.
+const AHEAD: [u32; 2] = [1, 0];
 
 /// Explains what a kernel lacks when it refuses a program.
 fn lacking(e: &std::io::Error) -> Option<&'static str> {
@@ -117,7 +123,7 @@ impl Switch {
         let Some(table) = open(0, KEY_BYTES, VALUE_BYTES)? else { return Ok(None) };
         let listeners = open(1, 4, LIST_BYTES)?;
         let places =
-            listeners.as_ref().map_or(Ok(FIRST_LISTENERS), |l| Listeners::read(l).map(|l| l.looked_at))?;
+            listeners.as_ref().map_or(Ok(FIRST_PLACES), |l| Listeners::read(l).map(|l| l.looked_at))?;
         Ok(Some(Self { lower, whole, table, listeners, places }))
     }
 
@@ -151,21 +157,24 @@ impl Switch {
             table.set(&PREPARED, &value(1)).map_err(sys("cannot write the link's table"))?;
         }
         let listeners = Some(list()?);
-        let switch = Self { lower, whole: true, table, listeners, places: FIRST_LISTENERS };
+        let switch = Self { lower, whole: true, table, listeners, places: FIRST_PLACES };
         switch.host_has(mac)?;
         switch.attach(host)?;
         Ok(switch)
     }
 
-    /// Puts the programs on the link, in place of those that are there. The one on the way in comes last:
-    /// by it all is found.
+    /// Puts the programs on the link, in place of those that are there.
     fn attach(&self, host: &mut Socket) -> Done<()> {
-        for way in [Way::Out, Way::In] {
-            let all = self.listeners.as_ref().map(|list| Audience { list, places: self.places });
-            let program = load("zones_shared", &shared(&self.table, all, way))?;
-            attach(host, self.lower, way, &program, SHARED)?;
-            fault::at(&format!("switch-{way:?}"));
-        }
+        (0..WAYS.len()).try_for_each(|n| self.attach_one(host, n))
+    }
+
+    /// Puts one of them on the link.
+    fn attach_one(&self, host: &mut Socket, n: usize) -> Done<()> {
+        let (way, places) = (WAYS[n], self.places[n]);
+        let all = self.listeners.as_ref().map(|list| Audience { list, places });
+        let program = load("zones_shared", &shared(&self.table, all, way))?;
+        attach(host, self.lower, way, &program, SHARED)?;
+        fault::at(&format!("switch-{way:?}"));
         Ok(())
     }
 
@@ -255,9 +264,13 @@ impl Switch {
             None if list.ports.len() < MAX_LISTENERS as usize => list.ports.push(entry),
             None => return Ok(false),
         }
-        if list.ports.len() > self.places as usize {
-            self.places = (self.places * 2).min(MAX_LISTENERS);
-            self.attach(host)?;
+        let used = u32::try_from(list.ports.len()).unwrap_or(MAX_LISTENERS);
+        for (n, ahead) in AHEAD.into_iter().enumerate() {
+            let wanted = (used + ahead).min(MAX_LISTENERS);
+            if wanted > self.places[n] {
+                self.places[n] = wanted.next_power_of_two();
+                self.attach_one(host, n)?;
+            }
         }
         list.looked_at = self.places;
         self.listeners.as_ref().map_or(Ok(()), |map| list.write(map))?;
@@ -371,9 +384,12 @@ fn number(value: &[u8]) -> u32 {
 /// The ports that get a copy of what is for all, each with its VLAN; port 0 is a place that is free.
 struct Listeners {
     ports: Vec<(u32, u32)>,
-    /// At how many places the programs look.
-    looked_at: u32,
+    /// At how many places the programs look, in the order of [`WAYS`].
+    looked_at: [u32; 2],
 }
+
+/// At how many places the programs look that are made first.
+const FIRST_PLACES: [u32; 2] = [FIRST_LISTENERS; 2];
 
 /// A place that is free.
 const FREE: (u32, u32) = (0, NO_VLAN);
@@ -394,7 +410,9 @@ impl Listeners {
         let used = usize::try_from(number(&bytes)).unwrap_or(0);
         let places = bytes.get(8..).unwrap_or_default().chunks_exact(LISTENER_BYTES).take(used);
         let ports = places.map(|p| (number(p), number(&p[4..]))).collect();
-        let looked_at = bytes.get(4..).map_or(0, number).max(FIRST_LISTENERS);
+        let half =
+            |at: usize| bytes.get(at..at + 2).and_then(|b| b.try_into().ok()).map_or(0, u16::from_ne_bytes);
+        let looked_at = [half(4), half(6)].map(|n| u32::from(n).max(FIRST_LISTENERS));
         Ok(Self { ports, looked_at })
     }
 
@@ -402,7 +420,9 @@ impl Listeners {
         let mut bytes = vec![0; LIST_BYTES];
         let used = u32::try_from(self.ports.len()).unwrap_or(0);
         bytes[..4].copy_from_slice(&used.to_ne_bytes());
-        bytes[4..8].copy_from_slice(&self.looked_at.to_ne_bytes());
+        for (half, places) in bytes[4..8].chunks_exact_mut(2).zip(self.looked_at) {
+            half.copy_from_slice(&u16::try_from(places).unwrap_or(0).to_ne_bytes());
+        }
         for (place, (port, vlan)) in bytes[8..].chunks_exact_mut(LISTENER_BYTES).zip(&self.ports) {
             place[..4].copy_from_slice(&port.to_ne_bytes());
             place[4..].copy_from_slice(&vlan.to_ne_bytes());

@@ -32,12 +32,12 @@ const MASK: i32 = 0xffff;
 /// The VLAN of a place that is free.
 pub const NO_VLAN: u32 = u32::MAX;
 /// For how many the first program is made. One for more is made when they come: the kernel checks the code
-/// of each place, which takes some hundredths of a millisecond.
+/// of each place, which takes a hundredth of a millisecond.
 pub const FIRST_LISTENERS: u32 = 32;
-/// Bytes of the list: how many places are in use (4), how many the programs look at (4), the listeners.
+/// Bytes of the list: how many places are in use (4), how many either program looks at (2 each), the listeners.
 pub const LIST_BYTES: usize = 8 + LISTENER_BYTES * MAX_LISTENERS as usize;
 /// After so many places a program looks whether there are more.
-const STRIDE: u32 = 8;
+const STRIDE: u32 = 16;
 
 /// Those who get a copy of what is for all.
 #[derive(Clone, Copy, Debug)]
@@ -150,9 +150,10 @@ fn copy_to_all(a: &mut Asm, listeners: Audience<'_>, end: Label) {
     a.copy(R1, R6);
     a.call(VLAN_POP);
     a.here(untagged);
+    // Once more: the ways with and without a tag are one again.
+    a.load(Size::Word, R8, R6, CB);
     let mut at = 8;
     for n in 0..listeners.places {
-        let next = a.label();
         if n % STRIDE == 0 {
             let more = a.label();
             a.load(Size::Word, R0, R7, 0);
@@ -160,16 +161,7 @@ fn copy_to_all(a: &mut Asm, listeners: Audience<'_>, end: Label) {
             a.jump(over);
             a.here(more);
         }
-        a.load(Size::Word, R3, R7, at + 4);
-        a.load(Size::Double, R4, FP, NUMBER);
-        a.op_reg(Op::And, R3, R4);
-        a.jump_if_reg(R3, If::Differ, R8, next);
-        a.load(Size::Word, R2, R7, at);
-        a.jump_if_reg(R2, If::Equal, R9, next);
-        a.copy(R1, R6);
-        a.set(R3, 0);
-        a.call(CLONE_REDIRECT);
-        a.here(next);
+        copy_to(a, at);
         at += 8;
     }
     a.here(over);
@@ -178,6 +170,31 @@ fn copy_to_all(a: &mut Asm, listeners: Audience<'_>, end: Label) {
     a.set(R2, i32::from(TAGGED[0]));
     a.copy(R3, R8);
     a.call(VLAN_PUSH);
+}
+
+/// Sends a copy to the listener at a place of the list (R7) if it is to have one.
+///
+/// There is no jump: the kernel would check all that follows for either way, and the last of many places would
+/// cost a boot some hundredths of a second. The number of the link becomes 0 instead, which no link has.
+fn copy_to(a: &mut Asm, at: i16) {
+    // 1 when the VLAN is the frame's: nothing less 1 is negative.
+    a.load(Size::Word, R3, R7, at + 4);
+    a.load(Size::Double, R4, FP, NUMBER);
+    a.op_reg(Op::And, R3, R4);
+    a.op_reg(Op::Xor, R3, R8);
+    a.op(Op::Sub, R3, 1);
+    a.op(Op::ShiftRight, R3, 63);
+    a.load(Size::Word, R2, R7, at);
+    a.op_reg(Op::Mul, R3, R2);
+    // 0 when the frame came by this link.
+    a.op_reg(Op::Xor, R2, R9);
+    a.op(Op::Sub, R2, 1);
+    a.op(Op::ShiftRight, R2, 63);
+    a.op(Op::Xor, R2, 1);
+    a.op_reg(Op::Mul, R2, R3);
+    a.copy(R1, R6);
+    a.set(R3, 0);
+    a.call(CLONE_REDIRECT);
 }
 
 /// Returns the program for a link that one zone has for itself: what it receives in a VLAN (0: at all)

@@ -95,6 +95,8 @@ pub enum Op {
     Mul,
     /// Bits that both have.
     And,
+    /// Bits that one of them has.
+    Xor,
     /// Towards the lower bits.
     ShiftRight,
     /// Towards the higher bits.
@@ -108,6 +110,7 @@ impl Op {
             Self::Sub => 0x10,
             Self::Mul => 0x20,
             Self::And => 0x50,
+            Self::Xor => 0xa0,
             Self::ShiftLeft => 0x60,
             Self::ShiftRight => 0x70,
         }

@@ -381,6 +381,18 @@ impl Program {
         Ok(ids[..count].to_vec())
     }
 
+    /// Returns how many instructions the kernel has walked to check the program: what loading it costs, whatever
+    /// else the machine does. None on Linux before 5.16, which does not tell.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn checked(&self) -> io::Result<Option<u32>> {
+        // struct bpf_prog_info: verified_insns at 216.
+        let mut words = [0_u32; 64];
+        info_into(self.fd.as_fd(), &mut words)?;
+        Ok(Some(words[54]).filter(|n| *n > 0))
+    }
+
     /// Runs the program on a frame that is not sent anywhere, and returns its verdict.
     ///
     /// # Errors
@@ -419,7 +431,7 @@ fn info(fd: BorrowedFd<'_>) -> io::Result<[u32; INFO_WORDS]> {
     Ok(words)
 }
 
-fn info_into(fd: BorrowedFd<'_>, words: &mut [u32; INFO_WORDS]) -> io::Result<()> {
+fn info_into(fd: BorrowedFd<'_>, words: &mut [u32]) -> io::Result<()> {
     let size = u32::try_from(size_of_val(words)).unwrap_or(0);
     // bpf_fd, info_len, info.
     let mut block = [pair(number(fd), size), words.as_mut_ptr() as u64];
