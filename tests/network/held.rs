@@ -278,3 +278,34 @@ fn bandwidth_is_limited_both_ways() {
     assert!(free > 50e6, "{free} bit/s without a limit");
     w.end(&["zion"]);
 }
+
+/// Sends so many datagrams at once; returns how many of them come.
+fn all_at_once(from: &Space, to: &Space, address: &str, count: usize) -> usize {
+    let server = to.at(|| std::net::UdpSocket::bind((ip(address), 0))).expect("bind");
+    // The first ones wait for nothing, and the last ones for two seconds.
+    server.set_read_timeout(Some(Duration::from_secs(5))).expect("a limit");
+    let client = from.at(|| std::net::UdpSocket::bind("0.0.0.0:0")).expect("bind");
+    let target = server.local_addr().expect("an address");
+    let sender = std::thread::spawn(move || {
+        for _ in 0..count {
+            client.send_to(&[7; 1400], target).expect("room, or a wait for it");
+        }
+    });
+    let got = (0..count).take_while(|_| server.recv(&mut [0; 2048]).is_ok()).count();
+    sender.join().expect("it ends");
+    got
+}
+
+/// A sender hands over what it has before it can know how slow the link is: 64 KiB in one packet, and several of
+/// these. When the queue is smaller, TCP begins with losses, and the bandwidth is not used for seconds.
+#[test]
+fn a_small_bandwidth_has_a_queue_for_what_is_sent_at_once() {
+    let Some(w) = World::new() else { return };
+    let anet = [("lower-link", "eth0"), ("allowed-address", "192.0.2.7/24"), ("maxbw", "1M")];
+    let zion = w.boot("zion", &format!("set ip-type=exclusive\n{}", resource("anet", &anet)));
+    for (from, to, address) in [(&zion, &w.outside, "192.0.2.254"), (&w.outside, &zion, "192.0.2.7")] {
+        // 231,000 bytes with their headers.
+        assert_eq!(all_at_once(from, to, address, 160), 160, "datagrams of one burst to {address}");
+    }
+    w.end(&["zion"]);
+}

@@ -26,9 +26,10 @@ const TCA_TBF_RATE64: u16 = 4;
 const TCA_TBF_BURST: u16 = 6;
 /// The parent of what a link sends by (`TC_H_ROOT`).
 const ROOT: u32 = 0xffff_ffff;
-/// Least bytes of a token bucket, and of the queue before it.
+/// Least bytes of a token bucket, and of the queue before it. A sender hands over up to 64 KiB at once, and
+/// several of these before it learns how much the link takes.
 const BURST: u32 = 20_000;
-const QUEUE: u32 = 64_000;
+const QUEUE: u32 = 256_000;
 
 /// Handle and parent of the one `clsact` of a link.
 const CLSACT: u32 = 0xffff_0000;
@@ -91,7 +92,7 @@ pub fn unprepare(socket: &mut Socket, link: u32) -> Result<(), NetError> {
 }
 
 /// Has a link send no more than so many bits per second: a token bucket filter (tc-tbf(8)), which keeps
-/// what is too much for up to a tenth of a second.
+/// what is too much for up to a tenth of a second, or up to 256,000 bytes of it where that is longer.
 ///
 /// # Errors
 /// [`NetError`]; `ENOENT` for a kernel without such a queue.
