@@ -392,8 +392,8 @@ fn killed_at_any_step_the_next_command_recovers() {
     lab.installed("zion", "add fs; set dir=/scratch; set special=swap; set type=tmpfs; end");
     let mut reached = 0;
     for step in 0..40 {
-        let number = step.to_string();
-        let boot = lab.run_with("zoneadm", &["-z", "zion", "boot"], &[("ZONES_TEST_KILL_AT", &number)], "");
+        let place = format!("started-{step}");
+        let boot = lab.run_with("zoneadm", &["-z", "zion", "boot"], &[("ZONES_TEST_KILL_AT", &place)], "");
         if boot.status == 0 {
             lab.ok("zoneadm", &["-z", "zion", "halt"]);
             break;

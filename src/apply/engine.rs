@@ -3,42 +3,54 @@
 use std::fs;
 use std::path::Path;
 
-use crate::apply::journal::{self, Journal};
+use crate::apply::journal::boot::{self, BootJournal};
+use crate::apply::journal::{Journal, Kept, Phase};
 use crate::apply::{dataset, net, running};
 use crate::plan::step::Inverse;
 use crate::spec::shown::Show;
 
 /// Undoes every step of a boot in reverse. The namespaces must have ended already.
-pub fn undo_all(journal: &mut Journal) -> Vec<String> {
-    let errors = undo(&zone_of(journal.path()), &journal.take_started());
-    let _ = fs::remove_file(journal.path());
+pub fn undo_all(journal: &mut BootJournal) -> Vec<String> {
+    let (steps, notes) = journal.pending();
+    let errors = undo(&zone_of(notes.path()), &steps, Some(notes));
+    let _ = fs::remove_file(notes.path());
     errors
 }
 
-/// Undoes what a crashed boot has left.
+/// Undoes what a boot has left that has crashed, or whose zone has ended. What one who was killed meanwhile has undone
+/// is not undone a second time.
 pub fn recover(path: &Path) -> Vec<String> {
-    let Some(steps) = journal::started(path) else { return Vec::new() };
-    let errors = undo(&zone_of(path), &steps);
+    let Some(steps) = boot::pending(path) else { return Vec::new() };
+    // Undoing does not depend on a file system that can be written to.
+    let mut notes = Journal::go_on(path, Kept::Unsynced).ok();
+    let errors = undo(&zone_of(path), &steps, notes.as_mut());
     let _ = fs::remove_file(path);
     errors
 }
 
-/// Undoes what a journal tells, last step first; goes on after failures and returns them.
-fn undo(zone: &str, steps: &[Inverse]) -> Vec<String> {
+/// Undoes steps, last one first, and notes each; goes on after failures and returns them.
+fn undo(zone: &str, steps: &[(usize, Inverse)], mut notes: Option<&mut Journal>) -> Vec<String> {
     let mut errors = Vec::new();
-    for inverse in steps.iter().rev() {
+    for (step, inverse) in steps.iter().rev() {
         log::debug!("undo: {inverse:?}");
-        match inverse {
+        let failed = match inverse {
             // The first process ends with the channel to its supervisor, and the namespaces with it.
-            Inverse::WithNamespaces | Inverse::KillInit | Inverse::Stays => {}
-            Inverse::Release(run) => errors.extend(dataset::registry::release(run)),
-            Inverse::RemoveLink(remains) => errors.extend(net::remove(remains)),
+            Inverse::WithNamespaces | Inverse::KillInit | Inverse::Stays => continue,
+            Inverse::Release(run) => dataset::registry::release(run),
+            Inverse::RemoveLink(remains) => net::remove(remains),
             Inverse::RemoveCgroup(path) => {
-                if let Err(e) = running::remove_cgroup(zone, path) {
-                    errors.push(format!("cannot remove cgroup {}: {e}", path.shown()));
-                }
+                let done = running::remove_cgroup(zone, path);
+                done.err()
+                    .map(|e| format!("cannot remove cgroup {}: {e}", path.shown()))
+                    .into_iter()
+                    .collect()
             }
+        };
+        if let Some(notes) = &mut notes {
+            let phase = if failed.is_empty() { Phase::Undone } else { Phase::UndoFailed };
+            let _ = notes.note(*step, phase);
         }
+        errors.extend(failed);
     }
     errors
 }

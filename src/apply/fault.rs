@@ -1,26 +1,32 @@
-//! Places at which a test may kill this process, to see that any moment is survived.
+//! Fault points: the places at which a test ends this process, as `kill -9` would, to see that any moment is survived.
+//!
+//! In builds with debug assertions, `ZONES_TEST_KILL_AT` says where:
+//!
+//! | value | ends the process at |
+//! |---|---|
+//! | a name, such as `link-up` | the first point of that name |
+//! | a name with the number of a step, such as `started-3` | the line of the journal that says so |
+//! | a number | the point that it passes as the n-th, whatever its name |
 
-/// In debug builds, ends the process at a place, as `kill -9` would, when a test asks for it.
-pub fn at(place: &str) {
-    #[cfg(debug_assertions)]
-    if std::env::var("ZONES_TEST_KILL_AT").is_ok_and(|n| n == place) {
-        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-    }
-    #[cfg(not(debug_assertions))]
-    let _ = place;
-}
-
-/// A place at which a test may kill this process, to see that any moment is survived.
-///
-/// `ZONES_TEST_KILL_AT=N` kills at the N-th such place; only in builds with debug assertions.
-pub fn next() {
+/// A fault point. Names are in small letters and say what has just been done.
+pub fn point(name: &str) {
     #[cfg(debug_assertions)]
     {
         use std::sync::atomic::{AtomicU64, Ordering};
         static PASSED: AtomicU64 = AtomicU64::new(0);
-        let at = std::env::var("ZONES_TEST_KILL_AT").ok().and_then(|n| n.parse::<u64>().ok());
-        if at.is_some_and(|at| PASSED.fetch_add(1, Ordering::Relaxed) + 1 == at) {
+        let Ok(at) = std::env::var("ZONES_TEST_KILL_AT") else { return };
+        let passed = PASSED.fetch_add(1, Ordering::Relaxed) + 1;
+        if at == name || at.parse() == Ok(passed) {
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         }
+    }
+    #[cfg(not(debug_assertions))]
+    let _ = name;
+}
+
+/// A fault point at a step of a plan.
+pub fn numbered(name: &str, step: usize) {
+    if cfg!(debug_assertions) {
+        point(&format!("{name}-{step}"));
     }
 }

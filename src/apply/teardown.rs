@@ -58,7 +58,7 @@ pub fn take_down(op: &mut Op<'_>, running: &Running, going: Going) -> Result<(),
     let mut running = running.clone().announce(going);
     // The copy of the record is not: it is not believed any more in a moment.
     warn_unwritten(op, write_record_only(op.store.root(), op.name, &running));
-    fault::at("announced");
+    fault::point("announced");
     if let Some(handle) = handle {
         log::debug!("kill process 1, {}", running.init);
         handle.signal(libc::SIGKILL).map_err(BootError::system("kill process 1"))?;
@@ -102,7 +102,7 @@ fn wait_for_end(running: &Running, handle: &Handle, going: Going) -> Result<Opti
 /// [`BootError`]: something of it is left, and the command can be repeated.
 pub fn clean(op: &mut Op<'_>, running: &Running) -> Result<(), BootError> {
     let root = op.store.root();
-    fault::at("killed");
+    fault::point("killed");
     for error in dataset::take_back(root, op.name) {
         op.out.warn(&format!("WARNING: {error}"));
     }

@@ -192,7 +192,7 @@ fn killed_at_any_place_nothing_is_left() {
         [("zion", shared("7") + &net(&[("physical", "eth2"), ("address", "10.1.1.1/24")])), ("web", own)]
     {
         w.lab.installed(zone, &lines);
-        let steps = (5..40).map(|n: u32| n.to_string());
+        let steps = (5..40).map(|n| format!("started-{n}"));
         for place in PLACES.iter().map(ToString::to_string).chain(steps) {
             let boot =
                 w.lab.run_with("zoneadm", &["-z", zone, "boot"], &[("ZONES_TEST_KILL_AT", &place)], "");
@@ -205,7 +205,7 @@ fn killed_at_any_place_nothing_is_left() {
             }
             w.halt(zone);
             w.assert_clean();
-            if place.parse::<u32>().is_ok() {
+            if place.starts_with("started-") {
                 break;
             }
         }
@@ -214,6 +214,65 @@ fn killed_at_any_place_nothing_is_left() {
         assert!(reached.contains(*place), "{place} was not reached, but {reached:?}");
     }
     assert!(reached.len() > PLACES.len() + 5, "{reached:?}");
+}
+
+#[test]
+fn killed_while_it_halts_the_next_command_undoes_no_step_a_second_time() {
+    let Some(w) = World::new() else { return };
+    w.lab.installed("zion", &shared("7"));
+    w.lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    let journal = std::fs::read_to_string(w.lab.path().join("run/zones/zion/journal")).expect("a journal");
+    let head: serde_json::Value =
+        serde_json::from_str(journal.lines().next().expect("a plan")).expect("a line of JSON");
+    let steps = head["plan"]["steps"].as_array().expect("steps");
+    let link = steps.iter().position(|s| s.get("remove_link").is_some()).expect("a link");
+    w.lab.kill_supervisor("zion");
+    let place = format!("undone-{link}");
+    let halt = w.lab.run_with("zoneadm", &["-z", "zion", "halt"], &[("ZONES_TEST_KILL_AT", &place)], "");
+    assert_ne!(halt.status, 0, "{place} was not reached: {halt:?}");
+    let halt = w.lab.run_with("zoneadm", &["-z", "zion", "halt"], &[("ZONES_LOG", "debug")], "");
+    assert!(halt.status == 0 && halt.err.contains("undo: RemoveCgroup"), "{halt:?}");
+    assert!(!halt.err.contains("undo: RemoveLink"), "{halt:?}");
+    w.assert_clean();
+    w.end(&[]);
+}
+
+/// Returns a journal as early programs of 0.1.0 wrote it: without a plan in front, and with the way back in the line.
+fn early(journal: &str) -> String {
+    let mut lines =
+        journal.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).expect("a line of JSON"));
+    let head = lines.next().expect("a plan");
+    let early = |line: serde_json::Value| {
+        let step = line["step"].as_u64().expect("a number");
+        let inverse = &head["plan"]["steps"][usize::try_from(step).expect("a small one")];
+        match line["phase"].as_str() {
+            Some("started") => serde_json::json!({ "line": "started", "step": step, "inverse": inverse }),
+            _ => serde_json::json!({ "line": "done", "step": step }),
+        }
+    };
+    lines.map(|line| early(line).to_string() + "\n").collect()
+}
+
+#[test]
+fn what_the_journal_of_an_early_release_tells_is_undone() {
+    let Some(w) = World::new() else { return };
+    w.lab.installed("zion", &shared("7"));
+    let path = w.lab.path().join("run/zones/zion/journal");
+    for next in ["halt", "boot"] {
+        w.lab.ok("zoneadm", &["-z", "zion", "boot"]);
+        let journal = early(&std::fs::read_to_string(&path).expect("a journal"));
+        assert!(journal.contains("remove_link") && !journal.contains("format"), "{journal}");
+        std::fs::write(&path, journal).expect("written");
+        let init = crate::net::lab::record(&w.lab, "zion", "init");
+        w.lab.kill_supervisor("zion");
+        assert!(std::process::Command::new("kill").args(["-9", &init]).status().is_ok_and(|s| s.success()));
+        w.lab.ok("zoneadm", &["-z", "zion", next]);
+        if next == "boot" {
+            w.halt("zion");
+        }
+        w.assert_clean();
+    }
+    w.end(&[]);
 }
 
 #[test]

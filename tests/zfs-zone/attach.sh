@@ -240,7 +240,7 @@ exec 9</dev/null
 still_attached() { [ "$(nsenter --user=/proc/$$/fd/9 zfs list 2>&1)" != "no datasets available" ]; }
 steps=$(zoneadm -z zion plan boot | grep -c '^ *[0-9]')
 killed=0
-for step in $(seq 0 $((steps - 1))) unmounted zoned pin pinned noted attached; do
+for step in $(seq -f started-%g 0 $((steps - 1))) unmounted zoned pin pinned noted attached; do
     zfs inherit zoned containers/tree 2>/dev/null; zfs mount containers/tree 2>/dev/null; zfs mount containers/tree/child 2>/dev/null
     ZONES_TEST_KILL_AT=$step zoneadm -z zion boot >/dev/null 2>&1 || killed=$((killed + 1))
     [ "$(state)" = running ] && zoneadm -z zion halt

@@ -173,7 +173,7 @@ with "$(fs tank/zone/zion /export/shared; fs tank/zone/second /export/second)"
 steps=$(zoneadm -z zion plan boot | grep -c '^ *[0-9]')
 killed=0
 for ((step = 0; step < steps; step++)); do
-    ZONES_TEST_KILL_AT=$step zoneadm -z zion boot >/dev/null 2>&1 || killed=$((killed + 1))
+    ZONES_TEST_KILL_AT=started-$step zoneadm -z zion boot >/dev/null 2>&1 || killed=$((killed + 1))
     [ "$(state)" = running ] && zoneadm -z zion halt
     for dataset in zion second; do
         mount -t zfs "tank/zone/$dataset" /mnt && umount /mnt || fail "step $step leaves $dataset in use"

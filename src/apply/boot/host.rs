@@ -28,7 +28,7 @@ use crate::apply::dataset::withdraw::{Ids, Told, Wanted};
 use crate::apply::engine;
 use crate::apply::etc::{EtcError, follow, keys};
 use crate::apply::guard;
-use crate::apply::journal::Journal;
+use crate::apply::journal::boot::BootJournal;
 use crate::apply::net;
 use crate::apply::paths::Root;
 use crate::apply::zfs;
@@ -123,7 +123,7 @@ pub fn make_ready(
     zone: &ZoneName,
     root_ids: (u32, u32),
     work: Work<'_>,
-    journal: &mut Journal,
+    journal: &mut BootJournal,
 ) -> Result<Ready, StepError> {
     let steps = work.steps;
     let network = net::Network::begin(steps, work.asked);
@@ -230,7 +230,7 @@ impl Build<'_> {
         root: &Root,
         steps: &[Step],
         init: &Path,
-        journal: &mut Journal,
+        journal: &mut BootJournal,
     ) -> Result<(), StepError> {
         // Links come last, and process 1 goes on with its own part while they are made.
         let at = steps.iter().position(|s| matches!(s, Step::Link(_))).unwrap_or(steps.len());
@@ -249,13 +249,13 @@ impl Build<'_> {
         some: &[Step],
         first: usize,
         all: &[Step],
-        journal: &mut Journal,
+        journal: &mut BootJournal,
     ) -> Result<(), StepError> {
         for (number, step) in (first..).zip(some).filter(|(_, s)| !s.is_inside()) {
             log::debug!("step {}: {}", number + 1, step.describe());
-            journal.started(number, &step.inverse()).map_err(|e| fail("journal", "cannot write it", &e))?;
+            journal.started(number).map_err(|e| fail("journal", "cannot write it", &e.cause))?;
             self.step(root, step, all)?;
-            journal.done(number).map_err(|e| fail("journal", "cannot write it", &e))?;
+            journal.done(number).map_err(|e| fail("journal", "cannot write it", &e.cause))?;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use super::host::{self, Ready};
 use super::zone;
 use crate::apply::console::Console;
 use crate::apply::dataset::{self, record::Record, withdraw::Told};
-use crate::apply::journal::Journal;
+use crate::apply::journal::boot::BootJournal;
 use crate::apply::net::Probe;
 use crate::apply::paths::Root;
 use crate::apply::rundir::{JOURNAL, Running, SPEC, init_file, write_record};
@@ -62,8 +62,8 @@ pub fn up(
     let failed = |what: &str, e: io::Error| format!("{what}: {}", reason(&e));
     claim::claim(root, name, begun.ids).map_err(|e| e.to_string())?;
     let init = init_file(root).map_err(|e| failed("cannot store the built-in init", e))?;
-    let mut journal =
-        Journal::begin(&dir.join(JOURNAL)).map_err(|e| failed("cannot begin the journal", e))?;
+    let mut journal = BootJournal::begin(&dir.join(JOURNAL), name, &begun.plan.steps)
+        .map_err(|e| failed("cannot begin the journal", e.cause))?;
     // The spec that was planned from: the saved one may be another by now.
     let kept =
         fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(dir.join(SPEC));

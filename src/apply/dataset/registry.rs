@@ -41,9 +41,9 @@ pub fn pin(run: &Path, users: BorrowedFd<'_>) -> io::Result<()> {
     unpin(&path)?;
     fs::write(&path, "")?;
     let target = rustix::fs::open(&path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-    fault::at("pin");
+    fault::point("pin");
     Tree::copy(users, false)?.attach(target.as_fd())?;
-    fault::at("pinned");
+    fault::point("pinned");
     Ok(())
 }
 
@@ -76,7 +76,7 @@ pub fn note(run: &Path, dataset: &str) -> io::Result<()> {
     text.push('\n');
     fs::write(run.join(DATASETS_DRAFT), text)?;
     fs::rename(run.join(DATASETS_DRAFT), run.join(DATASETS))?;
-    fault::at("noted");
+    fault::point("noted");
     Ok(())
 }
 
@@ -92,7 +92,7 @@ pub fn noted(run: &Path) -> Vec<String> {
 /// The reason as text.
 pub fn attach(zfs: &Zfs, dataset: &str, users: BorrowedFd<'_>) -> Result<(), String> {
     let done = zfs.userns_attach(dataset, users);
-    fault::at("attached");
+    fault::point("attached");
     match done {
         // This very namespace has it: nobody else can have a namespace made a moment ago.
         Ok(()) | Err(AttachError::AlreadyAttached(_)) => Ok(()),
@@ -132,12 +132,12 @@ pub fn release(run: &Path) -> Vec<String> {
             return errors;
         }
     }
-    fault::at("detached");
+    fault::point("detached");
     let mut errors: Vec<String> =
         zfs.iter().flat_map(|zfs| names.iter().filter_map(|name| still_mounted(zfs, name))).collect();
     match unpin(&pin) {
         Ok(()) => {
-            fault::at("unpinned");
+            fault::point("unpinned");
             let _ = fs::remove_file(run.join(DATASETS_DRAFT));
             let _ = fs::remove_file(run.join(DATASETS));
         }

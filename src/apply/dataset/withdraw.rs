@@ -95,7 +95,7 @@ pub fn withdraw(root: &Root, zfs: &Zfs, wanted: &Wanted<'_>, ids: &Ids) -> Resul
         undo = unmount_all(zfs, dataset)?;
         unmounted = free(root, zfs, dataset);
     }
-    fault::at("unmounted");
+    fault::point("unmounted");
     let taken = unmounted.and_then(|()| {
         // It would be written anew at every boot, and cannot be on a pool that is read-only.
         if zoned {
@@ -109,7 +109,7 @@ pub fn withdraw(root: &Root, zfs: &Zfs, wanted: &Wanted<'_>, ids: &Ids) -> Resul
         mount_again(zfs, &undo);
         return Err(why);
     }
-    fault::at("zoned");
+    fault::point("zoned");
     for name in hide {
         // A property or word that is not known is an error of this call: nothing else may be set instead.
         let disabled = index_number(SNAPDIR, "disabled").ok_or("snapdir=disabled is not known")?;

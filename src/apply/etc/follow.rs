@@ -128,7 +128,7 @@ pub fn boot(host: &Path, root: &Path, state: &Path) -> Result<(), EtcError> {
     for name in followed().map(Path::new) {
         each(&from, name, DEPTH, &mut |path| renew(&from, &to, path, &record, &mut own))?;
     }
-    fault::next();
+    fault::point("etc-renewed");
     sparse::copy_etc(&from, &root, &followed().collect::<Vec<_>>())?;
     Ok(write(state, &Record { stamp: present, time: now(), own })?)
 }

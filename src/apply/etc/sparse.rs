@@ -53,12 +53,12 @@ pub fn populate(host: &Path, root: &Dir, ids: &IdMap) -> Result<(), EtcError> {
     for (name, target) in LINKS {
         root.symlink(target, name)?;
     }
-    fault::next();
+    fault::point("folders-made");
     let etc = Dir::open_host(&host.join("etc"))?;
     copy_etc(&etc, root, SPARSE_ETC)?;
     profile(root)?;
     sub_ids(root, ids)?;
-    fault::next();
+    fault::point("etc-copied");
     let host_file = |name: &str| -> Result<String, EtcError> {
         let content = etc.read(name, accounts::LIMIT, STRICT)?.unwrap_or_default();
         Ok(String::from_utf8_lossy(&content).into_owned())
@@ -85,7 +85,7 @@ pub fn refresh(host: &Path, root: &Dir) -> Result<(), EtcError> {
         other => other?,
     };
     for name in follow::OF_PROGRAMS.iter().map(OsStr::new) {
-        remove_tree(&ours, name, &mut |_| fault::next())?;
+        remove_tree(&ours, name, &mut |_| fault::point("etc-removing"))?;
     }
     copy_etc(&etc, root, SPARSE_ETC)?;
     profile(root)

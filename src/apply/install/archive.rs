@@ -182,7 +182,7 @@ pub(super) fn extract(
         }
         if count.get() >= reported + (1 << 19) {
             reported = count.get();
-            fault::next();
+            fault::point("unpacking");
             out.progress(reported.min(total), total, &what);
         }
     }

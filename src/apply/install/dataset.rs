@@ -90,7 +90,7 @@ fn create(op: &Op<'_>, name: &str, path: &Path, dir: &Dir) -> Result<(), String>
     let zfs = Zfs::open().map_err(|e| e.to_string())?;
     let props: List = [("sharenfs", "off"), ("sharesmb", "off"), (MARK, op.name.as_str())].into();
     zfs.create(name, Kind::Filesystem, &props, None).map_err(|e| e.to_string())?;
-    fault::next();
+    fault::point("dataset-made");
     mount_on(&zfs, name, path, dir).map_err(|why| match zfs.destroy(name) {
         Ok(()) => why,
         Err(e) => format!("{why}; {e}"),
@@ -164,7 +164,7 @@ pub(super) fn destroy(op: &mut Op<'_>, name: &str, path: &Path, fresh: bool) -> 
         let hindrances = holders::of_mount(&root, name, path);
         return empty(op, name, path, &why, &hindrances);
     }
-    fault::next();
+    fault::point("dataset-emptied");
     let snapshots = zfs.snapshots(name, false).collect::<Result<Vec<_>, _>>();
     let snapshots = snapshots.map_err(|e| failed(e.to_string()))?;
     let names: Vec<&str> = snapshots.iter().map(|s| s.name.as_str()).collect();
@@ -175,7 +175,7 @@ pub(super) fn destroy(op: &mut Op<'_>, name: &str, path: &Path, fresh: bool) -> 
     if !fresh {
         promote::release_origin(&zfs, name);
     }
-    fault::next();
+    fault::point("dataset-released");
     for last in (0..TRIES).rev() {
         match zfs.destroy(name) {
             Ok(()) => break,
@@ -185,7 +185,7 @@ pub(super) fn destroy(op: &mut Op<'_>, name: &str, path: &Path, fresh: bool) -> 
             Err(_) => std::thread::sleep(BETWEEN),
         }
     }
-    fault::next();
+    fault::point("dataset-destroyed");
     if !fresh {
         op.out.say("The ZFS file system for this zone has been destroyed.");
     }
@@ -231,7 +231,7 @@ fn empty(
     ));
     let dir = observe::open(op.store.root(), path)?;
     for entry in STANDARD_ENTRIES {
-        remove_tree(&dir, entry.as_ref(), &mut |_| fault::next())?;
+        remove_tree(&dir, entry.as_ref(), &mut |_| fault::point("entry-removing"))?;
     }
     Ok(true)
 }

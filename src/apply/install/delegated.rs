@@ -153,7 +153,7 @@ pub(super) fn clone_tree(
             props.insert("zoned", 1u64);
         }
         zfs.clone(&clone, &origin, &props).map_err(|e| failed(member, e))?;
-        fault::next();
+        fault::point("member-cloned");
         if let (Some(Kind::Filesystem), Some((theirs, ours))) = (d.kind, &maps) {
             shift(op, &zfs, &clone, theirs, ours)?;
         }
@@ -184,7 +184,7 @@ fn shift(op: &mut Op<'_>, zfs: &Zfs, name: &str, theirs: &IdMap, ours: &IdMap) -
     let out = &mut *op.out;
     shift_ids(&top, &ids, &mut |done| {
         if done.is_multiple_of(512) {
-            fault::next();
+            fault::point("ids-shifting");
             out.progress(done, 0, &what);
         }
     })?;

@@ -44,7 +44,7 @@ pub(super) fn reidentify(op: &mut Op<'_>, root: &Dir, source: &str, name: &str) 
         let id = uuid::Uuid::new_v4();
         put(op, etc.write("hostid", Owned::root(0o644), &id.as_bytes()[..4]))?;
     }
-    fault::next();
+    fault::point("identity-renewed");
     renew(op, root, name)?;
     Ok(())
 }

@@ -225,7 +225,7 @@ pub(super) fn populate(
         }
         file.rewind().at("read", &path)?;
         archive::extract(out, &mut unpacker, file, &path, *packing, *packing != Packing::Plain)?;
-        fault::next();
+        fault::point("layer-unpacked");
     }
     unpacker.left_out.tell(out, layout);
     Ok(())

@@ -65,7 +65,7 @@ pub(super) fn dependants(op: &mut Op<'_>, zfs: &Zfs, name: &str) -> Result<(), S
             }
             Err(e) => return Err(format!("{} cannot be promoted: {e}", clone.name)),
         }
-        fault::next();
+        fault::point("clone-promoted");
     }
     Err(format!("{name} still has clones"))
 }

@@ -5,14 +5,14 @@ use std::path::Path;
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
-use super::journal::{Journal, Phase};
 use super::{
-    InstallError, clone, console, dataset, delegated, detach, fresh, identity, observe, snapshots, source,
-    suite, sysconfig, transfer,
+    InstallError, clone, console, dataset, delegated, detach, fresh, identity, journal, observe, snapshots,
+    source, suite, sysconfig, transfer,
 };
 use crate::apply::Op;
 use crate::apply::etc::{follow, sparse};
 use crate::apply::fault;
+use crate::apply::journal::{Journal, Phase};
 use crate::plan::install::{InstallPlan, InstallStep, Source};
 use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
@@ -27,7 +27,8 @@ use crate::sys::tree::remove_tree;
 /// The first failure. What went wrong while taking back is told as a warning.
 pub(super) fn run(op: &mut Op<'_>, plan: &InstallPlan) -> Result<(), InstallError> {
     op.lock()?;
-    let mut journal = Journal::begin(&op.store.root().zone_lib(op.name), plan)?;
+    let folder = op.store.root().zone_lib(op.name);
+    let mut journal = journal::begin(&folder, plan)?;
     let mut changed = Vec::new();
     for (i, step) in plan.steps.iter().enumerate() {
         log::debug!("step {}: {}", i + 1, step.describe());
@@ -51,7 +52,7 @@ pub(super) fn run(op: &mut Op<'_>, plan: &InstallPlan) -> Result<(), InstallErro
                     changed.push(i);
                 }
                 if take_back(op, plan, &changed, &mut journal)? {
-                    journal.finish()?;
+                    journal::discard(&folder)?;
                 } else {
                     journal.sync()?;
                 }
@@ -60,7 +61,7 @@ pub(super) fn run(op: &mut Op<'_>, plan: &InstallPlan) -> Result<(), InstallErro
         }
         journal.note(i, Phase::Done)?;
     }
-    journal.finish()
+    journal::discard(&folder)
 }
 
 /// Says whether a root is as empty as before, although the step was to fill it: nothing is lost with it.
@@ -163,7 +164,7 @@ pub(super) fn carry_out(op: &mut Op<'_>, step: &InstallStep) -> Result<bool, Ins
             };
             let what = format!("removing {}", path.shown());
             let mut report = |done| {
-                fault::next();
+                fault::point("tree-removing");
                 op.out.progress(done, 0, &what);
             };
             remove_tree(&parent, &name, &mut report)?;

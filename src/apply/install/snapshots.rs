@@ -114,7 +114,7 @@ pub(super) fn clone(op: &mut Op<'_>, snapshot: &str, name: &str, path: &Path) ->
         props.insert(property, value);
     }
     zfs.clone(name, snapshot, &props).map_err(|e| failed(what(), e))?;
-    fault::next();
+    fault::point("dataset-cloned");
     let mounted =
         place(op, path).and_then(|dir| mount_on(&zfs, name, path, &dir).map_err(|e| failed(what(), e)));
     if let Err(e) = mounted {

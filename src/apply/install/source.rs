@@ -75,7 +75,7 @@ pub(super) fn copy(
         let done = weight(entries, bytes);
         if done >= reported + (1 << 20) {
             reported = done;
-            fault::next();
+            fault::point("copying");
             op.out.progress(done.min(whole), whole, &what);
         }
     };

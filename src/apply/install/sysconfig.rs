@@ -53,7 +53,7 @@ fn add(config: &mut SysConfig, path: &Path) -> Result<(), String> {
 /// # Errors
 /// [`InstallError`] naming the file; the rest of the profile is not there.
 pub(super) fn configure(op: &mut Op<'_>, root: &Dir, config: &SysConfig) -> Result<(), InstallError> {
-    fault::at("profile");
+    fault::point("profile");
     let etc = root.dir("etc", IN_ROOT)?;
     if let Some(name) = &config.hostname {
         etc.write("hostname", Owned::root(0o644), format!("{name}\n").as_bytes())?;

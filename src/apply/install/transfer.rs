@@ -193,12 +193,12 @@ pub(super) fn move_dataset(
         dataset::unmount(&root, &from.path)
             .map_err(|why| failed(format!("{why}{}", held(&holders::of_mount(&root, now, &from.path)))))?;
     }
-    fault::next();
+    fault::point("dataset-unmounted");
     if *now != to.name {
         let retried = retry(|| zfs.rename(now, &to.name));
         retried.map_err(|e| failed(format!("{e}{}", held(&holders::holders(&root, now)))))?;
     }
-    fault::next();
+    fault::point("dataset-renamed");
     let d = zfs.dataset(&to.name).map_err(|e| failed(e.to_string()))?;
     let own = matches!(d.source("mountpoint"), Source::Local | Source::Received);
     match &to.mountpoint {
@@ -209,13 +209,13 @@ pub(super) fn move_dataset(
         None if own => zfs.inherit(&to.name, "mountpoint", false).map_err(|e| failed(e.to_string()))?,
         Some(_) | None => {}
     }
-    fault::next();
+    fault::point("mountpoint-set");
     if !dataset::is_mounted(&root, &to.name, &to.path)? {
         let (parent, base) = observe::open_parent(&root, &to.path)?;
         let (dir, _) = parent.make_dir(Path::new(&base), Owned::root(0o700))?;
         dataset::mount_on(&zfs, &to.name, &to.path, &dir).map_err(&failed)?;
     }
-    fault::next();
+    fault::point("dataset-mounted");
     dataset::remove_mount_point(op, &from.path)?;
     Ok(true)
 }
@@ -246,7 +246,7 @@ pub(super) fn empty(op: &mut Op<'_>, path: &Path) -> Result<bool, InstallError> 
         }
         let out = &mut *op.out;
         remove_tree(&dir, &name, &mut |done| {
-            fault::next();
+            fault::point("source-removing");
             out.progress(done, 0, &what);
         })?;
     }

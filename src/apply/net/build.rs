@@ -70,7 +70,7 @@ impl Network {
         }
         // Zones first: one that is up answers like a machine.
         self.claim(root, wanted)?;
-        fault::at("link-claimed");
+        fault::point("link-claimed");
         match wanted.way {
             Way::Moved => self.move_in(wanted),
             _ => self.pair(wanted),
@@ -155,20 +155,20 @@ impl Network {
 
     fn pair(&mut self, wanted: &Link) -> Done<()> {
         let (port, own) = self.make_pair(wanted)?;
-        fault::at("link-paired");
+        fault::point("link-paired");
         self.shaped = self.shape(wanted, port, own)?;
         let table = self.rule(wanted, port)?;
         self.inside()?.prepare(wanted, own)?;
         if let Some(namespace) = &self.namespace {
             settle(namespace.as_fd(), wanted)?;
         }
-        fault::at("link-ruled");
+        fault::point("link-ruled");
         // Not under the lock: other zones need not wait for an answer to this one.
         self.is_free(wanted)?;
         self.connect(wanted, port, table)?;
         let lacks = self.inside()?.switch_on(wanted, own)?;
         self.warnings.extend(lacks);
-        fault::at("link-up");
+        fault::point("link-up");
         for (ip, source) in &wanted.beside_host {
             // Where the host has a way on the link already, that one serves.
             let direct = route::direct(&mut self.host, ip).map_err(net("cannot read the routes"))?;
@@ -221,13 +221,13 @@ impl Network {
         }
         if wanted.way == Way::Wire {
             join(&mut self.host, wanted.lower_index, port, wanted.vlan)?;
-            fault::at("wire-joined");
+            fault::point("wire-joined");
             self.open_lower(wanted)?;
         }
         if wanted.way == Way::Bridge {
             self.keep_bridge(wanted)?;
         }
-        fault::at("link-connected");
+        fault::point("link-connected");
         let alias = format!("{ALIAS}{} {}", wanted.zone, wanted.name);
         let change = link::Change {
             set: link::UP,
@@ -293,7 +293,7 @@ impl Network {
     fn beside_others(&mut self, wanted: &Link, port: u32) -> Done<Switch> {
         let switch = Switch::open(&mut self.host, wanted.lower_index, wanted.lower_mac.0)?;
         let onward = Onward::Switch { table: &switch.table, own: port, lower: wanted.lower_index };
-        fault::at("switch-made");
+        fault::point("switch-made");
         self.guarded(wanted, port, onward)?;
         Ok(switch)
     }
@@ -307,7 +307,7 @@ impl Network {
                 "could not bring network interface up: address in use by zone '{zone}': {ip}"
             ));
         }
-        fault::at("switch-entered");
+        fault::point("switch-entered");
         let shared = wanted.way == Way::Shared;
         if !switch.listen(&mut self.host, port, wanted.vlan, shared)? {
             let full =

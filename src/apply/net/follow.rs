@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use super::lock::NetLock;
 use super::switch::Switch;
 use super::{Done, inside, net, sys};
-use crate::apply::journal;
+use crate::apply::journal::boot as journal;
 use crate::apply::paths::Root;
 use crate::apply::rundir::JOURNAL;
 use crate::plan::net::Way;

@@ -174,7 +174,7 @@ impl Switch {
         let all = self.listeners.as_ref().map(|list| Audience { list, places });
         let program = load("zones_shared", &shared(&self.table, all, way))?;
         attach(host, self.lower, way, &program, SHARED)?;
-        fault::at(&format!("switch-{way:?}"));
+        fault::point(&format!("switch-{way:?}"));
         Ok(())
     }
 

@@ -28,7 +28,7 @@ pub fn remove(remains: &Remains) -> Vec<String> {
         }
         Err(e) => errors.push(format!("{what}: cannot open netlink: {e}")),
     }
-    fault::at("undo-removed");
+    fault::point("undo-removed");
     // A folder that is taken away here is one that another zone may be about to use.
     match NetLock::wait() {
         Ok(_lock) => claims::remove(remains),
@@ -67,7 +67,7 @@ fn clear(host: &mut Socket, remains: &Remains) -> Done<()> {
             );
         }
     }
-    fault::at("undo-left");
+    fault::point("undo-left");
     if let Some(port) = port {
         note(gone(link::remove(host, port)).map_err(net("cannot remove the port")));
     }

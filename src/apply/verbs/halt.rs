@@ -77,7 +77,7 @@ pub fn shutdown(op: &mut Op<'_>, again: Option<&BootArgs>, seconds: u64) -> Resu
     let before = running.clone();
     running = running.announce(if again.is_some() { Going::Reboot } else { Going::Halt });
     note(op, &running);
-    fault::at("announced");
+    fault::point("announced");
     if let Some(handle) = handle {
         log::debug!("ask process 1, {}, to end, and wait {seconds} s", running.init);
         let asked = asking.begin(op, &running, &handle);
