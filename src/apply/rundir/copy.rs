@@ -1,7 +1,7 @@
 //! The copy of a zone's small run-time files, for the case that its run-time folder is removed.
 //!
 //! It is one file, `/var/lib/zones/.running/NAME`: to make and remove files costs a boot more than what is in them.
-//! Its first line is the record and the number of the host's boot, filled up with blanks to [`HEAD`] bytes, so that
+//! Its first line is the record and the number of the host's boot, filled up with blanks to `HEAD` bytes, so that
 //! another record can be written over it. Each run-time file follows as a line `NAME LENGTH` and its bytes.
 //!
 //! It is believed only in the boot of the host in which it was made, and while the process that it names lives. It

@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`RECORD`] | the record of the running zone (see [`record`]), and [`RECORD_DRAFT`] beside it |
+//! | [`RECORD`] | the record of the running zone (see [`mod@record`]), and [`RECORD_DRAFT`] beside it |
 //! | [`SPEC`] | the spec that the zone was booted with |
 //! | [`JOURNAL`] | the journal of the boot |
 //! | [`NEXT_BOOT`] | arguments of the boot that comes after a shutdown |

@@ -89,7 +89,7 @@ pub struct Supervisor {
     guard: Option<Watch>,
     /// The host's links that the zone uses.
     links: Option<Follow>,
-    /// Where [`RESTORE`] arrives.
+    /// Where [`RESTORE`](super::console::RESTORE) arrives.
     restores: Option<Signals>,
 }
 
