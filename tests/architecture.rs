@@ -20,7 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("apply", &["plan", "spec", "sys", "init", "zfs", "guard"]),
     ("cli", &["apply", "shell", "parser", "plan", "spec", "sys"]),
     // The supervisor has no command line to speak of.
-    ("bin", &["cli", "apply", "spec"]),
+    ("bin", &["cli", "apply", "spec", "sys::trace"]),
 ];
 
 /// The rooms of `apply`, its modules of the first level, by floors from the bottom up. A room uses rooms of lower
