@@ -82,7 +82,7 @@ pub(super) fn log(root: &Root, line: &str) {
     // The operation does not depend on a log that cannot be written.
     let _ = append(root, &line);
     if let Ok(socket) = std::os::unix::net::UnixDatagram::unbound() {
-        // Who does not read is not waited for.
+        // The broker does not wait for a log daemon that does not read.
         let _ = socket.set_nonblocking(true);
         let _ = socket.send_to(format!("<85>zonesd[{}]: {line}", std::process::id()).as_bytes(), "/dev/log");
     }
@@ -90,7 +90,8 @@ pub(super) fn log(root: &Root, line: &str) {
 
 fn append(root: &Root, line: &str) -> std::io::Result<()> {
     let dir = root.lib_dir();
-    // One at a time: two that find it full would put a log that has just begun in the older one's place.
+    // One writer at a time has the lock: two that find the log full would put one that has just begun in the older
+    // one's place.
     let folder = std::fs::File::open(&dir)?;
     folder.lock()?;
     logfile::append(&dir.join(LOG), line)

@@ -136,7 +136,7 @@ fn below(table: &[MountEntry], top: &Path) -> Vec<Piece> {
     seen.collect()
 }
 
-/// What is done with a mount in a shared directory decides about those below it.
+/// The answer about a mount in a shared directory counts for the mounts below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Below {
     /// They are looked at as well.

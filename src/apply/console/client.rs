@@ -24,7 +24,7 @@ use crate::sys::trace;
 /// Why the supervisor could not be asked, or what it answered.
 #[derive(Debug, Error)]
 pub enum CallError {
-    /// Nobody listens.
+    /// No process listens.
     #[error("call to zoneadmd failed: {}", reason(.0))]
     Unreachable(#[source] io::Error),
     /// It said no.
@@ -55,7 +55,7 @@ pub const REFUSED: &str = "ERROR ";
 /// The first word of the answer to a client of a console that has one already; its process id follows.
 pub const BUSY: &str = "BUSY ";
 
-/// What a supervisor answers in one line.
+/// The one line that a supervisor answers with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// It does it.
@@ -64,7 +64,7 @@ pub enum Answer {
     Busy(String),
     /// It does not, and says why.
     Refused(String),
-    /// One of a former release does not, and says something about the request.
+    /// A supervisor of a former release does not, and says something about the request.
     Former(String),
 }
 
@@ -158,7 +158,7 @@ pub fn dismiss(root: &Root, name: &ZoneName, notice: &str) {
         && let Some(watcher) = message.fds.into_iter().nth(1)
     {
         let mut watcher = UnixStream::from(watcher);
-        // One who does not read is not waited for.
+        // This process does not wait for a client that does not read.
         let _ = watcher.set_nonblocking(true);
         let _ = watcher.write_all(format!("\r\n[{}]\r\n", notice.shown()).as_bytes());
     }

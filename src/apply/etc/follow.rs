@@ -25,7 +25,7 @@ const RECORD: &str = "etc";
 const HEADER: &str = "zones etc 1";
 const RECORD_MAX: usize = 1 << 20;
 
-/// What of the host's `/etc` belongs to its programs and not to whoever administers the zone.
+/// Names in the host's `/etc` that belong to its programs and not to the administrator of the zone.
 pub(super) const OF_PROGRAMS: &[&str] = &[
     "alternatives",
     "alpine-release",

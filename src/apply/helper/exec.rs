@@ -53,8 +53,8 @@ pub fn carried(fds: &[(&str, BorrowedFd<'_>)]) -> String {
     numbers.join(" ")
 }
 
-/// What an environment variable has carried through an exec: words `NAME=VALUE`, where the value of a descriptor is
-/// its number.
+/// The state that an environment variable has carried through an exec: words `NAME=VALUE`, where the value of a
+/// descriptor is its number.
 #[derive(Clone, Copy, Debug)]
 pub struct Carried<'a>(&'a str);
 

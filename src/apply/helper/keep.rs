@@ -21,9 +21,9 @@ pub const REPLACED_WITHIN: Duration = Duration::from_secs(2);
 const LISTEN: &str = "LISTEN";
 /// The request to be given every descriptor, now and later.
 const KEEP: &str = "KEEP";
-/// One descriptor.
+/// A descriptor.
 const ONE: &str = "one";
-/// Those that there were have been sent.
+/// All descriptors that there were have been sent.
 const ALL: &str = "all";
 /// The helper serves it.
 const HEARD: &str = "heard";
@@ -138,7 +138,7 @@ pub struct Arrived {
     pub sender: Sender,
 }
 
-/// Who has sent a descriptor.
+/// The process that has sent a descriptor.
 #[derive(Debug)]
 pub struct Sender(Channel);
 
