@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use zones::cli::zoneadm::table::SUBCOMMANDS;
 
+#[path = "architecture_tests/errors.rs"]
+mod errors;
+
 /// What each part may use of the others. `spec::name` and `spec::shown` admit only that module.
 const ARROWS: &[(&str, &[&str])] = &[
     ("spec", &[]),
@@ -159,9 +162,17 @@ fn blank(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// Cuts off the tests at the end of a file: they may use what the module may not.
+/// Cuts off the tests at the end of a file: they may use what the module may not. Tests in a file of their own are
+/// named anywhere.
 fn before_tests(code: &str) -> String {
-    code.find("#[cfg(test)]\nmod ").map_or(code, |n| &code[..n]).to_owned()
+    let mut heads = code.match_indices("#[cfg(test)]\nmod ");
+    let tests = heads.find(|(at, head)| {
+        code[at + head.len()..]
+            .split([';', '{'])
+            .next()
+            .is_some_and(|name| code[at + head.len() + name.len()..].starts_with('{'))
+    });
+    tests.map_or(code, |(at, _)| &code[..at]).to_owned()
 }
 
 /// Returns the modules of this crate that the code names, `spec` or `spec::name`.

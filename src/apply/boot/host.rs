@@ -127,7 +127,7 @@ pub fn make_ready(
 ) -> Result<Ready, StepError> {
     let steps = work.steps;
     let network = net::Network::begin(steps, work.asked);
-    let network = network.map_err(|why| StepError { what: "net".into(), why })?;
+    let network = network.map_err(|e| StepError { what: "net".into(), why: e.to_string() })?;
     let host = ns::open_own("mnt").map_err(|e| fail("boot", "cannot open the mount namespace", &e))?;
     let ipc = steps.iter().any(|s| matches!(s, Step::Ipc { .. })).then(|| ns::open_own("ipc")).transpose();
     let ipc = ipc.map_err(|e| fail("boot", "cannot open the ipc namespace", &e))?;
@@ -416,11 +416,9 @@ impl Build<'_> {
         let (Some(network), Some(net)) = (&mut self.network, &self.net) else {
             return Err(fail("the plan makes no process".into()));
         };
-        let copy =
-            || net.try_clone().map_err(|e| format!("cannot open the network namespace: {}", reason(&e)));
-        let made = network.make(root, link, copy);
+        let made = network.make(root, link, || net.try_clone());
         self.told.warnings.append(&mut network.warnings);
-        made.map_err(fail)
+        made.map_err(|e| fail(e.to_string()))
     }
 
     fn withdraw(&mut self, root: &Root, wanted: &Wanted<'_>) -> Result<(), StepError> {

@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::Op;
+use super::net::NetworkError;
 use super::running::Strays;
 use super::stuck::Left;
 use crate::plan::boot::{Plan, PlanError, plan};
@@ -65,7 +66,7 @@ pub enum BootError {
     },
     /// The host's network cannot be looked at.
     #[error("network: {0}")]
-    Network(String),
+    Network(#[source] NetworkError),
     /// The zone is not running.
     #[error("not running")]
     NotRunning,

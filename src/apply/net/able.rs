@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use super::switch::{attach, load, prepare};
-use super::{Done, frame, net, sys};
+use super::{Done, Lack, NetworkError, frame, net, net_unless, sys};
 use crate::sys::bpf::asm::Asm;
 use crate::sys::channel::Channel;
 use crate::sys::netlink::filter::Way;
@@ -14,12 +14,12 @@ use crate::sys::process;
 /// Tries it in a network namespace of its own, by a process that ends at once.
 ///
 /// # Errors
-/// What is missing, as text.
+/// [`super::NetworkError`]: what is missing.
 pub fn able() -> Done<()> {
     let (ours, theirs) = Channel::pair().map_err(sys("cannot make a channel"))?;
     match ns::fork().map_err(sys("cannot start a process"))? {
         Side::Child => {
-            let text = attempt().err().unwrap_or_else(|| "ok".into());
+            let text = attempt().err().map_or_else(|| "ok".to_owned(), |e| e.to_string());
             let _ = theirs.send(&text, &[]);
             process::exit_now(0)
         }
@@ -27,7 +27,7 @@ pub fn able() -> Done<()> {
             drop(theirs);
             let answer = ours.receive().map_err(sys("cannot hear a process"))?;
             let _ = process::wait(pid);
-            if answer.text == "ok" { Ok(()) } else { Err(answer.text) }
+            if answer.text == "ok" { Ok(()) } else { Err(NetworkError::Reported(answer.text)) }
         }
     }
 }
@@ -37,14 +37,10 @@ fn attempt() -> Done<()> {
     let here = ns::own_network().map_err(sys("cannot open the network namespace"))?;
     let mut socket = Socket::open().map_err(net("cannot open netlink"))?;
     let peer = link::Peer { name: "inside", namespace: here.as_fd(), mac: [2, 0, 0, 0, 0, 1], mtu: 1500 };
-    link::add_pair(&mut socket, link::Near { name: "outside", mac: None, mtu: 1500 }, peer).map_err(|e| {
-        match e.number() {
-            libc::EOPNOTSUPP => super::NO_VETH.into(),
-            _ => net("cannot make a link")(e),
-        }
-    })?;
+    link::add_pair(&mut socket, link::Near { name: "outside", mac: None, mtu: 1500 }, peer)
+        .map_err(net_unless(Lack::Veth, &[libc::EOPNOTSUPP], "cannot make a link"))?;
     let made = link::named(&mut socket, "outside").map_err(net("cannot look at a link"))?;
-    let index = made.ok_or("a link that was made is gone")?.index;
+    let index = made.ok_or(NetworkError::Gone("a link that was made"))?.index;
     prepare(&mut socket, index)?;
     let mut asm = Asm::new();
     asm.exit_with(frame::PASS);

@@ -3,6 +3,7 @@
 //! Order: claims, the pair of links, the rules, and only then what lets frames flow. A zone's link never
 //! carries a frame that its rules have not seen.
 
+use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -12,7 +13,7 @@ use super::inside::{Inside, settle, shape};
 use super::lock::NetLock;
 use super::probe::{self, Probe};
 use super::switch::{ALIAS, Switch, attach, join, load, map, prepare, zone_of};
-use super::{Done, claims, net, sys};
+use super::{Done, Holder, Lack, NetworkError, claims, net, net_unless, sys};
 use crate::apply::fault;
 use crate::apply::paths::Root;
 use crate::plan::net::{ANSWERED, Link, Mac, Way};
@@ -37,7 +38,7 @@ impl Network {
     /// Begins with what has been asked on the wire. None for a zone without links.
     ///
     /// # Errors
-    /// The reason as text.
+    /// [`super::NetworkError`]
     pub fn begin(steps: &[Step], asked: Probe) -> Done<Option<Self>> {
         if !steps.iter().any(|s| matches!(s, Step::Link(_))) {
             return Ok(None);
@@ -56,15 +57,15 @@ impl Network {
     /// Makes a link. `namespace` gives the zone's network namespace when it is needed first.
     ///
     /// # Errors
-    /// The reason as text.
+    /// [`super::NetworkError`]
     pub fn make(
         &mut self,
         root: &Root,
         wanted: &Link,
-        namespace: impl FnOnce() -> Done<OwnedFd>,
+        namespace: impl FnOnce() -> io::Result<OwnedFd>,
     ) -> Done<()> {
         if self.namespace.is_none() {
-            let fd = namespace()?;
+            let fd = namespace().map_err(sys("cannot open the network namespace"))?;
             self.inside = Some(Inside::open(fd.as_fd())?);
             self.namespace = Some(fd);
         }
@@ -101,7 +102,7 @@ impl Network {
     }
 
     /// Says who has an address that somebody has answered for.
-    fn in_use(&mut self, wanted: &Link, ip: IpAddr, mac: [u8; 6]) -> Done<String> {
+    fn in_use(&mut self, wanted: &Link, ip: IpAddr, mac: [u8; 6]) -> Done<NetworkError> {
         // A zone below another alternate root: its claim is not ours to see, its port is.
         let mut zone = None;
         if let Some(switch) = Switch::find(&mut self.host, wanted.lower_index)? {
@@ -111,16 +112,9 @@ impl Network {
                 zone = zone.or(port.map(|p| zone_of(&mut self.host, p)).transpose()?.flatten());
             }
         }
-        let way_out = if zone.is_some() {
-            String::new()
-        } else {
-            format!("; if that one answers for others, name the address in an attr {ANSWERED}: zonecfg(8)")
-        };
-        let who = zone.map_or_else(
-            || format!("the machine with the link-layer address {} on '{}'", Mac(mac), wanted.lower),
-            |zone| format!("zone '{zone}'"),
-        );
-        Ok(format!("could not bring network interface up: address in use by {who}: {ip}{way_out}"))
+        let machine = || Holder::Machine { mac: Mac(mac), lower: wanted.lower.clone() };
+        let holder = zone.map_or_else(machine, Holder::Zone);
+        Ok(NetworkError::AddressInUse { holder, address: ip.to_string() })
     }
 
     fn claim(&mut self, root: &Root, wanted: &Link) -> Done<()> {
@@ -128,10 +122,8 @@ impl Network {
         let held = claims::make(root, &wanted.remains()).map_err(sys("cannot note the addresses"))?;
         let Some((zone, path)) = held else { return Ok(()) };
         Err(match path.file_name().and_then(|n| n.to_str()).filter(|n| *n != "link") {
-            Some(ip) => {
-                format!("could not bring network interface up: address in use by zone '{zone}': {ip}")
-            }
-            None => format!("link '{}' is used by the non-global zone '{zone}'", wanted.lower),
+            Some(ip) => NetworkError::AddressInUse { holder: Holder::Zone(zone), address: ip.to_owned() },
+            None => NetworkError::LinkInUse { lower: wanted.lower.clone(), zone },
         })
     }
 
@@ -150,7 +142,7 @@ impl Network {
     }
 
     fn inside(&mut self) -> Done<&mut Inside> {
-        self.inside.as_mut().ok_or_else(|| "the zone has no network namespace".into())
+        self.inside.as_mut().ok_or(NetworkError::NoNamespace)
     }
 
     fn pair(&mut self, wanted: &Link) -> Done<()> {
@@ -174,7 +166,7 @@ impl Network {
             let direct = route::direct(&mut self.host, ip).map_err(net("cannot read the routes"))?;
             if direct != Some(wanted.lower_index) {
                 route::add_host(&mut self.host, wanted.lower_index, ip, Some(source))
-                    .map_err(net(&format!("cannot add the host's route to {ip}")))?;
+                    .map_err(net(format!("cannot add the host's route to {ip}")))?;
             }
         }
         Ok(())
@@ -257,7 +249,7 @@ impl Network {
 
     /// Makes the zone's link and its port, and returns the numbers of the port and, inside, of the link.
     fn make_pair(&mut self, wanted: &Link) -> Done<(u32, u32)> {
-        let Some(namespace) = &self.namespace else { return Err("the zone has no network namespace".into()) };
+        let Some(namespace) = &self.namespace else { return Err(NetworkError::NoNamespace) };
         let peer = link::Peer {
             name: &wanted.name,
             namespace: namespace.as_fd(),
@@ -274,19 +266,16 @@ impl Network {
                 let owner = zone_of(host, there.index)?;
                 let bare = there.kind.as_deref() == Some("veth") && there.alias.is_none();
                 if owner.as_deref() != Some(&wanted.zone) && !bare {
-                    return Err(format!("the host has a link '{}' that is not this zone's", wanted.port));
+                    return Err(NetworkError::PortTaken { port: wanted.port.clone() });
                 }
                 link::remove(host, there.index).map_err(net("cannot remove the old port"))?;
             }
             made = link::add_pair(host, near, peer);
         }
-        made.map_err(|e| match e.number() {
-            libc::EOPNOTSUPP => super::NO_VETH.into(),
-            _ => net("cannot make the link")(e),
-        })?;
+        made.map_err(net_unless(Lack::Veth, &[libc::EOPNOTSUPP], "cannot make the link"))?;
         let port = link::named(host, &wanted.port).map_err(net("cannot look at a link"))?;
         // The link below one of a pair is the other one.
-        port.and_then(|port| Some((port.index, port.lower?))).ok_or_else(|| "the port is gone".into())
+        port.and_then(|port| Some((port.index, port.lower?))).ok_or(NetworkError::Gone("the port"))
     }
 
     /// Puts the rules of a link that others use as well on the zone's port.
@@ -303,15 +292,12 @@ impl Network {
         for (key, ip) in keys(wanted) {
             let Some(other) = switch.enter(&mut self.host, &key, port)? else { continue };
             let zone = zone_of(&mut self.host, other)?.unwrap_or_default();
-            return Err(format!(
-                "could not bring network interface up: address in use by zone '{zone}': {ip}"
-            ));
+            return Err(NetworkError::AddressInUse { holder: Holder::Zone(zone), address: ip });
         }
         fault::point("switch-entered");
         let shared = wanted.way == Way::Shared;
         if !switch.listen(&mut self.host, port, wanted.vlan, shared)? {
-            let full =
-                format!("'{}' carries the most links of zones that hear what is for all", wanted.lower);
+            let full = NetworkError::Full { lower: wanted.lower.clone() };
             if !shared {
                 return Err(full);
             }
@@ -320,7 +306,7 @@ impl Network {
         }
         if !shared {
             route::take_frames(&mut self.host, wanted.lower_index, wanted.mac.0)
-                .map_err(net(&format!("link '{}' takes no frames for {}", wanted.lower, wanted.mac)))?;
+                .map_err(net(format!("link '{}' takes no frames for {}", wanted.lower, wanted.mac)))?;
         }
         Ok(())
     }

@@ -31,7 +31,7 @@ impl Follow {
     /// they are.
     ///
     /// # Errors
-    /// The reason as text.
+    /// [`super::NetworkError`]
     pub fn begin(root: &Root, zone: &ZoneName, init: i32) -> Done<Option<Self>> {
         let mut links = journal::links(&root.zone_run(zone).join(JOURNAL));
         links.retain(|l| l.way != Way::Moved);
@@ -126,7 +126,7 @@ fn size(host: &mut Socket, zone: &mut Socket, remains: &Remains, links: (&Link, 
     let (old, new) = (port.mtu.min(if remains.mtu == 0 { u32::MAX } else { remains.mtu }), most(remains.mtu));
     let set = |socket: &mut Socket, index: u32, mtu: u32| {
         let change = Change { mtu: Some(mtu), ..Change::default() };
-        gone(link::change(socket, index, &change)).map_err(net(&format!("cannot set its mtu to {mtu}")))
+        gone(link::change(socket, index, &change)).map_err(net(format!("cannot set its mtu to {mtu}")))
     };
     if own.mtu != new && (own.mtu == old || own.mtu > new) {
         set(zone, own.index, new)?;

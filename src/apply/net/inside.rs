@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use ipnet::IpNet;
 
-use super::{Done, net, sys};
+use super::{Done, NetworkError, net, sys};
 use crate::plan::net::{Advertised, Link, Way};
 use crate::sys::naive::without;
 use crate::sys::netlink::{Socket, filter, link, route};
@@ -31,7 +31,7 @@ pub(super) fn within<T>(namespace: BorrowedFd<'_>, work: impl FnOnce() -> T) -> 
 /// Says whether this kernel can.
 ///
 /// # Errors
-/// The reason as text.
+/// [`super::NetworkError`]
 pub fn shape(socket: &mut Socket, index: u32, bits: u64) -> Done<bool> {
     match filter::shape(socket, index, bits) {
         Ok(()) => Ok(true),
@@ -43,7 +43,7 @@ pub fn shape(socket: &mut Socket, index: u32, bits: u64) -> Done<bool> {
 /// Opens netlink in another network namespace; the socket stays there.
 ///
 /// # Errors
-/// The reason as text.
+/// [`super::NetworkError`]
 pub fn socket(namespace: BorrowedFd<'_>) -> Done<Socket> {
     within(namespace, Socket::open)?.map_err(net("cannot open netlink in the zone"))
 }
@@ -52,7 +52,7 @@ impl Inside {
     /// Opens a way into a network namespace.
     ///
     /// # Errors
-    /// The reason as text.
+    /// [`super::NetworkError`]
     pub fn open(namespace: BorrowedFd<'_>) -> Done<Self> {
         Ok(Self { socket: socket(namespace)? })
     }
@@ -60,16 +60,16 @@ impl Inside {
     /// Returns the number of a link.
     ///
     /// # Errors
-    /// The reason as text.
+    /// [`super::NetworkError`]
     pub fn find(&mut self, wanted: &Link) -> Done<u32> {
         let own = link::named(&mut self.socket, &wanted.name).map_err(net("cannot find the zone's link"))?;
-        Ok(own.ok_or("the zone's link is gone")?.index)
+        Ok(own.ok_or(NetworkError::Gone("the zone's link"))?.index)
     }
 
     /// Gives a link its addresses while it is off.
     ///
     /// # Errors
-    /// The reason as text.
+    /// [`super::NetworkError`]
     pub fn prepare(&mut self, wanted: &Link, index: u32) -> Done<()> {
         let socket = &mut self.socket;
         let no_link_local =
@@ -82,9 +82,9 @@ impl Inside {
         for address in own.iter().chain(&wanted.addresses) {
             link::add_address(socket, index, address).map_err(|e| match e.number() {
                 libc::EACCES | libc::EAFNOSUPPORT | libc::EOPNOTSUPP if address.addr().is_ipv6() => {
-                    format!("cannot give it {address}: IPv6 is switched off on this host")
+                    NetworkError::Ipv6Off { address: *address, source: e }
                 }
-                _ => net(&format!("cannot give it {address}"))(e),
+                _ => net(format!("cannot give it {address}"))(e),
             })?;
         }
         Ok(())
@@ -93,7 +93,7 @@ impl Inside {
     /// Switches a link on and gives it its routes. Returns what this kernel cannot do.
     ///
     /// # Errors
-    /// The reason as text.
+    /// [`super::NetworkError`]
     pub fn switch_on(&mut self, wanted: &Link, index: u32) -> Done<Option<String>> {
         let socket = &mut self.socket;
         // Nobody answers there, the host included (a dummy link): whoever shares such a link has its address.
@@ -102,12 +102,12 @@ impl Inside {
         link::change(socket, index, &up).map_err(net("cannot switch it on"))?;
         for host in &wanted.beside {
             route::add_host(socket, index, host, None)
-                .map_err(net(&format!("cannot add a route to {host}")))?;
+                .map_err(net(format!("cannot add a route to {host}")))?;
         }
         for (order, router) in (0..).zip(&wanted.routers) {
             let metric = if router.is_ipv4() { order } else { 1024 + order };
             route::add_default(socket, index, router, metric)
-                .map_err(net(&format!("cannot add the router {router}")))?;
+                .map_err(net(format!("cannot add the router {router}")))?;
         }
         wanted.table.map_or(Ok(None), |table| self.own_routes(wanted, index, table))
     }
@@ -124,17 +124,17 @@ impl Inside {
                         wanted.what
                     )));
                 }
-                done => done.map_err(net(&format!("cannot add the rule for {address}")))?,
+                done => done.map_err(net(format!("cannot add the rule for {address}")))?,
             }
         }
         let beside = wanted.beside.iter().map(|ip| route::host_net(*ip));
         for near in wanted.addresses.iter().copied().chain(beside) {
             route::add_near_to(socket, table, index, &near)
-                .map_err(net(&format!("cannot add the route to {near}")))?;
+                .map_err(net(format!("cannot add the route to {near}")))?;
         }
         for router in &wanted.routers {
             route::add_default_to(socket, table, index, router)
-                .map_err(net(&format!("cannot add the router {router}")))?;
+                .map_err(net(format!("cannot add the router {router}")))?;
         }
         Ok(None)
     }
@@ -142,7 +142,7 @@ impl Inside {
     /// Has a link send no more than a bandwidth. Says whether this kernel can.
     ///
     /// # Errors
-    /// The reason as text.
+    /// [`super::NetworkError`]
     pub fn shape(&mut self, index: u32, bits: u64) -> Done<bool> {
         shape(&mut self.socket, index, bits)
     }
@@ -152,7 +152,7 @@ impl Inside {
 /// where it is held to addresses it makes itself no others.
 ///
 /// # Errors
-/// The reason as text.
+/// [`super::NetworkError`]
 pub fn settle(namespace: BorrowedFd<'_>, wanted: &Link) -> Done<()> {
     within(namespace, || {
         let file = |kind: &str, name: &str| format!("/proc/sys/net/{kind}/conf/{}/{name}", wanted.name);
@@ -173,7 +173,7 @@ pub fn settle(namespace: BorrowedFd<'_>, wanted: &Link) -> Done<()> {
                 // IPv6 is switched off.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => break,
                 done => {
-                    done.map_err(sys(&format!("cannot set {name}, so that it makes itself no addresses")))?;
+                    done.map_err(sys(format!("cannot set {name}, so that it makes itself no addresses")))?;
                 }
             }
         }

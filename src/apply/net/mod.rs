@@ -22,6 +22,7 @@
 pub mod able;
 mod build;
 mod claims;
+mod error;
 pub mod follow;
 mod frame;
 mod guard;
@@ -37,29 +38,14 @@ mod undo;
 mod uplink;
 
 pub use build::Network;
+pub use error::{Holder, Lack, NetworkError};
 pub use probe::Probe;
 pub use undo::remove;
+
+use error::{bpf, net, net_unless, sys};
 
 #[cfg(test)]
 mod guard_tests;
 
-use std::io;
-
-use crate::sys::netlink::NetError;
-use crate::sys::path::reason;
-
-/// What is missing for links of zones.
-const NO_VETH: &str = "this kernel has no veth links (CONFIG_VETH)";
-
-/// A failure with its reason, for a message that names the link.
-type Done<T> = Result<T, String>;
-
-/// Adds what was tried to a failure of netlink.
-fn net(what: &str) -> impl Fn(NetError) -> String {
-    move |e| format!("{what}: {e}")
-}
-
-/// Adds what was tried to a failure of the system.
-fn sys(what: &str) -> impl Fn(io::Error) -> String {
-    move |e| format!("{what}: {}", reason(&e))
-}
+/// What a step of a network returns; the message that is printed names the link.
+type Done<T> = Result<T, NetworkError>;

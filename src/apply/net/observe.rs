@@ -1,7 +1,10 @@
 //! Looks at the host's links and addresses, as far as a zone's spec names them. Nothing is changed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
+
+use thiserror::Error;
 
 use super::{Done, claims, net, sys};
 use crate::apply::paths::Root;
@@ -22,7 +25,7 @@ pub fn has_network(spec: &ZoneSpec) -> bool {
 /// Looks at everything. A spec without networks costs nothing.
 ///
 /// # Errors
-/// The reason as text.
+/// [`super::NetworkError`]
 pub fn facts(store: &FileStore, name: &ZoneName, spec: &ZoneSpec) -> Done<NetFacts> {
     let mut facts = NetFacts::default();
     if !has_network(spec) {
@@ -76,11 +79,11 @@ pub fn facts(store: &FileStore, name: &ZoneName, spec: &ZoneSpec) -> Done<NetFac
         }
     }
     for name in host_names(spec) {
-        facts.names.insert(name.to_owned(), resolve(name));
+        facts.names.insert(name.to_owned(), resolve(name).map_err(|e| e.to_string()));
     }
     facts.claims = claims::folder(root);
     facts.port = port_name(root, name);
-    let uuid = store.uuid(name).map_err(|e| e.to_string())?;
+    let uuid = store.uuid(name)?;
     facts.seed = uuid.unwrap_or_else(|| format!("{} {name}", root.prefix().to_string_lossy()));
     rustix::rand::getrandom(&mut facts.chance, rustix::rand::GetRandomFlags::empty())
         .map_err(|e| sys("cannot get a random number")(e.into()))?;
@@ -138,10 +141,21 @@ impl Links {
     }
 }
 
-fn resolve(name: &str) -> Result<Vec<IpAddr>, String> {
-    let found = (name, 0).to_socket_addrs().map_err(|e| reason(&e))?;
+/// Why a host name stands for no address.
+#[derive(Debug, Error)]
+enum ResolveError {
+    /// The name service has failed, or does not know the name.
+    #[error("{}", reason(.0))]
+    System(#[source] io::Error),
+    /// The name is known.
+    #[error("it has no address")]
+    NoAddress,
+}
+
+fn resolve(name: &str) -> Result<Vec<IpAddr>, ResolveError> {
+    let found = (name, 0).to_socket_addrs().map_err(ResolveError::System)?;
     let set: BTreeSet<IpAddr> = found.map(|a| a.ip()).collect();
-    if set.is_empty() { Err("it has no address".into()) } else { Ok(set.into_iter().collect()) }
+    if set.is_empty() { Err(ResolveError::NoAddress) } else { Ok(set.into_iter().collect()) }
 }
 
 /// Returns the beginning of the names of a zone's ports: the same at every boot, so that what a crash has

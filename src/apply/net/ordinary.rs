@@ -18,7 +18,7 @@ const NO_GROUP: (u32, u32) = (1, 0);
 /// Gives a zone what its host has, for the zone's own groups.
 ///
 /// # Errors
-/// The reason as text.
+/// [`super::NetworkError`]
 pub fn hand_on(namespace: BorrowedFd<'_>, groups: &[IdRange]) -> Done<()> {
     // A kernel without one of them has nothing to hand on.
     let host = |file| fs::read_to_string(file).unwrap_or_default();
@@ -34,7 +34,7 @@ pub fn hand_on(namespace: BorrowedFd<'_>, groups: &[IdRange]) -> Done<()> {
     }
     within(namespace, || {
         work.into_iter()
-            .try_for_each(|(file, text)| fs::write(file, text).map_err(sys(&format!("cannot set {file}"))))
+            .try_for_each(|(file, text)| fs::write(file, text).map_err(sys(format!("cannot set {file}"))))
     })?
 }
 

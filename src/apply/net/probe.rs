@@ -28,7 +28,7 @@ impl Probe {
     /// Asks for the addresses of these links, where somebody could answer.
     ///
     /// # Errors
-    /// The reason as text.
+    /// [`super::NetworkError`]
     pub fn begin(links: &[Link]) -> Done<Self> {
         let mut host = None;
         let mut asked = Vec::new();
@@ -50,7 +50,7 @@ impl Probe {
     /// addresses that were answered for, each with the link-layer address of who did.
     ///
     /// # Errors
-    /// The reason as text.
+    /// [`super::NetworkError`]
     pub fn answers(&mut self, host: &mut Socket, wanted: &Link) -> Done<Vec<(IpAddr, [u8; 6])>> {
         let claimed = wanted.claimed();
         let ours = |(index, ip): &(u32, IpAddr)| *index == wanted.lower_index && claimed.contains(ip);
@@ -74,7 +74,7 @@ impl Probe {
 /// A router that answers for others does so for addresses that nobody has as well.
 ///
 /// # Errors
-/// The reason as text.
+/// [`super::NetworkError`]
 pub fn router_with(host: &mut Socket, wanted: &Link, asked: IpAddr, mac: [u8; 6]) -> Done<Option<IpAddr>> {
     let index = wanted.lower_index;
     let same_kind = |r: &&IpAddr| r.is_ipv4() == asked.is_ipv4() && **r != asked;

@@ -5,7 +5,7 @@ use super::frame::{KEY_BYTES, VALUE_BYTES, host_key, host_value, value};
 use super::uplink::{
     Audience, FIRST_LISTENERS, LIST_BYTES, LISTENER_BYTES, MAX_LISTENERS, NO_VLAN, SHARED_ZONE, shared, wire,
 };
-use super::{Done, net, sys};
+use super::{Done, Lack, NetworkError, bpf, net, net_unless, sys};
 use crate::apply::fault;
 use crate::sys::bpf::{Map, Program, Shape};
 use crate::sys::netlink::filter::{self, Way};
@@ -40,74 +40,56 @@ const WAYS: [Way; 2] = [Way::Out, Way::In];
 /// for hundreds of places for some milliseconds: no boot is to wait for two of them.
 const AHEAD: [u32; 2] = [1, 0];
 
-/// Explains what a kernel lacks when it refuses a program.
-fn lacking(e: &std::io::Error) -> Option<&'static str> {
-    match e.raw_os_error()? {
-        libc::ENOSYS => {
-            Some("this kernel has no bpf(2) (CONFIG_BPF_SYSCALL), without which addresses cannot be enforced")
-        }
-        libc::EPERM => Some("bpf(2) is forbidden here, and without it addresses cannot be enforced"),
-        _ => None,
-    }
-}
-
 /// Makes a map.
 ///
 /// # Errors
-/// The reason as text.
+/// [`super::NetworkError`]
 pub fn map(shape: Shape, name: &str, key: usize, value: usize, entries: u32) -> Done<Map> {
-    Map::new(shape, name, key, value, entries)
-        .map_err(|e| lacking(&e).map_or_else(|| sys("cannot make a table")(e), str::to_owned))
+    Map::new(shape, name, key, value, entries).map_err(bpf("cannot make a table"))
 }
 
 /// Loads a program.
 ///
 /// # Errors
-/// The reason as text.
+/// [`super::NetworkError`]
 pub fn load(name: &str, code: &[u64]) -> Done<Program> {
-    Program::load(name, code)
-        .map_err(|e| lacking(&e).map_or_else(|| sys("the kernel refuses the rules")(e), str::to_owned))
+    Program::load(name, code).map_err(bpf("the kernel refuses the rules"))
 }
 
 /// Makes programs possible on a link; says whether they were not before.
 ///
 /// # Errors
-/// The reason as text.
+/// [`super::NetworkError`]
 pub fn prepare(host: &mut Socket, index: u32) -> Done<bool> {
-    filter::prepare(host, index).map_err(|e| match e.number() {
-        libc::ENOENT | libc::EOPNOTSUPP => {
-            "this kernel lacks the queue discipline clsact (CONFIG_NET_SCH_INGRESS), without which addresses cannot \
-             be enforced"
-                .into()
-        }
-        _ => net("cannot prepare the link for rules")(e),
-    })
+    filter::prepare(host, index).map_err(net_unless(
+        Lack::Clsact,
+        &[libc::ENOENT, libc::EOPNOTSUPP],
+        "cannot prepare the link for rules",
+    ))
 }
 
 /// Puts a program on a link.
 ///
 /// # Errors
-/// The reason as text.
+/// [`super::NetworkError`]
 pub fn attach(host: &mut Socket, index: u32, way: Way, program: &Program, name: &str) -> Done<()> {
     use std::os::fd::AsFd;
-    filter::put(host, index, way, program.as_fd(), name).map_err(|e| match e.number() {
-        libc::ENOENT | libc::EOPNOTSUPP => {
-            "this kernel lacks the classifier bpf (CONFIG_NET_CLS_BPF), without which addresses cannot be enforced"
-                .into()
-        }
-        _ => net("cannot put rules on the link")(e),
-    })
+    filter::put(host, index, way, program.as_fd(), name).map_err(net_unless(
+        Lack::Classifier,
+        &[libc::ENOENT, libc::EOPNOTSUPP],
+        "cannot put rules on the link",
+    ))
 }
 
 impl Switch {
     /// Returns what zones have on a link, none when they have nothing there.
     ///
     /// # Errors
-    /// The reason as text.
+    /// [`super::NetworkError`]
     pub fn find(host: &mut Socket, lower: u32) -> Done<Option<Self>> {
         let mut look = |way| {
             let found = filter::find(host, lower, way).map_err(net("cannot read the link's programs"))?;
-            Ok::<_, String>(found.filter(|f| f.name == SHARED))
+            Ok::<_, NetworkError>(found.filter(|f| f.name == SHARED))
         };
         // The way in comes last and goes first: where it is, both are.
         let inward = look(Way::In)?;
@@ -131,7 +113,7 @@ impl Switch {
     /// of the host's link. The caller has the lock.
     ///
     /// # Errors
-    /// The reason as text.
+    /// [`super::NetworkError`]
     pub fn open(host: &mut Socket, lower: u32, mac: [u8; 6]) -> Done<Self> {
         let fresh = prepare(host, lower)?;
         // Where no programs were possible there are none.
@@ -149,7 +131,7 @@ impl Switch {
                 return Ok(found);
             }
             if is_wire(host, lower)? {
-                return Err("the link is used by another zone alone".into());
+                return Err(NetworkError::NotShared);
             }
         }
         let table = map(Shape::Hash, "zones_table", KEY_BYTES, VALUE_BYTES, ENTRIES)?;
@@ -181,7 +163,7 @@ impl Switch {
     /// Returns the number of the table in the kernel, by which two looks at a link can be compared.
     ///
     /// # Errors
-    /// The reason as text.
+    /// [`super::NetworkError`]
     pub fn number(&self) -> Done<u32> {
         self.table.id().map_err(sys("cannot read the link's table"))
     }
@@ -189,7 +171,7 @@ impl Switch {
     /// Returns the port under a key.
     ///
     /// # Errors
-    /// The reason as text.
+    /// [`super::NetworkError`]
     pub fn port(&self, key: &[u8]) -> Done<Option<u32>> {
         let found = self.table.get(key).map_err(sys("cannot read the link's table"))?;
         Ok(found.map(|v| number(&v)))
@@ -199,7 +181,7 @@ impl Switch {
     /// gone makes room.
     ///
     /// # Errors
-    /// The reason as text.
+    /// [`super::NetworkError`]
     pub fn enter(&self, host: &mut Socket, key: &[u8], port: u32) -> Done<Option<u32>> {
         let write = sys("cannot write the link's table");
         loop {
@@ -218,7 +200,7 @@ impl Switch {
     /// Takes a key of a port away, or of one that is gone.
     ///
     /// # Errors
-    /// The reason as text.
+    /// [`super::NetworkError`]
     pub fn leave(&self, host: &mut Socket, key: &[u8], port: Option<u32>) -> Done<()> {
         let write = sys("cannot write the link's table");
         let Some(there) = self.table.get(key).map_err(&write)?.map(|v| number(&v)) else { return Ok(()) };
@@ -232,7 +214,7 @@ impl Switch {
     /// themselves. Says whether it was another one.
     ///
     /// # Errors
-    /// The reason as text.
+    /// [`super::NetworkError`]
     pub fn host_has(&self, mac: [u8; 6]) -> Done<bool> {
         let there = self.table.get(&host_key()).map_err(sys("cannot read the link's table"))?;
         let wanted = host_value(mac);
@@ -247,7 +229,7 @@ impl Switch {
     /// Says whether there is room for it.
     ///
     /// # Errors
-    /// The reason as text.
+    /// [`super::NetworkError`]
     pub fn listen(&mut self, host: &mut Socket, port: u32, vlan: u16, shared: bool) -> Done<bool> {
         let Some(mut list) = self.listeners.as_ref().map(Listeners::read).transpose()? else {
             return Ok(true);
@@ -280,7 +262,7 @@ impl Switch {
     /// Takes a port off the list of those that get a copy; without one, those that are gone.
     ///
     /// # Errors
-    /// The reason as text.
+    /// [`super::NetworkError`]
     pub fn unlisten(&self, host: &mut Socket, port: Option<u32>) -> Done<()> {
         let Some(listeners) = &self.listeners else { return Ok(()) };
         let mut list = Listeners::read(listeners)?;
@@ -297,7 +279,7 @@ impl Switch {
     /// Takes the programs off the link when no zone is on it any more. The caller has the lock.
     ///
     /// # Errors
-    /// The reason as text.
+    /// [`super::NetworkError`]
     pub fn close(self, host: &mut Socket) -> Done<()> {
         // Which is the cheapest question: is there a key besides our own notes?
         let keys = self.table.some_keys(3).map_err(sys("cannot read the link's table"))?;
@@ -316,10 +298,10 @@ fn list() -> Done<Map> {
 /// Joins a link of the host with a zone's port, both ways.
 ///
 /// # Errors
-/// The reason as text.
+/// [`super::NetworkError`]
 pub fn join(host: &mut Socket, lower: u32, port: u32, vlan: u16) -> Done<()> {
     if Switch::find(host, lower)?.is_some() {
-        return Err("the link is used by other zones, which share it".into());
+        return Err(NetworkError::Shared);
     }
     prepare(host, lower)?;
     for way in [Way::Out, Way::In] {
@@ -332,7 +314,7 @@ pub fn join(host: &mut Socket, lower: u32, port: u32, vlan: u16) -> Done<()> {
 /// Undoes [`join`].
 ///
 /// # Errors
-/// The reason as text.
+/// [`super::NetworkError`]
 pub fn part(host: &mut Socket, lower: u32) -> Done<()> {
     if is_wire(host, lower)? { take_off(host, lower, true) } else { Ok(()) }
 }
@@ -363,7 +345,7 @@ fn take_off(host: &mut Socket, lower: u32, prepared: bool) -> Done<()> {
 /// moment before a crash, it tells nothing of itself.
 ///
 /// # Errors
-/// The reason as text.
+/// [`super::NetworkError`]
 pub fn unprepare(host: &mut Socket, lower: u32) -> Done<()> {
     let others = [Way::In, Way::Out].map(|way| filter::count(host, lower, way).unwrap_or(1));
     if others != [0, 0] {

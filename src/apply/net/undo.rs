@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::build::keys_of;
 use super::lock::NetLock;
 use super::switch::{Switch, part, unprepare, zone_of};
-use super::{Done, claims, net, sys};
+use super::{Done, NetworkError, claims, net, sys};
 use crate::apply::fault;
 use crate::plan::net::Way;
 use crate::plan::net::link::Remains;
@@ -32,7 +32,7 @@ pub fn remove(remains: &Remains) -> Vec<String> {
     // A folder that is taken away here is one that another zone may be about to use.
     match NetLock::wait() {
         Ok(_lock) => claims::remove(remains),
-        Err(e) => errors.push(sys(&format!("{what}: cannot lock the network"))(e)),
+        Err(e) => errors.push(format!("{what}: {}", sys("cannot lock the network")(e))),
     }
     errors
 }
@@ -123,9 +123,7 @@ fn take_back(host: &mut Socket, remains: &Remains) -> Done<()> {
             break link;
         }
         if begun.elapsed() > RETURN {
-            return Err(
-                "the kernel has not given the link back; it may be in another namespace, or unplugged".into(),
-            );
+            return Err(NetworkError::NotReturned);
         }
         std::thread::sleep(Duration::from_millis(5));
     };
@@ -134,7 +132,7 @@ fn take_back(host: &mut Socket, remains: &Remains) -> Done<()> {
     if found.name != remains.lower {
         let change = link::Change { name: Some(&remains.lower), ..link::Change::default() };
         link::change(host, found.index, &change)
-            .map_err(net(&format!("'{}' cannot have its old name again", found.name)))?;
+            .map_err(net(format!("'{}' cannot have its old name again", found.name)))?;
     }
     if remains.lower_flags & link::UP != 0 {
         let change = link::Change { set: link::UP, ..link::Change::default() };

@@ -68,7 +68,7 @@ impl Build<'_> {
         let Some(net) = &self.net else { return Ok(()) };
         // The zone works without it.
         let handed_on = net::ordinary::hand_on(net.as_fd(), &self.ids.maps.1);
-        self.told.warnings.extend(handed_on.err());
+        self.told.warnings.extend(handed_on.err().map(|e| e.to_string()));
         let target = self.target(what, true).map_err(|why| StepError { what: what.into(), why })?;
         let tree = proc::sys(net.as_fd()).map_err(|e| fail(what, "cannot make it", &e))?;
         self.within(|| tree.attach(target.as_fd())).map_err(|e| fail(what, "cannot attach the mount", &e))
