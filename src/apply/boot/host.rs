@@ -424,7 +424,8 @@ impl Build<'_> {
     fn withdraw(&mut self, root: &Root, wanted: &Wanted<'_>) -> Result<(), StepError> {
         let failed = |why: String| StepError { what: format!("dataset {}", wanted.dataset), why };
         let zfs = Zfs::open().map_err(|e| failed(e.to_string()))?;
-        let told = dataset::withdraw::withdraw(root, &zfs, wanted, &self.ids).map_err(failed)?;
+        let told =
+            dataset::withdraw::withdraw(root, &zfs, wanted, &self.ids).map_err(|e| failed(e.to_string()))?;
         self.told.warnings.extend(told.warnings);
         self.told.not_given.extend(told.not_given);
         Ok(())
@@ -443,7 +444,8 @@ impl Build<'_> {
         let users = self.users.as_ref().ok_or_else(|| no_namespace(&what))?;
         dataset::registry::note(&self.run, dataset).map_err(|e| fail(&what, "cannot note it", &e))?;
         let zfs = Zfs::open().map_err(|e| StepError { what: what.clone(), why: e.to_string() })?;
-        dataset::registry::attach(&zfs, dataset, users.as_fd()).map_err(|why| StepError { what, why })
+        dataset::registry::attach(&zfs, dataset, users.as_fd())
+            .map_err(|e| StepError { what, why: zfs::chain(&e) })
     }
 
     /// Gives the zone's process its mounts.
@@ -480,7 +482,7 @@ impl Build<'_> {
                 match dataset::withdraw::adopt(name, answer.fds.into_iter().next(), &self.ids) {
                     Ok(warning) => self.told.warnings.extend(warning),
                     Err(warning) => {
-                        self.told.warnings.push(warning);
+                        self.told.warnings.push(warning.to_string());
                         self.told.not_given.push(name.to_owned());
                     }
                 }

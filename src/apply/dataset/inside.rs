@@ -1,10 +1,13 @@
 //! Datasets mounted by the zone's first process, in the zone's own user and mount namespaces: the
 //! mounts are the zone's, as if its own `zfs mount -a` had made them, and that finds them made.
 
+use std::fmt::Display;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
+use thiserror::Error;
 
 use super::withdraw::mount;
 use crate::plan::options::MountOptions;
@@ -74,58 +77,92 @@ pub fn mounted_by_boot() -> Vec<PathBuf> {
 /// is not mounted is looked at: the zone may mount it elsewhere.
 pub fn mount_at(wanted: &Wanted<'_>, own: &[PathBuf]) -> Outcome {
     let Wanted { name, dir, options, .. } = *wanted;
-    let failed = |why: String| Some(format!("cannot mount {name} on {}: {why}", dir.shown()));
+    let failed = |why: &dyn Display| Some(format!("cannot mount {name} on {}: {why}", dir.shown()));
     let tree = match mount(name, options, None) {
         Ok(tree) => tree,
-        Err(e) => return Outcome { problem: failed(e.to_string()), foreign: None },
+        Err(e) => return Outcome { problem: failed(&e), foreign: None },
     };
-    let placed = place(wanted, own).and_then(|target| tree.attach(target.as_fd()).map_err(|e| reason(&e)));
-    let problem = placed.err().and_then(failed);
+    let placed =
+        place(wanted, own).and_then(|target| tree.attach(target.as_fd()).map_err(PlaceError::System));
+    let problem = placed.err().and_then(|e| failed(&e));
     let ours = rustix::fs::fstat(&tree).is_ok_and(|top| top.st_uid != OVERFLOW && top.st_gid != OVERFLOW);
     Outcome { problem, foreign: Some(tree).filter(|_| !ours) }
 }
 
+/// Why a filesystem is not mounted where its properties want it. The message names both before it.
+#[derive(Debug, Error)]
+enum PlaceError {
+    /// A call of the system failed.
+    #[error("{}", reason(.0))]
+    System(#[source] io::Error),
+    /// The directory holds files, and the filesystem is to cover none.
+    #[error("the directory is not empty and its overlay is off; use zfs set overlay=on {dataset}")]
+    NotEmpty {
+        /// The filesystem.
+        dataset: String,
+    },
+    /// The directory is the root of the zone, or belongs to the kernel.
+    #[error("the zone's own files are there; use zfs set mountpoint")]
+    ZonesOwn,
+    /// Nobody could work in the zone any more.
+    #[error(
+        "it would cover {dir}, a directory of the system; use zfs set canmount=noauto {dataset}, or zfs set mountpoint"
+    )]
+    CoversSystem {
+        /// The directory.
+        dir: &'static str,
+        /// The filesystem.
+        dataset: String,
+    },
+    /// Something that the boot has mounted would be hidden.
+    #[error(
+        "it would cover {}, which the boot has mounted; use zfs set canmount=noauto {dataset}, or zfs set mountpoint",
+        point.shown()
+    )]
+    CoversMount {
+        /// Its mount point.
+        point: PathBuf,
+        /// The filesystem.
+        dataset: String,
+    },
+    /// The profile closes this part of the root.
+    #[error("nothing is mounted there under file-mac-profile={profile}; use zfs set mountpoint")]
+    Closed {
+        /// The profile.
+        profile: &'static str,
+    },
+}
+
 /// Finds the directory on which a filesystem is mounted; makes it where there is none.
-fn place(wanted: &Wanted<'_>, own: &[PathBuf]) -> Result<OwnedFd, String> {
+fn place(wanted: &Wanted<'_>, own: &[PathBuf]) -> Result<OwnedFd, PlaceError> {
     let path = Path::new(wanted.dir);
     may_be(wanted, path, own)?;
-    make_dirs(path).map_err(|e| reason(&e.into()))?;
+    make_dirs(path).map_err(|e| PlaceError::System(e.into()))?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let target = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| reason(&e.into()))?;
+    let target = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| PlaceError::System(e.into()))?;
     // The way there may lead through links.
     let here = format!("/proc/self/fd/{}", target.as_raw_fd());
-    may_be(wanted, &std::fs::read_link(&here).map_err(|e| reason(&e))?, own)?;
+    may_be(wanted, &std::fs::read_link(&here).map_err(PlaceError::System)?, own)?;
     let full = || std::fs::read_dir(here).is_ok_and(|mut entries| entries.next().is_some());
     if wanted.no_overlay && full() {
-        let name = wanted.name;
-        return Err(format!(
-            "the directory is not empty and its overlay is off; use zfs set overlay=on {name}"
-        ));
+        return Err(PlaceError::NotEmpty { dataset: wanted.name.to_owned() });
     }
     Ok(target)
 }
 
-fn may_be(wanted: &Wanted<'_>, path: &Path, own: &[PathBuf]) -> Result<(), String> {
+fn may_be(wanted: &Wanted<'_>, path: &Path, own: &[PathBuf]) -> Result<(), PlaceError> {
     if path == Path::new("/") || FORBIDDEN.iter().any(|f| path.starts_with(f)) {
-        return Err("the zone's own files are there; use zfs set mountpoint".into());
+        return Err(PlaceError::ZonesOwn);
     }
-    let name = wanted.name;
+    let dataset = || wanted.name.to_owned();
     if let Some(dir) = SYSTEM.iter().find(|dir| path == Path::new(dir)) {
-        return Err(format!(
-            "it would cover {dir}, a directory of the system; use zfs set canmount=noauto {name}, or zfs set mountpoint"
-        ));
+        return Err(PlaceError::CoversSystem { dir, dataset: dataset() });
     }
     if let Some(covered) = own.iter().find(|point| point.starts_with(path)) {
-        return Err(format!(
-            "it would cover {}, which the boot has mounted; use zfs set canmount=noauto {name}, or zfs set mountpoint",
-            covered.shown()
-        ));
+        return Err(PlaceError::CoversMount { point: covered.clone(), dataset: dataset() });
     }
     if let Some(profile) = wanted.closed.filter(|profile| profile.is_closed(path)) {
-        let profile = profile.name();
-        return Err(format!(
-            "nothing is mounted there under file-mac-profile={profile}; use zfs set mountpoint"
-        ));
+        return Err(PlaceError::Closed { profile: profile.name() });
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use super::observe::{SNAPDIR, VOLMODE, hides};
 use super::walk::{Entry, walk};
-use super::withdraw::{free, mount};
+use super::withdraw::{StillMounted, free, mount};
 use super::{given, observe, take_back};
 use crate::apply::store::FileStore;
 use crate::apply::zfs::{chain, is_locked};
@@ -42,8 +42,8 @@ const REPORT: u64 = 4096;
 #[derive(Debug, Error)]
 pub enum ReclaimError {
     /// ZFS cannot be asked, or refuses.
-    #[error("{0}")]
-    Zfs(String),
+    #[error("{}", chain(&**.0))]
+    Zfs(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A volume, a snapshot, or one that is not zoned.
     #[error("{dataset} {why}")]
     Wrong {
@@ -60,6 +60,14 @@ pub enum ReclaimError {
         /// Whose it is, and the way out.
         why: String,
     },
+    /// Somebody has it mounted.
+    #[error("{dataset} is in use: {source}")]
+    Mounted {
+        /// The dataset.
+        dataset: String,
+        /// Who has it, or which of those below it.
+        source: StillMounted,
+    },
     /// Something speaks against it; it has been told.
     #[error(
         "{dataset} is not reclaimed because of the above; put it right and try again, or use -F to reclaim it with what was found made harmless"
@@ -73,8 +81,8 @@ pub enum ReclaimError {
     Store(#[from] StoreError),
 }
 
-fn zfs_error(error: &dyn std::error::Error) -> ReclaimError {
-    ReclaimError::Zfs(chain(error))
+fn zfs_error(error: impl std::error::Error + Send + Sync + 'static) -> ReclaimError {
+    ReclaimError::Zfs(Box::new(error))
 }
 
 /// Turns `zoned` off on a dataset and all below it when nothing speaks against that, or with `force`.
@@ -83,10 +91,10 @@ fn zfs_error(error: &dyn std::error::Error) -> ReclaimError {
 /// # Errors
 /// [`ReclaimError`]; without [`ReclaimError::Zfs`], nothing has been changed.
 pub fn reclaim(store: &FileStore, out: &mut dyn Notice, name: &str, force: bool) -> Result<(), ReclaimError> {
-    let zfs = Zfs::open().map_err(|e| zfs_error(&e))?;
+    let zfs = Zfs::open().map_err(zfs_error)?;
     let tree = subject(&zfs, name)?;
     unused(store, &zfs, name)?;
-    let others = others(&zfs, &tree[0].name).map_err(|e| zfs_error(&e))?;
+    let others = others(&zfs, &tree[0].name).map_err(zfs_error)?;
     let altroot = zfs.altroot(zfs::name::pool(name));
     let own: Vec<Place> = tree.iter().filter_map(|d| Place::of(d, altroot.as_deref())).collect();
     let mut findings = mountpoints(store, &own, &others)?;
@@ -119,7 +127,7 @@ pub fn reclaim(store: &FileStore, out: &mut dyn Notice, name: &str, force: bool)
     // The children first: none of them is left behind when this is cut short.
     for d in tree.iter().rev() {
         if *d.source("zoned") == Source::Local || *d.source("zoned") == Source::Received {
-            zfs.inherit(&d.name, "zoned", false).map_err(|e| zfs_error(&e))?;
+            zfs.inherit(&d.name, "zoned", false).map_err(zfs_error)?;
         }
     }
     out.say(&format!("{name} is the host's again: zoned is off, and nothing of it is mounted yet."));
@@ -129,7 +137,7 @@ pub fn reclaim(store: &FileStore, out: &mut dyn Notice, name: &str, force: bool)
 /// Reads the dataset with everything below it, each before its children.
 fn subject(zfs: &Zfs, name: &str) -> Result<Vec<Dataset>, ReclaimError> {
     let wrong = |why: String| ReclaimError::Wrong { dataset: name.to_owned(), why };
-    let d = zfs.dataset(name).map_err(|e| zfs_error(&e))?;
+    let d = zfs.dataset(name).map_err(zfs_error)?;
     if d.is_snapshot || d.kind != Some(Kind::Filesystem) {
         return Err(wrong("is not a file system".into()));
     }
@@ -145,7 +153,7 @@ fn subject(zfs: &Zfs, name: &str) -> Result<Vec<Dataset>, ReclaimError> {
         return Err(wrong(format!("would stay zoned because {above} is; reclaim {above}")));
     }
     let mut tree = Vec::new();
-    descend(zfs, d, &mut tree).map_err(|e| zfs_error(&e))?;
+    descend(zfs, d, &mut tree).map_err(zfs_error)?;
     Ok(tree)
 }
 
@@ -199,7 +207,7 @@ fn unused(store: &FileStore, zfs: &Zfs, name: &str) -> Result<(), ReclaimError> 
             ClaimKind::Fs | ClaimKind::Zonepath => format!("zone '{zone}' has {}", claim.dataset),
         }));
     }
-    free(root, zfs, name).map_err(in_use)
+    free(root, zfs, name).map_err(|source| ReclaimError::Mounted { dataset: name.to_owned(), source })
 }
 
 /// Where a filesystem would be mounted.
@@ -436,7 +444,7 @@ fn make_harmless(
                 "{}: its snapshots cannot be hidden ({e}); destroy those that are named above",
                 m.dataset
             )),
-            Err(e) => return Err(zfs_error(&e)),
+            Err(e) => return Err(zfs_error(e)),
         }
     }
     Ok(())
@@ -457,7 +465,7 @@ fn volumes(zfs: &Zfs, tree: &[Dataset], out: &mut dyn Notice) -> Result<(), Recl
         ));
         return Ok(());
     }
-    zfs.inherit(name, VOLMODE, false).map_err(|e| zfs_error(&e))?;
+    zfs.inherit(name, VOLMODE, false).map_err(zfs_error)?;
     out.say(&format!("{name}: {VOLMODE} cleared, it was none for the zone"));
     Ok(())
 }
@@ -466,13 +474,13 @@ fn volumes(zfs: &Zfs, tree: &[Dataset], out: &mut dyn Notice) -> Result<(), Recl
 /// it may have allowed to users of the host, and what hid its snapshots, unless they are to stay `hidden`.
 fn tidy(zfs: &Zfs, d: &Dataset, hidden: bool, out: &mut dyn Notice) -> Result<(), ReclaimError> {
     if hides(d) && *d.source(SNAPDIR) == Source::Local && !hidden {
-        zfs.inherit(&d.name, SNAPDIR, false).map_err(|e| zfs_error(&e))?;
+        zfs.inherit(&d.name, SNAPDIR, false).map_err(zfs_error)?;
         out.say(&format!("{}: {SNAPDIR} cleared, it was disabled for the zone", d.name));
     }
     // The ids are those of the host, whatever the zone took them for.
-    let allowed = zfs.permissions(&d.name).map_err(|e| zfs_error(&e))?;
+    let allowed = zfs.permissions(&d.name).map_err(zfs_error)?;
     if !allowed.is_empty() {
-        zfs.revoke(&d.name, &allowed).map_err(|e| zfs_error(&e))?;
+        zfs.revoke(&d.name, &allowed).map_err(zfs_error)?;
         let whose = allowed.names().map(|name| name.shown().to_string()).collect::<Vec<_>>().join(" ");
         out.say(&format!("{}: permissions that were given by zfs allow taken away: {whose}", d.name));
     }
@@ -480,7 +488,7 @@ fn tidy(zfs: &Zfs, d: &Dataset, hidden: bool, out: &mut dyn Notice) -> Result<()
         let set = matches!(p.source, Source::Local | Source::Received);
         let shared = matches!(property.as_str(), "sharenfs" | "sharesmb") && p.value.as_str() != Some("off");
         if set && (shared || property.starts_with(SYSTEMD)) {
-            zfs.inherit(&d.name, property, false).map_err(|e| zfs_error(&e))?;
+            zfs.inherit(&d.name, property, false).map_err(zfs_error)?;
             let was = p.value.as_str().unwrap_or_default().shown();
             out.say(&format!("{}: {property} cleared, it was {was}", d.name));
         }

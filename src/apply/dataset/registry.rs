@@ -89,14 +89,14 @@ pub fn noted(run: &Path) -> Vec<String> {
 /// Gives a dataset and all below it to a user namespace.
 ///
 /// # Errors
-/// The reason as text.
-pub fn attach(zfs: &Zfs, dataset: &str, users: BorrowedFd<'_>) -> Result<(), String> {
+/// [`AttachError`].
+pub fn attach(zfs: &Zfs, dataset: &str, users: BorrowedFd<'_>) -> Result<(), AttachError> {
     let done = zfs.userns_attach(dataset, users);
     fault::point("attached");
     match done {
         // This very namespace has it: nobody else can have a namespace made a moment ago.
         Ok(()) | Err(AttachError::AlreadyAttached(_)) => Ok(()),
-        Err(e) => Err(chain(&e)),
+        Err(e) => Err(e),
     }
 }
 

@@ -1,13 +1,14 @@
 //! `zoneadm shift-ids`: the files of a zone's datasets get the zone's ids, when they have those of another zone or of
 //! the host: after an attach, a stream, or a change of the zone's `idmap`.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use thiserror::Error;
 
 use super::observe::is_of;
-use super::withdraw::{free, mount};
+use super::withdraw::{StillMounted, free, mount};
 use crate::apply::zfs::{chain, is_locked};
 use crate::apply::{Notice, Op};
 use crate::plan::dataset::{is_within, names};
@@ -15,9 +16,10 @@ use crate::plan::options::MountOptions;
 use crate::spec::idmap::{IdMap, IdRange, PRIVATE_COUNT, PRIVATE_FIRST};
 use crate::spec::shown::Show;
 use crate::spec::store::StoreError;
+use crate::sys::mount::FsError;
 use crate::sys::mountinfo;
 use crate::sys::path::{Dir, reason};
-use crate::sys::tree::{Ids, shift_ids};
+use crate::sys::tree::{CopyError, Ids, shift_ids};
 use crate::zfs::{Dataset, Kind, Zfs};
 
 /// Why files were not given other ids.
@@ -32,12 +34,55 @@ pub enum ShiftError {
     /// The ids that are to be replaced are those that the files are to get.
     #[error("ids {0} to {1} of the host are the zone's own, some of them; choose others with -f")]
     Own(u32, u32),
-    /// It cannot be done now.
-    #[error("{0}")]
-    Impossible(String),
+    /// ZFS cannot be asked.
+    #[error("{}", chain(&**.0))]
+    Zfs(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A file system is mounted on the host.
+    #[error("'{}' is mounted on {}; unmount it first", filesystem.shown(), point.shown())]
+    Mounted {
+        /// The file system or snapshot.
+        filesystem: PathBuf,
+        /// Where.
+        point: PathBuf,
+    },
+    /// It is mounted elsewhere.
+    #[error(transparent)]
+    StillMounted(#[from] StillMounted),
+    /// The files cannot be read without a key.
+    #[error("{dataset}: its key is not loaded; use zfs load-key {dataset}")]
+    NoKey {
+        /// The dataset.
+        dataset: String,
+    },
+    /// Its files cannot be changed.
+    #[error("{dataset}: {source}")]
+    Files {
+        /// The dataset.
+        dataset: String,
+        /// The reason.
+        source: FilesError,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Why the files of one filesystem were not changed, or not all of them.
+#[derive(Debug, Error)]
+pub enum FilesError {
+    /// It cannot be mounted.
+    #[error("cannot mount it: {0}")]
+    Mount(#[source] FsError),
+    /// Its root directory cannot be opened.
+    #[error("{}", reason(.0))]
+    Open(#[source] io::Error),
+    /// A file cannot be read or changed.
+    #[error(transparent)]
+    Change(#[from] CopyError),
+}
+
+fn zfs_error(error: impl std::error::Error + Send + Sync + 'static) -> ShiftError {
+    ShiftError::Zfs(Box::new(error))
 }
 
 /// Returns what an id of the host becomes; none for one that stays.
@@ -74,18 +119,16 @@ pub fn shift(op: &mut Op<'_>, dataset: Option<&str>, first: Option<u32>) -> Resu
             return Err(ShiftError::Own(first, first.saturating_add(PRIVATE_COUNT - 1)));
         }
     }
-    let impossible = |why: String| ShiftError::Impossible(why);
-    let zfs = Zfs::open().map_err(|e| impossible(chain(&e)))?;
+    let zfs = Zfs::open().map_err(zfs_error)?;
     let table = mountinfo::mounts().unwrap_or_default();
     for name in &wanted {
         if let Some(mount) = table.iter().find(|m| is_of(m, name)) {
-            let (source, point) = (mount.source.shown(), mount.point.shown());
-            return Err(impossible(format!("'{source}' is mounted on {point}; unmount it first")));
+            return Err(ShiftError::Mounted { filesystem: mount.source.clone(), point: mount.point.clone() });
         }
-        free(op.store.root(), &zfs, name).map_err(impossible)?;
+        free(op.store.root(), &zfs, name)?;
     }
     for name in &wanted {
-        let d = zfs.dataset(name).map_err(|e| impossible(chain(&e)))?;
+        let d = zfs.dataset(name).map_err(zfs_error)?;
         below(&zfs, &d, &map, first, op.out)?;
     }
     Ok(())
@@ -101,25 +144,25 @@ fn below(
     if d.kind != Some(Kind::Filesystem) {
         return Ok(());
     }
-    let failed = |why: String| ShiftError::Impossible(format!("{}: {why}", d.name));
     if is_locked(d) {
-        return Err(failed(format!("its key is not loaded; use zfs load-key {}", d.name)));
+        return Err(ShiftError::NoKey { dataset: d.name.clone() });
     }
-    let changed = one(&d.name, map, first, out).map_err(failed)?;
+    let changed = one(&d.name, map, first, out)
+        .map_err(|source| ShiftError::Files { dataset: d.name.clone(), source })?;
     out.say(&format!("{}: {changed} owners and groups changed to ids of the zone.", d.name));
     for child in zfs.children(&d.name) {
-        below(zfs, &child.map_err(|e| ShiftError::Impossible(chain(&e)))?, map, first, out)?;
+        below(zfs, &child.map_err(zfs_error)?, map, first, out)?;
     }
     Ok(())
 }
 
 /// Changes one filesystem, through a mount that nobody else has. Returns how many ids of users and groups were
 /// replaced.
-fn one(name: &str, map: &IdMap, first: Option<u32>, out: &mut dyn Notice) -> Result<u64, String> {
+fn one(name: &str, map: &IdMap, first: Option<u32>, out: &mut dyn Notice) -> Result<u64, FilesError> {
     let careful = MountOptions { no_suid: true, no_exec: true, no_atime: true, ..MountOptions::default() };
-    let tree = mount(name, &careful, None).map_err(|e| format!("cannot mount it: {e}"))?;
+    let tree = mount(name, &careful, None).map_err(FilesError::Mount)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let top = rustix::fs::openat(&tree, ".", flags, Mode::empty()).map_err(|e| reason(&e.into()))?;
+    let top = rustix::fs::openat(&tree, ".", flags, Mode::empty()).map_err(|e| FilesError::Open(e.into()))?;
     let changed = std::cell::Cell::new(0u64);
     let new = |id: u32, own: &[IdRange]| {
         let new = new_id(id, first, own)?;
@@ -133,8 +176,7 @@ fn one(name: &str, map: &IdMap, first: Option<u32>, out: &mut dyn Notice) -> Res
         if done.is_multiple_of(512) {
             out.progress(done, 0, &what);
         }
-    })
-    .map_err(|e| e.to_string())?;
+    })?;
     Ok(changed.get())
 }
 

@@ -3,6 +3,7 @@
 //! Setting `zoned` through ZFS' own library unmounts first; so do we, for a mount of the host would keep
 //! the zone from mounting it. What was unmounted is mounted again when it cannot be had after all.
 
+use std::fmt;
 use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::mount::UnmountFlags;
+use thiserror::Error;
 
 use super::observe::{SNAPDIR, VOLMODE, is_of};
 use super::registry::mounted;
@@ -26,8 +28,8 @@ use crate::spec::shown::Show;
 use crate::sys::made;
 use crate::sys::mount::{Attrs, FsError, NewFs, Tree};
 use crate::sys::mountinfo::{self, MountEntry};
-use crate::sys::path::reason;
-use crate::zfs::{Zfs, index_number, nvlist::Value};
+use crate::sys::path::{PathError, reason};
+use crate::zfs::{DatasetError, InheritError, SetPropFailure, Zfs, index_number, nvlist::Value};
 
 /// How long a filesystem that was unmounted may be in use for.
 const LETS_GO: Duration = Duration::from_secs(2);
@@ -81,19 +83,146 @@ pub struct Told {
     pub not_given: Vec<String>,
 }
 
+/// Why the host does not let go of a dataset.
+#[derive(Debug, Error)]
+pub enum WithdrawError {
+    /// A mount of the host cannot be taken away.
+    #[error(
+        "{} is mounted on {} and cannot be unmounted: {}",
+        filesystem.shown(),
+        point.shown(),
+        .user.as_ref().map_or_else(|| reason(.source), ToString::to_string)
+    )]
+    Unmount {
+        /// The filesystem or snapshot.
+        filesystem: String,
+        /// Where it is mounted.
+        point: PathBuf,
+        /// What keeps it busy, where that is seen.
+        user: Option<User>,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// It is mounted elsewhere.
+    #[error(transparent)]
+    Mounted(#[from] StillMounted),
+    /// A property cannot be set.
+    #[error("cannot set '{property}' property for ZFS dataset '{dataset}': {source}")]
+    Set {
+        /// The property.
+        property: &'static str,
+        /// The dataset.
+        dataset: String,
+        /// The reason of ZFS.
+        source: SetPropFailure,
+    },
+    /// A property cannot be inherited.
+    #[error("cannot inherit '{property}' property for ZFS dataset '{dataset}': {source}")]
+    Inherit {
+        /// The property.
+        property: &'static str,
+        /// The dataset.
+        dataset: String,
+        /// The reason of ZFS.
+        source: InheritError,
+    },
+    /// The release of ZFS has no such word for a property.
+    #[error("{property}={word} is not known")]
+    NotKnown {
+        /// The property.
+        property: &'static str,
+        /// The word.
+        word: String,
+    },
+    /// The dataset cannot be looked at.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// The host's table of mounts cannot be read.
+    #[error(transparent)]
+    Mounts(#[from] PathError),
+}
+
+impl WithdrawError {
+    /// Returns a function that names the property and the dataset that could not be set.
+    fn set(property: &'static str, dataset: &str) -> impl FnOnce(SetPropFailure) -> Self {
+        move |source| Self::Set { property, dataset: dataset.to_owned(), source }
+    }
+}
+
+/// A filesystem of a dataset is mounted somewhere.
+#[derive(Debug, Error)]
+#[error("'{dataset}' is mounted {holder}")]
+pub struct StillMounted {
+    /// The filesystem.
+    pub dataset: String,
+    /// Where, and who has it.
+    pub holder: Holder,
+}
+
+/// What keeps a mount of the host busy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum User {
+    /// Another mount below it.
+    Mount {
+        /// What is mounted.
+        source: PathBuf,
+        /// Where.
+        point: PathBuf,
+    },
+    /// A process.
+    Process {
+        /// Its number.
+        pid: i32,
+        /// Its name.
+        name: String,
+        /// What it uses.
+        path: PathBuf,
+    },
+}
+
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mount { source, point } => write!(f, "{} is mounted on {}", source.shown(), point.shown()),
+            Self::Process { pid, name, path } => {
+                write!(f, "process {pid} ({}) uses {}; end it first", name.shown(), path.shown())
+            }
+        }
+    }
+}
+
+/// The root directory of a filesystem could not be given to the zone. Its text is a warning: the zone boots.
+#[derive(Debug, Error)]
+#[error("dataset {dataset}: {action}: {}", reason(.source))]
+pub struct NotGiven {
+    /// The filesystem.
+    pub dataset: String,
+    /// What was tried, and what that means for the zone.
+    pub action: &'static str,
+    /// The reason.
+    pub source: io::Error,
+}
+
+impl NotGiven {
+    /// Returns a function that names the filesystem and what was tried.
+    fn of<E: Into<io::Error>>(dataset: &str, action: &'static str) -> impl Fn(E) -> Self {
+        move |e| Self { dataset: dataset.to_owned(), action, source: e.into() }
+    }
+}
+
 /// Takes a dataset from the host: unmounts it and all below it, sets `zoned`, hides snapshots, takes
 /// the block devices of volumes away, and gives the root directories to the zone's root.
 ///
 /// # Errors
-/// The reason as text. The host has its mounts back then, unless `zoned` was set already.
-pub fn withdraw(root: &Root, zfs: &Zfs, wanted: &Wanted<'_>, ids: &Ids) -> Result<Told, String> {
+/// [`WithdrawError`]. The host has its mounts back then, unless `zoned` was set already.
+pub fn withdraw(root: &Root, zfs: &Zfs, wanted: &Wanted<'_>, ids: &Ids) -> Result<Told, WithdrawError> {
     let Wanted { dataset, zoned, hide, volmode, volumes, members } = *wanted;
     let mut undo = Vec::new();
     let mut unmounted = Ok(());
     // The host's table of mounts may be long: it is read only when there is something to be found in it.
     if any_may_be_mounted(zfs, dataset) {
         undo = unmount_all(zfs, dataset)?;
-        unmounted = free(root, zfs, dataset);
+        unmounted = free(root, zfs, dataset).map_err(WithdrawError::from);
     }
     fault::point("unmounted");
     let taken = unmounted.and_then(|()| {
@@ -103,7 +232,7 @@ pub fn withdraw(root: &Root, zfs: &Zfs, wanted: &Wanted<'_>, ids: &Ids) -> Resul
         }
         // Also where an ancestor or a stream has switched it on: only a local value locks the quota.
         let set = zfs.set_props(dataset, &[("zoned", Value::from(1u64))].into());
-        set.map_err(|e| format!("cannot set 'zoned' property for ZFS dataset '{dataset}': {e}"))
+        set.map_err(WithdrawError::set("zoned", dataset))
     });
     if let Err(why) = taken {
         mount_again(zfs, &undo);
@@ -112,9 +241,9 @@ pub fn withdraw(root: &Root, zfs: &Zfs, wanted: &Wanted<'_>, ids: &Ids) -> Resul
     fault::point("zoned");
     for name in hide {
         // A property or word that is not known is an error of this call: nothing else may be set instead.
-        let disabled = index_number(SNAPDIR, "disabled").ok_or("snapdir=disabled is not known")?;
+        let disabled = number_of(SNAPDIR, "disabled")?;
         zfs.set_props(name, &[(SNAPDIR, Value::from(disabled))].into())
-            .map_err(|e| format!("cannot set '{SNAPDIR}' property for ZFS dataset '{name}': {e}"))?;
+            .map_err(WithdrawError::set(SNAPDIR, name))?;
     }
     devices(zfs, dataset, volmode, volumes)?;
     let mut told = Told::default();
@@ -122,7 +251,7 @@ pub fn withdraw(root: &Root, zfs: &Zfs, wanted: &Wanted<'_>, ids: &Ids) -> Resul
         match give(zfs, member, ids) {
             Ok(warning) => told.warnings.extend(warning),
             Err(warning) => {
-                told.warnings.push(warning);
+                told.warnings.push(warning.to_string());
                 told.not_given.push(member.clone());
             }
         }
@@ -135,22 +264,30 @@ pub fn withdraw(root: &Root, zfs: &Zfs, wanted: &Wanted<'_>, ids: &Ids) -> Resul
 }
 
 /// Has the volumes of a dataset get the block devices that they are to have, or none.
-fn devices(zfs: &Zfs, dataset: &str, volmode: Option<&str>, volumes: &[String]) -> Result<(), String> {
+fn devices(zfs: &Zfs, dataset: &str, volmode: Option<&str>, volumes: &[String]) -> Result<(), WithdrawError> {
     let set = |name: &str, number: u64| {
         zfs.set_props(name, &[(VOLMODE, Value::from(number))].into())
-            .map_err(|e| format!("cannot set '{VOLMODE}' property for ZFS dataset '{name}': {e}"))
+            .map_err(WithdrawError::set(VOLMODE, name))
     };
     if let Some(mode) = volmode {
-        set(dataset, index_number(VOLMODE, mode).ok_or_else(|| format!("volmode={mode} is not known"))?)?;
+        set(dataset, number_of(VOLMODE, mode)?)?;
     }
     for name in volumes {
         // A setting adds or removes devices at once, which inheriting does not do in every release.
-        let now = zfs.dataset(dataset).map_err(|e| e.to_string())?.number(VOLMODE).unwrap_or(0);
+        let now = zfs.dataset(dataset)?.number(VOLMODE).unwrap_or(0);
         set(name, now)?;
-        zfs.inherit(name, VOLMODE, false)
-            .map_err(|e| format!("cannot inherit '{VOLMODE}' property for ZFS dataset '{name}': {e}"))?;
+        zfs.inherit(name, VOLMODE, false).map_err(|source| WithdrawError::Inherit {
+            property: VOLMODE,
+            dataset: name.clone(),
+            source,
+        })?;
     }
     Ok(())
+}
+
+/// Returns the number of a word of a property.
+fn number_of(property: &'static str, word: &str) -> Result<u64, WithdrawError> {
+    index_number(property, word).ok_or_else(|| WithdrawError::NotKnown { property, word: word.to_owned() })
 }
 
 /// One mount of the host that was taken away.
@@ -159,29 +296,27 @@ struct Unmounted {
     point: PathBuf,
 }
 
-fn unmount_all(zfs: &Zfs, dataset: &str) -> Result<Vec<Unmounted>, String> {
+fn unmount_all(zfs: &Zfs, dataset: &str) -> Result<Vec<Unmounted>, WithdrawError> {
     let mut done = Vec::new();
     loop {
-        let table = mountinfo::mounts().map_err(|e| e.to_string())?;
+        let table = mountinfo::mounts()?;
         // What was mounted last lies on top.
         let Some(mount) = table.iter().rev().find(|m| is_of(m, dataset)) else { return Ok(done) };
         let source = mount.source.to_string_lossy().into_owned();
         if let Err(e) = rustix::mount::unmount(&mount.point, UnmountFlags::NOFOLLOW) {
-            let why = io::Error::from(e);
-            let why = user(mount, &table).unwrap_or_else(|| reason(&why));
-            let point = mount.point.shown();
+            let (point, user) = (mount.point.clone(), user(mount, &table));
             mount_again(zfs, &done);
-            return Err(format!("{} is mounted on {point} and cannot be unmounted: {why}", source.shown()));
+            return Err(WithdrawError::Unmount { filesystem: source, point, user, source: e.into() });
         }
         done.push(Unmounted { source, point: mount.point.clone() });
     }
 }
 
 /// Says what keeps a mount busy: another mount below it, or a process.
-fn user(mount: &MountEntry, table: &[MountEntry]) -> Option<String> {
+fn user(mount: &MountEntry, table: &[MountEntry]) -> Option<User> {
     let below = |m: &&MountEntry| m.id != mount.id && m.point.starts_with(&mount.point);
     if let Some(other) = table.iter().rev().find(below) {
-        return Some(format!("{} is mounted on {}", other.source.shown(), other.point.shown()));
+        return Some(User::Mount { source: other.source.clone(), point: other.point.clone() });
     }
     let device = std::fs::metadata(&mount.point).ok()?.dev();
     let processes = std::fs::read_dir("/proc").ok()?.flatten();
@@ -195,8 +330,7 @@ fn user(mount: &MountEntry, table: &[MountEntry]) -> Option<String> {
             if std::fs::metadata(&link).is_ok_and(|m| m.dev() == device) {
                 let name = made::read(process.path().join("comm")).unwrap_or_default();
                 let path = std::fs::read_link(&link).unwrap_or_default();
-                let path = path.shown();
-                return Some(format!("process {pid} ({}) uses {path}; end it first", name.trim().shown()));
+                return Some(User::Process { pid, name: name.trim().to_owned(), path });
             }
         }
     }
@@ -219,14 +353,14 @@ fn mount_again(zfs: &Zfs, list: &[Unmounted]) {
 /// Waits until nobody has any of the tree mounted.
 ///
 /// # Errors
-/// Who has.
-pub fn free(root: &Root, zfs: &Zfs, dataset: &str) -> Result<(), String> {
+/// [`StillMounted`]: who has.
+pub fn free(root: &Root, zfs: &Zfs, dataset: &str) -> Result<(), StillMounted> {
     let start = Instant::now();
     while let Some(busy) = mounted(zfs, dataset) {
         if start.elapsed() > LETS_GO {
             let nobody = || Holder { point: String::new(), who: Who::Nobody };
             let holder = others(root, &[&busy], None).map_or_else(nobody, |(_, holder)| holder);
-            return Err(format!("'{busy}' is mounted {holder}"));
+            return Err(StillMounted { dataset: busy, holder });
         }
         std::thread::sleep(BETWEEN);
     }
@@ -265,46 +399,43 @@ pub fn mount(name: &str, options: &MountOptions, point: Option<&str>) -> Result<
 /// zone has it. Returns a warning.
 ///
 /// # Errors
-/// A warning, too; the directory is not the zone's.
-pub fn adopt(member: &str, mount: Option<OwnedFd>, ids: &Ids) -> Result<Option<String>, String> {
-    let failed = |e: io::Error| {
-        format!("dataset {member}: cannot give its root directory to the zone: {}", reason(&e))
-    };
-    let tree = Tree::from_fd(mount.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?);
-    let stat = rustix::fs::fstat(&tree).map_err(|e| failed(e.into()))?;
+/// [`NotGiven`]: the directory is not the zone's.
+pub fn adopt(member: &str, mount: Option<OwnedFd>, ids: &Ids) -> Result<Option<String>, NotGiven> {
+    const GIVE: &str = "cannot give its root directory to the zone";
+    let tree = Tree::from_fd(mount.ok_or(io::ErrorKind::NotFound).map_err(NotGiven::of(member, GIVE))?);
+    let stat = rustix::fs::fstat(&tree).map_err(NotGiven::of(member, GIVE))?;
     // The zone may have the id that stands for nobody there.
     if ids.has(stat.st_uid, stat.st_gid) {
         return Ok(None);
     }
     let (uid, gid) = (Uid::from_raw(ids.root.0), Gid::from_raw(ids.root.1));
     rustix::fs::chownat(&tree, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
-        .map_err(|e| failed(e.into()))?;
+        .map_err(NotGiven::of(member, GIVE))?;
     Ok(Zfs::open().ok().and_then(|zfs| foreign(&zfs, member, &tree, ids)))
 }
 
 /// Gives the root directory of a filesystem to the zone's root unless somebody of the zone has it, and
 /// nothing else: what a tree of other owners means only its administrator knows. Returns a warning.
-fn give(zfs: &Zfs, member: &str, ids: &Ids) -> Result<Option<String>, String> {
-    let failed = |what: &str, e: io::Error| {
-        format!("dataset {member}: {what}, which the zone's root may not be able to use: {}", reason(&e))
-    };
+fn give(zfs: &Zfs, member: &str, ids: &Ids) -> Result<Option<String>, NotGiven> {
+    const LOOK: &str = "cannot look at its root directory, which the zone's root may not be able to use";
+    const GIVE: &str =
+        "cannot give its root directory to the zone, which the zone's root may not be able to use";
     // Nothing in it is trusted, and nothing but the top is touched.
     let careful = MountOptions { no_suid: true, no_exec: true, ..MountOptions::default() };
-    let what = "cannot look at its root directory";
     let tree = mount(member, &careful, None).or_else(|e| match e.source.raw_os_error() {
         // Of a pool that is imported read-only.
         Some(libc::EROFS) => mount(member, &MountOptions { read_only: true, ..careful }, None),
         _ => Err(e),
     });
-    let tree = tree.map_err(|e| failed(what, e.source))?;
+    let tree = tree.map_err(|e| NotGiven::of(member, LOOK)(e.source))?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let top = rustix::fs::openat(&tree, ".", flags, Mode::empty()).map_err(|e| failed(what, e.into()))?;
-    let stat = rustix::fs::fstat(&top).map_err(|e| failed(what, e.into()))?;
+    let top = rustix::fs::openat(&tree, ".", flags, Mode::empty()).map_err(NotGiven::of(member, LOOK))?;
+    let stat = rustix::fs::fstat(&top).map_err(NotGiven::of(member, LOOK))?;
     if ids.has(stat.st_uid, stat.st_gid) {
         return Ok(None);
     }
     rustix::fs::fchown(&top, Some(Uid::from_raw(ids.root.0)), Some(Gid::from_raw(ids.root.1)))
-        .map_err(|e| failed("cannot give its root directory to the zone", e.into()))?;
+        .map_err(NotGiven::of(member, GIVE))?;
     Ok(foreign(zfs, member, &tree, ids))
 }
 
