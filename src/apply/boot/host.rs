@@ -15,13 +15,12 @@ mod profile;
 mod resolver;
 mod share;
 
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
-use thiserror::Error;
 
+use super::error::{Cause, Process1Error, StepError, fail};
 use super::{bounds, limits, zone};
 use crate::apply::dataset;
 use crate::apply::dataset::withdraw::{Ids, Told, Wanted};
@@ -42,20 +41,10 @@ use crate::sys::channel::Channel;
 use crate::sys::mount::{Attrs, Tree};
 use crate::sys::naive::without;
 use crate::sys::ns::{self, Kinds, Side};
-use crate::sys::path::{Dir, reason};
+use crate::sys::path::Dir;
 use crate::sys::process::{self, Handle};
 use crate::zfs::Zfs;
 use place::Place;
-
-/// A step that failed: which, and why.
-#[derive(Debug, Error)]
-#[error("{what}: {why}")]
-pub struct StepError {
-    /// The object, as the user knows it: `fs /data`, `inherit-pkg-dir /usr`, `root`.
-    pub what: String,
-    /// The reason.
-    pub why: String,
-}
 
 /// A zone whose first process waits for the word to start init.
 #[derive(Debug)]
@@ -127,10 +116,10 @@ pub fn make_ready(
 ) -> Result<Ready, StepError> {
     let steps = work.steps;
     let network = net::Network::begin(steps, work.asked);
-    let network = network.map_err(|e| StepError { what: "net".into(), why: e.to_string() })?;
-    let host = ns::open_own("mnt").map_err(|e| fail("boot", "cannot open the mount namespace", &e))?;
+    let network = network.map_err(|e| StepError::new("net", e))?;
+    let host = ns::open_own("mnt").map_err(|e| fail("boot", "cannot open the mount namespace", e))?;
     let ipc = steps.iter().any(|s| matches!(s, Step::Ipc { .. })).then(|| ns::open_own("ipc")).transpose();
-    let ipc = ipc.map_err(|e| fail("boot", "cannot open the ipc namespace", &e))?;
+    let ipc = ipc.map_err(|e| fail("boot", "cannot open the ipc namespace", e))?;
     let mut build = Build {
         zone,
         run: root.zone_run(zone),
@@ -157,22 +146,21 @@ pub fn make_ready(
     rustix::process::umask(umask);
     let back = ipc
         .map_or(Ok(()), |ipc| ns::join(ipc.as_fd(), Kinds::IPC))
-        .map_err(|e| fail("boot", "cannot return to the host's ipc namespace", &e));
+        .map_err(|e| fail("boot", "cannot return to the host's ipc namespace", e));
     // Only now: a process that is made in the zone's ipc namespace would keep it.
     let guarded = done.and(back).and_then(|()| build.guard(root));
     let result = guarded.and_then(|()| match (build.process.take(), build.channel.take()) {
         (Some((pid, handle)), Some(channel)) => {
             Ok(Ready { pid, handle, channel, told: std::mem::take(&mut build.told) })
         }
-        _ => Err(StepError { what: "boot".into(), why: "the plan makes no process".into() }),
+        _ => Err(StepError::new("boot", NO_PROCESS)),
     });
     result.map_err(|mut error| {
         build.kill();
         drop(build);
         // The first error is the cause; what could not be undone comes after it.
         for left in engine::undo_all(journal) {
-            error.why.push_str("; ");
-            error.why.push_str(&left);
+            error = error.with_note(left);
         }
         error
     })
@@ -202,12 +190,11 @@ fn links_of(steps: &[Step]) -> impl Iterator<Item = &Link> {
 }
 
 fn no_namespace(what: &str) -> StepError {
-    StepError { what: what.to_owned(), why: "the plan makes no user namespace before it".into() }
+    StepError::new(what, Cause::Plan("makes no user namespace before it"))
 }
 
-fn fail(what: impl Into<String>, action: &str, error: &io::Error) -> StepError {
-    StepError { what: what.into(), why: format!("{action}: {}", reason(error)) }
-}
+/// The plan has no step that makes process 1.
+const NO_PROCESS: Cause = Cause::Plan("makes no process");
 
 impl Build<'_> {
     fn kill(&mut self) {
@@ -222,7 +209,7 @@ impl Build<'_> {
     fn guard(&mut self, root: &Root) -> Result<(), StepError> {
         let (Some(listener), Some((pid, _))) = (self.listener.take(), &self.process) else { return Ok(()) };
         guard::start(root, self.zone, *pid, &[listener.as_fd()])
-            .map_err(|e| fail("dataset", "cannot start the guard", &e))
+            .map_err(|e| fail("dataset", "cannot start the guard", e))
     }
 
     fn run(
@@ -253,9 +240,9 @@ impl Build<'_> {
     ) -> Result<(), StepError> {
         for (number, step) in (first..).zip(some).filter(|(_, s)| !s.is_inside()) {
             log::debug!("step {}: {}", number + 1, step.describe());
-            journal.started(number).map_err(|e| fail("journal", "cannot write it", &e.cause))?;
+            journal.started(number).map_err(|e| fail("journal", "cannot write it", e.cause))?;
             self.step(root, step, all)?;
-            journal.done(number).map_err(|e| fail("journal", "cannot write it", &e.cause))?;
+            journal.done(number).map_err(|e| fail("journal", "cannot write it", e.cause))?;
         }
         Ok(())
     }
@@ -264,10 +251,10 @@ impl Build<'_> {
         match step {
             Step::Cgroup { path, guarded } => {
                 let what = || format!("cgroup {}", path.shown());
-                let fd = cgroup::make(path).map_err(|e| fail(what(), "cannot make it", &e))?;
+                let fd = cgroup::make(path).map_err(|e| fail(what(), "cannot make it", e))?;
                 cgroup::enable_all(path);
                 cgroup::delegate(path, self.uid, self.gid)
-                    .map_err(|e| fail(what(), "cannot delegate it", &e))?;
+                    .map_err(|e| fail(what(), "cannot delegate it", e))?;
                 if *guarded {
                     limits::settings(&what(), path, &fd)?;
                 }
@@ -338,10 +325,10 @@ impl Build<'_> {
         all: &[Step],
     ) -> Result<(), StepError> {
         let what = "namespaces";
-        let (ours, theirs) = Channel::pair().map_err(|e| fail(what, "cannot make a channel", &e))?;
+        let (ours, theirs) = Channel::pair().map_err(|e| fail(what, "cannot make a channel", e))?;
         let kinds = Kinds::USER | Kinds::PID | Kinds::UTS;
         let cgroup = self.cgroup.as_ref().map(AsFd::as_fd);
-        limits::processes(all).map_err(|e| fail(what, "cannot limit the number of processes", &e))?;
+        limits::processes(all).map_err(|e| fail(what, "cannot limit the number of processes", e))?;
         // The owner pays for what the namespace uses of a user's limits. Were that the host's root, one zone
         // could leave it, and all other zones, without inotify instances, queued signals and the like.
         let mut ours = Some(ours);
@@ -370,7 +357,7 @@ impl Build<'_> {
             begun.and_then(|begun| begun)
         };
         let (place, begun) = Place::new(self.host, &root.run_dir(), begin)
-            .map_err(|e| fail(what, "cannot make a mount namespace", &e))?;
+            .map_err(|e| fail(what, "cannot make a mount namespace", e))?;
         self.place = Some(place);
         match begun {
             Ok(begun) => self.process = Some(begun),
@@ -383,7 +370,7 @@ impl Build<'_> {
                     Some(libc::EINVAL) => "this kernel lacks a kind of namespace",
                     _ => "cannot make them",
                 };
-                return Err(fail(what, hint, &e));
+                return Err(fail(what, hint, e));
             }
         }
         drop(theirs);
@@ -391,10 +378,10 @@ impl Build<'_> {
         let pid = self.process.as_ref().map_or(0, |(pid, _)| *pid);
         if bounds.is_none() {
             ns::write_id_maps(pid, uid_map, gid_map)
-                .map_err(|e| fail("idmap", "the kernel refuses the id map", &e))?;
+                .map_err(|e| fail("idmap", "the kernel refuses the id map", e))?;
         }
         self.users =
-            Some(ns::open(pid, "user").map_err(|e| fail(what, "cannot open the user namespace", &e))?);
+            Some(ns::open(pid, "user").map_err(|e| fail(what, "cannot open the user namespace", e))?);
         Ok(())
     }
 
@@ -411,21 +398,20 @@ impl Build<'_> {
     }
 
     fn link(&mut self, root: &Root, link: &Link) -> Result<(), StepError> {
-        let fail = |why: String| StepError { what: link.what.clone(), why };
         self.hear_network(&link.what)?;
         let (Some(network), Some(net)) = (&mut self.network, &self.net) else {
-            return Err(fail("the plan makes no process".into()));
+            return Err(StepError::new(&link.what, NO_PROCESS));
         };
         let made = network.make(root, link, || net.try_clone());
         self.told.warnings.append(&mut network.warnings);
-        made.map_err(|e| fail(e.to_string()))
+        made.map_err(|e| StepError::new(&link.what, e))
     }
 
     fn withdraw(&mut self, root: &Root, wanted: &Wanted<'_>) -> Result<(), StepError> {
-        let failed = |why: String| StepError { what: format!("dataset {}", wanted.dataset), why };
-        let zfs = Zfs::open().map_err(|e| failed(e.to_string()))?;
-        let told =
-            dataset::withdraw::withdraw(root, &zfs, wanted, &self.ids).map_err(|e| failed(e.to_string()))?;
+        let what = || format!("dataset {}", wanted.dataset);
+        let zfs = Zfs::open().map_err(|e| StepError::new(what(), e))?;
+        let told = dataset::withdraw::withdraw(root, &zfs, wanted, &self.ids)
+            .map_err(|e| StepError::new(what(), e))?;
         self.told.warnings.extend(told.warnings);
         self.told.not_given.extend(told.not_given);
         Ok(())
@@ -436,22 +422,21 @@ impl Build<'_> {
         let what = "user namespace";
         let users = self.users.as_ref().ok_or_else(|| no_namespace(what))?;
         let pinned = dataset::registry::pin(&self.run, users.as_fd());
-        pinned.map_err(|e| fail(what, "cannot pin it", &e))
+        pinned.map_err(|e| fail(what, "cannot pin it", e))
     }
 
     fn delegate(&self, dataset: &str) -> Result<(), StepError> {
         let what = format!("dataset {dataset}");
         let users = self.users.as_ref().ok_or_else(|| no_namespace(&what))?;
-        dataset::registry::note(&self.run, dataset).map_err(|e| fail(&what, "cannot note it", &e))?;
-        let zfs = Zfs::open().map_err(|e| StepError { what: what.clone(), why: e.to_string() })?;
-        dataset::registry::attach(&zfs, dataset, users.as_fd())
-            .map_err(|e| StepError { what, why: zfs::chain(&e) })
+        dataset::registry::note(&self.run, dataset).map_err(|e| fail(&what, "cannot note it", e))?;
+        let zfs = Zfs::open().map_err(|e| StepError::new(&what, e))?;
+        dataset::registry::attach(&zfs, dataset, users.as_fd()).map_err(|e| StepError::new(what, e))
     }
 
     /// Gives the zone's process its mounts.
     fn hand_over(&mut self, steps: &[Step], init: &Path) -> Result<(), StepError> {
         let (Some(channel), Some(root)) = (&self.channel, &self.root) else {
-            return Err(StepError { what: "boot".into(), why: "the plan has no root".into() });
+            return Err(StepError::new("boot", Cause::Plan("has no root")));
         };
         let built_in = steps.iter().any(|s| matches!(s, Step::Init { program: Init::BuiltIn, .. }));
         let image = if built_in { Some(init_image(init)?) } else { None };
@@ -463,8 +448,8 @@ impl Build<'_> {
         }
         // Whoever has ended has said why.
         channel.send(zone::GO, &fds).map_err(|e| match zone::last_words(channel) {
-            Some(why) => StepError { what: "zone".into(), why },
-            None => fail("zone", "cannot reach process 1", &e),
+            Some(why) => StepError::new("zone", Process1Error::Told(why)),
+            None => fail("zone", "cannot reach process 1", e),
         })
     }
 
@@ -472,10 +457,10 @@ impl Build<'_> {
     fn wait_until_ready(&mut self) -> Result<(), StepError> {
         let what = "zone";
         let Some(channel) = &self.channel else {
-            return Err(StepError { what: what.into(), why: "the plan makes no process".into() });
+            return Err(StepError::new(what, NO_PROCESS));
         };
         let answer = loop {
-            let answer = channel.receive().map_err(|e| fail(what, "cannot hear process 1", &e))?;
+            let answer = channel.receive().map_err(|e| StepError::new(what, Process1Error::Hear(e)))?;
             if let Some(text) = answer.text.strip_prefix(zone::NOTICE) {
                 self.told.warnings.push(text.to_owned());
             } else if let Some(name) = answer.text.strip_prefix(zone::NOT_OURS) {
@@ -494,11 +479,8 @@ impl Build<'_> {
         };
         match answer.text.as_str() {
             zone::READY => Ok(()),
-            "" => Err(StepError { what: what.into(), why: "process 1 ended before it was ready".into() }),
-            text => Err(StepError {
-                what: what.into(),
-                why: text.strip_prefix("error ").unwrap_or(text).to_owned(),
-            }),
+            "" => Err(StepError::new(what, Process1Error::Silent("was ready"))),
+            text => Err(StepError::new(what, Process1Error::told(text))),
         }
     }
 }
@@ -520,8 +502,7 @@ fn no_other_has(root: &Root, steps: &[Step], booting: Option<i32>) -> Result<(),
         None => Ok(()),
         Some((name, holder)) => {
             let dir = mounts().find(|m| m.special == name).map_or("", |m| m.dir.as_str());
-            let why = format!("zfs '{name}' is already mounted {holder}");
-            Err(StepError { what: format!("fs {dir}"), why })
+            Err(StepError::new(format!("fs {dir}"), Cause::Mounted { dataset: name.to_owned(), holder }))
         }
     }
 }
@@ -531,10 +512,10 @@ fn no_other_has(root: &Root, steps: &[Step], booting: Option<i32>) -> Result<(),
 fn init_image(path: &Path) -> Result<Tree, StepError> {
     let what = "init";
     let fd = rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|e| fail(what, "cannot open the built-in init", &e.into()))?;
-    let tree = Tree::copy(fd.as_fd(), false).map_err(|e| fail(what, "cannot mount the built-in init", &e))?;
+        .map_err(|e| fail(what, "cannot open the built-in init", e))?;
+    let tree = Tree::copy(fd.as_fd(), false).map_err(|e| fail(what, "cannot mount the built-in init", e))?;
     let attrs = if without("readonly-init") { Attrs::empty() } else { Attrs::RDONLY };
     tree.set(attrs | Attrs::NOSUID | Attrs::NODEV, Attrs::NOEXEC, None, false)
-        .map_err(|e| fail(what, "cannot protect the built-in init", &e))?;
+        .map_err(|e| fail(what, "cannot protect the built-in init", e))?;
     Ok(tree)
 }

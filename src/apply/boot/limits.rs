@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use super::host::StepError;
+use super::error::{Cause, StepError, fail};
 use crate::plan::confine::HOST_SETTINGS;
 use crate::plan::limits::{self, Host, Policy, Setting, numbers};
 use crate::plan::step::Step;
@@ -15,7 +15,6 @@ use crate::sys::bpf::sysctl;
 use crate::sys::made;
 use crate::sys::naive::without;
 use crate::sys::ns::{self, Kinds};
-use crate::sys::path::reason;
 use crate::sys::{cgroup, process, rlimit};
 
 /// Looks at what this host offers for the limits of a zone.
@@ -51,22 +50,20 @@ fn taken(mount: &Path) -> Vec<u32> {
 /// Writes the limits of a cgroup.
 pub(super) fn group(path: &Path, settings: &[Setting]) -> Result<(), StepError> {
     for setting in settings {
-        let failed = |why: String| StepError { what: setting.subject.clone(), why };
         let controller = setting.file.split('.').next().unwrap_or_default();
-        cgroup::enable(path, &[controller])
-            .map_err(|e| failed(format!("cannot switch the controller {controller} on: {}", reason(&e))))?;
+        cgroup::enable(path, &[controller]).map_err(|e| {
+            fail(&setting.subject, format!("cannot switch the controller {controller} on"), e)
+        })?;
         let file = path.join(setting.file);
         fs::write(&file, &setting.value).map_err(|e| {
-            failed(format!("cannot write {} to {}: {}", setting.value, file.shown(), reason(&e)))
+            fail(&setting.subject, format!("cannot write {} to {}", setting.value, file.shown()), e)
         })?;
         // The kernel takes a partition that cannot be, and says so only when asked.
         if setting.file == "cpuset.cpus.partition" {
             let now = made::read(&file).unwrap_or_default();
             if now.trim() != setting.value {
-                return Err(failed(format!(
-                    "the kernel gives no cpus of its own to the zone: {}",
-                    now.trim()
-                )));
+                let state = now.trim().to_owned();
+                return Err(StepError::new(&setting.subject, Cause::Partition { state }));
             }
         }
     }
@@ -79,10 +76,7 @@ pub(super) fn group(path: &Path, settings: &[Setting]) -> Result<(), StepError> 
 /// # Errors
 /// The system's error: the zone must not boot with the settings within its reach.
 pub(super) fn settings(what: &str, path: &Path, group: &OwnedFd) -> Result<(), StepError> {
-    let failed = |e: io::Error| StepError {
-        what: what.to_owned(),
-        why: format!("cannot refuse it to write settings of the host: {}", reason(&e)),
-    };
+    let failed = |e: io::Error| fail(what, "cannot refuse it to write settings of the host", e);
     let of_all = match limits::shared_folder(path) {
         Some(folder) => Some(OwnedFd::from(fs::File::open(folder).map_err(failed)?)),
         None => None,
@@ -96,25 +90,21 @@ pub(super) fn settings(what: &str, path: &Path, group: &OwnedFd) -> Result<(), S
 
 /// Gives this process, and so the zone, what does not depend on who called.
 pub(super) fn process(locked: Option<u64>, policy: Policy) -> Result<(), StepError> {
-    let failed = |what: &str, action: &str, e: &io::Error| StepError {
-        what: what.to_owned(),
-        why: format!("{action}: {}", reason(e)),
-    };
-    rlimit::take_from(1).map_err(|e| failed("limits", "cannot take the limits of process 1", &e))?;
+    rlimit::take_from(1).map_err(|e| fail("limits", "cannot take the limits of process 1", e))?;
     // A caller that is never to be killed for want of memory, bound to one processor or without random
     // addresses makes no such zone.
-    process::take_oom_score(1).map_err(|e| failed("limits", "cannot set the out-of-memory score", &e))?;
+    process::take_oom_score(1).map_err(|e| fail("limits", "cannot set the out-of-memory score", e))?;
     process::plain_personality();
     process::run_anywhere();
     if let Some(bytes) = locked {
-        rlimit::lock_at_most(bytes).map_err(|e| failed("capped-memory locked", "cannot limit it", &e))?;
+        rlimit::lock_at_most(bytes).map_err(|e| fail("capped-memory locked", "cannot limit it", e))?;
     }
     let number = match policy {
         Policy::Normal => rlimit::NORMAL,
         Policy::Batch => rlimit::BATCH,
         Policy::Idle => rlimit::IDLE,
     };
-    rlimit::schedule(number).map_err(|e| failed("scheduling-class", "cannot set it", &e))
+    rlimit::schedule(number).map_err(|e| fail("scheduling-class", "cannot set it", e))
 }
 
 /// Limits how many processes the zone can have, all its users together, when the spec does not: to a third
@@ -141,14 +131,10 @@ const PROCESSES_SHARE: u64 = 3;
 /// Which namespace a knob belongs to is decided by who opens it. A namespace that process 1 makes itself
 /// would let root of the zone change them (Linux 6.9, and earlier releases that took that over).
 pub(super) fn ipc(settings: &[Setting]) -> Result<(), StepError> {
-    let failed = |what: &str, action: &str, e: &io::Error| StepError {
-        what: what.to_owned(),
-        why: format!("{action}: {}", reason(e)),
-    };
-    ns::unshare(Kinds::IPC).map_err(|e| failed("ipc", "cannot make a namespace", &e))?;
+    ns::unshare(Kinds::IPC).map_err(|e| fail("ipc", "cannot make a namespace", e))?;
     for setting in settings {
         fs::write(Path::new("/proc/sys/kernel").join(setting.file), &setting.value)
-            .map_err(|e| failed(&setting.subject, "cannot limit it", &e))?;
+            .map_err(|e| fail(&setting.subject, "cannot limit it", e))?;
     }
     Ok(())
 }

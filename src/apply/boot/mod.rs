@@ -3,6 +3,7 @@
 
 mod bounds;
 mod device;
+pub mod error;
 pub mod fsck;
 pub mod glob;
 pub mod host;

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags};
+use thiserror::Error;
 
 use crate::spec::idmap::{PRIVATE_COUNT, PRIVATE_FIRST};
 use crate::spec::shown::Show;
@@ -77,28 +78,40 @@ impl Piece {
         stat.is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::Directory)
     }
 
-    fn obstacle(&self) -> String {
-        if is_of_kernel(&self.kind) {
-            format!("{} shows the kernel's own state", self.kind)
-        } else {
-            format!("its file system ({}) cannot map ids on this kernel", self.kind)
-        }
-    }
-
-    /// Says why the directory is not shared, and the way out if there is one.
-    pub fn refused(&self) -> String {
-        let (point, why) = (self.point.shown(), self.obstacle());
-        let way_out = "; 'add options ro' shares it read-only, its files as those of nobody";
-        let way_out = if is_of_kernel(&self.kind) { "" } else { way_out };
-        format!("{point} cannot be shared: {why}{way_out}")
+    /// Says why the directory is not shared.
+    pub fn refused(&self) -> Unmappable {
+        Unmappable { point: self.point.clone(), kind: self.kind.clone() }
     }
 
     /// Says that a mount is left out of the directory above it.
     pub fn left_out(&self) -> String {
-        let (point, why) = (self.point.shown(), self.obstacle());
+        let (point, why) = (self.point.shown(), obstacle(&self.kind));
         let seen = if self.is_directory() { "an empty directory" } else { "the file below it" };
         format!("{point} is mounted there and cannot be shared: {why}; the zone sees {seen}")
     }
+}
+
+/// A directory of the host that cannot be shared, because nobody can map the ids of its file system.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{} cannot be shared: {}{}", point.shown(), obstacle(kind), way_out(kind))]
+pub struct Unmappable {
+    /// Its mount point on the host.
+    pub point: PathBuf,
+    /// Type of the file system.
+    pub kind: String,
+}
+
+fn obstacle(kind: &str) -> String {
+    if is_of_kernel(kind) {
+        format!("{kind} shows the kernel's own state")
+    } else {
+        format!("its file system ({kind}) cannot map ids on this kernel")
+    }
+}
+
+fn way_out(kind: &str) -> &'static str {
+    let read_only = "; 'add options ro' shares it read-only, its files as those of nobody";
+    if is_of_kernel(kind) { "" } else { read_only }
 }
 
 /// Returns the mount that a directory or file lies on, and with `recursive` those below it that can be seen,

@@ -1,9 +1,10 @@
 //! Brings a zone up: carries the plan of its boot out, writes the record, and starts init.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 
+use super::error::{Process1Error, UpError};
 use super::host::{self, Ready};
 use super::zone;
 use crate::apply::console::Console;
@@ -19,7 +20,6 @@ use crate::plan::dataset::Found;
 use crate::spec::ZoneName;
 use crate::spec::state::ZoneState;
 use crate::spec::store::StoreError;
-use crate::sys::path::reason;
 use crate::sys::process;
 
 /// How far a start goes.
@@ -50,34 +50,33 @@ pub struct Begun<'a> {
 /// Carries the plan out, writes the record, and starts init when that is the goal.
 ///
 /// # Errors
-/// The reason as text; everything has been undone then.
+/// [`UpError`]; everything has been undone then, but for what the error names.
 pub fn up(
     root: &Root,
     name: &ZoneName,
     goal: Goal,
     begun: Begun<'_>,
     console: &Console,
-) -> Result<(Running, Ready), String> {
+) -> Result<(Running, Ready), UpError> {
     let dir = root.zone_run(name);
-    let failed = |what: &str, e: io::Error| format!("{what}: {}", reason(&e));
-    claim::claim(root, name, begun.ids).map_err(|e| e.to_string())?;
-    let init = init_file(root).map_err(|e| failed("cannot store the built-in init", e))?;
+    claim::claim(root, name, begun.ids)?;
+    let init = init_file(root).map_err(UpError::of("cannot store the built-in init"))?;
     let mut journal = BootJournal::begin(&dir.join(JOURNAL), name, &begun.plan.steps)
-        .map_err(|e| failed("cannot begin the journal", e.cause))?;
+        .map_err(|e| UpError::of("cannot begin the journal")(e.cause))?;
     // The spec that was planned from: the saved one may be another by now.
     let kept =
         fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(dir.join(SPEC));
     let kept = kept.and_then(|mut file| file.write_all(begun.spec.as_bytes()));
-    kept.map_err(|e| failed("cannot keep the spec as booted", e))?;
+    kept.map_err(UpError::of("cannot keep the spec as booted"))?;
     let facts = begun.facts;
     let ids = first_host_id(&facts.uid_map).zip(first_host_id(&facts.gid_map));
-    let ids = ids.ok_or("the id map of the zone has no root")?;
+    let ids = ids.ok_or(UpError::NoRoot)?;
     let (steps, asked) = (&begun.plan.steps, begun.asked);
     let work = host::Work { steps, asked, console: console.slave(), init: &init };
-    let mut ready = host::make_ready(root, name, ids, work, &mut journal).map_err(|e| e.to_string())?;
+    let mut ready = host::make_ready(root, name, ids, work, &mut journal)?;
     let own = i32::try_from(std::process::id()).unwrap_or(0);
     let mut running = Running {
-        id: next_id(root).map_err(|e| failed("cannot number the zone", e))?,
+        id: next_id(root).map_err(UpError::of("cannot number the zone"))?,
         state: ZoneState::Ready,
         init: ready.pid,
         init_start: process::start_time(ready.pid).unwrap_or(0),
@@ -96,15 +95,16 @@ pub fn up(
     }
     // The record comes before init: whatever runs can be found. Were this process to die in
     // between, process 1 would end with its channel and the record would not be believed.
-    let done = write_record(root, name, &running).map_err(|e| failed("cannot write the record", e));
-    let done =
-        done.and_then(|()| if goal == Goal::Running { start_init(&ready, zone::BOOT) } else { Ok(()) });
-    if let Err(text) = done {
+    let done = write_record(root, name, &running).map_err(UpError::of("cannot write the record"));
+    let done = done.and_then(|()| match goal {
+        Goal::Running => Ok(start_init(&ready, zone::BOOT)?),
+        Goal::Ready => Ok(()),
+    });
+    if let Err(error) = done {
         let _ = ready.handle.signal(libc::SIGKILL);
         let _ = process::wait(ready.pid);
-        return Err(engine::undo_all(&mut journal)
-            .into_iter()
-            .fold(text, |text, left| format!("{text}; {left}")));
+        let left = engine::undo_all(&mut journal);
+        return Err(UpError::NotUndone { cause: Box::new(error), left });
     }
     Ok((running, ready))
 }
@@ -125,15 +125,15 @@ fn note_datasets(root: &Root, name: &ZoneName, facts: &Facts, told: &Told) -> Re
 /// Tells process 1 to start init and waits until the exec has happened.
 ///
 /// # Errors
-/// The reason as text.
-pub fn start_init(ready: &Ready, word: &str) -> Result<(), String> {
-    ready.channel.send(word, &[]).map_err(|e| format!("process 1 has ended: {}", reason(&e)))?;
+/// [`Process1Error`].
+pub fn start_init(ready: &Ready, word: &str) -> Result<(), Process1Error> {
+    ready.channel.send(word, &[]).map_err(Process1Error::Ended)?;
     // The channel closes on exec; a message instead of the end is a failure.
-    let answer = ready.channel.receive().map_err(|e| format!("cannot hear process 1: {}", reason(&e)))?;
+    let answer = ready.channel.receive().map_err(Process1Error::Hear)?;
     if answer.text.is_empty() {
         return Ok(());
     }
-    Err(answer.text.strip_prefix("error ").unwrap_or(&answer.text).to_owned())
+    Err(Process1Error::told(&answer.text))
 }
 
 /// Returns the host id of the zone's id 0, from the lines of a map.

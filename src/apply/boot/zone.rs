@@ -26,6 +26,7 @@ use std::path::Path;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::MountPropagationFlags;
 
+use super::error::{InsideError, Process1Error};
 use crate::apply::dataset::inside::Wanted;
 use crate::apply::{confine, dataset, guard};
 use crate::plan::boot::init_words;
@@ -35,7 +36,7 @@ use crate::sys::channel::Channel;
 use crate::sys::mount::{Attrs, NewFs, Tree};
 use crate::sys::naive::without;
 use crate::sys::ns::{self, Kinds};
-use crate::sys::path::{STRICT, open_beneath, reason};
+use crate::sys::path::{STRICT, open_beneath};
 use crate::sys::{process, seccomp, trace};
 
 /// The process hands over its network namespace.
@@ -61,13 +62,13 @@ pub fn boot_word(args: &BootArgs) -> String {
 /// Takes the network namespace that a zone's process hands over.
 ///
 /// # Errors
-/// The reason as text.
-pub fn network_of(channel: &Channel) -> Result<OwnedFd, String> {
-    let sent = channel.receive().map_err(|e| format!("cannot hear process 1: {}", reason(&e)))?;
+/// [`Process1Error`].
+pub fn network_of(channel: &Channel) -> Result<OwnedFd, Process1Error> {
+    let sent = channel.receive().map_err(Process1Error::Hear)?;
     let fd = sent.fds.into_iter().next().filter(|_| sent.text == NETWORK);
     fd.ok_or_else(|| match sent.text.strip_prefix("error ") {
-        Some(text) => text.to_owned(),
-        None => "process 1 ended before it had a network namespace".into(),
+        Some(text) => Process1Error::Told(text.to_owned()),
+        None => Process1Error::Silent("had a network namespace"),
     })
 }
 
@@ -87,31 +88,29 @@ pub fn run(channel: &Channel, steps: &[Step]) -> ! {
     trace::stop();
     // Of the supervisor's nothing is left that a name of the zone could lead to.
     let closed = process::close_all_but(&[channel.as_fd().as_raw_fd()]);
-    let closed = closed.map_err(|e| format!("cannot close descriptors: {}", reason(&e)));
-    if let Err(text) = closed.and_then(|()| begin(channel, steps)) {
+    let closed = closed.map_err(InsideError::of("cannot close descriptors"));
+    if let Err(error) = closed.and_then(|()| begin(channel, steps)) {
         // The supervisor may be gone; then nobody is there to be told.
-        let _ = channel.send(&format!("error {text}"), &[]);
+        let _ = channel.send(&format!("error {error}"), &[]);
     }
     process::exit_now(1);
 }
 
-fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
-    let fail = |what: &'static str| move |e: io::Error| format!("{what}: {}", reason(&e));
-    ns::unshare(Kinds::NET).map_err(fail("cannot make a network namespace"))?;
-    let namespace = ns::own_network().map_err(fail("cannot open the network namespace"))?;
-    channel.send(NETWORK, &[namespace.as_fd()]).map_err(fail("cannot tell the supervisor"))?;
+fn begin(channel: &Channel, steps: &[Step]) -> Result<(), InsideError> {
+    ns::unshare(Kinds::NET).map_err(InsideError::of("cannot make a network namespace"))?;
+    let namespace = ns::own_network().map_err(InsideError::of("cannot open the network namespace"))?;
+    channel.send(NETWORK, &[namespace.as_fd()]).map_err(InsideError::of("cannot tell the supervisor"))?;
     drop(namespace);
-    let go = channel.receive().map_err(fail("cannot hear the supervisor"))?;
+    let go = channel.receive().map_err(InsideError::of("cannot hear the supervisor"))?;
     let mut fds = go.fds.into_iter();
     let Some(root) = fds.next().filter(|_| go.text == GO) else { process::exit_now(1) };
     let terminal =
         if steps.iter().any(|s| matches!(s, Step::Console)) { fds.next().map(Tree::from_fd) } else { None };
     let init = fds.next();
 
-    process::become_root().map_err(fail("cannot become root of the zone"))?;
+    process::become_root().map_err(InsideError::of("cannot become root of the zone"))?;
     process::fresh_keyring();
-    rustix::process::fchdir(&root)
-        .map_err(|e| format!("cannot enter the zone's root: {}", reason(&e.into())))?;
+    rustix::process::fchdir(&root).map_err(InsideError::of("cannot enter the zone's root"))?;
     drop(root);
     // The root of the message queues belongs to whoever makes the ipc namespace: not before now.
     let mut kinds = Kinds::MOUNT;
@@ -120,14 +119,13 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
     if steps.iter().any(|s| matches!(s, Step::Cgroup { .. })) {
         kinds |= Kinds::CGROUP;
     }
-    ns::unshare(kinds).map_err(fail("cannot make mount and ipc namespaces"))?;
+    ns::unshare(kinds).map_err(InsideError::of("cannot make mount and ipc namespaces"))?;
     // The copy's top is not locked, as pivot_root(2) demands; the mounts below it stay locked.
     let here = rustix::fs::open(".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-    let here = here.map_err(|e| format!("cannot open the zone's root: {}", reason(&e.into())))?;
-    let top = Tree::copy(here.as_fd(), true).map_err(fail("cannot copy the zone's mounts"))?;
-    top.attach(here.as_fd()).map_err(fail("cannot attach the zone's mounts"))?;
-    rustix::process::fchdir(&top)
-        .map_err(|e| format!("cannot enter the zone's root: {}", reason(&e.into())))?;
+    let here = here.map_err(InsideError::of("cannot open the zone's root"))?;
+    let top = Tree::copy(here.as_fd(), true).map_err(InsideError::of("cannot copy the zone's mounts"))?;
+    top.attach(here.as_fd()).map_err(InsideError::of("cannot attach the zone's mounts"))?;
+    rustix::process::fchdir(&top).map_err(InsideError::of("cannot enter the zone's root"))?;
     drop((here, top));
 
     // The host's table of mounts may be long: it is read once, when the host's root is gone.
@@ -135,8 +133,10 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
     for step in steps.iter().filter(|s| s.is_inside()) {
         match step {
             Step::HostName { name } => rustix::system::sethostname(name.as_bytes())
-                .map_err(|e| format!("cannot set the host name '{name}': {}", reason(&e.into())))?,
-            Step::Loopback => ns::loopback_up().map_err(fail("cannot switch the loopback interface on"))?,
+                .map_err(InsideError::of(format!("cannot set the host name '{name}'")))?,
+            Step::Loopback => {
+                ns::loopback_up().map_err(InsideError::of("cannot switch the loopback interface on"))?;
+            }
             Step::KernelFiles { proc, cgroup } => {
                 kernel_files(*proc, *cgroup, !limited)?;
                 if let Some(terminal) = &terminal {
@@ -144,25 +144,25 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
                 }
             }
             Step::Pivot if without("pivot") => {
-                rustix::process::chroot(".").map_err(|e| format!("cannot change the root: {e}"))?;
+                rustix::process::chroot(".").map_err(InsideError::of("cannot change the root"))?;
             }
             Step::Pivot => {
                 rustix::process::pivot_root(".", ".")
-                    .map_err(|e| format!("cannot make the zone's root the root: {}", reason(&e.into())))?;
+                    .map_err(InsideError::of("cannot make the zone's root the root"))?;
                 rustix::mount::unmount(".", rustix::mount::UnmountFlags::DETACH)
-                    .map_err(|e| format!("cannot let go of the host's root: {}", reason(&e.into())))?;
-                rustix::process::chdir("/").map_err(|e| format!("cannot enter /: {}", reason(&e.into())))?;
+                    .map_err(InsideError::of("cannot let go of the host's root"))?;
+                rustix::process::chdir("/").map_err(InsideError::of("cannot enter /"))?;
                 // In groups of their own: until here all of them were private.
                 let shared = MountPropagationFlags::SHARED | MountPropagationFlags::REC;
                 rustix::mount::mount_change("/", shared)
-                    .map_err(|e| format!("cannot share the mounts within the zone: {}", reason(&e.into())))?;
+                    .map_err(InsideError::of("cannot share the mounts within the zone"))?;
             }
             Step::MountDataset { name, dir, options, no_overlay, closed } => {
                 let own = own.get_or_insert_with(dataset::inside::mounted_by_boot);
                 let wanted = Wanted { name, dir, options, no_overlay: *no_overlay, closed: *closed };
                 let outcome = dataset::inside::mount_at(&wanted, own);
                 let tell = |text: &str, fds: &[BorrowedFd<'_>]| {
-                    channel.send(text, fds).map_err(fail("cannot tell the supervisor"))
+                    channel.send(text, fds).map_err(InsideError::of("cannot tell the supervisor"))
                 };
                 if let Some(text) = outcome.problem {
                     tell(&format!("{NOTICE}{text}"), &[])?;
@@ -173,17 +173,19 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
             }
             Step::Guard if guard::is_left_out() => {}
             Step::Guard => {
-                let listener = seccomp::install(&guard::program()).map_err(fail("cannot guard /dev/zfs"))?;
-                channel.send(GUARD, &[listener.as_fd()]).map_err(fail("cannot tell the supervisor"))?;
+                let listener =
+                    seccomp::install(&guard::program()).map_err(InsideError::of("cannot guard /dev/zfs"))?;
+                channel
+                    .send(GUARD, &[listener.as_fd()])
+                    .map_err(InsideError::of("cannot tell the supervisor"))?;
             }
-            Step::Confine(confinement) => confine::put(confinement)
-                .map_err(|e| format!("cannot filter system calls: {}", confine::because(&e)))?,
+            Step::Confine(confinement) => confine::put(confinement).map_err(InsideError::Confine)?,
             Step::Capabilities { drop } => {
-                process::drop_capabilities(drop).map_err(fail("cannot give capabilities up"))?;
+                process::drop_capabilities(drop).map_err(InsideError::of("cannot give capabilities up"))?;
             }
             Step::Init { program, args } => {
-                channel.send(READY, &[]).map_err(fail("cannot tell the supervisor"))?;
-                let boot = channel.receive().map_err(fail("cannot hear the supervisor"))?;
+                channel.send(READY, &[]).map_err(InsideError::of("cannot tell the supervisor"))?;
+                let boot = channel.receive().map_err(InsideError::of("cannot hear the supervisor"))?;
                 let Some(given) = boot.text.strip_prefix(BOOT) else { process::exit_now(0) };
                 if given.is_empty() {
                     return Err(start(program, args, init.as_ref()));
@@ -224,7 +226,7 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), String> {
 }
 
 /// A file system of the kernel: type, directory, attributes, options.
-type KernelFs<'a> = (&'a str, &'a str, Attrs, &'a [(&'a str, &'a str)]);
+type KernelFs<'a> = (&'static str, &'static str, Attrs, &'a [(&'a str, &'a str)]);
 
 /// How many terminals there can be on a zone's `/dev/pts`: a third of what the kernel, as it comes, has for
 /// all zones together (it keeps 1,024 of 4,096 for the host). Who can mount in the zone can mount another
@@ -232,7 +234,7 @@ type KernelFs<'a> = (&'a str, &'a str, Attrs, &'a [(&'a str, &'a str)]);
 const TERMINALS: &str = "1024";
 
 /// Mounts what must be mounted from inside, onto directories of the zone's root (the working folder).
-fn kernel_files(proc: bool, cgroup: bool, mqueue: bool) -> Result<(), String> {
+fn kernel_files(proc: bool, cgroup: bool, mqueue: bool) -> Result<(), InsideError> {
     let strict = Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC;
     let most = if without("terminals") { "4096" } else { TERMINALS };
     let pts: &[(&str, &str)] = &[("max", most), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
@@ -261,34 +263,33 @@ fn kernel_files(proc: bool, cgroup: bool, mqueue: bool) -> Result<(), String> {
         let tree = match tree {
             // A kernel without POSIX message queues.
             Err(e) if *fstype == "mqueue" && e.source.raw_os_error() == Some(libc::ENODEV) => continue,
-            other => other.map_err(|e| format!("cannot mount {fstype} on /{dir}: {e}"))?,
+            other => other.map_err(|source| InsideError::Mount { fstype, dir, source })?,
         };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let open = || open_beneath(CWD, Path::new(dir), flags, Mode::empty(), STRICT);
         let target = match open() {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let made = rustix::fs::mkdirat(CWD, *dir, Mode::from(0o755));
-                made.map_err(|e| format!("cannot make directory /{dir}: {}", reason(&e.into())))?;
+                made.map_err(InsideError::of(format!("cannot make directory /{dir}")))?;
                 open()
             }
             other => other,
         };
         let target = target.map_err(|e| match e.raw_os_error() {
-            Some(libc::ELOOP) => format!("cannot mount {fstype}: mount point /{dir} is a symbolic link"),
-            _ => format!("cannot mount {fstype} on /{dir}: {}", reason(&e)),
+            Some(libc::ELOOP) => InsideError::Link { fstype, dir, source: e },
+            _ => InsideError::of(format!("cannot mount {fstype} on /{dir}"))(e),
         })?;
-        tree.attach(target.as_fd())
-            .map_err(|e| format!("cannot mount {fstype} on /{dir}: {}", reason(&e)))?;
+        tree.attach(target.as_fd()).map_err(InsideError::of(format!("cannot mount {fstype} on /{dir}")))?;
     }
     Ok(())
 }
 
 /// Attaches the console's terminal to its place below the working folder.
-fn console(terminal: &Tree) -> Result<(), String> {
+fn console(terminal: &Tree) -> Result<(), InsideError> {
     let attached =
         open_beneath(CWD, Path::new("dev/console"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), STRICT)
             .and_then(|target| terminal.attach(target.as_fd()));
-    attached.map_err(|e| format!("cannot put a terminal on /dev/console: {}", reason(&e)))
+    attached.map_err(InsideError::of("cannot put a terminal on /dev/console"))
 }
 
 fn make(fstype: &str, options: &[(&str, &str)], attrs: Attrs) -> Result<Tree, crate::sys::mount::FsError> {
@@ -303,10 +304,10 @@ fn make(fstype: &str, options: &[(&str, &str)], attrs: Attrs) -> Result<Tree, cr
 }
 
 /// Becomes the first program. Returns only on failure, with the reason.
-fn start(program: &Init, args: &[String], built_in: Option<&OwnedFd>) -> String {
+fn start(program: &Init, args: &[String], built_in: Option<&OwnedFd>) -> InsideError {
     match to_init(program, args, built_in) {
         Ok(never) => match never {},
-        Err(text) => text,
+        Err(error) => error,
     }
 }
 
@@ -314,19 +315,20 @@ fn to_init(
     program: &Init,
     args: &[String],
     built_in: Option<&OwnedFd>,
-) -> Result<std::convert::Infallible, String> {
-    rustix::process::setsid().map_err(|e| format!("cannot begin a session: {}", reason(&e.into())))?;
+) -> Result<std::convert::Infallible, InsideError> {
+    rustix::process::setsid().map_err(InsideError::of("cannot begin a session"))?;
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let console = rustix::fs::open("/dev/console", flags, Mode::empty())
-        .map_err(|e| format!("cannot open /dev/console: {}", reason(&e.into())))?;
+        .map_err(InsideError::of("cannot open /dev/console"))?;
     rustix::stdio::dup2_stdin(&console)
         .and_then(|()| rustix::stdio::dup2_stdout(&console))
         .and_then(|()| rustix::stdio::dup2_stderr(&console))
-        .map_err(|e| format!("cannot use /dev/console: {}", reason(&e.into())))?;
+        .map_err(InsideError::of("cannot use /dev/console"))?;
     process::reset_signals();
-    process::close_on_exec_from(3).map_err(|e| format!("cannot close descriptors: {}", reason(&e)))?;
+    process::close_on_exec_from(3).map_err(InsideError::of("cannot close descriptors"))?;
 
-    let text = |s: &str| CString::new(s).map_err(|_| format!("'{s}' holds a zero byte"));
+    let text =
+        |s: &str| CString::new(s).map_err(|source| InsideError::ZeroByte { word: s.to_owned(), source });
     let name = match program {
         Init::Own(path) => path.rsplit('/').next().unwrap_or(path).to_owned(),
         Init::BuiltIn => "init".to_owned(),
@@ -347,18 +349,17 @@ fn to_init(
             // init may have to find its signals as they are.
             process::hold_signals();
             let error = process::exec_fd(fd.as_fd(), &words, &env);
-            Err(format!("cannot start the built-in init: {}", reason(&error)))
+            Err(InsideError::of("cannot start the built-in init")(error))
         }
-        (Init::BuiltIn, None) => Err("the built-in init was not handed over".into()),
+        (Init::BuiltIn, None) => Err(InsideError::NoBuiltIn),
         (Init::Own(path), _) => {
             let file = text(path)?;
-            let Err(error) = nix::unistd::execve(&file, &words, &env);
-            Err(match error {
-                nix::Error::ENOENT | nix::Error::ENOTDIR => {
-                    format!("could not stat {path}: {}", error.desc())
-                }
-                nix::Error::EACCES => format!("{path} is not executable"),
-                other => format!("cannot start {path}: {}", other.desc()),
+            let Err(source) = nix::unistd::execve(&file, &words, &env);
+            let path = path.clone();
+            Err(match source {
+                nix::Error::ENOENT | nix::Error::ENOTDIR => InsideError::NoInit { path, source },
+                nix::Error::EACCES => InsideError::NotExecutable { path, source },
+                _ => InsideError::Start { path, source },
             })
         }
     }

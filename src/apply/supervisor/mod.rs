@@ -336,7 +336,7 @@ impl Supervisor {
         let ready = Ready { pid: init.running.init, handle, channel, told: Told::default() };
         init.running.state = ZoneState::Running;
         write_record(&self.root, &self.name, &init.running).map_err(|e| e.to_string())?;
-        start_init(&ready, &word).inspect_err(|_| self.console.boot_failed())
+        start_init(&ready, &word).map_err(|e| e.to_string()).inspect_err(|_| self.console.boot_failed())
     }
 
     fn init_has_ended(&mut self) {
@@ -439,7 +439,8 @@ impl Supervisor {
         let plan = plan(&spec, &args, &facts).map_err(|e| e.to_string())?;
         let ids = claim::Ids::of(store.id_map(&self.name, &spec).map_err(|e| e.to_string())?, &spec);
         let begun = Begun { plan: &plan, facts: &facts, asked, spec: toml::render(&spec), ids };
-        let (running, ready) = up(&self.root, &self.name, Goal::Running, begun, &self.console)?;
+        let (running, ready) =
+            up(&self.root, &self.name, Goal::Running, begun, &self.console).map_err(|e| e.to_string())?;
         for text in plan.warnings.iter().chain(&ready.told.warnings) {
             log(&self.name, &format!("WARNING: {text}"));
             self.console.notice(&format!("WARNING: {text}"));

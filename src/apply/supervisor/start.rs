@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd};
 
 use super::{Supervisor, stay_for_client};
+use crate::apply::boot::error::UpError;
 use crate::apply::boot::start::{Begun, Goal, up};
 use crate::apply::boot::{BootArgs, BootError, observe, with_default};
 use crate::apply::console::Console;
@@ -18,7 +19,6 @@ use crate::spec::shown::Show;
 use crate::spec::toml;
 use crate::sys::channel::Channel;
 use crate::sys::ns::{Side, fork};
-use crate::sys::path::reason;
 use crate::sys::process;
 use crate::sys::trace;
 
@@ -113,7 +113,7 @@ fn supervise(
             supervisor.become_daemon()
         }
         Err(e) => {
-            let _ = report.send(&e, &[]);
+            let _ = report.send(&e.to_string(), &[]);
             lock.release();
             process::exit_now(1)
         }
@@ -124,7 +124,7 @@ fn supervise(
 /// should know.
 ///
 /// # Errors
-/// The reason as text; everything has been undone then.
+/// [`UpError`]; everything has been undone then, but for what the error names.
 pub fn bring_up(
     root: &Root,
     name: &ZoneName,
@@ -132,11 +132,10 @@ pub fn bring_up(
     goal: Goal,
     begun: Begun<'_>,
     tell: &dyn Fn(&str),
-) -> Result<Supervisor, String> {
+) -> Result<Supervisor, UpError> {
     let dir = root.zone_run(name);
-    make_run_dir(root, &dir).map_err(|e| format!("cannot make {}: {}", dir.shown(), reason(&e)))?;
-    let mut console =
-        Console::take_over_or_open(root, name).map_err(|e| format!("console: {}", reason(&e)))?;
+    make_run_dir(root, &dir).map_err(UpError::of(format!("cannot make {}", dir.shown())))?;
+    let mut console = Console::take_over_or_open(root, name).map_err(UpError::of("console"))?;
     let line = args.line();
     if goal == Goal::Running {
         let with = if line.is_empty() { String::new() } else { format!(" with arguments: {line}") };
@@ -158,14 +157,14 @@ pub fn bring_up(
             }
             Ok(Supervisor::new(root.clone(), name.clone(), console, running, ready))
         }
-        Err(text) => {
+        Err(error) => {
             console.boot_failed();
             remove_run_files(root, name, console.has_client());
             if console.has_client() {
                 // Somebody watches: the console stays, served by a process that does nothing else.
                 stay_for_client(root, name, console);
             }
-            Err(text)
+            Err(error)
         }
     }
 }

@@ -27,19 +27,19 @@ const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CL
 impl Build<'_> {
     /// Makes the commands; with `ending`, those that end the zone as well.
     pub(super) fn commands(&mut self, ending: bool) -> Result<(), StepError> {
-        let failed = |e: Errno| fail(COMMANDS, "cannot make it", &e.into());
+        let failed = |e: Errno| fail(COMMANDS, "cannot make it", e);
         let top = Path::new(COMMANDS.trim_start_matches('/'));
         let run = open_beneath(self.root_fd(), Path::new("run"), DIRECTORY, Mode::empty(), STRICT)
-            .map_err(|e| fail(COMMANDS, "cannot open /run", &e))?;
+            .map_err(|e| fail(COMMANDS, "cannot open /run", e))?;
         // They are the host's, as the file with the zone's name is: the zone's root cannot forge them.
         for dir in ["zone", "zone/bin"] {
             mkdirat(&run, dir, Mode::from(0o755)).map_err(failed)?;
         }
         let bin = open_beneath(self.root_fd(), top, DIRECTORY, Mode::empty(), STRICT)
-            .map_err(|e| fail(COMMANDS, "cannot open it", &e))?;
+            .map_err(|e| fail(COMMANDS, "cannot open it", e))?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&bin, FILE, flags, Mode::from(0o555)).map_err(failed)?;
-        write_all(file.as_fd(), TEXT.as_bytes()).map_err(|e| fail(COMMANDS, "cannot write it", &e))?;
+        write_all(file.as_fd(), TEXT.as_bytes()).map_err(|e| fail(COMMANDS, "cannot write it", e))?;
         drop(file);
         if !ending {
             return Ok(());
@@ -57,14 +57,14 @@ impl Build<'_> {
         let Ok(sbin) = open_beneath(self.root_fd(), sbin, DIRECTORY, Mode::empty(), IN_ROOT) else {
             return Ok(());
         };
-        let stat = rustix::fs::fstatvfs(&sbin).map_err(|e| fail(what, "cannot look at /sbin", &e.into()))?;
+        let stat = rustix::fs::fstatvfs(&sbin).map_err(|e| fail(what, "cannot look at /sbin", e))?;
         // A folder that the zone can write to keeps its commands: they are the zone's own, and its packages replace them.
         if !stat.f_flag.contains(StatVfsMountFlags::RDONLY) {
             return Ok(());
         }
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(bin, FILE, flags, Mode::empty())
-            .map_err(|e| fail(what, "cannot open ours", &e.into()))?;
+            .map_err(|e| fail(what, "cannot open ours", e))?;
         let attrs = Attrs::RDONLY | Attrs::NOSUID | Attrs::NODEV;
         let covered = self.within(|| {
             let ours = Tree::peer(file.as_fd(), false)?.set(attrs, Attrs::empty(), None)?;

@@ -5,11 +5,10 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, mkdirat, mknodat, symlinkat};
 
-use super::{Build, StepError, fail};
+use super::{Build, Cause, StepError, fail};
 use crate::plan::step::Node;
 use crate::spec::shown::Show;
 use crate::sys::mount::{Attrs, NewFs, Tree};
-use crate::sys::path::reason;
 
 impl Build<'_> {
     /// Makes and mounts the zone's `/dev`.
@@ -21,9 +20,8 @@ impl Build<'_> {
         let at = tree.as_fd();
         let owner = (Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)));
         let own = |name: &Path| chownat(at, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW);
-        let error = |name: &Path, e: rustix::io::Errno| StepError {
-            what: "device".into(),
-            why: format!("cannot make /dev/{}: {}", name.shown(), reason(&e.into())),
+        let error = |name: &Path, e: rustix::io::Errno| {
+            fail("device", format!("cannot make /dev/{}", name.shown()), e)
         };
         for node in nodes {
             let path = Path::new(&node.path);
@@ -78,7 +76,9 @@ impl Build<'_> {
             Ok(tree) => self.attach(&tree, what, what, true),
             // A kernel without POSIX message queues.
             Err(e) if e.source.raw_os_error() == Some(libc::ENODEV) => Ok(()),
-            Err(e) => Err(StepError { what: what.into(), why: format!("cannot mount mqueue: {e}") }),
+            Err(source) => {
+                Err(StepError::new(what, Cause::Mount { action: "cannot mount mqueue".into(), source }))
+            }
         }
     }
 
@@ -90,16 +90,15 @@ impl Build<'_> {
         let what = "console";
         let owner = (Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)));
         rustix::fs::fchown(self.console, owner.0, owner.1)
-            .map_err(|e| fail(what, "cannot give it away", &e.into()))?;
+            .map_err(|e| fail(what, "cannot give it away", e))?;
         rustix::fs::fchmod(self.console, Mode::from(0o620))
-            .map_err(|e| fail(what, "cannot give it away", &e.into()))?;
+            .map_err(|e| fail(what, "cannot give it away", e))?;
         let path = rustix::termios::ttyname(self.console, Vec::new())
-            .map_err(|e| fail(what, "cannot name it", &e.into()))?;
+            .map_err(|e| fail(what, "cannot name it", e))?;
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(path, flags, Mode::empty())
-            .map_err(|e| fail(what, "cannot open it", &e.into()))?;
-        self.target("/dev/console", false).map_err(|why| StepError { what: what.to_owned(), why })?;
-        self.terminal = Some(Tree::copy(fd.as_fd(), false).map_err(|e| fail(what, "cannot mount it", &e))?);
+        let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| fail(what, "cannot open it", e))?;
+        self.target("/dev/console", false).map_err(|e| StepError::new(what, e))?;
+        self.terminal = Some(Tree::copy(fd.as_fd(), false).map_err(|e| fail(what, "cannot mount it", e))?);
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 
 use super::super::{fsck, shared, source};
-use super::{Build, StepError, fail};
+use super::{Build, Cause, StepError, fail};
 use crate::apply::dataset::withdraw::NOWHERE;
 use crate::plan::step::{Mount, Source};
 use crate::spec::idmap::IdMap;
@@ -23,8 +23,7 @@ impl Build<'_> {
     pub(super) fn fs(&mut self, mount: &Mount) -> Result<(), StepError> {
         let what = format!("fs {}", mount.dir);
         if let Some(raw) = &mount.raw {
-            fsck::check(&mount.fstype, Path::new(raw))
-                .map_err(|why| StepError { what: what.clone(), why })?;
+            fsck::check(&mount.fstype, Path::new(raw)).map_err(|e| StepError::new(&what, e))?;
         }
         let o = &mount.options;
         let mut attrs = Attrs::empty();
@@ -43,8 +42,7 @@ impl Build<'_> {
             Source::Bind => self.share(&what, mount, attrs),
             Source::Tmpfs => {
                 let map = IdMap { uid: self.ids.maps.0.clone(), gid: self.ids.maps.1.clone() };
-                let options =
-                    o.of_memory(&map).map_err(|e| StepError { what: what.clone(), why: e.to_string() })?;
+                let options = o.of_memory(&map).map_err(|e| StepError::new(&what, e))?;
                 let options: Vec<_> = options.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
                 let tree = self.tmpfs(&what, attrs, &options)?;
                 self.attach_fs(&tree, &what, &mount.dir, true)
@@ -54,13 +52,13 @@ impl Build<'_> {
                 let flags = if o.read_only { OFlags::RDONLY } else { OFlags::RDWR };
                 let image = source::open(&mount.special, mount.within.as_deref(), flags | OFlags::NONBLOCK);
                 let image: File =
-                    image.map_err(|e| fail(&what, &format!("cannot open {}", mount.special), &e))?.into();
+                    image.map_err(|e| fail(&what, format!("cannot open {}", mount.special), e))?.into();
                 if !image.metadata().is_ok_and(|m| m.is_file()) {
-                    let why = format!("{} is not an image file any more", mount.special);
-                    return Err(StepError { what, why });
+                    let image = mount.special.clone();
+                    return Err(StepError::new(what, Cause::NotAnImage { image }));
                 }
                 let device = loopdev::attach(&image, o.read_only).map_err(|e| {
-                    fail(&what, &format!("cannot make a loop device for {}", mount.special), &e)
+                    fail(&what, format!("cannot make a loop device for {}", mount.special), e)
                 })?;
                 self.disk(&what, mount, attrs, &device.path.to_string_lossy())
             }
@@ -84,28 +82,26 @@ impl Build<'_> {
             }
             fs.mount(attrs)
         });
-        let tree = made.map_err(|e| {
-            let why = if e.source.raw_os_error() == Some(libc::ENODEV) && mount.source == Source::Zfs {
-                "the ZFS module is not loaded".to_owned()
-            } else if e.source.raw_os_error() == Some(libc::ENODEV) {
-                format!("this kernel has no file system '{}'", mount.fstype)
-            } else {
-                format!("cannot mount {} as {}: {e}", mount.special, mount.fstype)
+        let tree = made.map_err(|source| {
+            let cause = match source.source.raw_os_error() {
+                Some(libc::ENODEV) if mount.source == Source::Zfs => Cause::NoZfs(source),
+                Some(libc::ENODEV) => Cause::NoFileSystem { fstype: mount.fstype.clone(), source },
+                _ => {
+                    let action = format!("cannot mount {} as {}", mount.special, mount.fstype).into();
+                    Cause::Mount { action, source }
+                }
             };
-            StepError { what: what.to_owned(), why }
+            StepError::new(what, cause)
         })?;
         let read_only = mount.options.read_only || is_image(&mount.fstype);
         match self.shift(&tree, what, attrs, false) {
             // What can only be read shows its owners as unknown ids, and is readable as its modes say.
             Err(_) if read_only && mount.source != Source::Zfs && !shared::is_of_kernel(&mount.fstype) => {}
-            Err(_) if mount.source == Source::Zfs => {
-                let why = "this ZFS cannot map ids; install OpenZFS 2.2 or newer".to_owned();
-                return Err(StepError { what: what.to_owned(), why });
+            Err(e) if mount.source == Source::Zfs => {
+                return Err(StepError::new(what, Cause::NoIdMapping(e.cause)));
             }
             Err(e) => {
-                let why =
-                    format!("{}; 'add options ro' mounts it read-only, its files as those of nobody", e.why);
-                return Err(StepError { why, ..e });
+                return Err(e.with_note("'add options ro' mounts it read-only, its files as those of nobody"));
             }
             Ok(()) => {}
         }

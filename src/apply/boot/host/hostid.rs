@@ -9,9 +9,9 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
-use super::{Build, StepError, fail};
+use super::{Build, Cause, StepError, fail};
 use crate::sys::mount::{Attrs, Tree};
-use crate::sys::path::{STRICT, open_beneath, reason};
+use crate::sys::path::{STRICT, open_beneath};
 
 /// Where gethostid(3) looks.
 const FILE: &str = "/etc/hostid";
@@ -23,11 +23,11 @@ impl Build<'_> {
     /// Puts the host id into the zone.
     pub(super) fn host_id(&self, id: u32) -> Result<(), StepError> {
         let what = "hostid";
-        let failed = |action: &str, e: rustix::io::Errno| fail(what, action, &e.into());
+        let failed = |action: &'static str, e: rustix::io::Errno| fail(what, action, e);
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         // The private /dev of this boot: nobody in the zone has seen it yet.
         let dev = open_beneath(self.root_fd(), Path::new("dev"), flags, Mode::empty(), STRICT)
-            .map_err(|e| fail(what, "cannot open /dev", &e))?;
+            .map_err(|e| fail(what, "cannot open /dev", e))?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = rustix::fs::openat(&dev, SOURCE, flags, Mode::from(0o444))
             .map_err(|e| failed("cannot make its file", e))?;
@@ -35,21 +35,18 @@ impl Build<'_> {
         let written =
             rustix::io::write(&file, &id.to_ne_bytes()).map_err(|e| failed("cannot write its file", e))?;
         if written != 4 {
-            return Err(StepError { what: what.into(), why: "its file cannot be written whole".into() });
+            return Err(StepError::new(what, Cause::Short));
         }
         drop(file);
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let source = rustix::fs::openat(&dev, SOURCE, flags, Mode::empty())
             .map_err(|e| failed("cannot open its file", e))?;
         let tree = self.within(|| Tree::copy(source.as_fd(), false));
-        let tree = tree.map_err(|e| fail(what, "cannot mount its file", &e))?;
+        let tree = tree.map_err(|e| fail(what, "cannot mount its file", e))?;
         let attrs = Attrs::RDONLY | Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC;
-        tree.set(attrs, Attrs::empty(), None, false)
-            .map_err(|e| fail(what, "cannot protect its file", &e))?;
-        let target = self.target(FILE, false).map_err(|why| StepError { what: what.into(), why })?;
-        self.within(|| tree.attach(target.as_fd())).map_err(|e| StepError {
-            what: what.into(),
-            why: format!("cannot mount it on {FILE}: {}", reason(&e)),
-        })
+        tree.set(attrs, Attrs::empty(), None, false).map_err(|e| fail(what, "cannot protect its file", e))?;
+        let target = self.target(FILE, false).map_err(|e| StepError::new(what, e))?;
+        self.within(|| tree.attach(target.as_fd()))
+            .map_err(|e| fail(what, format!("cannot mount it on {FILE}"), e))
     }
 }

@@ -25,32 +25,30 @@ impl Build<'_> {
     pub(super) fn inherit(&self, dir: &str, programs: Option<&[String]>) -> Result<(), StepError> {
         let what = format!("inherit-pkg-dir {dir}");
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(dir, flags, Mode::empty())
-            .map_err(|e| fail(&what, "cannot open it", &e.into()))?;
+        let fd = rustix::fs::open(dir, flags, Mode::empty()).map_err(|e| fail(&what, "cannot open it", e))?;
         let mut attrs = Attrs::RDONLY | Attrs::NODEV;
         // The mounts of the programs begin as copies of this one.
         attrs.set(Attrs::NOSUID, programs.is_none());
         let tree = if without("unmapped") {
             self.mapped(fd.as_fd(), &what, attrs)?
         } else {
-            let copy = Tree::peer(fd.as_fd(), false).map_err(|e| fail(&what, "cannot mount it", &e))?;
-            copy.set(attrs, Attrs::empty(), None).map_err(|e| fail(&what, "cannot set its attributes", &e))?
+            let copy = Tree::peer(fd.as_fd(), false).map_err(|e| fail(&what, "cannot mount it", e))?;
+            copy.set(attrs, Attrs::empty(), None).map_err(|e| fail(&what, "cannot set its attributes", e))?
         };
         self.attach(&tree, &what, dir, true)?;
         // All of it is mapped then, the programs too, and no mount is mapped twice.
         let programs = programs.filter(|list| !list.is_empty() && !without("unmapped"));
         let Some(programs) = programs else { return Ok(()) };
         // Read-only, as what it is a copy of.
-        let mapped = self.mapped(fd.as_fd(), &what, Attrs::RDONLY | Attrs::NODEV).map_err(|mut e| {
-            e.why.push_str("; with setuid=false it is mounted without its programs");
-            e
-        })?;
+        let mapped = self
+            .mapped(fd.as_fd(), &what, Attrs::RDONLY | Attrs::NODEV)
+            .map_err(|e| e.with_note("with setuid=false it is mounted without its programs"))?;
         self.within(|| {
             // Only of an attached mount the kernel copies parts.
             self.place()?.set_aside(&mapped)?;
             Ok(self.programs(&tree, &mapped, &what, programs))
         })
-        .map_err(|e| fail(&what, "cannot mount its programs", &e))?
+        .map_err(|e| fail(&what, "cannot mount its programs", e))?
     }
 
     /// Mounts programs over themselves, with mapped ids.
@@ -67,7 +65,7 @@ impl Build<'_> {
                 folders.entry(folder).or_insert_with(|| Some((open(mapped, folder)?, open(tree, folder)?)));
             let Some((from, to)) = opened else { continue };
             program(from.as_fd(), to.as_fd(), name)
-                .map_err(|e| fail(what, &format!("cannot mount {}", path.shown()), &e))?;
+                .map_err(|e| fail(what, format!("cannot mount {}", path.shown()), e))?;
         }
         Ok(())
     }

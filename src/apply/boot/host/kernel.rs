@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 
 use super::super::{proc, zone};
-use super::{Build, StepError, fail};
+use super::{Build, NO_PROCESS, StepError, fail};
 use crate::apply::net;
 use crate::sys::mount::{Attrs, Tree};
 use crate::sys::ns;
@@ -17,16 +17,15 @@ pub(super) fn close(folder: &str) -> Result<(), StepError> {
         let mode = meta.permissions().mode() & 0o770;
         std::fs::set_permissions(&dir, Permissions::from_mode(mode))
     });
-    closed.map_err(|e| fail(dir, "cannot close it", &e))
+    closed.map_err(|e| fail(dir, "cannot close it", e))
 }
 
 impl Build<'_> {
     /// Waits until process 1 has told of its network namespace.
     pub(super) fn hear_network(&mut self, what: &str) -> Result<(), StepError> {
-        let fail = |why: String| StepError { what: what.to_owned(), why };
         if self.net.is_none() {
-            let channel = self.channel.as_ref().ok_or_else(|| fail("the plan makes no process".into()))?;
-            self.net = Some(zone::network_of(channel).map_err(fail)?);
+            let channel = self.channel.as_ref().ok_or_else(|| StepError::new(what, NO_PROCESS))?;
+            self.net = Some(zone::network_of(channel).map_err(|e| StepError::new(what, e))?);
         }
         Ok(())
     }
@@ -36,10 +35,10 @@ impl Build<'_> {
     pub(super) fn proc(&self, hidden: &[&str], fixed: &[&str]) -> Result<(), StepError> {
         let what = "/proc";
         let pid = self.process.as_ref().map_or(0, |(pid, _)| *pid);
-        let pids = ns::open(pid, "pid").map_err(|e| fail(what, "cannot open the process namespace", &e))?;
-        let target = self.target(what, true).map_err(|why| StepError { what: what.into(), why })?;
+        let pids = ns::open(pid, "pid").map_err(|e| fail(what, "cannot open the process namespace", e))?;
+        let target = self.target(what, true).map_err(|e| StepError::new(what, e))?;
         self.within(|| proc::mount(pids.as_fd(), target.as_fd()))
-            .map_err(|e| fail(what, "cannot mount it", &e))?;
+            .map_err(|e| fail(what, "cannot mount it", e))?;
         for folder in hidden {
             let dir = format!("/proc/{folder}");
             let attrs = Attrs::RDONLY | Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC;
@@ -48,13 +47,13 @@ impl Build<'_> {
         }
         for folder in fixed {
             let dir = format!("/proc/{folder}");
-            let target = self.target(&dir, true).map_err(|why| StepError { what: dir.clone(), why })?;
+            let target = self.target(&dir, true).map_err(|e| StepError::new(&dir, e))?;
             let cover = self
                 .within(|| Tree::copy(target.as_fd(), false))
-                .map_err(|e| fail(&dir, "cannot mount it", &e))?;
+                .map_err(|e| fail(&dir, "cannot mount it", e))?;
             cover
                 .set(Attrs::RDONLY, Attrs::empty(), None, false)
-                .map_err(|e| fail(&dir, "cannot make it read-only", &e))?;
+                .map_err(|e| fail(&dir, "cannot make it read-only", e))?;
             self.attach(&cover, &dir, &dir, true)?;
         }
         Ok(())
@@ -69,8 +68,8 @@ impl Build<'_> {
         // The zone works without it.
         let handed_on = net::ordinary::hand_on(net.as_fd(), &self.ids.maps.1);
         self.told.warnings.extend(handed_on.err().map(|e| e.to_string()));
-        let target = self.target(what, true).map_err(|why| StepError { what: what.into(), why })?;
-        let tree = proc::sys(net.as_fd()).map_err(|e| fail(what, "cannot make it", &e))?;
-        self.within(|| tree.attach(target.as_fd())).map_err(|e| fail(what, "cannot attach the mount", &e))
+        let target = self.target(what, true).map_err(|e| StepError::new(what, e))?;
+        let tree = proc::sys(net.as_fd()).map_err(|e| fail(what, "cannot make it", e))?;
+        self.within(|| tree.attach(target.as_fd())).map_err(|e| fail(what, "cannot attach the mount", e))
     }
 }

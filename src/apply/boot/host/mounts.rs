@@ -6,17 +6,18 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, mkdirat, mknodat};
 
+use super::super::error::MountPointError;
 use super::super::waypoint;
 use super::place::Place;
-use super::{Build, StepError, fail};
+use super::{Build, Cause, StepError, fail};
 use crate::spec::shown::Show;
 use crate::sys::mount::{Attrs, NewFs, Tree};
 use crate::sys::naive::without;
-use crate::sys::path::{STRICT, open_beneath, reason};
+use crate::sys::path::{STRICT, open_beneath};
 use crate::sys::process;
 
 /// Tells why a mount has not got mapped ids or its attributes.
-fn not_mapped(what: &str, e: &io::Error) -> StepError {
+fn not_mapped(what: &str, e: io::Error) -> StepError {
     let action = match e.raw_os_error() {
         Some(libc::EINVAL | libc::EPERM | libc::EOPNOTSUPP) => {
             "its file system cannot map ids on this kernel"
@@ -37,25 +38,25 @@ impl Build<'_> {
     ) -> Result<(), StepError> {
         let ids = self.users.as_ref().map(AsFd::as_fd);
         // The host's own read-only, noexec and like attributes are kept; nothing is cleared.
-        tree.set(set, Attrs::empty(), ids, recursive).map_err(|e| not_mapped(what, &e))
+        tree.set(set, Attrs::empty(), ids, recursive).map_err(|e| not_mapped(what, e))
     }
 
     /// Makes a copy of the mount at a descriptor that has attributes and mapped ids from the beginning.
     pub(super) fn mapped(&self, at: BorrowedFd<'_>, what: &str, set: Attrs) -> Result<Tree, StepError> {
-        let copy = Tree::peer(at, false).map_err(|e| fail(what, "cannot mount it", &e))?;
+        let copy = Tree::peer(at, false).map_err(|e| fail(what, "cannot mount it", e))?;
         let ids = self.users.as_ref().map(AsFd::as_fd);
-        copy.set(set, Attrs::empty(), ids).map_err(|e| not_mapped(what, &e))
+        copy.set(set, Attrs::empty(), ids).map_err(|e| not_mapped(what, e))
     }
 
     pub(super) fn root(&mut self, path: &Path) -> Result<(), StepError> {
         let what = format!("root {}", path.shown());
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(path, flags, Mode::empty())
-            .map_err(|e| fail(&what, "cannot open it", &e.into()))?;
+        let fd =
+            rustix::fs::open(path, flags, Mode::empty()).map_err(|e| fail(&what, "cannot open it", e))?;
         let attrs = if without("nodev") { Attrs::empty() } else { Attrs::NODEV };
         let tree = self.mapped(fd.as_fd(), &what, attrs)?;
-        let place = self.place().map_err(|e| fail(&what, "cannot mount it", &e))?;
-        place.within(|| tree.attach(place.root())).map_err(|e| fail(&what, "cannot mount it", &e))?;
+        let place = self.place().map_err(|e| fail(&what, "cannot mount it", e))?;
+        place.within(|| tree.attach(place.root())).map_err(|e| fail(&what, "cannot mount it", e))?;
         self.root = Some(tree.into_fd());
         Ok(())
     }
@@ -74,26 +75,30 @@ impl Build<'_> {
     }
 
     /// Opens a mount point in the zone, making what is missing as the zone's root would.
-    pub(super) fn target(&self, dir: &str, directory: bool) -> Result<OwnedFd, String> {
+    pub(super) fn target(&self, dir: &str, directory: bool) -> Result<OwnedFd, MountPointError> {
         let open = |name: &Path, flags: OFlags| {
             open_beneath(self.root_fd(), name, OFlags::PATH | OFlags::CLOEXEC | flags, Mode::empty(), STRICT)
         };
         let path = Path::new(dir.trim_start_matches('/'));
         let whole = Path::new(dir);
-        let explain = |at: &Path, e: io::Error| match e.raw_os_error() {
-            Some(libc::ELOOP) => match waypoint::misled(whole, |_| self.base()) {
-                Some(misled) => format!("mount point {misled}"),
-                None => format!("mount point /{} is a symbolic link", at.shown()),
-            },
-            _ => format!("mount point /{}: {}", at.shown(), reason(&e)),
+        let explain = |at: &Path, source: io::Error| {
+            let at = at.to_owned();
+            match source.raw_os_error() {
+                Some(libc::ELOOP) => match waypoint::misled(whole, |_| self.base()) {
+                    Some(misled) => MountPointError::Misled(misled),
+                    None => MountPointError::Link { at, source },
+                },
+                _ => MountPointError::Open { at, source },
+            }
         };
+        let dir = || dir.to_owned();
         match open(path, OFlags::empty()) {
             Ok(fd) => {
                 let stat = rustix::fs::fstat(&fd).map_err(|e| explain(path, e.into()))?;
                 let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
                 return match (directory, is_directory) {
-                    (true, false) => Err(format!("mount point {dir} is not a directory")),
-                    (false, true) => Err(format!("mount point {dir} is a directory and the source is none")),
+                    (true, false) => Err(MountPointError::NotADirectory { dir: dir() }),
+                    (false, true) => Err(MountPointError::Directory { dir: dir() }),
                     _ => Ok(fd),
                 };
             }
@@ -104,7 +109,7 @@ impl Build<'_> {
         let mut parent: Option<OwnedFd> = None;
         for part in path.components() {
             let Component::Normal(name) = part else {
-                return Err(format!("{dir} is not a valid mount point"));
+                return Err(MountPointError::Invalid { dir: dir() });
             };
             at.push(name);
             let last = at.as_path() == path;
@@ -120,12 +125,10 @@ impl Build<'_> {
                         }
                     })
                     .map_err(|e| match e {
-                        rustix::io::Errno::ROFS => format!(
-                            "mount point /{} does not exist, and it lies in a directory that is read-only \
-                             there; make it on the host, or choose another dir",
-                            at.shown()
-                        ),
-                        e => format!("cannot make mount point /{}: {}", at.shown(), reason(&e.into())),
+                        rustix::io::Errno::ROFS => {
+                            MountPointError::ReadOnly { at: at.clone(), source: e.into() }
+                        }
+                        e => MountPointError::Make { at: at.clone(), source: e.into() },
                     })?;
                     open(&at, wanted)
                 }
@@ -133,7 +136,7 @@ impl Build<'_> {
             };
             parent = Some(next.map_err(|e| explain(&at, e))?);
         }
-        parent.ok_or_else(|| format!("{dir} is not a valid mount point"))
+        parent.ok_or_else(|| MountPointError::Invalid { dir: dir() })
     }
 
     /// Returns the zone's root, where the way to a mount point begins.
@@ -148,8 +151,8 @@ impl Build<'_> {
         dir: &str,
         directory: bool,
     ) -> Result<(), StepError> {
-        let target = self.target(dir, directory).map_err(|why| StepError { what: what.to_owned(), why })?;
-        self.within(|| tree.attach(target.as_fd())).map_err(|e| fail(what, "cannot attach the mount", &e))
+        let target = self.target(dir, directory).map_err(|e| StepError::new(what, e))?;
+        self.within(|| tree.attach(target.as_fd())).map_err(|e| fail(what, "cannot attach the mount", e))
     }
 
     /// As [`Self::attach`], for an `fs` resource, whose `dir` can be another one.
@@ -162,7 +165,7 @@ impl Build<'_> {
     ) -> Result<(), StepError> {
         self.attach(tree, what, dir, directory).map_err(|e| {
             match waypoint::misled(Path::new(dir), |_| self.base()) {
-                Some(misled) => StepError { why: format!("{}; {}", e.why, misled.way_out()), ..e },
+                Some(misled) => e.with_note(misled.way_out()),
                 None => e,
             }
         })
@@ -180,7 +183,9 @@ impl Build<'_> {
             }
             fs.mount(attrs)
         });
-        made.map_err(|e| StepError { what: what.to_owned(), why: format!("cannot mount tmpfs: {e}") })
+        made.map_err(|source| {
+            StepError::new(what, Cause::Mount { action: "cannot mount tmpfs".into(), source })
+        })
     }
 
     pub(super) fn memory(&self, dir: &str, mode: u32, percent: u32) -> Result<(), StepError> {

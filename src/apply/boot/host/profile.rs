@@ -14,16 +14,15 @@ impl Build<'_> {
     /// Mounts a directory of the root over itself: it keeps its own attributes when those around it change,
     /// and cannot be renamed.
     pub(super) fn part(&self, dir: &str, writable: bool) -> Result<(), StepError> {
-        let failed = |why| StepError { what: dir.to_owned(), why };
-        let target = self.target(dir, true).map_err(failed)?;
+        let target = self.target(dir, true).map_err(|e| StepError::new(dir, e))?;
         // The copy keeps the mapping of ids and whatever the zone's root is mounted with.
         let tree = self.within(|| Tree::copy(target.as_fd(), false));
-        let tree = tree.map_err(|e| fail(dir, "cannot mount it", &e))?;
+        let tree = tree.map_err(|e| fail(dir, "cannot mount it", e))?;
         if !writable {
             tree.set(Attrs::RDONLY, Attrs::empty(), None, false)
-                .map_err(|e| fail(dir, "cannot make it read-only", &e))?;
+                .map_err(|e| fail(dir, "cannot make it read-only", e))?;
         }
-        self.within(|| tree.attach(target.as_fd())).map_err(|e| fail(dir, "cannot attach the mount", &e))
+        self.within(|| tree.attach(target.as_fd())).map_err(|e| fail(dir, "cannot attach the mount", e))
     }
 
     /// Makes the zone's root read-only. Mounts below it stay as they are.
@@ -34,8 +33,8 @@ impl Build<'_> {
             let _ = self.target(dir, true);
         }
         let root = self.root_fd().try_clone_to_owned();
-        let root = root.map_err(|e| fail(what, "cannot open the zone's root", &e))?;
+        let root = root.map_err(|e| fail(what, "cannot open the zone's root", e))?;
         self.within(|| Tree::from_fd(root).set(Attrs::RDONLY, Attrs::empty(), None, false))
-            .map_err(|e| fail(what, "cannot make the zone's root read-only", &e))
+            .map_err(|e| fail(what, "cannot make the zone's root read-only", e))
     }
 }

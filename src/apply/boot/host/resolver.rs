@@ -3,20 +3,42 @@
 //! The service that would make the file there is systemd's or NetworkManager's, and does not run with the built-in
 //! init. `/run` is new at each boot, so the link stays as it is and the servers are put where it leads to.
 
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
+use thiserror::Error;
 
 use super::Build;
 use crate::apply::net::resolver;
 use crate::spec::shown::Show;
-use crate::sys::path::{Dir, IN_ROOT, Owned, STRICT, open_beneath};
+use crate::sys::path::{Dir, IN_ROOT, Owned, PathError, STRICT, open_beneath, reason};
 
 /// Where the link is.
 const LINK: &str = "/etc/resolv.conf";
 
 /// Names of `/run` in a zone.
 const RUN: [&str; 2] = ["run", "var/run"];
+
+/// Why a zone has no name server.
+#[derive(Debug, Error)]
+enum ServersError {
+    /// The host's file cannot be read, or the zone's not be written.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The zone's `/run` cannot be opened.
+    #[error("{}", reason(.0))]
+    Run(#[source] io::Error),
+    /// The host has no servers.
+    #[error("the host has none either")]
+    NoneOnHost,
+    /// The link names no file.
+    #[error("it leads to a directory")]
+    Directory,
+    /// The file has been written, and the link leads elsewhere.
+    #[error("the file is not there")]
+    Missing,
+}
 
 impl Build<'_> {
     /// Gives the zone servers, where it has a link that leads nowhere. A zone that makes it impossible has its own
@@ -35,7 +57,7 @@ impl Build<'_> {
         let Some(target) = target.as_deref().and_then(|t| t.to_str().ok()) else { return };
         let failed = below_run(target).and_then(|below| self.servers(&below).err());
         // In a root without the usual link /var/run, a name below it is another.
-        let failed = failed.or_else(|| (!is_there()).then(|| "the file is not there".to_owned()));
+        let failed = failed.or_else(|| (!is_there()).then_some(ServersError::Missing));
         if let Some(why) = failed {
             let text =
                 format!("{LINK} is a link to {}, and the zone has no name server: {why}", target.shown());
@@ -44,21 +66,20 @@ impl Build<'_> {
     }
 
     /// Writes the file into the zone's `/run`.
-    fn servers(&self, below: &Path) -> Result<(), String> {
-        let host = resolver::of_host(Path::new("/")).map_err(|e| e.to_string())?;
-        let content = host.ok_or("the host has none either")?;
+    fn servers(&self, below: &Path) -> Result<(), ServersError> {
+        let content = resolver::of_host(Path::new("/"))?.ok_or(ServersError::NoneOnHost)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let run = open_beneath(self.root_fd(), Path::new("run"), flags, Mode::empty(), STRICT);
-        let run = run.map_err(|e| crate::sys::path::reason(&e))?;
+        let run = run.map_err(ServersError::Run)?;
         // A service that is started in the zone later replaces it.
         let owned = |mode| Owned { mode, uid: self.uid, gid: self.gid };
         let mut dir = Dir::from_fd(run, PathBuf::from("/run"));
         let mut parts: Vec<_> = below.components().collect();
-        let name = parts.pop().ok_or("it leads to a directory")?;
+        let name = parts.pop().ok_or(ServersError::Directory)?;
         for part in parts {
-            dir = dir.make_dir(part, owned(0o755)).map_err(|e| e.to_string())?.0;
+            dir = dir.make_dir(part, owned(0o755))?.0;
         }
-        dir.write(name, owned(0o644), &content).map_err(|e| e.to_string())
+        Ok(dir.write(name, owned(0o644), &content)?)
     }
 }
 

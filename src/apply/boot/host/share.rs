@@ -17,29 +17,29 @@ impl Build<'_> {
     /// Mounts what the resource shares.
     pub(super) fn share(&mut self, what: &str, mount: &Mount, attrs: Attrs) -> Result<(), StepError> {
         let fd = source::open(&mount.special, mount.within.as_deref(), OFlags::PATH)
-            .map_err(|e| fail(what, &format!("could not access {}", mount.special), &e))?;
-        let stat = rustix::fs::fstat(&fd).map_err(|e| fail(what, "cannot look at the source", &e.into()))?;
+            .map_err(|e| fail(what, format!("could not access {}", mount.special), e))?;
+        let stat = rustix::fs::fstat(&fd).map_err(|e| fail(what, "cannot look at the source", e))?;
         let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
         let recursive = mount.options.recursive && directory;
-        let tree = Tree::copy(fd.as_fd(), recursive).map_err(|e| fail(what, "cannot mount", &e))?;
+        let tree = Tree::copy(fd.as_fd(), recursive).map_err(|e| fail(what, "cannot mount", e))?;
         let ids = self.users.as_ref().map(AsFd::as_fd);
         match tree.set(attrs, Attrs::empty(), ids, recursive) {
             Ok(()) => return self.attach_fs(&tree, what, &mount.dir, directory),
             Err(e) if shared::cannot_map(&e) => {}
-            Err(e) => return Err(fail(what, "cannot set its attributes", &e)),
+            Err(e) => return Err(fail(what, "cannot set its attributes", e)),
         }
         drop(tree);
         // The kernel maps the ids of all mounts or of none: with one that cannot, the boot mounts them one by one.
         let pieces = shared::pieces(fd.as_fd(), recursive)
-            .map_err(|e| fail(what, &format!("cannot look at what is mounted at {}", mount.special), &e))?;
+            .map_err(|e| fail(what, format!("cannot look at what is mounted at {}", mount.special), e))?;
         shared::walk(&pieces, |piece| {
             let copy = shared::copy(piece, attrs, self.users.as_ref().map(AsFd::as_fd))
-                .map_err(|e| fail(what, &format!("cannot mount {}", piece.point.shown()), &e))?;
+                .map_err(|e| fail(what, format!("cannot mount {}", piece.point.shown()), e))?;
             match copy {
                 Some(tree) if piece.is_whole() => self.attach_fs(&tree, what, &mount.dir, directory)?,
                 Some(tree) => self.put(what, mount, piece, &tree)?,
                 None if piece.is_whole() => {
-                    return Err(StepError { what: what.to_owned(), why: piece.refused() });
+                    return Err(StepError::new(what, piece.refused()));
                 }
                 None => {
                     self.cover(what, mount, piece)?;
@@ -56,8 +56,8 @@ impl Build<'_> {
         let path = Path::new(mount.dir.trim_start_matches('/')).join(&piece.inner);
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let target = open_beneath(self.root_fd(), &path, flags, Mode::empty(), STRICT)
-            .map_err(|e| fail(what, &format!("mount point /{}", path.shown()), &e))?;
-        self.within(|| tree.attach(target.as_fd())).map_err(|e| fail(what, "cannot attach the mount", &e))
+            .map_err(|e| fail(what, format!("mount point /{}", path.shown()), e))?;
+        self.within(|| tree.attach(target.as_fd())).map_err(|e| fail(what, "cannot attach the mount", e))
     }
 
     /// Puts an empty directory there that nobody can write to.
