@@ -90,7 +90,7 @@ pub(super) fn log(root: &Root, line: &str) {
 
 fn append(root: &Root, line: &str) -> std::io::Result<()> {
     let dir = root.lib_dir();
-    // One writer at a time has the lock: two that find the log full would put one that has just begun in the older
+    // The lock lets one writer in at a time: two that find the log full would put one that has just begun in the older
     // one's place.
     let folder = std::fs::File::open(&dir)?;
     folder.lock()?;

@@ -61,7 +61,7 @@ pub enum Cause {
     /// A call of the system failed.
     #[error("{action}: {}", reason(.source))]
     System {
-        /// What was tried.
+        /// The action that failed.
         action: Cow<'static, str>,
         /// The reason.
         source: io::Error,
@@ -72,7 +72,7 @@ pub enum Cause {
     /// A file system cannot be made.
     #[error("{action}: {source}")]
     Mount {
-        /// What was tried.
+        /// The action that failed.
         action: Cow<'static, str>,
         /// The kernel's reason, with its own words.
         source: FsError,
@@ -132,7 +132,7 @@ pub enum Cause {
     /// The kernel has taken a partition of processors and made it invalid.
     #[error("the kernel gives no cpus of its own to the zone: {state}")]
     Partition {
-        /// What the kernel says of it.
+        /// The state that the kernel reports.
         state: String,
     },
     /// A file took only part of what was written.
@@ -141,13 +141,13 @@ pub enum Cause {
     /// Process 1 has ended, or has told why it cannot go on.
     #[error(transparent)]
     Process1(#[from] Process1Error),
-    /// One of the others, with what is to be said besides.
+    /// Another cause, with a note behind it.
     #[error("{cause}; {note}")]
     Noted {
         /// The reason.
         #[source]
         cause: Box<Self>,
-        /// What can be done about it, what it means, or what could not be undone.
+        /// The note: a way out, a meaning, or a step that could not be undone.
         note: Cow<'static, str>,
     },
 }
@@ -214,7 +214,7 @@ pub enum MountPointError {
     },
 }
 
-/// What the supervisor meets when it speaks with a zone's first process.
+/// Errors that the supervisor meets when it speaks with a zone's first process.
 #[derive(Debug, Error)]
 pub enum Process1Error {
     /// It cannot be told anything.
@@ -247,7 +247,7 @@ pub enum UpError {
     /// A file of the run-time folder cannot be read or written.
     #[error("{action}: {}", reason(.source))]
     System {
-        /// What was tried.
+        /// The action that failed.
         action: Cow<'static, str>,
         /// The reason.
         source: io::Error,
@@ -267,7 +267,7 @@ pub enum UpError {
         /// Why the zone does not come up.
         #[source]
         cause: Box<Self>,
-        /// What could not be undone, and why.
+        /// The steps that could not be undone, each with the reason.
         left: Vec<String>,
     },
 }
@@ -285,7 +285,7 @@ pub enum InsideError {
     /// A call of the system failed.
     #[error("{action}: {}", reason(.source))]
     System {
-        /// What was tried.
+        /// The action that failed.
         action: Cow<'static, str>,
         /// The reason.
         source: io::Error,

@@ -60,7 +60,7 @@ pub enum BootError {
     /// A call of the system failed.
     #[error("cannot {action}: {}", reason(.source))]
     System {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
         /// The reason.
         source: io::Error,

@@ -104,7 +104,7 @@ enum PlaceError {
     /// The directory is the root of the zone, or belongs to the kernel.
     #[error("the zone's own files are there; use zfs set mountpoint")]
     ZonesOwn,
-    /// Nobody could work in the zone any more.
+    /// The mount would leave no zone to work in.
     #[error(
         "it would cover {dir}, a directory of the system; use zfs set canmount=noauto {dataset}, or zfs set mountpoint"
     )]

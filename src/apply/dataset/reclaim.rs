@@ -60,7 +60,7 @@ pub enum ReclaimError {
         /// Whose it is, and the way out.
         why: String,
     },
-    /// Somebody has it mounted.
+    /// A process or the host has it mounted.
     #[error("{dataset} is in use: {source}")]
     Mounted {
         /// The dataset.

@@ -123,7 +123,7 @@ pub enum InstallError {
     /// A snapshot or clone cannot be made; copying may help.
     #[error("cannot {what}: {why}")]
     Clone {
-        /// What was tried.
+        /// The action that failed.
         what: String,
         /// The reason.
         why: String,

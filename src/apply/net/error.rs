@@ -26,7 +26,7 @@ pub enum NetworkError {
     /// A call of the system failed.
     #[error("{action}: {}", reason(.source))]
     System {
-        /// What was tried.
+        /// The action that failed.
         action: Cow<'static, str>,
         /// The reason.
         source: io::Error,
