@@ -1,6 +1,8 @@
 //! The copy of a zone's small run-time files, for the case that its run-time folder is removed.
 //!
 //! It is one file, `/var/lib/zones/.running/NAME`: to make and remove files costs a boot more than what is in them.
+//! When the zone ends, that file moves to `/var/lib/zones/NAME/spare`, from where its next boot takes it again:
+//! a file system may look for a free inode for a millisecond.
 //! Its first line is the record and the number of the host's boot, filled up with blanks to `HEAD` bytes, so that
 //! another record can be written over it. Each run-time file follows as a line `NAME LENGTH` and its bytes.
 //!
@@ -21,6 +23,9 @@ use crate::sys::made;
 /// Name of the folder of the copies, below `/var/lib/zones`.
 const FOLDER: &str = ".running";
 
+/// Name of a copy that tells nothing any more, in the zone's folder of what outlives a boot.
+const SPARE: &str = "spare";
+
 /// Files that are copied beside the record: a running zone is ended and entered by them.
 const KEPT: [&str; 3] = [SPEC, JOURNAL, DATASETS];
 
@@ -37,6 +42,10 @@ pub fn folder(root: &Root) -> PathBuf {
 
 fn path(root: &Root, zone: &ZoneName) -> PathBuf {
     folder(root).join(zone.as_str())
+}
+
+fn spare(root: &Root, zone: &ZoneName) -> PathBuf {
+    root.zone_lib(zone).join(SPARE)
 }
 
 /// Returns the first line for a record.
@@ -72,16 +81,19 @@ pub fn keep(root: &Root, zone: &ZoneName, running: &Running) -> io::Result<()> {
             bytes.extend(content);
         }
     }
+    // The file of the boot before is taken: to find a new inode costs some file systems a millisecond.
+    let _ = fs::rename(spare(root, zone), &path);
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    options.write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
     let file = options.open(&path).or_else(|e| match e.kind() {
         io::ErrorKind::NotFound => {
             fs::DirBuilder::new().recursive(true).mode(0o755).create(folder(root))?;
             options.open(&path)
         }
         _ => Err(e),
-    });
-    file?.write_all(&bytes)
+    })?;
+    file.write_all_at(&bytes, 0)?;
+    file.set_len(bytes.len() as u64)
 }
 
 /// Writes over the first line of a copy of the same zone, as booted now; says whether there was one.
@@ -104,9 +116,17 @@ fn read_head(file: &mut File) -> Option<String> {
     String::from_utf8(line.to_vec()).ok()
 }
 
-/// Removes the copy.
+/// Removes the copy. The file is kept for the next boot of the zone.
 pub fn remove(root: &Root, zone: &ZoneName) {
-    let _ = fs::remove_file(path(root, zone));
+    let path = path(root, zone);
+    if fs::rename(&path, spare(root, zone)).is_err() {
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// Removes the file that was kept for the next boot: the zone is no longer installed.
+pub fn forget(root: &Root, zone: &ZoneName) {
+    let _ = fs::remove_file(spare(root, zone));
 }
 
 /// Returns the record that was copied in this boot of the host.
@@ -201,6 +221,35 @@ mod tests {
         assert_eq!(fs::read(run.join("journal")).expect("put back"), b"");
         remove(&root, &zone);
         assert_eq!((record(&root, &zone), file(&root, &zone, "spec.toml")), (None, None));
+    }
+
+    #[test]
+    fn the_next_boot_writes_over_the_file_of_the_last() {
+        use std::os::unix::fs::MetadataExt;
+        let temp = tempfile::tempdir().expect("a folder");
+        let (root, zone) = (Root::new(Some(temp.path())), ZoneName::new("zion").expect("a name"));
+        for folder in [root.zone_run(&zone), root.zone_lib(&zone)] {
+            fs::create_dir_all(folder).expect("a folder");
+        }
+        let inode = || fs::metadata(path(&root, &zone)).map(|meta| meta.ino()).ok();
+        fs::write(root.zone_run(&zone).join(SPEC), "a long text\n").expect("written");
+        keep(&root, &zone, &running(7)).expect("kept");
+        let first = inode().expect("a file");
+        remove(&root, &zone);
+        assert_eq!((inode(), record(&root, &zone)), (None, None), "no boot is told of");
+        // A shorter text leaves nothing of the longer one.
+        fs::write(root.zone_run(&zone).join(SPEC), "short").expect("written");
+        keep(&root, &zone, &running(8)).expect("kept");
+        assert_eq!((inode(), record(&root, &zone)), (Some(first), Some(running(8))));
+        assert_eq!(files(&root, &zone), [("spec.toml", b"short".to_vec())]);
+        // An uninstalled zone leaves nothing, and one without a folder of its own keeps nothing.
+        remove(&root, &zone);
+        forget(&root, &zone);
+        assert_eq!(fs::read_dir(root.zone_lib(&zone)).expect("read").count(), 0);
+        keep(&root, &zone, &running(9)).expect("kept");
+        fs::remove_dir(root.zone_lib(&zone)).expect("removed");
+        remove(&root, &zone);
+        assert_eq!(inode(), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::path::Path;
 use super::{FileStore, STATE};
 use crate::apply::files;
 use crate::apply::paths::Root;
+use crate::apply::rundir::copy;
 use crate::apply::{claim, running};
 use crate::spec::idmap::{IdMap, IdRange, PRIVATE_COUNT, PRIVATE_FIRST};
 use crate::spec::shown::Show;
@@ -93,6 +94,7 @@ impl FileStore {
         if state == ZoneState::Configured {
             files::remove(&dir.join(IDMAP))?;
             files::remove(&dir.join(STATE))?;
+            copy::forget(&self.root, zone);
             return if dir.is_dir() { files::sync_dir(&dir) } else { Ok(()) };
         }
         // A state file that cannot be read is replaced: this is the way out of it.
