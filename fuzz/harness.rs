@@ -3,7 +3,7 @@
 
 use zones::apply::install::journal as install;
 use zones::apply::journal::boot;
-use zones::parser::lexer::{Head, Lexer};
+use zones::parser::lexer::{Lexer, StatementStart};
 use zones::parser::{Parser, Span};
 use zones::spec::ZoneName;
 use zones::spec::toml;
@@ -46,7 +46,7 @@ pub fn lexer(data: &[u8]) {
             assert!(text.is_char_boundary(span.start) && text.is_char_boundary(span.end), "{span:?}");
             reached = span.end;
         };
-        let (Head::Verb(_, span) | Head::Other(_, span)) = statement.head;
+        let (StatementStart::Verb(_, span) | StatementStart::Other(_, span)) = statement.head;
         see(span);
         for word in &words {
             see(word.span);

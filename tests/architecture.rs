@@ -9,6 +9,8 @@ use zones::cli::zoneadm::table::SUBCOMMANDS;
 
 #[path = "architecture_tests/errors.rs"]
 mod errors;
+#[path = "architecture_tests/names.rs"]
+mod names;
 
 /// What each part may use of the others. `spec::name` and `spec::shown` admit only that module.
 const ARROWS: &[(&str, &[&str])] = &[

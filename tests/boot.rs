@@ -11,7 +11,7 @@ use lab::{Lab, record};
 use rustix::fs::{AtFlags, StatxFlags, getxattr, statx};
 use rustix::mount::{MountPropagationFlags, mount_change};
 use zones::plan::step::ENDING;
-use zones::sys::mount::{Attrs, NewFs, Tree};
+use zones::sys::mount::{Attrs, MountFd, NewFs};
 use zones::sys::ns::{self, Kinds};
 
 #[test]
@@ -183,7 +183,7 @@ fn a_boot_takes_no_copy_of_the_hosts_mounts() {
     lab.assert_clean();
 }
 
-fn tmpfs() -> Tree {
+fn tmpfs() -> MountFd {
     NewFs::open("tmpfs").and_then(|fs| fs.mount(Attrs::empty())).expect("a mount")
 }
 

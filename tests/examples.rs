@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use std::{env, fs};
 
 use tempfile::TempDir;
-use zones::spec::schema::{self, PropDef, ResourceDef, Shape};
+use zones::spec::schema::{self, PropDef, ResourceDef, ValueShape};
 use zones::spec::{ResourceKind, ZoneName, toml};
 
 fn tree(path: &str) -> PathBuf {
@@ -131,9 +131,9 @@ fn the_commands_of_zonecfg_8_run() {
 /// Returns the line that sets a property to the example of its row.
 fn set(def: &PropDef) -> String {
     match def.shape {
-        Shape::Groups(_) => format!("add {} {}\n", def.name, def.example),
-        Shape::List => format!("set {}={}\n", def.name, def.example),
-        Shape::One => format!("set {}=\"{}\"\n", def.name, def.example),
+        ValueShape::Groups(_) => format!("add {} {}\n", def.name, def.example),
+        ValueShape::List => format!("set {}={}\n", def.name, def.example),
+        ValueShape::One => format!("set {}=\"{}\"\n", def.name, def.example),
     }
 }
 

@@ -213,11 +213,11 @@ fn a_console_that_hangs_up_costs_nothing_and_is_opened_again() {
 
 /// Mounts a terminal of the host over the zone's console, from outside.
 fn put_console(zone: &Zone, path: &str) {
-    use zones::sys::mount::Tree;
+    use zones::sys::mount::MountFd;
     use zones::sys::ns::{self, Kinds, Side};
     let fd = rustix::fs::open(path, rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).expect("a terminal");
     let mounts = ns::open(zone.init, "mnt").expect("a mount namespace");
-    let tree = Tree::copy(fd.as_fd(), false).expect("a copy");
+    let tree = MountFd::copy(fd.as_fd(), false).expect("a copy");
     match ns::fork().expect("a process") {
         Side::Child => {
             let done = ns::join(mounts.as_fd(), Kinds::MOUNT).and_then(|()| {

@@ -13,7 +13,7 @@ use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use zones::zfs::nvlist::{List, MAX_DEPTH, Value};
+use zones::zfs::nvlist::{List, MAX_DEPTH, NvValue};
 
 #[path = "../fuzz/harness.rs"]
 #[allow(dead_code)]
@@ -65,60 +65,63 @@ fn corpus() -> PathBuf {
 
 /// The lists that the corpus starts from, by name.
 fn seeds() -> Vec<(&'static str, List)> {
-    let property =
-        |value: Value, source: &str| Value::List([("value", value), ("source", Value::from(source))].into());
+    let property = |value: NvValue, source: &str| {
+        NvValue::List([("value", value), ("source", NvValue::from(source))].into())
+    };
     let dataset: List = [
-        ("quota", property(Value::U64(10 << 30), "tank/zion")),
-        ("mountpoint", property(Value::from("/export"), "tank")),
-        ("zoned", property(Value::U64(1), "tank/zion")),
-        ("user:note", property(Value::Text(vec![0xff, b'x']), "tank/zion")),
+        ("quota", property(NvValue::U64(10 << 30), "tank/zion")),
+        ("mountpoint", property(NvValue::from("/export"), "tank")),
+        ("zoned", property(NvValue::U64(1), "tank/zion")),
+        ("user:note", property(NvValue::Text(vec![0xff, b'x']), "tank/zion")),
     ]
     .into();
-    let disk = |n: u64| -> List { [("type", Value::from("file")), ("id", Value::U64(n))].into() };
+    let disk = |n: u64| -> List { [("type", NvValue::from("file")), ("id", NvValue::U64(n))].into() };
     let tree: List = [
-        ("type", Value::from("root")),
-        ("children", Value::Lists(vec![disk(0), disk(1), disk(2)])),
-        ("vdev_stats", Value::U64s((0..40).collect())),
+        ("type", NvValue::from("root")),
+        ("children", NvValue::Lists(vec![disk(0), disk(1), disk(2)])),
+        ("vdev_stats", NvValue::U64s((0..40).collect())),
     ]
     .into();
-    let pool: List =
-        [("tank", Value::List([("version", Value::U64(5000)), ("vdev_tree", Value::List(tree))].into()))]
-            .into();
+    let pool: List = [(
+        "tank",
+        NvValue::List([("version", NvValue::U64(5000)), ("vdev_tree", NvValue::List(tree))].into()),
+    )]
+    .into();
     let scalars: List = [
-        ("present", Value::Present),
-        ("bool", Value::Bool(true)),
-        ("byte", Value::Byte(200)),
-        ("i8", Value::I8(-1)),
-        ("u8", Value::U8(255)),
-        ("i16", Value::I16(i16::MIN)),
-        ("u16", Value::U16(u16::MAX)),
-        ("i32", Value::I32(i32::MIN)),
-        ("u32", Value::U32(u32::MAX)),
-        ("i64", Value::I64(i64::MIN)),
-        ("u64", Value::U64(u64::MAX)),
-        ("time", Value::HrTime(-5)),
-        ("double", Value::Double(0.5)),
-        ("nan", Value::Double(f64::NAN)),
-        ("text", Value::from("some text")),
-        ("", Value::from("")),
+        ("present", NvValue::Present),
+        ("bool", NvValue::Bool(true)),
+        ("byte", NvValue::Byte(200)),
+        ("i8", NvValue::I8(-1)),
+        ("u8", NvValue::U8(255)),
+        ("i16", NvValue::I16(i16::MIN)),
+        ("u16", NvValue::U16(u16::MAX)),
+        ("i32", NvValue::I32(i32::MIN)),
+        ("u32", NvValue::U32(u32::MAX)),
+        ("i64", NvValue::I64(i64::MIN)),
+        ("u64", NvValue::U64(u64::MAX)),
+        ("time", NvValue::HrTime(-5)),
+        ("double", NvValue::Double(0.5)),
+        ("nan", NvValue::Double(f64::NAN)),
+        ("text", NvValue::from("some text")),
+        ("", NvValue::from("")),
     ]
     .into();
     let arrays: List = [
-        ("bools", Value::Bools(vec![true, false])),
-        ("bytes", Value::Bytes(vec![1, 2, 3, 4, 5])),
-        ("i8s", Value::I8s(vec![-1, 0, 1])),
-        ("u8s", Value::U8s(vec![9; 9])),
-        ("i16s", Value::I16s(vec![-1, 300])),
-        ("u16s", Value::U16s(vec![7, 8, 9])),
-        ("i32s", Value::I32s(vec![-7])),
-        ("u32s", Value::U32s(vec![1, 2])),
-        ("i64s", Value::I64s(vec![-1])),
-        ("u64s", Value::U64s(vec![u64::MAX, 0])),
-        ("texts", Value::Texts(vec![b"a".to_vec(), Vec::new(), b"bcd".to_vec()])),
-        ("lists", Value::Lists(vec![List::new(), disk(1)])),
-        ("none", Value::U64s(Vec::new())),
-        ("no texts", Value::Texts(Vec::new())),
-        ("no lists", Value::Lists(Vec::new())),
+        ("bools", NvValue::Bools(vec![true, false])),
+        ("bytes", NvValue::Bytes(vec![1, 2, 3, 4, 5])),
+        ("i8s", NvValue::I8s(vec![-1, 0, 1])),
+        ("u8s", NvValue::U8s(vec![9; 9])),
+        ("i16s", NvValue::I16s(vec![-1, 300])),
+        ("u16s", NvValue::U16s(vec![7, 8, 9])),
+        ("i32s", NvValue::I32s(vec![-7])),
+        ("u32s", NvValue::U32s(vec![1, 2])),
+        ("i64s", NvValue::I64s(vec![-1])),
+        ("u64s", NvValue::U64s(vec![u64::MAX, 0])),
+        ("texts", NvValue::Texts(vec![b"a".to_vec(), Vec::new(), b"bcd".to_vec()])),
+        ("lists", NvValue::Lists(vec![List::new(), disk(1)])),
+        ("none", NvValue::U64s(Vec::new())),
+        ("no texts", NvValue::Texts(Vec::new())),
+        ("no lists", NvValue::Lists(Vec::new())),
     ]
     .into();
     let mut deep = List::new();

@@ -3,10 +3,12 @@
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 
-use zones::parser::{Argument, Command, Format, Parser, Pick, Span, Word};
-use zones::shell::{Answer, Complaint, Console, Ending, Flow, Options, Session, export, info};
+use zones::parser::{Argument, Command, ExportFormat, Parser, Pick, Span, Word};
+use zones::shell::{
+    Complaint, Confirmation, EditSession, Flow, InputEnd, SessionOptions, UserInterface, export, info,
+};
 use zones::spec::mem::MemStore;
-use zones::spec::schema::{self, Kind, PropDef, ResourceKind, Shape};
+use zones::spec::schema::{self, PropDef, ResourceKind, ValueKind, ValueShape};
 use zones::spec::verify::{HostKnows, Severity, can_clash, missing, unique_key, verify};
 use zones::spec::{ByteSize, Item, Props, Value, ZoneName, ZoneSpec, diff, merge};
 
@@ -17,7 +19,7 @@ struct Sink {
     err: String,
 }
 
-impl Console for Sink {
+impl UserInterface for Sink {
     fn print(&mut self, text: &str) {
         self.out.push_str(text);
     }
@@ -30,8 +32,8 @@ impl Console for Sink {
     fn warn(&mut self, text: &str) {
         self.err.push_str(&format!("{text}\n"));
     }
-    fn ask(&mut self, _: &str) -> Answer {
-        Answer::Nobody
+    fn ask(&mut self, _: &str) -> Confirmation {
+        Confirmation::Nobody
     }
     fn is_user(&self, _: &str) -> bool {
         true
@@ -77,45 +79,45 @@ fn comma_list(element: impl Strategy<Value = String> + 'static) -> BoxedStrategy
 /// A text that is valid for a property, not always in its canonical form.
 fn text_for(def: &'static PropDef) -> BoxedStrategy<String> {
     match def.kind {
-        Kind::Text | Kind::AttrValue => free_text().boxed(),
-        Kind::Option => free_text().prop_map(|t: String| t.replace(',', "_")).boxed(),
-        Kind::Bool => words(&["true", "false"]),
-        Kind::Word(list) => words(list),
-        Kind::Uint(low, high) => number(low, high),
-        Kind::Size(low) => prop_oneof![
+        ValueKind::Text | ValueKind::AttrValue => free_text().boxed(),
+        ValueKind::Option => free_text().prop_map(|t: String| t.replace(',', "_")).boxed(),
+        ValueKind::Bool => words(&["true", "false"]),
+        ValueKind::Word(list) => words(list),
+        ValueKind::Uint(low, high) => number(low, high),
+        ValueKind::Size(low) => prop_oneof![
             (low..=low + (1 << 40)).prop_map(|n| n.to_string()),
             (1024u64..4096).prop_map(|n| format!("{n}m")),
             (1u64..100, 0u64..100).prop_map(|(a, b)| format!("{a}.{b} G")),
             Just(ByteSize(u64::MAX).to_string()),
         ]
         .boxed(),
-        Kind::CpuCap => (1u64..100_000).prop_map(|n| format!("{}.{:02}", n / 100, n % 100)).boxed(),
-        Kind::CpuRange => (1u64..64, 0u64..64).prop_map(|(a, b)| format!("{a}-{}", a + b)).boxed(),
-        Kind::AbsPath | Kind::ZonePath => {
+        ValueKind::CpuCap => (1u64..100_000).prop_map(|n| format!("{}.{:02}", n / 100, n % 100)).boxed(),
+        ValueKind::CpuRange => (1u64..64, 0u64..64).prop_map(|(a, b)| format!("{a}-{}", a + b)).boxed(),
+        ValueKind::AbsPath | ValueKind::ZonePath => {
             ("/[a-z]{1,6}", "[ -!#-.0-~]{0,12}").prop_map(|(a, b)| format!("{a}{b}")).boxed()
         }
-        Kind::ZoneName => "[a-z][a-z0-9_.-]{0,9}".boxed(),
-        Kind::Brand => "[a-z][a-z0-9-]{0,8}".boxed(),
-        Kind::Brands => comma_list("[a-z][a-z0-9-]{0,8}"),
-        Kind::HostId => "(0x)?[0-9a-e]{1,8}".boxed(),
-        Kind::Privileges => comma_list("!?[a-z_]{1,3}x"),
-        Kind::FsAllowed => comma_list("[a-z0-9]{1,8}"),
-        Kind::PoolName => "[a-z][a-z0-9:_-]{0,8}".boxed(),
-        Kind::Address => address(),
-        Kind::AddressList => comma_list(address()),
-        Kind::Router => prop_oneof!["10\\.0\\.[0-9]\\.[1-9]", Just("fe80::1".to_owned())].boxed(),
-        Kind::Link => "[a-z]{2,6}[0-9]{1,2}".boxed(),
-        Kind::FsType => words(&["lofs", "tmpfs", "zfs", "ext4", "hsfs"]),
-        Kind::DeviceMatch => prop_oneof!["/dev/[a-z*]{1,8}", "[a-z?*\\[\\]]{1,8}"].boxed(),
-        Kind::DatasetName => "[a-z]{1,5}(/[a-z0-9_.:-]{1,5}x){0,3}".boxed(),
-        Kind::RctlName => "zone\\.[a-z-]{1,12}".boxed(),
-        Kind::AttrName => "[a-z0-9][a-z0-9.-]{0,12}".boxed(),
-        Kind::User => "[a-z][a-z0-9]{0,8}".boxed(),
-        Kind::Auths => comma_list(words(zones::spec::words::AUTHS)),
-        Kind::SecFlags => comma_list(words(zones::spec::words::SECURITY_FLAGS)),
-        Kind::Uuid => "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}".boxed(),
-        Kind::Mac => prop_oneof!["[0-9a-f]{1,2}(:[0-9a-f]{1,2}){5}", Just("auto".to_owned())].boxed(),
-        Kind::LockList => comma_list("[a-z]{1,10}"),
+        ValueKind::ZoneName => "[a-z][a-z0-9_.-]{0,9}".boxed(),
+        ValueKind::Brand => "[a-z][a-z0-9-]{0,8}".boxed(),
+        ValueKind::Brands => comma_list("[a-z][a-z0-9-]{0,8}"),
+        ValueKind::HostId => "(0x)?[0-9a-e]{1,8}".boxed(),
+        ValueKind::Privileges => comma_list("!?[a-z_]{1,3}x"),
+        ValueKind::FsAllowed => comma_list("[a-z0-9]{1,8}"),
+        ValueKind::PoolName => "[a-z][a-z0-9:_-]{0,8}".boxed(),
+        ValueKind::Address => address(),
+        ValueKind::AddressList => comma_list(address()),
+        ValueKind::Router => prop_oneof!["10\\.0\\.[0-9]\\.[1-9]", Just("fe80::1".to_owned())].boxed(),
+        ValueKind::Link => "[a-z]{2,6}[0-9]{1,2}".boxed(),
+        ValueKind::FsType => words(&["lofs", "tmpfs", "zfs", "ext4", "hsfs"]),
+        ValueKind::DeviceMatch => prop_oneof!["/dev/[a-z*]{1,8}", "[a-z?*\\[\\]]{1,8}"].boxed(),
+        ValueKind::DatasetName => "[a-z]{1,5}(/[a-z0-9_.:-]{1,5}x){0,3}".boxed(),
+        ValueKind::RctlName => "zone\\.[a-z-]{1,12}".boxed(),
+        ValueKind::AttrName => "[a-z0-9][a-z0-9.-]{0,12}".boxed(),
+        ValueKind::User => "[a-z][a-z0-9]{0,8}".boxed(),
+        ValueKind::Auths => comma_list(words(zones::spec::words::AUTHS)),
+        ValueKind::SecFlags => comma_list(words(zones::spec::words::SECURITY_FLAGS)),
+        ValueKind::Uuid => "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}".boxed(),
+        ValueKind::Mac => prop_oneof!["[0-9a-f]{1,2}(:[0-9a-f]{1,2}){5}", Just("auto".to_owned())].boxed(),
+        ValueKind::LockList => comma_list("[a-z]{1,10}"),
     }
 }
 
@@ -125,11 +127,11 @@ fn address() -> BoxedStrategy<String> {
 
 fn value_for(kind: Option<ResourceKind>, def: &'static PropDef) -> BoxedStrategy<Value> {
     match def.shape {
-        Shape::One => text_for(def).prop_map(Value::Simple).boxed(),
-        Shape::List => proptest::collection::vec(text_for(def).prop_map(Item::Simple), 1..4)
+        ValueShape::One => text_for(def).prop_map(Value::Simple).boxed(),
+        ValueShape::List => proptest::collection::vec(text_for(def).prop_map(Item::Simple), 1..4)
             .prop_map(Value::List)
             .boxed(),
-        Shape::Groups(_) if kind == Some(ResourceKind::Rctl) => {
+        ValueShape::Groups(_) if kind == Some(ResourceKind::Rctl) => {
             let limit = number(0, u64::MAX);
             let group = (limit, words(&["deny", "none"])).prop_map(|(limit, action)| {
                 Item::Complex(vec![
@@ -140,7 +142,7 @@ fn value_for(kind: Option<ResourceKind>, def: &'static PropDef) -> BoxedStrategy
             });
             proptest::collection::vec(group, 1..3).prop_map(Value::List).boxed()
         }
-        Shape::Groups(members) => {
+        ValueShape::Groups(members) => {
             let group = proptest::collection::vec(free_text(), members.len()).prop_map(move |texts| {
                 Item::Complex(members.iter().map(|m| (*m).to_owned()).zip(texts).collect())
             });
@@ -261,14 +263,14 @@ fn make_consistent(spec: &mut ZoneSpec) {
 /// Runs commands on a new zone in memory and returns what is saved.
 fn run(store: &MemStore, zone: &str, text: &str) -> (Option<ZoneSpec>, Sink, Option<u8>) {
     let mut con = Sink::default();
-    let mut session = Session::new(store, name(zone), Options::default());
+    let mut session = EditSession::new(store, name(zone), SessionOptions::default());
     for parsed in Parser::new(text, 1) {
         match parsed.command {
             Ok(command) => assert_eq!(session.eval(command, &mut con), Flow::Go),
             Err(e) => session.report_syntax(&e, None, &mut con),
         }
     }
-    let status = session.finish(Ending::Eof, false, &mut con);
+    let status = session.finish(InputEnd::Eof, false, &mut con);
     (store.saved(zone), con, status)
 }
 
@@ -355,7 +357,7 @@ proptest! {
 fn run_any(text: &str) -> Option<u8> {
     let store = store();
     let mut con = Sink::default();
-    let mut session = Session::new(&store, name("zion"), Options::default());
+    let mut session = EditSession::new(&store, name("zion"), SessionOptions::default());
     for parsed in Parser::new(text, 1) {
         match parsed.command {
             Ok(command) => {
@@ -366,11 +368,11 @@ fn run_any(text: &str) -> Option<u8> {
             Err(e) => session.report_syntax(&e, None, &mut con),
         }
     }
-    session.finish(Ending::Eof, false, &mut con)
+    session.finish(InputEnd::Eof, false, &mut con)
 }
 
 fn any_word() -> impl Strategy<Value = String> {
-    let verbs: Vec<_> = zones::parser::Verb::ALL.iter().map(|v| v.name()).collect();
+    let verbs: Vec<_> = zones::parser::CommandWord::ALL.iter().map(|v| v.name()).collect();
     let kinds: Vec<_> = ResourceKind::every().map(ResourceKind::name).collect();
     prop_oneof![
         Just("create -b;".to_owned()),
@@ -423,7 +425,8 @@ fn any_command() -> impl Strategy<Value = Command> {
         ]
     };
     let picked = move || kind().prop_flat_map(move |k| (Just(k), pick(k)));
-    let format = || proptest::sample::select(vec![Format::Classic, Format::Toml, Format::Json]);
+    let format =
+        || proptest::sample::select(vec![ExportFormat::Classic, ExportFormat::Toml, ExportFormat::Json]);
     let at = Span::default();
     prop_oneof![
         kind().prop_map(move |kind| Command::AddResource { kind, at }),

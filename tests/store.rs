@@ -11,7 +11,7 @@ use zones::apply::store::first_choice;
 use zones::spec::idmap::IdMap;
 use zones::spec::schema::{ResourceKind, global};
 use zones::spec::state::ZoneState;
-use zones::spec::store::{Commit, StoreError, Token, ZoneStore};
+use zones::spec::store::{Commit, ContentToken, StoreError, ZoneStore};
 use zones::spec::{Props, Value, ZoneName, ZoneSpec};
 
 struct Place {
@@ -60,7 +60,7 @@ impl Place {
         self.dir.path().join(path)
     }
 
-    fn save(&self, spec: &ZoneSpec, base: Option<&Token>) -> Result<Token, StoreError> {
+    fn save(&self, spec: &ZoneSpec, base: Option<&ContentToken>) -> Result<ContentToken, StoreError> {
         self.store.commit(&Commit { spec, base, renamed_from: None, overwrite: false, mends: false })
     }
 

@@ -38,12 +38,12 @@ use crate::sys::task::first_of_namespace;
 
 /// The ids of a zone, and those of them that it shares with nobody.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ids {
+pub struct ClaimedIds {
     all: IdMap,
     exclusive: IdMap,
 }
 
-impl Ids {
+impl ClaimedIds {
     /// Returns the ids of a zone whose id map the store has given.
     pub fn of(all: IdMap, spec: &ZoneSpec) -> Self {
         let explicit = matches!(IdMap::from_spec(spec), Ok(Some(_)));
@@ -65,19 +65,19 @@ impl Ids {
 
 /// A zone of another root, and the ids that it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claim {
+pub struct IdClaim {
     /// The zone.
     pub zone: String,
     /// Its root; none for a zone that is known by its cgroup only.
     pub root: Option<PathBuf>,
     /// A process of the zone, or the one that boots it, and when that started.
     by: (i32, u64),
-    ids: Ids,
+    ids: ClaimedIds,
 }
 
 /// Why a zone does not get its ids.
 #[derive(Debug)]
-pub enum Refused {
+pub enum ClaimError {
     /// A running zone of another root has some of them.
     Taken {
         /// `uid` or `gid`.
@@ -85,13 +85,13 @@ pub enum Refused {
         /// The first id that both would have.
         id: u32,
         /// The other zone.
-        holder: Box<Claim>,
+        holder: Box<IdClaim>,
     },
     /// The claims cannot be read or written.
     Io(PathBuf, io::Error),
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for ClaimError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Taken { kind, id, holder } => {
@@ -110,24 +110,24 @@ impl fmt::Display for Refused {
     }
 }
 
-impl std::error::Error for Refused {}
+impl std::error::Error for ClaimError {}
 
 /// Notes the ids of a zone that is about to boot, unless a zone of another root has them. The caller holds
 /// the zone's lock.
 ///
 /// # Errors
-/// [`Refused`]; nothing is noted then.
-pub fn claim(root: &Root, zone: &ZoneName, ids: Ids) -> Result<(), Refused> {
+/// [`ClaimError`]; nothing is noted then.
+pub fn claim(root: &Root, zone: &ZoneName, ids: ClaimedIds) -> Result<(), ClaimError> {
     let dir = folder();
-    let failed = |e| Refused::Io(dir.clone(), e);
+    let failed = |e| ClaimError::Io(dir.clone(), e);
     let _lock = lock(&dir).map_err(failed)?;
     let file = Name { group: group(root, zone), private: ids.private() };
-    let conflict = |other: &Claim| ids.conflict(&other.ids);
+    let conflict = |other: &IdClaim| ids.conflict(&other.ids);
     let names = names(&dir).map_err(failed)?;
     for (file, other) in claims(&dir, &names, root) {
         let Some((kind, id)) = conflict(&other).filter(|_| !without("roots")) else { continue };
         if other.is_held() {
-            return Err(Refused::Taken { kind, id, holder: Box::new(other) });
+            return Err(ClaimError::Taken { kind, id, holder: Box::new(other) });
         }
         if let Some(file) = file {
             let _ = fs::remove_file(file);
@@ -135,7 +135,7 @@ pub fn claim(root: &Root, zone: &ZoneName, ids: Ids) -> Result<(), Refused> {
     }
     let own = i32::try_from(std::process::id()).unwrap_or(0);
     let by = (own, start_time(own).unwrap_or(0));
-    let claim = Claim { zone: zone.to_string(), root: Some(absolute(root)), by, ids };
+    let claim = IdClaim { zone: zone.to_string(), root: Some(absolute(root)), by, ids };
     // The claim is written by one call: a reader without the lock finds none, as a moment before, or all of it.
     let path = dir.join(file.to_string());
     fs::write(&path, claim.print()).inspect_err(|_| drop(fs::remove_file(&path))).map_err(failed)?;
@@ -179,7 +179,7 @@ pub fn known(root: &Root) -> io::Result<Known> {
         known.own.entry(zone).or_default().extend(ranges(ids));
     }
     if !without("roots") {
-        let held = claims(&dir, &names, root).into_iter().map(|(_, claim)| claim).filter(Claim::is_held);
+        let held = claims(&dir, &names, root).into_iter().map(|(_, claim)| claim).filter(IdClaim::is_held);
         known.others = held.flat_map(|claim| ranges(claim.ids.all)).collect();
     }
     Ok(known)
@@ -210,9 +210,9 @@ impl Name {
     }
 
     /// Reads the file; none when it is gone or cannot be understood.
-    fn read(&self, dir: &Path) -> Option<Claim> {
+    fn read(&self, dir: &Path) -> Option<IdClaim> {
         let bytes = fs::read(dir.join(self.to_string())).ok()?;
-        Claim::parse(self.zone(), &bytes)
+        IdClaim::parse(self.zone(), &bytes)
     }
 }
 
@@ -273,7 +273,7 @@ fn absolute(root: &Root) -> PathBuf {
 }
 
 /// Returns the claims of other roots, each with its file, if there is one.
-fn claims(dir: &Path, names: &[Name], root: &Root) -> Vec<(Option<PathBuf>, Claim)> {
+fn claims(dir: &Path, names: &[Name], root: &Root) -> Vec<(Option<PathBuf>, IdClaim)> {
     let suffix = group_suffix(root);
     let mut known = BTreeSet::new();
     let mut list = Vec::new();
@@ -300,7 +300,7 @@ fn is_same(root: &Root, other: Option<&Path>) -> bool {
 }
 
 /// Finds running zones of other roots that have no file.
-fn without_file(suffix: &str, known: &BTreeSet<String>) -> Vec<Claim> {
+fn without_file(suffix: &str, known: &BTreeSet<String>) -> Vec<IdClaim> {
     let Some(mount) = cgroup::mount_point() else { return Vec::new() };
     let shared = mount.join("zones");
     let mut list = Vec::new();
@@ -320,7 +320,7 @@ fn without_file(suffix: &str, known: &BTreeSet<String>) -> Vec<Claim> {
     list
 }
 
-fn by_group(name: &str, group: &Path) -> Option<Claim> {
+fn by_group(name: &str, group: &Path) -> Option<IdClaim> {
     let zone = ZoneName::new(name.split('@').next()?).ok()?;
     if !cgroup::is_populated(group) {
         return None;
@@ -328,11 +328,11 @@ fn by_group(name: &str, group: &Path) -> Option<Claim> {
     let init = cgroup::members(group).into_iter().find(|pid| first_of_namespace(*pid))?;
     let ranges = running::ids(init);
     let all = IdMap { uid: ranges.clone(), gid: ranges };
-    let ids = Ids { exclusive: all.clone(), all };
-    Some(Claim { zone: zone.to_string(), root: None, by: (init, start_time(init)?), ids })
+    let ids = ClaimedIds { exclusive: all.clone(), all };
+    Some(IdClaim { zone: zone.to_string(), root: None, by: (init, start_time(init)?), ids })
 }
 
-impl Claim {
+impl IdClaim {
     /// Says whether the zone runs or is being booted.
     fn is_held(&self) -> bool {
         let zone = ZoneName::new(&self.zone).ok();
@@ -346,7 +346,7 @@ impl Claim {
 
     fn print(&self) -> Vec<u8> {
         let mut text = format!("by {} {}\n", self.by.0, self.by.1);
-        let Ids { all, exclusive } = &self.ids;
+        let ClaimedIds { all, exclusive } = &self.ids;
         for (kind, all, exclusive) in [("uid", &all.uid, &exclusive.uid), ("gid", &all.gid, &exclusive.gid)] {
             for range in all {
                 let shared = if exclusive.contains(range) { "" } else { " shared" };
@@ -363,7 +363,7 @@ impl Claim {
         let zone = ZoneName::new(zone).ok()?.to_string();
         let mut by = None;
         let none = || IdMap { uid: Vec::new(), gid: Vec::new() };
-        let mut ids = Ids { all: none(), exclusive: none() };
+        let mut ids = ClaimedIds { all: none(), exclusive: none() };
         let mut rest = bytes;
         while !rest.is_empty() {
             if let Some(root) = rest.strip_prefix(b"root ") {
@@ -392,7 +392,7 @@ impl Claim {
 mod tests {
     use super::*;
 
-    fn ids(all: &[(u32, u32)], shared: &[(u32, u32)]) -> Ids {
+    fn ids(all: &[(u32, u32)], shared: &[(u32, u32)]) -> ClaimedIds {
         let ranges = |list: &[(u32, u32)]| -> Vec<IdRange> {
             list.iter()
                 .map(|(outside, count)| IdRange { inside: 0, outside: *outside, count: *count })
@@ -401,20 +401,20 @@ mod tests {
         let exclusive: Vec<_> = ranges(all);
         let all: Vec<_> = exclusive.iter().copied().chain(ranges(shared)).collect();
         let map = |list: Vec<IdRange>| IdMap { uid: list.clone(), gid: list };
-        Ids { all: map(all), exclusive: map(exclusive) }
+        ClaimedIds { all: map(all), exclusive: map(exclusive) }
     }
 
     #[test]
     fn a_claim_reads_back() {
-        let claim = Claim {
+        let claim = IdClaim {
             zone: "zion".into(),
             root: Some("/alt\nuid 0 1".into()),
             by: (7, 8),
             ids: ids(&[(1_000_000_000, 65_536)], &[(5, 1)]),
         };
-        assert_eq!(Claim::parse("zion", &claim.print()), Some(claim.clone()));
+        assert_eq!(IdClaim::parse("zion", &claim.print()), Some(claim.clone()));
         for bad in ["", "by 7 8\n", "root /alt", "by 7\nroot /", "by 7 8\nuid x 1\nroot /"] {
-            assert_eq!(Claim::parse("zion", bad.as_bytes()), None, "{bad}");
+            assert_eq!(IdClaim::parse("zion", bad.as_bytes()), None, "{bad}");
         }
     }
 
@@ -431,10 +431,10 @@ mod tests {
             assert_eq!(name(file).to_string(), file);
         }
         let map = IdMap::private(1_000_000_000);
-        assert_eq!(Ids { exclusive: map.clone(), all: map.clone() }.private(), Some(1_000_000_000));
+        assert_eq!(ClaimedIds { exclusive: map.clone(), all: map.clone() }.private(), Some(1_000_000_000));
         assert_eq!(ids(&[(1_000_000_000, 1)], &[]).private(), None);
         let nothing = IdMap { uid: Vec::new(), gid: Vec::new() };
-        assert_eq!(Ids { exclusive: nothing, all: map }.private(), None);
+        assert_eq!(ClaimedIds { exclusive: nothing, all: map }.private(), None);
     }
 
     #[test]

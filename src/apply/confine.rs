@@ -15,7 +15,7 @@ use crate::sys::made;
 use crate::sys::naive::without;
 use crate::sys::path::reason;
 use crate::sys::seccomp::asm::Instruction;
-use crate::sys::seccomp::confine::{IS_KNOWN_MACHINE, Policy};
+use crate::sys::seccomp::confine::{IS_KNOWN_MACHINE, SyscallPolicy};
 use crate::sys::{cgroup, process, seccomp};
 
 /// Looks at the settings of the host's kernel that the confinement of a zone depends on.
@@ -39,7 +39,7 @@ pub fn guards_settings() -> bool {
 pub fn program(confinement: &Confinement) -> Option<Vec<Instruction>> {
     let Confinement { mut open, forbidden, mounts, zfs, .. } = confinement.clone();
     open.extend(left_out());
-    let policy = Policy {
+    let policy = SyscallPolicy {
         open,
         personality: if without("personality") { 0 } else { forbidden },
         mounts: mounts || without("new-file-systems"),

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::apply::journal::boot::{self, BootJournal};
-use crate::apply::journal::{Journal, Kept, Phase};
+use crate::apply::journal::{Durability, Journal, Phase};
 use crate::apply::{dataset, net, running};
 use crate::plan::step::Inverse;
 use crate::spec::shown::Show;
@@ -22,7 +22,7 @@ pub fn undo_all(journal: &mut BootJournal) -> Vec<String> {
 pub fn recover(path: &Path) -> Vec<String> {
     let Some(steps) = boot::pending(path) else { return Vec::new() };
     // Undoing does not depend on a file system that can be written to.
-    let mut notes = Journal::go_on(path, Kept::Unsynced).ok();
+    let mut notes = Journal::go_on(path, Durability::Unsynced).ok();
     let errors = undo(&zone_of(path), &steps, notes.as_mut());
     let _ = fs::remove_file(path);
     errors

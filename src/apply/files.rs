@@ -118,9 +118,9 @@ pub fn rename(from: &Path, to: &Path) -> Result<bool, StoreError> {
 }
 
 /// Takes away the new file unless it has reached its name.
-struct Draft(Option<PathBuf>);
+struct TempFile(Option<PathBuf>);
 
-impl Drop for Draft {
+impl Drop for TempFile {
     fn drop(&mut self) {
         if let Some(path) = &self.0 {
             let _ = fs::remove_file(path);
@@ -148,7 +148,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         .custom_flags(libc::O_NOFOLLOW)
         .open(&draft)
         .map_err(&write)?;
-    let mut guard = Draft(Some(draft.clone()));
+    let mut guard = TempFile(Some(draft.clone()));
     let mut mode = 0o644;
     if let Ok(old) = fs::symlink_metadata(path)
         && old.is_file()

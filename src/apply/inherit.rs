@@ -19,7 +19,7 @@ use super::paths::Root;
 use crate::plan::inherit::{is_data, must_be_roots};
 use crate::sys::path::Dir;
 use crate::sys::stable_hash::StableHash;
-use crate::sys::tree::{Survey, Wanted, survey};
+use crate::sys::tree::{Survey, SurveyFilter, survey};
 
 const HEADER: &str = "zones inherited programs 1";
 
@@ -70,7 +70,7 @@ pub fn look(root: &Root, dir: &str) -> io::Result<Survey> {
 fn walk(top: &Path, closed: bool) -> io::Result<Survey> {
     let dir = Dir::open_host(top).map_err(|e| e.cause)?;
     let (data, also) = (|below: &Path| is_data(top, below), |below: &Path| must_be_roots(top, below));
-    survey(&dir, &Wanted { closed, data: &data, also: &also })
+    survey(&dir, &SurveyFilter { closed, data: &data, also: &also })
 }
 
 fn cache(root: &Root, top: &Path) -> PathBuf {

@@ -9,7 +9,7 @@ use std::path::Path;
 use super::net::follow;
 use super::paths::Root;
 use super::running;
-use super::store::{Entry, FileStore, Problem};
+use super::store::{CatalogEntry, FileStore, Problem};
 use super::zfs::storage::is_missing;
 use crate::spec::state::ZoneState;
 use crate::spec::store::StoreError;
@@ -30,7 +30,7 @@ pub struct Selection {
 
 /// The form of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
+pub enum ListFormat {
     /// One name per line.
     #[default]
     Names,
@@ -80,7 +80,7 @@ impl Listing {
     pub fn links(&self, root: &Root) -> Vec<String> {
         let running = self.rows.iter().filter(|row| row.state.is_active() && row.name != "global");
         let zones = running.filter_map(|row| ZoneName::new(&row.name).ok());
-        zones.flat_map(|zone| follow::told(root, &zone)).collect()
+        zones.flat_map(|zone| follow::link_warnings(root, &zone)).collect()
     }
 
     /// Returns what could not be read, each with its file.
@@ -110,8 +110,8 @@ impl Row {
         Self { id: None, name: name.to_string(), ..Self::global() }
     }
 
-    fn of(root: &Root, entry: Entry, active: Option<&running::Running>) -> Self {
-        let Entry {
+    fn of(root: &Root, entry: CatalogEntry, active: Option<&running::Running>) -> Self {
+        let CatalogEntry {
             name,
             state,
             zonepath,
@@ -165,7 +165,7 @@ fn default_of(name: &str) -> &'static str {
 /// The folder of the specs cannot be read, or the one zone that is asked for does not exist.
 pub fn list(store: &FileStore, wanted: &Selection) -> Result<Listing, StoreError> {
     let mut out = Listing::default();
-    let mut take = |entry: Entry, active: Option<&running::Running>| {
+    let mut take = |entry: CatalogEntry, active: Option<&running::Running>| {
         out.rows.push(Row::of(store.root(), entry, active));
     };
     if let Some(name) = &wanted.only {
@@ -175,7 +175,7 @@ pub fn list(store: &FileStore, wanted: &Selection) -> Result<Listing, StoreError
         let active = running::find(store.root(), name);
         match store.entry(name) {
             Some(entry) => take(entry, active.as_ref()),
-            None if active.is_some() => take(Entry::lost(name), active.as_ref()),
+            None if active.is_some() => take(CatalogEntry::lost(name), active.as_ref()),
             None => return Err(StoreError::NoZone),
         }
         return Ok(out);
@@ -184,7 +184,7 @@ pub fn list(store: &FileStore, wanted: &Selection) -> Result<Listing, StoreError
     if wanted.configured || wanted.installed {
         let catalog = store.catalog()?;
         let order: HashMap<&ZoneName, usize> = active.iter().enumerate().map(|(i, (n, _))| (n, i)).collect();
-        let mut first: Vec<Option<Entry>> = vec![None; active.len()];
+        let mut first: Vec<Option<CatalogEntry>> = vec![None; active.len()];
         let mut rest = Vec::with_capacity(catalog.len());
         for entry in catalog {
             match order.get(&entry.name) {
@@ -194,14 +194,14 @@ pub fn list(store: &FileStore, wanted: &Selection) -> Result<Listing, StoreError
             }
         }
         for ((name, r), entry) in active.iter().zip(first) {
-            take(entry.unwrap_or_else(|| Entry::lost(name)), Some(r));
+            take(entry.unwrap_or_else(|| CatalogEntry::lost(name)), Some(r));
         }
         for entry in rest {
             take(entry, None);
         }
     } else {
         for (name, r) in &active {
-            take(store.entry(name).unwrap_or_else(|| Entry::lost(name)), Some(r));
+            take(store.entry(name).unwrap_or_else(|| CatalogEntry::lost(name)), Some(r));
         }
     }
     if !wanted.no_global {
@@ -211,7 +211,7 @@ pub fn list(store: &FileStore, wanted: &Selection) -> Result<Listing, StoreError
 }
 
 /// A state that cannot be read may be that of an installed zone.
-fn may_be_installed(entry: &Entry) -> bool {
+fn may_be_installed(entry: &CatalogEntry) -> bool {
     entry.state == ZoneState::Installed || entry.problem.is_some() && entry.state == ZoneState::Incomplete
 }
 
@@ -242,10 +242,10 @@ pub fn find(store: &FileStore, text: &str) -> Result<Option<ZoneName>, StoreErro
 ///
 /// # Errors
 /// Those of the stream.
-pub fn print(rows: &[Row], format: Format, out: &mut dyn Write) -> io::Result<()> {
+pub fn print(rows: &[Row], format: ListFormat, out: &mut dyn Write) -> io::Result<()> {
     match format {
-        Format::Names => rows.iter().try_for_each(|r| writeln!(out, "{}", r.name)),
-        Format::Table => {
+        ListFormat::Names => rows.iter().try_for_each(|r| writeln!(out, "{}", r.name)),
+        ListFormat::Table => {
             let line = |out: &mut dyn Write, f: [&str; 6]| {
                 let [id, name, state, path, brand, ip] = f;
                 writeln!(out, "{id:>4} {name:<16} {state:<10} {path:<30} {brand:<8} {ip:<6}")
@@ -257,12 +257,12 @@ pub fn print(rows: &[Row], format: Format, out: &mut dyn Write) -> io::Result<()
                 line(out, [&id(r), &r.name, r.status(), path, &r.brand, r.short_ip_type()])
             })
         }
-        Format::Colons => rows.iter().try_for_each(|r| {
+        ListFormat::Colons => rows.iter().try_for_each(|r| {
             let path = r.path.replace(':', "\\:");
             let (id, name, state, uuid) = (id(r), &r.name, r.status(), &r.uuid);
             writeln!(out, "{id}:{name}:{state}:{path}:{uuid}:{}:{}", r.brand, r.short_ip_type())
         }),
-        Format::Json => {
+        ListFormat::Json => {
             out.write_all(b"[")?;
             for (i, r) in rows.iter().enumerate() {
                 let uuid = (!r.uuid.is_empty()).then_some(&r.uuid);
@@ -317,7 +317,7 @@ mod tests {
         vec![Row::global(), zion, long, morpheus]
     }
 
-    fn printed(rows: &[Row], format: Format) -> String {
+    fn printed(rows: &[Row], format: ListFormat) -> String {
         let mut out = Vec::new();
         print(rows, format, &mut out).expect("memory takes everything");
         String::from_utf8(out).expect("text")
@@ -333,7 +333,7 @@ mod tests {
             "   - morpheus         installed  /zones/with:colon              linux    excl  ",
             "",
         ];
-        assert_eq!(printed(&rows(), Format::Table), wanted.join("\n"));
+        assert_eq!(printed(&rows(), ListFormat::Table), wanted.join("\n"));
     }
 
     #[test]
@@ -346,18 +346,19 @@ mod tests {
             "-:morpheus:installed:/zones/with\\:colon::linux:excl",
             "",
         ];
-        assert_eq!(printed(&rows, Format::Colons), wanted.join("\n"));
-        assert_eq!(printed(&rows[..2], Format::Names), "global\nzion\n");
+        assert_eq!(printed(&rows, ListFormat::Colons), wanted.join("\n"));
+        assert_eq!(printed(&rows[..2], ListFormat::Names), "global\nzion\n");
     }
 
     #[test]
     fn json() {
-        let value: serde_json::Value = serde_json::from_str(&printed(&rows(), Format::Json)).expect("json");
+        let value: serde_json::Value =
+            serde_json::from_str(&printed(&rows(), ListFormat::Json)).expect("json");
         assert_eq!(value.as_array().map(Vec::len), Some(4));
         assert_eq!(value[3]["state"], "installed");
         assert!(value[3]["id"].is_null() && value[3]["uuid"].is_null());
         assert_eq!(value[3]["ip-type"], "exclusive");
         assert_eq!(value[2]["state"], "shutting_down");
-        assert_eq!(printed(&[], Format::Json), "[]\n");
+        assert_eq!(printed(&[], ListFormat::Json), "[]\n");
     }
 }

@@ -19,7 +19,7 @@ const BURST: u32 = 50;
 
 /// The log of one zone.
 #[derive(Debug)]
-pub struct Log {
+pub struct LogFile {
     path: PathBuf,
     /// Lines that may be written now.
     left: u32,
@@ -27,7 +27,7 @@ pub struct Log {
     passed_over: u64,
 }
 
-impl Log {
+impl LogFile {
     /// Begins to write below a zone's folder.
     pub fn new(folder: PathBuf) -> Self {
         Self { path: folder.join(LOG), left: BURST, filled: Instant::now(), passed_over: 0 }
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn a_name_of_the_zone_makes_no_line_of_the_log() {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut log = Log::new(folder.path().to_owned());
+        let mut log = LogFile::new(folder.path().to_owned());
         log.add("refused destroy on tank/a\n2026-01-01T00:00:00Z all is well\x1b[2J").expect("it is shown");
         let text = fs::read_to_string(folder.path().join(LOG)).expect("a log");
         assert!(
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn a_flood_is_counted_and_the_files_are_bounded() {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut log = Log::new(folder.path().to_owned());
+        let mut log = LogFile::new(folder.path().to_owned());
         let shown = (0..1000).filter(|n| log.add(&format!("line {n}")).is_some()).count();
         // A slow machine may take a second or two for it.
         assert!((BURST as usize..=BURST as usize + 5).contains(&shown), "{shown}");

@@ -41,4 +41,4 @@ pub mod verbs;
 pub mod verify;
 pub mod zfs;
 
-pub use op::{NOTHING_SEEN, Notice, Op, Seen};
+pub use op::{NO_ZFS_FACTS, Notice, Op, SeenDatasets};

@@ -28,7 +28,7 @@ pub struct Op<'a> {
     /// Its saved spec.
     pub spec: &'a ZoneSpec,
     /// The ZFS file systems of its spec that have been looked at a moment ago, which takes its time.
-    pub seen: &'a Seen,
+    pub seen: &'a SeenDatasets,
     /// Who listens.
     pub out: &'a mut dyn Notice,
     /// The lock under which the spec was read; none where the operation is only shown.
@@ -41,7 +41,7 @@ impl<'a> Op<'a> {
         lock: &'a Locked,
         store: &'a FileStore,
         spec: &'a ZoneSpec,
-        seen: &'a Seen,
+        seen: &'a SeenDatasets,
         out: &'a mut dyn Notice,
     ) -> Self {
         Self { store, name: lock.name(), spec, seen, out, lock: Some(lock) }
@@ -52,7 +52,7 @@ impl<'a> Op<'a> {
         store: &'a FileStore,
         name: &'a ZoneName,
         spec: &'a ZoneSpec,
-        seen: &'a Seen,
+        seen: &'a SeenDatasets,
         out: &'a mut dyn Notice,
     ) -> Self {
         Self { store, name, spec, seen, out, lock: None }
@@ -68,7 +68,7 @@ impl<'a> Op<'a> {
 }
 
 /// ZFS file systems that have been looked at, by name.
-pub type Seen = BTreeMap<String, crate::plan::zfs::Dataset>;
+pub type SeenDatasets = BTreeMap<String, crate::plan::zfs::DatasetFacts>;
 
-/// Of whoever has looked at nothing.
-pub static NOTHING_SEEN: Seen = Seen::new();
+/// Empty: the caller has queried no file systems.
+pub static NO_ZFS_FACTS: SeenDatasets = SeenDatasets::new();

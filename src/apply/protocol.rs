@@ -25,7 +25,7 @@ pub const GUARD: Protocol = Protocol { name: "zoneadmd-guard", version: 1 };
 
 /// A request, without its beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Request<'a> {
+pub enum VersionedRequest<'a> {
     /// Of a program that speaks this version.
     Current(&'a str),
     /// Of a program from before there were versions.
@@ -34,7 +34,7 @@ pub enum Request<'a> {
 
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Refusal {
+pub enum ProtocolError {
     /// It is of another version.
     #[error("{name} speaks version {version} of its protocol, not {}: programs of two releases are in use", .asked.shown())]
     Version {
@@ -64,29 +64,29 @@ impl Protocol {
     /// Takes the beginning off a request.
     ///
     /// # Errors
-    /// [`Refusal::Version`].
-    pub fn parse<'a>(&self, text: &'a str) -> Result<Request<'a>, Refusal> {
+    /// [`ProtocolError::Version`].
+    pub fn parse<'a>(&self, text: &'a str) -> Result<VersionedRequest<'a>, ProtocolError> {
         let cut = |text: &'a str| text.split_once(' ').unwrap_or((text, ""));
         let (name, rest) = cut(text);
         if name != self.name {
-            return Ok(Request::Former(text));
+            return Ok(VersionedRequest::Former(text));
         }
         let (asked, words) = cut(rest);
         if asked != self.version.to_string() {
             let asked = asked.to_owned();
-            return Err(Refusal::Version { name: self.name, version: self.version, asked });
+            return Err(ProtocolError::Version { name: self.name, version: self.version, asked });
         }
-        Ok(Request::Current(words))
+        Ok(VersionedRequest::Current(words))
     }
 
     /// Returns the refusal of a request that there is not.
-    pub fn unknown(&self, request: &str) -> Refusal {
+    pub fn unknown(&self, request: &str) -> ProtocolError {
         let word = request.split_whitespace().next().unwrap_or_default().to_owned();
-        Refusal::Unknown { name: self.name, word }
+        ProtocolError::Unknown { name: self.name, word }
     }
 }
 
-impl<'a> Request<'a> {
+impl<'a> VersionedRequest<'a> {
     /// Returns the words.
     pub fn words(self) -> &'a str {
         match self {
@@ -103,8 +103,8 @@ mod tests {
     fn requests_begin_with_name_and_version() {
         let request = SUPERVISOR.request("BOOT -s");
         assert_eq!(request, "zoneadmd 1 BOOT -s");
-        assert_eq!(SUPERVISOR.parse(&request), Ok(Request::Current("BOOT -s")));
-        assert_eq!(SUPERVISOR.parse("CONNECT 5 C 0"), Ok(Request::Former("CONNECT 5 C 0")));
+        assert_eq!(SUPERVISOR.parse(&request), Ok(VersionedRequest::Current("BOOT -s")));
+        assert_eq!(SUPERVISOR.parse("CONNECT 5 C 0"), Ok(VersionedRequest::Former("CONNECT 5 C 0")));
         assert_eq!(SUPERVISOR.parse("zoneadmd"), SUPERVISOR.parse("zoneadmd  BOOT"));
         let newer = SUPERVISOR.parse("zoneadmd 2 LIVE").expect_err("another version");
         assert_eq!(

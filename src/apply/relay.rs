@@ -198,7 +198,7 @@ fn nobody_reads(e: &io::Error) -> bool {
 #[derive(Debug)]
 pub struct Input {
     from: Stream,
-    to: Way,
+    to: PipeState,
     pending: Buffer,
     /// How much of what the caller's stream still has was shown to the other side; none: it is read ahead.
     shown: Option<usize>,
@@ -206,7 +206,7 @@ pub struct Input {
 
 /// The pipe to the other side.
 #[derive(Debug)]
-enum Way {
+enum PipeState {
     Open(File),
     /// It is at its end. Who keeps its other end sees how much is left unread.
     Ended(OwnedFd),
@@ -223,12 +223,12 @@ impl Input {
         // With room for one page, poll(2) says that there is room when that page has been read.
         let shows = from.can_show() && tty::resize_pipe(to.as_fd(), 1);
         let shown = shows.then_some(0);
-        Ok(Self { from, to: Way::Open(to), pending: Buffer::default(), shown })
+        Ok(Self { from, to: PipeState::Open(to), pending: Buffer::default(), shown })
     }
 
     /// Adds what is to be waited for. [`Input::turn`] takes as many answers.
     pub fn polls<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) {
-        let Way::Open(to) = &self.to else { return };
+        let PipeState::Open(to) = &self.to else { return };
         if self.is_listening() {
             // It tells without being asked that nobody reads.
             fds.push(PollFd::new(to, PollFlags::empty()));
@@ -248,7 +248,7 @@ impl Input {
     /// # Errors
     /// When the caller's stream cannot be read; the other side sees the end of its own.
     pub fn turn(&mut self, seen: &mut impl Iterator<Item = PollFlags>) -> Result<Went, Failed> {
-        let Way::Open(to) = &self.to else { return Ok(Went::On) };
+        let PipeState::Open(to) = &self.to else { return Ok(Went::On) };
         let listened = self.is_listening();
         let room = seen.next().unwrap_or(PollFlags::empty());
         let there = listened && seen.next().is_some_and(|e| !e.is_empty());
@@ -298,24 +298,24 @@ impl Input {
 
     /// Lets the other side see the end, and keeps an eye on how much it reads.
     fn close(&mut self) {
-        let Way::Open(to) = &self.to else { return };
+        let PipeState::Open(to) = &self.to else { return };
         let other = tty::other_end(to.as_fd());
-        self.to = other.map_or(Way::Closed, Way::Ended);
+        self.to = other.map_or(PipeState::Closed, PipeState::Ended);
     }
 
     /// Ends it: what has not been read stays with the caller, as far as that can be.
     pub fn settle(&mut self) {
         let unread = match &self.to {
-            Way::Open(to) => tty::readable(to.as_fd()),
-            Way::Ended(to) => tty::readable(to.as_fd()),
-            Way::Closed => return,
+            PipeState::Open(to) => tty::readable(to.as_fd()),
+            PipeState::Ended(to) => tty::readable(to.as_fd()),
+            PipeState::Closed => return,
         };
         let unread = unread + self.pending.len();
         match self.shown {
             Some(shown) => self.from.take_away(shown.saturating_sub(unread)),
             None => self.from.give_back(unread),
         }
-        (self.to, self.pending) = (Way::Closed, Buffer::default());
+        (self.to, self.pending) = (PipeState::Closed, Buffer::default());
     }
 }
 

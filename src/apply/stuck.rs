@@ -26,13 +26,13 @@ pub enum Left {
         /// Its number and name.
         what: String,
         /// Why it does not end.
-        why: Why,
+        why: StuckReason,
     },
 }
 
 /// Why a killed process does not end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum StuckReason {
     /// It waits in the kernel (state D), where no signal reaches it; where, if the kernel tells.
     Waits(String),
     /// A freezer of cgroup v1 holds it; this folder thaws it.
@@ -57,29 +57,29 @@ impl fmt::Display for Left {
         };
         write!(f, "process {what} does not end: ")?;
         match why {
-            Why::Waits(place) if place.is_empty() => {
+            StuckReason::Waits(place) if place.is_empty() => {
                 write!(f, "it waits in the kernel (state D), often for a device or a server of files; ")?;
                 write!(f, "make that answer, then halt again")
             }
-            Why::Waits(place) => {
+            StuckReason::Waits(place) => {
                 write!(
                     f,
                     "it waits in the kernel (state D, in {place}), often for a device or a server of files; "
                 )?;
                 write!(f, "make that answer, then halt again")
             }
-            Why::Frozen(folder) => write!(
+            StuckReason::Frozen(folder) => write!(
                 f,
                 "it is frozen; thaw it with 'echo THAWED > {}', then halt again",
                 folder.join("freezer.state").shown()
             ),
-            Why::Traced(tracer) => {
+            StuckReason::Traced(tracer) => {
                 write!(
                     f,
                     "process {tracer} of the host traces it and does not let go; end that one, then halt again"
                 )
             }
-            Why::Unknown(state) => write!(f, "it is in state {state}; halt again later"),
+            StuckReason::Unknown(state) => write!(f, "it is in state {state}; halt again later"),
         }
     }
 }
@@ -92,7 +92,7 @@ pub fn look(running: &Running) -> Option<Left> {
     let list: Vec<&Task> = if others.is_empty() { tasks.iter().collect() } else { others };
     let worst = list.iter().find(|t| why_it_stays(t).is_some());
     if let Some(task) = worst {
-        let why = why_it_stays(task).unwrap_or(Why::Unknown(task.state));
+        let why = why_it_stays(task).unwrap_or(StuckReason::Unknown(task.state));
         return Some(Left::Process { what: named(task.pid), why });
     }
     let first = list.first()?;
@@ -100,23 +100,23 @@ pub fn look(running: &Running) -> Option<Left> {
 }
 
 /// Says why a task has not ended; none when all that is left to do is the kernel's.
-fn why_it_stays(task: &Task) -> Option<Why> {
+fn why_it_stays(task: &Task) -> Option<StuckReason> {
     if task.state == 'Z' {
         // A zombie without a tracer outside is taken away by process 1.
-        return tracer(task.pid).map(Why::Traced);
+        return tracer(task.pid).map(StuckReason::Traced);
     }
     if is_ended_but_for_clean_up(task) {
         return None;
     }
     if let Some(folder) = frozen(task.pid) {
-        return Some(Why::Frozen(folder));
+        return Some(StuckReason::Frozen(folder));
     }
     if let (Some(tracer), 't') = (tracer(task.pid), task.state) {
-        return Some(Why::Traced(tracer));
+        return Some(StuckReason::Traced(tracer));
     }
     Some(match task.state {
-        'D' => Why::Waits(place(task.pid)),
-        state => Why::Unknown(state),
+        'D' => StuckReason::Waits(place(task.pid)),
+        state => StuckReason::Unknown(state),
     })
 }
 

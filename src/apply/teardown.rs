@@ -12,7 +12,7 @@ use crate::apply::boot::BootError;
 use crate::apply::console::client;
 use crate::apply::paths::Root;
 use crate::apply::rundir::{
-    self, GUARD, Going, JOURNAL, NEXT_BOOT, RECORD, RECORD_DRAFT, Running, SPEC, copy, make_run_dir,
+    self, GUARD, JOURNAL, NEXT_BOOT, RECORD, RECORD_DRAFT, Running, SPEC, StopReason, copy, make_run_dir,
     write_record_only,
 };
 use crate::apply::stuck::{self, Left};
@@ -53,9 +53,9 @@ pub fn open(running: &Running) -> Result<Option<Handle>, BootError> {
 ///
 /// # Errors
 /// [`BootError`]; the zone stays in `shutting_down` then.
-pub fn take_down(op: &mut Op<'_>, running: &Running, going: Going) -> Result<(), BootError> {
+pub fn take_down(op: &mut Op<'_>, running: &Running, stop_reason: StopReason) -> Result<(), BootError> {
     let handle = open(running)?;
-    let mut running = running.clone().announce(going);
+    let mut running = running.clone().announce(stop_reason);
     // The copy of the record is not: it is not believed any more in a moment.
     warn_unwritten(op, write_record_only(op.store.root(), op.name, &running));
     fault::point("announced");
@@ -65,9 +65,9 @@ pub fn take_down(op: &mut Op<'_>, running: &Running, going: Going) -> Result<(),
         running.announced = None;
         // The one before tells nearly as much, as long as this command lives.
         let _ = write_record_only(op.store.root(), op.name, &running);
-        match wait_for_end(&running, &handle, going)? {
+        match wait_for_end(&running, &handle, stop_reason)? {
             None => {}
-            Some(left @ Left::CleanUp(_)) if going == Going::Halt => {
+            Some(left @ Left::CleanUp(_)) if stop_reason == StopReason::Halt => {
                 op.out.warn(&format!("WARNING: {left}"));
                 return Ok(());
             }
@@ -79,9 +79,13 @@ pub fn take_down(op: &mut Op<'_>, running: &Running, going: Going) -> Result<(),
 
 /// Waits for the end of a zone that was killed. Returns what is left of it: at once when that is the kernel's
 /// to finish, nothing is to be done afterwards and a supervisor removes the rest then; else after [`KILL_MILLIS`].
-fn wait_for_end(running: &Running, handle: &Handle, going: Going) -> Result<Option<Left>, BootError> {
+fn wait_for_end(
+    running: &Running,
+    handle: &Handle,
+    stop_reason: StopReason,
+) -> Result<Option<Left>, BootError> {
     let start = Instant::now();
-    let rest_is_removed = going == Going::Halt && running.supervisor_alive();
+    let rest_is_removed = stop_reason == StopReason::Halt && running.supervisor_alive();
     loop {
         if handle.wait_gone(LOOK_MILLIS).map_err(BootError::system("wait for process 1"))? {
             return Ok(None);

@@ -23,15 +23,15 @@ use super::boot::glob;
 use super::boot::observe::{self, RootInit, root_init, zone_root};
 use super::store::FileStore;
 use super::zfs::Asker;
-use super::{Seen, broker, confine, dataset};
+use super::{SeenDatasets, broker, confine, dataset};
 use crate::plan::confine::{Confinement, UNFILTERED, UNGUARDED};
-use crate::plan::dataset::{Found, Refusal};
+use crate::plan::dataset::{DatasetLookup, DelegationError};
 use crate::plan::{
     self, boot,
     boot::{IDLE_SYSTEMD, zfs_fs},
 };
 use crate::spec::idmap::IdMap;
-use crate::spec::schema::{self, Honour, Kind, PropDef, ResourceKind};
+use crate::spec::schema::{self, Honour, PropDef, ResourceKind, ValueKind};
 use crate::spec::store::{StoreError, ZoneStore};
 use crate::spec::verify::{HostKnows, Severity, obstacles, verify as verify_spec};
 use crate::spec::{Props, Value, ZoneName, ZoneSpec, privilege};
@@ -53,7 +53,7 @@ pub enum Purpose {
 
 /// One line for the administrator.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct VerifyLine {
     /// An error keeps the zone from being used.
     pub severity: Severity,
     /// The whole text.
@@ -62,20 +62,20 @@ pub struct Finding {
 
 /// What the checks have found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Findings {
+pub struct VerifyReport {
     /// In the order of the checks.
-    pub lines: Vec<Finding>,
+    pub lines: Vec<VerifyLine>,
     /// What was found out about ZFS file systems.
-    pub seen: Seen,
+    pub seen: SeenDatasets,
 }
 
-impl Findings {
+impl VerifyReport {
     fn error(&mut self, text: impl Into<String>) {
-        self.lines.push(Finding { severity: Severity::Error, text: text.into() });
+        self.lines.push(VerifyLine { severity: Severity::Error, text: text.into() });
     }
 
     fn warn(&mut self, text: impl Into<String>) {
-        self.lines.push(Finding { severity: Severity::Warning, text: text.into() });
+        self.lines.push(VerifyLine { severity: Severity::Warning, text: text.into() });
     }
 
     fn errors(&self) -> usize {
@@ -97,8 +97,8 @@ pub fn check(
     name: &ZoneName,
     spec: &ZoneSpec,
     purpose: Purpose,
-) -> Result<Findings, StoreError> {
-    let mut found = Findings::default();
+) -> Result<VerifyReport, StoreError> {
+    let mut found = VerifyReport::default();
     check_spec(store, spec, purpose, &mut found);
     check_brand(store, spec, &mut found);
     let trial = mapping::Trial::new(purpose);
@@ -145,7 +145,7 @@ pub fn check(
 }
 
 /// Warns of a system that boots without its services here.
-fn check_init(store: &FileStore, spec: &ZoneSpec, found: &mut Findings) {
+fn check_init(store: &FileStore, spec: &ZoneSpec, found: &mut VerifyReport) {
     let sparse = !spec.stored(ResourceKind::InheritPkgDir).is_empty();
     let root = zone_root(store.root(), spec).ok().filter(|_| !sparse);
     if root.is_some_and(|root| root_init(&root) == RootInit::IdleSystemd) {
@@ -154,7 +154,7 @@ fn check_init(store: &FileStore, spec: &ZoneSpec, found: &mut Findings) {
 }
 
 /// Says what an opened `/proc` costs.
-fn check_spl(spec: &ZoneSpec, found: &mut Findings) {
+fn check_spl(spec: &ZoneSpec, found: &mut VerifyReport) {
     match plan::spl::decide(spec, observe::spl()) {
         Ok(decision) => decision.note.into_iter().for_each(|note| found.warn(format!("WARNING: {note}"))),
         Err(text) => found.error(text),
@@ -162,7 +162,7 @@ fn check_spl(spec: &ZoneSpec, found: &mut Findings) {
 }
 
 /// Reports what the spec says wrongly by itself.
-fn check_spec(store: &FileStore, spec: &ZoneSpec, purpose: Purpose, found: &mut Findings) {
+fn check_spec(store: &FileStore, spec: &ZoneSpec, purpose: Purpose, found: &mut VerifyReport) {
     let is_user = |user: &str| matches!(User::from_name(user), Ok(Some(_)));
     let host = HostKnows { is_user: &is_user, runs_brand: &|brand| store.runs_brand(brand) };
     for finding in verify_spec(spec, &host) {
@@ -189,7 +189,7 @@ fn refusals(spec: &ZoneSpec) -> Vec<(String, &'static str)> {
     let mut out = Vec::new();
     // "false" asks for nothing.
     let asks = |props: &Props, def: &PropDef| match props.get(def.name) {
-        Some(Value::Simple(text)) => def.kind != Kind::Bool || text != "false",
+        Some(Value::Simple(text)) => def.kind != ValueKind::Bool || text != "false",
         Some(Value::List(_)) => true,
         None => false,
     };
@@ -219,7 +219,7 @@ fn refusals(spec: &ZoneSpec) -> Vec<(String, &'static str)> {
     out
 }
 
-fn check_brand(store: &FileStore, spec: &ZoneSpec, found: &mut Findings) {
+fn check_brand(store: &FileStore, spec: &ZoneSpec, found: &mut VerifyReport) {
     let brand = spec.global("brand").unwrap_or_default();
     if !store.runs_brand(&brand) {
         found.error(boot::foreign_brand(&brand));
@@ -227,7 +227,7 @@ fn check_brand(store: &FileStore, spec: &ZoneSpec, found: &mut Findings) {
 }
 
 /// Looks at whether each inherited directory has a place in the zone.
-fn check_inherited(spec: &ZoneSpec, found: &mut Findings) {
+fn check_inherited(spec: &ZoneSpec, found: &mut VerifyReport) {
     // A profile that is none is reported with the spec.
     let profile = plan::profile::Profile::of(spec).ok().flatten();
     let memory: Vec<&str> = plan::order::memory(spec, profile).into_iter().map(|m| m.0).collect();
@@ -243,14 +243,14 @@ fn check_datasets(
     spec: &ZoneSpec,
     asker: &Asker<'_>,
     purpose: Purpose,
-    found: &mut Findings,
+    found: &mut VerifyReport,
 ) -> Result<(), StoreError> {
     let names = plan::dataset::names(spec);
     let mounts = || spec.stored(ResourceKind::Fs).iter().filter_map(zfs_fs);
     if names.is_empty() && mounts().next().is_none() {
         return Ok(());
     }
-    let looked: BTreeMap<String, Found> = names
+    let looked: BTreeMap<String, DatasetLookup> = names
         .into_iter()
         .map(|name| {
             let tree = dataset::observe::look(asker, &name, &plan::dataset::locks(spec, &name));
@@ -270,14 +270,14 @@ fn check_datasets(
             }
         }
     }
-    let look = |name: &str| looked.get(name).unwrap_or(&Found::Missing);
-    for Refusal { dataset, why } in plan::dataset::check(spec, look, &claims) {
+    let look = |name: &str| looked.get(name).unwrap_or(&DatasetLookup::Missing);
+    for DelegationError { dataset, why } in plan::dataset::check(spec, look, &claims) {
         found.error(format!("could not verify zfs dataset {dataset}: {why}"));
     }
     Ok(())
 }
 
-fn check_privileges(spec: &ZoneSpec, found: &mut Findings) {
+fn check_privileges(spec: &ZoneSpec, found: &mut VerifyReport) {
     match privilege::granted(spec.props.text("limitpriv")) {
         Ok(granted) => granted
             .idle
@@ -288,7 +288,7 @@ fn check_privileges(spec: &ZoneSpec, found: &mut Findings) {
 }
 
 /// Looks whether what the zone's processes may do can be kept here.
-fn check_confinement(spec: &ZoneSpec, found: &mut Findings) {
+fn check_confinement(spec: &ZoneSpec, found: &mut VerifyReport) {
     let kernel = confine::kernel();
     match Confinement::of(spec, kernel) {
         Ok(_) if !kernel.filters => {
@@ -303,7 +303,7 @@ fn check_confinement(spec: &ZoneSpec, found: &mut Findings) {
 }
 
 /// Says when a device resource brings the control device of ZFS into a zone that has nothing to ask of it.
-fn check_control(spec: &ZoneSpec, found: &mut Findings) {
+fn check_control(spec: &ZoneSpec, found: &mut VerifyReport) {
     if !plan::dataset::names(spec).is_empty() {
         return;
     }
@@ -320,7 +320,7 @@ fn check_control(spec: &ZoneSpec, found: &mut Findings) {
 }
 
 /// Says when a device resource names a volume of a dataset whose volumes have no devices.
-fn check_volumes(spec: &ZoneSpec, found: &mut Findings) {
+fn check_volumes(spec: &ZoneSpec, found: &mut VerifyReport) {
     let none = |name: &&String| plan::dataset::volmode(spec, name) == "none";
     let datasets: Vec<String> = plan::dataset::names(spec);
     for pattern in spec.stored(ResourceKind::Device).iter().filter_map(|d| d.text("match")) {
@@ -342,7 +342,7 @@ fn check_ids(
     store: &FileStore,
     name: &ZoneName,
     spec: &ZoneSpec,
-    found: &mut Findings,
+    found: &mut VerifyReport,
 ) -> Result<(), StoreError> {
     // What is wrong with the ranges by themselves the spec's own check has said.
     let Ok(Some(map)) = IdMap::from_spec(spec) else { return Ok(()) };

@@ -16,11 +16,11 @@ use super::paths::Root;
 use super::release::Release;
 use super::running;
 use crate::plan::options::MountOptions;
-use crate::plan::zfs::{Dataset, Filesystem, Holder, Who};
+use crate::plan::zfs::{CurrentMount, DatasetFacts, FilesystemFacts, MountOwner};
 use crate::spec::ZoneName;
 use crate::sys::made;
 use crate::sys::mountinfo::{self, MountEntry};
-use crate::zfs::{self, DatasetError, Kind, Mountpoint, Zfs};
+use crate::zfs::{self, DatasetError, DatasetKind, Mountpoint, Zfs};
 
 /// How often a mount is looked for that the kernel still counts and no process shows: it may be that of
 /// a zone that ends at this moment.
@@ -46,32 +46,32 @@ impl<'a> Asker<'a> {
     }
 
     /// Finds out what a dataset is and who has it mounted.
-    pub fn dataset(&self, name: &str) -> Dataset {
+    pub fn dataset(&self, name: &str) -> DatasetFacts {
         if let Some(version) = too_old() {
             let why =
                 format!("the ZFS of this host ({version}) cannot map ids; install OpenZFS 2.2 or newer");
-            return Dataset::Unknown(why);
+            return DatasetFacts::Unknown(why);
         }
         let zfs = match self.zfs() {
             Ok(zfs) => zfs,
-            Err(why) => return Dataset::Unknown(why.to_owned()),
+            Err(why) => return DatasetFacts::Unknown(why.to_owned()),
         };
         match zfs.dataset(name) {
-            Ok(d) if d.kind == Some(Kind::Filesystem) && !d.is_snapshot => {
-                Dataset::Filesystem(self.filesystem(&d))
+            Ok(d) if d.kind == Some(DatasetKind::Filesystem) && !d.is_snapshot => {
+                DatasetFacts::Filesystem(self.filesystem(&d))
             }
-            Ok(_) => Dataset::NotFilesystem,
+            Ok(_) => DatasetFacts::NotFilesystem,
             Err(DatasetError::DatasetNotFound(_)) => {
-                not_imported(zfs, name).map_or(Dataset::Missing, Dataset::Unknown)
+                not_imported(zfs, name).map_or(DatasetFacts::Missing, DatasetFacts::Unknown)
             }
-            Err(e) => Dataset::Unknown(chain(&e)),
+            Err(e) => DatasetFacts::Unknown(chain(&e)),
         }
     }
 
-    fn filesystem(&self, d: &zfs::Dataset) -> Filesystem {
+    fn filesystem(&self, d: &zfs::Dataset) -> FilesystemFacts {
         let mut limits = limits(d);
         limits.read_only |= self.zfs().is_ok_and(|zfs| zfs.is_read_only(zfs::name::pool(&d.name)));
-        Filesystem {
+        FilesystemFacts {
             legacy: d.mountpoint() == Mountpoint::Legacy,
             locked: is_locked(d),
             limits,
@@ -82,11 +82,13 @@ impl<'a> Asker<'a> {
     /// Says whether there is a volume of that name that has a device.
     pub fn is_volume(&self, name: &str) -> bool {
         let found = self.zfs().ok().and_then(|zfs| zfs.dataset(name).ok());
-        found.is_some_and(|d| d.kind == Some(Kind::Volume) && d.word("volmode").as_deref() != Some("none"))
+        found.is_some_and(|d| {
+            d.kind == Some(DatasetKind::Volume) && d.word("volmode").as_deref() != Some("none")
+        })
     }
 
     /// Finds who has a filesystem mounted, this zone's own processes aside.
-    fn holder(&self, d: &zfs::Dataset) -> Option<Holder> {
+    fn holder(&self, d: &zfs::Dataset) -> Option<CurrentMount> {
         // The kernel keeps statistics of what is mounted, under the number of the object set.
         let counted = d.number("objsetid").map(|id| kstat(&d.name, id));
         for look in 0..LOOKS {
@@ -94,7 +96,7 @@ impl<'a> Asker<'a> {
                 return None;
             }
             let mut all = holders(self.root, &|entry| is_of(entry, &d.name));
-            let own = Who::Zone(self.zone.to_string());
+            let own = MountOwner::Zone(self.zone.to_string());
             let found = all.iter().position(|(_, holder)| holder.who != own);
             match found {
                 Some(at) => return Some(all.swap_remove(at).1),
@@ -107,7 +109,7 @@ impl<'a> Asker<'a> {
                 None => {}
             }
         }
-        Some(Holder { point: String::new(), who: Who::Nobody })
+        Some(CurrentMount { point: String::new(), who: MountOwner::Nobody })
     }
 }
 
@@ -174,7 +176,7 @@ pub(super) fn may_be_mounted(zfs: &Zfs, d: &zfs::Dataset) -> bool {
 pub(super) fn any_may_be_mounted(zfs: &Zfs, name: &str) -> bool {
     // Who cannot be asked may be mounted.
     let below = |child: Result<zfs::Dataset, _>| {
-        child.map_or(true, |c| c.kind == Some(Kind::Filesystem) && any_may_be_mounted(zfs, &c.name))
+        child.map_or(true, |c| c.kind == Some(DatasetKind::Filesystem) && any_may_be_mounted(zfs, &c.name))
     };
     zfs.dataset(name).map_or(true, |d| may_be_mounted(zfs, &d)) || zfs.children(name).any(below)
 }
@@ -186,7 +188,7 @@ fn is_of(entry: &MountEntry, name: &str) -> bool {
 /// Finds who has one of these datasets mounted besides the host and a zone that is being booted, whose first
 /// process this is: two boots that both found a dataset free both see it here. The host's table, which may
 /// be long, is not read.
-pub fn others<'n>(root: &Root, names: &[&'n str], booting: Option<i32>) -> Option<(&'n str, Holder)> {
+pub fn others<'n>(root: &Root, names: &[&'n str], booting: Option<i32>) -> Option<(&'n str, CurrentMount)> {
     let wanted = |entry: &MountEntry| names.iter().any(|name| is_of(entry, name));
     let apart = std::iter::once(own()).chain(booting).filter_map(|pid| namespace(pid, "mnt")).collect();
     let found = holders_besides(root, &wanted, &apart).into_iter().next();
@@ -198,7 +200,7 @@ fn own() -> i32 {
 }
 
 /// Looks through the mount tables of all processes, each mount namespace once.
-fn holders(root: &Root, wanted: &dyn Fn(&MountEntry) -> bool) -> Vec<(PathBuf, Holder)> {
+fn holders(root: &Root, wanted: &dyn Fn(&MountEntry) -> bool) -> Vec<(PathBuf, CurrentMount)> {
     holders_besides(root, wanted, &BTreeSet::new())
 }
 
@@ -207,7 +209,7 @@ fn holders_besides(
     root: &Root,
     wanted: &dyn Fn(&MountEntry) -> bool,
     apart: &BTreeSet<u64>,
-) -> Vec<(PathBuf, Holder)> {
+) -> Vec<(PathBuf, CurrentMount)> {
     let zones = zones_now(root);
     let own = own();
     let host = namespace(own, "mnt");
@@ -224,11 +226,14 @@ fn holders_besides(
         }
         for entry in mountinfo::mounts_of(pid).unwrap_or_default().into_iter().filter(|e| wanted(e)) {
             let who = match zone_of(pid, &zones) {
-                _ if host == Some(mnt) => Who::Host,
-                Some(zone) => Who::Zone(zone),
-                None => Who::Process { pid, program: program(pid), namespace: mnt },
+                _ if host == Some(mnt) => MountOwner::Host,
+                Some(zone) => MountOwner::Zone(zone),
+                None => MountOwner::Process { pid, program: program(pid), namespace: mnt },
             };
-            found.push((entry.source, Holder { point: entry.point.to_string_lossy().into_owned(), who }));
+            found.push((
+                entry.source,
+                CurrentMount { point: entry.point.to_string_lossy().into_owned(), who },
+            ));
         }
     }
     found

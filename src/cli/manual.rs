@@ -6,9 +6,11 @@
 use std::fmt::Write as _;
 
 use super::zoneadm::table;
-use crate::shell::help::{self, Scope};
+use crate::shell::help::{self, CommandScope};
 use crate::spec::privilege::{CAPABILITIES, Grant, Means, PRIVILEGES};
-use crate::spec::schema::{self, Honour, Kind, Origin, PropDef, ResourceKind, Shape, TakesEffect};
+use crate::spec::schema::{
+    self, Honour, PropDef, PropertyOrigin, ResourceKind, TakesEffect, ValueKind, ValueShape,
+};
 
 /// Names of the parts, as the pages mark them.
 pub const SECTIONS: &[&str] = &["commands", "globals", "resources", "foreign", "keys", "privileges"];
@@ -56,9 +58,9 @@ fn commands() -> String {
         }
         line(&mut out, &sentence(command.doc));
         out.push_str(match command.scope {
-            Scope::Global => "Only in the global scope.\n",
-            Scope::Resource => "Only in a resource.\n",
-            Scope::Both => "",
+            CommandScope::Global => "Only in the global scope.\n",
+            CommandScope::Resource => "Only in a resource.\n",
+            CommandScope::Both => "",
         });
         if !command.more.is_empty() {
             line(&mut out, command.more);
@@ -78,7 +80,7 @@ fn globals() -> String {
     );
     out.push_str(".Bl -tag -width Ds\n");
     for def in schema::globals() {
-        property(&mut out, None, def, Origin::Illumos);
+        property(&mut out, None, def, PropertyOrigin::Illumos);
     }
     out.push_str(".El\n");
     out
@@ -225,18 +227,18 @@ fn privileges() -> String {
 
 fn form(def: &PropDef) -> &'static str {
     match (def.shape, def.kind) {
-        (Shape::Groups(_), _) => "array of tables",
-        (Shape::List, _) => "array",
-        (Shape::One, Kind::Bool) => "boolean",
-        (Shape::One, Kind::Uint(..)) => "integer",
-        (Shape::One, Kind::Size(_) | Kind::CpuCap | Kind::CpuRange) => "string or number",
-        (Shape::One, Kind::AttrValue) => "string, integer or boolean",
-        (Shape::One, _) => "string",
+        (ValueShape::Groups(_), _) => "array of tables",
+        (ValueShape::List, _) => "array",
+        (ValueShape::One, ValueKind::Bool) => "boolean",
+        (ValueShape::One, ValueKind::Uint(..)) => "integer",
+        (ValueShape::One, ValueKind::Size(_) | ValueKind::CpuCap | ValueKind::CpuRange) => "string or number",
+        (ValueShape::One, ValueKind::AttrValue) => "string, integer or boolean",
+        (ValueShape::One, _) => "string",
     }
 }
 
 /// Writes one property; `known` is the origin that the reader has been told already.
-fn property(out: &mut String, of: Option<ResourceKind>, def: &PropDef, known: Origin) {
+fn property(out: &mut String, of: Option<ResourceKind>, def: &PropDef, known: PropertyOrigin) {
     let _ = writeln!(out, ".It {}", words(def.name));
     line(out, &sentence(def.doc));
     line(out, &rule(def));
@@ -275,69 +277,73 @@ fn property(out: &mut String, of: Option<ResourceKind>, def: &PropDef, known: Or
 fn example(def: &PropDef) -> String {
     let plain = |c: char| !c.is_whitespace() && !";=[]()\"".contains(c);
     match def.shape {
-        Shape::Groups(_) => format!("add {} {}", def.name, def.example),
-        Shape::One if !def.example.chars().all(plain) => format!("set {}=\"{}\"", def.name, def.example),
-        Shape::One | Shape::List => format!("set {}={}", def.name, def.example),
+        ValueShape::Groups(_) => format!("add {} {}", def.name, def.example),
+        ValueShape::One if !def.example.chars().all(plain) => format!("set {}=\"{}\"", def.name, def.example),
+        ValueShape::One | ValueShape::List => format!("set {}={}", def.name, def.example),
     }
 }
 
 fn rule(def: &PropDef) -> String {
     let one = match def.kind {
-        Kind::Bool => "true or false".to_owned(),
-        Kind::Word(list) => format!("one of {}", list.join(", ")),
-        Kind::Uint(0, u64::MAX) => "a number".to_owned(),
-        Kind::Uint(low, u64::MAX) => format!("a number, at least {low}"),
-        Kind::Uint(low, high) => format!("a number from {low} to {high}"),
-        Kind::Size(0) => "a size: a number, with a fraction if need be, and K, M, G or T".to_owned(),
-        Kind::Size(low) => format!("a size of at least {}M, such as 1.5G", low >> 20),
-        Kind::CpuCap => "a number of cpus with a fraction, at least 0.01".to_owned(),
-        Kind::CpuRange => "N or N-M, at least 1".to_owned(),
-        Kind::Text => "any text".to_owned(),
-        Kind::Option => "options of a mount; one word with commas in it is a list".to_owned(),
-        Kind::AbsPath => "an absolute path".to_owned(),
-        Kind::ZonePath => "an absolute path other than /".to_owned(),
-        Kind::ZoneName => {
+        ValueKind::Bool => "true or false".to_owned(),
+        ValueKind::Word(list) => format!("one of {}", list.join(", ")),
+        ValueKind::Uint(0, u64::MAX) => "a number".to_owned(),
+        ValueKind::Uint(low, u64::MAX) => format!("a number, at least {low}"),
+        ValueKind::Uint(low, high) => format!("a number from {low} to {high}"),
+        ValueKind::Size(0) => "a size: a number, with a fraction if need be, and K, M, G or T".to_owned(),
+        ValueKind::Size(low) => format!("a size of at least {}M, such as 1.5G", low >> 20),
+        ValueKind::CpuCap => "a number of cpus with a fraction, at least 0.01".to_owned(),
+        ValueKind::CpuRange => "N or N-M, at least 1".to_owned(),
+        ValueKind::Text => "any text".to_owned(),
+        ValueKind::Option => "options of a mount; one word with commas in it is a list".to_owned(),
+        ValueKind::AbsPath => "an absolute path".to_owned(),
+        ValueKind::ZonePath => "an absolute path other than /".to_owned(),
+        ValueKind::ZoneName => {
             "letters, digits, '_', '.' and '-', the first a letter or digit; at most 63".to_owned()
         }
-        Kind::Brand => "the name of a brand".to_owned(),
-        Kind::Brands => "a comma list of brands".to_owned(),
-        Kind::HostId => "up to eight hexadecimal digits, with or without 0x; not ffffffff".to_owned(),
-        Kind::Privileges => "a comma list of privileges, each with ! before it to take it away".to_owned(),
-        Kind::FsAllowed => "a comma list of file system types".to_owned(),
-        Kind::PoolName => "a name that does not begin with SUNW".to_owned(),
-        Kind::Address => {
+        ValueKind::Brand => "the name of a brand".to_owned(),
+        ValueKind::Brands => "a comma list of brands".to_owned(),
+        ValueKind::HostId => "up to eight hexadecimal digits, with or without 0x; not ffffffff".to_owned(),
+        ValueKind::Privileges => {
+            "a comma list of privileges, each with ! before it to take it away".to_owned()
+        }
+        ValueKind::FsAllowed => "a comma list of file system types".to_owned(),
+        ValueKind::PoolName => "a name that does not begin with SUNW".to_owned(),
+        ValueKind::Address => {
             "an IPv4 address, its prefix optional; an IPv6 address with prefix; or a host name".to_owned()
         }
-        Kind::AddressList => "an address, or a comma list of them".to_owned(),
-        Kind::Router => "an address without prefix".to_owned(),
-        Kind::Link => "the name of a network link".to_owned(),
-        Kind::FsType => "the name of a file system type".to_owned(),
-        Kind::DeviceMatch => "a pattern with * and ?, below /dev or relative to it".to_owned(),
-        Kind::DatasetName => "the name of a ZFS file system".to_owned(),
-        Kind::RctlName => "zone. and letters or dashes".to_owned(),
-        Kind::AttrName => "letters, digits, '-' and '.', the first a letter or digit".to_owned(),
-        Kind::AttrValue => "a value of the type that type names".to_owned(),
-        Kind::User => "a login name".to_owned(),
-        Kind::Auths => "a comma list of authorizations".to_owned(),
-        Kind::SecFlags => "a comma list of security flags".to_owned(),
-        Kind::Uuid => "a UUID".to_owned(),
-        Kind::Mac => "six pairs of hexadecimal digits, or auto, random, default or factory".to_owned(),
-        Kind::LockList => "a comma list of ZFS properties".to_owned(),
+        ValueKind::AddressList => "an address, or a comma list of them".to_owned(),
+        ValueKind::Router => "an address without prefix".to_owned(),
+        ValueKind::Link => "the name of a network link".to_owned(),
+        ValueKind::FsType => "the name of a file system type".to_owned(),
+        ValueKind::DeviceMatch => "a pattern with * and ?, below /dev or relative to it".to_owned(),
+        ValueKind::DatasetName => "the name of a ZFS file system".to_owned(),
+        ValueKind::RctlName => "zone. and letters or dashes".to_owned(),
+        ValueKind::AttrName => "letters, digits, '-' and '.', the first a letter or digit".to_owned(),
+        ValueKind::AttrValue => "a value of the type that type names".to_owned(),
+        ValueKind::User => "a login name".to_owned(),
+        ValueKind::Auths => "a comma list of authorizations".to_owned(),
+        ValueKind::SecFlags => "a comma list of security flags".to_owned(),
+        ValueKind::Uuid => "a UUID".to_owned(),
+        ValueKind::Mac => "six pairs of hexadecimal digits, or auto, random, default or factory".to_owned(),
+        ValueKind::LockList => "a comma list of ZFS properties".to_owned(),
     };
     match def.shape {
-        Shape::One => sentence(&one),
-        Shape::List => sentence(&format!("a list; each element is {one}")),
-        Shape::Groups(members) => sentence(&format!("a list; each element is a group of {}", and(members))),
+        ValueShape::One => sentence(&one),
+        ValueShape::List => sentence(&format!("a list; each element is {one}")),
+        ValueShape::Groups(members) => {
+            sentence(&format!("a list; each element is a group of {}", and(members)))
+        }
     }
 }
 
-fn origin(out: &mut String, origin: Origin) {
+fn origin(out: &mut String, origin: PropertyOrigin) {
     out.push_str(match origin {
-        Origin::Illumos => "",
-        Origin::Solaris10 => "From Solaris 10.\n",
-        Origin::Solaris11 => "From Solaris 11.\n",
-        Origin::SmartOs => "From SmartOS and OmniOS.\n",
-        Origin::Linux => "Only in Zones for Linux.\n",
+        PropertyOrigin::Illumos => "",
+        PropertyOrigin::Solaris10 => "From Solaris 10.\n",
+        PropertyOrigin::Solaris11 => "From Solaris 11.\n",
+        PropertyOrigin::SmartOs => "From SmartOS and OmniOS.\n",
+        PropertyOrigin::Linux => "Only in Zones for Linux.\n",
     });
 }
 

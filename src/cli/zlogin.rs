@@ -7,8 +7,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::apply::broker::{Caller, Program, client};
-use crate::apply::login::{self, Console, End, Login, LoginError, Zone};
+use crate::apply::broker::{BrokeredProgram, Caller, client};
+use crate::apply::login::{self, ConsoleConnection, Login, LoginError, LoginZone, SessionEnd};
 use crate::apply::paths::Root;
 use crate::apply::store::FileStore;
 use crate::apply::{mend, running};
@@ -60,7 +60,7 @@ struct Options {
 
 /// What the command line may be besides.
 #[derive(Debug, PartialEq, Eq)]
-enum Parsed {
+enum Invocation {
     Run(Options),
     Print(String),
     /// Wrong; with what is wrong, if that is not obvious.
@@ -71,18 +71,18 @@ enum Parsed {
 pub fn main() -> ExitCode {
     trace::begin("zlogin");
     match parse(std::env::args_os().skip(1).collect()) {
-        Parsed::Print(text) => match writeln!(io::stdout(), "{text}") {
+        Invocation::Print(text) => match writeln!(io::stdout(), "{text}") {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         },
-        Parsed::Usage(what) => {
+        Invocation::Usage(what) => {
             if let Some(what) = what {
                 complain(&format!("zlogin: {what}"));
             }
             complain(USAGE);
             ExitCode::from(2)
         }
-        Parsed::Run(options) => match run(&options) {
+        Invocation::Run(options) => match run(&options) {
             Ok(status) => ExitCode::from(status),
             Err(text) => {
                 complain(&text);
@@ -93,10 +93,10 @@ pub fn main() -> ExitCode {
 }
 
 /// Reads the command line as getopt does: options end at the first other word, the zone's name.
-fn parse(args: Vec<OsString>) -> Parsed {
+fn parse(args: Vec<OsString>) -> Invocation {
     use lexopt::Arg::{Long, Short, Value};
-    let usage = || Parsed::Usage(None);
-    let wrong = |text: &str| Parsed::Usage(Some(text.to_owned()));
+    let usage = || Invocation::Usage(None);
+    let wrong = |text: &str| Invocation::Usage(Some(text.to_owned()));
     let mut options = Options::default();
     let mut parser = lexopt::Parser::from_args(args);
     let zone = loop {
@@ -114,7 +114,7 @@ fn parse(args: Vec<OsString>) -> Parsed {
                 match c {
                     'e' => match escape_char(&value) {
                         Ok(byte) => options.escape = Some(byte),
-                        Err(text) => return Parsed::Usage(Some(text)),
+                        Err(text) => return Invocation::Usage(Some(text)),
                     },
                     'l' => match value.into_string() {
                         Ok(user) if !user.is_empty() => options.user = Some(user),
@@ -123,8 +123,10 @@ fn parse(args: Vec<OsString>) -> Parsed {
                     _ => options.root = Some(value.into()),
                 }
             }
-            Long("help") => return Parsed::Print(HELP.to_owned()),
-            Long("version") => return Parsed::Print(format!("zlogin (zones) {}", env!("CARGO_PKG_VERSION"))),
+            Long("help") => return Invocation::Print(HELP.to_owned()),
+            Long("version") => {
+                return Invocation::Print(format!("zlogin (zones) {}", env!("CARGO_PKG_VERSION")));
+            }
             Value(zone) => break zone,
             Short(_) | Long(_) => return usage(),
         }
@@ -155,7 +157,7 @@ fn parse(args: Vec<OsString>) -> Parsed {
     if options.no_input && (!has_command || options.interactive) {
         return wrong("-n may not be specified for interactive login");
     }
-    Parsed::Run(options)
+    Invocation::Run(options)
 }
 
 /// Reads the value of `-e`: a character, or `\` and its octal number.
@@ -226,7 +228,7 @@ fn run(options: &Options) -> Result<u8, String> {
     let done = match running {
         _ if options.console => console(options, &root, &zone),
         Some(running) if state == ZoneState::Running => {
-            let (entry, warning) = Zone::new(&root, &zone, &running).map_err(|e| describe(&zone, &e))?;
+            let (entry, warning) = LoginZone::new(&root, &zone, &running).map_err(|e| describe(&zone, &e))?;
             if let Some(warning) = warning {
                 complain(&format!("zlogin: zone '{zone}': {warning}"));
             }
@@ -255,7 +257,7 @@ fn hand_over(options: &Options) -> Option<Result<u8, String>> {
         return None;
     }
     let args = std::env::args_os().skip(1).collect();
-    let done = client::run(&Root::new(None), Program::Zlogin, args, !options.no_input)?;
+    let done = client::run(&Root::new(None), BrokeredProgram::Zlogin, args, !options.no_input)?;
     Some(done.map_err(|why| format!("zlogin: zone '{}': {why}", options.zone)))
 }
 
@@ -336,7 +338,7 @@ fn escape(options: &Options) -> Option<u8> {
 fn session(
     options: &Options,
     zone: &ZoneName,
-    entry: &Zone<'_>,
+    entry: &LoginZone<'_>,
     authenticate: bool,
 ) -> Result<u8, LoginError> {
     let attached = login(options, authenticate).attach(entry)?;
@@ -349,14 +351,14 @@ fn session(
         complain(&format!("\n[Connection to zone '{zone}' {terminal} closed]"));
     }
     Ok(match end {
-        End::Exited(ended) if !options.command.is_empty() => status(login::known(ended)?),
-        End::Exited(_) | End::Disconnected | End::Closed => 0,
-        End::Signal(signal) => ended_by(signal),
+        SessionEnd::Exited(ended) if !options.command.is_empty() => status(login::known(ended)?),
+        SessionEnd::Exited(_) | SessionEnd::Disconnected | SessionEnd::Closed => 0,
+        SessionEnd::Signal(signal) => ended_by(signal),
     })
 }
 
 fn console(options: &Options, root: &Root, zone: &ZoneName) -> Result<u8, LoginError> {
-    let console = Console::open(root, zone, options.leave_at_halt)?;
+    let console = ConsoleConnection::open(root, zone, options.leave_at_halt)?;
     if !options.quiet {
         say(&format!("[Connected to zone '{zone}' console]\n"));
     }
@@ -365,8 +367,8 @@ fn console(options: &Options, root: &Root, zone: &ZoneName) -> Result<u8, LoginE
         say(&format!("\n[Connection to zone '{zone}' console closed]\n"));
     }
     Ok(match end {
-        End::Signal(signal) => ended_by(signal),
-        End::Exited(_) | End::Disconnected | End::Closed => 0,
+        SessionEnd::Signal(signal) => ended_by(signal),
+        SessionEnd::Exited(_) | SessionEnd::Disconnected | SessionEnd::Closed => 0,
     })
 }
 
@@ -390,13 +392,13 @@ fn complain(text: &str) {
 mod tests {
     use super::*;
 
-    fn of(line: &str) -> Parsed {
+    fn of(line: &str) -> Invocation {
         parse(line.split_whitespace().map(OsString::from).collect())
     }
 
     fn run_of(line: &str) -> Options {
         match of(line) {
-            Parsed::Run(options) => options,
+            Invocation::Run(options) => options,
             other => panic!("{line}: {other:?}"),
         }
     }
@@ -423,12 +425,12 @@ mod tests {
             "-d zion",
             "-S -l x zion ls",
         ] {
-            assert!(matches!(of(line), Parsed::Usage(_)), "{line}");
+            assert!(matches!(of(line), Invocation::Usage(_)), "{line}");
         }
         for line in
             ["-n zion", "-n -i zion ls", "-l", "-e", "-e ab zion", "-e \\9 zion", "-e \\400 zion", "--what"]
         {
-            assert!(matches!(of(line), Parsed::Usage(_)), "{line}");
+            assert!(matches!(of(line), Invocation::Usage(_)), "{line}");
         }
         for line in ["-C -d -Q -E zion", "-S zion", "-n zion ls", "-i zion ls", "-R /x zion"] {
             run_of(line);

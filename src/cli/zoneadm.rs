@@ -21,27 +21,27 @@ use std::process::ExitCode;
 
 use lexopt::{Arg, Parser};
 
-use self::args::{Args, ArgsError};
+use self::args::{ArgsError, SubcommandArgs};
 use self::table::{Run, Subcommand};
 use super::report::Report;
 use crate::apply::broker::Caller;
 use crate::apply::dataset::reclaim::reclaim;
 use crate::apply::doctor;
-use crate::apply::list::{self, Format, Row, Selection};
+use crate::apply::list::{self, ListFormat, Row, Selection};
 use crate::apply::login::current_zone;
 use crate::apply::paths::Root;
 use crate::apply::store::FileStore;
-use crate::apply::{Notice, Seen};
+use crate::apply::{Notice, SeenDatasets};
 use crate::plan::sysconfig::SysConfig;
 use crate::spec::ZoneName;
 use crate::spec::shown::Show;
 use crate::spec::store::{StoreError, ZoneStore};
-use crate::spec::verb::{Broker, Verb};
+use crate::spec::verb::{BrokerPolicy, Verb};
 use crate::sys::trace;
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+enum Exit {
     Good,
     /// Something failed, and it has been said.
     Failed,
@@ -51,13 +51,13 @@ enum End {
     As(u8),
 }
 
-impl From<End> for ExitCode {
-    fn from(end: End) -> Self {
+impl From<Exit> for ExitCode {
+    fn from(end: Exit) -> Self {
         Self::from(match end {
-            End::Good => 0,
-            End::Failed => 1,
-            End::Usage => 2,
-            End::As(status) => status,
+            Exit::Good => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::As(status) => status,
         })
     }
 }
@@ -71,7 +71,7 @@ struct Options {
 }
 
 /// The running program.
-struct Program {
+struct Zoneadm {
     name: String,
     options: Options,
     store: FileStore,
@@ -79,7 +79,7 @@ struct Program {
     /// The user for whom this is done with the rights of root.
     caller: Option<Caller>,
     /// What verify has found out.
-    seen: Seen,
+    seen: SeenDatasets,
     /// What `-c` says of the zone that is made.
     profile: Option<SysConfig>,
 }
@@ -93,7 +93,7 @@ pub fn main() -> ExitCode {
     start(&name, args.collect()).into()
 }
 
-fn start(name: &str, args: Vec<OsString>) -> End {
+fn start(name: &str, args: Vec<OsString>) -> Exit {
     rustix::process::umask(rustix::fs::Mode::from_bits_truncate(0o022));
     let mut parser = Parser::from_args(args);
     let mut options = Options::default();
@@ -104,11 +104,11 @@ fn start(name: &str, args: Vec<OsString>) -> End {
             Ok(Some(Arg::Short('u'))) => text(parser.value()).map(|v| options.uuid = Some(v)),
             Ok(Some(Arg::Short('R'))) => parser.value().map(|v| options.root = Some(v.into())),
             Ok(Some(Arg::Short('?') | Arg::Long("help"))) => {
-                return page(|out| usage::print(name, true, out), End::Usage);
+                return page(|out| usage::print(name, true, out), Exit::Usage);
             }
             Ok(Some(Arg::Long("version"))) => {
                 let version = env!("CARGO_PKG_VERSION");
-                return page(|out| writeln!(out, "zoneadm (zones) {version}"), End::Good);
+                return page(|out| writeln!(out, "zoneadm (zones) {version}"), Exit::Good);
             }
             Ok(Some(Arg::Value(command))) => {
                 let rest = parser.raw_args().map(Iterator::collect).unwrap_or_default();
@@ -122,24 +122,24 @@ fn start(name: &str, args: Vec<OsString>) -> End {
     }
 }
 
-fn usage_error(name: &str) -> End {
+fn usage_error(name: &str) -> Exit {
     let _ = usage::print(name, false, &mut io::stderr());
-    End::Usage
+    Exit::Usage
 }
 
 /// Prints a page to standard output; a reader that has gone is no failure.
-fn page(print: impl FnOnce(&mut dyn Write) -> io::Result<()>, end: End) -> End {
+fn page(print: impl FnOnce(&mut dyn Write) -> io::Result<()>, end: Exit) -> Exit {
     let mut out = BufWriter::new(io::stdout().lock());
     match print(&mut out).and_then(|()| out.flush()) {
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
             eprintln!("zoneadm: cannot write: {e}");
-            End::Failed
+            Exit::Failed
         }
         _ => end,
     }
 }
 
-fn run(name: &str, options: Options, command: &str, args: Vec<OsString>) -> End {
+fn run(name: &str, options: Options, command: &str, args: Vec<OsString>) -> Exit {
     let own = table::find(command);
     // `help` looks at nothing of the host, and so needs no rights.
     if command == "help" {
@@ -150,7 +150,7 @@ fn run(name: &str, options: Options, command: &str, args: Vec<OsString>) -> End 
         if table::RESERVED.contains(&command) {
             let mut report = Report::new(name);
             report.warn(&format!("{command} is not available yet in this version"));
-            return End::Failed;
+            return Exit::Failed;
         }
         return usage_error(name);
     }
@@ -165,13 +165,20 @@ fn run(name: &str, options: Options, command: &str, args: Vec<OsString>) -> End 
         };
         if let Some(what) = bad {
             report.plain(&format!("root path must be {what}: {}", root.shown()));
-            return End::Usage;
+            return Exit::Usage;
         }
     }
     let store = FileStore::open(Root::new(options.root.as_deref()));
-    let mut program =
-        Program { name: name.to_owned(), options, store, report, caller, seen: Seen::new(), profile: None };
-    let broker = own.map_or(Broker::Closed, |sub| sub.verb.broker);
+    let mut program = Zoneadm {
+        name: name.to_owned(),
+        options,
+        store,
+        report,
+        caller,
+        seen: SeenDatasets::new(),
+        profile: None,
+    };
+    let broker = own.map_or(BrokerPolicy::Closed, |sub| sub.verb.broker);
     if let Err(end) = program.authorize_verb(command, broker) {
         return end;
     }
@@ -185,58 +192,58 @@ fn run(name: &str, options: Options, command: &str, args: Vec<OsString>) -> End 
     }
 }
 
-fn help(name: &str, args: &[OsString]) -> End {
+fn help(name: &str, args: &[OsString]) -> Exit {
     let word = args.first().map(|w| w.to_string_lossy());
     let Some(word) = word else {
-        return page(|out| usage::print(name, true, out), End::Good);
+        return page(|out| usage::print(name, true, out), Exit::Good);
     };
     match table::find(&word) {
-        Some(sub) => page(|out| usage::print_verb(&sub.verb, name, true, out), End::Good),
+        Some(sub) => page(|out| usage::print_verb(&sub.verb, name, true, out), Exit::Good),
         None => usage_error(name),
     }
 }
 
-impl Program {
-    fn help(&mut self, _: &'static Subcommand, args: &[OsString]) -> End {
+impl Zoneadm {
+    fn help(&mut self, _: &'static Subcommand, args: &[OsString]) -> Exit {
         help(&self.name, args)
     }
 
-    fn sub_usage(&self, verb: &Verb, asked: bool) -> End {
+    fn sub_usage(&self, verb: &Verb, asked: bool) -> Exit {
         if asked {
-            return page(|out| usage::print_verb(verb, &self.name, true, out), End::Usage);
+            return page(|out| usage::print_verb(verb, &self.name, true, out), Exit::Usage);
         }
         let _ = usage::print_verb(verb, &self.name, false, &mut io::stderr());
-        End::Usage
+        Exit::Usage
     }
 
     /// Reads the words after a subcommand. The error has been said.
-    fn read_args(&mut self, sub: &'static Subcommand, args: &[OsString]) -> Result<Args, End> {
+    fn read_args(&mut self, sub: &'static Subcommand, args: &[OsString]) -> Result<SubcommandArgs, Exit> {
         let read = args::read(&sub.verb, args);
         let read = read.and_then(|args| sub.check.map_or(Ok(()), |check| check(&args)).map(|()| args));
         read.map_err(|e| match e {
             ArgsError::Usage => self.sub_usage(&sub.verb, false),
             ArgsError::HelpAsked => self.sub_usage(&sub.verb, true),
-            ArgsError::Silent => End::Usage,
+            ArgsError::Silent => Exit::Usage,
             ArgsError::Text(text) => self.fail_unnamed(text),
         })
     }
 
     /// Fails before the zone has been looked up: it is named as it was typed.
-    fn fail_unnamed(&mut self, text: impl std::fmt::Display) -> End {
+    fn fail_unnamed(&mut self, text: impl std::fmt::Display) -> Exit {
         if let Some(zone) = self.options.zone.clone() {
             self.report.about(&zone);
         }
         self.fail(text)
     }
 
-    fn fail(&mut self, text: impl std::fmt::Display) -> End {
+    fn fail(&mut self, text: impl std::fmt::Display) -> Exit {
         self.report.finish();
         self.report.warn(&text.to_string());
-        End::Failed
+        Exit::Failed
     }
 
     /// Finds the zone of `-u` and `-z`; none when neither was given. The error has been said.
-    fn zone(&mut self) -> Result<Option<ZoneName>, End> {
+    fn zone(&mut self) -> Result<Option<ZoneName>, Exit> {
         let (zone, uuid) = (self.options.zone.clone(), self.options.uuid.clone());
         if let Some(uuid) = &uuid {
             let Ok(uuid) = uuid::Uuid::parse_str(uuid) else {
@@ -262,7 +269,7 @@ impl Program {
         }
     }
 
-    fn list(&mut self, sub: &'static Subcommand, args: &[OsString]) -> End {
+    fn list(&mut self, sub: &'static Subcommand, args: &[OsString]) -> Exit {
         let args = match self.read_args(sub, args) {
             Ok(args) => args,
             Err(end) => return end,
@@ -278,13 +285,13 @@ impl Program {
             (true, true, _) => return self.fail("list -p and -v are mutually exclusive."),
             (true, _, true) => return self.fail("list -p and --json are mutually exclusive."),
             (_, true, true) => return self.fail("list -v and --json are mutually exclusive."),
-            (true, false, false) => Format::Colons,
-            (false, true, false) => Format::Table,
-            (false, false, true) => Format::Json,
-            (false, false, false) => Format::Names,
+            (true, false, false) => ListFormat::Colons,
+            (false, true, false) => ListFormat::Table,
+            (false, false, true) => ListFormat::Json,
+            (false, false, false) => ListFormat::Names,
         };
         if let Some(own) = current_zone() {
-            return page(|out| list::print(&[Row::inside(&own)], format, out), End::Good);
+            return page(|out| list::print(&[Row::inside(&own)], format, out), Exit::Good);
         }
         wanted.only = match self.zone() {
             Ok(zone) => zone,
@@ -300,8 +307,8 @@ impl Program {
                 return self.fail(format!("{zone}{e}"));
             }
         };
-        let mut end = page(|out| list::print(&listing.rows, format, out), End::Good);
-        if format == Format::Table {
+        let mut end = page(|out| list::print(&listing.rows, format, out), Exit::Good);
+        if format == ListFormat::Table {
             for told in listing.links(self.store.root()) {
                 self.report.warn(&told);
             }
@@ -310,14 +317,14 @@ impl Program {
             self.report.warn(problem);
             // A watcher of the other zones must not lose sight of them for this one.
             if wanted.only.is_some() {
-                end = End::Failed;
+                end = Exit::Failed;
             }
         }
         end
     }
 
     /// Gives a dataset that a zone has had back to the host.
-    fn reclaim(&mut self, sub: &'static Subcommand, args: &[OsString]) -> End {
+    fn reclaim(&mut self, sub: &'static Subcommand, args: &[OsString]) -> Exit {
         let args = match self.read_args(sub, args) {
             Ok(args) => args,
             Err(end) => return end,
@@ -332,14 +339,14 @@ impl Program {
         match reclaim(&self.store, &mut self.report, &dataset, args.has("-F")) {
             Ok(()) => {
                 self.report.finish();
-                End::Good
+                Exit::Good
             }
             Err(e) => self.fail(e),
         }
     }
 
     /// Says what this host offers and lacks for zones.
-    fn doctor(&mut self, sub: &'static Subcommand, args: &[OsString]) -> End {
+    fn doctor(&mut self, sub: &'static Subcommand, args: &[OsString]) -> Exit {
         let json = match self.read_args(sub, args) {
             Ok(args) => args.has("--json"),
             Err(end) => return end,
@@ -352,14 +359,14 @@ impl Program {
             return self.fail("doctor looks at the host: it must be run in the global zone.");
         }
         let diagnosis = doctor::examine(&self.store);
-        match page(|out| doctor::print(&diagnosis, json, out), End::Good) {
-            End::Good if !diagnosis.is_good() => End::Failed,
+        match page(|out| doctor::print(&diagnosis, json, out), Exit::Good) {
+            Exit::Good if !diagnosis.is_good() => Exit::Failed,
             end => end,
         }
     }
 
     /// Goes on for root alone; for anybody else the broker does it, where there is one.
-    fn require_root(&mut self, sub: &Subcommand) -> Result<(), End> {
+    fn require_root(&mut self, sub: &Subcommand) -> Result<(), Exit> {
         let command = sub.verb.name;
         if current_zone().is_some() {
             return Err(self.fail_unnamed(format!("must be in the global zone to {command} a zone.")));
@@ -372,7 +379,7 @@ impl Program {
     }
 
     /// Finds the zone that a command is about, and refuses those that are no zones.
-    fn subject(&mut self, command: &str) -> Result<ZoneName, End> {
+    fn subject(&mut self, command: &str) -> Result<ZoneName, Exit> {
         let Some(name) = self.zone()? else { return Err(self.fail("no zone specified")) };
         self.report.about(name.as_str());
         if name.is_global() {

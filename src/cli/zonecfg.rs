@@ -10,7 +10,7 @@ use crate::apply::broker::{BrokeredStore, Caller, take_commit};
 use crate::apply::login::current_zone;
 use crate::apply::paths::Root;
 use crate::apply::store::FileStore;
-use crate::shell::{Options, Session, editor, help, script};
+use crate::shell::{EditSession, SessionOptions, editor, help, script};
 use crate::spec::ZoneName;
 use crate::spec::shown::Show;
 use crate::spec::store::ZoneStore;
@@ -213,8 +213,8 @@ fn edit(arguments: Arguments, program: String) -> Result<u8, u8> {
         ));
         return Err(1);
     }
-    let options = Options { alternate_root: arguments.root.is_some(), program };
-    let mut session = Session::new(store, zone.clone(), options);
+    let options = SessionOptions { alternate_root: arguments.root.is_some(), program };
+    let mut session = EditSession::new(store, zone.clone(), options);
     let terminal = std::io::stdin().is_terminal();
     let status = match arguments.file.as_deref() {
         _ if !arguments.words.is_empty() => script::run_words(&mut session, &arguments.words.join(" ")),

@@ -7,7 +7,7 @@ use super::decide::Checked;
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
+pub enum IoctlRule {
     /// The kernel decides alone.
     Allow,
     /// It is copied and checked first.
@@ -18,27 +18,27 @@ pub enum Rule {
 
 /// One request.
 #[derive(Clone, Copy, Debug)]
-pub struct Call {
+pub struct ZfsIoctl {
     /// Number of the ioctl.
     pub number: u32,
     /// Name, without `ZFS_IOC_`.
     pub name: &'static str,
     /// What becomes of it.
-    pub rule: Rule,
+    pub rule: IoctlRule,
     /// Why.
     pub why: &'static str,
 }
 
-const fn allow(number: u32, name: &'static str, why: &'static str) -> Call {
-    Call { number, name, rule: Rule::Allow, why }
+const fn allow(number: u32, name: &'static str, why: &'static str) -> ZfsIoctl {
+    ZfsIoctl { number, name, rule: IoctlRule::Allow, why }
 }
 
-const fn check(number: u32, name: &'static str, what: Checked, why: &'static str) -> Call {
-    Call { number, name, rule: Rule::Check(what), why }
+const fn check(number: u32, name: &'static str, what: Checked, why: &'static str) -> ZfsIoctl {
+    ZfsIoctl { number, name, rule: IoctlRule::Check(what), why }
 }
 
-const fn refuse(number: u32, name: &'static str, why: &'static str) -> Call {
-    Call { number, name, rule: Rule::Refuse, why }
+const fn refuse(number: u32, name: &'static str, why: &'static str) -> ZfsIoctl {
+    ZfsIoctl { number, name, rule: IoctlRule::Refuse, why }
 }
 
 const READS: &str = "reads what the zone can see";
@@ -50,7 +50,7 @@ const EVENTS: &str = "events of the whole machine";
 const OTHER: &str = "of another system; no use on Linux";
 
 /// Every request of the releases 2.2 to 2.4, by number.
-pub const CALLS: &[Call] = &[
+pub const CALLS: &[ZfsIoctl] = &[
     refuse(0x5a00, "POOL_CREATE", POOL),
     refuse(0x5a01, "POOL_DESTROY", POOL),
     refuse(0x5a02, "POOL_IMPORT", POOL),
@@ -152,14 +152,14 @@ pub const CALLS: &[Call] = &[
 ];
 
 /// Returns the request of a number; none for one that is not known.
-pub fn find(number: u32) -> Option<&'static Call> {
+pub fn find(number: u32) -> Option<&'static ZfsIoctl> {
     CALLS.iter().find(|c| c.number == number)
 }
 
 /// Says how many requests are allowed and how many are checked.
 pub fn count() -> (usize, usize) {
-    let of = |f: fn(&Rule) -> bool| CALLS.iter().filter(|c| f(&c.rule)).count();
-    (of(|r| *r == Rule::Allow), of(|r| matches!(r, Rule::Check(_))))
+    let of = |f: fn(&IoctlRule) -> bool| CALLS.iter().filter(|c| f(&c.rule)).count();
+    (of(|r| *r == IoctlRule::Allow), of(|r| matches!(r, IoctlRule::Check(_))))
 }
 
 #[cfg(test)]
@@ -189,10 +189,10 @@ mod tests {
             .chain(0x5a55..=0x5a59)
             .chain(0x5a80..=0x5a88)
         {
-            assert!(find(number).is_none_or(|c| c.rule == Rule::Refuse), "{number:#x}");
+            assert!(find(number).is_none_or(|c| c.rule == IoctlRule::Refuse), "{number:#x}");
         }
         for number in [0x5a16, 0x5a17, 0x5a18, 0x5a1a, 0x5a1b, 0x5a2b, 0x5a42, 0x5a46, 0x5a4b, 0x5a54] {
-            assert!(matches!(find(number).map(|c| c.rule), Some(Rule::Check(_))), "{number:#x}");
+            assert!(matches!(find(number).map(|c| c.rule), Some(IoctlRule::Check(_))), "{number:#x}");
         }
         assert_eq!(count(), (37, 10));
     }

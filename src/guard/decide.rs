@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::locks::{Locks, Place, canonical};
-use crate::zfs::nvlist::{List, Value};
+use super::locks::{DatasetPosition, Locks, canonical};
+use crate::zfs::nvlist::{List, NvValue};
 
 /// The requests that are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl Checked {
 
 /// The part of a request that is checked, copied from its caller.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Request {
+pub struct CheckedRequest {
     /// Which.
     pub call: Checked,
     /// `zc_name`: the dataset.
@@ -69,7 +69,7 @@ pub struct Request {
 
 /// What was found of the dataset that a stream goes into; empty when there is none yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Target {
+pub struct ReceiveTarget {
     /// Names of the properties that are set on it, locally or by a receive.
     pub set: BTreeSet<String>,
 }
@@ -80,7 +80,7 @@ pub enum Verdict {
     /// Carry this out, in the caller's name.
     Perform {
         /// The request, without what was left out.
-        request: Request,
+        request: CheckedRequest,
         /// Properties of a stream that the zone does not get.
         left_out: Vec<String>,
     },
@@ -89,13 +89,13 @@ pub enum Verdict {
         /// Which.
         error: Error,
         /// Why, for the log.
-        reason: Reason,
+        reason: DenialReason,
     },
 }
 
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reason {
+pub enum DenialReason {
     /// The property is locked on that dataset.
     Locked(String),
     /// Properties are marked as received, which would take away those that are not mentioned.
@@ -110,7 +110,7 @@ pub enum Reason {
     Malformed(String),
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for DenialReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Locked(property) => write!(f, "property {property} is locked"),
@@ -135,18 +135,18 @@ pub enum Error {
 }
 
 /// An early end of a check.
-type Refusal = (Error, Reason);
+type Denial = (Error, DenialReason);
 
-fn locked(property: &str) -> Refusal {
-    (Error::NotPermitted, Reason::Locked(property.to_owned()))
+fn locked(property: &str) -> Denial {
+    (Error::NotPermitted, DenialReason::Locked(property.to_owned()))
 }
 
-impl Request {
+impl CheckedRequest {
     /// Returns the snapshot that a stream is received as.
     ///
     /// # Errors
     /// The refusal of a request that does not say it.
-    fn snapshot(&self) -> Result<&str, Refusal> {
+    fn snapshot(&self) -> Result<&str, Denial> {
         if self.call == Checked::Receive {
             return Ok(&self.value);
         }
@@ -166,24 +166,28 @@ impl Request {
     }
 }
 
-fn malformed(what: &str) -> Refusal {
-    (Error::Invalid, Reason::Malformed(what.to_owned()))
+fn malformed(what: &str) -> Denial {
+    (Error::Invalid, DenialReason::Malformed(what.to_owned()))
 }
 
-/// Checks a request. Only [`Request::received_into`] needs a `target`.
-pub fn decide(request: Request, locks: &Locks, target: &Target) -> Verdict {
+/// Checks a request. Only [`CheckedRequest::received_into`] needs a `target`.
+pub fn decide(request: CheckedRequest, locks: &Locks, target: &ReceiveTarget) -> Verdict {
     match check(request, locks, target) {
         Ok((request, left_out)) => Verdict::Perform { request, left_out },
         Err((error, reason)) => Verdict::Refuse { error, reason },
     }
 }
 
-fn check(mut request: Request, locks: &Locks, target: &Target) -> Result<(Request, Vec<String>), Refusal> {
+fn check(
+    mut request: CheckedRequest,
+    locks: &Locks,
+    target: &ReceiveTarget,
+) -> Result<(CheckedRequest, Vec<String>), Denial> {
     let mut left_out = Vec::new();
     if request.call == Checked::WaitFs {
         // To wait is to read: ancestors may be looked at.
         return match locks.place(&request.name) {
-            Place::Outside => Err(invisible(&request.name)),
+            DatasetPosition::Outside => Err(invisible(&request.name)),
             _ => Ok((request, left_out)),
         };
     }
@@ -191,7 +195,7 @@ fn check(mut request: Request, locks: &Locks, target: &Target) -> Result<(Reques
     match request.call {
         Checked::SetProp => {
             if request.cookie != 0 {
-                return Err((Error::NotPermitted, Reason::AsReceived));
+                return Err((Error::NotPermitted, DenialReason::AsReceived));
             }
             request.arguments.as_ref().map_or(Ok(()), |list| free(list, place))?;
         }
@@ -221,37 +225,37 @@ fn check(mut request: Request, locks: &Locks, target: &Target) -> Result<(Reques
     Ok((request, left_out))
 }
 
-fn invisible(name: &str) -> Refusal {
-    (Error::NotFound, Reason::Invisible(name.to_owned()))
+fn invisible(name: &str) -> Denial {
+    (Error::NotFound, DenialReason::Invisible(name.to_owned()))
 }
 
 /// Makes sure that the zone may write to a dataset at all.
-fn inside<'a>(locks: &'a Locks, name: &str) -> Result<Place<'a>, Refusal> {
+fn inside<'a>(locks: &'a Locks, name: &str) -> Result<DatasetPosition<'a>, Denial> {
     match locks.place(name) {
-        Place::Outside => Err(invisible(name)),
-        Place::Ancestor => Err((Error::NotPermitted, Reason::ReadOnly(name.to_owned()))),
+        DatasetPosition::Outside => Err(invisible(name)),
+        DatasetPosition::Ancestor => Err((Error::NotPermitted, DenialReason::ReadOnly(name.to_owned()))),
         place => Ok(place),
     }
 }
 
 /// Makes sure that no delegated dataset goes away under this name. Its snapshots may.
-fn movable(locks: &Locks, name: &str) -> Result<(), Refusal> {
+fn movable(locks: &Locks, name: &str) -> Result<(), Denial> {
     if !name.contains(['@', '#']) && locks.holds_root(name) {
-        return Err((Error::NotPermitted, Reason::Root));
+        return Err((Error::NotPermitted, DenialReason::Root));
     }
     Ok(())
 }
 
 /// Makes sure that none of these properties is locked.
-fn free(list: &List, place: Place<'_>) -> Result<(), Refusal> {
+fn free(list: &List, place: DatasetPosition<'_>) -> Result<(), Denial> {
     list.names().find(|n| place.locks(n)).map_or(Ok(()), |n| Err(locked(n)))
 }
 
 /// The same for the `props` among the arguments.
-fn props(request: &Request, place: Place<'_>) -> Result<(), Refusal> {
+fn props(request: &CheckedRequest, place: DatasetPosition<'_>) -> Result<(), Denial> {
     match request.arguments.as_ref().and_then(|a| a.get("props")) {
         None => Ok(()),
-        Some(Value::List(list)) => free(list, place),
+        Some(NvValue::List(list)) => free(list, place),
         Some(_) => Err(malformed("props are no list")),
     }
 }
@@ -262,12 +266,12 @@ fn props(request: &Request, place: Place<'_>) -> Result<(), Refusal> {
 /// stream; the first receive even what is set locally. Where something locked would go that way, none
 /// of the stream's properties is taken over.
 fn receive(
-    request: &mut Request,
+    request: &mut CheckedRequest,
     locks: &Locks,
-    place: Place<'_>,
-    target: &Target,
+    place: DatasetPosition<'_>,
+    target: &ReceiveTarget,
     left_out: &mut Vec<String>,
-) -> Result<(), Refusal> {
+) -> Result<(), Denial> {
     let legacy = request.call == Checked::Receive;
     let origin = if legacy {
         Some(request.origin.as_str()).filter(|o| !o.is_empty())
@@ -304,25 +308,25 @@ fn receive(
     }
     let Some(arguments) = &mut request.arguments else { return Err(malformed("no arguments")) };
     if let Some(value) = arguments.remove("props") {
-        let Value::List(mut list) = value else { return Err(malformed("props are no list")) };
+        let NvValue::List(mut list) = value else { return Err(malformed("props are no list")) };
         sift(&mut list);
         if !keeps {
-            arguments.insert("props", Value::List(list));
+            arguments.insert("props", NvValue::List(list));
         }
     }
     if let Some(value) = arguments.remove("localprops") {
-        let Value::List(mut list) = value else { return Err(malformed("localprops are no list")) };
+        let NvValue::List(mut list) = value else { return Err(malformed("localprops are no list")) };
         by_hand(&mut list, place)?;
-        arguments.insert("localprops", Value::List(list));
+        arguments.insert("localprops", NvValue::List(list));
     }
     Ok(())
 }
 
 /// Checks `receive -o`. What `-x` keeps away the lock keeps away as well, so that is taken out.
-fn by_hand(list: &mut List, place: Place<'_>) -> Result<(), Refusal> {
+fn by_hand(list: &mut List, place: DatasetPosition<'_>) -> Result<(), Denial> {
     let names: Vec<String> = list.names().filter(|n| place.locks(n)).map(str::to_owned).collect();
     for name in names {
-        if list.get(&name) != Some(&Value::Present) {
+        if list.get(&name) != Some(&NvValue::Present) {
             return Err(locked(&canonical(&name)));
         }
         list.remove(&name);

@@ -2,7 +2,7 @@
 
 /// A delegated dataset.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tree {
+pub struct DelegatedDataset {
     /// Its name.
     pub name: String,
     /// Properties locked on the dataset itself.
@@ -15,16 +15,16 @@ pub struct Tree {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Locks {
     /// One for each `dataset` resource.
-    pub trees: Vec<Tree>,
+    pub trees: Vec<DelegatedDataset>,
 }
 
 /// Where a dataset lies, as seen from a zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place<'a> {
+pub enum DatasetPosition<'a> {
     /// It is a delegated dataset.
-    Root(&'a Tree),
+    Root(&'a DelegatedDataset),
     /// It lies below one.
-    Below(&'a Tree),
+    Below(&'a DelegatedDataset),
     /// One lies below it: the zone can see it, and no more.
     Ancestor,
     /// The zone cannot see it.
@@ -36,20 +36,20 @@ const ALWAYS: &[&str] = &["zoned", "zoned_uid"];
 
 impl Locks {
     /// Says where a dataset, or the dataset of a snapshot or bookmark, lies.
-    pub fn place(&self, name: &str) -> Place<'_> {
+    pub fn place(&self, name: &str) -> DatasetPosition<'_> {
         let name = filesystem(name);
         // The longest: the limits of one below another are its own.
-        let mut found: Option<&Tree> = None;
+        let mut found: Option<&DelegatedDataset> = None;
         for tree in self.trees.iter().filter(|t| is_within(name, &t.name)) {
             if found.is_none_or(|f| f.name.len() < tree.name.len()) {
                 found = Some(tree);
             }
         }
         match found {
-            Some(tree) if tree.name == name => Place::Root(tree),
-            Some(tree) => Place::Below(tree),
-            None if self.holds_root(name) => Place::Ancestor,
-            None => Place::Outside,
+            Some(tree) if tree.name == name => DatasetPosition::Root(tree),
+            Some(tree) => DatasetPosition::Below(tree),
+            None if self.holds_root(name) => DatasetPosition::Ancestor,
+            None => DatasetPosition::Outside,
         }
     }
 
@@ -59,10 +59,10 @@ impl Locks {
     }
 }
 
-impl<'a> Place<'a> {
+impl<'a> DatasetPosition<'a> {
     /// Returns a property that is locked here and was not where a dataset comes from. Both are as what lies
     /// below a delegated dataset, which itself stays where it is.
-    pub fn locked_beyond(&self, from: Place<'_>) -> Option<&'a str> {
+    pub fn locked_beyond(&self, from: DatasetPosition<'_>) -> Option<&'a str> {
         let (Self::Root(tree) | Self::Below(tree)) = self else { return None };
         tree.below.iter().map(String::as_str).find(|property| !from.locks(property))
     }
@@ -113,7 +113,7 @@ mod tests {
 
     fn locks() -> Locks {
         let list = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect();
-        let tree = |name: &str| Tree {
+        let tree = |name: &str| DelegatedDataset {
             name: name.to_owned(),
             root: list(&["quota", "Reservation", "userquota"]),
             below: list(&["sharenfs", "org:x"]),
@@ -125,10 +125,10 @@ mod tests {
     fn places() {
         let l = locks();
         let name = |n: &str| match l.place(n) {
-            Place::Root(t) => format!("root of {}", t.name),
-            Place::Below(t) => format!("below {}", t.name),
-            Place::Ancestor => "ancestor".to_owned(),
-            Place::Outside => "outside".to_owned(),
+            DatasetPosition::Root(t) => format!("root of {}", t.name),
+            DatasetPosition::Below(t) => format!("below {}", t.name),
+            DatasetPosition::Ancestor => "ancestor".to_owned(),
+            DatasetPosition::Outside => "outside".to_owned(),
         };
         for (dataset, place) in [
             ("tank/z/a", "root of tank/z/a"),

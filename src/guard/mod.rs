@@ -7,5 +7,5 @@ pub mod calls;
 mod decide;
 mod locks;
 
-pub use decide::{Checked, Error, Reason, Request, Target, Verdict, decide};
-pub use locks::{Locks, Place, Tree, canonical};
+pub use decide::{Checked, CheckedRequest, DenialReason, Error, ReceiveTarget, Verdict, decide};
+pub use locks::{DatasetPosition, DelegatedDataset, Locks, canonical};

@@ -54,7 +54,7 @@ const REOPEN_MAX_MS: i64 = 1_000;
 const LOOK_MS: i64 = 10;
 
 #[derive(Clone, Copy, PartialEq)]
-enum Ending {
+enum Shutdown {
     No,
     Script { again: bool, until: i64 },
     Term { again: bool, until: i64 },
@@ -80,7 +80,7 @@ struct Init {
     single_user: bool,
     /// `/etc/rc.shutdown`, or 0.
     script: i32,
-    ending: Ending,
+    ending: Shutdown,
 }
 
 /// The program.
@@ -102,7 +102,7 @@ fn run(args: Words, env: Words) -> ! {
         login_broken: false,
         single_user: wants_single_user(args),
         script: 0,
-        ending: Ending::No,
+        ending: Shutdown::No,
     };
     sys::make_fifo(INITCTL);
     // Held open for writing as well, so that it never reports a hang-up.
@@ -132,7 +132,7 @@ impl Init {
     /// Waits for something to happen and deals with it.
     fn turn(&mut self) {
         let now = sys::now();
-        let listening = self.session == 0 && self.ending == Ending::No && now >= self.pause_until;
+        let listening = self.session == 0 && self.ending == Shutdown::No && now >= self.pause_until;
         if listening && self.console < 0 {
             self.open_console();
             self.greet();
@@ -153,7 +153,7 @@ impl Init {
         if fds[1].revents != 0 {
             self.on_initctl();
         }
-        if console >= 0 && self.ending == Ending::No {
+        if console >= 0 && self.ending == Shutdown::No {
             if fds[2].revents & (sys::POLLHUP | sys::POLLERR) != 0 {
                 self.drop_console();
             } else if fds[2].revents & sys::POLLIN != 0 {
@@ -166,12 +166,12 @@ impl Init {
     /// Returns how long the next wait may last, in milliseconds; for ever when nothing is due.
     fn patience(&self, now: i64) -> i64 {
         match self.ending {
-            Ending::No if self.pause_until == i64::MAX => -1,
-            Ending::Script { until, .. } => (until - now).max(0),
-            Ending::Term { .. } | Ending::Remind { .. } | Ending::Kill { .. } => LOOK_MS,
-            Ending::No if self.session != 0 => -1,
-            Ending::No if now < self.pause_until => self.pause_until - now,
-            Ending::No => -1,
+            Shutdown::No if self.pause_until == i64::MAX => -1,
+            Shutdown::Script { until, .. } => (until - now).max(0),
+            Shutdown::Term { .. } | Shutdown::Remind { .. } | Shutdown::Kill { .. } => LOOK_MS,
+            Shutdown::No if self.session != 0 => -1,
+            Shutdown::No if now < self.pause_until => self.pause_until - now,
+            Shutdown::No => -1,
         }
     }
 
@@ -225,7 +225,7 @@ impl Init {
             self.pause = (self.pause * 2).clamp(SHORT_MS, PAUSE_MAX_MS);
             self.pause_until = now + self.pause;
         }
-        if self.ending != Ending::No {
+        if self.ending != Shutdown::No {
             return;
         }
         if self.login_broken && self.session_is_login && status != 0 {
@@ -383,40 +383,40 @@ impl Init {
 
     /// Begins to end the zone, unless that has begun already.
     fn end(&mut self, again: bool) {
-        if self.ending != Ending::No {
+        if self.ending != Shutdown::No {
             return;
         }
         self.say(if again { b"\nrestarting\n" } else { b"\nshutting down\n" });
         if sys::executable(RC_SHUTDOWN) {
             self.script = self.spawn_script(RC_SHUTDOWN);
         }
-        self.ending = Ending::Script { again, until: sys::now() + SCRIPT_MS };
+        self.ending = Shutdown::Script { again, until: sys::now() + SCRIPT_MS };
     }
 
     /// Goes on with the ending as far as it can go now.
     fn advance(&mut self) {
         let now = sys::now();
         match self.ending {
-            Ending::Script { again, until } if self.script == 0 || now >= until => {
+            Shutdown::Script { again, until } if self.script == 0 || now >= until => {
                 let _ = sys::kill(-1, sys::SIGTERM);
                 // Stopped processes see it only when they go on.
                 let _ = sys::kill(-1, sys::SIGCONT);
-                self.ending = Ending::Term { again, until: now + REMIND_MS };
+                self.ending = Shutdown::Term { again, until: now + REMIND_MS };
             }
-            Ending::Term { again, .. } | Ending::Remind { again, .. } | Ending::Kill { again, .. }
+            Shutdown::Term { again, .. } | Shutdown::Remind { again, .. } | Shutdown::Kill { again, .. }
                 if alone() =>
             {
                 finish(again)
             }
-            Ending::Term { again, until } if now >= until => {
+            Shutdown::Term { again, until } if now >= until => {
                 let _ = sys::kill(-1, sys::SIGHUP);
-                self.ending = Ending::Remind { again, until: now + TERM_MS };
+                self.ending = Shutdown::Remind { again, until: now + TERM_MS };
             }
-            Ending::Remind { again, until } if now >= until => {
+            Shutdown::Remind { again, until } if now >= until => {
                 let _ = sys::kill(-1, sys::SIGKILL);
-                self.ending = Ending::Kill { again, until: now + KILL_MS };
+                self.ending = Shutdown::Kill { again, until: now + KILL_MS };
             }
-            Ending::Kill { again, until } if now >= until => finish(again),
+            Shutdown::Kill { again, until } if now >= until => finish(again),
             _ => {}
         }
     }

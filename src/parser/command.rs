@@ -100,7 +100,7 @@ pub enum Pick {
 
 /// Form of `info` and `export`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
+pub enum ExportFormat {
     /// The form of Solaris.
     #[default]
     Classic,
@@ -112,7 +112,7 @@ pub enum Format {
 
 /// Where `create` takes the new configuration from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Source {
+pub enum CreateFrom {
     /// The default template.
     #[default]
     Default,
@@ -135,16 +135,16 @@ pub enum Command {
     Cancel,
     Clear { prop: Word },
     Commit { force: bool },
-    Create { source: Source, force: bool },
+    Create { source: CreateFrom, force: bool },
     Delete { force: bool },
     Diff { revision: Option<u32> },
     End,
     Exit { force: bool },
-    Export { file: Option<Word>, format: Format },
+    Export { file: Option<Word>, format: ExportFormat },
     Help { topic: Option<Word> },
-    InfoAll { format: Format },
-    InfoProperty { prop: Word, format: Format },
-    InfoResource { kind: ResourceKind, pick: Pick, format: Format },
+    InfoAll { format: ExportFormat },
+    InfoProperty { prop: Word, format: ExportFormat },
+    InfoResource { kind: ResourceKind, pick: Pick, format: ExportFormat },
     Log,
     Merge,
     RemoveResource { kind: ResourceKind, pick: Pick, force: bool, at: Span },
@@ -158,7 +158,7 @@ pub enum Command {
 /// The word that a command starts with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs)]
-pub enum Verb {
+pub enum CommandWord {
     Add,
     Cancel,
     Clear,
@@ -180,7 +180,7 @@ pub enum Verb {
     Verify,
 }
 
-impl Verb {
+impl CommandWord {
     /// Every command word, sorted.
     pub const ALL: [Self; 19] = [
         Self::Add,
@@ -268,7 +268,7 @@ impl fmt::Display for Pick {
     }
 }
 
-impl fmt::Display for Format {
+impl fmt::Display for ExportFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Classic => Ok(()),
@@ -291,11 +291,11 @@ impl fmt::Display for Command {
             Self::Create { source, force } => {
                 write!(f, "create{}", flag(force))?;
                 match source {
-                    Source::Default => Ok(()),
-                    Source::Blank => f.write_str(" -b"),
-                    Source::Template(name) => write!(f, " -t {}", word(name)),
-                    Source::Detached(path) => write!(f, " -a {}", word(path)),
-                    Source::Present => f.write_str(" -X"),
+                    CreateFrom::Default => Ok(()),
+                    CreateFrom::Blank => f.write_str(" -b"),
+                    CreateFrom::Template(name) => write!(f, " -t {}", word(name)),
+                    CreateFrom::Detached(path) => write!(f, " -a {}", word(path)),
+                    CreateFrom::Present => f.write_str(" -X"),
                 }
             }
             Self::Delete { force } => write!(f, "delete{}", flag(force)),
@@ -333,11 +333,11 @@ mod tests {
 
     #[test]
     fn no_command_word_starts_another() {
-        for a in Verb::ALL {
-            for b in Verb::ALL {
+        for a in CommandWord::ALL {
+            for b in CommandWord::ALL {
                 assert!(a == b || !a.name().starts_with(b.name()), "{} {}", a.name(), b.name());
             }
-            assert_eq!(Verb::from_name(a.name()), Some(a));
+            assert_eq!(CommandWord::from_name(a.name()), Some(a));
         }
     }
 }

@@ -1,16 +1,16 @@
 //! What may come next on an unfinished line: the same lexer, read up to the cursor. The names that
 //! only the host knows are filled in by `shell::host`.
 
-use crate::spec::schema::{self, Candidates, Kind, PropDef, ResourceKind, Shape};
+use crate::spec::schema::{self, Candidates, PropDef, ResourceKind, ValueKind, ValueShape};
 use crate::spec::{privilege, words};
 
-use super::command::{Command, Verb};
+use super::command::{Command, CommandWord};
 use super::grammar::Parser;
-use super::lexer::{Head, Lexer, Tok, Token};
+use super::lexer::{Lexer, StatementStart, Tok, Token};
 
 /// Where further candidates come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum CandidateSource {
     /// There are none.
     None,
     /// Names of the host.
@@ -41,7 +41,7 @@ pub struct Expected {
     /// What to put behind a word.
     pub suffix: &'static str,
     /// Where more comes from.
-    pub source: Source,
+    pub source: CandidateSource,
     /// The property whose value is expected.
     pub value_of: Option<&'static PropDef>,
 }
@@ -54,7 +54,7 @@ impl Expected {
             quoted: false,
             words: Vec::new(),
             suffix: "",
-            source: Source::None,
+            source: CandidateSource::None,
             value_of: None,
         }
     }
@@ -68,14 +68,20 @@ impl Expected {
 /// Commands that make sense in a scope.
 fn verbs(scope: Option<ResourceKind>) -> Vec<&'static str> {
     let in_resource = scope.is_some();
-    let fits = |verb: &Verb| match verb {
-        Verb::Cancel | Verb::End => in_resource,
-        Verb::Add | Verb::Clear | Verb::Exit | Verb::Help | Verb::Info | Verb::Remove | Verb::Set => true,
-        Verb::Verify => true,
-        Verb::Select => scope.is_none_or(|kind| kind.inner().next().is_some()),
+    let fits = |verb: &CommandWord| match verb {
+        CommandWord::Cancel | CommandWord::End => in_resource,
+        CommandWord::Add
+        | CommandWord::Clear
+        | CommandWord::Exit
+        | CommandWord::Help
+        | CommandWord::Info
+        | CommandWord::Remove
+        | CommandWord::Set => true,
+        CommandWord::Verify => true,
+        CommandWord::Select => scope.is_none_or(|kind| kind.inner().next().is_some()),
         _ => !in_resource,
     };
-    Verb::ALL.into_iter().filter(fits).map(Verb::name).collect()
+    CommandWord::ALL.into_iter().filter(fits).map(CommandWord::name).collect()
 }
 
 /// Returns what is expected at the end of `text`, which is the line up to the cursor.
@@ -96,14 +102,14 @@ pub fn expected(text: &str, scope: Option<ResourceKind>) -> Expected {
         let ended = statement.by_semicolon || statement.end.start < text.len();
         if !ended {
             return match statement.head {
-                Head::Verb(verb, span) if words.is_empty() && span.end == text.len() => {
+                StatementStart::Verb(verb, span) if words.is_empty() && span.end == text.len() => {
                     verb_at(text, span.start, verb.name(), scope)
                 }
-                Head::Other(Tok::Word(word), span) if span.end == text.len() => {
+                StatementStart::Other(Tok::Word(word), span) if span.end == text.len() => {
                     verb_at(text, span.start, word, scope)
                 }
-                Head::Other(..) => Expected::nothing(text.len()),
-                Head::Verb(verb, _) => Arguments::split(text, &words).expected(verb, scope),
+                StatementStart::Other(..) => Expected::nothing(text.len()),
+                StatementStart::Verb(verb, _) => Arguments::split(text, &words).expected(verb, scope),
             };
         }
         for parsed in Parser::new(&text[begin..statement.end.end], 1) {
@@ -164,36 +170,37 @@ impl<'t, 'a> Arguments<'t, 'a> {
         matches!(self.done.last(), Some(Token { tok: Tok::Sign(s), .. }) if signs.contains(*s))
     }
 
-    fn expected(self, verb: Verb, scope: Option<ResourceKind>) -> Expected {
+    fn expected(self, verb: CommandWord, scope: Option<ResourceKind>) -> Expected {
         let flags =
             self.done.iter().take_while(|t| matches!(t.tok, Tok::Word(w) if w.starts_with('-'))).count();
         let first = self.done.len() == flags;
         match (verb, scope) {
-            (Verb::Add, None) if first => self.resources(" "),
-            (Verb::Add | Verb::Remove, Some(kind)) => {
+            (CommandWord::Add, None) if first => self.resources(" "),
+            (CommandWord::Add | CommandWord::Remove, Some(kind)) => {
                 let lists = kind.def().props.iter().filter(|p| p.is_list()).map(|p| p.name);
                 if first {
                     return self.names(lists.chain(kind.inner().map(ResourceKind::name)).collect(), " ");
                 }
-                if verb == Verb::Remove && self.word(flags).and_then(ResourceKind::from_name).is_some() {
+                if verb == CommandWord::Remove && self.word(flags).and_then(ResourceKind::from_name).is_some()
+                {
                     return self.qualifiers(flags);
                 }
                 let def = self.word(flags).and_then(|name| kind.def().prop(name));
                 match def {
-                    Some(def) if verb == Verb::Remove => {
+                    Some(def) if verb == CommandWord::Remove => {
                         let mut value = self.blank;
-                        value.source = Source::Elements(def.name);
+                        value.source = CandidateSource::Elements(def.name);
                         value
                     }
                     Some(def) => self.value(def),
                     None => self.blank,
                 }
             }
-            (Verb::Clear, scope) if first => {
+            (CommandWord::Clear, scope) if first => {
                 let props = scope.map_or(schema::globals(), |k| k.def().props);
                 self.names(props.iter().filter(|p| p.clearable).map(|p| p.name).collect(), "")
             }
-            (Verb::Set, scope) => {
+            (CommandWord::Set, scope) => {
                 let props = scope.map_or(schema::globals(), |k| k.def().props);
                 if first {
                     return self.names(props.iter().map(|p| p.name).collect(), "=");
@@ -204,17 +211,17 @@ impl<'t, 'a> Arguments<'t, 'a> {
                     _ => self.blank,
                 }
             }
-            (Verb::Select, Some(kind)) if first => {
+            (CommandWord::Select, Some(kind)) if first => {
                 self.names(kind.inner().map(ResourceKind::name).collect(), " ")
             }
-            (Verb::Select, _) | (Verb::Remove, None) => {
+            (CommandWord::Select, _) | (CommandWord::Remove, None) => {
                 if first {
                     self.resources(" ")
                 } else {
                     self.qualifiers(flags)
                 }
             }
-            (Verb::Info, _) => {
+            (CommandWord::Info, _) => {
                 if self.word(self.done.len().wrapping_sub(1)) == Some("-o") {
                     return self.names(vec!["toml", "json"], " ");
                 }
@@ -228,28 +235,28 @@ impl<'t, 'a> Arguments<'t, 'a> {
                 }
                 self.qualifiers(flags)
             }
-            (Verb::Help, _) => {
+            (CommandWord::Help, _) => {
                 let kinds = ResourceKind::every().map(ResourceKind::name);
                 let props = ResourceKind::every().flat_map(|k| k.def().props).chain(schema::globals());
                 let fixed = ["commands", "syntax", "usage", "resources", "properties"];
-                let verbs = Verb::ALL.into_iter().map(Verb::name);
+                let verbs = CommandWord::ALL.into_iter().map(CommandWord::name);
                 let mut all: Vec<_> =
                     fixed.into_iter().chain(verbs).chain(kinds).chain(props.map(|p| p.name)).collect();
                 all.sort_unstable();
                 all.dedup();
                 self.names(all, "")
             }
-            (Verb::Create, _) => match self.word(self.done.len().wrapping_sub(1)) {
-                Some("-t") => self.source(Source::Templates),
-                Some("-a") => self.source(Source::Files),
+            (CommandWord::Create, _) => match self.word(self.done.len().wrapping_sub(1)) {
+                Some("-t") => self.source(CandidateSource::Templates),
+                Some("-a") => self.source(CandidateSource::Files),
                 _ => self.names(vec!["-F", "-a", "-b", "-t", "-X"], " "),
             },
-            (Verb::Export, _) => match self.word(self.done.len().wrapping_sub(1)) {
-                Some("-f") => self.source(Source::Files),
+            (CommandWord::Export, _) => match self.word(self.done.len().wrapping_sub(1)) {
+                Some("-f") => self.source(CandidateSource::Files),
                 Some("-o") => self.names(vec!["toml", "json"], " "),
                 _ => self.names(vec!["-f", "-o"], " "),
             },
-            (Verb::Diff | Verb::Revert, _) => self.source(Source::Revisions),
+            (CommandWord::Diff | CommandWord::Revert, _) => self.source(CandidateSource::Revisions),
             _ => self.blank,
         }
     }
@@ -262,7 +269,7 @@ impl<'t, 'a> Arguments<'t, 'a> {
         self.names(ResourceKind::all().map(ResourceKind::name).collect(), suffix)
     }
 
-    fn source(self, source: Source) -> Expected {
+    fn source(self, source: CandidateSource) -> Expected {
         Expected { source, ..self.blank }
     }
 
@@ -272,7 +279,7 @@ impl<'t, 'a> Arguments<'t, 'a> {
             let name = self.done.len().checked_sub(2).and_then(|i| self.word(i));
             let def = name.and_then(|name| kind.def().prop(name));
             return match def {
-                Some(def) => self.source(Source::Stored(kind, def.name)),
+                Some(def) => self.source(CandidateSource::Stored(kind, def.name)),
                 None => self.blank,
             };
         }
@@ -282,54 +289,54 @@ impl<'t, 'a> Arguments<'t, 'a> {
     fn value(self, def: &'static PropDef) -> Expected {
         let mut value = self.blank;
         value.value_of = Some(def);
-        if let (Shape::Groups(members), "") = (def.shape, value.prefix.as_str()) {
+        if let (ValueShape::Groups(members), "") = (def.shape, value.prefix.as_str()) {
             value.words = members.to_vec();
             value.suffix = "=";
             return value;
         }
         let comma_list = matches!(
             def.kind,
-            Kind::Privileges
-                | Kind::Auths
-                | Kind::SecFlags
-                | Kind::FsAllowed
-                | Kind::AddressList
-                | Kind::LockList
+            ValueKind::Privileges
+                | ValueKind::Auths
+                | ValueKind::SecFlags
+                | ValueKind::FsAllowed
+                | ValueKind::AddressList
+                | ValueKind::LockList
         );
         if comma_list && let Some(comma) = value.prefix.rfind(',') {
             value.start += comma + 1;
             value.prefix.drain(..=comma);
         }
-        if def.kind == Kind::Privileges {
+        if def.kind == ValueKind::Privileges {
             let mark = value.prefix.len() - value.prefix.trim_start_matches(['!', '-']).len();
             value.start += mark;
             value.prefix.drain(..mark);
         }
         value.words = match def.kind {
-            Kind::Bool => vec!["true", "false"],
-            Kind::Word(list) => list.to_vec(),
-            Kind::Privileges => {
+            ValueKind::Bool => vec!["true", "false"],
+            ValueKind::Word(list) => list.to_vec(),
+            ValueKind::Privileges => {
                 let names = privilege::PRIVILEGES.iter().map(|p| p.name);
                 let alone = |c: &&privilege::Capability| privilege::privilege(c.name).is_none();
                 let names = names.chain(privilege::CAPABILITIES.iter().filter(alone).map(|c| c.name));
                 words::PRIVILEGE_SETS.iter().copied().chain(names).collect()
             }
-            Kind::Auths => words::AUTHS.to_vec(),
-            Kind::SecFlags => {
+            ValueKind::Auths => words::AUTHS.to_vec(),
+            ValueKind::SecFlags => {
                 let mut flags = words::SECURITY_FLAGS.to_vec();
                 flags.extend(["none", "all"]);
                 flags
             }
-            Kind::RctlName => words::RCTLS.to_vec(),
-            Kind::Brand => words::BRANDS.to_vec(),
-            Kind::Mac => vec!["auto", "random", "default", "factory"],
+            ValueKind::RctlName => words::RCTLS.to_vec(),
+            ValueKind::Brand => words::BRANDS.to_vec(),
+            ValueKind::Mac => vec!["auto", "random", "default", "factory"],
             _ if def.name == "scheduling-class" => words::SCHEDULING_CLASSES.to_vec(),
             _ => Vec::new(),
         };
         value.words.sort_unstable();
         value.words.dedup();
         if def.candidates != Candidates::None && value.words.is_empty() {
-            value.source = Source::Candidates(def.candidates);
+            value.source = CandidateSource::Candidates(def.candidates);
         }
         value
     }
@@ -383,18 +390,21 @@ mod tests {
     #[test]
     fn names_of_the_system() {
         let source = |text: &str, scope| expected(text, scope).source;
-        assert_eq!(source("set physical=", Some(ResourceKind::Net)), Source::Candidates(Candidates::Links));
+        assert_eq!(
+            source("set physical=", Some(ResourceKind::Net)),
+            CandidateSource::Candidates(Candidates::Links)
+        );
         assert_eq!(
             source("set dir=/us", Some(ResourceKind::InheritPkgDir)),
-            Source::Candidates(Candidates::Paths)
+            CandidateSource::Candidates(Candidates::Paths)
         );
-        assert_eq!(source("select fs dir=", None), Source::Stored(ResourceKind::Fs, "dir"));
-        let mac = Source::Stored(ResourceKind::Mac, "id");
+        assert_eq!(source("select fs dir=", None), CandidateSource::Stored(ResourceKind::Fs, "dir"));
+        let mac = CandidateSource::Stored(ResourceKind::Mac, "id");
         assert_eq!(source("select mac id=", Some(ResourceKind::Anet)), mac);
-        assert_eq!(source("remove options n", Some(ResourceKind::Fs)), Source::Elements("options"));
-        assert_eq!(source("create -t ", None), Source::Templates);
-        assert_eq!(source("export -f /t", None), Source::Files);
-        assert_eq!(source("diff ", None), Source::Revisions);
+        assert_eq!(source("remove options n", Some(ResourceKind::Fs)), CandidateSource::Elements("options"));
+        assert_eq!(source("create -t ", None), CandidateSource::Templates);
+        assert_eq!(source("export -f /t", None), CandidateSource::Files);
+        assert_eq!(source("diff ", None), CandidateSource::Revisions);
         let open = expected("set special=\"/my da", Some(ResourceKind::Fs));
         assert_eq!((open.start, open.quoted, open.prefix.as_str()), (13, true, "/my da"));
     }

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::command::{Span, Verb};
+use super::command::{CommandWord, Span};
 
 /// Why a statement is no command. The texts are the interactive ones; in a file the shell adds the line.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -27,7 +27,7 @@ pub enum ParseError {
     #[error("usage: {}", verb.name())]
     Usage {
         /// The command.
-        verb: Verb,
+        verb: CommandWord,
         /// Where the first wrong word stands.
         span: Span,
     },

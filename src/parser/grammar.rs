@@ -7,9 +7,9 @@ use std::sync::LazyLock;
 use crate::spec::ResourceKind;
 use crate::spec::schema;
 
-use super::command::{Argument, Command, Format, Pick, Source, Span, Verb, Word};
+use super::command::{Argument, Command, CommandWord, CreateFrom, ExportFormat, Pick, Span, Word};
 use super::error::{ParseError, close_names};
-use super::lexer::{Head, Lexer, Statement, Tok, Token};
+use super::lexer::{Lexer, Statement, StatementStart, Tok, Token};
 
 type Result<T> = std::result::Result<T, ParseError>;
 
@@ -63,14 +63,15 @@ fn resource_names() -> impl Iterator<Item = &'static str> {
 
 fn command(statement: &Statement<'_>, words: &[Token<'_>]) -> Result<Command> {
     let (verb, at) = match statement.head {
-        Head::Verb(verb, at) => (verb, at),
-        Head::Other(tok, span) => {
+        StatementStart::Verb(verb, at) => (verb, at),
+        StatementStart::Other(tok, span) => {
             let token = text_of(tok);
-            let meant = close_names(&token, Verb::ALL.into_iter().map(Verb::name));
+            let meant = close_names(&token, CommandWord::ALL.into_iter().map(CommandWord::name));
             return Err(ParseError::Unexpected { token, span, meant });
         }
     };
-    let mut args = Args { verb, words, next: 0, end: statement.end, by_semicolon: statement.by_semicolon };
+    let mut args =
+        ArgReader { verb, words, next: 0, end: statement.end, by_semicolon: statement.by_semicolon };
     let command = match args.command(at) {
         Err(Stop::Help) => return Ok(Command::Help { topic: Some(Word::new(verb.name())) }),
         Err(Stop::Error(e)) => return Err(e),
@@ -116,15 +117,15 @@ impl Flags {
     }
 }
 
-struct Args<'t, 'a> {
-    verb: Verb,
+struct ArgReader<'t, 'a> {
+    verb: CommandWord,
     words: &'t [Token<'a>],
     next: usize,
     end: Span,
     by_semicolon: bool,
 }
 
-impl<'a> Args<'_, 'a> {
+impl<'a> ArgReader<'_, 'a> {
     fn peek(&self) -> Option<Token<'a>> {
         self.words.get(self.next).copied()
     }
@@ -228,55 +229,55 @@ impl<'a> Args<'_, 'a> {
         if self.peek().is_none() { Err(self.usage()) } else { Ok(()) }
     }
 
-    fn format(flags: &mut Flags) -> Option<Format> {
+    fn format(flags: &mut Flags) -> Option<ExportFormat> {
         match flags.argument('o') {
-            None => Some(Format::Classic),
-            Some(word) if word.text == "toml" => Some(Format::Toml),
-            Some(word) if word.text == "json" => Some(Format::Json),
+            None => Some(ExportFormat::Classic),
+            Some(word) if word.text == "toml" => Some(ExportFormat::Toml),
+            Some(word) if word.text == "json" => Some(ExportFormat::Json),
             Some(_) => None,
         }
     }
 
     fn command(&mut self, at: Span) -> std::result::Result<Command, Stop> {
         match self.verb {
-            Verb::Add => Ok(self.add(at)?),
-            Verb::Cancel => self.bare(Command::Cancel),
-            Verb::End => self.bare(Command::End),
-            Verb::Log => self.bare(Command::Log),
-            Verb::Merge => self.bare(Command::Merge),
-            Verb::Verify => self.bare(Command::Verify),
-            Verb::Commit => self.forced(|force| Command::Commit { force }),
-            Verb::Delete => self.forced(|force| Command::Delete { force }),
-            Verb::Exit => self.forced(|force| Command::Exit { force }),
-            Verb::Clear => {
+            CommandWord::Add => Ok(self.add(at)?),
+            CommandWord::Cancel => self.bare(Command::Cancel),
+            CommandWord::End => self.bare(Command::End),
+            CommandWord::Log => self.bare(Command::Log),
+            CommandWord::Merge => self.bare(Command::Merge),
+            CommandWord::Verify => self.bare(Command::Verify),
+            CommandWord::Commit => self.forced(|force| Command::Commit { force }),
+            CommandWord::Delete => self.forced(|force| Command::Delete { force }),
+            CommandWord::Exit => self.forced(|force| Command::Exit { force }),
+            CommandWord::Clear => {
                 self.at_least_one()?;
                 Ok(Command::Clear { prop: self.property()? })
             }
-            Verb::Create => self.create(),
-            Verb::Diff => {
+            CommandWord::Create => self.create(),
+            CommandWord::Diff => {
                 self.flags("", "")?;
                 Ok(Command::Diff { revision: self.revision()? })
             }
-            Verb::Revert => {
+            CommandWord::Revert => {
                 let force = self.flags("F", "")?.has('F');
                 Ok(Command::Revert { force, revision: self.revision()? })
             }
-            Verb::Export => {
+            CommandWord::Export => {
                 let mut flags = self.flags("", "fo")?;
                 let format = Self::format(&mut flags).ok_or_else(|| self.usage())?;
                 self.no_more()?;
                 Ok(Command::Export { file: flags.argument('f'), format })
             }
-            Verb::Help => self.help(),
-            Verb::Info => self.info(),
-            Verb::Remove => self.remove(at),
-            Verb::Select => {
+            CommandWord::Help => self.help(),
+            CommandWord::Info => self.info(),
+            CommandWord::Remove => self.remove(at),
+            CommandWord::Select => {
                 self.flags("", "")?;
                 self.at_least_one()?;
                 let kind = self.resource()?;
                 Ok(Command::Select { kind, pick: self.pick(kind)?, at })
             }
-            Verb::Set => {
+            CommandWord::Set => {
                 let force = self.flags("F", "")?.has('F');
                 self.at_least_one()?;
                 let prop = self.property()?;
@@ -316,12 +317,12 @@ impl<'a> Args<'_, 'a> {
         // The last of -b and -t wins, as getopt loops do.
         let last = flags.0.iter().rev().map(|(l, _)| *l).find(|l| *l != 'F');
         let source = match last {
-            None => Source::Default,
-            Some('X') => Source::Present,
+            None => CreateFrom::Default,
+            Some('X') => CreateFrom::Present,
             Some(letter) => match (letter, flags.argument(letter)) {
-                ('t', Some(name)) => Source::Template(name),
-                ('a', Some(path)) => Source::Detached(path),
-                _ => Source::Blank,
+                ('t', Some(name)) => CreateFrom::Template(name),
+                ('a', Some(path)) => CreateFrom::Detached(path),
+                _ => CreateFrom::Blank,
             },
         };
         Ok(Command::Create { source, force })

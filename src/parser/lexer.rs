@@ -17,7 +17,7 @@ use nom::character::complete::{char, one_of};
 use nom::combinator::map;
 use nom::sequence::preceded;
 
-use super::command::{Span, Verb};
+use super::command::{CommandWord, Span};
 
 /// A word or sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,9 +103,9 @@ fn skip(input: &str) -> &str {
 
 /// How a statement starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Head<'a> {
+pub enum StatementStart<'a> {
     /// With a command.
-    Verb(Verb, Span),
+    Verb(CommandWord, Span),
     /// With something else.
     Other(Tok<'a>, Span),
 }
@@ -122,7 +122,7 @@ pub struct Lexer<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Statement<'a> {
     /// How it starts.
-    pub head: Head<'a>,
+    pub head: StatementStart<'a>,
     /// Where it ends: the place of the newline, semicolon or end of the text.
     pub end: Span,
     /// Whether it ended with a semicolon.
@@ -181,23 +181,23 @@ impl<'a> Lexer<'a> {
     }
 
     /// Reads the command word; what follows it without a blank stays for the next words.
-    fn head(&mut self) -> Head<'a> {
+    fn head(&mut self) -> StatementStart<'a> {
         let start = self.at(self.rest);
         let Ok((rest, tok)) = token(Nest::Plain, self.rest) else {
             let len = self.rest.chars().next().map_or(0, char::len_utf8);
             let (bad, rest) = self.rest.split_at(len);
             self.rest = rest;
-            return Head::Other(Tok::Word(bad), Span { start, end: start + len });
+            return StatementStart::Other(Tok::Word(bad), Span { start, end: start + len });
         };
         if let Tok::Word(word) = tok
-            && let Some(verb) = Verb::at_start_of(word)
+            && let Some(verb) = CommandWord::at_start_of(word)
         {
             let len = if word.starts_with('?') { 1 } else { verb.name().len() };
             self.rest = &self.rest[len..];
-            return Head::Verb(verb, Span { start, end: start + len });
+            return StatementStart::Verb(verb, Span { start, end: start + len });
         }
         self.rest = rest;
-        Head::Other(tok, Span { start, end: self.at(rest) })
+        StatementStart::Other(tok, Span { start, end: self.at(rest) })
     }
 }
 
@@ -211,8 +211,8 @@ mod tests {
         let mut out = Vec::new();
         while let Some(s) = lexer.statement(&mut words) {
             let mut line = match s.head {
-                Head::Verb(verb, _) => format!("{} {}", s.line, verb.name()),
-                Head::Other(tok, _) => format!("{} {tok:?}", s.line),
+                StatementStart::Verb(verb, _) => format!("{} {}", s.line, verb.name()),
+                StatementStart::Other(tok, _) => format!("{} {tok:?}", s.line),
             };
             for w in &words {
                 assert!(w.span.end <= text.len());

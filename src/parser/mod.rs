@@ -10,6 +10,6 @@ pub mod error;
 pub mod grammar;
 pub mod lexer;
 
-pub use command::{Argument, Command, Format, Pick, Span, Verb, Word};
+pub use command::{Argument, Command, CommandWord, ExportFormat, Pick, Span, Word};
 pub use error::ParseError;
 pub use grammar::{Parsed, Parser};

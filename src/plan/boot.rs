@@ -11,7 +11,7 @@ use super::limits::{self, LimitError};
 use super::options::{self, UnknownOption};
 use super::profile::{self, Profile};
 use super::spl::{self, Spl};
-use super::step::{Init, Mount, Node, Source, Step};
+use super::step::{BootStep, InitProgram, Mount, MountSource, Node};
 use super::{dataset, inherit, net, order, zfs};
 use crate::spec::privilege::{self, PrivilegeError};
 use crate::spec::schema::ResourceKind;
@@ -19,7 +19,7 @@ use crate::spec::{Props, ZoneSpec};
 
 /// What the machine looks like, as far as a boot depends on it.
 #[derive(Clone, Debug, Default)]
-pub struct Facts {
+pub struct BootFacts {
     /// The zone's brand, when the host runs no zones of it.
     pub foreign_brand: Option<String>,
     /// The host's folder that becomes the zone's root.
@@ -51,11 +51,11 @@ pub struct Facts {
     /// Other paths of `fs` resources that lead into the root of a zone.
     pub in_zones: BTreeSet<String>,
     /// What each `special` of type `zfs` is.
-    pub datasets: BTreeMap<String, zfs::Dataset>,
+    pub datasets: BTreeMap<String, zfs::DatasetFacts>,
     /// What each `dataset` is.
-    pub delegations: BTreeMap<String, dataset::Found>,
+    pub delegations: BTreeMap<String, dataset::DatasetLookup>,
     /// The datasets that the zones of this host are configured to have.
-    pub claims: Vec<dataset::Claim>,
+    pub claims: Vec<dataset::DatasetClaim>,
     /// What is different from the zone's last boot.
     pub notes: Vec<String>,
     /// Major and minor number of `/dev/zfs`.
@@ -95,9 +95,9 @@ pub enum Special {
 
 /// A boot, decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub struct BootPlan {
     /// The steps in order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<BootStep>,
     /// What the spec asks for and this boot leaves out, harmlessly.
     pub warnings: Vec<String>,
 }
@@ -153,10 +153,10 @@ pub enum PlanError {
     Inherited(#[from] order::Reserved),
     /// A dataset that the zone cannot have.
     #[error("{0}")]
-    Zfs(#[from] zfs::Refusal),
+    Zfs(#[from] zfs::ZfsMountError),
     /// A network that the zone cannot have.
     #[error("{0}")]
-    Net(#[from] net::Refusal),
+    Net(#[from] net::NetworkPlanError),
     /// Limits that cannot be kept.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Limits(Vec<LimitError>),
@@ -168,7 +168,7 @@ pub enum PlanError {
     Confine(Vec<ConfineError>),
     /// A dataset that cannot be delegated to the zone.
     #[error("{0}")]
-    Dataset(#[from] dataset::Refusal),
+    Dataset(#[from] dataset::DelegationError),
     /// Something that this release cannot do.
     #[error("{0}")]
     Unsupported(String),
@@ -186,7 +186,7 @@ const STANDARD_NODES: &[(&str, u32, u32)] =
 ///
 /// # Errors
 /// [`PlanError`] that names the resource at fault.
-pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, PlanError> {
+pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &BootFacts) -> Result<BootPlan, PlanError> {
     let mut warnings = facts.notes.clone();
     if let Some(brand) = &facts.foreign_brand {
         return Err(PlanError::Unsupported(foreign_brand(brand)));
@@ -215,26 +215,26 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     let mut steps = Vec::new();
     steps.extend(spl.step);
     if let Some(path) = &facts.cgroup {
-        steps.push(Step::Cgroup { path: path.clone(), guarded: facts.guards_settings });
+        steps.push(BootStep::Cgroup { path: path.clone(), guarded: facts.guards_settings });
         if !limits.group.is_empty() {
-            steps.push(Step::Limits { path: path.clone(), settings: limits.group });
+            steps.push(BootStep::Limits { path: path.clone(), settings: limits.group });
         }
     }
-    steps.push(Step::Process { locked: limits.locked, policy: limits.policy });
+    steps.push(BootStep::Process { locked: limits.locked, policy: limits.policy });
     if !limits.ipc.is_empty() {
-        steps.push(Step::Ipc { settings: limits.ipc });
+        steps.push(BootStep::Ipc { settings: limits.ipc });
     }
     steps
         .extend(trees.iter().map(|(name, tree)| dataset::withdraw(name, tree, dataset::volmode(spec, name))));
     if !counts.is_empty() {
-        steps.push(Step::Counts { limits: counts });
+        steps.push(BootStep::Counts { limits: counts });
     }
-    steps.push(Step::Namespaces { uid_map: facts.uid_map.clone(), gid_map: facts.gid_map.clone() });
+    steps.push(BootStep::Namespaces { uid_map: facts.uid_map.clone(), gid_map: facts.gid_map.clone() });
     if !trees.is_empty() {
-        steps.push(Step::Pin { run: facts.run.clone() });
+        steps.push(BootStep::Pin { run: facts.run.clone() });
     }
     for (name, _) in &trees {
-        steps.push(Step::Delegate {
+        steps.push(BootStep::Delegate {
             dataset: name.clone(),
             locks: dataset::locks(spec, name),
             below: dataset::locks_below(spec, name),
@@ -245,62 +245,62 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     if !network.links.is_empty() || facts.named {
         let addresses =
             network.links.iter().flat_map(|l| l.addresses.iter().map(ipnet::IpNet::addr)).collect();
-        steps.push(Step::Names { root: facts.root.clone(), hostname: hostname.clone(), addresses });
+        steps.push(BootStep::Names { root: facts.root.clone(), hostname: hostname.clone(), addresses });
     }
     // A root of its own system that inherits something else keeps its files.
     if spec.stored(ResourceKind::InheritPkgDir).iter().any(|r| r.text("dir") == Some("/usr")) {
-        steps.push(Step::HostEtc { root: facts.root.clone(), hostname: hostname.clone() });
+        steps.push(BootStep::HostEtc { root: facts.root.clone(), hostname: hostname.clone() });
     }
-    steps.push(Step::Root { path: facts.root.clone() });
+    steps.push(BootStep::Root { path: facts.root.clone() });
     // Before anything is mounted below them.
     let parts = profile.into_iter().flat_map(|p| p.parts(&facts.present));
-    steps.extend(parts.map(|p| Step::Part { dir: p.dir, writable: p.writable }));
+    steps.extend(parts.map(|p| BootStep::Part { dir: p.dir, writable: p.writable }));
     steps.extend(order.first.into_iter().map(inherited));
-    steps.push(Step::Dev { nodes: nodes(spec, facts) });
-    steps.extend(memory.into_iter().map(|(dir, mode, percent)| Step::Memory { dir, mode, percent }));
+    steps.push(BootStep::Dev { nodes: nodes(spec, facts) });
+    steps.extend(memory.into_iter().map(|(dir, mode, percent)| BootStep::Memory { dir, mode, percent }));
     let hidden = spl.hidden;
     let fixed = if facts.guards_settings { Vec::new() } else { vec![confine::SETTINGS_FOLDER] };
     warnings.extend(fixed.iter().map(|_| confine::UNGUARDED.to_owned()));
     let from_outside = !(hidden.is_empty() && fixed.is_empty());
     if from_outside {
-        steps.push(Step::Proc { hidden, fixed });
+        steps.push(BootStep::Proc { hidden, fixed });
     }
-    steps.push(Step::Sys);
-    steps.push(Step::Console);
+    steps.push(BootStep::Sys);
+    steps.push(BootStep::Console);
     steps.extend(order.then);
     let init = init(args, facts);
-    let built_in = matches!(init, Step::Init { program: Init::BuiltIn, .. });
+    let built_in = matches!(init, BootStep::Init { program: InitProgram::BuiltIn, .. });
     // A /run that a resource gives is not ours to fill.
     if own.contains(&"/run") {
-        steps.push(Step::Commands { ending: built_in });
+        steps.push(BootStep::Commands { ending: built_in });
         if built_in {
-            steps.push(Step::Resolver);
+            steps.push(BootStep::Resolver);
         }
     }
-    steps.extend(host_id(spec).map(|id| Step::HostId { id }));
+    steps.extend(host_id(spec).map(|id| BootStep::HostId { id }));
     if let Some(profile) = profile {
-        steps.push(Step::ReadOnly { profile: profile.name(), made: mount_points(&trees) });
+        steps.push(BootStep::ReadOnly { profile: profile.name(), made: mount_points(&trees) });
     }
     // The last of the host's steps: process 1 goes on beside them, and whoever has one of the addresses has
     // had time to say so.
-    steps.extend(network.links.into_iter().map(|link| Step::Link(Box::new(link))));
-    steps.push(Step::HostName { name: hostname });
-    steps.push(Step::Loopback);
-    steps.push(Step::KernelFiles { proc: !from_outside, cgroup: facts.cgroup.is_some() });
-    steps.push(Step::Pivot);
+    steps.extend(network.links.into_iter().map(|link| BootStep::Link(Box::new(link))));
+    steps.push(BootStep::HostName { name: hostname });
+    steps.push(BootStep::Loopback);
+    steps.push(BootStep::KernelFiles { proc: !from_outside, cgroup: facts.cgroup.is_some() });
+    steps.push(BootStep::Pivot);
     steps.extend(dataset::mounts(trees.iter().map(|(_, tree)| *tree), closed));
     if !facts.kernel.filters {
         warnings.push(format!("system calls of the zone are not filtered: {}", confine::UNFILTERED));
     }
     // Of two filters that refuse a call, the one that was installed last says with which error.
-    steps.push(Step::Confine(confinement));
+    steps.push(BootStep::Confine(confinement));
     if !trees.is_empty() {
         // It takes a capability that the zone may have to give up.
-        steps.push(Step::Guard);
+        steps.push(BootStep::Guard);
     }
     // Also those that only a later kernel will know.
     let drop = (0..u64::BITS).filter(|n| granted.keep & 1 << n == 0).collect();
-    steps.push(Step::Capabilities { drop });
+    steps.push(BootStep::Capabilities { drop });
     if facts.idle_systemd && args.init.is_none() {
         warnings.push(IDLE_SYSTEMD.to_owned());
     }
@@ -308,7 +308,7 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &Facts) -> Result<Plan, Pla
     for word in &args.ignored {
         warnings.push(format!("Ignoring invalid boot arguments: {word}"));
     }
-    Ok(Plan { steps, warnings })
+    Ok(BootPlan { steps, warnings })
 }
 
 /// Says that no zone of a brand runs here, and the ways out.
@@ -321,10 +321,10 @@ pub fn foreign_brand(brand: &str) -> String {
 
 /// Returns the directories of the root that are mounted on when nothing can be made there any more: of two
 /// datasets one below the other, that of the upper one.
-fn mount_points(trees: &[(String, &dataset::Tree)]) -> Vec<String> {
+fn mount_points(trees: &[(String, &dataset::FilesystemTree)]) -> Vec<String> {
     let dirs: Vec<String> = dataset::mounts(trees.iter().map(|(_, tree)| *tree), None)
         .into_iter()
-        .filter_map(|step| if let Step::MountDataset { dir, .. } = step { Some(dir) } else { None })
+        .filter_map(|step| if let BootStep::MountDataset { dir, .. } = step { Some(dir) } else { None })
         .collect();
     let within =
         |dir: &str| dirs.iter().any(|d| dir.strip_prefix(d.as_str()).is_some_and(|r| r.starts_with('/')));
@@ -340,27 +340,30 @@ fn host_id(spec: &ZoneSpec) -> Option<u32> {
 }
 
 /// Returns the mount of an inherited directory. Of one that a spec names twice, the word that opens less counts.
-fn inherited(spec: &ZoneSpec, facts: &Facts, dir: &str) -> Step {
+fn inherited(spec: &ZoneSpec, facts: &BootFacts, dir: &str) -> BootStep {
     let mut same = spec.stored(ResourceKind::InheritPkgDir).iter().filter(|r| r.text("dir") == Some(dir));
     let programs =
         same.all(inherit::runs_set_id).then(|| facts.programs.get(dir).cloned().unwrap_or_default());
-    Step::Inherit { dir: dir.to_owned(), programs }
+    BootStep::Inherit { dir: dir.to_owned(), programs }
 }
 
 /// Returns the datasets that the zone gets, with what they are.
-fn delegated<'a>(spec: &ZoneSpec, facts: &'a Facts) -> Result<Vec<(String, &'a dataset::Tree)>, PlanError> {
-    let found = |name: &str| facts.delegations.get(name).unwrap_or(&dataset::Found::Missing);
+fn delegated<'a>(
+    spec: &ZoneSpec,
+    facts: &'a BootFacts,
+) -> Result<Vec<(String, &'a dataset::FilesystemTree)>, PlanError> {
+    let found = |name: &str| facts.delegations.get(name).unwrap_or(&dataset::DatasetLookup::Missing);
     if let Some(refusal) = dataset::check(spec, found, &facts.claims).into_iter().next() {
         return Err(refusal.into());
     }
     let tree = |name: String| match found(&name) {
-        dataset::Found::Filesystem(tree) => Some((name, &**tree)),
+        dataset::DatasetLookup::Filesystem(tree) => Some((name, &**tree)),
         _ => None,
     };
     Ok(dataset::names(spec).into_iter().filter_map(tree).collect())
 }
 
-fn mounts(spec: &ZoneSpec, facts: &Facts) -> Result<Vec<Mount>, PlanError> {
+fn mounts(spec: &ZoneSpec, facts: &BootFacts) -> Result<Vec<Mount>, PlanError> {
     let mut list: Vec<&Props> = spec.stored(ResourceKind::Fs).iter().collect();
     list.sort_by(|a, b| a.text("dir").cmp(&b.text("dir")));
     zfs::once(list.iter().filter_map(|fs| zfs_fs(fs)))?;
@@ -374,7 +377,7 @@ pub fn zfs_fs(fs: &Props) -> Option<(&str, &str)> {
         .then(|| (fs.text("dir").unwrap_or_default(), fs.text("special").unwrap_or_default()))
 }
 
-fn mount(fs: &Props, facts: &Facts) -> Result<Mount, PlanError> {
+fn mount(fs: &Props, facts: &BootFacts) -> Result<Mount, PlanError> {
     let text = |name| fs.text(name).unwrap_or_default().to_owned();
     let (dir, special, typed) = (text("dir"), text("special"), text("type"));
     if let Some(what) = order::reserved_fs(&dir) {
@@ -386,7 +389,7 @@ fn mount(fs: &Props, facts: &Facts) -> Result<Mount, PlanError> {
     let options = options::parse(&typed, fs.list("options"))
         .map_err(|source| PlanError::Option { dir: dir.clone(), source })?;
     if typed == "zfs" {
-        let unasked = || zfs::Dataset::Unknown("not looked at".into());
+        let unasked = || zfs::DatasetFacts::Unknown("not looked at".into());
         let found = facts.datasets.get(&special).cloned().unwrap_or_else(unasked);
         let options = zfs::limited(options, zfs::check(&dir, &special, &found)?);
         return Ok(Mount {
@@ -395,7 +398,7 @@ fn mount(fs: &Props, facts: &Facts) -> Result<Mount, PlanError> {
             special,
             within: None,
             fstype: typed,
-            source: Source::Zfs,
+            source: MountSource::Zfs,
             options,
         });
     }
@@ -415,15 +418,15 @@ fn mount(fs: &Props, facts: &Facts) -> Result<Mount, PlanError> {
         needed,
     };
     let source = match (typed.as_str(), found) {
-        ("tmpfs", _) => Source::Tmpfs,
+        ("tmpfs", _) => MountSource::Tmpfs,
         // An overlay has no source of its own; its folders are options.
-        ("overlay", _) => Source::Device,
+        ("overlay", _) => MountSource::Device,
         (_, Special::Missing(reason)) => return Err(PlanError::NoSpecial { dir, special, reason }),
-        ("lofs", Special::Dir | Special::File) => Source::Bind,
+        ("lofs", Special::Dir | Special::File) => MountSource::Bind,
         ("lofs", Special::Block) => return Err(wrong("a block device", "a directory or file")),
         ("lofs", Special::Other) => return Err(wrong("a special file", "a directory or file")),
-        (_, Special::Block) => Source::Device,
-        (_, Special::File) => Source::Image,
+        (_, Special::Block) => MountSource::Device,
+        (_, Special::File) => MountSource::Image,
         (_, Special::Dir) => return Err(wrong("a directory", "a block device or an image file")),
         (_, Special::Other) => return Err(wrong("neither", "a block device or an image file")),
     };
@@ -432,7 +435,7 @@ fn mount(fs: &Props, facts: &Facts) -> Result<Mount, PlanError> {
     Ok(Mount { raw: fs.text("raw").map(str::to_owned), dir, special, within, fstype, source, options })
 }
 
-fn nodes(spec: &ZoneSpec, facts: &Facts) -> Vec<Node> {
+fn nodes(spec: &ZoneSpec, facts: &BootFacts) -> Vec<Node> {
     let standard = STANDARD_NODES.iter().chain(facts.fuse.then_some(&("fuse", 10, 229)));
     let mut nodes: Vec<Node> = standard
         .map(|(path, major, minor)| Node {
@@ -459,22 +462,22 @@ fn nodes(spec: &ZoneSpec, facts: &Facts) -> Vec<Node> {
     nodes
 }
 
-fn init(args: &BootArgs, facts: &Facts) -> Step {
+fn init(args: &BootArgs, facts: &BootFacts) -> BootStep {
     let program = match (&args.init, &facts.own_init) {
-        (Some(path), _) | (None, Some(path)) => Init::Own(path.clone()),
-        (None, None) => Init::BuiltIn,
+        (Some(path), _) | (None, Some(path)) => InitProgram::Own(path.clone()),
+        (None, None) => InitProgram::BuiltIn,
     };
     let args = init_words(args, &program);
-    Step::Init { program, args }
+    BootStep::Init { program, args }
 }
 
 /// Returns the words that an init is started with.
-pub fn init_words(args: &BootArgs, program: &Init) -> Vec<String> {
+pub fn init_words(args: &BootArgs, program: &InitProgram) -> Vec<String> {
     let mut words = Vec::new();
     if args.single_user {
         // systemd in a container drops each word that begins with '-'; sysvinit, OpenRC's and BusyBox's init know
         // this one as well.
-        words.push(if *program == Init::BuiltIn { "-s" } else { "single" }.to_owned());
+        words.push(if *program == InitProgram::BuiltIn { "-s" } else { "single" }.to_owned());
     }
     if let Some(options) = &args.milestone {
         words.extend(["-m".to_owned(), options.clone()]);
@@ -492,13 +495,13 @@ mod tests {
         ZoneSpec::new(ZoneName::new("zion").expect("a good name"))
     }
 
-    fn facts() -> Facts {
-        Facts {
+    fn facts() -> BootFacts {
+        BootFacts {
             root: "/zones/zion/root".into(),
             uid_map: "0 1000000000 65536\n".into(),
             gid_map: "0 1000000000 65536\n".into(),
             guards_settings: true,
-            ..Facts::default()
+            ..BootFacts::default()
         }
     }
 
@@ -516,8 +519,8 @@ mod tests {
         spec.stored_mut(kind).push(props);
     }
 
-    fn lines(plan: &Plan) -> Vec<String> {
-        plan.steps.iter().map(Step::describe).collect()
+    fn lines(plan: &BootPlan) -> Vec<String> {
+        plan.steps.iter().map(BootStep::describe).collect()
     }
 
     #[test]
@@ -575,7 +578,7 @@ mod tests {
 
     #[test]
     fn what_nothing_keeps_from_settings_of_the_host_cannot_write_below_net() {
-        let f = Facts { guards_settings: false, ..facts() };
+        let f = BootFacts { guards_settings: false, ..facts() };
         let plan = plan(&spec(), &BootArgs::default(), &f).expect("it can boot");
         assert!(lines(&plan).contains(&"mount /proc, /proc/sys/net read-only for good".to_owned()));
         assert!(plan.warnings[0].contains("cannot change its settings below /proc/sys/net"));
@@ -616,8 +619,8 @@ mod tests {
         add(&mut s, ResourceKind::Fs, &[("dir", "/d"), ("special", "tank/zion"), ("type", "zfs")]);
         let limits =
             options::MountOptions { no_exec: true, devices: true, ..options::MountOptions::default() };
-        let dataset = zfs::Filesystem { legacy: true, limits, ..zfs::Filesystem::default() };
-        f.datasets.insert("tank/zion".into(), zfs::Dataset::Filesystem(dataset));
+        let dataset = zfs::FilesystemFacts { legacy: true, limits, ..zfs::FilesystemFacts::default() };
+        f.datasets.insert("tank/zion".into(), zfs::DatasetFacts::Filesystem(dataset));
         let good = plan(&s, &BootArgs::default(), &f).expect("it can boot");
         assert!(lines(&good).contains(&"fs /d: mount tank/zion as zfs, noexec".to_owned()));
         add(&mut s, ResourceKind::Fs, &[("dir", "/e"), ("special", "tank/zion"), ("type", "zfs")]);
@@ -643,10 +646,10 @@ mod tests {
             Value::simple("default,!net_raw"),
         );
         let p = plan(&s, &BootArgs::default(), &facts()).expect("it can be taken away");
-        let drop = |p: &Plan| {
+        let drop = |p: &BootPlan| {
             p.steps
                 .iter()
-                .find_map(|s| if let Step::Capabilities { drop } = s { Some(drop.clone()) } else { None })
+                .find_map(|s| if let BootStep::Capabilities { drop } = s { Some(drop.clone()) } else { None })
         };
         let drop = drop(&p).expect("every plan has the step");
         assert!(drop.contains(&13) && drop.contains(&16) && drop.contains(&63) && !drop.contains(&21));

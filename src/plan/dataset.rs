@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::options::MountOptions;
 use super::profile::Profile;
-use super::step::Step;
+use super::step::BootStep;
 use crate::spec::ZoneSpec;
 use crate::spec::name::expand_tokens;
 use crate::spec::schema::ResourceKind;
@@ -44,7 +44,7 @@ pub const ZONE_MARK: &str = "zones:zone";
 
 /// What a dataset is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum DatasetLookup {
     /// ZFS cannot be asked, cannot delegate, or answers with an error; why.
     Unknown(String),
     /// There is none of that name.
@@ -54,12 +54,12 @@ pub enum Found {
     /// A snapshot.
     Snapshot,
     /// A filesystem.
-    Filesystem(Box<Tree>),
+    Filesystem(Box<FilesystemTree>),
 }
 
 /// A filesystem with everything below it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tree {
+pub struct FilesystemTree {
     /// The ancestor whose `mountpoint` it has.
     pub inherits: Option<String>,
     /// `zoned` is on, and set on the dataset itself.
@@ -75,12 +75,12 @@ pub struct Tree {
     /// Where the host has it, or something below it, mounted; in the order of mounting.
     pub mounted: Vec<String>,
     /// The filesystems: first the dataset itself, each before its children.
-    pub members: Vec<Member>,
+    pub members: Vec<FilesystemMember>,
 }
 
 /// One filesystem of a delegated tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Member {
+pub struct FilesystemMember {
     /// Its name.
     pub name: String,
     /// The number by which it is known for ever.
@@ -104,7 +104,7 @@ pub struct Member {
     pub zone: Option<String>,
 }
 
-impl Member {
+impl FilesystemMember {
     /// Says whether the host looks whose its root directory is. What the zone's first process mounts that one looks
     /// at: each boot looks at each filesystem once, for a rollback, a stream or another zone may have changed it.
     fn is_looked_at(&self) -> bool {
@@ -114,7 +114,7 @@ impl Member {
 
 /// A dataset that a zone is configured to have.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claim {
+pub struct DatasetClaim {
     /// The zone.
     pub zone: String,
     /// The dataset.
@@ -134,7 +134,7 @@ pub enum ClaimKind {
     Zonepath,
 }
 
-impl fmt::Display for Claim {
+impl fmt::Display for DatasetClaim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { zone, dataset, kind } = self;
         match kind {
@@ -147,7 +147,7 @@ impl fmt::Display for Claim {
 
 /// Why a zone cannot have a dataset.
 #[derive(Debug, Error, PartialEq, Eq)]
-pub enum Why {
+pub enum DelegationProblem {
     /// It cannot be asked about.
     #[error("{0}")]
     Unknown(String),
@@ -175,7 +175,7 @@ pub enum Why {
     Twice(String),
     /// Somebody else is to have it.
     #[error("it overlaps with {0}")]
-    Overlap(Claim),
+    Overlap(DatasetClaim),
     /// The zone's root could have the host mount snapshots anywhere, and nobody has said that it may.
     #[error(
         "the ZFS of this host ({release}) lets the root of a zone have a snapshot mounted over any directory of the host; install OpenZFS 2.3 or newer, or, if the zone's root is trusted like the host's, type:\nzonecfg -z {zone} 'add attr; set name={SNAPSHOTS_ATTR}; set type=boolean; set value=true; end'"
@@ -206,11 +206,11 @@ pub enum Why {
 /// A dataset that a zone cannot have.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("cannot open ZFS dataset '{dataset}': {why}")]
-pub struct Refusal {
+pub struct DelegationError {
     /// The dataset.
     pub dataset: String,
     /// Why.
-    pub why: Why,
+    pub why: DelegationProblem,
 }
 
 /// Says whether a dataset is another one or lies below it.
@@ -263,36 +263,51 @@ fn with_own_locks(always: &[&str], spec: &ZoneSpec, name: &str) -> Vec<String> {
 /// zones of this host are configured to have, this one among them. Returns what is refused.
 ///
 /// Below the file system of a zonepath a dataset may be delegated: it is mounted by itself.
-pub fn check<'f>(spec: &ZoneSpec, found: impl Fn(&str) -> &'f Found, claims: &[Claim]) -> Vec<Refusal> {
+pub fn check<'f>(
+    spec: &ZoneSpec,
+    found: impl Fn(&str) -> &'f DatasetLookup,
+    claims: &[DatasetClaim],
+) -> Vec<DelegationError> {
     let mut refused = Vec::new();
     let list = names(spec);
     for (at, name) in list.iter().enumerate() {
         let why = match found(name) {
-            Found::Unknown(why) => Some(Why::Unknown(why.clone())),
-            Found::Missing => Some(Why::Missing),
-            Found::Volume => Some(Why::Volume(name.clone())),
-            Found::Snapshot => Some(Why::Snapshot),
-            Found::Filesystem(tree) => inherited(name, tree)
+            DatasetLookup::Unknown(why) => Some(DelegationProblem::Unknown(why.clone())),
+            DatasetLookup::Missing => Some(DelegationProblem::Missing),
+            DatasetLookup::Volume => Some(DelegationProblem::Volume(name.clone())),
+            DatasetLookup::Snapshot => Some(DelegationProblem::Snapshot),
+            DatasetLookup::Filesystem(tree) => inherited(name, tree)
                 .or_else(|| {
                     let mut earlier = list[..at].iter();
-                    earlier.find(|earlier| overlap(name, earlier)).map(|earlier| Why::Twice(earlier.clone()))
+                    earlier
+                        .find(|earlier| overlap(name, earlier))
+                        .map(|earlier| DelegationProblem::Twice(earlier.clone()))
                 })
-                .or_else(|| claimed(spec, name, tree, claims).map(Why::Overlap))
+                .or_else(|| claimed(spec, name, tree, claims).map(DelegationProblem::Overlap))
                 .or_else(|| whole_pool(spec, name))
                 .or_else(|| snapshots(spec, tree))
                 .or_else(|| read_only(spec, name, tree)),
         };
-        refused.extend(why.map(|why| Refusal { dataset: name.clone(), why }));
+        refused.extend(why.map(|why| DelegationError { dataset: name.clone(), why }));
     }
     refused
 }
 
 /// Returns the other zone that is to have a dataset, one above it, or one below it delegated.
-pub fn delegated_elsewhere<'c>(zone: &str, name: &str, claims: &'c [Claim]) -> Option<&'c Claim> {
+pub fn delegated_elsewhere<'c>(
+    zone: &str,
+    name: &str,
+    claims: &'c [DatasetClaim],
+) -> Option<&'c DatasetClaim> {
     claims.iter().find(|c| c.kind == ClaimKind::Delegated && c.zone != zone && overlap(name, &c.dataset))
 }
 
-fn claimed(spec: &ZoneSpec, name: &str, tree: &Tree, claims: &[Claim]) -> Option<Claim> {
+fn claimed(
+    spec: &ZoneSpec,
+    name: &str,
+    tree: &FilesystemTree,
+    claims: &[DatasetClaim],
+) -> Option<DatasetClaim> {
     let own = spec.name.as_str();
     let taken = claims.iter().find(|claim| match claim.kind {
         ClaimKind::Delegated => claim.zone != own && overlap(name, &claim.dataset),
@@ -302,49 +317,49 @@ fn claimed(spec: &ZoneSpec, name: &str, tree: &Tree, claims: &[Claim]) -> Option
     // A zonepath that is not mounted at the moment is known by its mark.
     let marked = || {
         let (member, zone) = tree.members.iter().find_map(|m| Some((m, m.zone.clone()?)))?;
-        Some(Claim { zone, dataset: member.name.clone(), kind: ClaimKind::Zonepath })
+        Some(DatasetClaim { zone, dataset: member.name.clone(), kind: ClaimKind::Zonepath })
     };
     taken.cloned().or_else(marked)
 }
 
-fn inherited(name: &str, tree: &Tree) -> Option<Why> {
+fn inherited(name: &str, tree: &FilesystemTree) -> Option<DelegationProblem> {
     let from = tree.inherits.clone()?;
-    Some(Why::Inherited { dataset: name.to_owned(), from })
+    Some(DelegationProblem::Inherited { dataset: name.to_owned(), from })
 }
 
 /// On a pool that is imported read-only nothing can be set: a dataset is to be as an earlier boot has made it.
-fn read_only(spec: &ZoneSpec, name: &str, tree: &Tree) -> Option<Why> {
-    let Step::Withdraw { zoned, hide, volmode, volumes, .. } = withdraw(name, tree, volmode(spec, name))
+fn read_only(spec: &ZoneSpec, name: &str, tree: &FilesystemTree) -> Option<DelegationProblem> {
+    let BootStep::Withdraw { zoned, hide, volmode, volumes, .. } = withdraw(name, tree, volmode(spec, name))
     else {
         return None;
     };
     let is_as_wanted = zoned && hide.is_empty() && volmode.is_none() && volumes.is_empty();
     let pool = name.split('/').next().unwrap_or(name).to_owned();
-    (tree.read_only && !is_as_wanted).then_some(Why::ReadOnly(pool))
+    (tree.read_only && !is_as_wanted).then_some(DelegationProblem::ReadOnly(pool))
 }
 
-fn snapshots(spec: &ZoneSpec, tree: &Tree) -> Option<Why> {
+fn snapshots(spec: &ZoneSpec, tree: &FilesystemTree) -> Option<DelegationProblem> {
     let release = tree.shows.clone().filter(|_| !spec.attrs(SNAPSHOTS_ATTR).any(|value| value == "true"))?;
-    Some(Why::Snapshots { zone: spec.name.to_string(), release })
+    Some(DelegationProblem::Snapshots { zone: spec.name.to_string(), release })
 }
 
-fn whole_pool(spec: &ZoneSpec, name: &str) -> Option<Why> {
+fn whole_pool(spec: &ZoneSpec, name: &str) -> Option<DelegationProblem> {
     if name.contains('/') {
         return None;
     }
     let said = spec.attrs(POOL_ATTR).any(|pools| pools.split(',').any(|pool| pool.trim() == name));
-    (!said).then(|| Why::Pool { zone: spec.name.to_string(), pool: name.to_owned() })
+    (!said).then(|| DelegationProblem::Pool { zone: spec.name.to_string(), pool: name.to_owned() })
 }
 
 /// Returns the step on the host before the zone's namespaces are made: where they begin with a copy of the
 /// host's mounts, one that still holds a dataset would keep it busy.
 ///
 /// `volmode` is what the dataset gets; what lies below it inherits that.
-pub fn withdraw(name: &str, tree: &Tree, volmode: String) -> Step {
+pub fn withdraw(name: &str, tree: &FilesystemTree, volmode: String) -> BootStep {
     let says =
         |dataset: &str| tree.volmodes.iter().find(|(d, _)| d == dataset).map(|(_, mode)| mode.as_str());
     let others = tree.volmodes.iter().filter(|(d, mode)| d != name && *mode != volmode);
-    Step::Withdraw {
+    BootStep::Withdraw {
         dataset: name.to_owned(),
         mounted: tree.mounted.clone(),
         zoned: tree.zoned,
@@ -358,11 +373,12 @@ pub fn withdraw(name: &str, tree: &Tree, volmode: String) -> Step {
 /// Returns the mounts that are made inside, in the order of their mount points.
 ///
 /// Nothing is mounted where a profile closes the root.
-pub fn mounts<'a>(trees: impl Iterator<Item = &'a Tree>, closed: Option<Profile>) -> Vec<Step> {
+pub fn mounts<'a>(trees: impl Iterator<Item = &'a FilesystemTree>, closed: Option<Profile>) -> Vec<BootStep> {
     let members = trees.flat_map(|t| &t.members).filter(|m| !m.locked);
-    let mut list: Vec<(&str, &Member)> = members.filter_map(|m| Some((m.point.as_deref()?, m))).collect();
+    let mut list: Vec<(&str, &FilesystemMember)> =
+        members.filter_map(|m| Some((m.point.as_deref()?, m))).collect();
     list.sort_by(|a, b| a.0.cmp(b.0));
-    let step = |(dir, m): (&str, &Member)| Step::MountDataset {
+    let step = |(dir, m): (&str, &FilesystemMember)| BootStep::MountDataset {
         name: m.name.clone(),
         dir: dir.to_owned(),
         options: m.limits.clone(),
@@ -393,24 +409,31 @@ mod tests {
         spec.stored_mut(kind).push(props);
     }
 
-    fn filesystem(names: &[&str]) -> Found {
-        let member = |name: &&str| Member { name: (*name).into(), ..Member::default() };
-        Found::Filesystem(Box::new(Tree { members: names.iter().map(member).collect(), ..Tree::default() }))
+    fn filesystem(names: &[&str]) -> DatasetLookup {
+        let member = |name: &&str| FilesystemMember { name: (*name).into(), ..FilesystemMember::default() };
+        DatasetLookup::Filesystem(Box::new(FilesystemTree {
+            members: names.iter().map(member).collect(),
+            ..FilesystemTree::default()
+        }))
     }
 
-    fn claim(zone: &str, dataset: &str, kind: ClaimKind) -> Claim {
-        Claim { zone: zone.into(), dataset: dataset.into(), kind }
+    fn claim(zone: &str, dataset: &str, kind: ClaimKind) -> DatasetClaim {
+        DatasetClaim { zone: zone.into(), dataset: dataset.into(), kind }
     }
 
-    fn refused(spec: &ZoneSpec, found: &Found, claims: &[Claim]) -> Vec<String> {
+    fn refused(spec: &ZoneSpec, found: &DatasetLookup, claims: &[DatasetClaim]) -> Vec<String> {
         check(spec, |_| found, claims).into_iter().map(|r| r.why.to_string()).collect()
     }
 
     #[test]
     fn a_release_that_shows_snapshots_is_accepted_twice_or_not_at_all() {
         let mut s = spec(&["tank/a"]);
-        let tree = Tree { shows: Some("2.2.2".into()), hide: vec!["tank/a".into()], ..Tree::default() };
-        let found = Found::Filesystem(Box::new(tree.clone()));
+        let tree = FilesystemTree {
+            shows: Some("2.2.2".into()),
+            hide: vec!["tank/a".into()],
+            ..FilesystemTree::default()
+        };
+        let found = DatasetLookup::Filesystem(Box::new(tree.clone()));
         let why = refused(&s, &found, &[]);
         assert!(why[0].contains("(2.2.2)") && why[0].contains("install OpenZFS 2.3"), "{why:?}");
         assert!(why[0].contains("zonecfg -z zion 'add attr; set name=accept-snapshot-mounts; "), "{why:?}");
@@ -420,12 +443,12 @@ mod tests {
             add(&mut s, ResourceKind::Attr, &pairs);
             assert_eq!(refused(&s, &found, &[]).len(), refusals, "{value}");
         }
-        let hidden = |tree: &Tree| match withdraw("tank/a", tree, "none".into()) {
-            Step::Withdraw { hide, .. } => hide,
+        let hidden = |tree: &FilesystemTree| match withdraw("tank/a", tree, "none".into()) {
+            BootStep::Withdraw { hide, .. } => hide,
             other => panic!("{other:?}"),
         };
         assert!(hidden(&tree).is_empty());
-        assert_eq!(hidden(&Tree { shows: None, ..tree }), ["tank/a"]);
+        assert_eq!(hidden(&FilesystemTree { shows: None, ..tree }), ["tank/a"]);
     }
 
     #[test]
@@ -433,8 +456,14 @@ mod tests {
         let mut s = spec(&["tank/a"]);
         let set = |s: &ZoneSpec, volmodes: &[(&str, &str)]| {
             let volmodes = volmodes.iter().map(|(d, mode)| ((*d).to_owned(), (*mode).to_owned())).collect();
-            match withdraw("tank/a", &Tree { volmodes, ..Tree::default() }, volmode(s, "tank/a")) {
-                Step::Withdraw { volmode, volumes, .. } => (volmode.unwrap_or_default(), volumes.join(" ")),
+            match withdraw(
+                "tank/a",
+                &FilesystemTree { volmodes, ..FilesystemTree::default() },
+                volmode(s, "tank/a"),
+            ) {
+                BootStep::Withdraw { volmode, volumes, .. } => {
+                    (volmode.unwrap_or_default(), volumes.join(" "))
+                }
                 other => panic!("{other:?}"),
             }
         };
@@ -454,18 +483,18 @@ mod tests {
     #[test]
     fn what_is_no_filesystem_of_its_own_is_refused() {
         let s = spec(&["tank/a"]);
-        assert_eq!(refused(&s, &Found::Missing, &[]), ["dataset does not exist"]);
-        assert_eq!(refused(&s, &Found::Unknown("no ZFS".into()), &[]), ["no ZFS"]);
-        assert!(refused(&s, &Found::Volume, &[])[0].contains("set match=/dev/zvol/dsk/tank/a"));
-        assert!(refused(&s, &Found::Snapshot, &[])[0].contains("snapshot"));
-        let tree = Tree { inherits: Some("tank".into()), ..Tree::default() };
-        let inherited = Found::Filesystem(Box::new(tree));
+        assert_eq!(refused(&s, &DatasetLookup::Missing, &[]), ["dataset does not exist"]);
+        assert_eq!(refused(&s, &DatasetLookup::Unknown("no ZFS".into()), &[]), ["no ZFS"]);
+        assert!(refused(&s, &DatasetLookup::Volume, &[])[0].contains("set match=/dev/zvol/dsk/tank/a"));
+        assert!(refused(&s, &DatasetLookup::Snapshot, &[])[0].contains("snapshot"));
+        let tree = FilesystemTree { inherits: Some("tank".into()), ..FilesystemTree::default() };
+        let inherited = DatasetLookup::Filesystem(Box::new(tree));
         assert_eq!(
             refused(&s, &inherited, &[]),
             ["mountpoint cannot be inherited: it comes from tank; use zfs set mountpoint=PATH tank/a"]
         );
         assert_eq!(refused(&s, &filesystem(&["tank/a"]), &[]), [] as [&str; 0]);
-        let text = check(&s, |_| &Found::Missing, &[])[0].to_string();
+        let text = check(&s, |_| &DatasetLookup::Missing, &[])[0].to_string();
         assert_eq!(text, "cannot open ZFS dataset 'tank/a': dataset does not exist");
     }
 
@@ -496,9 +525,13 @@ mod tests {
         );
         let twice = spec(&["tank/a", "tank/b", "tank/a/b"]);
         assert_eq!(refused(&twice, &found, &[]), ["the zone has tank/a already, and everything below it"]);
-        let member = Member { name: "tank/a/b/z".into(), zone: Some("old".into()), ..Member::default() };
-        let marked = Tree { members: vec![member], ..Tree::default() };
-        let why = refused(&s, &Found::Filesystem(Box::new(marked)), &[]);
+        let member = FilesystemMember {
+            name: "tank/a/b/z".into(),
+            zone: Some("old".into()),
+            ..FilesystemMember::default()
+        };
+        let marked = FilesystemTree { members: vec![member], ..FilesystemTree::default() };
+        let why = refused(&s, &DatasetLookup::Filesystem(Box::new(marked)), &[]);
         assert_eq!(why, ["it overlaps with tank/a/b/z, which holds the zonepath of zone 'old'"]);
     }
 
@@ -529,19 +562,19 @@ mod tests {
 
     #[test]
     fn mounted_by_their_mount_points() {
-        let member = |name: &str, point: &str, locked| Member {
+        let member = |name: &str, point: &str, locked| FilesystemMember {
             name: name.into(),
             point: Some(point.into()),
             locked,
-            ..Member::default()
+            ..FilesystemMember::default()
         };
-        let mut tree = Tree::default();
+        let mut tree = FilesystemTree::default();
         tree.members.push(member("t", "/b", false));
         tree.members.push(member("t/x", "/b/c", false));
         tree.members.push(member("t/y", "/a", false));
         tree.members.push(member("t/z", "/c", true));
-        tree.members.push(Member { name: "t/none".into(), ..Member::default() });
-        let lines: Vec<_> = mounts([&tree].into_iter(), None).iter().map(Step::describe).collect();
+        tree.members.push(FilesystemMember { name: "t/none".into(), ..FilesystemMember::default() });
+        let lines: Vec<_> = mounts([&tree].into_iter(), None).iter().map(BootStep::describe).collect();
         assert_eq!(
             lines,
             [

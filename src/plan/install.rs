@@ -20,9 +20,12 @@ mod source;
 mod step;
 mod transfer;
 
-pub use clone::{CloneFacts, SourceZone, Tree, plan_clone};
-pub use facts::{Elsewhere, Found, HostLink, InstallFacts, NewDataset, OwnDataset, Refusal, UninstallFacts};
-pub use source::{Keep, Layer, LeaveOut, Packing, Request, Source, Suite};
+pub use clone::{CloneFacts, CloneTarget, SourceZone, plan_clone};
+pub use facts::{
+    Elsewhere, HostSymlink, InstallFacts, InstallPlanError, NewDataset, OwnDataset, UninstallFacts,
+    ZonepathState,
+};
+pub use source::{InstallRequest, InstallSource, Keep, Layer, LeaveOut, Packing, Suite};
 pub use step::{CopyFrom, DatasetPlace, InstallStep};
 pub use transfer::{AttachFacts, DetachFacts, MoveFacts, MoveSource, plan_attach, plan_detach, plan_move};
 
@@ -119,11 +122,11 @@ impl InstallPlan {
 }
 
 /// Returns the steps that make a zonepath where there is none.
-fn make_zonepath(facts: &InstallFacts) -> Result<Vec<InstallStep>, Refusal> {
+fn make_zonepath(facts: &InstallFacts) -> Result<Vec<InstallStep>, InstallPlanError> {
     let zonepath = &facts.zonepath;
     let mut steps = Vec::new();
     match &facts.found {
-        Found::Absent { missing } => {
+        ZonepathState::Absent { missing } => {
             steps.extend(missing.iter().map(|p| InstallStep::MakeDir { path: p.clone(), mode: 0o755 }));
             let path = zonepath.clone();
             steps.push(match &facts.dataset {
@@ -131,27 +134,27 @@ fn make_zonepath(facts: &InstallFacts) -> Result<Vec<InstallStep>, Refusal> {
                     InstallStep::MakeDataset { name: name.clone(), path, mode: 0o700 }
                 }
                 Some(NewDataset { name, exists: true }) if missing.is_empty() => {
-                    return Err(Refusal::DatasetExists { path, dataset: name.clone() });
+                    return Err(InstallPlanError::DatasetExists { path, dataset: name.clone() });
                 }
                 _ => InstallStep::MakeDir { path, mode: 0o700 },
             });
         }
-        Found::Directory { entries, mode, uid, mounted: _ } => {
+        ZonepathState::Directory { entries, mode, uid, mounted: _ } => {
             if entries.iter().any(|e| e == DETACHED || e == DETACHED_XML) {
-                return Err(Refusal::Detached(zonepath.clone()));
+                return Err(InstallPlanError::Detached(zonepath.clone()));
             }
             if let Some(entry) = entries.iter().find(|e| *e != LOST_FOUND) {
-                return Err(Refusal::NotEmpty { path: zonepath.clone(), entry: entry.clone() });
+                return Err(InstallPlanError::NotEmpty { path: zonepath.clone(), entry: entry.clone() });
             }
             if *mode != 0o700 || *uid != 0 {
                 steps.push(InstallStep::OwnDir { path: zonepath.clone(), mode: 0o700 });
             }
         }
-        Found::Link(link) => {
-            return Err(Refusal::Link { path: zonepath.clone(), link: link.clone() });
+        ZonepathState::Link(link) => {
+            return Err(InstallPlanError::Link { path: zonepath.clone(), link: link.clone() });
         }
-        Found::NotADirectory(at) => {
-            return Err(Refusal::NotADirectory { path: zonepath.clone(), at: at.clone() });
+        ZonepathState::NotADirectory(at) => {
+            return Err(InstallPlanError::NotADirectory { path: zonepath.clone(), at: at.clone() });
         }
     }
     Ok(steps)
@@ -160,33 +163,33 @@ fn make_zonepath(facts: &InstallFacts) -> Result<Vec<InstallStep>, Refusal> {
 /// Returns the steps that install a zone.
 ///
 /// # Errors
-/// [`Refusal`] when the zonepath or the source does not allow it.
+/// [`InstallPlanError`] when the zonepath or the source does not allow it.
 pub fn plan_install(
     facts: &InstallFacts,
     spec: &ZoneSpec,
-    request: &Request,
-) -> Result<InstallPlan, Refusal> {
+    request: &InstallRequest,
+) -> Result<InstallPlan, InstallPlanError> {
     let zonepath = &facts.zonepath;
     let mut steps = vec![InstallStep::SetState { from: ZoneState::Configured, to: ZoneState::Incomplete }];
     steps.extend(make_zonepath(facts)?);
     let inherited = inherited(spec);
     let source = match request {
-        Request::Given(source) => source.clone(),
-        Request::Default if inherited.is_empty() => host_copy(facts),
-        Request::Default => Source::Sparse { host: "/".into() },
+        InstallRequest::Given(source) => source.clone(),
+        InstallRequest::Default if inherited.is_empty() => host_copy(facts),
+        InstallRequest::Default => InstallSource::Sparse { host: "/".into() },
     };
-    if let Source::Tree { dir } = &source {
+    if let InstallSource::Tree { dir } = &source {
         let (dir, path) = (dir.clone(), zonepath.clone());
         if zonepath.starts_with(&dir) {
-            return Err(Refusal::SourceHoldsZonepath { dir, path });
+            return Err(InstallPlanError::SourceHoldsZonepath { dir, path });
         }
         if dir.starts_with(zonepath) {
-            return Err(Refusal::SourceInZonepath { dir, path });
+            return Err(InstallPlanError::SourceInZonepath { dir, path });
         }
     }
-    let lock_passwords = matches!(source, Source::Sparse { .. } | Source::Host { .. });
+    let lock_passwords = matches!(source, InstallSource::Sparse { .. } | InstallSource::Host { .. });
     let host = match &source {
-        Source::Sparse { host } | Source::Host { host, .. } => host.clone(),
+        InstallSource::Sparse { host } | InstallSource::Host { host, .. } => host.clone(),
         _ => "/".into(),
     };
     let root = zonepath.join("root");
@@ -210,9 +213,9 @@ fn inherited(spec: &ZoneSpec) -> Vec<&Path> {
 }
 
 /// Returns the directories that boot mounts over, and the links of the host into inherited ones.
-fn mount_points(inherited: &[&Path], host_links: &[HostLink]) -> (Vec<PathBuf>, Vec<HostLink>) {
+fn mount_points(inherited: &[&Path], host_links: &[HostSymlink]) -> (Vec<PathBuf>, Vec<HostSymlink>) {
     let mut dirs: Vec<PathBuf> = ["/dev", "/proc", "/sys", "/run", "/tmp"].map(PathBuf::from).into();
-    let links: Vec<HostLink> = host_links
+    let links: Vec<HostSymlink> = host_links
         .iter()
         .filter(|link| {
             let target = Path::new("/").join(&link.target);
@@ -229,22 +232,22 @@ fn mount_points(inherited: &[&Path], host_links: &[HostLink]) -> (Vec<PathBuf>, 
     (dirs, links)
 }
 
-fn host_copy(facts: &InstallFacts) -> Source {
+fn host_copy(facts: &InstallFacts) -> InstallSource {
     let mut leave_out: Vec<LeaveOut> = super::host::LEAVE_OUT
         .iter()
         .map(|(path, keep)| LeaveOut { path: path.into(), keep: *keep })
         .collect();
     let private = facts.private.iter().chain([&facts.zonepath]);
     leave_out.extend(private.map(|path| LeaveOut { path: path.clone(), keep: Keep::Nothing }));
-    Source::Host { host: "/".into(), enter: facts.system_mounts.clone(), leave_out }
+    InstallSource::Host { host: "/".into(), enter: facts.system_mounts.clone(), leave_out }
 }
 
 /// Returns the steps that remove an installed or incomplete zone. It is the same list for one whose
 /// removal was interrupted: what has gone already is no error.
 ///
 /// # Errors
-/// [`Refusal`] when something is mounted in the zone, or the zonepath is not what it was.
-pub fn plan_uninstall(facts: &UninstallFacts, zone: &ZoneName) -> Result<InstallPlan, Refusal> {
+/// [`InstallPlanError`] when something is mounted in the zone, or the zonepath is not what it was.
+pub fn plan_uninstall(facts: &UninstallFacts, zone: &ZoneName) -> Result<InstallPlan, InstallPlanError> {
     let zonepath = &facts.zonepath;
     let mut removals = Vec::new();
     let destroy = |d: &OwnDataset| {
@@ -256,19 +259,19 @@ pub fn plan_uninstall(facts: &UninstallFacts, zone: &ZoneName) -> Result<Install
     if let Some(Elsewhere { marked, text }) = &facts.elsewhere {
         let (path, why) = (zonepath.clone(), text.clone());
         if facts.state == ZoneState::Installed {
-            return Err(Refusal::Forgets { zone: zone.to_string(), path, why });
+            return Err(InstallPlanError::Forgets { zone: zone.to_string(), path, why });
         }
         if *marked && unmounted.is_none() {
-            return Err(Refusal::Marked { path, why });
+            return Err(InstallPlanError::Marked { path, why });
         }
     }
     removals.extend(unmounted.map(destroy));
     match &facts.found {
-        Found::Absent { missing: _ } => {}
-        Found::Directory { entries, mode: _, uid: _, mounted } => {
+        ZonepathState::Absent { missing: _ } => {}
+        ZonepathState::Directory { entries, mode: _, uid: _, mounted } => {
             if !facts.mounts.is_empty() {
                 let mounts = facts.mounts.clone();
-                return Err(Refusal::Mounted { root: zonepath.join("root"), mounts });
+                return Err(InstallPlanError::Mounted { root: zonepath.join("root"), mounts });
             }
             let ours = |e: &&String| STANDARD_ENTRIES.contains(&e.as_str());
             let step = |e: &String| InstallStep::RemoveTree { path: zonepath.join(e) };
@@ -286,11 +289,11 @@ pub fn plan_uninstall(facts: &UninstallFacts, zone: &ZoneName) -> Result<Install
                 removals.push(InstallStep::RemoveDir { path: zonepath.clone() });
             }
         }
-        Found::Link(link) => {
-            return Err(Refusal::Link { path: zonepath.clone(), link: link.clone() });
+        ZonepathState::Link(link) => {
+            return Err(InstallPlanError::Link { path: zonepath.clone(), link: link.clone() });
         }
-        Found::NotADirectory(at) => {
-            return Err(Refusal::NotADirectory { path: zonepath.clone(), at: at.clone() });
+        ZonepathState::NotADirectory(at) => {
+            return Err(InstallPlanError::NotADirectory { path: zonepath.clone(), at: at.clone() });
         }
     }
     let mut steps = vec![InstallStep::SetState { from: facts.state, to: ZoneState::Incomplete }];

@@ -42,7 +42,7 @@ pub struct Setting {
 
 /// How the zone's processes are scheduled (sched(7)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Policy {
+pub enum SchedPolicy {
     /// `SCHED_OTHER`.
     #[default]
     Normal,
@@ -62,7 +62,7 @@ pub struct Limits {
     /// Bytes that one process may lock into memory.
     pub locked: Option<u64>,
     /// How its processes are scheduled.
-    pub policy: Policy,
+    pub policy: SchedPolicy,
     /// What is asked for and cannot be had, and the spec says that this is no harm.
     pub warnings: Vec<String>,
 }
@@ -337,12 +337,12 @@ fn best_effort(spec: &ZoneSpec) -> Vec<String> {
         .collect()
 }
 
-fn scheduling(spec: &ZoneSpec) -> Result<Policy, LimitError> {
+fn scheduling(spec: &ZoneSpec) -> Result<SchedPolicy, LimitError> {
     let class = spec.props.text("scheduling-class").unwrap_or_default();
     match class.to_ascii_uppercase().as_str() {
-        "" | "FSS" | "TS" | "IA" => Ok(Policy::Normal),
-        "FX" | "BATCH" => Ok(Policy::Batch),
-        "IDLE" => Ok(Policy::Idle),
+        "" | "FSS" | "TS" | "IA" => Ok(SchedPolicy::Normal),
+        "FX" | "BATCH" => Ok(SchedPolicy::Batch),
+        "IDLE" => Ok(SchedPolicy::Idle),
         _ => Err(LimitError::NoSuchThing {
             subject: "scheduling-class".into(),
             why: "a zone is given no real-time class: it could stop the host; FSS, TS, IA, FX, BATCH and IDLE can be had",

@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use thiserror::Error;
 
 use self::address::{given, routers};
-pub use self::link::{Advertised, Guard, Link, Way};
+pub use self::link::{Advertised, LinkGuard, LinkMode, ZoneLink};
 pub use self::mac::Mac;
 use self::read::{answered, bandwidth};
 use crate::spec::schema::ResourceKind;
@@ -80,7 +80,7 @@ pub struct HostLink {
 /// Why a zone cannot have the network that its spec says.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("could not verify {what}: {why}")]
-pub struct Refusal {
+pub struct NetworkPlanError {
     /// The resource: `net physical=eth0`, `anet linkname=net0`.
     pub what: String,
     /// The reason, and what to do.
@@ -89,7 +89,7 @@ pub struct Refusal {
     pub passing: bool,
 }
 
-impl Refusal {
+impl NetworkPlanError {
     fn new(what: impl Into<String>, why: impl Into<String>) -> Self {
         Self { what: what.into(), why: why.into(), passing: false }
     }
@@ -97,9 +97,9 @@ impl Refusal {
 
 /// A network, decided.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Network {
+pub struct NetworkPlan {
     /// The zone's links, in the order of the spec.
-    pub links: Vec<Link>,
+    pub links: Vec<ZoneLink>,
     /// What is done otherwise than the spec says, harmlessly.
     pub warnings: Vec<String>,
 }
@@ -140,9 +140,9 @@ fn lower_of(net: &Props) -> Option<&str> {
 /// Decides the network of a zone.
 ///
 /// # Errors
-/// [`Refusal`] that names the resource at fault.
-pub fn plan(spec: &ZoneSpec, facts: &NetFacts) -> Result<Network, Refusal> {
-    let mut build = Build { facts, network: Network::default() };
+/// [`NetworkPlanError`] that names the resource at fault.
+pub fn plan(spec: &ZoneSpec, facts: &NetFacts) -> Result<NetworkPlan, NetworkPlanError> {
+    let mut build = Build { facts, network: NetworkPlan::default() };
     let exclusive = spec.global("ip-type").as_deref() == Some("exclusive");
     if exclusive {
         build.exclusive(spec.stored(ResourceKind::Net))?;
@@ -153,7 +153,7 @@ pub fn plan(spec: &ZoneSpec, facts: &NetFacts) -> Result<Network, Refusal> {
         if let Some(anet) = spec.stored(ResourceKind::Anet).first() {
             let what = format!("anet linkname={}", anet.text("linkname").unwrap_or("net0"));
             let why = "a shared zone uses the host's links; use net, or set ip-type=exclusive";
-            return Err(Refusal::new(what, why));
+            return Err(NetworkPlanError::new(what, why));
         }
         build.shared(spec.stored(ResourceKind::Net))?;
     }
@@ -176,7 +176,7 @@ pub fn plan(spec: &ZoneSpec, facts: &NetFacts) -> Result<Network, Refusal> {
 
 struct Build<'a> {
     facts: &'a NetFacts,
-    network: Network,
+    network: NetworkPlan,
 }
 
 /// Properties of a link that is made for the zone.
@@ -196,8 +196,8 @@ impl<'a> Build<'a> {
     }
 
     /// Returns a link of the host that zones can use.
-    fn usable(&self, what: &str, name: &str) -> Result<&'a HostLink, Refusal> {
-        let refuse = |why: String| Err(Refusal::new(what, why));
+    fn usable(&self, what: &str, name: &str) -> Result<&'a HostLink, NetworkPlanError> {
+        let refuse = |why: String| Err(NetworkPlanError::new(what, why));
         let Some(link) = self.facts.links.get(name) else {
             if let Some(zone) = self.facts.owned.get(name) {
                 return refuse(format!("link '{name}' is used by the non-global zone '{zone}'"));
@@ -222,7 +222,7 @@ impl<'a> Build<'a> {
         Ok(link)
     }
 
-    fn shared(&mut self, nets: &[Props]) -> Result<(), Refusal> {
+    fn shared(&mut self, nets: &[Props]) -> Result<(), NetworkPlanError> {
         let mut by_link: Vec<(&str, Vec<&Props>)> = Vec::new();
         for net in nets {
             let physical = net.text("physical").unwrap_or_default();
@@ -238,7 +238,7 @@ impl<'a> Build<'a> {
             for name in ["global-nic", "mac-addr", "vlan-id"] {
                 if list.iter().any(|n| n.text(name).is_some()) {
                     let why = format!("{name} is for a link of the zone's own; set ip-type=exclusive");
-                    return Err(Refusal::new(what, why));
+                    return Err(NetworkPlanError::new(what, why));
                 }
             }
             let mut addresses: Vec<IpNet> = Vec::new();
@@ -257,7 +257,7 @@ impl<'a> Build<'a> {
             let link_local = has_v6.then(|| mac::link_local(&self.facts.seed, physical));
             let mut allowed: Vec<IpAddr> = addresses.iter().map(IpNet::addr).collect();
             allowed.extend(link_local.map(IpAddr::from));
-            let mut link = Link {
+            let mut link = ZoneLink {
                 what,
                 name: physical.to_owned(),
                 port: self.next_port(),
@@ -266,13 +266,13 @@ impl<'a> Build<'a> {
                 lower_mac: mac,
                 lower_flags: lower.flags,
                 lower_device: lower.device.clone(),
-                way: Way::Shared,
+                way: LinkMode::Shared,
                 mac,
                 mtu: lower.mtu,
                 lower_mtu: lower.mtu,
                 link_local,
                 routers: gateways,
-                guard: Guard {
+                guard: LinkGuard {
                     mac: true,
                     addresses: Some(allowed),
                     may_ask: false,
@@ -280,7 +280,7 @@ impl<'a> Build<'a> {
                     dhcp: true,
                     router: true,
                 },
-                ..Link::default()
+                ..ZoneLink::default()
             };
             link.meet_host(&addresses, lower);
             link.addresses = addresses;
@@ -289,7 +289,7 @@ impl<'a> Build<'a> {
         Ok(())
     }
 
-    fn exclusive(&mut self, nets: &'a [Props]) -> Result<(), Refusal> {
+    fn exclusive(&mut self, nets: &'a [Props]) -> Result<(), NetworkPlanError> {
         let mut by_link: Vec<(&str, Vec<&Props>)> = Vec::new();
         for net in nets {
             let physical = net.text("physical").unwrap_or_default();
@@ -322,7 +322,7 @@ impl<'a> Build<'a> {
                         "link '{physical}' is used in the global zone, where it has the address {ip}; remove that, \
                          or use global-nic or ip-type=shared"
                     );
-                    return Err(Refusal::new(what, why));
+                    return Err(NetworkPlanError::new(what, why));
                 }
                 self.given_away(&made, host, !texts.is_empty())?
             };
@@ -337,21 +337,21 @@ impl<'a> Build<'a> {
         Ok(())
     }
 
-    fn default_link(&self, what: &str) -> Result<&'a str, Refusal> {
+    fn default_link(&self, what: &str) -> Result<&'a str, NetworkPlanError> {
         let why = "this host has no default route, so no link to choose; name one with zonecfg";
-        self.facts.default_link.as_deref().ok_or_else(|| Refusal::new(what, why))
+        self.facts.default_link.as_deref().ok_or_else(|| NetworkPlanError::new(what, why))
     }
 
     /// A link that the zone has for itself. A device goes into the zone. What the kernel would destroy
     /// with the zone stays on the host and is joined with a link of the zone, and so is a device whose
     /// zone is held to addresses: rules on a link inside would be the zone's own to change.
-    fn given_away(&self, made: &Made<'_>, host: &HostLink, held: bool) -> Result<Link, Refusal> {
+    fn given_away(&self, made: &Made<'_>, host: &HostLink, held: bool) -> Result<ZoneLink, NetworkPlanError> {
         let mac = match made.mac {
             None => host.mac.unwrap_or_default(),
             Some(_) => self.choose_mac(made)?,
         };
         let moved = host.device.is_some() && !held && made.vlan == 0 && made.mac.is_none();
-        Ok(Link {
+        Ok(ZoneLink {
             what: made.what.clone(),
             name: made.name.to_owned(),
             port: self.next_port(),
@@ -360,24 +360,24 @@ impl<'a> Build<'a> {
             lower_mac: host.mac.unwrap_or_default(),
             lower_flags: host.flags,
             lower_device: host.device.clone(),
-            way: if moved { Way::Moved } else { Way::Wire },
+            way: if moved { LinkMode::Moved } else { LinkMode::Wire },
             mac,
             mtu: host.mtu,
             lower_mtu: host.mtu,
             vlan: made.vlan,
-            ..Link::default()
+            ..ZoneLink::default()
         })
     }
 
     /// A link that is made for the zone on one of the host's.
-    fn made(&self, made: &Made<'_>, host: &HostLink) -> Result<Link, Refusal> {
+    fn made(&self, made: &Made<'_>, host: &HostLink) -> Result<ZoneLink, NetworkPlanError> {
         let bridge = host.kind.as_deref() == Some("bridge");
         let mtu = made.mtu.unwrap_or(host.mtu);
         if mtu > host.mtu {
             let why = format!("mtu {mtu} is more than the {} of '{}'", host.mtu, made.lower);
-            return Err(Refusal::new(&made.what, why));
+            return Err(NetworkPlanError::new(&made.what, why));
         }
-        Ok(Link {
+        Ok(ZoneLink {
             what: made.what.clone(),
             name: made.name.to_owned(),
             port: self.next_port(),
@@ -386,18 +386,18 @@ impl<'a> Build<'a> {
             lower_mac: host.mac.unwrap_or_default(),
             lower_flags: host.flags,
             lower_device: host.device.clone(),
-            way: if bridge { Way::Bridge } else { Way::Own },
+            way: if bridge { LinkMode::Bridge } else { LinkMode::Own },
             mac: self.choose_mac(made)?,
             mtu,
             lower_mtu: host.mtu,
             vlan: made.vlan,
-            guard: Guard { mac: true, ..Guard::default() },
-            ..Link::default()
+            guard: LinkGuard { mac: true, ..LinkGuard::default() },
+            ..ZoneLink::default()
         })
     }
 
-    fn choose_mac(&self, made: &Made<'_>) -> Result<Mac, Refusal> {
-        let refuse = |why: String| Refusal::new(&made.what, why);
+    fn choose_mac(&self, made: &Made<'_>) -> Result<Mac, NetworkPlanError> {
+        let refuse = |why: String| NetworkPlanError::new(&made.what, why);
         let prefix = match made.prefix {
             None => Vec::new(),
             Some(text) => mac::prefix(text).ok_or_else(|| {
@@ -420,12 +420,12 @@ impl<'a> Build<'a> {
     /// Holds a link to its addresses, and gives it them.
     fn hold<'t>(
         &mut self,
-        link: &mut Link,
+        link: &mut ZoneLink,
         texts: &[&str],
         defrouters: impl Iterator<Item = &'t str>,
         host: &HostLink,
         configure: bool,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), NetworkPlanError> {
         let mut addresses = Vec::new();
         for text in texts {
             addresses.extend(given(&link.what, text, host, self.facts, &mut self.network.warnings)?);
@@ -445,10 +445,10 @@ impl<'a> Build<'a> {
         Ok(())
     }
 
-    fn anet(&mut self, anet: &'a Props) -> Result<(), Refusal> {
+    fn anet(&mut self, anet: &'a Props) -> Result<(), NetworkPlanError> {
         let name = anet.text("linkname").unwrap_or("net0");
         let what = format!("anet linkname={name}");
-        let refuse = |why: String| Refusal::new(&what, why);
+        let refuse = |why: String| NetworkPlanError::new(&what, why);
         let lower = match anet.text("lower-link").unwrap_or("auto") {
             "auto" => self.default_link(&what)?,
             lower => lower,
@@ -525,10 +525,10 @@ impl<'a> Build<'a> {
     }
 
     /// The zone's names of its links are valid, and each is there once.
-    fn check_names(&self) -> Result<(), Refusal> {
+    fn check_names(&self) -> Result<(), NetworkPlanError> {
         let mut seen = BTreeSet::new();
         for link in &self.network.links {
-            let refuse = |why: String| Err(Refusal::new(&link.what, why));
+            let refuse = |why: String| Err(NetworkPlanError::new(&link.what, why));
             let name = link.name.as_str();
             if name.is_empty() || name.len() > 15 || name == "lo" {
                 return refuse(format!(
@@ -538,8 +538,8 @@ impl<'a> Build<'a> {
             if !seen.insert(name) {
                 return refuse(format!("the zone has a link '{name}' already"));
             }
-            let again = |other: &&Link| other.lower == link.lower && other.port != link.port;
-            if matches!(link.way, Way::Wire | Way::Moved)
+            let again = |other: &&ZoneLink| other.lower == link.lower && other.port != link.port;
+            if matches!(link.way, LinkMode::Wire | LinkMode::Moved)
                 && let Some(other) = self.network.links.iter().find(again)
             {
                 return refuse(format!("link '{}' is used by {} as well", link.lower, other.what));
@@ -549,19 +549,19 @@ impl<'a> Build<'a> {
     }
 
     /// No address is given twice, is the host's, or a running zone's.
-    fn check_addresses(&self) -> Result<(), Refusal> {
+    fn check_addresses(&self) -> Result<(), NetworkPlanError> {
         let mut seen = BTreeSet::new();
         for link in &self.network.links {
             let refuse = |ip: IpAddr, who: String| {
                 let why = format!("could not bring network interface up: address in use by {who}: {ip}");
-                Err(Refusal { passing: true, ..Refusal::new(&link.what, why) })
+                Err(NetworkPlanError { passing: true, ..NetworkPlanError::new(&link.what, why) })
             };
             for ip in link.claimed() {
                 if !seen.insert((&link.lower, link.vlan, ip)) {
                     return refuse(ip, "another net of this zone".into());
                 }
                 // An address on another link is in the way only of a zone that shares the host's view.
-                let near = |on: &str| link.way == Way::Shared || (on == link.lower && link.vlan == 0);
+                let near = |on: &str| link.way == LinkMode::Shared || (on == link.lower && link.vlan == 0);
                 if let Some((_, on)) = self.facts.host_addresses.iter().find(|(a, on)| *a == ip && near(on)) {
                     return refuse(ip, format!("the global zone, on '{on}'"));
                 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use thiserror::Error;
 
 use super::profile::{self, Profile};
-use super::step::{Mount, Step};
+use super::step::{BootStep, Mount};
 use crate::spec::ZoneSpec;
 use crate::spec::schema::ResourceKind;
 
@@ -78,7 +78,7 @@ pub struct Order<'a> {
     /// Directories that are inherited before the zone's memory and devices are there.
     pub first: Vec<&'a str>,
     /// Everything that may lie below one of those, or below an `fs` resource.
-    pub then: Vec<Step>,
+    pub then: Vec<BootStep>,
 }
 
 /// Returns the order in which nothing hides what belongs below it. Of two on one directory the `fs`
@@ -87,16 +87,16 @@ pub fn order<'a>(
     mut inherit: Vec<&'a str>,
     mounts: Vec<Mount>,
     memory: &[&str],
-    inherited: impl Fn(&str) -> Step,
+    inherited: impl Fn(&str) -> BootStep,
 ) -> Order<'a> {
     inherit.sort_unstable_by_key(|dir| Path::new(*dir));
     inherit.dedup();
     let covered =
         |dir: &&str| memory.iter().any(|m| below(dir, m)) || mounts.iter().any(|m| below(dir, &m.dir));
     let (late, first): (Vec<&str>, Vec<&str>) = inherit.into_iter().partition(covered);
-    let mut then: Vec<(String, Step)> =
+    let mut then: Vec<(String, BootStep)> =
         late.into_iter().map(|dir| (dir.to_owned(), inherited(dir))).collect();
-    then.extend(mounts.into_iter().map(|m| (m.dir.clone(), Step::Fs(Box::new(m)))));
+    then.extend(mounts.into_iter().map(|m| (m.dir.clone(), BootStep::Fs(Box::new(m)))));
     // The sort keeps what is equal as it is: inherited, then mounted.
     then.sort_by(|a, b| Path::new(&a.0).cmp(Path::new(&b.0)));
     Order { first, then: then.into_iter().map(|(_, step)| step).collect() }
@@ -106,7 +106,7 @@ pub fn order<'a>(
 mod tests {
     use super::*;
     use crate::plan::options::MountOptions;
-    use crate::plan::step::Source;
+    use crate::plan::step::MountSource;
 
     fn mount(dir: &str) -> Mount {
         Mount {
@@ -115,7 +115,7 @@ mod tests {
             within: None,
             raw: None,
             fstype: "tmpfs".into(),
-            source: Source::Tmpfs,
+            source: MountSource::Tmpfs,
             options: MountOptions::default(),
         }
     }
@@ -126,15 +126,15 @@ mod tests {
         let inherit = vec!["/usr", "/tmp/tools", "/opt/a/b", "/opt", "/srv/x", "/tmp-tools", "/opt/a"];
         let got =
             order(inherit, vec![mount("/srv"), mount("/opt/a"), mount("/tmp/tools/var")], &memory, |dir| {
-                Step::Inherit { dir: dir.to_owned(), programs: None }
+                BootStep::Inherit { dir: dir.to_owned(), programs: None }
             });
         assert_eq!(got.first, ["/opt", "/opt/a", "/tmp-tools", "/usr"]);
         let then: Vec<String> = got
             .then
             .iter()
             .map(|step| match step {
-                Step::Inherit { dir, .. } => format!("inherit {dir}"),
-                Step::Fs(m) => format!("fs {}", m.dir),
+                BootStep::Inherit { dir, .. } => format!("inherit {dir}"),
+                BootStep::Fs(m) => format!("fs {}", m.dir),
                 other => panic!("{other:?}"),
             })
             .collect();

@@ -53,7 +53,7 @@ impl fmt::Display for Danger {
 
 /// Something that speaks against it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Finding {
+pub enum ReclaimFinding {
     /// A mount point that is not reasonable on the host.
     Mountpoint {
         /// The filesystem.
@@ -97,7 +97,7 @@ pub enum Finding {
     },
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for ReclaimFinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Mountpoint { dataset, path, why } => {
@@ -151,7 +151,7 @@ pub struct Mend {
 }
 
 /// Returns what makes the findings harmless; each once.
-pub fn mend(findings: &[Finding]) -> Vec<Mend> {
+pub fn mend(findings: &[ReclaimFinding]) -> Vec<Mend> {
     let mut list = Vec::new();
     let mut add = |dataset: &str, property, value| {
         list.push(Mend { dataset: dataset.to_owned(), property, value });
@@ -163,18 +163,18 @@ pub fn mend(findings: &[Finding]) -> Vec<Mend> {
     };
     for finding in findings {
         match finding {
-            Finding::Mountpoint { dataset, .. } => add(dataset, "canmount", "noauto"),
-            Finding::File { source, danger, .. } => {
+            ReclaimFinding::Mountpoint { dataset, .. } => add(dataset, "canmount", "noauto"),
+            ReclaimFinding::File { source, danger, .. } => {
                 let (dataset, property, value) = file(source, *danger);
                 add(&dataset, property, value);
             }
-            Finding::More { source, dangers, .. } => {
+            ReclaimFinding::More { source, dangers, .. } => {
                 for danger in dangers {
                     let (dataset, property, value) = file(source, *danger);
                     add(&dataset, property, value);
                 }
             }
-            Finding::Unseen { source, .. } => {
+            ReclaimFinding::Unseen { source, .. } => {
                 let (dataset, property, value) = file(source, Danger::SetUid);
                 add(&dataset, property, value);
                 let (dataset, property, value) = file(source, Danger::Device);
@@ -184,7 +184,7 @@ pub fn mend(findings: &[Finding]) -> Vec<Mend> {
                     add(source, "canmount", "noauto");
                 }
             }
-            Finding::Key { dataset, .. } => add(dataset, "canmount", "noauto"),
+            ReclaimFinding::Key { dataset, .. } => add(dataset, "canmount", "noauto"),
         }
     }
     list.sort();
@@ -224,14 +224,15 @@ mod tests {
 
     #[test]
     fn what_was_found_is_made_harmless() {
-        let file = |source: &str, danger| Finding::File { source: source.into(), path: "/x".into(), danger };
+        let file =
+            |source: &str, danger| ReclaimFinding::File { source: source.into(), path: "/x".into(), danger };
         let findings = [
             file("t/a", Danger::SetUid),
             file("t/a", Danger::Capabilities),
             file("t/a@s", Danger::Device),
-            Finding::More { source: "t/a".into(), count: 3, dangers: vec![Danger::Device] },
-            Finding::Mountpoint { dataset: "t/b".into(), path: "/".into(), why: "is bad".into() },
-            Finding::Unseen { source: "t/c".into(), why: "no key".into() },
+            ReclaimFinding::More { source: "t/a".into(), count: 3, dangers: vec![Danger::Device] },
+            ReclaimFinding::Mountpoint { dataset: "t/b".into(), path: "/".into(), why: "is bad".into() },
+            ReclaimFinding::Unseen { source: "t/c".into(), why: "no key".into() },
         ];
         let set: Vec<_> =
             mend(&findings).iter().map(|m| format!("{} {}={}", m.dataset, m.property, m.value)).collect();

@@ -7,7 +7,7 @@
 //! every id that is not the host's root, and needs no cover. But that closes it to the host's users as well, so it is
 //! for the host's administrator to say so: by chmod(1), or by an `attr`.
 
-use super::step::Step;
+use super::step::BootStep;
 use crate::spec::ZoneSpec;
 use crate::spec::words::SPL_ATTR;
 
@@ -32,7 +32,7 @@ pub struct Decision {
     /// The folders of `/proc` that are covered.
     pub hidden: Vec<&'static str>,
     /// What is done on the host.
-    pub step: Option<Step>,
+    pub step: Option<BootStep>,
     /// What the administrator should know of it.
     pub note: Option<&'static str>,
 }
@@ -60,7 +60,7 @@ pub fn decide(spec: &ZoneSpec, spl: Spl) -> Result<Decision, String> {
     Ok(match (word, spl) {
         (None, Spl::Open) => covered,
         (Some("closed"), Spl::Open) => {
-            Decision { step: Some(Step::Close { folder: FOLDER }), ..note(CLOSES) }
+            Decision { step: Some(BootStep::Close { folder: FOLDER }), ..note(CLOSES) }
         }
         (Some("shown"), Spl::Open) => note(SHOWS),
         (Some("closed"), Spl::Absent) => note(CLOSES),

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::confine::{Confinement, HOST_SETTINGS};
-use super::limits::{Policy, Setting};
-use super::net::link::{Link, Remains};
+use super::limits::{SchedPolicy, Setting};
+use super::net::link::{Remains, ZoneLink};
 use super::options::MountOptions;
 use super::profile::Profile;
 use crate::spec::privilege;
@@ -30,7 +30,7 @@ pub struct Node {
 
 /// What kind of file system an `fs` resource is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum MountSource {
     /// A directory or file of the host, seen a second time.
     Bind,
     /// Memory.
@@ -57,14 +57,14 @@ pub struct Mount {
     /// Linux' name of the type.
     pub fstype: String,
     /// How it is made.
-    pub source: Source,
+    pub source: MountSource,
     /// Options.
     pub options: MountOptions,
 }
 
 /// The zone's first program.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Init {
+pub enum InitProgram {
     /// A program of the zone's root.
     Own(String),
     /// The one that comes with this software.
@@ -73,7 +73,7 @@ pub enum Init {
 
 /// One step of a boot. The order of the list is the order of the work.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum BootStep {
     /// Make the zone's cgroup.
     Cgroup {
         /// Folder in the host's cgroup v2 tree.
@@ -93,7 +93,7 @@ pub enum Step {
         /// Bytes that each process may lock into memory.
         locked: Option<u64>,
         /// How processes are scheduled.
-        policy: Policy,
+        policy: SchedPolicy,
     },
     /// Make the zone's ipc namespace with limits. It belongs to the host: root of the zone could change
     /// those of its own.
@@ -215,7 +215,7 @@ pub enum Step {
         id: u32,
     },
     /// Make a network link.
-    Link(Box<Link>),
+    Link(Box<ZoneLink>),
     /// Write the resolver and hosts files where they are not the zone's own.
     Names {
         /// The host's folder that is the zone's root.
@@ -279,7 +279,7 @@ pub enum Step {
     /// Start the first program.
     Init {
         /// Which.
-        program: Init,
+        program: InitProgram,
         /// Its arguments.
         args: Vec<String>,
     },
@@ -309,7 +309,7 @@ pub enum Inverse {
     KillInit,
 }
 
-impl Step {
+impl BootStep {
     /// Returns one line for `zoneadm plan` and for messages.
     pub fn describe(&self) -> String {
         match self {
@@ -326,9 +326,9 @@ impl Step {
                     text.push_str(&format!(", at most {bytes} bytes locked by a process"));
                 }
                 match policy {
-                    Policy::Normal => {}
-                    Policy::Batch => text.push_str(", SCHED_BATCH"),
-                    Policy::Idle => text.push_str(", SCHED_IDLE"),
+                    SchedPolicy::Normal => {}
+                    SchedPolicy::Batch => text.push_str(", SCHED_BATCH"),
+                    SchedPolicy::Idle => text.push_str(", SCHED_IDLE"),
                 }
                 text
             }
@@ -408,12 +408,12 @@ impl Step {
             Self::Resolver => "give /etc/resolv.conf a file where it is a link into /run".into(),
             Self::Fs(m) => {
                 let how = match m.source {
-                    Source::Bind if !m.options.recursive => "mount, without what is mounted below it,",
-                    Source::Bind | Source::Device | Source::Zfs => "mount",
-                    Source::Tmpfs => return format!("fs {}: mount tmpfs{}", m.dir, m.options.suffix()),
-                    Source::Image => "mount through a loop device",
+                    MountSource::Bind if !m.options.recursive => "mount, without what is mounted below it,",
+                    MountSource::Bind | MountSource::Device | MountSource::Zfs => "mount",
+                    MountSource::Tmpfs => return format!("fs {}: mount tmpfs{}", m.dir, m.options.suffix()),
+                    MountSource::Image => "mount through a loop device",
                 };
-                let kind = if m.source == Source::Bind { String::new() } else { format!(" as {}", m.fstype) };
+                let kind = if m.source == MountSource::Bind { String::new() } else { format!(" as {}", m.fstype) };
                 let check = m.raw.as_ref().map_or(String::new(), |raw| format!("check {raw}, then "));
                 format!("fs {}: {check}{how} {}{kind}{}", m.dir, m.special, m.options.suffix())
             }
@@ -459,8 +459,8 @@ impl Step {
             }
             Self::Init { program, args } => {
                 let name = match program {
-                    Init::Own(path) => path.clone(),
-                    Init::BuiltIn => "the built-in init".into(),
+                    InitProgram::Own(path) => path.clone(),
+                    InitProgram::BuiltIn => "the built-in init".into(),
                 };
                 format!(
                     "start {name}{}",

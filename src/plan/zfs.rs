@@ -5,12 +5,12 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::dataset::{Claim, delegated_elsewhere};
+use super::dataset::{DatasetClaim, delegated_elsewhere};
 use super::options::MountOptions;
 
 /// What a dataset is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Dataset {
+pub enum DatasetFacts {
     /// ZFS cannot be asked, or answers with an error; why.
     Unknown(String),
     /// There is none of that name.
@@ -18,12 +18,12 @@ pub enum Dataset {
     /// A volume, a snapshot, or something newer.
     NotFilesystem,
     /// A filesystem.
-    Filesystem(Filesystem),
+    Filesystem(FilesystemFacts),
 }
 
 /// What matters of a filesystem.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filesystem {
+pub struct FilesystemFacts {
     /// Its `mountpoint` is `legacy`.
     pub legacy: bool,
     /// It is encrypted and its key is not loaded.
@@ -32,21 +32,21 @@ pub struct Filesystem {
     /// kernel leaves most of them to whoever mounts.
     pub limits: MountOptions,
     /// Where it is mounted already, the zone itself aside.
-    pub mounted: Option<Holder>,
+    pub mounted: Option<CurrentMount>,
 }
 
 /// Where a dataset is mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
+pub struct CurrentMount {
     /// The mount point as its holder sees it.
     pub point: String,
     /// Who has it.
-    pub who: Who,
+    pub who: MountOwner,
 }
 
 /// Who has a dataset mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Who {
+pub enum MountOwner {
     /// The host: whoever shares our own mount namespace.
     Host,
     /// Another resource of the same zone.
@@ -66,24 +66,24 @@ pub enum Who {
     Nobody,
 }
 
-impl fmt::Display for Holder {
+impl fmt::Display for CurrentMount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let point = self.point.shown();
         match &self.who {
-            Who::Host => write!(f, "on {point}"),
-            Who::Same => write!(f, "on {point} of this zone"),
-            Who::Zone(zone) => write!(f, "on {point} of zone '{zone}'"),
-            Who::Process { pid, program, namespace } => {
+            MountOwner::Host => write!(f, "on {point}"),
+            MountOwner::Same => write!(f, "on {point} of this zone"),
+            MountOwner::Zone(zone) => write!(f, "on {point} of zone '{zone}'"),
+            MountOwner::Process { pid, program, namespace } => {
                 write!(f, "on {point} by process {pid} ({}) in mount namespace {namespace}", program.shown())
             }
-            Who::Nobody => write!(f, "in a mount namespace that no process is in"),
+            MountOwner::Nobody => write!(f, "in a mount namespace that no process is in"),
         }
     }
 }
 
 /// Why a zone cannot have a dataset as a file system.
 #[derive(Debug, Error, PartialEq, Eq)]
-pub enum Refusal {
+pub enum ZfsMountError {
     /// It cannot be asked about.
     #[error("could not verify fs {dir}: could not access zfs dataset '{special}'{}", because(.why))]
     NoAccess {
@@ -126,7 +126,7 @@ pub enum Refusal {
         /// Dataset.
         special: String,
         /// Whose it is.
-        claim: Claim,
+        claim: DatasetClaim,
     },
     /// Somebody has it.
     #[error("could not verify fs {dir}: zfs '{special}' is already mounted {holder}")]
@@ -136,7 +136,7 @@ pub enum Refusal {
         /// Dataset.
         special: String,
         /// Who and where.
-        holder: Holder,
+        holder: CurrentMount,
     },
 }
 
@@ -147,17 +147,21 @@ fn because(why: &Option<String>) -> String {
 /// Says whether a dataset can be mounted on `dir` of a zone, and with which limits.
 ///
 /// # Errors
-/// [`Refusal`].
-pub fn check<'a>(dir: &str, special: &str, found: &'a Dataset) -> Result<&'a MountOptions, Refusal> {
+/// [`ZfsMountError`].
+pub fn check<'a>(
+    dir: &str,
+    special: &str,
+    found: &'a DatasetFacts,
+) -> Result<&'a MountOptions, ZfsMountError> {
     let (dir, special) = (dir.to_owned(), special.to_owned());
     match found {
-        Dataset::Unknown(why) => Err(Refusal::NoAccess { dir, special, why: Some(why.clone()) }),
-        Dataset::Missing => Err(Refusal::NoAccess { dir, special, why: None }),
-        Dataset::NotFilesystem => Err(Refusal::NotFilesystem { dir, special }),
-        Dataset::Filesystem(f) if !f.legacy => Err(Refusal::NotLegacy { dir, special }),
-        Dataset::Filesystem(f) if f.locked => Err(Refusal::Locked { dir, special }),
-        Dataset::Filesystem(f) => match &f.mounted {
-            Some(holder) => Err(Refusal::Mounted { dir, special, holder: holder.clone() }),
+        DatasetFacts::Unknown(why) => Err(ZfsMountError::NoAccess { dir, special, why: Some(why.clone()) }),
+        DatasetFacts::Missing => Err(ZfsMountError::NoAccess { dir, special, why: None }),
+        DatasetFacts::NotFilesystem => Err(ZfsMountError::NotFilesystem { dir, special }),
+        DatasetFacts::Filesystem(f) if !f.legacy => Err(ZfsMountError::NotLegacy { dir, special }),
+        DatasetFacts::Filesystem(f) if f.locked => Err(ZfsMountError::Locked { dir, special }),
+        DatasetFacts::Filesystem(f) => match &f.mounted {
+            Some(holder) => Err(ZfsMountError::Mounted { dir, special, holder: holder.clone() }),
             None => Ok(&f.limits),
         },
     }
@@ -166,16 +170,16 @@ pub fn check<'a>(dir: &str, special: &str, found: &'a Dataset) -> Result<&'a Mou
 /// Finds the first of these pairs of mount point and dataset whose dataset another zone administers.
 ///
 /// # Errors
-/// [`Refusal::Delegated`].
+/// [`ZfsMountError::Delegated`].
 pub fn nobody_elses<'a>(
     zone: &str,
     list: impl IntoIterator<Item = (&'a str, &'a str)>,
-    claims: &[Claim],
-) -> Result<(), Refusal> {
+    claims: &[DatasetClaim],
+) -> Result<(), ZfsMountError> {
     for (dir, special) in list {
         if let Some(claim) = delegated_elsewhere(zone, special, claims) {
             let claim = claim.clone();
-            return Err(Refusal::Delegated { dir: dir.to_owned(), special: special.to_owned(), claim });
+            return Err(ZfsMountError::Delegated { dir: dir.to_owned(), special: special.to_owned(), claim });
         }
     }
     Ok(())
@@ -184,13 +188,13 @@ pub fn nobody_elses<'a>(
 /// Finds the first of these pairs of mount point and dataset whose dataset an earlier one has.
 ///
 /// # Errors
-/// [`Refusal::Mounted`].
-pub fn once<'a>(list: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<(), Refusal> {
+/// [`ZfsMountError::Mounted`].
+pub fn once<'a>(list: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<(), ZfsMountError> {
     let mut seen: Vec<(&str, &str)> = Vec::new();
     for (dir, special) in list {
         if let Some((first, _)) = seen.iter().find(|(_, s)| *s == special) {
-            let holder = Holder { point: (*first).to_owned(), who: Who::Same };
-            return Err(Refusal::Mounted { dir: dir.to_owned(), special: special.to_owned(), holder });
+            let holder = CurrentMount { point: (*first).to_owned(), who: MountOwner::Same };
+            return Err(ZfsMountError::Mounted { dir: dir.to_owned(), special: special.to_owned(), holder });
         }
         seen.push((dir, special));
     }
@@ -211,42 +215,49 @@ pub fn limited(mut options: MountOptions, limits: &MountOptions) -> MountOptions
 mod tests {
     use super::*;
 
-    fn refused(found: &Dataset) -> String {
+    fn refused(found: &DatasetFacts) -> String {
         check("/d", "tank/zion", found).expect_err("must be refused").to_string()
     }
 
-    fn mounted(who: Who) -> String {
-        let holder = Holder { point: "/mnt".into(), who };
-        let f = Filesystem { legacy: true, mounted: Some(holder), ..Filesystem::default() };
-        refused(&Dataset::Filesystem(f)).rsplit_once("already mounted ").expect("the holder").1.to_owned()
+    fn mounted(who: MountOwner) -> String {
+        let holder = CurrentMount { point: "/mnt".into(), who };
+        let f = FilesystemFacts { legacy: true, mounted: Some(holder), ..FilesystemFacts::default() };
+        refused(&DatasetFacts::Filesystem(f))
+            .rsplit_once("already mounted ")
+            .expect("the holder")
+            .1
+            .to_owned()
     }
 
     #[test]
     fn the_texts_of_solaris() {
         assert_eq!(
-            refused(&Dataset::Missing),
+            refused(&DatasetFacts::Missing),
             "could not verify fs /d: could not access zfs dataset 'tank/zion'"
         );
         assert_eq!(
-            refused(&Dataset::Unknown("no ZFS".into())),
+            refused(&DatasetFacts::Unknown("no ZFS".into())),
             "could not verify fs /d: could not access zfs dataset 'tank/zion': no ZFS"
         );
-        assert_eq!(refused(&Dataset::NotFilesystem), "cannot verify fs /d: 'tank/zion' is not a file system");
-        let f = Filesystem { locked: true, ..Filesystem::default() };
         assert_eq!(
-            refused(&Dataset::Filesystem(f.clone())),
+            refused(&DatasetFacts::NotFilesystem),
+            "cannot verify fs /d: 'tank/zion' is not a file system"
+        );
+        let f = FilesystemFacts { locked: true, ..FilesystemFacts::default() };
+        assert_eq!(
+            refused(&DatasetFacts::Filesystem(f.clone())),
             "could not verify fs /d: zfs 'tank/zion' mountpoint is not \"legacy\""
         );
-        assert!(refused(&Dataset::Filesystem(Filesystem { legacy: true, ..f })).contains("key"));
+        assert!(refused(&DatasetFacts::Filesystem(FilesystemFacts { legacy: true, ..f })).contains("key"));
     }
 
     #[test]
     fn the_holder_is_named() {
-        assert_eq!(mounted(Who::Host), "on /mnt");
-        assert_eq!(mounted(Who::Zone("other".into())), "on /mnt of zone 'other'");
-        let process = Who::Process { pid: 7, program: "sh".into(), namespace: 42 };
+        assert_eq!(mounted(MountOwner::Host), "on /mnt");
+        assert_eq!(mounted(MountOwner::Zone("other".into())), "on /mnt of zone 'other'");
+        let process = MountOwner::Process { pid: 7, program: "sh".into(), namespace: 42 };
         assert_eq!(mounted(process), "on /mnt by process 7 (sh) in mount namespace 42");
-        assert_eq!(mounted(Who::Nobody), "in a mount namespace that no process is in");
+        assert_eq!(mounted(MountOwner::Nobody), "in a mount namespace that no process is in");
         let twice = once([("/a", "t/x"), ("/b", "t/y"), ("/c", "t/x")]).expect_err("twice");
         assert_eq!(
             twice.to_string(),

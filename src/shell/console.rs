@@ -46,7 +46,7 @@ impl fmt::Display for Complaint {
 
 /// Answer to a yes/no question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum Confirmation {
     /// Yes.
     Yes,
     /// No.
@@ -56,7 +56,7 @@ pub enum Answer {
 }
 
 /// The user, and the few things of the host that a session touches.
-pub trait Console {
+pub trait UserInterface {
     /// Prints to standard output; the text ends its lines itself.
     fn print(&mut self, text: &str);
     /// Prints a longer text, through a pager where one is used.
@@ -66,7 +66,7 @@ pub trait Console {
     /// Prints a warning to standard error. A warning does not change the exit status.
     fn warn(&mut self, text: &str);
     /// Asks a question whose default is no.
-    fn ask(&mut self, question: &str) -> Answer;
+    fn ask(&mut self, question: &str) -> Confirmation;
     /// Says whether the host knows a login name.
     fn is_user(&self, name: &str) -> bool;
     /// Creates or truncates a file. The error is the reason of the system.

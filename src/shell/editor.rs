@@ -14,16 +14,16 @@ use rustyline::history::DefaultHistory;
 use rustyline::validate::Validator;
 use rustyline::{ColorMode, CompletionType, Config, Context, Editor, Helper};
 
-use crate::parser::complete::{Expected, Source, expected};
-use crate::parser::lexer::{Head, Lexer, Tok};
+use crate::parser::complete::{CandidateSource, Expected, expected};
+use crate::parser::lexer::{Lexer, StatementStart, Tok};
 use crate::spec::schema::Candidates;
 use crate::spec::value::quoted;
 
-use super::console::{Answer, Complaint, Console};
+use super::console::{Complaint, Confirmation, UserInterface};
 use super::help::rule_text;
 use super::host;
-use super::script::{Place, Placed, Streams, feed, warn_read_only};
-use super::session::{Ending, Flow, Session};
+use super::script::{ErrorLocation, Placed, StandardStreams, feed, warn_read_only};
+use super::session::{EditSession, Flow, InputEnd};
 
 /// Longest line, as in illumos.
 const LINE_MAX: usize = 1024;
@@ -33,9 +33,9 @@ const HISTORY_MAX: usize = 2000;
 
 /// Runs a session at the terminal until the user leaves. `greet` reads the zone first; without it
 /// (`-f -`) errors are placed by line.
-pub fn run(session: &mut Session<'_>, greet: bool) -> u8 {
-    let place = if greet { Place::None } else { Place::Stdin };
-    let mut con = Streams::new(place, true, true);
+pub fn run(session: &mut EditSession<'_>, greet: bool) -> u8 {
+    let place = if greet { ErrorLocation::None } else { ErrorLocation::Stdin };
+    let mut con = StandardStreams::new(place, true, true);
     con.typed("");
     warn_read_only(session, &mut con);
     if greet {
@@ -87,11 +87,11 @@ fn new_editor<'a, 's>(typist: Typist<'a, 's>, colour: bool) -> rustyline::Result
 /// The console of a person: questions go through the editor, which may already hold the answer when
 /// several lines were pasted.
 struct Terminal<'a, 's> {
-    streams: Streams,
+    streams: StandardStreams,
     editor: Lines<'a, 's>,
 }
 
-impl Console for Terminal<'_, '_> {
+impl UserInterface for Terminal<'_, '_> {
     fn print(&mut self, text: &str) {
         self.streams.print(text);
     }
@@ -109,17 +109,17 @@ impl Console for Terminal<'_, '_> {
     }
 
     /// ^C means no, ^D that nobody answers.
-    fn ask(&mut self, question: &str) -> Answer {
+    fn ask(&mut self, question: &str) -> Confirmation {
         let prompt = format!("{question} (y/[n])? ");
         loop {
             match self.editor.readline(&prompt) {
                 Ok(line) => match line.trim().chars().next() {
-                    None | Some('n' | 'N') => return Answer::No,
-                    Some('y' | 'Y') => return Answer::Yes,
+                    None | Some('n' | 'N') => return Confirmation::No,
+                    Some('y' | 'Y') => return Confirmation::Yes,
                     Some(_) => (),
                 },
-                Err(ReadlineError::Interrupted) => return Answer::No,
-                Err(_) => return Answer::Nobody,
+                Err(ReadlineError::Interrupted) => return Confirmation::No,
+                Err(_) => return Confirmation::Nobody,
             }
         }
     }
@@ -138,12 +138,12 @@ impl Placed for Terminal<'_, '_> {
         self.streams.at_line(line);
     }
 
-    fn place(&self) -> Place {
+    fn place(&self) -> ErrorLocation {
         self.streams.place()
     }
 }
 
-fn read_lines<'a, 's>(session: &'a RefCell<&'a mut Session<'s>>, terminal: &mut Terminal<'a, 's>) -> u8 {
+fn read_lines<'a, 's>(session: &'a RefCell<&'a mut EditSession<'s>>, terminal: &mut Terminal<'a, 's>) -> u8 {
     let mut number = 0;
     loop {
         let prompt = session.borrow().prompt();
@@ -163,12 +163,12 @@ fn read_lines<'a, 's>(session: &'a RefCell<&'a mut Session<'s>>, terminal: &mut 
                 match feed(&mut session, terminal, &line, number, false).0 {
                     Flow::Go => continue,
                     Flow::Abort => return 1,
-                    Flow::Exit { force } => Ending::Exit { force },
+                    Flow::Exit { force } => InputEnd::Exit { force },
                 }
             }
             // ^C abandons the line, nothing else.
             Err(ReadlineError::Interrupted) => continue,
-            Err(_) => Ending::Eof,
+            Err(_) => InputEnd::Eof,
         };
         if let Some(status) = session.finish(ending, true, terminal) {
             return status;
@@ -190,7 +190,7 @@ fn save_history(editor: &mut Lines<'_, '_>, path: &Path) {
 
 /// Completes, hints at and colours what is typed; looks into the session for names.
 struct Typist<'a, 's> {
-    session: &'a RefCell<&'a mut Session<'s>>,
+    session: &'a RefCell<&'a mut EditSession<'s>>,
 }
 
 impl Helper for Typist<'_, '_> {}
@@ -207,18 +207,18 @@ impl Typist<'_, '_> {
         let Ok(session) = self.session.try_borrow() else { return Vec::new() };
         let begins = |list: Vec<String>| list.into_iter().filter(|n| n.starts_with(prefix)).collect();
         match expected.source {
-            Source::None => Vec::new(),
-            Source::Files => host::paths(prefix),
-            Source::Candidates(Candidates::Special) => {
+            CandidateSource::None => Vec::new(),
+            CandidateSource::Files => host::paths(prefix),
+            CandidateSource::Candidates(Candidates::Special) => {
                 let zfs = session.draft().and_then(|d| d.text("type")) == Some("zfs");
                 host::names(if zfs { Candidates::Datasets } else { Candidates::Paths }, prefix)
             }
-            Source::Candidates(Candidates::Zones) => begins(session.zone_names()),
-            Source::Candidates(kind) => host::names(kind, prefix),
-            Source::Templates => begins(session.template_names()),
-            Source::Revisions => begins(session.revision_numbers()),
-            Source::Stored(kind, prop) => begins(session.stored_values(kind, prop)),
-            Source::Elements(prop) => begins(session.draft_elements(prop)),
+            CandidateSource::Candidates(Candidates::Zones) => begins(session.zone_names()),
+            CandidateSource::Candidates(kind) => host::names(kind, prefix),
+            CandidateSource::Templates => begins(session.template_names()),
+            CandidateSource::Revisions => begins(session.revision_numbers()),
+            CandidateSource::Stored(kind, prop) => begins(session.stored_values(kind, prop)),
+            CandidateSource::Elements(prop) => begins(session.draft_elements(prop)),
         }
     }
 }
@@ -301,10 +301,12 @@ fn coloured(line: &str) -> String {
     let mut words = Vec::new();
     while let Some(statement) = lexer.statement(&mut words) {
         match statement.head {
-            Head::Verb(_, span) => pieces.push((span.start, span.end, "\x1b[1;34m")),
+            StatementStart::Verb(_, span) => pieces.push((span.start, span.end, "\x1b[1;34m")),
             // While it is typed any command looks unknown.
-            Head::Other(_, span) if span.end < line.len() => pieces.push((span.start, span.end, "\x1b[31m")),
-            Head::Other(..) => (),
+            StatementStart::Other(_, span) if span.end < line.len() => {
+                pieces.push((span.start, span.end, "\x1b[31m"))
+            }
+            StatementStart::Other(..) => (),
         }
         for word in &words {
             let colour = match word.tok {

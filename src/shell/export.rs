@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
-use crate::spec::schema::{self, Kind, PropDef, ResourceKind as R, Shape};
+use crate::spec::schema::{self, PropDef, ResourceKind as R, ValueKind, ValueShape};
 use crate::spec::value::quoted;
 use crate::spec::{Item, Props, Value, ZoneSpec, toml as spec_toml};
 
@@ -75,7 +75,7 @@ fn property(def: &PropDef, props: &Props, out: &mut String) {
     let _ = match props.get(name) {
         None => Ok(()),
         Some(Value::Simple(text)) => match def.kind {
-            Kind::Uint(..) | Kind::Size(_) | Kind::CpuRange | Kind::CpuCap => {
+            ValueKind::Uint(..) | ValueKind::Size(_) | ValueKind::CpuRange | ValueKind::CpuCap => {
                 writeln!(out, "set {name}={text}")
             }
             _ => writeln!(out, "set {name}=\"{text}\""),
@@ -117,7 +117,7 @@ impl Serialize for InOrder<'_> {
 fn place(owner: &str, name: &str) -> usize {
     let groups = || {
         R::every().flat_map(|k| k.def().props).find_map(|p| match p.shape {
-            Shape::Groups(members) if p.name == owner => Some(members),
+            ValueShape::Groups(members) if p.name == owner => Some(members),
             _ => None,
         })
     };

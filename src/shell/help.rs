@@ -3,13 +3,15 @@
 
 use std::fmt::Write as _;
 
-use crate::parser::Verb;
+use crate::parser::CommandWord;
 use crate::parser::error::close_names;
-use crate::spec::schema::{self, Alias, Honour, Kind, Origin, PropDef, ResourceKind, Shape};
+use crate::spec::schema::{
+    self, Alias, Honour, PropDef, PropertyOrigin, ResourceKind, ValueKind, ValueShape,
+};
 
 /// Where a command makes sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
+pub enum CommandScope {
     /// Only outside of a resource.
     Global,
     /// Only inside a resource.
@@ -22,13 +24,13 @@ pub enum Scope {
 #[derive(Clone, Copy, Debug)]
 pub struct CommandHelp {
     /// The command.
-    pub verb: Verb,
+    pub verb: CommandWord,
     /// Its name as typed.
     pub name: &'static str,
     /// Its forms.
     pub synopsis: &'static [&'static str],
     /// Where it makes sense.
-    pub scope: Scope,
+    pub scope: CommandScope,
     /// One sentence, imperative, no full stop.
     pub doc: &'static str,
     /// What else there is to know; empty when the sentence says it all.
@@ -38,10 +40,10 @@ pub struct CommandHelp {
 }
 
 const fn command(
-    verb: Verb,
+    verb: CommandWord,
     name: &'static str,
     synopsis: &'static [&'static str],
-    scope: Scope,
+    scope: CommandScope,
     doc: &'static str,
     example: &'static str,
 ) -> CommandHelp {
@@ -55,27 +57,27 @@ pub const COMMANDS: &[CommandHelp] = &[
                \"cancel\" drops. In a resource it appends to a list, or opens a resource that stands in it \
                (mac and vlan in anet).",
         ..command(
-            Verb::Add,
+            CommandWord::Add,
             "add",
             &["add <resource-type>", "add <property-name> <property-value>"],
-            Scope::Both,
+            CommandScope::Both,
             "Begin a new resource, or append to a list property of the open one",
             "add net",
         )
     },
     command(
-        Verb::Cancel,
+        CommandWord::Cancel,
         "cancel",
         &["cancel"],
-        Scope::Resource,
+        CommandScope::Resource,
         "Drop the open resource with everything that was set in it",
         "cancel",
     ),
     command(
-        Verb::Clear,
+        CommandWord::Clear,
         "clear",
         &["clear <property-name>"],
-        Scope::Both,
+        CommandScope::Both,
         "Take a property back to its default",
         "clear pool",
     ),
@@ -84,10 +86,10 @@ pub const COMMANDS: &[CommandHelp] = &[
                since it was read, the commit is refused and shows what they changed: \"merge\" takes \
                their changes in, \"commit -F\" overwrites them.",
         ..command(
-            Verb::Commit,
+            CommandWord::Commit,
             "commit",
             &["commit [-F]"],
-            Scope::Global,
+            CommandScope::Global,
             "Verify the configuration and save it",
             "commit",
         )
@@ -99,10 +101,10 @@ pub const COMMANDS: &[CommandHelp] = &[
                templates of Solaris, illumos, OmniOS and Tribblix are accepted: the nearest of ours is \
                taken. Nothing is saved before the commit.",
         ..command(
-            Verb::Create,
+            CommandWord::Create,
             "create",
             &["create [-F] [ -a <path> |-b | -t <template> | -X ]"],
-            Scope::Global,
+            CommandScope::Global,
             "Begin a new configuration",
             "create -t webserver",
         )
@@ -112,68 +114,75 @@ pub const COMMANDS: &[CommandHelp] = &[
                incomplete or installed zone away whose root is gone. One whose root is there is uninstalled \
                first, or given up with zoneadm mark -F configured.",
         ..command(
-            Verb::Delete,
+            CommandWord::Delete,
             "delete",
             &["delete [-F]"],
-            Scope::Global,
+            CommandScope::Global,
             "Delete the configuration of the zone",
             "delete -F",
         )
     },
     command(
-        Verb::Diff,
+        CommandWord::Diff,
         "diff",
         &["diff [<revision>]"],
-        Scope::Global,
+        CommandScope::Global,
         "Show what differs between the saved or a former spec and the edited one",
         "diff 2",
     ),
-    command(Verb::End, "end", &["end"], Scope::Resource, "Check the open resource and store it", "end"),
+    command(
+        CommandWord::End,
+        "end",
+        &["end"],
+        CommandScope::Resource,
+        "Check the open resource and store it",
+        "end",
+    ),
     CommandHelp {
         more: "Changes are saved first. -F leaves even when a resource is open or the configuration \
                cannot be saved.",
-        ..command(Verb::Exit, "exit", &["exit [-F]"], Scope::Both, "Leave the shell", "exit")
+        ..command(CommandWord::Exit, "exit", &["exit [-F]"], CommandScope::Both, "Leave the shell", "exit")
     },
     CommandHelp {
         more: "The text leaves out the name of the zone, so that it can be read into another one. With -o \
                it has the form of the spec file or JSON.",
         ..command(
-            Verb::Export,
+            CommandWord::Export,
             "export",
             &["export [-f output-file] [-o toml|json]"],
-            Scope::Global,
+            CommandScope::Global,
             "Print the commands that make this configuration again",
             "export -f /tmp/zion.cfg",
         )
     },
     command(
-        Verb::Help,
+        CommandWord::Help,
         "help",
         &["help [commands] [syntax] [usage] [<command-name>] [<resource-type>] [<property-name>]"],
-        Scope::Both,
+        CommandScope::Both,
         "Explain commands, resources and properties",
         "help set",
     ),
     CommandHelp {
         more: "In a resource it shows the open one, or those of a type that stand in it. With -o it has the form of the spec file or JSON.",
         ..command(
-            Verb::Info,
+            CommandWord::Info,
             "info",
             &[
                 "info [-o toml|json]",
                 "info [<property-name>]",
                 "info [<resource-type> [<number> | <property-name>=<property-value> ...]]",
             ],
-            Scope::Both,
+            CommandScope::Both,
             "Show the configuration or a part of it",
             "info net physical=eth0",
         )
     },
     command(
-        Verb::Log,
+        CommandWord::Log,
         "log",
         &["log"],
-        Scope::Global,
+        CommandScope::Global,
         "List the former specs of the zone: number, time and who saved it",
         "log",
     ),
@@ -181,10 +190,10 @@ pub const COMMANDS: &[CommandHelp] = &[
         more: "What only one side changed is taken from that side. Where both changed the same in \
                different ways, this session's value is kept and named.",
         ..command(
-            Verb::Merge,
+            CommandWord::Merge,
             "merge",
             &["merge"],
-            Scope::Global,
+            CommandScope::Global,
             "Take in what somebody else has saved since this edit began",
             "merge",
         )
@@ -194,14 +203,14 @@ pub const COMMANDS: &[CommandHelp] = &[
                unless -F is given or there is only one. In a resource it takes a value out of a list, or \
                resources that stand in it. With -F what is absent is no error.",
         ..command(
-            Verb::Remove,
+            CommandWord::Remove,
             "remove",
             &[
                 "remove [-F] <resource-type>",
                 "remove [-F] <resource-type> { <number> | <property-name>=<property-value> ... }",
                 "remove [-F] <property-name> <property-value>",
             ],
-            Scope::Both,
+            CommandScope::Both,
             "Remove resources, or a value of the open one",
             "remove fs dir=/export/shared",
         )
@@ -210,10 +219,10 @@ pub const COMMANDS: &[CommandHelp] = &[
         more: "With a number it takes the former spec of that number (see \"log\") in place of the edited \
                one; that is saved with the next commit.",
         ..command(
-            Verb::Revert,
+            CommandWord::Revert,
             "revert",
             &["revert [-F] [<revision>]"],
-            Scope::Global,
+            CommandScope::Global,
             "Drop all changes that are not saved",
             "revert",
         )
@@ -221,10 +230,10 @@ pub const COMMANDS: &[CommandHelp] = &[
     CommandHelp {
         more: "In a resource it opens one that stands in it.",
         ..command(
-            Verb::Select,
+            CommandWord::Select,
             "select",
             &["select <resource-type> [<number> | <property-name>=<property-value> ...]"],
-            Scope::Both,
+            CommandScope::Both,
             "Open an existing resource for modification",
             "select net physical=eth0",
         )
@@ -234,10 +243,10 @@ pub const COMMANDS: &[CommandHelp] = &[
                of ; = [ ] ( ). An empty value clears the property. -F changes the zonepath of an installed \
                zone in an alternate root.",
         ..command(
-            Verb::Set,
+            CommandWord::Set,
             "set",
             &["set [-F] <property-name>=<property-value>"],
-            Scope::Both,
+            CommandScope::Both,
             "Set a property",
             "set zonepath=/zones/zion",
         )
@@ -245,10 +254,10 @@ pub const COMMANDS: &[CommandHelp] = &[
     CommandHelp {
         more: "It does not look at the system; \"zoneadm verify\" does.",
         ..command(
-            Verb::Verify,
+            CommandWord::Verify,
             "verify",
             &["verify"],
-            Scope::Both,
+            CommandScope::Both,
             "Check the configuration without saving it",
             "verify",
         )
@@ -256,12 +265,12 @@ pub const COMMANDS: &[CommandHelp] = &[
 ];
 
 /// Returns the row of a command.
-pub fn of(verb: Verb) -> &'static CommandHelp {
+pub fn of(verb: CommandWord) -> &'static CommandHelp {
     &COMMANDS[verb as usize]
 }
 
 /// Returns the short usage of a command, as printed after a wrong number of words.
-pub fn usage_text(verb: Verb) -> String {
+pub fn usage_text(verb: CommandWord) -> String {
     let mut out = "usage:\n".to_owned();
     for form in of(verb).synopsis {
         out.push_str(form);
@@ -319,7 +328,7 @@ pub fn topic_text(topic: Option<&str>, scope: Option<ResourceKind>) -> Result<St
         "resources" => return Ok(resources_text()),
         _ => (),
     }
-    if let Some(verb) = Verb::from_name(topic) {
+    if let Some(verb) = CommandWord::from_name(topic) {
         return Ok(command_text(verb));
     }
     if let Some(kind) = ResourceKind::from_name(topic) {
@@ -367,13 +376,13 @@ fn overview() -> String {
     out
 }
 
-fn command_text(verb: Verb) -> String {
+fn command_text(verb: CommandWord) -> String {
     let c = of(verb);
     let mut out = usage_text(verb);
     let scope = match c.scope {
-        Scope::Global => "  Only outside of a resource.",
-        Scope::Resource => "  Only inside a resource.",
-        Scope::Both => "",
+        CommandScope::Global => "  Only outside of a resource.",
+        CommandScope::Resource => "  Only inside a resource.",
+        CommandScope::Both => "",
     };
     let _ = writeln!(out, "\n{}.{scope}", c.doc);
     if !c.more.is_empty() {
@@ -460,7 +469,7 @@ fn resource_text(kind: ResourceKind) -> String {
 }
 
 fn set_line(def: &PropDef) -> String {
-    if matches!(def.shape, Shape::Groups(_)) {
+    if matches!(def.shape, ValueShape::Groups(_)) {
         return format!("add {} {}", def.name, def.example);
     }
     let quoted = def.example.contains(' ');
@@ -507,57 +516,57 @@ fn honour_text(honour: Honour) -> String {
 
 /// Says in words what a value must look like; empty where anything goes.
 pub fn rule_text(def: &PropDef) -> String {
-    if let Shape::Groups(members) = def.shape {
+    if let ValueShape::Groups(members) = def.shape {
         return format!("a list of groups with {}", members.join(", "));
     }
     let rule = match def.kind {
-        Kind::Text | Kind::Option | Kind::AttrValue => "",
-        Kind::Bool => "true or false",
-        Kind::Word(words) => return format!("one of {}", words.join(", ")),
-        Kind::Uint(low, u64::MAX) => return format!("a number from {low} on"),
-        Kind::Uint(low, high) => return format!("a number from {low} to {high}"),
-        Kind::Size(_) => "a number with K, M, G or T; bytes without",
-        Kind::CpuCap => "a decimal number from 0.01 on",
-        Kind::CpuRange => "a number, or a range such as 2-4",
-        Kind::AbsPath | Kind::ZonePath => "an absolute path",
-        Kind::ZoneName => "letters, digits, '_', '.', '-', fewer than 64, a letter or digit first",
-        Kind::Brand => "name of a brand",
-        Kind::Brands => "a comma list of brands",
-        Kind::HostId => "hexadecimal, at most fffffffe",
-        Kind::Privileges => "a comma list; !name or -name takes away",
-        Kind::FsAllowed => "a comma list of file system types",
-        Kind::PoolName => "a name that does not start with SUNW",
-        Kind::Address => "IPv4 with optional prefix, IPv6 with prefix, or a host name",
-        Kind::AddressList => "a comma list of addresses, IPv6 with prefix",
-        Kind::Router => "an address without prefix",
-        Kind::Link => "name of a network link",
-        Kind::FsType => "a file system type",
-        Kind::DeviceMatch => "a glob, below /dev",
-        Kind::DatasetName => "name of a ZFS file system",
-        Kind::RctlName => "zone. and letters or dashes",
-        Kind::AttrName => "letters, digits, '-' and '.', a letter or digit first",
-        Kind::User => "a login name",
-        Kind::Auths => "a comma list of authorizations",
-        Kind::SecFlags => "a comma list of aslr, forbidnullmap, noexecstack, or none, or all",
-        Kind::Uuid => "a UUID",
-        Kind::Mac => "six octets with colons, or auto, random, default, factory",
-        Kind::LockList => "a comma list of ZFS properties",
+        ValueKind::Text | ValueKind::Option | ValueKind::AttrValue => "",
+        ValueKind::Bool => "true or false",
+        ValueKind::Word(words) => return format!("one of {}", words.join(", ")),
+        ValueKind::Uint(low, u64::MAX) => return format!("a number from {low} on"),
+        ValueKind::Uint(low, high) => return format!("a number from {low} to {high}"),
+        ValueKind::Size(_) => "a number with K, M, G or T; bytes without",
+        ValueKind::CpuCap => "a decimal number from 0.01 on",
+        ValueKind::CpuRange => "a number, or a range such as 2-4",
+        ValueKind::AbsPath | ValueKind::ZonePath => "an absolute path",
+        ValueKind::ZoneName => "letters, digits, '_', '.', '-', fewer than 64, a letter or digit first",
+        ValueKind::Brand => "name of a brand",
+        ValueKind::Brands => "a comma list of brands",
+        ValueKind::HostId => "hexadecimal, at most fffffffe",
+        ValueKind::Privileges => "a comma list; !name or -name takes away",
+        ValueKind::FsAllowed => "a comma list of file system types",
+        ValueKind::PoolName => "a name that does not start with SUNW",
+        ValueKind::Address => "IPv4 with optional prefix, IPv6 with prefix, or a host name",
+        ValueKind::AddressList => "a comma list of addresses, IPv6 with prefix",
+        ValueKind::Router => "an address without prefix",
+        ValueKind::Link => "name of a network link",
+        ValueKind::FsType => "a file system type",
+        ValueKind::DeviceMatch => "a glob, below /dev",
+        ValueKind::DatasetName => "name of a ZFS file system",
+        ValueKind::RctlName => "zone. and letters or dashes",
+        ValueKind::AttrName => "letters, digits, '-' and '.', a letter or digit first",
+        ValueKind::User => "a login name",
+        ValueKind::Auths => "a comma list of authorizations",
+        ValueKind::SecFlags => "a comma list of aslr, forbidnullmap, noexecstack, or none, or all",
+        ValueKind::Uuid => "a UUID",
+        ValueKind::Mac => "six octets with colons, or auto, random, default, factory",
+        ValueKind::LockList => "a comma list of ZFS properties",
     };
     match (def.shape, rule) {
-        (Shape::List, "") => "a list".to_owned(),
-        (Shape::List, rule) => format!("a list, each {rule}"),
+        (ValueShape::List, "") => "a list".to_owned(),
+        (ValueShape::List, rule) => format!("a list, each {rule}"),
         (_, rule) => rule.to_owned(),
     }
 }
 
 /// Says where a name comes from, in words for tables.
-pub fn origin_text(origin: Origin) -> &'static str {
+pub fn origin_text(origin: PropertyOrigin) -> &'static str {
     match origin {
-        Origin::Illumos => "Solaris, illumos",
-        Origin::Solaris10 => "Solaris 10",
-        Origin::Solaris11 => "Solaris 11",
-        Origin::SmartOs => "SmartOS, OmniOS",
-        Origin::Linux => "Linux",
+        PropertyOrigin::Illumos => "Solaris, illumos",
+        PropertyOrigin::Solaris10 => "Solaris 10",
+        PropertyOrigin::Solaris11 => "Solaris 11",
+        PropertyOrigin::SmartOs => "SmartOS, OmniOS",
+        PropertyOrigin::Linux => "Linux",
     }
 }
 
@@ -568,8 +577,8 @@ mod tests {
 
     #[test]
     fn the_table_is_complete_and_in_order() {
-        assert_eq!(COMMANDS.len(), Verb::ALL.len());
-        for (row, verb) in COMMANDS.iter().zip(Verb::ALL) {
+        assert_eq!(COMMANDS.len(), CommandWord::ALL.len());
+        for (row, verb) in COMMANDS.iter().zip(CommandWord::ALL) {
             assert_eq!((row.verb, row.name, row.verb as usize), (verb, verb.name(), verb as usize));
             assert!(!row.doc.ends_with('.') && !row.synopsis.is_empty(), "{}", row.name);
             assert!(row.synopsis.iter().all(|s| s.starts_with(row.name)), "{}", row.name);

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::spec::schema::{Kind, PropDef};
+use crate::spec::schema::{PropDef, ValueKind};
 use crate::spec::verify::unique_key;
 use crate::spec::{Props, ResourceKind, ZoneSpec};
 
@@ -23,7 +23,7 @@ type Values = HashMap<String, HashSet<String>>;
 /// Returns the text under which a value is found: an address also without its prefix.
 fn found_as(def: &PropDef, text: &str) -> String {
     match text.split_once('/') {
-        Some((host, _)) if def.kind == Kind::Address => host.to_owned(),
+        Some((host, _)) if def.kind == ValueKind::Address => host.to_owned(),
         _ => text.to_owned(),
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::parser::Pick;
-use crate::spec::schema::{self, Kind, PropDef, ResourceKind, Show};
+use crate::spec::schema::{self, PropDef, ResourceKind, ShowInInfo, ValueKind};
 use crate::spec::value::quoted;
 use crate::spec::{ByteSize, Item, Props, Value, ZoneSpec};
 
@@ -29,7 +29,7 @@ pub fn global(spec: &ZoneSpec, def: &PropDef) -> String {
         (Some(text), Some(_)) => format!("[{}: {}]\n", def.name, rounded(def, &text)),
         (None, Some(_)) => String::new(),
         (Some(text), None) => format!("{}: {text}\n", def.name),
-        (None, None) if def.show == Show::IfSet => String::new(),
+        (None, None) if def.show == ShowInInfo::IfSet => String::new(),
         (None, None) => format!("{}: \n", def.name),
     }
 }
@@ -101,9 +101,9 @@ fn property(def: &PropDef, props: &Props, indent: &str, out: &mut String) {
             let items: Vec<_> = items.iter().filter_map(Item::as_str).map(|t| quoted(t, true)).collect();
             writeln!(out, "{indent}{name}: [{}]", items.join(","))
         }
-        (None, Show::Always) => writeln!(out, "{indent}{name}: []"),
-        (None, Show::OrNotSpecified) => writeln!(out, "{indent}{name} not specified"),
-        (None, Show::IfSet) => Ok(()),
+        (None, ShowInInfo::Always) => writeln!(out, "{indent}{name}: []"),
+        (None, ShowInInfo::OrNotSpecified) => writeln!(out, "{indent}{name} not specified"),
+        (None, ShowInInfo::IfSet) => Ok(()),
     };
 }
 
@@ -126,7 +126,7 @@ pub(super) fn group(item: &Item) -> String {
 /// Sizes are shown as Solaris rounds them; `export` has them exact.
 fn rounded(def: &PropDef, text: &str) -> String {
     match (def.kind, ByteSize::parse(text)) {
-        (Kind::Size(_), Ok(size)) => size.rounded(),
+        (ValueKind::Size(_), Ok(size)) => size.rounded(),
         _ => text.to_owned(),
     }
 }

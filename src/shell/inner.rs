@@ -8,11 +8,11 @@ use crate::spec::Props;
 use crate::spec::schema::ResourceKind as R;
 use crate::spec::verify::{can_clash, duplicate_text, unique_key};
 
-use super::console::{Complaint, Console};
+use super::console::{Complaint, UserInterface};
 use super::pick::{may_remove, meant};
-use super::session::{Done, Draft, Session};
+use super::session::{CommandResult, Draft, EditSession};
 
-impl Session<'_> {
+impl EditSession<'_> {
     /// Says whether resources of a kind stand in the open resource.
     ///
     /// # Errors
@@ -35,7 +35,7 @@ impl Session<'_> {
     }
 
     /// Opens a resource that stands in the open one.
-    pub(super) fn select_inner(&mut self, kind: R, pick: &Pick, at: Span) -> Done {
+    pub(super) fn select_inner(&mut self, kind: R, pick: &Pick, at: Span) -> CommandResult {
         let Some(outer) = &self.draft else { return Ok(()) };
         let list = outer.props.inner(kind);
         let place = match meant(list, kind, pick)[..] {
@@ -56,8 +56,8 @@ impl Session<'_> {
         pick: &Pick,
         force: bool,
         at: Span,
-        con: &mut dyn Console,
-    ) -> Done {
+        con: &mut dyn UserInterface,
+    ) -> CommandResult {
         let Some(outer) = &mut self.draft else { return Ok(()) };
         let places = meant(outer.props.inner(kind), kind, pick);
         if may_remove(kind, &places, pick, force, at, con)? {
@@ -68,7 +68,7 @@ impl Session<'_> {
     }
 
     /// Puts the open resource, which has been checked, into the one in which it stands.
-    pub(super) fn end_inner(&mut self) -> Done {
+    pub(super) fn end_inner(&mut self) -> CommandResult {
         let Some(Draft { kind, props, place, outer: Some(outer) }) = &mut self.draft else { return Ok(()) };
         let list = outer.props.inner_mut(*kind);
         let others = list.iter().enumerate().filter(|(i, _)| Some(*i) != *place).map(|(_, p)| p);

@@ -1,24 +1,24 @@
 //! Commands on the configuration as a whole: create, commit, revert, delete, merge, exit.
 
-use crate::parser::Verb;
-use crate::parser::command::Source;
+use crate::parser::CommandWord;
+use crate::parser::command::CreateFrom;
 use crate::spec::diff::{diff, listed};
 use crate::spec::merge::merge;
 use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
 use crate::spec::store::{Commit, StoreError};
-use crate::spec::verify::{HostKnows, Reason, Severity, verify};
+use crate::spec::verify::{FindingReason, HostKnows, Severity, verify};
 use crate::spec::{ResourceKind, Value, ZoneName, ZoneSpec, schema};
 
-use super::console::{Answer, Complaint, Console};
-use super::session::{Base, Done, Ending, Flow, Session};
-use super::templates::{Foreign, foreign};
+use super::console::{Complaint, Confirmation, UserInterface};
+use super::session::{Base, CommandResult, EditSession, Flow, InputEnd};
+use super::templates::{ForeignTemplate, foreign};
 
-type Found = Option<(ZoneSpec, Option<&'static Foreign>)>;
+type TemplateLookup = Option<(ZoneSpec, Option<&'static ForeignTemplate>)>;
 
-impl Session<'_> {
+impl EditSession<'_> {
     /// Finds a template by its own or a foreign name.
-    pub(super) fn find_template(&self, name: &str) -> Result<Found, StoreError> {
+    pub(super) fn find_template(&self, name: &str) -> Result<TemplateLookup, StoreError> {
         if let Some(spec) = self.store.template(name, &self.zone)? {
             return Ok(Some((spec, None)));
         }
@@ -29,25 +29,25 @@ impl Session<'_> {
     /// Starts a new configuration in memory.
     pub(super) fn create(
         &mut self,
-        source: &Source,
+        source: &CreateFrom,
         force: bool,
-        con: &mut dyn Console,
+        con: &mut dyn UserInterface,
     ) -> Result<Flow, Complaint> {
-        self.may_change(Verb::Create)?;
+        self.may_change(CommandWord::Create)?;
         // A damaged file is never overwritten, so it must be readable first.
         let stored = self.store.load(&self.zone).map_err(|e| self.failed(&e))?;
         let state = self.store.state(&self.zone).map_err(|e| self.failed(&e))?;
         match state {
             None => (),
-            Some(_) if *source == Source::Present => (),
+            Some(_) if *source == CreateFrom::Present => (),
             Some(ZoneState::Configured | ZoneState::Incomplete) if force => {
                 con.print(&format!("Zone {} already exists; overwriting.\n", self.zone));
             }
             Some(ZoneState::Configured | ZoneState::Incomplete) => {
                 match con.ask(&format!("Zone {} already exists; create anyway", self.zone)) {
-                    Answer::Yes => (),
-                    Answer::No => return Ok(Flow::Go),
-                    Answer::Nobody => {
+                    Confirmation::Yes => (),
+                    Confirmation::No => return Ok(Flow::Go),
+                    Confirmation::Nobody => {
                         let text = "Zone exists, input not from terminal and -F not specified:\ncreate command ignored, exiting.";
                         self.report(&Complaint::new(text), con);
                         return Ok(Flow::Abort);
@@ -62,7 +62,7 @@ impl Session<'_> {
         let spec = self.source(source, con)?;
         // What is saved now is what the commit replaces.
         self.base = stored.map(|s| Base { name: self.zone.clone(), token: s.token, spec: Some(s.spec) });
-        self.plain = *source == Source::Default;
+        self.plain = *source == CreateFrom::Default;
         self.whole.clear();
         self.spec = Some(spec);
         self.draft = None;
@@ -71,13 +71,13 @@ impl Session<'_> {
         Ok(Flow::Go)
     }
 
-    fn source(&self, source: &Source, con: &mut dyn Console) -> Result<ZoneSpec, Complaint> {
+    fn source(&self, source: &CreateFrom, con: &mut dyn UserInterface) -> Result<ZoneSpec, Complaint> {
         let missing = |name: &str| Complaint::new(format!("{name}: {}", StoreError::NoZone));
         let name = match source {
-            Source::Default => "default",
-            Source::Blank => "blank",
-            Source::Template(name) => name.text.as_str(),
-            Source::Detached(path) => {
+            CreateFrom::Default => "default",
+            CreateFrom::Blank => "blank",
+            CreateFrom::Template(name) => name.text.as_str(),
+            CreateFrom::Detached(path) => {
                 let found = self.store.detached(&path.text, &self.zone).map_err(|e| self.failed(&e))?;
                 let mut spec =
                     found.ok_or_else(|| Complaint::new("invalid path to detached zone").at(path.span))?;
@@ -87,7 +87,7 @@ impl Session<'_> {
                 }
                 return Ok(spec);
             }
-            Source::Present => {
+            CreateFrom::Present => {
                 let stored = self.store.load(&self.zone).map_err(|e| self.failed(&e))?;
                 return stored.map(|s| s.spec).ok_or_else(|| missing(self.zone.as_str()));
             }
@@ -129,7 +129,7 @@ impl Session<'_> {
 
     /// Checks the configuration. `explicit` is the command `verify`, which names what is doubtful as
     /// well; a commit is silent about that.
-    pub(super) fn verify(&mut self, explicit: bool, con: &mut dyn Console) -> Done {
+    pub(super) fn verify(&mut self, explicit: bool, con: &mut dyn UserInterface) -> CommandResult {
         let spec = self.spec.as_ref().ok_or_else(|| self.failed(&StoreError::NoZone))?;
         let findings = {
             let (is_user, runs_brand) =
@@ -139,7 +139,7 @@ impl Session<'_> {
         let mut reason = None;
         if self.draft.is_some() {
             con.complain(&Complaint::new("resource specification incomplete"));
-            reason = Some(Reason::Insufficient);
+            reason = Some(FindingReason::Insufficient);
         }
         for finding in findings {
             match finding.severity {
@@ -159,7 +159,7 @@ impl Session<'_> {
     }
 
     /// Verifies and saves.
-    pub(super) fn commit(&mut self, force: bool, con: &mut dyn Console) -> Done {
+    pub(super) fn commit(&mut self, force: bool, con: &mut dyn UserInterface) -> CommandResult {
         self.verify(false, con)?;
         if !self.dirty && self.base.is_some() {
             return Ok(());
@@ -200,7 +200,7 @@ impl Session<'_> {
     }
 
     /// Takes in what somebody else has saved since this edit began.
-    pub(super) fn merge(&mut self, con: &mut dyn Console) -> Done {
+    pub(super) fn merge(&mut self, con: &mut dyn UserInterface) -> CommandResult {
         let name = self.base.as_ref().map_or(&self.zone, |b| &b.name);
         let theirs = self.store.load(name).map_err(|e| self.failed(&e))?;
         let theirs = theirs.ok_or_else(|| self.failed(&StoreError::NoZone))?;
@@ -229,7 +229,7 @@ impl Session<'_> {
     }
 
     /// Deletes the saved configuration at once.
-    pub(super) fn delete(&mut self, force: bool, con: &mut dyn Console) -> Result<Flow, Complaint> {
+    pub(super) fn delete(&mut self, force: bool, con: &mut dyn UserInterface) -> Result<Flow, Complaint> {
         if self.zone.is_global() {
             let text = format!("{}: {}", self.zone, "Zone state is invalid for the requested operation");
             return Err(Complaint::new(text));
@@ -248,9 +248,9 @@ impl Session<'_> {
         }
         if !force {
             match con.ask(&format!("Are you sure you want to delete zone {}", self.zone)) {
-                Answer::Yes => (),
-                Answer::No => return Ok(Flow::Go),
-                Answer::Nobody => {
+                Confirmation::Yes => (),
+                Confirmation::No => return Ok(Flow::Go),
+                Confirmation::Nobody => {
                     let text =
                         "Input not from terminal and -F not specified:\ndelete command ignored, exiting.";
                     self.report(&Complaint::new(text), con);
@@ -283,7 +283,7 @@ impl Session<'_> {
         &mut self,
         force: bool,
         revision: Option<u32>,
-        con: &mut dyn Console,
+        con: &mut dyn UserInterface,
     ) -> Result<Flow, Complaint> {
         if self.draft.is_some() {
             let text = "You can only use revert in the global scope.\nUse 'cancel' to cancel changes to a resource specification.";
@@ -312,9 +312,9 @@ impl Session<'_> {
         let name = base.name.clone();
         if !force {
             match con.ask("Are you sure you want to revert") {
-                Answer::Yes => (),
-                Answer::No => return Ok(Flow::Go),
-                Answer::Nobody => {
+                Confirmation::Yes => (),
+                Confirmation::No => return Ok(Flow::Go),
+                Confirmation::Nobody => {
                     let text =
                         "Input not from terminal and -F not specified:\nrevert command ignored, exiting.";
                     self.report(&Complaint::new(text), con);
@@ -329,7 +329,7 @@ impl Session<'_> {
     }
 
     /// Leaves an installed zone where it is, and what it is: another zonepath would lose its root.
-    fn stay(&self, spec: &mut ZoneSpec, con: &mut dyn Console) -> Done {
+    fn stay(&self, spec: &mut ZoneSpec, con: &mut dyn UserInterface) -> CommandResult {
         let Some(saved) = self.spec.as_ref().filter(|_| self.is_installed().unwrap_or(true)) else {
             return Ok(());
         };
@@ -346,12 +346,12 @@ impl Session<'_> {
     }
 
     /// Wants to leave.
-    pub(super) fn exit(&mut self, force: bool, con: &mut dyn Console) -> Result<Flow, Complaint> {
+    pub(super) fn exit(&mut self, force: bool, con: &mut dyn UserInterface) -> Result<Flow, Complaint> {
         if self.draft.is_some() && !force {
             match con.ask("Resource incomplete; really quit") {
-                Answer::Yes => (),
-                Answer::No => return Ok(Flow::Go),
-                Answer::Nobody => {
+                Confirmation::Yes => (),
+                Confirmation::No => return Ok(Flow::Go),
+                Confirmation::Nobody => {
                     let text = "Resource incomplete, input not from terminal and -F not specified:\nexit command ignored, but exiting anyway.";
                     self.report(&Complaint::new(text), con);
                     return Ok(Flow::Abort);
@@ -363,16 +363,16 @@ impl Session<'_> {
 
     /// Ends the session: saves what is not saved. Returns the exit status, or none when the user
     /// wants to go on after all.
-    pub fn finish(&mut self, ending: Ending, may_ask: bool, con: &mut dyn Console) -> Option<u8> {
-        let ask = |question: &str, con: &mut dyn Console| {
-            if may_ask { con.ask(question) } else { Answer::Nobody }
+    pub fn finish(&mut self, ending: InputEnd, may_ask: bool, con: &mut dyn UserInterface) -> Option<u8> {
+        let ask = |question: &str, con: &mut dyn UserInterface| {
+            if may_ask { con.ask(question) } else { Confirmation::Nobody }
         };
         if self.draft.is_some() {
-            if ending == Ending::Eof {
+            if ending == InputEnd::Eof {
                 match ask("Resource incomplete; really quit", con) {
-                    Answer::Yes => (),
-                    Answer::No => return None,
-                    Answer::Nobody => {
+                    Confirmation::Yes => (),
+                    Confirmation::No => return None,
+                    Confirmation::Nobody => {
                         self.report(&Complaint::new("Resource incomplete."), con);
                         return Some(1);
                     }
@@ -386,13 +386,13 @@ impl Session<'_> {
             }
             if self.dirty {
                 let answer = match ending {
-                    Ending::Exit { force: true } => Answer::Nobody,
+                    InputEnd::Exit { force: true } => Confirmation::Nobody,
                     _ => ask("Configuration not saved; really quit", con),
                 };
                 match answer {
-                    Answer::Yes => (),
-                    Answer::No => return None,
-                    Answer::Nobody => con.complain(&Complaint::new("Configuration not saved.")),
+                    Confirmation::Yes => (),
+                    Confirmation::No => return None,
+                    Confirmation::Nobody => con.complain(&Complaint::new("Configuration not saved.")),
                 }
                 return Some(1);
             }

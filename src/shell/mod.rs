@@ -7,8 +7,8 @@
 //!          argv)     ─┘                  └─ ZoneStore: specs, states, templates
 //! ```
 //!
-//! [`Session`] reads no file and no clock; whatever it wants from the outside it asks of a
-//! [`Console`] or the store.
+//! [`EditSession`] reads no file and no clock; whatever it wants from the outside it asks of a
+//! [`UserInterface`] or the store.
 
 pub mod console;
 pub mod editor;
@@ -28,5 +28,5 @@ mod templates;
 #[cfg(test)]
 mod tests;
 
-pub use console::{Answer, Complaint, Console};
-pub use session::{Ending, Flow, Options, Session};
+pub use console::{Complaint, Confirmation, UserInterface};
+pub use session::{EditSession, Flow, InputEnd, SessionOptions};

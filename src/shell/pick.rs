@@ -1,12 +1,12 @@
 //! Which resources `select`, `remove` and `info` mean.
 
 use crate::parser::{Pick, Span, Word};
-use crate::spec::schema::{Kind, PropDef, ResourceKind as R};
+use crate::spec::schema::{PropDef, ResourceKind as R, ValueKind};
 use crate::spec::verify::unique_key;
 use crate::spec::{Props, Value, ZoneSpec};
 
-use super::console::{Answer, Complaint, Console};
-use super::session::Session;
+use super::console::{Complaint, Confirmation, UserInterface};
+use super::session::EditSession;
 
 /// Says whether a kind has properties that are views on resource controls.
 pub(super) fn is_view(kind: R) -> bool {
@@ -45,9 +45,9 @@ fn same_mac(one: &str, other: &str) -> bool {
 }
 
 /// Properties that a resource must have to be meant, with their canonical values.
-struct Wanted(Vec<(&'static PropDef, String)>);
+struct Criteria(Vec<(&'static PropDef, String)>);
 
-impl Wanted {
+impl Criteria {
     /// Brings the typed values into their canonical form; none when a property is none of the kind's.
     fn new(kind: R, pairs: &[(Word, Word)]) -> Option<Self> {
         let canonical = |(name, text): &(Word, Word)| {
@@ -69,11 +69,11 @@ impl Wanted {
             };
             have == wanted
                 || match def.kind {
-                    Kind::Address => same_address(have, wanted),
-                    Kind::AddressList => {
+                    ValueKind::Address => same_address(have, wanted),
+                    ValueKind::AddressList => {
                         have.split(',').any(|one| one == wanted || same_address(one, wanted))
                     }
-                    Kind::Mac => same_mac(have, wanted),
+                    ValueKind::Mac => same_mac(have, wanted),
                     _ => false,
                 }
         })
@@ -107,7 +107,7 @@ pub(super) fn meant(list: &[Props], kind: R, pick: &Pick) -> Vec<usize> {
     match pick {
         Pick::Any => (0..list.len()).collect(),
         Pick::Number(n) => (0..list.len()).filter(|i| i == n).collect(),
-        Pick::Where(pairs) => match Wanted::new(kind, pairs) {
+        Pick::Where(pairs) => match Criteria::new(kind, pairs) {
             Some(wanted) => (0..list.len()).filter(|i| wanted.fits(&list[*i])).collect(),
             None => Vec::new(),
         },
@@ -121,7 +121,7 @@ pub(super) fn may_remove(
     pick: &Pick,
     force: bool,
     at: Span,
-    con: &mut dyn Console,
+    con: &mut dyn UserInterface,
 ) -> Result<bool, Complaint> {
     let say = |text: &str| Err(Complaint::new(format!("remove {kind}: {text}")).at(at));
     match (places, pick) {
@@ -134,9 +134,9 @@ pub(super) fn may_remove(
         (_, Pick::Any) => {
             let question = format!("Are you sure you want to remove ALL '{kind}' resources");
             match con.ask(&question) {
-                Answer::Yes => Ok(true),
-                Answer::No => Ok(false),
-                Answer::Nobody => {
+                Confirmation::Yes => Ok(true),
+                Confirmation::No => Ok(false),
+                Confirmation::Nobody => {
                     let text = "There are multiple instances of this resource.  Either qualify the resource to\nremove a single instance or use the -F option to remove all instances.";
                     Err(Complaint::new(text))
                 }
@@ -146,16 +146,15 @@ pub(super) fn may_remove(
     }
 }
 
-impl Session<'_> {
+impl EditSession<'_> {
     /// Like the function of this name, but does not look through all resources for a value.
     pub(super) fn picked(&mut self, kind: R, pick: &Pick) -> Result<Vec<usize>, Complaint> {
         if let Pick::Where(pairs) = pick
             && !is_view(kind)
-            && let Some(wanted) = Wanted::new(kind, pairs)
-            && wanted
-                .0
-                .iter()
-                .all(|(def, _)| !def.is_list() && !matches!(def.kind, Kind::Mac | Kind::AddressList))
+            && let Some(wanted) = Criteria::new(kind, pairs)
+            && wanted.0.iter().all(|(def, _)| {
+                !def.is_list() && !matches!(def.kind, ValueKind::Mac | ValueKind::AddressList)
+            })
             && let Some(spec) = &self.spec
         {
             let places = match wanted.key(kind) {

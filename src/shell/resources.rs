@@ -1,16 +1,16 @@
 //! Commands that work on resources and properties: add, select, set, clear, remove, end.
 
-use crate::parser::{Argument, Pick, Span, Verb, Word};
-use crate::spec::check::{CheckError, check_attr};
-use crate::spec::schema::{self, Kind, PropDef, ResourceKind as R};
+use crate::parser::{Argument, CommandWord, Pick, Span, Word};
+use crate::spec::check::{ValueError, check_attr};
+use crate::spec::schema::{self, PropDef, ResourceKind as R, ValueKind};
 use crate::spec::state::ZoneState;
 use crate::spec::verify::{duplicate_text, locks_too_much, missing, security_flag_errors, unique_key};
 use crate::spec::words::POOL_ATTR;
 use crate::spec::{Props, Value, ZoneName, ZoneSpec};
 
-use super::console::{Answer, Complaint, Console};
+use super::console::{Complaint, Confirmation, UserInterface};
 use super::pick::{OWN_SPARSE_ROOT, SPARSE_ROOT, is_view, may_remove, standard};
-use super::session::{Done, Draft, Session, no_property};
+use super::session::{CommandResult, Draft, EditSession, no_property};
 
 /// Resources that make sense for the host itself.
 const GLOBAL_RESOURCES: [R; 5] = [R::Rctl, R::DedicatedCpu, R::CappedCpu, R::CappedMemory, R::SecurityFlags];
@@ -33,12 +33,12 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-impl Session<'_> {
-    fn check_global_resource(&self, kind: R, verb: Verb) -> Done {
+impl EditSession<'_> {
+    fn check_global_resource(&self, kind: R, verb: CommandWord) -> CommandResult {
         if !self.zone.is_global() || GLOBAL_RESOURCES.contains(&kind) {
             return Ok(());
         }
-        Err(Complaint::new(if verb == Verb::Add {
+        Err(Complaint::new(if verb == CommandWord::Add {
             format!("Cannot add a {kind} resource to the global zone.")
         } else {
             format!("{kind} is not a valid resource for the global zone.")
@@ -46,8 +46,8 @@ impl Session<'_> {
     }
 
     /// Opens an empty resource.
-    pub(super) fn add_resource(&mut self, kind: R, at: Span) -> Done {
-        self.check_global_resource(kind, Verb::Add)?;
+    pub(super) fn add_resource(&mut self, kind: R, at: Span) -> CommandResult {
+        self.check_global_resource(kind, CommandWord::Add)?;
         let spec = self.loaded()?;
         let exists = |kind| Complaint::new(format!("The {kind} resource already exists.")).at(at);
         match kind {
@@ -86,8 +86,8 @@ impl Session<'_> {
     }
 
     /// Opens an existing resource.
-    pub(super) fn select(&mut self, kind: R, pick: &Pick, at: Span) -> Done {
-        self.check_global_resource(kind, Verb::Select)?;
+    pub(super) fn select(&mut self, kind: R, pick: &Pick, at: Span) -> CommandResult {
+        self.check_global_resource(kind, CommandWord::Select)?;
         let place = match self.picked(kind, pick)?[..] {
             [place] => place,
             [] if self.is_plain_anet(kind, pick) => return self.add_resource(kind, at),
@@ -101,7 +101,7 @@ impl Session<'_> {
     }
 
     /// Checks the open resource and stores it. When something is wrong the scope stays open.
-    pub(super) fn end(&mut self, con: &mut dyn Console) -> Done {
+    pub(super) fn end(&mut self, con: &mut dyn UserInterface) -> CommandResult {
         let Some(draft) = &self.draft else { return Ok(()) };
         let Some(spec) = &self.spec else { return Ok(()) };
         let (kind, props) = (draft.kind, &draft.props);
@@ -154,7 +154,7 @@ impl Session<'_> {
         self.store_draft(con)
     }
 
-    fn store_draft(&mut self, con: &mut dyn Console) -> Done {
+    fn store_draft(&mut self, con: &mut dyn UserInterface) -> CommandResult {
         self.touch();
         let Some(Draft { kind, props, place, outer: None }) = self.draft.take() else { return Ok(()) };
         if self.zone.is_global() && (kind == R::Rctl || is_view(kind)) {
@@ -192,7 +192,7 @@ impl Session<'_> {
 
     /// Asks twice when a dataset is the root of a pool, and returns the attribute that says so; without it
     /// the zone does not boot.
-    fn whole_pool(&self, props: &Props, con: &mut dyn Console) -> Option<Props> {
+    fn whole_pool(&self, props: &Props, con: &mut dyn UserInterface) -> Option<Props> {
         let pool = props.text("name").filter(|name| !name.contains('/'))?;
         if self.spec.as_ref()?.attrs(POOL_ATTR).next().is_some() {
             return None;
@@ -201,7 +201,7 @@ impl Session<'_> {
             format!("{pool} is a whole pool; delegate everything that is and ever will be in it"),
             format!("The zone could then destroy all of {pool}; really delegate it"),
         ] {
-            if con.ask(&question) != Answer::Yes {
+            if con.ask(&question) != Confirmation::Yes {
                 return None;
             }
         }
@@ -213,7 +213,7 @@ impl Session<'_> {
     }
 
     /// Stores a resource of which properties are resource controls.
-    fn store_view(&mut self, kind: R, props: &Props) -> Done {
+    fn store_view(&mut self, kind: R, props: &Props) -> CommandResult {
         self.index.forget(R::Rctl);
         let Some(spec) = &mut self.spec else { return Ok(()) };
         let mut rest = Props::default();
@@ -243,7 +243,7 @@ impl Session<'_> {
 
     /// A link without an address of the host's exists only where zones have a stack of their own by default; a
     /// command file from there does not say so. What somebody has set stays.
-    fn imply_exclusive(&mut self, kind: R, props: &Props, con: &mut dyn Console) {
+    fn imply_exclusive(&mut self, kind: R, props: &Props, con: &mut dyn UserInterface) {
         let Some(spec) = &mut self.spec else { return };
         let reason = match kind {
             R::Anet => "a link that is made for the zone",
@@ -263,8 +263,10 @@ impl Session<'_> {
     }
 
     /// Appends to a list of the open resource.
-    pub(super) fn add_value(&mut self, prop: &Word, value: &Argument) -> Done {
-        let Some(draft) = &mut self.draft else { return Err(Self::wrong_scope(Verb::Add, "resource")) };
+    pub(super) fn add_value(&mut self, prop: &Word, value: &Argument) -> CommandResult {
+        let Some(draft) = &mut self.draft else {
+            return Err(Self::wrong_scope(CommandWord::Add, "resource"));
+        };
         let def = draft.kind.def().prop(&prop.text).ok_or_else(|| no_property(prop))?;
         if !def.is_list() {
             return Err(no_property(prop));
@@ -278,8 +280,10 @@ impl Session<'_> {
     }
 
     /// Takes a value out of the open resource.
-    pub(super) fn remove_value(&mut self, prop: &Word, value: &Argument, force: bool) -> Done {
-        let Some(draft) = &mut self.draft else { return Err(Self::wrong_scope(Verb::Remove, "resource")) };
+    pub(super) fn remove_value(&mut self, prop: &Word, value: &Argument, force: bool) -> CommandResult {
+        let Some(draft) = &mut self.draft else {
+            return Err(Self::wrong_scope(CommandWord::Remove, "resource"));
+        };
         let def = draft.kind.def().prop(&prop.text).ok_or_else(|| no_property(prop))?;
         let none =
             || Complaint::new(format!("{}: No such property with that id", prop.text)).at(value.span());
@@ -317,9 +321,9 @@ impl Session<'_> {
         pick: &Pick,
         force: bool,
         at: Span,
-        con: &mut dyn Console,
-    ) -> Done {
-        self.check_global_resource(kind, Verb::Remove)?;
+        con: &mut dyn UserInterface,
+    ) -> CommandResult {
+        self.check_global_resource(kind, CommandWord::Remove)?;
         let standard = standard(kind, pick);
         self.whole.extend(standard);
         let places = self.picked(kind, pick)?;
@@ -363,7 +367,7 @@ impl Session<'_> {
 
     /// Takes our own directories out as well, once all those of Solaris 10's sparse root are to be inherited no
     /// more: that is how a zone with a root of its own is configured there.
-    fn leave_sparse_root(&mut self, con: &mut dyn Console) {
+    fn leave_sparse_root(&mut self, con: &mut dyn UserInterface) {
         if self.whole.len() < SPARSE_ROOT.len() {
             return;
         }
@@ -383,7 +387,13 @@ impl Session<'_> {
     }
 
     /// Sets a property of the scope.
-    pub(super) fn set(&mut self, prop: &Word, value: &Argument, force: bool, con: &mut dyn Console) -> Done {
+    pub(super) fn set(
+        &mut self,
+        prop: &Word,
+        value: &Argument,
+        force: bool,
+        con: &mut dyn UserInterface,
+    ) -> CommandResult {
         if force && prop.text != "zonepath" {
             return Err(Complaint::new("Only zonepath setting can be forced.").at(prop.span));
         }
@@ -400,7 +410,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn set_in_draft(&mut self, prop: &Word, value: &Argument, con: &mut dyn Console) -> Done {
+    fn set_in_draft(&mut self, prop: &Word, value: &Argument, con: &mut dyn UserInterface) -> CommandResult {
         let Some(draft) = &mut self.draft else { return Ok(()) };
         let def = draft.kind.def().prop(&prop.text).ok_or_else(|| no_property(prop))?;
         let typed = value.to_value();
@@ -409,7 +419,7 @@ impl Session<'_> {
             return Ok(());
         }
         let checked = def.check(&typed, Some(draft.kind)).map_err(|e| refused(&e, value.span()))?;
-        if def.kind == Kind::Router && typed.as_str().is_some_and(|t| t.contains('/')) {
+        if def.kind == ValueKind::Router && typed.as_str().is_some_and(|t| t.contains('/')) {
             con.warn(&format!("WARNING: the prefix length of {} is ignored", def.name));
         }
         if let (Some(alias), Some(spec)) = (def.alias, &self.spec)
@@ -423,7 +433,7 @@ impl Session<'_> {
     }
 
     /// Refuses a global property that the zone does not have.
-    fn has(&self, def: &PropDef, prop: &Word) -> Done {
+    fn has(&self, def: &PropDef, prop: &Word) -> CommandResult {
         let text = match (def.is_of(self.zone.is_global()), self.zone.is_global()) {
             (true, _) => return Ok(()),
             (false, true) => format!("{} is not a valid property for the global zone.", def.name),
@@ -434,7 +444,7 @@ impl Session<'_> {
         Err(Complaint::new(text).at(prop.span))
     }
 
-    fn set_global(&mut self, prop: &Word, value: &Argument, force: bool) -> Done {
+    fn set_global(&mut self, prop: &Word, value: &Argument, force: bool) -> CommandResult {
         let Some(def) = schema::global(&prop.text) else {
             let text = "Cannot set a resource-specific property from the global scope.";
             return Err(Complaint::new(text).at(prop.span));
@@ -481,7 +491,7 @@ impl Session<'_> {
     }
 
     /// Gives the zone another name; the store learns of it at commit.
-    fn rename(&mut self, text: &str, span: Span) -> Done {
+    fn rename(&mut self, text: &str, span: Span) -> CommandResult {
         let refuse = |reason: &str| Err(Complaint::new(format!("{text}: {reason}")).at(span));
         let Ok(name) = ZoneName::new(text) else { return refuse("Bogus zone name") };
         if name.is_global() || name.is_reserved() {
@@ -506,7 +516,7 @@ impl Session<'_> {
     }
 
     /// Takes a property back to its default.
-    pub(super) fn clear(&mut self, prop: &Word) -> Done {
+    pub(super) fn clear(&mut self, prop: &Word) -> CommandResult {
         let Some(draft) = &mut self.draft else {
             let def = schema::global(&prop.text).ok_or_else(|| no_property(prop))?;
             self.has(def, prop)?;
@@ -537,7 +547,7 @@ impl Session<'_> {
     }
 }
 
-fn refused(error: &CheckError, span: Span) -> Complaint {
+fn refused(error: &ValueError, span: Span) -> Complaint {
     Complaint::new(error.to_string()).at(span)
 }
 

@@ -13,13 +13,13 @@ use std::process::{Command as Process, Stdio};
 
 use crate::parser::{Parser, Span};
 
-use super::console::{Answer, Complaint, Console};
+use super::console::{Complaint, Confirmation, UserInterface};
 use super::host;
-use super::session::{Ending, Flow, Session};
+use super::session::{EditSession, Flow, InputEnd};
 
 /// How errors are placed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum ErrorLocation {
     /// Not at all.
     None,
     /// By line of standard input (`-f -`).
@@ -30,8 +30,8 @@ pub enum Place {
 
 /// The console of a process: its standard streams.
 #[derive(Debug)]
-pub struct Streams {
-    place: Place,
+pub struct StandardStreams {
+    place: ErrorLocation,
     line: usize,
     told_line: usize,
     may_ask: bool,
@@ -41,10 +41,10 @@ pub struct Streams {
     colour: bool,
 }
 
-impl Streams {
+impl StandardStreams {
     /// Returns the console of a mode. `may_ask` allows questions, if standard input is a terminal;
     /// `paged` sends long texts through a pager.
-    pub fn new(place: Place, may_ask: bool, paged: bool) -> Self {
+    pub fn new(place: ErrorLocation, may_ask: bool, paged: bool) -> Self {
         let terminal = std::io::stdin().is_terminal();
         let colour = std::io::stderr().is_terminal()
             && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
@@ -103,7 +103,7 @@ fn to_stdout(text: &str) {
     }
 }
 
-impl Console for Streams {
+impl UserInterface for StandardStreams {
     fn print(&mut self, text: &str) {
         to_stdout(text);
     }
@@ -121,9 +121,9 @@ impl Console for Streams {
         let mut text = String::new();
         if !complaint.placed && self.line > self.told_line {
             match &self.place {
-                Place::None => (),
-                Place::Stdin => text = format!("On line {}:\n", self.line),
-                Place::File(file) => text = format!("On line {} of {file}:\n", self.line),
+                ErrorLocation::None => (),
+                ErrorLocation::Stdin => text = format!("On line {}:\n", self.line),
+                ErrorLocation::File(file) => text = format!("On line {} of {file}:\n", self.line),
             }
             self.told_line = self.line;
         }
@@ -137,20 +137,20 @@ impl Console for Streams {
         let _ = writeln!(std::io::stderr().lock(), "{text}");
     }
 
-    fn ask(&mut self, question: &str) -> Answer {
+    fn ask(&mut self, question: &str) -> Confirmation {
         if !self.may_ask {
-            return Answer::Nobody;
+            return Confirmation::Nobody;
         }
         loop {
             to_stdout(&format!("{question} (y/[n])? "));
             let mut line = String::new();
             match std::io::stdin().lock().read_line(&mut line) {
                 Ok(n) if n > 0 => (),
-                _ => return Answer::Nobody,
+                _ => return Confirmation::Nobody,
             }
             match line.trim().chars().next() {
-                None | Some('n' | 'N') => return Answer::No,
-                Some('y' | 'Y') => return Answer::Yes,
+                None | Some('n' | 'N') => return Confirmation::No,
+                Some('y' | 'Y') => return Confirmation::Yes,
                 Some(_) => (),
             }
         }
@@ -183,26 +183,26 @@ fn show_in_pager(text: &str) -> bool {
 }
 
 /// A console that knows at which line it is.
-pub(super) trait Placed: Console {
+pub(super) trait Placed: UserInterface {
     /// Notes the line that is carried out.
     fn at_line(&mut self, line: usize);
     /// Returns how errors are placed.
-    fn place(&self) -> Place;
+    fn place(&self) -> ErrorLocation;
 }
 
-impl Placed for Streams {
+impl Placed for StandardStreams {
     fn at_line(&mut self, line: usize) {
         self.line = line;
     }
 
-    fn place(&self) -> Place {
+    fn place(&self) -> ErrorLocation {
         self.place.clone()
     }
 }
 
 /// Carries out every statement of a text. `stop` ends at the first error, and says so.
 pub(super) fn feed(
-    session: &mut Session<'_>,
+    session: &mut EditSession<'_>,
     con: &mut impl Placed,
     text: &str,
     first_line: usize,
@@ -214,9 +214,9 @@ pub(super) fn feed(
             Ok(command) => session.eval(command, con),
             Err(error) => {
                 let place = match con.place() {
-                    Place::None => None,
-                    Place::Stdin => Some((parsed.line, None)),
-                    Place::File(file) => Some((parsed.line, Some(file))),
+                    ErrorLocation::None => None,
+                    ErrorLocation::Stdin => Some((parsed.line, None)),
+                    ErrorLocation::File(file) => Some((parsed.line, Some(file))),
                 };
                 let place = place.as_ref().map(|(line, file)| (*line, file.as_deref()));
                 session.report_syntax(&error, place, con);
@@ -234,10 +234,10 @@ pub(super) fn feed(
 }
 
 /// Runs the words of the command line.
-pub fn run_words(session: &mut Session<'_>, text: &str) -> u8 {
-    let mut con = Streams::new(Place::None, true, false);
+pub fn run_words(session: &mut EditSession<'_>, text: &str) -> u8 {
+    let mut con = StandardStreams::new(ErrorLocation::None, true, false);
     session.without_invitation();
-    let mut ending = Ending::Eof;
+    let mut ending = InputEnd::Eof;
     // Linux and illumos alike: "exit" does not keep the commands after it from being run.
     for parsed in Parser::new(text, 1) {
         let flow = match parsed.command {
@@ -249,7 +249,7 @@ pub fn run_words(session: &mut Session<'_>, text: &str) -> u8 {
         };
         match flow {
             Flow::Go => (),
-            Flow::Exit { force } => ending = Ending::Exit { force },
+            Flow::Exit { force } => ending = InputEnd::Exit { force },
             Flow::Abort => return 1,
         }
     }
@@ -257,7 +257,7 @@ pub fn run_words(session: &mut Session<'_>, text: &str) -> u8 {
 }
 
 /// Runs a command file.
-pub fn run_file(session: &mut Session<'_>, path: &str) -> u8 {
+pub fn run_file(session: &mut EditSession<'_>, path: &str) -> u8 {
     let text = match read_file(path) {
         Ok(text) => text,
         Err(reason) => {
@@ -265,18 +265,18 @@ pub fn run_file(session: &mut Session<'_>, path: &str) -> u8 {
             return 1;
         }
     };
-    let mut con = Streams::new(Place::File(path.to_owned()), false, false);
+    let mut con = StandardStreams::new(ErrorLocation::File(path.to_owned()), false, false);
     session.without_invitation();
     warn_read_only(session, &mut con);
     let ending = match feed(session, &mut con, &text, 1, true) {
         (Flow::Abort, _) => return 1,
-        (Flow::Exit { force }, _) => Ending::Exit { force },
-        (Flow::Go, true) => Ending::Stopped,
-        (Flow::Go, false) => Ending::Eof,
+        (Flow::Exit { force }, _) => InputEnd::Exit { force },
+        (Flow::Go, true) => InputEnd::Stopped,
+        (Flow::Go, false) => InputEnd::Eof,
     };
     let unsaved = session.is_dirty();
     let status = session.finish(ending, false, &mut con).unwrap_or(1);
-    if ending == Ending::Stopped && unsaved && !session.is_dirty() {
+    if ending == InputEnd::Stopped && unsaved && !session.is_dirty() {
         let (zone, line) = (session.zone(), con.line);
         con.warn(&format!(
             "{zone}: what stands before line {line} of {path} has been saved; the rest has not been done"
@@ -313,7 +313,7 @@ fn without_mark(bytes: &mut Vec<u8>) {
 }
 
 /// Warns once that nothing can be saved.
-pub fn warn_read_only(session: &mut Session<'_>, con: &mut dyn Console) {
+pub fn warn_read_only(session: &mut EditSession<'_>, con: &mut dyn UserInterface) {
     if !session.may_save() {
         con.warn(
             "WARNING: you do not have write access to this zone's configuration file;\n\
@@ -324,14 +324,14 @@ pub fn warn_read_only(session: &mut Session<'_>, con: &mut dyn Console) {
 
 /// Runs standard input that is no terminal, line by line as it arrives. `placed` is `-f -`; otherwise
 /// the mode is interactive and the zone is read first.
-pub fn run_stdin(session: &mut Session<'_>, placed: bool) -> u8 {
-    let place = if placed { Place::Stdin } else { Place::None };
-    let mut con = Streams::new(place, true, false);
+pub fn run_stdin(session: &mut EditSession<'_>, placed: bool) -> u8 {
+    let place = if placed { ErrorLocation::Stdin } else { ErrorLocation::None };
+    let mut con = StandardStreams::new(place, true, false);
     warn_read_only(session, &mut con);
     if !placed {
         session.greet(&mut con);
     }
-    let mut ending = Ending::Eof;
+    let mut ending = InputEnd::Eof;
     let mut number = 0;
     let mut line = Vec::new();
     loop {
@@ -356,7 +356,7 @@ pub fn run_stdin(session: &mut Session<'_>, placed: bool) -> u8 {
             Flow::Go => (),
             Flow::Abort => return 1,
             Flow::Exit { force } => {
-                ending = Ending::Exit { force };
+                ending = InputEnd::Exit { force };
                 break;
             }
         }

@@ -14,29 +14,29 @@
 
 use std::collections::BTreeSet;
 
-use crate::parser::{Command, ParseError, Verb, Word};
+use crate::parser::{Command, CommandWord, ParseError, Word};
 use crate::spec::schema::ResourceKind;
 use crate::spec::state::ZoneState;
-use crate::spec::store::{StoreError, Token, ZoneStore};
+use crate::spec::store::{ContentToken, StoreError, ZoneStore};
 use crate::spec::{Props, ZoneName, ZoneSpec, diff};
 
-use super::console::{Complaint, Console};
+use super::console::{Complaint, UserInterface};
 use super::help;
 use super::index::KeyIndex;
 
 /// Result of a command: done, or what to tell the user.
-pub(super) type Done = Result<(), Complaint>;
+pub(super) type CommandResult = Result<(), Complaint>;
 
 /// How a session is set up.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct SessionOptions {
     /// `-R` was given: `set -F zonepath` is allowed.
     pub alternate_root: bool,
     /// What the program was called, for prompts and messages.
     pub program: String,
 }
 
-impl Default for Options {
+impl Default for SessionOptions {
     fn default() -> Self {
         Self { alternate_root: false, program: "zonecfg".to_owned() }
     }
@@ -58,7 +58,7 @@ pub enum Flow {
 
 /// How the input ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum InputEnd {
     /// No more input.
     Eof,
     /// The command `exit`.
@@ -95,15 +95,15 @@ impl Draft {
 #[derive(Debug)]
 pub(super) struct Base {
     pub name: ZoneName,
-    pub token: Token,
+    pub token: ContentToken,
     /// Copy for comparing and merging; none as long as nothing was changed since.
     pub spec: Option<ZoneSpec>,
 }
 
 /// An editing session.
-pub struct Session<'s> {
+pub struct EditSession<'s> {
     pub(super) store: &'s dyn ZoneStore,
-    pub(super) options: Options,
+    pub(super) options: SessionOptions,
     /// The zone's name, as the prompt shows it.
     pub(super) zone: ZoneName,
     pub(super) base: Option<Base>,
@@ -126,9 +126,9 @@ pub struct Session<'s> {
     saw_error: bool,
 }
 
-impl<'s> Session<'s> {
+impl<'s> EditSession<'s> {
     /// Starts a session. Nothing is read yet.
-    pub fn new(store: &'s dyn ZoneStore, zone: ZoneName, options: Options) -> Self {
+    pub fn new(store: &'s dyn ZoneStore, zone: ZoneName, options: SessionOptions) -> Self {
         Self {
             store,
             options,
@@ -198,7 +198,7 @@ impl<'s> Session<'s> {
     }
 
     /// Reads the zone at the start of an interactive session; that there is none is no error here.
-    pub fn greet(&mut self, con: &mut dyn Console) {
+    pub fn greet(&mut self, con: &mut dyn UserInterface) {
         let seen = self.saw_error;
         if let Err(complaint) = self.need_zone() {
             self.report(&complaint, con);
@@ -208,7 +208,7 @@ impl<'s> Session<'s> {
     }
 
     /// Tells an error and remembers that there was one.
-    pub fn report(&mut self, complaint: &Complaint, con: &mut dyn Console) {
+    pub fn report(&mut self, complaint: &Complaint, con: &mut dyn UserInterface) {
         self.saw_error = true;
         con.complain(complaint);
         if let Some(line) = complaint.after.filter(|_| self.invites) {
@@ -222,7 +222,7 @@ impl<'s> Session<'s> {
         &mut self,
         error: &ParseError,
         place: Option<(usize, Option<&str>)>,
-        con: &mut dyn Console,
+        con: &mut dyn UserInterface,
     ) {
         let (mut text, meant) = match (error, place) {
             (ParseError::Usage { verb, .. }, place) => {
@@ -250,7 +250,7 @@ impl<'s> Session<'s> {
     }
 
     /// Carries out one command.
-    pub fn eval(&mut self, command: Command, con: &mut dyn Console) -> Flow {
+    pub fn eval(&mut self, command: Command, con: &mut dyn UserInterface) -> Flow {
         match self.run(command, con) {
             Ok(flow) => flow,
             Err(complaint) => {
@@ -260,41 +260,41 @@ impl<'s> Session<'s> {
         }
     }
 
-    fn run(&mut self, command: Command, con: &mut dyn Console) -> Result<Flow, Complaint> {
+    fn run(&mut self, command: Command, con: &mut dyn UserInterface) -> Result<Flow, Complaint> {
         match command {
             Command::AddResource { kind, at } => {
-                self.prepare(Verb::Add)?;
+                self.prepare(CommandWord::Add)?;
                 if self.is_inner(kind, at)? {
                     self.add_inner(kind);
                     return Ok(Flow::Go);
                 }
                 // In a resource the word must be one of its lists.
                 if self.draft.is_some() {
-                    return Err(Complaint::new(help::usage_text(Verb::Add).trim_end()).at(at));
+                    return Err(Complaint::new(help::usage_text(CommandWord::Add).trim_end()).at(at));
                 }
                 self.add_resource(kind, at)?;
             }
             Command::AddValue { prop, value } => {
-                self.prepare(Verb::Add)?;
+                self.prepare(CommandWord::Add)?;
                 self.add_value(&prop, &value)?;
             }
             Command::Cancel => {
-                self.resource_scope(Verb::Cancel)?;
+                self.resource_scope(CommandWord::Cancel)?;
                 self.leave();
             }
             Command::Clear { prop } => {
-                self.prepare(Verb::Clear)?;
+                self.prepare(CommandWord::Clear)?;
                 self.clear(&prop)?;
             }
             Command::Commit { force } => {
-                self.prepare(Verb::Commit)?;
-                self.global_scope(Verb::Commit)?;
+                self.prepare(CommandWord::Commit)?;
+                self.global_scope(CommandWord::Commit)?;
                 self.commit(force, con)?;
             }
             Command::Create { source, force } => return self.create(&source, force, con),
             Command::Delete { force } => {
-                self.may_change(Verb::Delete)?;
-                self.global_scope(Verb::Delete)?;
+                self.may_change(CommandWord::Delete)?;
+                self.global_scope(CommandWord::Delete)?;
                 return self.delete(force, con);
             }
             Command::Diff { revision } => {
@@ -304,14 +304,14 @@ impl<'s> Session<'s> {
                 self.show_diff(revision, con)?;
             }
             Command::End => {
-                self.prepare(Verb::End)?;
-                self.resource_scope(Verb::End)?;
+                self.prepare(CommandWord::End)?;
+                self.resource_scope(CommandWord::End)?;
                 self.end(con)?;
             }
             Command::Exit { force } => return self.exit(force, con),
             Command::Export { file, format } => {
                 self.need_zone()?;
-                self.global_scope(Verb::Export)?;
+                self.global_scope(CommandWord::Export)?;
                 self.export(file.as_ref(), format, con)?;
             }
             Command::Help { topic } => self.help(topic.as_ref(), con)?,
@@ -324,39 +324,39 @@ impl<'s> Session<'s> {
                 self.show_log(con)?;
             }
             Command::Merge => {
-                self.prepare(Verb::Merge)?;
-                self.global_scope(Verb::Merge)?;
+                self.prepare(CommandWord::Merge)?;
+                self.global_scope(CommandWord::Merge)?;
                 self.merge(con)?;
             }
             Command::RemoveResource { kind, pick, force, at } => {
-                self.prepare(Verb::Remove)?;
+                self.prepare(CommandWord::Remove)?;
                 if self.is_inner(kind, at)? {
                     self.remove_inner(kind, &pick, force, at, con)?;
                     return Ok(Flow::Go);
                 }
-                self.global_scope(Verb::Remove)?;
+                self.global_scope(CommandWord::Remove)?;
                 self.remove_resource(kind, &pick, force, at, con)?;
             }
             Command::RemoveValue { prop, value, force } => {
-                self.prepare(Verb::Remove)?;
+                self.prepare(CommandWord::Remove)?;
                 self.remove_value(&prop, &value, force)?;
             }
             Command::Revert { force, revision } => {
-                self.may_change(Verb::Revert)?;
+                self.may_change(CommandWord::Revert)?;
                 return self.revert(force, revision, con);
             }
             Command::Select { kind, pick, at } => {
-                self.prepare(Verb::Select)?;
+                self.prepare(CommandWord::Select)?;
                 if self.is_inner(kind, at)? {
                     self.select_inner(kind, &pick, at)?;
                     return Ok(Flow::Go);
                 }
-                self.global_scope(Verb::Select)?;
+                self.global_scope(CommandWord::Select)?;
                 self.select(kind, &pick, at)?;
             }
             Command::Set { prop, value, force } => {
                 // The target may be renamed before there is a zone.
-                self.may_change(Verb::Set)?;
+                self.may_change(CommandWord::Set)?;
                 if prop.text != "zonename" {
                     self.need_zone()?;
                 }
@@ -371,12 +371,12 @@ impl<'s> Session<'s> {
     }
 
     /// Makes sure that the zone may be changed and is loaded.
-    fn prepare(&mut self, verb: Verb) -> Done {
+    fn prepare(&mut self, verb: CommandWord) -> CommandResult {
         self.may_change(verb)?;
         self.need_zone()
     }
 
-    pub(super) fn may_change(&mut self, verb: Verb) -> Done {
+    pub(super) fn may_change(&mut self, verb: CommandWord) -> CommandResult {
         if self.zone.is_reserved() {
             let prefix = if self.zone.as_str().starts_with("SUNW") { "SUNW" } else { "SYS" };
             let text = format!("{}: zones beginning with {prefix} are read-only.", self.zone);
@@ -390,7 +390,7 @@ impl<'s> Session<'s> {
 
     /// Reads the zone unless there is a spec already. One that is not being edited is read again when
     /// somebody else has saved it since.
-    pub(super) fn need_zone(&mut self) -> Done {
+    pub(super) fn need_zone(&mut self) -> CommandResult {
         let edited = self.dirty || self.draft.is_some();
         let stale = match &self.base {
             Some(base) if !edited => !self.store.is_saved(&base.name, &base.token),
@@ -424,7 +424,7 @@ impl<'s> Session<'s> {
     }
 
     /// Reads the saved spec, if there is one.
-    pub(super) fn load(&mut self) -> Done {
+    pub(super) fn load(&mut self) -> CommandResult {
         let stored = self.store.load(&self.zone).map_err(|e| match e {
             StoreError::Io(reason) => {
                 let program = &self.options.program;
@@ -488,19 +488,19 @@ impl<'s> Session<'s> {
         self.store.state(name).map_err(|e| self.failed(&e))
     }
 
-    pub(super) fn global_scope(&self, verb: Verb) -> Done {
+    pub(super) fn global_scope(&self, verb: CommandWord) -> CommandResult {
         if self.draft.is_none() { Ok(()) } else { Err(Self::wrong_scope(verb, "global")) }
     }
 
-    pub(super) fn resource_scope(&self, verb: Verb) -> Done {
+    pub(super) fn resource_scope(&self, verb: CommandWord) -> CommandResult {
         if self.draft.is_some() { Ok(()) } else { Err(Self::wrong_scope(verb, "resource")) }
     }
 
-    pub(super) fn wrong_scope(verb: Verb, scope: &str) -> Complaint {
+    pub(super) fn wrong_scope(verb: CommandWord, scope: &str) -> Complaint {
         Complaint::new(format!("The {} command only makes sense in the {scope} scope.", verb.name()))
     }
 
-    fn help(&mut self, topic: Option<&Word>, con: &mut dyn Console) -> Done {
+    fn help(&mut self, topic: Option<&Word>, con: &mut dyn UserInterface) -> CommandResult {
         match help::topic_text(topic.map(|t| t.text.as_str()), self.scope()) {
             Ok(text) => con.page(&text),
             Err(meant) => {
@@ -513,7 +513,7 @@ impl<'s> Session<'s> {
         Ok(())
     }
 
-    fn show_diff(&mut self, revision: Option<u32>, con: &mut dyn Console) -> Done {
+    fn show_diff(&mut self, revision: Option<u32>, con: &mut dyn UserInterface) -> CommandResult {
         let newest;
         let spec = if self.need_zone_or_revisions()? {
             // The last revision was saved before the damage.
@@ -541,7 +541,7 @@ impl<'s> Session<'s> {
         Ok(())
     }
 
-    fn show_log(&mut self, con: &mut dyn Console) -> Done {
+    fn show_log(&mut self, con: &mut dyn UserInterface) -> CommandResult {
         let name = self.base.as_ref().map_or(&self.zone, |b| &b.name);
         let revisions = self.store.revisions(name).map_err(|e| self.failed(&e))?;
         let text: String =

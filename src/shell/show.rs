@@ -1,15 +1,15 @@
 //! What a session shows: `info`, `export`, and names for completion.
 
-use crate::parser::{Command, Format, Pick, Span, Word};
+use crate::parser::{Command, ExportFormat, Pick, Span, Word};
 use crate::spec::Value;
 use crate::spec::schema::{self, ResourceKind};
 
-use super::console::{Complaint, Console};
-use super::session::{Done, Session, no_property};
+use super::console::{Complaint, UserInterface};
+use super::session::{CommandResult, EditSession, no_property};
 use super::{export, info};
 
-impl Session<'_> {
-    pub(super) fn info(&mut self, command: &Command, con: &mut dyn Console) -> Done {
+impl EditSession<'_> {
+    pub(super) fn info(&mut self, command: &Command, con: &mut dyn UserInterface) -> CommandResult {
         let spec = self.loaded()?;
         if let Some(draft) = &self.draft {
             let text = match command {
@@ -28,30 +28,37 @@ impl Session<'_> {
             Command::InfoProperty { prop, format } => {
                 let def = schema::global(&prop.text).ok_or_else(|| no_property(prop))?;
                 match format {
-                    Format::Classic => info::global(spec, def),
-                    Format::Toml => export::toml_part(spec, def.name),
-                    Format::Json => export::json_part(spec, def.name),
+                    ExportFormat::Classic => info::global(spec, def),
+                    ExportFormat::Toml => export::toml_part(spec, def.name),
+                    ExportFormat::Json => export::json_part(spec, def.name),
                 }
             }
-            Command::InfoResource { kind, pick, format: Format::Classic } => {
+            Command::InfoResource { kind, pick, format: ExportFormat::Classic } => {
                 found(info::resources(spec, *kind, pick), *kind, pick)
             }
-            Command::InfoResource { kind, format: Format::Toml, .. } => export::toml_part(spec, kind.name()),
+            Command::InfoResource { kind, format: ExportFormat::Toml, .. } => {
+                export::toml_part(spec, kind.name())
+            }
             Command::InfoResource { kind, .. } => export::json_part(spec, kind.name()),
-            Command::InfoAll { format: Format::Toml } => crate::spec::toml::render(spec),
-            Command::InfoAll { format: Format::Json } => export::json(spec),
+            Command::InfoAll { format: ExportFormat::Toml } => crate::spec::toml::render(spec),
+            Command::InfoAll { format: ExportFormat::Json } => export::json(spec),
             _ => info::all(spec),
         };
         con.page(&text);
         Ok(())
     }
 
-    pub(super) fn export(&mut self, file: Option<&Word>, format: Format, con: &mut dyn Console) -> Done {
+    pub(super) fn export(
+        &mut self,
+        file: Option<&Word>,
+        format: ExportFormat,
+        con: &mut dyn UserInterface,
+    ) -> CommandResult {
         let spec = self.loaded()?;
         let text = match format {
-            Format::Classic => export::commands(spec),
-            Format::Toml => crate::spec::toml::render(spec),
-            Format::Json => export::json(spec),
+            ExportFormat::Classic => export::commands(spec),
+            ExportFormat::Toml => crate::spec::toml::render(spec),
+            ExportFormat::Json => export::json(spec),
         };
         match file {
             None => con.print(&text),

@@ -2,7 +2,7 @@
 
 /// A template of another platform and what is taken in its place.
 #[derive(Debug)]
-pub(super) struct Foreign {
+pub(super) struct ForeignTemplate {
     /// Its name there.
     pub name: &'static str,
     /// Ours.
@@ -17,17 +17,17 @@ pub(super) struct Foreign {
     pub note: Option<&'static str>,
 }
 
-const fn same(name: &'static str, ours: &'static str) -> Foreign {
-    Foreign { name, ours, exclusive: false, whole: false, silent: true, note: None }
+const fn same(name: &'static str, ours: &'static str) -> ForeignTemplate {
+    ForeignTemplate { name, ours, exclusive: false, whole: false, silent: true, note: None }
 }
 
-const fn near(name: &'static str, ours: &'static str, exclusive: bool) -> Foreign {
-    Foreign { name, ours, exclusive, whole: false, silent: false, note: None }
+const fn near(name: &'static str, ours: &'static str, exclusive: bool) -> ForeignTemplate {
+    ForeignTemplate { name, ours, exclusive, whole: false, silent: false, note: None }
 }
 
 /// Sparse roots become our sparse root, whole roots the blank template; Solaris 11's templates bring
 /// an `anet`, which its command files remove or select, so they have a counterpart of their own.
-const FOREIGN: &[Foreign] = &[
+const FOREIGN: &[ForeignTemplate] = &[
     same("SUNWdefault", "default"),
     same("SYSdefault", "default"),
     same("SUNWblank", "blank"),
@@ -35,8 +35,8 @@ const FOREIGN: &[Foreign] = &[
     same("SYSdefault-shared-ip", "default"),
     near("SYSsolaris", "solaris", true),
     near("SYSsolaris-shared-ip", "default", false),
-    Foreign { whole: true, ..near("SYSsolaris10", "solaris", true) },
-    Foreign {
+    ForeignTemplate { whole: true, ..near("SYSsolaris10", "solaris", true) },
+    ForeignTemplate {
         note: Some("this is no kernel zone: settings of one are kept and have no effect"),
         ..near("SYSsolaris-kz", "solaris", true)
     },
@@ -77,10 +77,10 @@ const FOREIGN: &[Foreign] = &[
 const OMNI: &str = "OMNI";
 
 /// Of OmniOS, for a brand that is not named above.
-const OF_OMNI: Foreign = near(OMNI, "blank", true);
+const OF_OMNI: ForeignTemplate = near(OMNI, "blank", true);
 
 /// Finds the stand-in for a template that the store does not have.
-pub(super) fn foreign(name: &str) -> Option<&'static Foreign> {
+pub(super) fn foreign(name: &str) -> Option<&'static ForeignTemplate> {
     let find = |name: &str| FOREIGN.iter().find(|f| f.name == name);
     find(name).or_else(|| name.strip_prefix(OMNI).map(|brand| find(brand).unwrap_or(&OF_OMNI)))
 }

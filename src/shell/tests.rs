@@ -1,7 +1,7 @@
 //! What needs two sessions at once, or a store that refuses.
 
-use super::console::{Answer, Complaint, Console};
-use super::session::{Ending, Flow, Options, Session};
+use super::console::{Complaint, Confirmation, UserInterface};
+use super::session::{EditSession, Flow, InputEnd, SessionOptions};
 use crate::parser::Parser;
 use crate::spec::mem::MemStore;
 use crate::spec::schema::{self, ResourceKind as R, TakesEffect};
@@ -13,11 +13,11 @@ use crate::spec::{ZoneName, ZoneSpec};
 struct User {
     out: String,
     err: String,
-    answers: Vec<Answer>,
+    answers: Vec<Confirmation>,
     files: Vec<(String, String)>,
 }
 
-impl Console for User {
+impl UserInterface for User {
     fn print(&mut self, text: &str) {
         self.out.push_str(text);
     }
@@ -30,9 +30,9 @@ impl Console for User {
     fn warn(&mut self, text: &str) {
         self.err.push_str(&format!("{text}\n"));
     }
-    fn ask(&mut self, question: &str) -> Answer {
+    fn ask(&mut self, question: &str) -> Confirmation {
         self.out.push_str(&format!("{question}?\n"));
-        if self.answers.is_empty() { Answer::Nobody } else { self.answers.remove(0) }
+        if self.answers.is_empty() { Confirmation::Nobody } else { self.answers.remove(0) }
     }
     fn is_user(&self, _: &str) -> bool {
         true
@@ -57,7 +57,7 @@ fn store() -> MemStore {
 }
 
 /// Runs commands and returns what they printed to standard error.
-fn run(session: &mut Session<'_>, user: &mut User, text: &str) -> String {
+fn run(session: &mut EditSession<'_>, user: &mut User, text: &str) -> String {
     user.err.clear();
     for parsed in Parser::new(text, 1) {
         let flow = session.eval(parsed.command.expect(text), user);
@@ -66,8 +66,8 @@ fn run(session: &mut Session<'_>, user: &mut User, text: &str) -> String {
     user.err.clone()
 }
 
-fn session<'s>(store: &'s MemStore, name: &str) -> Session<'s> {
-    Session::new(store, zone(name), Options::default())
+fn session<'s>(store: &'s MemStore, name: &str) -> EditSession<'s> {
+    EditSession::new(store, zone(name), SessionOptions::default())
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn the_second_of_two_editors_is_told_what_changed() {
          Use 'merge' to take these changes in, 'commit -F' to overwrite them, or 'revert'.\n"
     );
     // The implicit commit at the end is no way round it.
-    assert_eq!(second.finish(Ending::Eof, false, &mut user), Some(1));
+    assert_eq!(second.finish(InputEnd::Eof, false, &mut user), Some(1));
     assert_eq!(store.saved("zion").expect("saved").props.text("autoboot"), None);
     user.out.clear();
     run(&mut first, &mut user, "set bootargs=third");
@@ -140,7 +140,7 @@ fn read_only() {
         let text = format!("zion: cannot {word} in read-only mode.\n");
         assert_eq!(run(&mut reader, &mut user, command), text, "{command}");
     }
-    assert_eq!(reader.finish(Ending::Eof, false, &mut user), Some(1));
+    assert_eq!(reader.finish(InputEnd::Eof, false, &mut user), Some(1));
 }
 
 #[test]
@@ -171,23 +171,23 @@ fn answers() {
     let mut user = User::default();
     let mut editor = session(&store, "zion");
     run(&mut editor, &mut user, "create -b; set zonepath=/zones/zion; commit; set pool=a");
-    user.answers = vec![Answer::No, Answer::Yes, Answer::No];
+    user.answers = vec![Confirmation::No, Confirmation::Yes, Confirmation::No];
     run(&mut editor, &mut user, "revert; info pool; revert; info pool; delete; info zonename");
     assert_eq!(
         user.out,
         "Are you sure you want to revert?\npool: a\nAre you sure you want to revert?\npool: \n\
          Are you sure you want to delete zone zion?\nzonename: zion\n"
     );
-    user.answers = vec![Answer::No];
+    user.answers = vec![Confirmation::No];
     run(&mut editor, &mut user, "create -b; info zonepath");
     assert!(user.out.ends_with("Zone zion already exists; create anyway?\nzonepath: /zones/zion\n"));
-    user.answers = vec![Answer::Yes];
+    user.answers = vec![Confirmation::Yes];
     run(&mut editor, &mut user, "create -b; info zonepath");
     assert!(user.out.ends_with("Zone zion already exists; create anyway?\nzonepath: \n"));
     // What cannot be saved: back to the prompt, then out.
-    user.answers = vec![Answer::No, Answer::Yes];
-    assert_eq!(editor.finish(Ending::Eof, true, &mut user), None);
-    assert_eq!(editor.finish(Ending::Eof, true, &mut user), Some(1));
+    user.answers = vec![Confirmation::No, Confirmation::Yes];
+    assert_eq!(editor.finish(InputEnd::Eof, true, &mut user), None);
+    assert_eq!(editor.finish(InputEnd::Eof, true, &mut user), Some(1));
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn a_whole_pool_is_asked_about_twice() {
     let mut user = User::default();
     let mut editor = session(&store, "zion");
     run(&mut editor, &mut user, "create -b; set zonepath=/zones/zion");
-    let mut ask = |answers: &[Answer]| {
+    let mut ask = |answers: &[Confirmation]| {
         user.answers = answers.to_vec();
         user.out.clear();
         let add =
@@ -205,9 +205,9 @@ fn a_whole_pool_is_asked_about_twice() {
         assert!(user.out.contains("name: tank"), "the dataset is kept whatever is answered: {}", user.out);
         (user.out.matches('?').count(), user.out.contains("delegate-pool"))
     };
-    assert_eq!(ask(&[Answer::Yes, Answer::Yes]), (2, true));
-    assert_eq!(ask(&[Answer::Yes, Answer::No]), (2, false));
-    assert_eq!(ask(&[Answer::No]), (1, false));
+    assert_eq!(ask(&[Confirmation::Yes, Confirmation::Yes]), (2, true));
+    assert_eq!(ask(&[Confirmation::Yes, Confirmation::No]), (2, false));
+    assert_eq!(ask(&[Confirmation::No]), (1, false));
     assert_eq!(ask(&[]), (1, false), "nobody is there to answer");
     user.out.clear();
     run(&mut editor, &mut user, "add dataset; set name=tank/zion; end");

@@ -6,7 +6,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use thiserror::Error;
 
 use super::name::{PATH_MAX, ZONE_NAME_MAX, collapse_slashes, expand_tokens};
-use super::schema::{Kind, PropDef, ResourceKind, Shape};
+use super::schema::{PropDef, ResourceKind, ValueKind, ValueShape};
 use super::value::{ByteSize, CpuCap, Item, Value};
 use super::{ZoneName, words};
 
@@ -16,7 +16,7 @@ const TEXT_MAX: usize = 8192;
 /// Why a value cannot be given to a property.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[allow(missing_docs)]
-pub enum CheckError {
+pub enum ValueError {
     /// A list or group where one text belongs, or the reverse.
     #[error("A {0} value was expected here.")]
     Shape(&'static str),
@@ -102,31 +102,33 @@ impl PropDef {
     /// text is an error here; that `set p=""` means "unset" is a matter of the command language.
     ///
     /// # Errors
-    /// [`CheckError`] with the text of the interface.
-    pub fn check(&self, value: &Value, owner: Option<ResourceKind>) -> Result<Value, CheckError> {
+    /// [`ValueError`] with the text of the interface.
+    pub fn check(&self, value: &Value, owner: Option<ResourceKind>) -> Result<Value, ValueError> {
         match (self.shape, value) {
-            (Shape::One, Value::Simple(text)) => self.check_text(text, owner).map(Value::Simple),
-            (Shape::One, Value::List(_)) => Err(CheckError::Shape("simple")),
+            (ValueShape::One, Value::Simple(text)) => self.check_text(text, owner).map(Value::Simple),
+            (ValueShape::One, Value::List(_)) => Err(ValueError::Shape("simple")),
             // Options of a mount never hold a comma: one word may be many of them.
-            (Shape::List, Value::Simple(text)) if self.kind == Kind::Option && text.contains(',') => {
+            (ValueShape::List, Value::Simple(text))
+                if self.kind == ValueKind::Option && text.contains(',') =>
+            {
                 let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
                 let checked = words.map(|word| self.check_text(word, owner).map(Item::Simple));
                 checked.collect::<Result<_, _>>().map(Value::List)
             }
-            (Shape::List, Value::Simple(text)) => {
+            (ValueShape::List, Value::Simple(text)) => {
                 Ok(Value::List(vec![Item::Simple(self.check_text(text, owner)?)]))
             }
-            (Shape::List, Value::List(items)) => {
+            (ValueShape::List, Value::List(items)) => {
                 let checked = items.iter().map(|item| match item {
                     Item::Simple(text) => self.check_text(text, owner).map(Item::Simple),
-                    Item::Complex(_) => Err(CheckError::Shape("simple or list")),
+                    Item::Complex(_) => Err(ValueError::Shape("simple or list")),
                 });
                 checked.collect::<Result<_, _>>().map(Value::List)
             }
-            (Shape::Groups(_), Value::Simple(_)) => Err(CheckError::Shape("complex or list")),
-            (Shape::Groups(names), Value::List(items)) => {
+            (ValueShape::Groups(_), Value::Simple(_)) => Err(ValueError::Shape("complex or list")),
+            (ValueShape::Groups(names), Value::List(items)) => {
                 let checked = items.iter().map(|item| match item {
-                    Item::Simple(_) => Err(CheckError::Shape("complex or list")),
+                    Item::Simple(_) => Err(ValueError::Shape("complex or list")),
                     Item::Complex(members) => self.check_group(names, members, owner),
                 });
                 checked.collect::<Result<_, _>>().map(Value::List)
@@ -139,14 +141,14 @@ impl PropDef {
         names: &'static [&'static str],
         members: &[(String, String)],
         owner: Option<ResourceKind>,
-    ) -> Result<Item, CheckError> {
+    ) -> Result<Item, ValueError> {
         let rctl = owner == Some(ResourceKind::Rctl);
-        let bad = if rctl { CheckError::Rctl } else { CheckError::Group(self.name) };
+        let bad = if rctl { ValueError::Rctl } else { ValueError::Group(self.name) };
         let mut found: Vec<Option<String>> = vec![None; names.len()];
         for (name, text) in members {
             let i = names.iter().position(|n| n == name).ok_or_else(|| bad.clone())?;
             if found[i].is_some() {
-                return Err(CheckError::Twice(names[i]));
+                return Err(ValueError::Twice(names[i]));
             }
             writable(names[i], text)?;
             let canonical = match (rctl, names[i]) {
@@ -164,155 +166,155 @@ impl PropDef {
     }
 
     /// Checks one text, a whole value or an element of a list.
-    fn check_text(&self, text: &str, owner: Option<ResourceKind>) -> Result<String, CheckError> {
+    fn check_text(&self, text: &str, owner: Option<ResourceKind>) -> Result<String, ValueError> {
         let name = self.name;
         if text.is_empty() {
-            return Err(CheckError::Empty(name));
+            return Err(ValueError::Empty(name));
         }
         writable(name, text)?;
-        let invalid = || CheckError::Invalid(name);
-        let keep = |good: bool, error: CheckError| if good { Ok(text.to_owned()) } else { Err(error) };
+        let invalid = || ValueError::Invalid(name);
+        let keep = |good: bool, error: ValueError| if good { Ok(text.to_owned()) } else { Err(error) };
         match self.kind {
-            Kind::Text | Kind::Option | Kind::AttrValue => Ok(text.to_owned()),
+            ValueKind::Text | ValueKind::Option | ValueKind::AttrValue => Ok(text.to_owned()),
             // The text of an error is made for an error alone: files have values by the thousand.
-            Kind::Bool if !matches!(text, "true" | "false") => Err(self.word_error(&["true", "false"])),
-            Kind::Word(_) if owner == Some(ResourceKind::Attr) && !self.knows(text) => {
-                Err(CheckError::AttrType(text.to_owned()))
+            ValueKind::Bool if !matches!(text, "true" | "false") => Err(self.word_error(&["true", "false"])),
+            ValueKind::Word(_) if owner == Some(ResourceKind::Attr) && !self.knows(text) => {
+                Err(ValueError::AttrType(text.to_owned()))
             }
-            Kind::Word(words) if !self.knows(text) => Err(self.word_error(words)),
-            Kind::Bool | Kind::Word(_) => Ok(text.to_owned()),
-            Kind::Uint(low, high) => {
+            ValueKind::Word(words) if !self.knows(text) => Err(self.word_error(words)),
+            ValueKind::Bool | ValueKind::Word(_) => Ok(text.to_owned()),
+            ValueKind::Uint(low, high) => {
                 let number = plain_number(text).filter(|n| (low..=high).contains(n));
-                number.map(|n| n.to_string()).ok_or(CheckError::Range(name))
+                number.map(|n| n.to_string()).ok_or(ValueError::Range(name))
             }
-            Kind::Size(least) => {
-                let size = ByteSize::parse(text).map_err(|_| CheckError::Size)?;
+            ValueKind::Size(least) => {
+                let size = ByteSize::parse(text).map_err(|_| ValueError::Size)?;
                 if size.0 < least {
-                    return Err(CheckError::TooSmall(name, ByteSize(least).to_string()));
+                    return Err(ValueError::TooSmall(name, ByteSize(least).to_string()));
                 }
                 Ok(size.to_string())
             }
-            Kind::CpuCap => CpuCap::parse(text).map(|c| c.to_string()).ok_or(CheckError::Range(name)),
-            Kind::CpuRange => cpu_range(text).ok_or(CheckError::Range(name)),
-            Kind::AbsPath => {
-                keep(text.starts_with('/'), CheckError::Relative(name, text.to_owned()))?;
+            ValueKind::CpuCap => CpuCap::parse(text).map(|c| c.to_string()).ok_or(ValueError::Range(name)),
+            ValueKind::CpuRange => cpu_range(text).ok_or(ValueError::Range(name)),
+            ValueKind::AbsPath => {
+                keep(text.starts_with('/'), ValueError::Relative(name, text.to_owned()))?;
                 Ok(collapse_slashes(text))
             }
-            Kind::ZonePath => {
-                keep(text.starts_with('/'), CheckError::ZonePathRelative(text.to_owned()))?;
+            ValueKind::ZonePath => {
+                keep(text.starts_with('/'), ValueError::ZonePathRelative(text.to_owned()))?;
                 let path = collapse_slashes(text);
-                if path == "/" { Err(CheckError::ZonePathRoot) } else { Ok(path) }
+                if path == "/" { Err(ValueError::ZonePathRoot) } else { Ok(path) }
             }
-            Kind::ZoneName => keep(ZoneName::new(text).is_ok(), CheckError::ZoneName(text.to_owned())),
-            Kind::Brand => keep(is_brand(text), invalid()),
-            Kind::Brands => keep(text.split(',').all(is_brand), invalid()),
-            Kind::HostId => {
+            ValueKind::ZoneName => keep(ZoneName::new(text).is_ok(), ValueError::ZoneName(text.to_owned())),
+            ValueKind::Brand => keep(is_brand(text), invalid()),
+            ValueKind::Brands => keep(text.split(',').all(is_brand), invalid()),
+            ValueKind::HostId => {
                 let digits = text.strip_prefix("0x").or(text.strip_prefix("0X")).unwrap_or(text);
                 let hex = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit());
                 keep(hex, invalid())?;
                 let fits = text.len() <= 10 && u32::from_str_radix(digits, 16).is_ok_and(|n| n < u32::MAX);
-                keep(fits, CheckError::HostId(text.to_owned()))
+                keep(fits, ValueError::HostId(text.to_owned()))
             }
-            Kind::Privileges => check_privileges(text).map(|()| text.to_owned()),
-            Kind::FsAllowed => {
+            ValueKind::Privileges => check_privileges(text).map(|()| text.to_owned()),
+            ValueKind::FsAllowed => {
                 let word = |t: &str| {
                     !t.is_empty() && t.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
                 };
                 keep(text.split(',').all(word), invalid())
             }
-            Kind::PoolName => {
-                keep(!text.starts_with("SUNW"), CheckError::Pool)?;
+            ValueKind::PoolName => {
+                keep(!text.starts_with("SUNW"), ValueError::Pool)?;
                 keep(!text.contains('/') && text != "." && text != "..", invalid())
             }
-            Kind::Address => check_address(text).map(|()| text.to_owned()),
-            Kind::AddressList => text.split(',').try_for_each(check_address).map(|()| text.to_owned()),
-            Kind::Router => {
+            ValueKind::Address => check_address(text).map(|()| text.to_owned()),
+            ValueKind::AddressList => text.split(',').try_for_each(check_address).map(|()| text.to_owned()),
+            ValueKind::Router => {
                 let host = text.split_once('/').map_or(text, |(host, _)| host);
                 let good = host.parse::<Ipv6Addr>().is_ok() || is_host(host);
-                if good { Ok(host.to_owned()) } else { Err(CheckError::Address(text.to_owned())) }
+                if good { Ok(host.to_owned()) } else { Err(ValueError::Address(text.to_owned())) }
             }
-            Kind::Link => check_link(text).map(|()| text.to_owned()),
-            Kind::FsType => {
+            ValueKind::Link => check_link(text).map(|()| text.to_owned()),
+            ValueKind::FsType => {
                 let good = !text.contains('/') && text != "." && text != "..";
-                keep(good, CheckError::FsType(text.to_owned()))
+                keep(good, ValueError::FsType(text.to_owned()))
             }
-            Kind::DeviceMatch => {
+            ValueKind::DeviceMatch => {
                 let inside = !text.starts_with('/') || text.starts_with("/dev/");
                 let up = text.split('/').any(|part| part == "..");
-                keep(inside && !up, CheckError::NotDev(text.to_owned()))
+                keep(inside && !up, ValueError::NotDev(text.to_owned()))
             }
-            Kind::DatasetName => keep(is_dataset(text), CheckError::Dataset),
-            Kind::RctlName => {
+            ValueKind::DatasetName => keep(is_dataset(text), ValueError::Dataset),
+            ValueKind::RctlName => {
                 let rest = text.strip_prefix("zone.").unwrap_or("");
                 let good = !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-');
-                keep(good, CheckError::RctlName(text.to_owned()))
+                keep(good, ValueError::RctlName(text.to_owned()))
             }
-            Kind::AttrName => check_attr_name(text).map(|()| text.to_owned()),
-            Kind::User => {
+            ValueKind::AttrName => check_attr_name(text).map(|()| text.to_owned()),
+            ValueKind::User => {
                 let good =
                     text.len() <= 256 && !text.starts_with('-') && !text.contains([':', '/', ',', ' ']);
-                keep(good, CheckError::User(text.to_owned()))
+                keep(good, ValueError::User(text.to_owned()))
             }
-            Kind::Auths => match text.split(',').map(str::trim).find(|a| !words::AUTHS.contains(a)) {
-                Some(bad) => Err(CheckError::Auth(bad.to_owned())),
+            ValueKind::Auths => match text.split(',').map(str::trim).find(|a| !words::AUTHS.contains(a)) {
+                Some(bad) => Err(ValueError::Auth(bad.to_owned())),
                 None => Ok(text.to_owned()),
             },
-            Kind::SecFlags => {
-                keep(words::security_flags(text).is_some(), CheckError::SecFlags(name, text.to_owned()))
+            ValueKind::SecFlags => {
+                keep(words::security_flags(text).is_some(), ValueError::SecFlags(name, text.to_owned()))
             }
-            Kind::Uuid => keep(is_uuid(text), invalid()).map(|t| t.to_ascii_lowercase()),
-            Kind::Mac => keep(is_mac(text), invalid()),
-            Kind::LockList => {
+            ValueKind::Uuid => keep(is_uuid(text), invalid()).map(|t| t.to_ascii_lowercase()),
+            ValueKind::Mac => keep(is_mac(text), invalid()),
+            ValueKind::LockList => {
                 let word = |t: &str| {
                     !t.is_empty() && t.bytes().all(|b| b.is_ascii_alphanumeric() || b":_.-@".contains(&b))
                 };
                 keep(text.split(',').all(word), invalid())
             }
         }
-        .and_then(|t| if t.len() <= self.longest() { Ok(t) } else { Err(CheckError::TooLong(name)) })
+        .and_then(|t| if t.len() <= self.longest() { Ok(t) } else { Err(ValueError::TooLong(name)) })
     }
 
     fn longest(&self) -> usize {
         match self.kind {
-            Kind::AbsPath | Kind::ZonePath => PATH_MAX,
-            Kind::ZoneName => ZONE_NAME_MAX,
+            ValueKind::AbsPath | ValueKind::ZonePath => PATH_MAX,
+            ValueKind::ZoneName => ZONE_NAME_MAX,
             _ => TEXT_MAX,
         }
     }
 
     fn knows(&self, text: &str) -> bool {
-        matches!(self.kind, Kind::Word(words) if words.contains(&text))
+        matches!(self.kind, ValueKind::Word(words) if words.contains(&text))
     }
 
-    fn word_error(&self, words: &[&str]) -> CheckError {
+    fn word_error(&self, words: &[&str]) -> ValueError {
         let quoted: Vec<_> = words.iter().map(|w| format!("'{w}'")).collect();
         let text = match quoted.split_last() {
             Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
             _ => quoted.concat(),
         };
-        CheckError::Word(self.name, text)
+        ValueError::Word(self.name, text)
     }
 }
 
 /// Checks that an attribute's value parses as its type.
 ///
 /// # Errors
-/// [`CheckError::AttrValue`] when it does not, [`CheckError::AttrType`] for an unknown type.
-pub fn check_attr(kind: &str, value: &str) -> Result<(), CheckError> {
+/// [`ValueError::AttrValue`] when it does not, [`ValueError::AttrType`] for an unknown type.
+pub fn check_attr(kind: &str, value: &str) -> Result<(), ValueError> {
     let good = match kind {
         "string" => true,
         "boolean" => matches!(value, "true" | "false"),
         "int" => c_number(value.strip_prefix(['-', '+']).unwrap_or(value)).is_some(),
         "uint" => c_number(value).is_some(),
-        _ => return Err(CheckError::AttrType(kind.to_owned())),
+        _ => return Err(ValueError::AttrType(kind.to_owned())),
     };
-    if good { Ok(()) } else { Err(CheckError::AttrValue(kind.to_owned())) }
+    if good { Ok(()) } else { Err(ValueError::AttrValue(kind.to_owned())) }
 }
 
 /// Refuses what the command language cannot write.
-fn writable(name: &'static str, text: &str) -> Result<(), CheckError> {
+fn writable(name: &'static str, text: &str) -> Result<(), ValueError> {
     let bad = |c: char| c == '"' || (c.is_control() && c != '\t');
-    if text.contains(bad) { Err(CheckError::Unwritable(name)) } else { Ok(()) }
+    if text.contains(bad) { Err(ValueError::Unwritable(name)) } else { Ok(()) }
 }
 
 fn plain_number(text: &str) -> Option<u64> {
@@ -344,14 +346,14 @@ fn is_brand(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
 }
 
-fn check_privileges(list: &str) -> Result<(), CheckError> {
+fn check_privileges(list: &str) -> Result<(), ValueError> {
     for word in list.split(',') {
         let name = word.trim().trim_start_matches(['!', '-']);
         let good = !name.is_empty()
             && !name.eq_ignore_ascii_case("zone")
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         if !good {
-            return Err(CheckError::Privilege(list.to_owned(), word.trim().to_owned()));
+            return Err(ValueError::Privilege(list.to_owned(), word.trim().to_owned()));
         }
     }
     Ok(())
@@ -368,7 +370,7 @@ fn is_host(text: &str) -> bool {
         && !text.bytes().all(|b| b.is_ascii_digit() || b == b'.')
 }
 
-fn check_address(text: &str) -> Result<(), CheckError> {
+fn check_address(text: &str) -> Result<(), ValueError> {
     let (host, prefix) = match text.split_once('/') {
         Some((host, prefix)) => (host, Some(prefix)),
         None => (text, None),
@@ -377,29 +379,29 @@ fn check_address(text: &str) -> Result<(), CheckError> {
         |most: u64| prefix.is_none_or(|p| plain_number(p).is_some_and(|n| !p.is_empty() && n <= most));
     if host.parse::<Ipv6Addr>().is_ok() {
         return match prefix {
-            None => Err(CheckError::Ipv6Prefix(text.to_owned())),
+            None => Err(ValueError::Ipv6Prefix(text.to_owned())),
             Some(_) if within(128) => Ok(()),
-            Some(_) => Err(CheckError::Ipv6Range(text.to_owned())),
+            Some(_) => Err(ValueError::Ipv6Range(text.to_owned())),
         };
     }
     if !is_host(host) {
-        return Err(CheckError::Address(text.to_owned()));
+        return Err(ValueError::Address(text.to_owned()));
     }
-    if within(32) { Ok(()) } else { Err(CheckError::Ipv4Range(text.to_owned())) }
+    if within(32) { Ok(()) } else { Err(ValueError::Ipv4Range(text.to_owned())) }
 }
 
-fn check_link(text: &str) -> Result<(), CheckError> {
+fn check_link(text: &str) -> Result<(), ValueError> {
     if let Some((_, after)) = text.split_once(':') {
         let lun = !after.is_empty() && after.bytes().all(|b| b.is_ascii_digit());
         let text = text.to_owned();
-        return Err(if lun { CheckError::LinkLun(text) } else { CheckError::LinkLogical(text) });
+        return Err(if lun { ValueError::LinkLun(text) } else { ValueError::LinkLogical(text) });
     }
     let good = text.len() <= 31
         && text != "."
         && text != ".."
         && !text.starts_with('-')
         && !text.contains(|c: char| c == '/' || c.is_whitespace());
-    if good { Ok(()) } else { Err(CheckError::Link(text.to_owned())) }
+    if good { Ok(()) } else { Err(ValueError::Link(text.to_owned())) }
 }
 
 fn is_dataset(text: &str) -> bool {
@@ -417,12 +419,12 @@ fn is_dataset(text: &str) -> bool {
         && !text.ends_with(' ')
 }
 
-fn check_attr_name(text: &str) -> Result<(), CheckError> {
+fn check_attr_name(text: &str) -> Result<(), ValueError> {
     if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
-        return Err(CheckError::AttrNameStart(text.to_owned()));
+        return Err(ValueError::AttrNameStart(text.to_owned()));
     }
     if !text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.') {
-        return Err(CheckError::AttrNameChars(text.to_owned()));
+        return Err(ValueError::AttrNameChars(text.to_owned()));
     }
     Ok(())
 }
@@ -553,7 +555,7 @@ mod tests {
         let rows =
             rows.chain(ResourceKind::every().flat_map(|k| k.def().props.iter().map(move |p| (p, Some(k)))));
         for (def, owner) in rows {
-            if matches!(def.shape, Shape::One) {
+            if matches!(def.shape, ValueShape::One) {
                 let value = Value::simple(def.example);
                 let once = def.check(&value, owner).unwrap_or_else(|e| panic!("{} {e}", def.name));
                 assert_eq!(def.check(&once, owner), Ok(once.clone()), "{} is not canonical", def.name);

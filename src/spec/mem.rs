@@ -4,11 +4,11 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use super::state::ZoneState;
-use super::store::{Commit, Revision, StoreError, Stored, Token, ZoneStore};
+use super::store::{Commit, ContentToken, Revision, StoreError, Stored, ZoneStore};
 use super::{ZoneName, ZoneSpec};
 
 #[derive(Debug)]
-struct Zone {
+struct StoredZone {
     spec: ZoneSpec,
     serial: u32,
     state: ZoneState,
@@ -18,7 +18,7 @@ struct Zone {
 /// Specs and templates in memory.
 #[derive(Debug, Default)]
 pub struct MemStore {
-    zones: RefCell<BTreeMap<String, Zone>>,
+    zones: RefCell<BTreeMap<String, StoredZone>>,
     templates: BTreeMap<String, ZoneSpec>,
     /// No zone may be saved.
     pub read_only: bool,
@@ -42,8 +42,8 @@ impl MemStore {
         self.zones.borrow().get(name).map(|z| z.spec.clone())
     }
 
-    fn token(serial: u32) -> Token {
-        Token(serial.to_string())
+    fn token(serial: u32) -> ContentToken {
+        ContentToken(serial.to_string())
     }
 }
 
@@ -53,11 +53,11 @@ impl ZoneStore for MemStore {
         Ok(zones.get(name.as_str()).map(|z| Stored { spec: z.spec.clone(), token: Self::token(z.serial) }))
     }
 
-    fn is_saved(&self, name: &ZoneName, token: &Token) -> bool {
+    fn is_saved(&self, name: &ZoneName, token: &ContentToken) -> bool {
         self.zones.borrow().get(name.as_str()).is_some_and(|z| Self::token(z.serial) == *token)
     }
 
-    fn commit(&self, commit: &Commit<'_>) -> Result<Token, StoreError> {
+    fn commit(&self, commit: &Commit<'_>) -> Result<ContentToken, StoreError> {
         if self.read_only {
             return Err(StoreError::Denied);
         }
@@ -77,7 +77,7 @@ impl ZoneStore for MemStore {
                 None => StoreError::NoZone,
             });
         }
-        let mut zone = zones.remove(&old).unwrap_or_else(|| Zone {
+        let mut zone = zones.remove(&old).unwrap_or_else(|| StoredZone {
             spec: commit.spec.clone(),
             serial: 0,
             state: ZoneState::Configured,

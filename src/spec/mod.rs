@@ -33,17 +33,17 @@ pub use value::{ByteSize, CpuCap, Item, Value};
 /// that is unset. `export` has no way to write the difference.
 #[derive(Clone, Default)]
 pub struct Props {
-    values: BTreeMap<&'static str, Entry>,
+    values: BTreeMap<&'static str, PropEntry>,
     inner: BTreeMap<ResourceKind, Vec<Self>>,
 }
 
 #[derive(Clone)]
-struct Entry {
+struct PropEntry {
     value: Value,
     def: &'static PropDef,
 }
 
-impl Entry {
+impl PropEntry {
     /// Says whether the entry means the same as none.
     fn is_default(&self) -> bool {
         match &self.value {
@@ -55,13 +55,13 @@ impl Entry {
 
 impl PartialEq for Props {
     fn eq(&self, other: &Self) -> bool {
-        fn told(props: &Props) -> impl Iterator<Item = (&'static str, &Value)> {
+        fn effective(props: &Props) -> impl Iterator<Item = (&'static str, &Value)> {
             props.values.iter().filter(|(_, e)| !e.is_default()).map(|(n, e)| (*n, &e.value))
         }
         fn inner(props: &Props) -> impl Iterator<Item = (&ResourceKind, &Vec<Props>)> {
             props.inner.iter().filter(|(_, list)| !list.is_empty())
         }
-        told(self).eq(told(other)) && inner(self).eq(inner(other))
+        effective(self).eq(effective(other)) && inner(self).eq(inner(other))
     }
 }
 
@@ -91,7 +91,7 @@ impl Props {
 
     /// Sets a value. The caller has checked it against the row.
     pub fn set(&mut self, def: &'static PropDef, value: Value) {
-        self.values.insert(def.name, Entry { value, def });
+        self.values.insert(def.name, PropEntry { value, def });
     }
 
     /// Removes a value and says whether there was one.
@@ -213,8 +213,8 @@ impl ZoneSpec {
         }
         let limit: u64 = item.member("limit")?.parse().ok()?;
         Some(match def.kind {
-            schema::Kind::Size(_) => ByteSize(limit).to_string(),
-            schema::Kind::CpuCap => CpuCap(limit).to_string(),
+            schema::ValueKind::Size(_) => ByteSize(limit).to_string(),
+            schema::ValueKind::CpuCap => CpuCap(limit).to_string(),
             _ => limit.to_string(),
         })
     }
@@ -226,8 +226,8 @@ impl ZoneSpec {
     pub fn set_alias(&mut self, def: &PropDef, text: &str) -> Result<(), IncompatibleRctl> {
         let Some(alias) = def.alias else { return Err(IncompatibleRctl) };
         let limit = match def.kind {
-            schema::Kind::Size(_) => ByteSize::parse(text).ok().map(|s| s.0),
-            schema::Kind::CpuCap => CpuCap::parse(text).map(|c| c.0),
+            schema::ValueKind::Size(_) => ByteSize::parse(text).ok().map(|s| s.0),
+            schema::ValueKind::CpuCap => CpuCap::parse(text).map(|c| c.0),
             _ => text.parse().ok(),
         };
         let limit = limit.ok_or(IncompatibleRctl)?;

@@ -66,7 +66,7 @@ pub enum ResourceKind {
 
 /// Where a resource or property comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum PropertyOrigin {
     /// Solaris 10 and illumos.
     Illumos,
     /// Solaris 10 only.
@@ -142,7 +142,7 @@ impl TakesEffect {
 
 /// What a single text of a property must look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ValueKind {
     /// `true` or `false`.
     Bool,
     /// An option of a mount, in which no comma stands.
@@ -213,7 +213,7 @@ pub enum Kind {
 
 /// Whether a property holds one text or a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
+pub enum ValueShape {
     /// One text.
     One,
     /// A list of plain texts (`[a,b]`).
@@ -224,7 +224,7 @@ pub enum Shape {
 
 /// How `info` shows a property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Show {
+pub enum ShowInInfo {
     /// Always, with an empty value when unset (global properties of illumos).
     Always,
     /// Always; `name not specified` when unset.
@@ -236,7 +236,7 @@ pub enum Show {
 /// The names of the host that Tab offers for a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Candidates {
-    /// Nothing but the fixed words of [`Kind`].
+    /// Nothing but the fixed words of [`ValueKind`].
     None,
     /// Directories and files of the host.
     Paths,
@@ -271,7 +271,7 @@ pub struct Alias {
 
 /// Which zones have a global property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
+pub enum ZoneScope {
     /// All but the global zone.
     Zones,
     /// The global zone, which is the host, alone.
@@ -280,7 +280,7 @@ pub enum Scope {
     All,
 }
 
-impl Scope {
+impl ZoneScope {
     /// Says whether a zone has the property.
     pub fn has(self, global: bool) -> bool {
         match self {
@@ -297,9 +297,9 @@ pub struct PropDef {
     /// Name as typed.
     pub name: &'static str,
     /// Rule for one text.
-    pub kind: Kind,
+    pub kind: ValueKind,
     /// One text or a list.
-    pub shape: Shape,
+    pub shape: ValueShape,
     /// Must be given before `end` (resources) or `commit` (global).
     pub required: bool,
     /// May be cleared.
@@ -309,13 +309,13 @@ pub struct PropDef {
     /// Set when the value lives in a resource control.
     pub alias: Option<Alias>,
     /// Which zones have it, when it is a global property. One that is a view on a control all have.
-    pub scope: Scope,
+    pub scope: ZoneScope,
     /// Part of what makes the resource unique.
     pub key: bool,
     /// May be used to pick a resource in `select`, `remove`, `info`.
     pub qualifier: bool,
     /// How `info` shows it.
-    pub show: Show,
+    pub show: ShowInInfo,
     /// Completion candidates for the value.
     pub candidates: Candidates,
     /// Whether this host family carries it out.
@@ -323,7 +323,7 @@ pub struct PropDef {
     /// When a change of it takes effect, where it is carried out: [`PropDef::takes_effect`] knows both.
     pub effect: TakesEffect,
     /// Where it comes from.
-    pub origin: Origin,
+    pub origin: PropertyOrigin,
     /// Who has the authorization `config` may change it: nothing of the host comes into the zone by it,
     /// and nobody gets a right.
     pub delegable: bool,
@@ -347,7 +347,7 @@ pub struct ResourceDef {
     /// Its properties in the order of `info` and `export`.
     pub props: &'static [PropDef],
     /// Where it comes from.
-    pub origin: Origin,
+    pub origin: PropertyOrigin,
     /// Whether this host family carries it out.
     pub honour: Honour,
     /// When adding, removing and reordering take effect, where the resource is carried out:
@@ -372,7 +372,7 @@ impl PropDef {
 
     /// Says whether the property holds a list.
     pub fn is_list(&self) -> bool {
-        !matches!(self.shape, Shape::One)
+        !matches!(self.shape, ValueShape::One)
     }
 }
 

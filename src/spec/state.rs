@@ -90,7 +90,7 @@ pub enum Start {
 
 /// Why a verb does not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum Refusal {
+pub enum StateError {
     /// No other text fits.
     #[error("{0} operation is invalid for {1} zones.")]
     Invalid(&'static str, ZoneState),
@@ -113,7 +113,7 @@ pub enum Refusal {
 
 /// What a verb answers in a state: one cell of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum VerbDecision {
     /// It starts.
     Go,
     /// There is nothing to do.
@@ -121,5 +121,5 @@ pub enum Answer {
     /// The general refusal.
     Invalid,
     /// Another refusal.
-    Refuse(Refusal),
+    Refuse(StateError),
 }

@@ -7,7 +7,7 @@ use super::{ZoneName, ZoneSpec, words};
 
 /// Identifies the content of a saved spec, to notice that somebody else has changed it since.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Token(pub String);
+pub struct ContentToken(pub String);
 
 /// A spec as it was read.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ pub struct Stored {
     /// The spec.
     pub spec: ZoneSpec,
     /// What was read.
-    pub token: Token,
+    pub token: ContentToken,
 }
 
 /// A request to save.
@@ -24,7 +24,7 @@ pub struct Commit<'a> {
     /// What to save. Its name is the new name of the zone.
     pub spec: &'a ZoneSpec,
     /// What the edit started from; none for a zone that did not exist.
-    pub base: Option<&'a Token>,
+    pub base: Option<&'a ContentToken>,
     /// The former name, when the zone is renamed.
     pub renamed_from: Option<&'a ZoneName>,
     /// Save even if somebody else has changed it since `base` was read.
@@ -84,9 +84,9 @@ pub trait ZoneStore {
     /// Reads a spec; none when there is no such zone.
     fn load(&self, name: &ZoneName) -> Result<Option<Stored>, StoreError>;
     /// Says whether what is saved is still what the token stands for.
-    fn is_saved(&self, name: &ZoneName, token: &Token) -> bool;
+    fn is_saved(&self, name: &ZoneName, token: &ContentToken) -> bool;
     /// Saves a spec atomically and returns what is saved now. Keeps the former one as a revision.
-    fn commit(&self, commit: &Commit<'_>) -> Result<Token, StoreError>;
+    fn commit(&self, commit: &Commit<'_>) -> Result<ContentToken, StoreError>;
     /// Deletes a spec. With `force` also one whose zone is incomplete or installed, or whose file is broken.
     fn delete(&self, name: &ZoneName, force: bool) -> Result<(), StoreError>;
     /// Reads a template or example by its own name (no mapping of foreign names here).

@@ -37,7 +37,7 @@ use ::toml::Spanned;
 use ::toml::de::{DeArray, DeInteger, DeTable, DeValue};
 use thiserror::Error;
 
-use super::schema::{Kind, PropDef, ResourceDef, ResourceKind, Shape, globals};
+use super::schema::{PropDef, ResourceDef, ResourceKind, ValueKind, ValueShape, globals};
 use super::verify::{can_clash, duplicate_text, unique_key};
 use super::{Item, Props, Value, ZoneName, ZoneSpec};
 
@@ -112,7 +112,7 @@ fn decode(bytes: &[u8]) -> Result<&str, TextError> {
     }
 }
 
-type Place = Range<usize>;
+type ByteRange = Range<usize>;
 type Read<T> = Result<T, TextError>;
 
 struct Reader<'t> {
@@ -123,7 +123,7 @@ struct Reader<'t> {
 }
 
 impl<'t> Reader<'t> {
-    fn fail<T>(&self, place: &Place, text: impl Into<String>) -> Read<T> {
+    fn fail<T>(&self, place: &ByteRange, text: impl Into<String>) -> Read<T> {
         Err(TextError::at(self.text.as_bytes(), place.start, text))
     }
 
@@ -180,7 +180,7 @@ impl<'t> Reader<'t> {
         &mut self,
         into: Option<(&'static ResourceDef, &mut Props)>,
         def: &'static PropDef,
-        key: &Place,
+        key: &ByteRange,
         value: &Spanned<DeValue<'t>>,
     ) -> Read<()> {
         let shown = match &into {
@@ -188,9 +188,9 @@ impl<'t> Reader<'t> {
             None => def.name.to_owned(),
         };
         let read = match def.shape {
-            Shape::One => Value::Simple(self.single(def, &shown, value)?),
-            Shape::List => Value::List(self.list(def, &shown, value)?),
-            Shape::Groups(members) => Value::List(self.groups(members, &shown, value)?),
+            ValueShape::One => Value::Simple(self.single(def, &shown, value)?),
+            ValueShape::List => Value::List(self.list(def, &shown, value)?),
+            ValueShape::Groups(members) => Value::List(self.groups(members, &shown, value)?),
         };
         if matches!(&read, Value::Simple(text) if text.is_empty()) {
             // As in the command language, an empty text is an unset property.
@@ -221,24 +221,28 @@ impl<'t> Reader<'t> {
     fn single(&self, def: &PropDef, shown: &str, value: &Spanned<DeValue<'t>>) -> Read<String> {
         let place = value.span();
         let text: Cow<'_, str> = match (def.kind, value.get_ref()) {
-            (Kind::Bool, DeValue::Boolean(b)) => Cow::Borrowed(if *b { "true" } else { "false" }),
-            (Kind::Bool, _) => {
+            (ValueKind::Bool, DeValue::Boolean(b)) => Cow::Borrowed(if *b { "true" } else { "false" }),
+            (ValueKind::Bool, _) => {
                 return self.fail(&place, format!("{shown} must be true or false, without quotes"));
             }
-            (Kind::Uint(..), DeValue::String(s)) if s.parse::<i64>().is_ok() => {
+            (ValueKind::Uint(..), DeValue::String(s)) if s.parse::<i64>().is_ok() => {
                 return self.fail(&place, format!("{shown} must be a number without quotes"));
             }
             (_, DeValue::String(s)) => Cow::Borrowed(s.as_ref()),
             (
-                Kind::Uint(..) | Kind::Size(_) | Kind::CpuCap | Kind::CpuRange | Kind::AttrValue,
+                ValueKind::Uint(..)
+                | ValueKind::Size(_)
+                | ValueKind::CpuCap
+                | ValueKind::CpuRange
+                | ValueKind::AttrValue,
                 DeValue::Integer(n),
             ) => match integer(n) {
                 Some(n) => Cow::Owned(n.to_string()),
                 None => return self.fail(&place, format!("{shown}: the number is out of range")),
             },
-            (Kind::CpuCap, DeValue::Float(f)) => Cow::Borrowed(f.as_str()),
-            (Kind::AttrValue, DeValue::Boolean(b)) => Cow::Borrowed(if *b { "true" } else { "false" }),
-            (Kind::Uint(..), _) => return self.fail(&place, format!("{shown} must be a number")),
+            (ValueKind::CpuCap, DeValue::Float(f)) => Cow::Borrowed(f.as_str()),
+            (ValueKind::AttrValue, DeValue::Boolean(b)) => Cow::Borrowed(if *b { "true" } else { "false" }),
+            (ValueKind::Uint(..), _) => return self.fail(&place, format!("{shown} must be a number")),
             (_, other) => {
                 let text = format!("{shown} must be a text in quotes, not {}", kind_of(other));
                 return self.fail(&place, text);
@@ -303,7 +307,7 @@ impl<'t> Reader<'t> {
     fn resources(
         &mut self,
         def: &'static ResourceDef,
-        key: &Place,
+        key: &ByteRange,
         value: &Spanned<DeValue<'t>>,
     ) -> Read<()> {
         let name = def.name;
@@ -337,7 +341,7 @@ impl<'t> Reader<'t> {
     fn resource(
         &mut self,
         def: &'static ResourceDef,
-        place: &Place,
+        place: &ByteRange,
         table: &DeTable<'t>,
         seen: &mut HashSet<String>,
     ) -> Read<()> {

@@ -5,7 +5,7 @@
 //! said of a subcommand elsewhere (usage, help, completions, the manual's synopsis) comes from them.
 
 use super::rights::Auth;
-use super::state::{Answer, Refusal, Start, ZoneState};
+use super::state::{Start, StateError, VerbDecision, ZoneState};
 
 /// A subcommand.
 #[derive(Debug)]
@@ -24,13 +24,13 @@ pub struct Verb {
     pub subject: Subject,
     /// What it answers in each state of the zone, in the order of [`ZoneState::ALL`]; none where the state does
     /// not decide.
-    pub states: Option<[Answer; 9]>,
+    pub states: Option<[VerbDecision; 9]>,
     /// What it locks.
     pub lock: Lock,
     /// Whether it needs the zone's spec.
     pub spec: SpecUse,
     /// Who may ask the broker for it.
-    pub broker: Broker,
+    pub broker: BrokerPolicy,
 }
 
 /// What a subcommand is about.
@@ -72,7 +72,7 @@ pub enum SpecUse {
 
 /// Who may ask the broker for a subcommand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Broker {
+pub enum BrokerPolicy {
     /// Root only.
     Closed,
     /// Everybody: it is judged by the subcommand that it names.
@@ -151,7 +151,7 @@ pub struct Opt {
     /// `--json`.
     pub long: Option<&'static str>,
     /// What follows it.
-    pub value: Option<Value>,
+    pub value: Option<OptionValue>,
     /// What it does, in a few words.
     pub brief: &'static str,
     /// Who knows it.
@@ -183,7 +183,7 @@ pub enum Role {
 
 /// What follows an option.
 #[derive(Clone, Copy, Debug)]
-pub struct Value {
+pub struct OptionValue {
     /// Its name in the usage.
     pub name: &'static str,
     /// What it has to be.
@@ -231,13 +231,13 @@ impl Opt {
 
     /// Returns an option with a value.
     pub const fn value(letter: char, name: &'static str, offer: Offer, brief: &'static str) -> Self {
-        Self { value: Some(Value { name, must: Must::Any, offer }), ..Self::flag(letter, brief) }
+        Self { value: Some(OptionValue { name, must: Must::Any, offer }), ..Self::flag(letter, brief) }
     }
 
     /// Returns the same with a demand on its value.
     pub const fn must(self, must: Must) -> Self {
         let Some(value) = self.value else { panic!("an option without a value") };
-        Self { value: Some(Value { must, ..value }), ..self }
+        Self { value: Some(OptionValue { must, ..value }), ..self }
     }
 
     /// Returns the same with another role.
@@ -281,7 +281,7 @@ impl Opt {
 
 /// A piece of a synopsis.
 #[derive(Debug)]
-enum Piece<'a> {
+enum SynopsisPiece<'a> {
     /// Letters without values, which are written as one word.
     Cluster(String),
     /// Options of which one may be given.
@@ -297,17 +297,17 @@ impl Verb {
     /// Says how the verb starts in a state; none where the state does not decide.
     ///
     /// # Errors
-    /// [`Refusal`] with the text of the interface.
-    pub fn start(&self, state: ZoneState) -> Result<Start, Refusal> {
+    /// [`StateError`] with the text of the interface.
+    pub fn start(&self, state: ZoneState) -> Result<Start, StateError> {
         match self.states.as_ref().map(|row| row[state as usize]) {
-            None | Some(Answer::Go) => Ok(Start::Go),
-            Some(Answer::Already(text)) => Ok(Start::Already(text)),
-            Some(Answer::Invalid) => Err(Refusal::Invalid(self.name, state)),
-            Some(Answer::Refuse(why)) => Err(why),
+            None | Some(VerbDecision::Go) => Ok(Start::Go),
+            Some(VerbDecision::Already(text)) => Ok(Start::Already(text)),
+            Some(VerbDecision::Invalid) => Err(StateError::Invalid(self.name, state)),
+            Some(VerbDecision::Refuse(why)) => Err(why),
         }
     }
 
-    fn pieces(&self) -> Vec<Piece<'_>> {
+    fn pieces(&self) -> Vec<SynopsisPiece<'_>> {
         let mut groups: Vec<Vec<&Opt>> = Vec::new();
         for opt in self.shown() {
             match groups.last_mut() {
@@ -319,12 +319,12 @@ impl Verb {
             [opt] if opt.value.is_none() && self.boot_args_after(opt).is_none() => opt.letter,
             _ => None,
         };
-        let mut pieces: Vec<Piece<'_>> = Vec::new();
+        let mut pieces: Vec<SynopsisPiece<'_>> = Vec::new();
         for group in groups {
             match (letter(&group), pieces.last_mut()) {
-                (Some(letter), Some(Piece::Cluster(letters))) => letters.push(letter),
-                (Some(letter), _) => pieces.push(Piece::Cluster(letter.to_string())),
-                (None, _) => pieces.push(Piece::Group(group)),
+                (Some(letter), Some(SynopsisPiece::Cluster(letters))) => letters.push(letter),
+                (Some(letter), _) => pieces.push(SynopsisPiece::Cluster(letter.to_string())),
+                (None, _) => pieces.push(SynopsisPiece::Group(group)),
             }
         }
         pieces
@@ -350,8 +350,10 @@ impl Verb {
             .pieces()
             .iter()
             .map(|piece| match piece {
-                Piece::Cluster(letters) => format!("[-{letters}]"),
-                Piece::Group(group) => format!("[{}]", group.iter().map(one).collect::<Vec<_>>().join(" | ")),
+                SynopsisPiece::Cluster(letters) => format!("[-{letters}]"),
+                SynopsisPiece::Group(group) => {
+                    format!("[{}]", group.iter().map(one).collect::<Vec<_>>().join(" | "))
+                }
             })
             .collect();
         match self.operands {
@@ -386,8 +388,8 @@ impl Verb {
             .pieces()
             .iter()
             .map(|piece| match piece {
-                Piece::Cluster(letters) => (format!("Fl {letters}"), true),
-                Piece::Group(group) => (group.iter().map(one).collect::<Vec<_>>().join(" | "), true),
+                SynopsisPiece::Cluster(letters) => (format!("Fl {letters}"), true),
+                SynopsisPiece::Group(group) => (group.iter().map(one).collect::<Vec<_>>().join(" | "), true),
             })
             .collect();
         match self.operands {
@@ -402,7 +404,7 @@ impl Verb {
     }
 }
 
-impl Value {
+impl OptionValue {
     /// Returns the first word of its name.
     pub fn label(&self) -> &'static str {
         self.name.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or(self.name)

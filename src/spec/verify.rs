@@ -19,7 +19,7 @@ pub enum Severity {
 
 /// The class of a finding, with the text of the Solaris library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Reason {
+pub enum FindingReason {
     /// A property that the zone must have.
     #[error("Required resource missing")]
     Resource,
@@ -39,37 +39,37 @@ pub enum Reason {
 
 /// One finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct SpecFinding {
     /// How bad it is.
     pub severity: Severity,
     /// The text, without prefix.
     pub text: String,
     /// Its class.
-    pub reason: Reason,
+    pub reason: FindingReason,
     /// The spec can be saved, but `zoneadm` neither installs nor boots the zone: a warning of `zonecfg verify`
     /// that `zoneadm verify` reports as an error in words of its own.
     pub keeps_from_booting: bool,
 }
 
-struct Findings(Vec<Finding>);
+struct SpecFindings(Vec<SpecFinding>);
 
-impl Findings {
-    fn error(&mut self, reason: Reason, text: impl Into<String>) {
+impl SpecFindings {
+    fn error(&mut self, reason: FindingReason, text: impl Into<String>) {
         self.push(Severity::Error, reason, text.into(), true);
     }
 
     /// Warns of what will not do what it says.
     fn warn(&mut self, text: impl Into<String>) {
-        self.push(Severity::Warning, Reason::Invalid, text.into(), false);
+        self.push(Severity::Warning, FindingReason::Invalid, text.into(), false);
     }
 
     /// Warns of what can be saved, but with which no zone boots here.
     fn warn_of_obstacle(&mut self, text: impl Into<String>) {
-        self.push(Severity::Warning, Reason::Invalid, text.into(), true);
+        self.push(Severity::Warning, FindingReason::Invalid, text.into(), true);
     }
 
-    fn push(&mut self, severity: Severity, reason: Reason, text: String, keeps_from_booting: bool) {
-        self.0.push(Finding { severity, text, reason, keeps_from_booting });
+    fn push(&mut self, severity: Severity, reason: FindingReason, text: String, keeps_from_booting: bool) {
+        self.0.push(SpecFinding { severity, text, reason, keeps_from_booting });
     }
 }
 
@@ -84,12 +84,12 @@ pub struct HostKnows<'a> {
 }
 
 /// Checks a spec and returns everything that is wrong with it, not only the first.
-pub fn verify(spec: &ZoneSpec, host: &HostKnows<'_>) -> Vec<Finding> {
-    let mut found = Findings(Vec::new());
+pub fn verify(spec: &ZoneSpec, host: &HostKnows<'_>) -> Vec<SpecFinding> {
+    let mut found = SpecFindings(Vec::new());
     // A kernel zone is on disks of its own.
     let needs_path = !spec.name.is_global() && spec.global("brand").as_deref() != Some("solaris-kz");
     if needs_path && spec.zonepath().is_none() {
-        found.error(Reason::Resource, "zonepath not specified");
+        found.error(FindingReason::Resource, "zonepath not specified");
     }
     verify_globals(spec, host, &mut found);
     for kind in R::all() {
@@ -110,12 +110,12 @@ pub fn verify(spec: &ZoneSpec, host: &HostKnows<'_>) -> Vec<Finding> {
         if let (Some(kind), Some(value)) = (attr.text("type"), attr.text("value"))
             && let Err(e) = check_attr(kind, value)
         {
-            found.error(Reason::Invalid, e.to_string());
+            found.error(FindingReason::Invalid, e.to_string());
         }
     }
     for flags in spec.stored(R::SecurityFlags) {
         for text in security_flag_errors(flags) {
-            found.error(Reason::Invalid, text);
+            found.error(FindingReason::Invalid, text);
         }
     }
     for user in spec.stored(R::Admin).iter().filter_map(|a| a.text("user")) {
@@ -127,7 +127,7 @@ pub fn verify(spec: &ZoneSpec, host: &HostKnows<'_>) -> Vec<Finding> {
     found.0
 }
 
-fn verify_globals(spec: &ZoneSpec, host: &HostKnows<'_>, found: &mut Findings) {
+fn verify_globals(spec: &ZoneSpec, host: &HostKnows<'_>, found: &mut SpecFindings) {
     if let Some(brand) = spec.props.text("brand").filter(|b| !(host.runs_brand)(b)) {
         found.warn_of_obstacle(format!(
             "brand '{brand}' cannot run on this host; the zone can be kept but not booted"
@@ -149,7 +149,7 @@ fn verify_globals(spec: &ZoneSpec, host: &HostKnows<'_>, found: &mut Findings) {
     }
 }
 
-fn warn_honour(subject: &str, honour: Honour, found: &mut Findings) {
+fn warn_honour(subject: &str, honour: Honour, found: &mut SpecFindings) {
     match honour {
         Honour::Yes => (),
         Honour::Ignored(why) => found.warn(format!("{subject} has no effect: {why}")),
@@ -159,7 +159,7 @@ fn warn_honour(subject: &str, honour: Honour, found: &mut Findings) {
     }
 }
 
-fn verify_honour(def: &ResourceDef, list: &[Props], found: &mut Findings) {
+fn verify_honour(def: &ResourceDef, list: &[Props], found: &mut SpecFindings) {
     if list.is_empty() {
         return;
     }
@@ -189,7 +189,7 @@ pub fn missing<'a>(
 }
 
 /// Checks the resources of a kind that stand in one place, with those that stand in them.
-fn verify_list(kind: R, list: &[Props], found: &mut Findings) {
+fn verify_list(kind: R, list: &[Props], found: &mut SpecFindings) {
     verify_required(kind.def(), list, found);
     verify_unique(kind, list, found);
     for inner in kind.inner() {
@@ -199,10 +199,10 @@ fn verify_list(kind: R, list: &[Props], found: &mut Findings) {
     }
 }
 
-fn verify_required(def: &'static ResourceDef, list: &[Props], found: &mut Findings) {
+fn verify_required(def: &'static ResourceDef, list: &[Props], found: &mut SpecFindings) {
     for props in list {
         for prop in missing(def, props) {
-            found.error(Reason::Property, format!("{}: {} not specified", def.title(), prop.name));
+            found.error(FindingReason::Property, format!("{}: {} not specified", def.title(), prop.name));
         }
     }
 }
@@ -239,24 +239,24 @@ pub fn duplicate_text(kind: R, props: &Props) -> String {
     format!("{article} {name} resource with the {} already exists.", keys.join(", and "))
 }
 
-fn verify_unique(kind: R, list: &[Props], found: &mut Findings) {
+fn verify_unique(kind: R, list: &[Props], found: &mut SpecFindings) {
     // A directory that is inherited twice is inherited once.
     if list.len() < 2 || kind == R::InheritPkgDir {
         return;
     }
     if kind.def().singleton {
-        found.error(Reason::Invalid, format!("The {kind} resource already exists."));
+        found.error(FindingReason::Invalid, format!("The {kind} resource already exists."));
         return;
     }
     let mut seen = HashSet::with_capacity(list.len());
     for props in list {
         if can_clash(kind, props) && !seen.insert(unique_key(kind, props)) {
-            found.error(Reason::Invalid, duplicate_text(kind, props));
+            found.error(FindingReason::Invalid, duplicate_text(kind, props));
         }
     }
 }
 
-fn verify_net(spec: &ZoneSpec, found: &mut Findings) {
+fn verify_net(spec: &ZoneSpec, found: &mut SpecFindings) {
     let exclusive = spec.global("ip-type").as_deref() == Some("exclusive");
     let nets = spec.stored(R::Net);
     let guarded: HashSet<_> = nets
@@ -268,21 +268,24 @@ fn verify_net(spec: &ZoneSpec, found: &mut Findings) {
         let (address, allowed) = (net.text("address"), net.text("allowed-address"));
         if !exclusive {
             if address.is_none() {
-                found.error(Reason::Property, "net: address not specified");
+                found.error(FindingReason::Property, "net: address not specified");
             }
             if allowed.is_some() {
                 let text = "net: allowed-address cannot be specified for a shared IP type";
-                found.error(Reason::Incompatible, text);
+                found.error(FindingReason::Incompatible, text);
             }
             continue;
         }
         if address.is_some() {
-            found.error(Reason::Incompatible, "net: address cannot be specified for an exclusive IP type");
+            found.error(
+                FindingReason::Incompatible,
+                "net: address cannot be specified for an exclusive IP type",
+            );
         }
         let physical = net.text("physical").unwrap_or("");
         if net.text("defrouter").is_some() && !guarded.contains(physical) {
             found.error(
-                Reason::Incompatible,
+                FindingReason::Incompatible,
                 format!(
                     "net: defrouter for {physical} cannot be specified without allowed-address for an \
                      exclusive IP type"
@@ -333,26 +336,26 @@ fn bad_mount_point(dir: &str) -> Option<String> {
     (bytes > most).then(|| format!("the path has {bytes} bytes, and a path can have {most}"))
 }
 
-fn verify_cpu(spec: &ZoneSpec, found: &mut Findings) {
+fn verify_cpu(spec: &ZoneSpec, found: &mut SpecFindings) {
     let has = |name: &str| spec.stored(R::Rctl).iter().any(|r| r.text("name") == Some(name));
     let dedicated = !spec.stored(R::DedicatedCpu).is_empty();
     if has("zone.cpu-shares") {
         if dedicated {
             let text = "rctl zone.cpu-shares and dedicated-cpu are incompatible.";
-            found.error(Reason::Incompatible, text);
+            found.error(FindingReason::Incompatible, text);
         }
         if let Some(class) = spec.props.text("scheduling-class").filter(|c| *c != "FSS") {
             let text = format!("WARNING: rctl zone.cpu-shares and scheduling-class={class} are incompatible");
-            found.error(Reason::Incompatible, text);
+            found.error(FindingReason::Incompatible, text);
         }
     }
     if has("zone.cpu-cap") && dedicated {
-        found.error(Reason::Incompatible, "rctl zone.cpu-cap and the dedicated-cpu are incompatible.");
+        found.error(FindingReason::Incompatible, "rctl zone.cpu-cap and the dedicated-cpu are incompatible.");
     }
     if dedicated && spec.props.text("pool").is_some() {
         let text = "The pool property is already set.  A persistent pool is incompatible with\nthe \
                     dedicated-cpu resource.";
-        found.error(Reason::Incompatible, text);
+        found.error(FindingReason::Incompatible, text);
     }
 }
 
@@ -362,10 +365,10 @@ pub fn locks_too_much(memory: &Props) -> bool {
     matches!((size("locked"), size("physical")), (Some(locked), Some(physical)) if locked > physical)
 }
 
-fn verify_memory(spec: &ZoneSpec, found: &mut Findings) {
+fn verify_memory(spec: &ZoneSpec, found: &mut SpecFindings) {
     if spec.view(R::CappedMemory).iter().any(locks_too_much) {
         let text = "The locked cap must be less than or equal to the physical cap.";
-        found.error(Reason::Incompatible, text);
+        found.error(FindingReason::Incompatible, text);
     }
 }
 
@@ -390,7 +393,7 @@ pub fn security_flag_errors(flags: &Props) -> Vec<&'static str> {
     errors
 }
 
-fn verify_idmap(spec: &ZoneSpec, found: &mut Findings) {
+fn verify_idmap(spec: &ZoneSpec, found: &mut SpecFindings) {
     let ranges = spec.stored(R::Idmap);
     if ranges.is_empty() {
         return;
@@ -404,13 +407,13 @@ fn verify_idmap(spec: &ZoneSpec, found: &mut Findings) {
             .map(|p| (number(p, "start"), number(p, "target"), number(p, "count")))
             .collect();
         if !list.iter().any(|(start, _, count)| *start == 0 && *count > 0) {
-            found.error(Reason::Incompatible, format!("idmap: {sort} 0 is not mapped"));
+            found.error(FindingReason::Incompatible, format!("idmap: {sort} 0 is not mapped"));
         }
         for (start, target, count) in &list {
             // The last id, 4294967295, means "no id" to the kernel.
             if start.max(target) + count > u64::from(u32::MAX) {
                 let text = format!("idmap: {count} {sort}s from {start} to {target} go beyond the last id");
-                found.error(Reason::Invalid, text);
+                found.error(FindingReason::Invalid, text);
             }
         }
         for (side, pick) in [("in the zone", 0), ("on the host", 1)] {
@@ -420,7 +423,7 @@ fn verify_idmap(spec: &ZoneSpec, found: &mut Findings) {
             for pair in sorted.windows(2) {
                 if pair[0].0 + pair[0].1 > pair[1].0 {
                     let text = format!("idmap: ranges of {sort}s overlap {side} at {}", pair[1].0);
-                    found.error(Reason::Incompatible, text);
+                    found.error(FindingReason::Incompatible, text);
                 }
             }
         }

@@ -35,7 +35,7 @@ use super::naive::without;
 use super::ns::{self, Kinds, Side};
 use super::path::{self, reason};
 use super::process::{self, Child, Handle};
-use super::rlimit::{Limit, limits_to_set, policy_of, set_limit, set_policy};
+use super::rlimit::{ResourceLimit, limits_to_set, policy_of, set_limit, set_policy};
 use super::seccomp::{self, asm::Instruction};
 use super::trace;
 use super::tty;
@@ -56,11 +56,11 @@ fn at<E: Into<io::Error>>(step: &'static str) -> impl FnOnce(E) -> EnterError {
 
 /// A zone that can be entered.
 #[derive(Debug)]
-pub struct Target {
+pub struct EnterTarget {
     init: OwnedFd,
     kinds: Kinds,
     dropped: Vec<u32>,
-    limits: Vec<Limit>,
+    limits: Vec<ResourceLimit>,
     policy: i32,
     oom_score: Option<String>,
     cgroup: Option<OwnedFd>,
@@ -68,7 +68,7 @@ pub struct Target {
 
 /// A system call filter for a process that enters.
 #[derive(Clone, Copy)]
-pub struct Filter<'a> {
+pub struct SeccompFilter<'a> {
     /// The filter.
     pub program: &'a [Instruction],
     /// Gives away what hears it; the process waits until then.
@@ -99,7 +99,7 @@ pub struct Entered {
     pub channel: Channel,
 }
 
-impl Target {
+impl EnterTarget {
     /// Opens the zone whose first process is `init`, started at `start` (see [`process::start_time`]).
     ///
     /// `cgroup` is the zone's folder of cgroup v2. Entering processes join the one below it that the first
@@ -153,7 +153,7 @@ impl Target {
         streams: [Option<OwnedFd>; 3],
         wake: BorrowedFd<'_>,
         mut stop: impl FnMut() -> bool,
-        filter: Option<Filter<'_>>,
+        filter: Option<SeccompFilter<'_>>,
         confine: Confine<'_>,
         inside: impl FnOnce(&Channel) -> String,
     ) -> Result<Entered, EnterError> {
@@ -210,7 +210,7 @@ impl Target {
         streams: [Option<OwnedFd>; 3],
         channel: &Channel,
         number: Channel,
-        filter: Option<&Filter<'_>>,
+        filter: Option<&SeccompFilter<'_>>,
         confine: Confine<'_>,
         inside: impl FnOnce(&Channel) -> String,
     ) {
@@ -291,7 +291,7 @@ fn begin(channel: &Channel) -> Result<(), EnterError> {
 }
 
 /// Puts this process under a filter and has the parent give away what hears it.
-fn be_filtered(parent: &Channel, filter: &Filter<'_>) -> Result<(), EnterError> {
+fn be_filtered(parent: &Channel, filter: &SeccompFilter<'_>) -> Result<(), EnterError> {
     let step = "guard the process";
     let listener = seccomp::install(filter.program).map_err(at(step))?;
     parent.send(LISTENER, &[listener.as_fd()]).map_err(at(step))?;
@@ -300,7 +300,7 @@ fn be_filtered(parent: &Channel, filter: &Filter<'_>) -> Result<(), EnterError> 
 }
 
 /// The parent's side of [`be_filtered`].
-fn pass_on(child: &Channel, filter: &Filter<'_>) -> Result<(), EnterError> {
+fn pass_on(child: &Channel, filter: &SeccompFilter<'_>) -> Result<(), EnterError> {
     let step = "guard the process";
     let message = child.receive().map_err(at(step))?;
     let Some(listener) = message.fds.into_iter().next() else {

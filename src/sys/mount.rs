@@ -57,11 +57,11 @@ struct MountAttr {
 
 /// A mount, detached or attached.
 #[derive(Debug)]
-pub struct Tree {
+pub struct MountFd {
     fd: OwnedFd,
 }
 
-impl Tree {
+impl MountFd {
     /// Makes a detached copy of the mount at a descriptor, of its subtree from there on, with the
     /// mounts below it when `recursive`. Its propagation is private: on most hosts mounts are shared, and
     /// what is mounted below a copy in a zone would be mounted on the host as well.
@@ -76,13 +76,13 @@ impl Tree {
     ///
     /// # Errors
     /// The system's error.
-    pub fn peer(at: BorrowedFd<'_>, recursive: bool) -> io::Result<Peer> {
+    pub fn peer(at: BorrowedFd<'_>, recursive: bool) -> io::Result<PeerMount> {
         let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         flags |= OpenTreeFlags::AT_EMPTY_PATH;
         if recursive {
             flags |= OpenTreeFlags::AT_RECURSIVE;
         }
-        Ok(Peer { tree: Self { fd: open_tree(at, "", flags)? }, recursive })
+        Ok(PeerMount { tree: Self { fd: open_tree(at, "", flags)? }, recursive })
     }
 
     /// Makes a detached copy of a private mount from a name in it on, with the attributes and mapped ids that the
@@ -150,26 +150,26 @@ impl Tree {
     }
 }
 
-/// A copy that is still a peer of what it was made of. It can be attached only as the [`Tree`] that it becomes
+/// A copy that is still a peer of what it was made of. It can be attached only as the [`MountFd`] that it becomes
 /// with its attributes, by the same call that makes its propagation private.
 #[derive(Debug)]
-pub struct Peer {
-    tree: Tree,
+pub struct PeerMount {
+    tree: MountFd,
     recursive: bool,
 }
 
-impl Peer {
-    /// Gives the copy its attributes, as [`Tree::set`].
+impl PeerMount {
+    /// Gives the copy its attributes, as [`MountFd::set`].
     ///
     /// # Errors
-    /// As [`Tree::set`].
-    pub fn set(self, set: Attrs, clear: Attrs, ids: Option<BorrowedFd<'_>>) -> io::Result<Tree> {
+    /// As [`MountFd::set`].
+    pub fn set(self, set: Attrs, clear: Attrs, ids: Option<BorrowedFd<'_>>) -> io::Result<MountFd> {
         self.tree.set(set, clear, ids, self.recursive)?;
         Ok(self.tree)
     }
 }
 
-impl Tree {
+impl MountFd {
     /// Takes over a detached mount that came from another process.
     pub fn from_fd(fd: OwnedFd) -> Self {
         Self { fd }
@@ -181,7 +181,7 @@ impl Tree {
     }
 }
 
-impl AsFd for Tree {
+impl AsFd for MountFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
@@ -263,12 +263,12 @@ impl NewFs {
     ///
     /// # Errors
     /// [`FsError`].
-    pub fn mount(self, attrs: Attrs) -> Result<Tree, FsError> {
+    pub fn mount(self, attrs: Attrs) -> Result<MountFd, FsError> {
         fsconfig_create(self.fd.as_fd()).map_err(|e| self.error(None, e))?;
         let attrs = MountAttrFlags::from_bits_retain(u32::try_from(attrs.bits()).unwrap_or(0));
         let fd = fsmount(self.fd.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attrs)
             .map_err(|e| self.error(None, e))?;
-        Ok(Tree { fd })
+        Ok(MountFd { fd })
     }
 
     fn error(&self, option: Option<String>, errno: rustix::io::Errno) -> FsError {

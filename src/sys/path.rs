@@ -76,7 +76,7 @@ pub fn reason(error: &io::Error) -> String {
 
 /// What happens when a name leads through a symbolic link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Links {
+pub enum SymlinkPolicy {
     /// The name is refused (`ELOOP`).
     Refuse,
     /// The link is followed as the zone would see it, with the directory as its `/`.
@@ -96,19 +96,19 @@ pub enum Mounts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resolve {
     /// Symbolic links.
-    pub links: Links,
+    pub links: SymlinkPolicy,
     /// Mount points.
     pub mounts: Mounts,
 }
 
 /// Links refused, mounts crossed: the rule for files of our own.
-pub const STRICT: Resolve = Resolve { links: Links::Refuse, mounts: Mounts::Cross };
+pub const STRICT: Resolve = Resolve { links: SymlinkPolicy::Refuse, mounts: Mounts::Cross };
 
 /// Links refused, mounts not crossed: the rule for removing and copying.
-pub const SAME_MOUNT: Resolve = Resolve { links: Links::Refuse, mounts: Mounts::Stay };
+pub const SAME_MOUNT: Resolve = Resolve { links: SymlinkPolicy::Refuse, mounts: Mounts::Stay };
 
 /// Links seen as from inside: the rule for layers of an image.
-pub const IN_ROOT: Resolve = Resolve { links: Links::InRoot, mounts: Mounts::Cross };
+pub const IN_ROOT: Resolve = Resolve { links: SymlinkPolicy::InRoot, mounts: Mounts::Cross };
 
 /// Opens a name beneath a directory, out of which it cannot lead.
 ///
@@ -159,8 +159,8 @@ fn kernel_open(
 ) -> rustix::io::Result<OwnedFd> {
     let mut resolve = ResolveFlags::NO_MAGICLINKS;
     resolve |= match how.links {
-        Links::Refuse => ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
-        Links::InRoot => ResolveFlags::IN_ROOT,
+        SymlinkPolicy::Refuse => ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
+        SymlinkPolicy::InRoot => ResolveFlags::IN_ROOT,
     };
     if how.mounts == Mounts::Stay {
         resolve |= ResolveFlags::NO_XDEV;
@@ -211,7 +211,7 @@ fn walk_open(
         let kind = FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode);
         if kind == FileType::Symlink && !(last && flags.contains(OFlags::NOFOLLOW)) {
             links += 1;
-            if how.links == Links::Refuse || links > MAX_LINKS {
+            if how.links == SymlinkPolicy::Refuse || links > MAX_LINKS {
                 return Err(Errno::LOOP);
             }
             let target = rustix::fs::readlinkat(at, &part, Vec::new())?;

@@ -446,7 +446,7 @@ pub struct Child {
 
 /// What is known of the end of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum ChildEnd {
     /// How it ended.
     Known(Ended),
     /// It has ended, and somebody who traces it keeps to himself how.
@@ -472,9 +472,9 @@ impl Child {
     }
 
     /// Reaps the child if it has ended; none while it lives.
-    pub fn end(&self) -> Option<End> {
+    pub fn end(&self) -> Option<ChildEnd> {
         if let Some(ended) = reap(self.pid) {
-            return Some(End::Known(ended));
+            return Some(ChildEnd::Known(ended));
         }
         if !self.handle.wait_gone(0).unwrap_or(true) {
             return None;
@@ -482,10 +482,10 @@ impl Child {
         let start = std::time::Instant::now();
         loop {
             if let Some(ended) = reap(self.pid) {
-                return Some(End::Known(ended));
+                return Some(ChildEnd::Known(ended));
             }
             if start.elapsed().as_millis() >= u128::from(Self::TRACER_MILLIS) {
-                return Some(End::Kept);
+                return Some(ChildEnd::Kept);
             }
             std::thread::sleep(std::time::Duration::from_millis(5));
         }

@@ -6,7 +6,7 @@ use super::made;
 use std::io;
 
 /// A resource and its limit.
-pub(super) type Limit = (libc::__rlimit_resource_t, libc::rlimit);
+pub(super) type ResourceLimit = (libc::__rlimit_resource_t, libc::rlimit);
 
 /// `SCHED_OTHER`.
 pub const NORMAL: i32 = libc::SCHED_OTHER;
@@ -39,18 +39,19 @@ const NAMES: [(&str, libc::__rlimit_resource_t); 16] = [
 ///
 /// Read from `/proc`: prlimit(2) asks for rights over the process' user namespace, which the host's root
 /// need not have in a container.
-pub(super) fn limits_to_set(pid: i32) -> io::Result<Vec<Limit>> {
-    let read =
-        |who: &str| -> io::Result<Vec<Limit>> { Ok(parse(&made::read(format!("/proc/{who}/limits"))?)) };
+pub(super) fn limits_to_set(pid: i32) -> io::Result<Vec<ResourceLimit>> {
+    let read = |who: &str| -> io::Result<Vec<ResourceLimit>> {
+        Ok(parse(&made::read(format!("/proc/{who}/limits"))?))
+    };
     let ours = read("self")?;
-    let same = |theirs: &Limit| {
-        let limits = |l: &Limit| (l.0, l.1.rlim_cur, l.1.rlim_max);
+    let same = |theirs: &ResourceLimit| {
+        let limits = |l: &ResourceLimit| (l.0, l.1.rlim_cur, l.1.rlim_max);
         ours.iter().any(|own| limits(own) == limits(theirs))
     };
     Ok(read(&pid.to_string())?.into_iter().filter(|l| !same(l)).collect())
 }
 
-fn parse(text: &str) -> Vec<Limit> {
+fn parse(text: &str) -> Vec<ResourceLimit> {
     let value = |word: &str| match word {
         "unlimited" => Some(libc::RLIM_INFINITY),
         number => number.parse().ok(),

@@ -20,7 +20,7 @@ const PIPE_BUF: usize = 4096;
 
 /// Kinds of streams, by what is different about them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum StreamKind {
     Pipe,
     Socket,
     Terminal,
@@ -35,7 +35,7 @@ pub struct Stream {
     shared: BorrowedFd<'static>,
     /// The same pipe or terminal with flags of our own.
     own: Option<OwnedFd>,
-    kind: Kind,
+    kind: StreamKind,
     name: &'static str,
 }
 
@@ -57,7 +57,11 @@ impl Stream {
 
     fn new(shared: BorrowedFd<'static>, access: OFlags, name: &'static str) -> Self {
         let kind = kind_of(shared);
-        let own = if matches!(kind, Kind::Pipe | Kind::Terminal) { open_anew(shared, access) } else { None };
+        let own = if matches!(kind, StreamKind::Pipe | StreamKind::Terminal) {
+            open_anew(shared, access)
+        } else {
+            None
+        };
         Self { shared, own, kind, name }
     }
 
@@ -72,7 +76,7 @@ impl Stream {
     /// The system's error.
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         Ok(match self.kind {
-            Kind::Socket => rustix::net::recv(self.shared, buffer, RecvFlags::DONTWAIT)?.0,
+            StreamKind::Socket => rustix::net::recv(self.shared, buffer, RecvFlags::DONTWAIT)?.0,
             _ => rustix::io::read(self, buffer)?,
         })
     }
@@ -85,9 +89,9 @@ impl Stream {
     pub fn write(&self, text: &[u8]) -> io::Result<usize> {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         Ok(match self.kind {
-            Kind::Socket => rustix::net::send(self.shared, text, flags)?,
+            StreamKind::Socket => rustix::net::send(self.shared, text, flags)?,
             // A stream that could not be opened anew may wait, but not for so little.
-            Kind::Pipe | Kind::Terminal if self.own.is_none() => {
+            StreamKind::Pipe | StreamKind::Terminal if self.own.is_none() => {
                 rustix::io::write(self, &text[..text.len().min(PIPE_BUF)])?
             }
             _ => rustix::io::write(self, text)?,
@@ -96,12 +100,12 @@ impl Stream {
 
     /// Says whether poll(2) tells of itself that nobody reads any more.
     pub fn tells_its_end(&self) -> bool {
-        matches!(self.kind, Kind::Pipe | Kind::Socket)
+        matches!(self.kind, StreamKind::Pipe | StreamKind::Socket)
     }
 
     /// Says whether what is there can be looked at without taking it away.
     pub fn can_show(&self) -> bool {
-        matches!(self.kind, Kind::Pipe | Kind::Positioned)
+        matches!(self.kind, StreamKind::Pipe | StreamKind::Positioned)
     }
 
     /// Reads what is there, at most one page of it, and leaves it there.
@@ -110,7 +114,7 @@ impl Stream {
     /// As [`Stream::read`].
     pub fn show(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let most = buffer.len().min(PIPE_BUF);
-        if self.kind == Kind::Positioned {
+        if self.kind == StreamKind::Positioned {
             let position = seek(self, SeekFrom::Current(0))?;
             return Ok(rustix::io::pread(self, &mut buffer[..most], position)?);
         }
@@ -123,7 +127,7 @@ impl Stream {
 
     /// Takes away so many bytes that [`Stream::show`] has shown.
     pub fn take_away(&self, mut bytes: usize) {
-        if self.kind == Kind::Positioned {
+        if self.kind == StreamKind::Positioned {
             let _ = i64::try_from(bytes).map(|n| seek(self, SeekFrom::Current(n)));
             return;
         }
@@ -141,7 +145,7 @@ impl Stream {
 
     /// Gives back the last bytes that were read, where there is a position to set.
     pub fn give_back(&self, bytes: usize) {
-        if self.kind == Kind::Positioned && bytes > 0 {
+        if self.kind == StreamKind::Positioned && bytes > 0 {
             let _ = i64::try_from(bytes).map(|n| seek(self, SeekFrom::Current(-n)));
         }
     }
@@ -154,7 +158,7 @@ impl Stream {
 
     /// Says whether an error tells that a terminal was hung up.
     pub fn was_hung_up(&self, e: &io::Error) -> bool {
-        self.kind == Kind::Terminal && e.raw_os_error() == Some(libc::EIO)
+        self.kind == StreamKind::Terminal && e.raw_os_error() == Some(libc::EIO)
     }
 
     /// Says whether both are the same file, pipe, terminal or socket.
@@ -171,16 +175,16 @@ impl AsFd for Stream {
     }
 }
 
-fn kind_of(fd: BorrowedFd<'_>) -> Kind {
-    let Ok(stat) = fstat(fd) else { return Kind::Other };
+fn kind_of(fd: BorrowedFd<'_>) -> StreamKind {
+    let Ok(stat) = fstat(fd) else { return StreamKind::Other };
     // Opened anew it is another terminal.
     let multiplexer = (major(stat.st_rdev), minor(stat.st_rdev)) == (5, 2);
     match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Fifo => Kind::Pipe,
-        FileType::Socket => Kind::Socket,
-        FileType::RegularFile | FileType::BlockDevice => Kind::Positioned,
-        FileType::CharacterDevice if tty::is_tty(fd) && !multiplexer => Kind::Terminal,
-        _ => Kind::Other,
+        FileType::Fifo => StreamKind::Pipe,
+        FileType::Socket => StreamKind::Socket,
+        FileType::RegularFile | FileType::BlockDevice => StreamKind::Positioned,
+        FileType::CharacterDevice if tty::is_tty(fd) && !multiplexer => StreamKind::Terminal,
+        _ => StreamKind::Other,
     }
 }
 

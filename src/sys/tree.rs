@@ -15,7 +15,7 @@ mod survey;
 
 pub use copy::{Copied, CopyError, Measured, Progress, copy_names, copy_tree, measure};
 pub use data::{SparseWriter, set_times, set_xattr};
-pub use filter::{CopyFilter, Rule};
+pub use filter::{CopyFilter, CopyRule};
 pub use remove::{RemoveError, remove_tree};
-pub use shift::{Ids, shift_ids};
-pub use survey::{Survey, Wanted, is_readable_to_all, is_set_id, survey};
+pub use shift::{IdShift, shift_ids};
+pub use survey::{Survey, SurveyFilter, is_readable_to_all, is_set_id, survey};

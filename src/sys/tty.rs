@@ -14,12 +14,12 @@ use super::naive::without;
 
 /// What a terminal looks like to programs: its modes, if it has any, and its size.
 #[derive(Clone, Debug)]
-pub struct Look {
+pub struct TerminalState {
     modes: Option<Termios>,
     size: Winsize,
 }
 
-impl Look {
+impl TerminalState {
     /// Reads the look of a terminal. Anything else looks like one of 80 by 24 in its initial modes.
     pub fn of(fd: BorrowedFd<'_>) -> Self {
         let usual = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
@@ -355,9 +355,9 @@ mod tests {
             (0..2).map(|_| crate::sys::pty::open_in(Path::new("/dev/pts")).expect("a terminal")).collect();
         let size = Winsize { ws_row: 50, ws_col: 132, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&ptys[0].master, size).expect("a size");
-        Look::of(ptys[0].slave.as_fd()).apply(ptys[1].slave.as_fd()).expect("a look");
+        TerminalState::of(ptys[0].slave.as_fd()).apply(ptys[1].slave.as_fd()).expect("a look");
         assert_eq!(tcgetwinsize(&ptys[1].master).expect("a size"), size);
-        let none = Look::of(File::open("/dev/null").expect("a null device").as_fd());
+        let none = TerminalState::of(File::open("/dev/null").expect("a null device").as_fd());
         assert_eq!((none.size.ws_col, none.size.ws_row), (80, 24));
         assert_eq!((none.special(libc::VEOF), none.special(libc::VEOL)), (Some(4), None));
     }

@@ -1,6 +1,6 @@
 //! Filesystems and volumes: make, clone, rename, destroy.
 
-use super::error::{Failure, Meaning, errors, pack};
+use super::error::{CallFailure, Meaning, errors, pack};
 use super::name::{NAME_MAX, is_filesystem, is_snapshot, pool};
 use super::nvlist::List;
 use super::{Zfs, error};
@@ -8,14 +8,14 @@ use crate::sys::zfs::errno;
 
 /// What a dataset is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum DatasetKind {
     /// Holds files.
     Filesystem,
     /// Is a block device; needs the property `volsize`.
     Volume,
 }
 
-impl Kind {
+impl DatasetKind {
     fn number(self) -> i32 {
         match self {
             Self::Filesystem => 2,
@@ -71,7 +71,7 @@ errors! {
         EINVAL | EXDEV => PoolsDiffer "'{0}' cannot be moved to another pool or below itself";
     }
 
-    /// Why [`Zfs::destroy`] failed. [`Failure::DatasetBusy`]: mounted, open, or with snapshots.
+    /// Why [`Zfs::destroy`] failed. [`CallFailure::DatasetBusy`]: mounted, open, or with snapshots.
     DestroyError {
         EINVAL => FilesystemNameInvalid "'{0}' is not the name of a filesystem or volume", told_apart;
         ENOENT => FilesystemNotFound "the dataset '{0}' does not exist";
@@ -87,7 +87,7 @@ pub(super) fn check_filesystem<E: Meaning>(name: &str, invalid: fn(String) -> E)
     if !is_filesystem(name) {
         return Err(invalid(name.to_owned()));
     }
-    if name.len() > NAME_MAX { Err(Failure::NameTooLong(name.to_owned()).into()) } else { Ok(()) }
+    if name.len() > NAME_MAX { Err(CallFailure::NameTooLong(name.to_owned()).into()) } else { Ok(()) }
 }
 
 /// Refuses a text that is no name of a snapshot, or too long for one: the reason of an `EINVAL`.
@@ -95,7 +95,7 @@ pub(super) fn check_snapshot<E: Meaning>(name: &str, invalid: fn(String) -> E) -
     if !is_snapshot(name) {
         return Err(invalid(name.to_owned()));
     }
-    if name.len() > NAME_MAX { Err(Failure::NameTooLong(name.to_owned()).into()) } else { Ok(()) }
+    if name.len() > NAME_MAX { Err(CallFailure::NameTooLong(name.to_owned()).into()) } else { Ok(()) }
 }
 
 /// Says whether an error is this number.
@@ -121,7 +121,7 @@ impl Zfs {
     pub fn create(
         &self,
         name: &str,
-        kind: Kind,
+        kind: DatasetKind,
         props: &List,
         key: Option<&[u8]>,
     ) -> Result<(), CreateError> {
@@ -202,7 +202,7 @@ impl Zfs {
                 check_filesystem(from, RenameError::FilesystemNameInvalid)?;
                 check_filesystem(to, RenameError::FilesystemNameInvalid)?;
                 if pool(from) == pool(to) {
-                    let other = Failure::ZFSGenericError { name: from.to_owned(), errno: errno::EINVAL };
+                    let other = CallFailure::ZFSGenericError { name: from.to_owned(), errno: errno::EINVAL };
                     return Err(other.into());
                 }
             }

@@ -1,8 +1,8 @@
-//! What can go wrong: one enum for each function, and [`Failure`] for what can happen to any.
+//! What can go wrong: one enum for each function, and [`CallFailure`] for what can happen to any.
 //!
 //! The same error number means different things in different calls. Each enum lists the meanings that
 //! a call gives them, with the number in the description of the variant; the names are those of the
-//! Python binding, so that its documentation applies, and [`Failure`] is its fallback.
+//! Python binding, so that its documentation applies, and [`CallFailure`] is its fallback.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,11 +10,11 @@ use std::fmt;
 use thiserror::Error;
 
 use super::nvlist::{DecodeError, EncodeError, List};
-use crate::sys::zfs::{Answer, CoreError, errno};
+use crate::sys::zfs::{CoreError, LzcReply, errno};
 
 /// What can happen to any call.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum Failure {
+pub enum CallFailure {
     /// `EIO`: the disk or the pool has a fault.
     #[error("'{0}': input/output error")]
     ZIOError(String),
@@ -75,7 +75,7 @@ pub enum Failure {
     },
 }
 
-impl Failure {
+impl CallFailure {
     /// Returns the meaning of an error number that the call itself does not explain.
     pub(super) fn from_errno(number: i32, name: &str) -> Self {
         let name = name.to_owned();
@@ -136,7 +136,7 @@ impl Failure {
 }
 
 /// Questions that the enum of every function answers.
-pub trait Meaning: std::error::Error + From<Failure> + Sized {
+pub trait Meaning: std::error::Error + From<CallFailure> + Sized {
     /// Returns the meaning of an error number for this call.
     fn from_errno(number: i32, name: &str) -> Self;
 
@@ -144,11 +144,11 @@ pub trait Meaning: std::error::Error + From<Failure> + Sized {
     fn name(&self) -> &'static str;
 
     /// Returns what can happen to any call, if it is that.
-    fn failure(&self) -> Option<&Failure>;
+    fn failure(&self) -> Option<&CallFailure>;
 
     /// Says whether trying again later can help: somebody uses it at the moment.
     fn is_busy(&self) -> bool {
-        self.failure().is_some_and(Failure::is_busy) || self.name().ends_with("Busy")
+        self.failure().is_some_and(CallFailure::is_busy) || self.name().ends_with("Busy")
     }
 
     /// Says whether the object that the call was about is not there.
@@ -158,7 +158,7 @@ pub trait Meaning: std::error::Error + From<Failure> + Sized {
 
     /// Translates an error of the library.
     fn from_core(error: CoreError, name: &str) -> Self {
-        match Failure::errno_of(error, name) {
+        match CallFailure::errno_of(error, name) {
             Ok(number) => Self::from_errno(number, name),
             Err(failure) => failure.into(),
         }
@@ -176,7 +176,7 @@ macro_rules! errors {
             impl $crate::zfs::error::Meaning for $enum {
                 fn from_errno(number: i32, name: &str) -> Self {
                     $(errors!(@map [$($apart)?] number name $variant $($errno)|+);)*
-                    $crate::zfs::error::Failure::from_errno(number, name).into()
+                    $crate::zfs::error::CallFailure::from_errno(number, name).into()
                 }
                 fn name(&self) -> &'static str {
                     match self {
@@ -184,7 +184,7 @@ macro_rules! errors {
                         Self::Any(failure) => failure.name(),
                     }
                 }
-                fn failure(&self) -> Option<&$crate::zfs::error::Failure> {
+                fn failure(&self) -> Option<&$crate::zfs::error::CallFailure> {
                     match self {
                         Self::Any(failure) => Some(failure),
                         #[allow(unreachable_patterns)]
@@ -205,7 +205,7 @@ macro_rules! errors {
             )*
             /// What can happen to any call.
             #[error(transparent)]
-            Any(#[from] $crate::zfs::error::Failure),
+            Any(#[from] $crate::zfs::error::CallFailure),
         }
     };
     (@map [] $number:ident $name:ident $variant:ident $($errno:ident)|+) => {
@@ -254,7 +254,7 @@ impl<E: Meaning> Batch<E> {
     /// Checks an answer: nothing, or each object's error by `meaning`.
     pub(super) fn check<'a>(
         what: &'static str,
-        answer: Result<Answer, CoreError>,
+        answer: Result<LzcReply, CoreError>,
         names: impl Iterator<Item = &'a str>,
         meaning: impl Fn(i32, Option<&str>) -> E,
     ) -> Result<(), Self> {
@@ -293,15 +293,15 @@ impl<E: Meaning> Batch<E> {
 }
 
 /// Reads the list of an answer.
-pub(super) fn read<E: Meaning>(answer: Result<Answer, CoreError>, name: &str) -> Result<List, E> {
-    let packed = answer.and_then(Answer::list).map_err(|e| E::from_core(e, name))?;
+pub(super) fn read<E: Meaning>(answer: Result<LzcReply, CoreError>, name: &str) -> Result<List, E> {
+    let packed = answer.and_then(LzcReply::list).map_err(|e| E::from_core(e, name))?;
     if packed.is_empty() {
         return Ok(List::new());
     }
-    List::decode(&packed).map_err(|e| Failure::from(e).into())
+    List::decode(&packed).map_err(|e| CallFailure::from(e).into())
 }
 
 /// Packs an argument; an empty list of optional properties is none.
-pub(super) fn pack(list: &List) -> Result<Vec<u8>, Failure> {
+pub(super) fn pack(list: &List) -> Result<Vec<u8>, CallFailure> {
     if list.is_empty() { Ok(Vec::new()) } else { Ok(list.to_native()?) }
 }

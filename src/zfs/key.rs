@@ -29,7 +29,7 @@ errors! {
         EEXIST => EncryptionKeyAlreadyLoaded "the key of '{0}' is loaded already";
     }
 
-    /// Why [`Zfs::unload_key`] failed. [`super::error::Failure::DatasetBusy`]: mounted.
+    /// Why [`Zfs::unload_key`] failed. [`super::error::CallFailure::DatasetBusy`]: mounted.
     UnloadKeyError {
         EINVAL => FilesystemNameInvalid "'{0}' is not the name of a filesystem or volume", told_apart;
         EINVAL => PropertyInvalid "'{0}' is not an encryption root";

@@ -24,8 +24,8 @@
 //!
 //! The library is opened at run time (`libzfs_core.so.3`, the same name from OpenZFS 2.0 on); nothing
 //! of ZFS is needed to build or start a program. A function that the installed library lacks fails
-//! with [`error::Failure::Missing`]; without the library, the calls that need it fail with
-//! [`error::Failure::Library`], and those that go to the kernel directly still work.
+//! with [`error::CallFailure::Missing`]; without the library, the calls that need it fail with
+//! [`error::CallFailure::Library`], and those that go to the kernel directly still work.
 //!
 //! Calls block, some until the pool has written a transaction group. [`Zfs::send`] and the receive
 //! functions may start a helper thread inside the C library when the descriptor is not a pipe.

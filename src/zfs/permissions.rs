@@ -1,9 +1,9 @@
 //! Permissions of users on datasets, as zfs-allow(8) gives them.
 
 use super::Zfs;
-use super::error::{Failure, Meaning, errors};
-use super::nvlist::{List, Value};
-use crate::sys::zfs::{Ioctl, Request};
+use super::error::{CallFailure, Meaning, errors};
+use super::nvlist::{List, NvValue};
+use crate::sys::zfs::{Ioctl, ZfsRequest};
 
 /// Bytes that are expected back at first.
 const ROOM: usize = 16 << 10;
@@ -35,13 +35,13 @@ impl Zfs {
     /// [`PermissionsError`].
     pub fn permissions(&self, name: &str) -> Result<List, PermissionsError> {
         let failed = |number| PermissionsError::from_errno(number, name);
-        let request = Request::new(name).map_err(failed)?;
+        let request = ZfsRequest::new(name).map_err(failed)?;
         let reply =
             self.device.call(Ioctl::GetFsacl, &request, ROOM).map_err(|(number, _)| failed(number))?;
         // With those of its ancestors, each under the dataset that it is set on.
-        let mut all = List::decode(&reply.list).map_err(Failure::from)?;
+        let mut all = List::decode(&reply.list).map_err(CallFailure::from)?;
         Ok(match all.remove(name) {
-            Some(Value::List(list)) => list,
+            Some(NvValue::List(list)) => list,
             _ => List::default(),
         })
     }
@@ -52,8 +52,8 @@ impl Zfs {
     /// [`PermissionsError`].
     pub fn revoke(&self, name: &str, list: &List) -> Result<(), PermissionsError> {
         let failed = |number| PermissionsError::from_errno(number, name);
-        let packed = list.to_native().map_err(Failure::from)?;
-        let request = Request::new(name).map_err(failed)?.list(packed).revoke();
+        let packed = list.to_native().map_err(CallFailure::from)?;
+        let request = ZfsRequest::new(name).map_err(failed)?.list(packed).revoke();
         self.device.call(Ioctl::SetFsacl, &request, 0).map(drop).map_err(|(number, _)| failed(number))
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::Zfs;
-use super::error::{Failure, Meaning, errors, pack, read};
-use super::nvlist::{List, Value};
-use crate::sys::zfs::{Ioctl, Request, errno};
+use super::error::{CallFailure, Meaning, errors, pack, read};
+use super::nvlist::{List, NvValue};
+use crate::sys::zfs::{Ioctl, ZfsRequest, errno};
 
 /// Instructions that a channel program may take if nothing else is said.
 pub const ZCP_INSTRUCTIONS: u64 = 10_000_000;
@@ -110,7 +110,7 @@ impl Zfs {
         instructions: u64,
         memory: u64,
         args: &List,
-    ) -> Result<Option<Value>, ChannelProgramError> {
+    ) -> Result<Option<NvValue>, ChannelProgramError> {
         self.program(pool, program, instructions, memory, args, true)
     }
 
@@ -126,7 +126,7 @@ impl Zfs {
         instructions: u64,
         memory: u64,
         args: &List,
-    ) -> Result<Option<Value>, ChannelProgramError> {
+    ) -> Result<Option<NvValue>, ChannelProgramError> {
         self.program(pool, program, instructions, memory, args, false)
     }
 
@@ -138,9 +138,9 @@ impl Zfs {
         memory: u64,
         args: &List,
         sync: bool,
-    ) -> Result<Option<Value>, ChannelProgramError> {
+    ) -> Result<Option<NvValue>, ChannelProgramError> {
         // The kernel wants a list also when there are no arguments.
-        let args = args.to_native().map_err(Failure::from)?;
+        let args = args.to_native().map_err(CallFailure::from)?;
         let answer = self
             .core()
             .and_then(|c| c.channel_program(pool, program, instructions, memory, &args, sync))
@@ -148,10 +148,10 @@ impl Zfs {
         let mut out = if answer.list.is_empty() {
             List::new()
         } else {
-            List::decode(&answer.list).map_err(Failure::from)?
+            List::decode(&answer.list).map_err(CallFailure::from)?
         };
         let message = match out.get("error") {
-            Some(Value::Text(text)) => Some(String::from_utf8_lossy(text).into_owned()),
+            Some(NvValue::Text(text)) => Some(String::from_utf8_lossy(text).into_owned()),
             Some(other) => Some(format!("{other:?}")),
             None => None,
         };
@@ -282,7 +282,7 @@ impl Zfs {
     /// # Errors
     /// [`PoolError`].
     pub fn set_bootenv(&self, pool: &str, env: &List) -> Result<(), PoolError> {
-        let env = env.to_native().map_err(Failure::from)?;
+        let env = env.to_native().map_err(CallFailure::from)?;
         self.core().and_then(|c| c.set_bootenv(pool, &env)).map_err(|e| PoolError::from_core(e, pool))
     }
 
@@ -323,16 +323,16 @@ impl Zfs {
     /// # Errors
     /// [`PoolError`].
     pub fn pools(&self) -> Result<BTreeMap<String, List>, PoolError> {
-        let request = Request::new("").map_err(|n| PoolError::from_errno(n, ""))?;
+        let request = ZfsRequest::new("").map_err(|n| PoolError::from_errno(n, ""))?;
         let reply = match self.device.call(Ioctl::PoolConfigs, &request, 256 << 10) {
             Ok(reply) => reply,
             // Nothing has changed since generation 0: there never was a pool.
             Err((errno::EEXIST, _)) => return Ok(BTreeMap::new()),
             Err((number, _)) => return Err(PoolError::from_errno(number, "")),
         };
-        let list = List::decode(&reply.list).map_err(Failure::from)?;
+        let list = List::decode(&reply.list).map_err(CallFailure::from)?;
         let pool = |(name, config)| match config {
-            Value::List(config) => Some((name, config)),
+            NvValue::List(config) => Some((name, config)),
             _ => None,
         };
         Ok(list.into_iter().filter_map(pool).collect())
@@ -347,9 +347,9 @@ impl Zfs {
     }
 
     fn ask_pool(&self, number: Ioctl, pool: &str) -> Result<List, PoolError> {
-        let request = Request::new(pool).map_err(|n| PoolError::from_errno(n, pool))?;
+        let request = ZfsRequest::new(pool).map_err(|n| PoolError::from_errno(n, pool))?;
         let reply = self.device.call(number, &request, 64 << 10);
         let reply = reply.map_err(|(n, _)| PoolError::from_errno(n, pool))?;
-        Ok(List::decode(&reply.list).map_err(Failure::from)?)
+        Ok(List::decode(&reply.list).map_err(CallFailure::from)?)
     }
 }

@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 
 use super::Zfs;
-use super::dataset::Kind;
-use super::error::{Failure, Meaning, errors};
+use super::dataset::DatasetKind;
+use super::error::{CallFailure, Meaning, errors};
 use super::name::{filesystem, is_filesystem, is_snapshot};
-use super::nvlist::{List, Value};
+use super::nvlist::{List, NvValue};
 use super::words;
 use crate::sys::zfs::device::Reply;
-use crate::sys::zfs::{Ioctl, Request, Stats, errno};
+use crate::sys::zfs::{Ioctl, Stats, ZfsRequest, errno};
 
 pub use words::{default_number, index_number, index_word};
 
@@ -57,7 +57,7 @@ pub type SetPropFailure = super::error::Batch<SetPropError>;
 
 /// Where the value of a property comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum PropertySource {
     /// Nothing is set: it is computed, or is what holds by default.
     Default,
     /// Set on the dataset itself.
@@ -72,9 +72,9 @@ pub enum Source {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Property {
     /// The value as the kernel keeps it: numbers for choices ([`index_word`]).
-    pub value: Value,
+    pub value: NvValue,
     /// Where it comes from.
-    pub source: Source,
+    pub source: PropertySource,
 }
 
 /// What a dataset is and has.
@@ -83,7 +83,7 @@ pub struct Dataset {
     /// Its name.
     pub name: String,
     /// What it is; none for what this release does not know.
-    pub kind: Option<Kind>,
+    pub kind: Option<DatasetKind>,
     /// Is a snapshot.
     pub is_snapshot: bool,
     /// The number by which it is known for ever.
@@ -127,18 +127,18 @@ impl Mountpoint {
 }
 
 impl Dataset {
-    fn new(name: String, stats: Stats, packed: &[u8]) -> Result<Self, Failure> {
+    fn new(name: String, stats: Stats, packed: &[u8]) -> Result<Self, CallFailure> {
         let Stats { guid, creation_txg, clones, kind, is_snapshot, inconsistent, origin } = stats;
         let list = if packed.is_empty() { List::new() } else { List::decode(packed)? };
         let props = list.into_iter().filter_map(|(prop, pair)| {
-            let Value::List(mut pair) = pair else { return None };
+            let NvValue::List(mut pair) = pair else { return None };
             let source = source(pair.str("source"), &name);
             Some((prop, Property { value: pair.remove("value")?, source }))
         });
         Ok(Self {
             props: props.collect(),
             name,
-            kind: Kind::from_number(kind),
+            kind: DatasetKind::from_number(kind),
             is_snapshot,
             guid,
             creation_txg,
@@ -165,8 +165,8 @@ impl Dataset {
     }
 
     /// Returns where the value of a property comes from.
-    pub fn source(&self, property: &str) -> &Source {
-        self.props.get(property).map_or(&Source::Default, |p| &p.source)
+    pub fn source(&self, property: &str) -> &PropertySource {
+        self.props.get(property).map_or(&PropertySource::Default, |p| &p.source)
     }
 
     /// Says whether the dataset belongs to zones: here or by an ancestor.
@@ -185,7 +185,9 @@ impl Dataset {
             Some("none") | None => Mountpoint::None,
             Some(path) => {
                 let below = match &property.source {
-                    Source::Inherited(from) => self.name.strip_prefix(from.as_str()).unwrap_or_default(),
+                    PropertySource::Inherited(from) => {
+                        self.name.strip_prefix(from.as_str()).unwrap_or_default()
+                    }
                     _ => "",
                 };
                 let path = path.strip_suffix('/').unwrap_or(path);
@@ -196,12 +198,12 @@ impl Dataset {
     }
 }
 
-fn source(from: Option<&str>, name: &str) -> Source {
+fn source(from: Option<&str>, name: &str) -> PropertySource {
     match from {
-        None | Some("") => Source::Default,
-        Some("$recvd") => Source::Received,
-        Some(at) if at == name => Source::Local,
-        Some(above) => Source::Inherited(above.to_owned()),
+        None | Some("") => PropertySource::Default,
+        Some("$recvd") => PropertySource::Received,
+        Some(at) if at == name => PropertySource::Local,
+        Some(above) => PropertySource::Inherited(above.to_owned()),
     }
 }
 
@@ -219,7 +221,7 @@ impl Zfs {
     /// # Errors
     /// [`DatasetError`].
     pub fn dataset(&self, name: &str) -> Result<Dataset, DatasetError> {
-        let request = Request::new(name).map_err(|n| DatasetError::from_errno(n, name))?;
+        let request = ZfsRequest::new(name).map_err(|n| DatasetError::from_errno(n, name))?;
         let reply = self.device.call(Ioctl::ObjsetStats, &request, ROOM);
         let reply = reply.map_err(|(number, _)| DatasetError::from_errno(number, name))?;
         Ok(Dataset::new(name.to_owned(), reply.stats, &reply.list)?)
@@ -229,8 +231,8 @@ impl Zfs {
     ///
     /// # Errors
     /// [`DatasetError`]; [`DatasetError::NothingReceived`] when the dataset was never received.
-    pub fn received_props(&self, name: &str) -> Result<BTreeMap<String, Value>, DatasetError> {
-        let request = Request::new(name).map_err(|n| DatasetError::from_errno(n, name))?;
+    pub fn received_props(&self, name: &str) -> Result<BTreeMap<String, NvValue>, DatasetError> {
+        let request = ZfsRequest::new(name).map_err(|n| DatasetError::from_errno(n, name))?;
         let reply =
             self.device.call(Ioctl::ObjsetRecvdProps, &request, ROOM).map_err(
                 |(number, _)| match number {
@@ -238,9 +240,9 @@ impl Zfs {
                     _ => DatasetError::from_errno(number, name),
                 },
             )?;
-        let list = List::decode(&reply.list).map_err(Failure::from)?;
+        let list = List::decode(&reply.list).map_err(CallFailure::from)?;
         let value = |(prop, pair)| match pair {
-            Value::List(mut pair) => Some((prop, pair.remove("value")?)),
+            NvValue::List(mut pair) => Some((prop, pair.remove("value")?)),
             other => Some((prop, other)),
         };
         Ok(list.into_iter().filter_map(value).collect())
@@ -263,10 +265,11 @@ impl Zfs {
     pub fn set_props(&self, name: &str, props: &List) -> Result<(), SetPropFailure> {
         const WHAT: &str = "set properties";
         let single = |e: SetPropError| SetPropFailure::single(WHAT, e);
-        let packed = props.to_native().map_err(|e| single(Failure::from(e).into()))?;
-        let request = Request::new(name).map_err(|n| single(SetPropError::from_errno(n, name)))?.list(packed);
+        let packed = props.to_native().map_err(|e| single(CallFailure::from(e).into()))?;
+        let request =
+            ZfsRequest::new(name).map_err(|n| single(SetPropError::from_errno(n, name)))?.list(packed);
         let Err((number, list)) = self.device.call(Ioctl::SetProp, &request, ROOM) else { return Ok(()) };
-        let answer = crate::sys::zfs::Answer { errno: number, list };
+        let answer = crate::sys::zfs::LzcReply { errno: number, list };
         let names: Vec<&str> = props.names().collect();
         SetPropFailure::check(WHAT, Ok(answer), names.iter().copied(), |number, property| {
             if number == errno::EINVAL && !is_filesystem(name) && !is_snapshot(name) {
@@ -292,7 +295,7 @@ impl Zfs {
     /// # Errors
     /// [`InheritError`].
     pub fn inherit(&self, name: &str, property: &str, received: bool) -> Result<(), InheritError> {
-        let request = Request::new(name).and_then(|r| r.value(property));
+        let request = ZfsRequest::new(name).and_then(|r| r.value(property));
         let request = request.map_err(|n| InheritError::from_errno(n, name))?.cookie(u64::from(received));
         self.device.call(Ioctl::InheritProp, &request, 0).map(drop).map_err(|(number, _)| match number {
             errno::EINVAL if !is_filesystem(name) && !is_snapshot(name) => {
@@ -388,7 +391,7 @@ impl<'a> Walk<'a> {
     }
 
     fn step(&mut self) -> Result<Reply, i32> {
-        let mut request = Request::new(&self.parent)?.cookie(self.cookie);
+        let mut request = ZfsRequest::new(&self.parent)?.cookie(self.cookie);
         if !self.props {
             request = request.simple();
         }
@@ -427,7 +430,7 @@ impl<'a> Walk<'a> {
 mod tests {
     use super::*;
 
-    fn with_mountpoint(name: &str, value: &str, source: Source) -> Dataset {
+    fn with_mountpoint(name: &str, value: &str, source: PropertySource) -> Dataset {
         let stats = Stats {
             guid: 1,
             creation_txg: 2,
@@ -447,15 +450,15 @@ mod tests {
     #[test]
     fn mountpoints() {
         let path = |p: &str| Mountpoint::Path(p.to_owned());
-        let inherited = |from: &str| Source::Inherited(from.to_owned());
+        let inherited = |from: &str| PropertySource::Inherited(from.to_owned());
         for (name, value, source, expected) in [
-            ("tank/a", "", Source::Default, path("/tank/a")),
-            ("tank/a", "/export", Source::Local, path("/export")),
+            ("tank/a", "", PropertySource::Default, path("/tank/a")),
+            ("tank/a", "/export", PropertySource::Local, path("/export")),
             ("tank/a/b/c", "/export", inherited("tank/a"), path("/export/b/c")),
             ("tank/a", "/", inherited("tank"), path("/a")),
-            ("tank", "/", Source::Local, path("/")),
+            ("tank", "/", PropertySource::Local, path("/")),
             ("tank/a", "legacy", inherited("tank"), Mountpoint::Legacy),
-            ("tank/a", "none", Source::Local, Mountpoint::None),
+            ("tank/a", "none", PropertySource::Local, Mountpoint::None),
         ] {
             assert_eq!(with_mountpoint(name, value, source).mountpoint(), expected, "{name} {value}");
         }
@@ -463,9 +466,9 @@ mod tests {
 
     #[test]
     fn what_the_kernel_tells() {
-        let zoned: List = [("value", Value::from(1u64)), ("source", "tank".into())].into();
+        let zoned: List = [("value", NvValue::from(1u64)), ("source", "tank".into())].into();
         let used: List = [("value", 4096u64)].into();
-        let user: List = [("value", Value::Text(vec![0xff])), ("source", "$recvd".into())].into();
+        let user: List = [("value", NvValue::Text(vec![0xff])), ("source", "$recvd".into())].into();
         let list: List = [("zoned", zoned), ("used", used), ("a:b", user)].into();
         let stats = Stats {
             guid: 1,
@@ -477,10 +480,10 @@ mod tests {
             origin: "tank/o@s".to_owned(),
         };
         let dataset = Dataset::new("tank/v".to_owned(), stats, &list.to_native().unwrap()).unwrap();
-        assert_eq!((dataset.kind, dataset.origin.as_deref()), (Some(Kind::Volume), Some("tank/o@s")));
+        assert_eq!((dataset.kind, dataset.origin.as_deref()), (Some(DatasetKind::Volume), Some("tank/o@s")));
         assert!(dataset.zoned());
-        assert_eq!(*dataset.source("zoned"), Source::Inherited("tank".to_owned()));
-        assert_eq!(*dataset.source("a:b"), Source::Received);
+        assert_eq!(*dataset.source("zoned"), PropertySource::Inherited("tank".to_owned()));
+        assert_eq!(*dataset.source("a:b"), PropertySource::Received);
         assert_eq!((dataset.number("used"), dataset.number("quota")), (Some(4096), Some(0)));
         assert_eq!(dataset.word("compression").as_deref(), Some("on"));
         assert_eq!(dataset.text("a:b"), None);

@@ -5,9 +5,9 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::Zfs;
 use super::dataset::{check_filesystem, check_snapshot, is};
-use super::error::{Batch, Failure, Meaning, errors, pack, read};
+use super::error::{Batch, CallFailure, Meaning, errors, pack, read};
 use super::name::{NAME_MAX, filesystem, is_bookmark, is_snapshot, pool};
-use super::nvlist::{List, Value};
+use super::nvlist::{List, NvValue};
 use crate::sys::zfs::errno;
 
 errors! {
@@ -117,14 +117,14 @@ fn pools_differ(names: &[&str]) -> bool {
 fn invalid_snapshot<E: Meaning>(name: Option<&str>, all: &[&str], invalid: fn(String) -> E) -> Option<E> {
     match name {
         Some(name) if !is_snapshot(name) => Some(invalid(name.to_owned())),
-        Some(name) if name.len() > NAME_MAX => Some(Failure::NameTooLong(name.to_owned()).into()),
+        Some(name) if name.len() > NAME_MAX => Some(CallFailure::NameTooLong(name.to_owned()).into()),
         Some(name) if !pools_differ(all) => {
-            Some(Failure::ZFSGenericError { name: name.to_owned(), errno: errno::EINVAL }.into())
+            Some(CallFailure::ZFSGenericError { name: name.to_owned(), errno: errno::EINVAL }.into())
         }
         Some(_) => None,
         None => match all.iter().find(|n| !is_snapshot(n)) {
             Some(bad) => Some(invalid((*bad).to_owned())),
-            None => Some(Failure::ZFSGenericError { name: String::new(), errno: errno::EINVAL }.into()),
+            None => Some(CallFailure::ZFSGenericError { name: String::new(), errno: errno::EINVAL }.into()),
         },
     }
 }
@@ -157,7 +157,7 @@ impl Zfs {
                     SnapshotError::NameInvalid(text.to_owned())
                 }
                 errno::EINVAL if snaps.iter().any(|s| s.len() > NAME_MAX) => {
-                    Failure::NameTooLong(text.to_owned()).into()
+                    CallFailure::NameTooLong(text.to_owned()).into()
                 }
                 _ => SnapshotError::from_errno(number, text),
             }
@@ -184,7 +184,7 @@ impl Zfs {
     pub fn destroy_snaps(&self, snaps: &[&str], defer: bool) -> Result<(), SnapshotDestructionFailure> {
         const WHAT: &str = "destroy snapshots";
         let set = List::set(snaps).to_native();
-        let set = set.map_err(|e| Batch::single(WHAT, Failure::from(e).into()))?;
+        let set = set.map_err(|e| Batch::single(WHAT, CallFailure::from(e).into()))?;
         let answer = self.core().and_then(|c| c.destroy_snaps(&set, defer));
         Batch::check(WHAT, answer, snaps.iter().copied(), |number, name| {
             DestroySnapError::from_errno(number, name.unwrap_or_default())
@@ -204,8 +204,8 @@ impl Zfs {
     /// [`BookmarkError`] of each bookmark.
     pub fn bookmark(&self, bookmarks: &[(&str, &str)]) -> Result<(), BookmarkFailure> {
         const WHAT: &str = "make bookmarks";
-        let list: List = bookmarks.iter().map(|(b, s)| ((*b).to_owned(), Value::from(*s))).collect();
-        let list = list.to_native().map_err(|e| Batch::single(WHAT, Failure::from(e).into()))?;
+        let list: List = bookmarks.iter().map(|(b, s)| ((*b).to_owned(), NvValue::from(*s))).collect();
+        let list = list.to_native().map_err(|e| Batch::single(WHAT, CallFailure::from(e).into()))?;
         let names: Vec<&str> = bookmarks.iter().map(|(b, _)| *b).collect();
         let answer = self.core().and_then(|c| c.bookmark(&list));
         Batch::check(WHAT, answer, names.iter().copied(), |number, name| {
@@ -240,7 +240,7 @@ impl Zfs {
         let list: List =
             read::<GetBookmarksError>(self.core().and_then(|c| c.get_bookmarks(name, &props)), name)?;
         let each = list.into_iter().filter_map(|(bookmark, props)| match props {
-            Value::List(props) => Some((bookmark, flatten(props))),
+            NvValue::List(props) => Some((bookmark, flatten(props))),
             _ => None,
         });
         Ok(each.collect())
@@ -273,7 +273,7 @@ impl Zfs {
     pub fn destroy_bookmarks(&self, bookmarks: &[&str]) -> Result<(), BookmarkDestructionFailure> {
         const WHAT: &str = "destroy bookmarks";
         let set = List::set(bookmarks).to_native();
-        let set = set.map_err(|e| Batch::single(WHAT, Failure::from(e).into()))?;
+        let set = set.map_err(|e| Batch::single(WHAT, CallFailure::from(e).into()))?;
         let answer = self.core().and_then(|c| c.destroy_bookmarks(&set));
         Batch::check(WHAT, answer, bookmarks.iter().copied(), |number, name| {
             DestroyBookmarkError::from_errno(number, name.unwrap_or_default())
@@ -300,8 +300,8 @@ impl Zfs {
         cleanup: Option<BorrowedFd<'_>>,
     ) -> Result<Vec<String>, HoldFailure> {
         const WHAT: &str = "hold snapshots";
-        let list: List = holds.iter().map(|(s, t)| ((*s).to_owned(), Value::from(*t))).collect();
-        let list = list.to_native().map_err(|e| Batch::single(WHAT, Failure::from(e).into()))?;
+        let list: List = holds.iter().map(|(s, t)| ((*s).to_owned(), NvValue::from(*t))).collect();
+        let list = list.to_native().map_err(|e| Batch::single(WHAT, CallFailure::from(e).into()))?;
         let names: Vec<&str> = holds.iter().map(|(s, _)| *s).collect();
         let fd = cleanup.map_or(-1, |fd| fd.as_raw_fd());
         let answer = self.core().and_then(|c| c.hold(&list, fd));
@@ -311,7 +311,7 @@ impl Zfs {
             // What is told beside a success are the snapshots that are not there.
             let list = if good.list.is_empty() { Ok(List::new()) } else { List::decode(&good.list) };
             return Ok(list
-                .map_err(|e| Batch::single(WHAT, Failure::from(e).into()))?
+                .map_err(|e| Batch::single(WHAT, CallFailure::from(e).into()))?
                 .names()
                 .map(str::to_owned)
                 .collect());
@@ -347,8 +347,8 @@ impl Zfs {
     pub fn release(&self, holds: &[(&str, &[&str])]) -> Result<Vec<String>, HoldReleaseFailure> {
         const WHAT: &str = "release snapshots";
         let list: List =
-            holds.iter().map(|(s, tags)| ((*s).to_owned(), Value::List(List::set(*tags)))).collect();
-        let list = list.to_native().map_err(|e| Batch::single(WHAT, Failure::from(e).into()))?;
+            holds.iter().map(|(s, tags)| ((*s).to_owned(), NvValue::List(List::set(*tags)))).collect();
+        let list = list.to_native().map_err(|e| Batch::single(WHAT, CallFailure::from(e).into()))?;
         let names: Vec<&str> = holds.iter().map(|(s, _)| *s).collect();
         let answer = self.core().and_then(|c| c.release(&list));
         if let Ok(good) = &answer
@@ -356,7 +356,7 @@ impl Zfs {
         {
             let list = if good.list.is_empty() { Ok(List::new()) } else { List::decode(&good.list) };
             return Ok(list
-                .map_err(|e| Batch::single(WHAT, Failure::from(e).into()))?
+                .map_err(|e| Batch::single(WHAT, CallFailure::from(e).into()))?
                 .names()
                 .map(str::to_owned)
                 .collect());
@@ -479,7 +479,7 @@ fn invalid_bookmark(name: Option<&str>, bookmarks: &[(&str, &str)], names: &[&st
         return Some(BookmarkError::BookmarkNameInvalid(name.to_owned()));
     }
     if name.len() > NAME_MAX {
-        return Some(Failure::NameTooLong(name.to_owned()).into());
+        return Some(CallFailure::NameTooLong(name.to_owned()).into());
     }
     let (_, source) = bookmarks.iter().find(|(b, _)| *b == name)?;
     let source_good = (is_snapshot(source) || is_bookmark(source)) && source.len() <= NAME_MAX;
@@ -492,7 +492,7 @@ fn invalid_bookmark(name: Option<&str>, bookmarks: &[(&str, &str)], names: &[&st
 /// Takes the values out of `{property: {value}}`.
 fn flatten(props: List) -> List {
     let value = |(name, inner)| match inner {
-        Value::List(mut inner) => Some((name, inner.remove("value")?)),
+        NvValue::List(mut inner) => Some((name, inner.remove("value")?)),
         other => Some((name, other)),
     };
     props.into_iter().filter_map(value).collect()

@@ -7,7 +7,7 @@ use bitflags::bitflags;
 
 use super::Zfs;
 use super::dataset::is;
-use super::error::{Failure, Meaning, errors, pack};
+use super::error::{CallFailure, Meaning, errors, pack};
 use super::name::{NAME_MAX, filesystem, is_bookmark, is_filesystem, is_snapshot, pool};
 use super::nvlist::List;
 use crate::sys::zfs::{CoreError, RECORD_SIZE, ReceiveCall, Received, SendCall, errno};
@@ -286,7 +286,7 @@ fn send_error(error: CoreError, call: &Send<'_>) -> SendError {
     let bad_name = from_bad.or_else(|| Some(snapshot).filter(|s| !is_snapshot(s) && !is_filesystem(s)));
     let long = from.filter(|f| f.len() > NAME_MAX).or_else(|| Some(snapshot).filter(|s| s.len() > NAME_MAX));
     let other_pool = from.is_some_and(|f| pool(f) != pool(snapshot));
-    let number = match Failure::errno_of(error, snapshot) {
+    let number = match CallFailure::errno_of(error, snapshot) {
         Ok(number) => number,
         Err(failure) => return failure.into(),
     };
@@ -304,7 +304,7 @@ fn send_error(error: CoreError, call: &Send<'_>) -> SendError {
             None => SendError::SnapshotNotFound(snapshot.to_owned()),
         },
         errno::ENAMETOOLONG => SendError::NameTooLong(long.unwrap_or(snapshot).to_owned()),
-        errno::EPERM | errno::EACCES => Failure::PermissionDenied(snapshot.to_owned()).into(),
+        errno::EPERM | errno::EACCES => CallFailure::PermissionDenied(snapshot.to_owned()).into(),
         1024.. => SendError::from_errno(number, snapshot),
         _ => SendError::StreamIOError(io::Error::from_raw_os_error(number).to_string()),
     }
@@ -321,7 +321,7 @@ fn send_space_error(error: CoreError, snapshot: &str, from: Option<&str>) -> Sen
             return SendSpaceError::NameInvalid((*bad).to_owned());
         }
         if let Some(long) = names.iter().find(|n| n.len() > NAME_MAX) {
-            return Failure::NameTooLong((*long).to_owned()).into();
+            return CallFailure::NameTooLong((*long).to_owned()).into();
         }
         let differ = if other_pool { SendSpaceError::PoolsDiffer } else { SendSpaceError::SnapshotMismatch };
         return differ(snapshot.to_owned());
@@ -339,7 +339,7 @@ fn receive_error(number: i32, call: &Receive<'_>) -> ReceiveError {
         errno::EINVAL if !is_snapshot(snapshot) && !is_filesystem(snapshot) => {
             ReceiveError::NameInvalid(text())
         }
-        errno::EINVAL if snapshot.len() > NAME_MAX => Failure::NameTooLong(text()).into(),
+        errno::EINVAL if snapshot.len() > NAME_MAX => CallFailure::NameTooLong(text()).into(),
         errno::EINVAL if call.origin.is_some_and(|o| !is_snapshot(o)) => {
             ReceiveError::NameInvalid(call.origin.unwrap_or_default().to_owned())
         }
@@ -411,7 +411,7 @@ impl Zfs {
     /// # Errors
     /// [`SendError`].
     pub fn redact(&self, snapshot: &str, bookmark: &str, clones: &[&str]) -> Result<(), SendError> {
-        let set = List::set(clones).to_native().map_err(Failure::from)?;
+        let set = List::set(clones).to_native().map_err(CallFailure::from)?;
         self.core()
             .and_then(|c| c.redact(snapshot, bookmark, &set))
             .map_err(|e| send_error(e, &Send::new(snapshot)))
@@ -508,7 +508,7 @@ impl Zfs {
         let done = match self.core().and_then(|core| run(core, &call)) {
             Ok(done) => done,
             Err(e) => {
-                let number = Failure::errno_of(e, how.snapshot)?;
+                let number = CallFailure::errno_of(e, how.snapshot)?;
                 return Err(receive_error(number, how));
             }
         };
@@ -518,7 +518,7 @@ impl Zfs {
         let list = if done.errors.is_empty() {
             List::new()
         } else {
-            List::decode(&done.errors).map_err(Failure::from)?
+            List::decode(&done.errors).map_err(CallFailure::from)?
         };
         let properties =
             list.into_iter().filter_map(|(name, v)| Some((name, i32::try_from(v.as_i64()?).ok()?))).collect();

@@ -131,7 +131,7 @@ mod tests {
     use flate2::write::ZlibEncoder;
 
     use super::*;
-    use crate::zfs::nvlist::Value;
+    use crate::zfs::nvlist::NvValue;
 
     fn token(list: &List) -> String {
         let packed = list.to_native().unwrap();
@@ -147,7 +147,7 @@ mod tests {
     fn round_trip_and_damage() {
         let mut list: List = [("toguid", 7u64), ("object", 8), ("offset", 512), ("bytes", 1000)].into();
         list.insert("toname", "tank/a@1");
-        list.insert("compressok", Value::Present);
+        list.insert("compressok", NvValue::Present);
         let text = token(&list);
         let read: ResumeToken = text.parse().unwrap();
         assert_eq!((read.name.as_str(), read.guid, read.from_guid), ("tank/a@1", 7, None));

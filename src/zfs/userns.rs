@@ -4,7 +4,7 @@ use std::os::fd::BorrowedFd;
 
 use super::Zfs;
 use super::error::{Meaning, errors};
-use crate::sys::zfs::{Ioctl, Request};
+use crate::sys::zfs::{Ioctl, ZfsRequest};
 
 errors! {
     /// Why [`Zfs::userns_attach`] failed.
@@ -74,14 +74,14 @@ impl Zfs {
     }
 
     fn userns(&self, number: Ioctl, name: &str, namespace: BorrowedFd<'_>) -> Result<(), i32> {
-        let request = Request::new(name)?.descriptor(namespace);
+        let request = ZfsRequest::new(name)?.descriptor(namespace);
         self.device.call(number, &request, 0).map(drop).map_err(|(number, _)| number)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::error::Failure;
+    use super::super::error::CallFailure;
     use super::*;
 
     #[test]
@@ -91,6 +91,6 @@ mod tests {
         assert_eq!(AttachError::from_errno(libc::ENOENT, "").name(), "DatasetNotFound");
         assert!(AttachError::from_errno(1029, "t").to_string().contains("install OpenZFS"));
         let other = AttachError::from_errno(libc::EROFS, "t");
-        assert_eq!(other, AttachError::Any(Failure::ReadOnlyPool("t".to_owned())));
+        assert_eq!(other, AttachError::Any(CallFailure::ReadOnlyPool("t".to_owned())));
     }
 }

@@ -4,11 +4,11 @@
 //! From OpenZFS 2.3; 2.2 and 2.4 use the same numbers. Where several words stand for one number, the
 //! first is the one that is shown.
 
-type Words = &'static [(&'static str, u64)];
+type WordTable = &'static [(&'static str, u64)];
 
-const SWITCH: Words = &[("off", 0), ("on", 1)];
-const YES_NO: Words = &[("no", 0), ("yes", 1)];
-const CHECKSUM: Words = &[
+const SWITCH: WordTable = &[("off", 0), ("on", 1)];
+const YES_NO: WordTable = &[("no", 0), ("yes", 1)];
+const CHECKSUM: WordTable = &[
     ("on", 1),
     ("off", 2),
     ("fletcher2", 6),
@@ -20,7 +20,7 @@ const CHECKSUM: Words = &[
     ("edonr", 13),
     ("blake3", 14),
 ];
-const DEDUP: Words = &[
+const DEDUP: WordTable = &[
     ("on", 1),
     ("off", 2),
     ("verify", 257),
@@ -34,7 +34,7 @@ const DEDUP: Words = &[
     ("blake3", 14),
     ("blake3,verify", 270),
 ];
-const COMPRESSION: Words = &[
+const COMPRESSION: WordTable = &[
     ("on", 1),
     ("off", 2),
     ("lzjb", 3),
@@ -53,7 +53,7 @@ const COMPRESSION: Words = &[
     ("zstd", 16),
     ("zstd-fast", 13_200),
 ];
-const ENCRYPTION: Words = &[
+const ENCRYPTION: WordTable = &[
     ("on", 1),
     ("off", 2),
     ("aes-128-ccm", 3),
@@ -63,9 +63,9 @@ const ENCRYPTION: Words = &[
     ("aes-192-gcm", 7),
     ("aes-256-gcm", 8),
 ];
-const ACLTYPE: Words =
+const ACLTYPE: WordTable =
     &[("off", 0), ("posix", 1), ("nfsv4", 2), ("disabled", 0), ("noacl", 0), ("posixacl", 1)];
-const ACLINHERIT: Words = &[
+const ACLINHERIT: WordTable = &[
     ("discard", 0),
     ("noallow", 1),
     ("restricted", 4),
@@ -73,13 +73,13 @@ const ACLINHERIT: Words = &[
     ("secure", 4),
     ("passthrough-x", 5),
 ];
-const DNODESIZE: Words =
+const DNODESIZE: WordTable =
     &[("legacy", 0), ("auto", 1), ("1k", 1024), ("2k", 2048), ("4k", 4096), ("8k", 8192), ("16k", 16_384)];
-const VERSION: Words = &[("1", 1), ("2", 2), ("3", 3), ("4", 4), ("5", 5), ("current", 5)];
-const CACHE: Words = &[("none", 0), ("metadata", 1), ("all", 2)];
+const VERSION: WordTable = &[("1", 1), ("2", 2), ("3", 3), ("4", 4), ("5", 5), ("current", 5)];
+const CACHE: WordTable = &[("none", 0), ("metadata", 1), ("all", 2)];
 
 /// Properties kept as a number that stands for a word, with the number that holds when nothing is set.
-const CHOICES: &[(&str, u64, Words)] = &[
+const CHOICES: &[(&str, u64, WordTable)] = &[
     ("redundant_metadata", 0, &[("all", 0), ("most", 1), ("some", 2), ("none", 3)]),
     ("sync", 0, &[("standard", 0), ("always", 1), ("disabled", 2)]),
     ("checksum", 1, CHECKSUM),

@@ -65,7 +65,7 @@ fn a_copy_of_the_host_has_its_system_and_not_its_secrets() {
         LEAVE_OUT.iter().map(|(path, keep)| LeaveOut { path: path.into(), keep: *keep }).collect();
     // As the plan adds them: paths of the machine.
     leave_out.push(LeaveOut { path: host.join("zones/other"), keep: zones::plan::install::Keep::Nothing });
-    let source = Source::Host { host: host.clone(), enter: Vec::new(), leave_out };
+    let source = InstallSource::Host { host: host.clone(), enter: Vec::new(), leave_out };
     zone.install_from(source).expect("install");
     // What every user of the host may read is no secret here: only configuration of its own.
     let leaks: Vec<_> = leaks(&zone.inside(""))
@@ -91,9 +91,9 @@ fn without_a_source_the_plan_copies_the_host_but_no_zone() {
     zone.store.commit(&commit).expect("commit");
     let plan = install::install_plan(&zone.op(), &[], None).expect("plan");
     let leave_out = plan.steps.iter().find_map(|s| match s {
-        zones::plan::install::InstallStep::Populate { source: Source::Host { leave_out, .. }, .. } => {
-            Some(leave_out)
-        }
+        zones::plan::install::InstallStep::Populate {
+            source: InstallSource::Host { leave_out, .. }, ..
+        } => Some(leave_out),
         _ => None,
     });
     let left: Vec<_> = leave_out.expect("a copy of the host").iter().map(|l| l.path.clone()).collect();
@@ -143,8 +143,8 @@ fn an_installer_fills_the_root() {
 }
 
 /// What an installer is asked for that stands in for a real one.
-fn suite(name: &str, tool: &Path) -> Source {
-    Source::Suite(Suite {
+fn suite(name: &str, tool: &Path) -> InstallSource {
+    InstallSource::Suite(Suite {
         suite: name.into(),
         packages: vec!["openssh-server".into()],
         mirror: Some("http://m.example".into()),

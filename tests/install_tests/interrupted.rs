@@ -31,13 +31,13 @@ fn child() {
     let spec = store.load(&name).expect("load").expect("zone").spec;
     let mut heard = Heard::default();
     let lock = store.lock(&name, "test").expect("the lock");
-    let mut op = Op::under(&lock, &store, &spec, &NOTHING_SEEN, &mut heard);
+    let mut op = Op::under(&lock, &store, &spec, &NO_ZFS_FACTS, &mut heard);
     let args = [String::from("-d"), format!("{top}/tree")];
     match operation {
         "uninstall" => install::uninstall(&mut op, &[]).expect("uninstall"),
         "sparse" => {
             let host = Path::new(top).join("host");
-            install::install_from(&mut op, Source::Sparse { host }).expect("install");
+            install::install_from(&mut op, InstallSource::Sparse { host }).expect("install");
         }
         _ => install::install(&mut op, &args, None).expect("install"),
     }

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use zones::apply::install::{self, InstallError};
 use zones::apply::paths::Root;
 use zones::apply::store::FileStore;
-use zones::apply::{NOTHING_SEEN, Notice, Op};
-use zones::plan::install::Source;
+use zones::apply::{NO_ZFS_FACTS, Notice, Op};
+use zones::plan::install::InstallSource;
 use zones::spec::state::ZoneState;
 use zones::spec::store::{Commit, ZoneStore};
 use zones::spec::{Props, ResourceKind, Value, ZoneName, ZoneSpec};
@@ -87,13 +87,13 @@ impl Zone {
 
     /// An operation that is only shown.
     fn op(&mut self) -> Op<'_> {
-        Op::shown(&self.store, &self.spec.name, &self.spec, &NOTHING_SEEN, &mut self.heard)
+        Op::shown(&self.store, &self.spec.name, &self.spec, &NO_ZFS_FACTS, &mut self.heard)
     }
 
     /// Locks the zone and has it changed.
     fn change<T>(&mut self, change: impl FnOnce(&mut Op<'_>) -> T) -> T {
         let lock = self.store.lock(&self.spec.name, "test").expect("the lock");
-        change(&mut Op::under(&lock, &self.store, &self.spec, &NOTHING_SEEN, &mut self.heard))
+        change(&mut Op::under(&lock, &self.store, &self.spec, &NO_ZFS_FACTS, &mut self.heard))
     }
 
     fn install(&mut self, args: &[&str]) -> Result<(), InstallError> {
@@ -101,7 +101,7 @@ impl Zone {
         self.change(|op| install::install(op, &args, None))
     }
 
-    fn install_from(&mut self, source: Source) -> Result<(), InstallError> {
+    fn install_from(&mut self, source: InstallSource) -> Result<(), InstallError> {
         self.change(|op| install::install_from(op, source))
     }
 

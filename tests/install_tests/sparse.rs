@@ -72,7 +72,7 @@ fn no_secret_of_the_host_gets_in() {
     let mut zone = Zone::new(SPARSE);
     let host = zone.beside("host");
     fake_host(&host);
-    zone.install_from(Source::Sparse { host: host.clone() }).expect("install");
+    zone.install_from(InstallSource::Sparse { host: host.clone() }).expect("install");
     assert_eq!(leaks(&zone.inside("")), [] as [PathBuf; 0]);
     assert_eq!(leaks(&host).len(), 21, "the host has them");
     assert_eq!(
@@ -182,7 +182,7 @@ fn the_resolver_behind_a_local_stub_is_taken() {
     put(&host.join("run/systemd/resolve/resolv.conf"), "nameserver 192.0.2.53\n", 0o644);
     fs::remove_file(host.join("etc/resolv.conf")).expect("remove");
     symlink("../run/systemd/resolve/stub-resolv.conf", host.join("etc/resolv.conf")).expect("link");
-    zone.install_from(Source::Sparse { host }).expect("install");
+    zone.install_from(InstallSource::Sparse { host }).expect("install");
     assert_eq!(read(zone.inside("etc/resolv.conf")), "nameserver 192.0.2.53\n");
     assert!(fs::symlink_metadata(zone.inside("etc/resolv.conf")).expect("stat").is_file());
 }

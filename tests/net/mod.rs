@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns, unshare};
 use zones::sys::netlink::codec::Builder;
-use zones::sys::netlink::filter::{self, Way};
-use zones::sys::netlink::link::{self, Change, Link};
+use zones::sys::netlink::filter::{self, Direction};
+use zones::sys::netlink::link::{self, Link, LinkChange};
 use zones::sys::netlink::{Socket, route};
 
 use lab::{Lab, record};
@@ -62,7 +62,7 @@ pub fn find(name: &str) -> Link {
 
 pub fn up(socket: &mut Socket, name: &str) {
     let index = link::named(socket, name).expect("an answer").expect(name).index;
-    link::change(socket, index, &Change { set: link::UP, ..Change::default() }).expect("up");
+    link::change(socket, index, &LinkChange { set: link::UP, ..LinkChange::default() }).expect("up");
 }
 
 pub fn give(name: &str, address: &str) {
@@ -159,7 +159,7 @@ impl World {
 
     /// Joins a link of the host with one outside, both on.
     pub fn cable(&self, name: &str, outside: &str) {
-        let peer = link::Peer {
+        let peer = link::VethPeer {
             name: outside,
             namespace: self.outside.0.as_fd(),
             mac: [2, 0xee, 0, 0, 0, last()],
@@ -244,7 +244,7 @@ fn trace() -> Trace {
     let list = link::all(&mut socket).expect("links");
     let mut programs = Vec::new();
     for link in &list {
-        for way in [Way::In, Way::Out] {
+        for way in [Direction::In, Direction::Out] {
             if filter::count(&mut socket, link.index, way).is_ok_and(|n| n > 0) {
                 programs.push(format!("{} {way:?}", link.name));
             }

@@ -1,7 +1,7 @@
 //! Addresses in use, links that go, and ends at any moment.
 
 use crate::net::{World, exclusive, find, give, make, net, no_tcp, shared, socket, tcp, up};
-use zones::sys::netlink::link::{self, Change};
+use zones::sys::netlink::link::{self, LinkChange};
 
 #[test]
 fn an_address_in_use_is_refused_with_who_has_it() {
@@ -129,8 +129,10 @@ fn a_link_that_is_missing_unplugged_or_renamed() {
     assert!(tcp(&w.zone("zion"), &w.outside, "203.0.113.254").is_ok());
     // Renamed, it goes on, and is looked for by its name at the next boot.
     let index = find("eth1").index;
-    link::change(&mut socket(), index, &Change { clear: link::UP, ..Change::default() }).expect("off");
-    link::change(&mut socket(), index, &Change { name: Some("eth9"), ..Change::default() }).expect("renamed");
+    link::change(&mut socket(), index, &LinkChange { clear: link::UP, ..LinkChange::default() })
+        .expect("off");
+    link::change(&mut socket(), index, &LinkChange { name: Some("eth9"), ..LinkChange::default() })
+        .expect("renamed");
     up(&mut socket(), "eth9");
     give("eth9", "203.0.113.1/24");
     assert!(tcp(&w.zone("zion"), &w.outside, "203.0.113.254").is_ok());
@@ -153,7 +155,8 @@ fn a_link_that_is_missing_unplugged_or_renamed() {
     w.halt("zion");
     w.outside.at(|| {
         let index = find("out1").index;
-        link::change(&mut socket(), index, &Change { clear: link::UP, ..Change::default() }).expect("off");
+        link::change(&mut socket(), index, &LinkChange { clear: link::UP, ..LinkChange::default() })
+            .expect("off");
     });
     w.lab.ok("zoneadm", &["-z", "zion", "boot"]);
     w.outside.at(|| up(&mut socket(), "out1"));

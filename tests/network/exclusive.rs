@@ -7,7 +7,7 @@ use crate::net::raw::{ALL, Raw, arp, packet};
 use crate::net::{
     World, all_reach, exclusive, find, give, ip, net, no_tcp, resource, set_mac, shared, socket, tcp,
 };
-use zones::sys::netlink::link::{self, Change};
+use zones::sys::netlink::link::{self, LinkChange};
 use zones::sys::netlink::route;
 
 #[test]
@@ -102,7 +102,8 @@ fn a_link_without_rules_is_the_zones_to_use() {
     w.outside.at(|| give("out0", "192.0.2.254/24"));
     // It was off before, and is off again afterwards.
     let index = find("eth1").index;
-    link::change(&mut socket(), index, &Change { clear: link::UP, ..Change::default() }).expect("off");
+    link::change(&mut socket(), index, &LinkChange { clear: link::UP, ..LinkChange::default() })
+        .expect("off");
     w.settle();
     let zion = w.boot("zion", &exclusive(&[("physical", "eth1")]));
     zion.at(|| give("eth1", "192.0.2.66/24"));

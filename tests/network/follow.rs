@@ -6,7 +6,7 @@ use super::{bridged, own_on};
 use crate::net::{
     Space, World, exclusive, find, give, ip, net, resource, set_mac, shared, socket, soon, tcp, udp, up,
 };
-use zones::sys::netlink::link::{self, Change};
+use zones::sys::netlink::link::{self, LinkChange};
 use zones::sys::netlink::route;
 
 /// The flag by which programs know that a link is in order (`IFF_RUNNING`).
@@ -65,7 +65,8 @@ fn another_port_of_a_bridge_does_not_cut_a_shared_zone_off() {
     w.cable("tap0", "vm0");
     set_mac("tap0", [2, 0, 0, 0, 0, 1]);
     let (bridge, tap) = (find("br0").index, find("tap0").index);
-    link::change(&mut socket(), tap, &Change { master: Some(bridge), ..Change::default() }).expect("a port");
+    link::change(&mut socket(), tap, &LinkChange { master: Some(bridge), ..LinkChange::default() })
+        .expect("a port");
     assert_eq!(find("br0").mac, Some([2, 0, 0, 0, 0, 1]), "the bridge has another address");
     assert!(soon(|| zion.at(|| find("br0")).mac == find("br0").mac));
     forget(&[(&w.host, "br0"), (&w.outside, "out0"), (&zion, "br0"), (&web, "net0")]);
@@ -81,7 +82,8 @@ fn another_port_of_a_bridge_does_not_cut_a_shared_zone_off() {
 
 fn set_mtu(name: &str, mtu: u32) {
     let index = find(name).index;
-    link::change(&mut socket(), index, &Change { mtu: Some(mtu), ..Change::default() }).expect("an mtu");
+    link::change(&mut socket(), index, &LinkChange { mtu: Some(mtu), ..LinkChange::default() })
+        .expect("an mtu");
 }
 
 /// Sends a datagram of so many bytes; says whether it comes.
@@ -136,7 +138,7 @@ fn a_zone_is_told_when_the_hosts_link_carries_nothing() {
     let in_order = |space: &Space, name: &str| space.at(|| find(name)).flags & RUNNING != 0;
     let off = |space: &Space, name: &str| {
         space.at(|| {
-            let change = Change { clear: link::UP, ..Change::default() };
+            let change = LinkChange { clear: link::UP, ..LinkChange::default() };
             link::change(&mut socket(), find(name).index, &change).expect("off");
         });
     };
@@ -174,9 +176,9 @@ fn another_name_and_the_end_of_the_hosts_link_are_told() {
         let mut fresh = socket();
         // Linux 6.1 renames no link that is switched on.
         for change in [
-            Change { clear: link::UP, ..Change::default() },
-            Change { name: Some(name), ..Change::default() },
-            Change { set: link::UP, ..Change::default() },
+            LinkChange { clear: link::UP, ..LinkChange::default() },
+            LinkChange { name: Some(name), ..LinkChange::default() },
+            LinkChange { set: link::UP, ..LinkChange::default() },
         ] {
             link::change(&mut fresh, index, &change).expect("renamed");
         }

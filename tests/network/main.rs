@@ -15,7 +15,7 @@ mod shared;
 use std::time::Duration;
 
 use net::{World, find, give, make, socket, up};
-use zones::sys::netlink::link::{self, Change};
+use zones::sys::netlink::link::{self, LinkChange};
 
 /// Long enough for a frame to come through, also on a busy machine.
 const SOON: Duration = Duration::from_millis(400);
@@ -28,7 +28,8 @@ fn bridged() -> Option<World> {
     }
     w.cable("port0", "out0");
     let (bridge, port) = (find("br0").index, find("port0").index);
-    link::change(&mut socket(), port, &Change { master: Some(bridge), ..Change::default() }).expect("a port");
+    link::change(&mut socket(), port, &LinkChange { master: Some(bridge), ..LinkChange::default() })
+        .expect("a port");
     up(&mut socket(), "br0");
     give("br0", "192.0.2.1/24");
     give("br0", "2001:db8::1/64");

@@ -160,7 +160,7 @@ impl Zone {
             init_start: start_time(self.init).expect("the zone's first process lives"),
             supervisor: me,
             supervisor_start: start_time(me).expect("this process lives"),
-            going: None,
+            stop_reason: None,
             announced: None,
             cgroup,
         };

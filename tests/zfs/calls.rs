@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value as Json;
 use zones::zfs::error::{Batch, Meaning};
-use zones::zfs::nvlist::{List, Value};
+use zones::zfs::nvlist::{List, NvValue};
 use zones::zfs::*;
 
 use super::Case;
@@ -139,10 +139,10 @@ fn pairs<'a>(case: &'a Case, field: &str) -> Vec<(&'a str, &'a Json)> {
 fn props(case: &Case, field: &str) -> List {
     let value = |name: &str, v: &Json| match v {
         Json::String(word) if word.starts_with('=') => {
-            Value::U64(index_number(name, &word[1..]).unwrap_or_else(|| panic!("{name}{word}")))
+            NvValue::U64(index_number(name, &word[1..]).unwrap_or_else(|| panic!("{name}{word}")))
         }
-        Json::String(text) => Value::from(text.as_str()),
-        Json::Number(n) => Value::U64(n.as_u64().expect("an unsigned number")),
+        Json::String(text) => NvValue::from(text.as_str()),
+        Json::Number(n) => NvValue::U64(n.as_u64().expect("an unsigned number")),
         other => panic!("{name}: {other}"),
     };
     pairs(case, field).into_iter().map(|(name, v)| (name.to_owned(), value(name, v))).collect()
@@ -213,7 +213,7 @@ impl Machine {
             }
             "create" => {
                 let volume = case.get("kind").and_then(Json::as_str) == Some("zvol");
-                let kind = if volume { Kind::Volume } else { Kind::Filesystem };
+                let kind = if volume { DatasetKind::Volume } else { DatasetKind::Filesystem };
                 zfs.create(name(), kind, &props(case, "props"), key.as_deref()).words()
             }
             "clone" => zfs.clone(name(), text(case, "origin"), &props(case, "props")).words(),
@@ -383,7 +383,7 @@ impl Machine {
             "channel_program" => {
                 let argv = if case.contains_key("argv") { strings(case, "argv") } else { vec!["-"] };
                 let argv = argv.iter().map(|a| a.as_bytes().to_vec()).collect();
-                let args: List = [("argv", Value::Texts(argv))].into();
+                let args: List = [("argv", NvValue::Texts(argv))].into();
                 let (instructions, memory) =
                     (limit("instructions", ZCP_INSTRUCTIONS), limit("memory", ZCP_MEMORY));
                 let program = text(case, "program");
@@ -392,10 +392,10 @@ impl Machine {
                 } else {
                     zfs.channel_program(pool(), program, instructions, memory, &args)
                 };
-                let word = |v: Value| match v {
-                    Value::I64(n) => n.to_string(),
-                    Value::Bool(b) => b.to_string(),
-                    Value::Text(t) => String::from_utf8_lossy(&t).into_owned(),
+                let word = |v: NvValue| match v {
+                    NvValue::I64(n) => n.to_string(),
+                    NvValue::Bool(b) => b.to_string(),
+                    NvValue::Text(t) => String::from_utf8_lossy(&t).into_owned(),
                     other => format!("{other:?}"),
                 };
                 done.map(|v| v.map(word).unwrap_or_default()).words()
@@ -413,14 +413,14 @@ impl Machine {
                 done.map(|b| b.to_string()).words()
             }
             "bootenv" => {
-                let env: List = [("version", Value::from(1u64)), ("org.example:x", "y".into())].into();
+                let env: List = [("version", NvValue::from(1u64)), ("org.example:x", "y".into())].into();
                 zfs.set_bootenv(pool(), &env).expect("bootenv is set");
                 let back = zfs.get_bootenv(pool());
                 back.map(|b| if b == env { "round trip".to_owned() } else { format!("{b:?}") }).words()
             }
             "vdev_props" => {
                 let stats = zfs.pool_stats(pool()).expect("statistics");
-                let Some(Value::Lists(devices)) = stats.list("vdev_tree").and_then(|t| t.get("children"))
+                let Some(NvValue::Lists(devices)) = stats.list("vdev_tree").and_then(|t| t.get("children"))
                 else {
                     panic!("no devices: {stats:?}");
                 };
@@ -483,7 +483,7 @@ impl Machine {
 /// A property as a person would read it, and where it comes from.
 fn property(dataset: &Dataset, prop: &str) -> String {
     let source = match dataset.source(prop) {
-        Source::Inherited(from) => format!("Inherited({from})"),
+        PropertySource::Inherited(from) => format!("Inherited({from})"),
         other => format!("{other:?}"),
     };
     let value = match prop {

@@ -25,7 +25,7 @@ use crate::sys::process::{self, Handle};
 const GO: &str = "go";
 
 /// A helper that waits for its ids.
-pub(super) struct Helper {
+pub(super) struct IdMapHelper {
     pid: i32,
     channel: Channel,
 }
@@ -40,10 +40,10 @@ pub(super) fn start(
     kinds: Kinds,
     cgroup: Option<BorrowedFd<'_>>,
     zone: impl FnOnce(),
-) -> io::Result<Helper> {
+) -> io::Result<IdMapHelper> {
     let (ours, theirs) = Channel::pair()?;
     match ns::spawn(Kinds::USER, cgroup)? {
-        Side::Parent(pid, _) => Ok(Helper { pid, channel: ours }),
+        Side::Parent(pid, _) => Ok(IdMapHelper { pid, channel: ours }),
         Side::Child => {
             drop(ours);
             match help(limits, owner, kinds, &theirs) {
@@ -76,7 +76,7 @@ fn help(limits: &[(&str, u32)], owner: (u32, u32), kinds: Kinds, parent: &Channe
     ns::spawn_sibling_in(kinds)
 }
 
-impl Helper {
+impl IdMapHelper {
     /// Gives the helper its ids, those of the zone as the host has them, and returns the zone's first process,
     /// which has its own.
     ///

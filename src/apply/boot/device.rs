@@ -23,7 +23,7 @@ const LOOKS: u32 = 40;
 const BETWEEN: Duration = Duration::from_millis(50);
 
 /// One device: its name below `/dev`, whether it is a block device, its number.
-struct Found {
+struct DeviceNode {
     name: String,
     block: bool,
     major: u32,
@@ -42,7 +42,7 @@ pub fn matching(pattern: &str, asker: &Asker<'_>) -> Vec<Node> {
         None => nodes(below),
     };
     let mut out = Vec::new();
-    for Found { name, block, major, minor } in found {
+    for DeviceNode { name, block, major, minor } in found {
         let mut push = |path: String| out.push(Node { path, block, major, minor, mode: 0o660 });
         // The zone finds the device under the name that its spec uses, and under Linux' name.
         if let (Some(alias), Some(volume)) = (alias, name.strip_prefix("zvol/")) {
@@ -54,7 +54,7 @@ pub fn matching(pattern: &str, asker: &Asker<'_>) -> Vec<Node> {
 }
 
 /// Finds what is in the host's `/dev`.
-fn nodes(pattern: &str) -> Vec<Found> {
+fn nodes(pattern: &str) -> Vec<DeviceNode> {
     let node = |path: &Path| {
         let m = fs::metadata(path).ok()?;
         let block = m.file_type().is_block_device();
@@ -63,13 +63,13 @@ fn nodes(pattern: &str) -> Vec<Found> {
         }
         let name = path.strip_prefix("/dev").ok()?.to_string_lossy().into_owned();
         let (major, minor) = (rustix::fs::major(m.rdev()), rustix::fs::minor(m.rdev()));
-        Some(Found { name, block, major, minor })
+        Some(DeviceNode { name, block, major, minor })
     };
     glob::expand(Path::new("/dev"), pattern).iter().filter_map(|path| node(path)).collect()
 }
 
 /// Finds the volumes, and their partitions, that a pattern below `/dev/zvol` names.
-fn volumes(pattern: &str, asker: &Asker<'_>) -> Vec<Found> {
+fn volumes(pattern: &str, asker: &Asker<'_>) -> Vec<DeviceNode> {
     if pattern.contains(['*', '?', '[']) {
         return disks().iter().flat_map(|disk| named(disk)).filter(|f| fits(pattern, &f.name)).collect();
     }
@@ -116,7 +116,7 @@ fn disks() -> Vec<String> {
 
 /// Returns a disk and its partitions under the names that udev gives them; nothing when it is no
 /// volume's.
-fn named(disk: &str) -> Vec<Found> {
+fn named(disk: &str) -> Vec<DeviceNode> {
     let folder = Path::new(BLOCK).join(disk);
     let Some((major, minor)) = number(&folder) else { return Vec::new() };
     let mut open = OpenOptions::new();
@@ -132,10 +132,10 @@ fn named(disk: &str) -> Vec<Found> {
     for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
         let part = made::read(entry.path().join("partition")).ok();
         if let (Some(part), Some((major, minor))) = (part, number(&entry.path())) {
-            found.push(Found { name: format!("{name}-part{}", part.trim()), block: true, major, minor });
+            found.push(DeviceNode { name: format!("{name}-part{}", part.trim()), block: true, major, minor });
         }
     }
-    found.insert(0, Found { name, block: true, major, minor });
+    found.insert(0, DeviceNode { name, block: true, major, minor });
     found
 }
 

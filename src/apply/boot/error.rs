@@ -6,16 +6,16 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::fsck::CheckError;
+use super::fsck::FsckError;
 use super::shared::Unmappable;
 use super::waypoint::Misled;
-use crate::apply::claim::Refused;
+use crate::apply::claim::ClaimError;
 use crate::apply::confine::because;
 use crate::apply::dataset::withdraw::WithdrawError;
 use crate::apply::net::NetworkError;
 use crate::apply::zfs::chain;
 use crate::plan::options::NoId;
-use crate::plan::zfs::Holder;
+use crate::plan::zfs::CurrentMount;
 use crate::spec::shown::Show;
 use crate::sys::mount::FsError;
 use crate::sys::path::reason;
@@ -99,7 +99,7 @@ pub enum Cause {
     MountPoint(#[from] MountPointError),
     /// The check of a file system says that it is not whole, or cannot run.
     #[error(transparent)]
-    Check(#[from] CheckError),
+    Check(#[from] FsckError),
     /// An option names an id that the zone does not have.
     #[error(transparent)]
     NoId(#[from] NoId),
@@ -115,7 +115,7 @@ pub enum Cause {
         /// The dataset.
         dataset: String,
         /// Where, and who has it.
-        holder: Holder,
+        holder: CurrentMount,
     },
     /// The host does not let go of a dataset.
     #[error(transparent)]
@@ -228,13 +228,13 @@ pub enum Process1Error {
     Silent(&'static str),
     /// It has said what failed inside; only the text of its [`InsideError`] comes over the channel.
     #[error("{0}")]
-    Told(String),
+    Reported(String),
 }
 
 impl Process1Error {
     /// Takes what process 1 has sent in place of what it was to send.
-    pub(super) fn told(text: &str) -> Self {
-        Self::Told(text.strip_prefix("error ").unwrap_or(text).to_owned())
+    pub(super) fn reported(text: &str) -> Self {
+        Self::Reported(text.strip_prefix("error ").unwrap_or(text).to_owned())
     }
 }
 
@@ -243,7 +243,7 @@ impl Process1Error {
 pub enum UpError {
     /// The zone's ids are those of another zone that runs.
     #[error(transparent)]
-    Claim(#[from] Refused),
+    Claim(#[from] ClaimError),
     /// A file of the run-time folder cannot be read or written.
     #[error("{action}: {}", reason(.source))]
     System {
@@ -391,8 +391,8 @@ mod tests {
 
     #[test]
     fn process_1_is_heard_without_its_prefix() {
-        assert_eq!(Process1Error::told("error cannot enter /").to_string(), "cannot enter /");
-        assert_eq!(Process1Error::told("odd").to_string(), "odd");
+        assert_eq!(Process1Error::reported("error cannot enter /").to_string(), "cannot enter /");
+        assert_eq!(Process1Error::reported("odd").to_string(), "odd");
         let ended = Process1Error::Silent("was ready").to_string();
         assert_eq!(ended, "process 1 ended before it was ready");
     }

@@ -10,7 +10,7 @@ use crate::spec::shown::Show;
 
 /// Why a file system is not mounted before it has been checked.
 #[derive(Debug, Error)]
-pub enum CheckError {
+pub enum FsckError {
     /// There is no such program.
     #[error("raw is set, but there is no {program}; install it or clear raw")]
     NoProgram {
@@ -48,21 +48,21 @@ pub enum CheckError {
 /// Runs the type's check in its automatic mode (`fsck.TYPE -p`, fsck(8)).
 ///
 /// # Errors
-/// [`CheckError`]: the program is missing, or it found what it does not repair by itself.
+/// [`FsckError`]: the program is missing, or it found what it does not repair by itself.
 #[allow(clippy::disallowed_methods)] // the only program that a boot may run, and only when asked to
-pub fn check(fstype: &str, raw: &Path) -> Result<(), CheckError> {
+pub fn check(fstype: &str, raw: &Path) -> Result<(), FsckError> {
     let program = format!("fsck.{fstype}");
     let found =
         ["/usr/sbin", "/sbin", "/usr/bin"].iter().map(|d| Path::new(d).join(&program)).find(|p| p.exists());
     let Some(found) = found else {
-        return Err(CheckError::NoProgram { program });
+        return Err(FsckError::NoProgram { program });
     };
     let run = Command::new(&found).arg("-p").arg(raw).env_clear().stdin(Stdio::null()).output();
-    let output = run.map_err(|source| CheckError::Run { program: found, source })?;
+    let output = run.map_err(|source| FsckError::Run { program: found, source })?;
     // fsck(8): 0 no errors, 1 errors corrected; anything else leaves the file system doubtful.
     match output.status.code() {
         Some(0 | 1) => Ok(()),
-        Some(code) => Err(CheckError::Failed { program, raw: raw.to_owned(), code }),
-        None => Err(CheckError::Killed { program, raw: raw.to_owned() }),
+        Some(code) => Err(FsckError::Failed { program, raw: raw.to_owned(), code }),
+        None => Err(FsckError::Killed { program, raw: raw.to_owned() }),
     }
 }

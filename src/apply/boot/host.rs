@@ -23,7 +23,7 @@ use rustix::fs::{Mode, OFlags};
 use super::error::{Cause, Process1Error, StepError, fail};
 use super::{bounds, limits, zone};
 use crate::apply::dataset;
-use crate::apply::dataset::withdraw::{Ids, Told, Wanted};
+use crate::apply::dataset::withdraw::{DelegationRequest, HandoverReport, ZoneIds};
 use crate::apply::engine;
 use crate::apply::etc::{EtcError, follow, keys};
 use crate::apply::guard;
@@ -31,24 +31,24 @@ use crate::apply::journal::boot::BootJournal;
 use crate::apply::net;
 use crate::apply::paths::Root;
 use crate::apply::zfs;
-use crate::plan::net::Link;
-use crate::plan::step::{Init, Source, Step};
+use crate::plan::net::ZoneLink;
+use crate::plan::step::{BootStep, InitProgram, MountSource};
 use crate::spec::ZoneName;
 use crate::spec::idmap::IdRange;
 use crate::spec::shown::Show;
 use crate::sys::cgroup;
 use crate::sys::channel::Channel;
-use crate::sys::mount::{Attrs, Tree};
+use crate::sys::mount::{Attrs, MountFd};
 use crate::sys::naive::without;
 use crate::sys::ns::{self, Kinds, Side};
 use crate::sys::path::Dir;
 use crate::sys::process::{self, Handle};
 use crate::zfs::Zfs;
-use place::Place;
+use place::ZoneMountNs;
 
 /// A zone whose first process waits for the word to start init.
 #[derive(Debug)]
-pub struct Ready {
+pub struct ReadyZone {
     /// Process id of the first process.
     pub pid: i32,
     /// The same, safe against reuse.
@@ -56,7 +56,7 @@ pub struct Ready {
     /// The way to it.
     pub channel: Channel,
     /// What the administrators of host and zone should know of its datasets.
-    pub told: Told,
+    pub report: HandoverReport,
 }
 
 /// What the steps work on.
@@ -66,8 +66,8 @@ struct Build<'a> {
     run: PathBuf,
     /// The host's mount namespace.
     host: BorrowedFd<'a>,
-    ids: Ids,
-    told: Told,
+    ids: ZoneIds,
+    report: HandoverReport,
     /// Host ids of the zone's root.
     uid: u32,
     gid: u32,
@@ -77,10 +77,10 @@ struct Build<'a> {
     process: Option<(i32, Handle)>,
     users: Option<OwnedFd>,
     /// Where the zone's mounts are.
-    place: Option<Place<'a>>,
+    place: Option<ZoneMountNs<'a>>,
     root: Option<OwnedFd>,
     /// The mount that becomes `/dev/console`, detached.
-    terminal: Option<Tree>,
+    terminal: Option<MountFd>,
     /// Where the zone's requests to ZFS arrive.
     listener: Option<OwnedFd>,
     network: Option<net::Network>,
@@ -90,9 +90,9 @@ struct Build<'a> {
 
 /// What is done, and with what.
 #[derive(Debug)]
-pub struct Work<'a> {
+pub struct BuildInput<'a> {
     /// The steps of the plan.
-    pub steps: &'a [Step],
+    pub steps: &'a [BootStep],
     /// Who has the zone's addresses? Already asked.
     pub asked: net::Probe,
     /// The terminal that becomes the zone's `/dev/console`.
@@ -111,21 +111,22 @@ pub fn make_ready(
     root: &Root,
     zone: &ZoneName,
     root_ids: (u32, u32),
-    work: Work<'_>,
+    work: BuildInput<'_>,
     journal: &mut BootJournal,
-) -> Result<Ready, StepError> {
+) -> Result<ReadyZone, StepError> {
     let steps = work.steps;
     let network = net::Network::begin(steps, work.asked);
     let network = network.map_err(|e| StepError::new("net", e))?;
     let host = ns::open_own("mnt").map_err(|e| fail("boot", "cannot open the mount namespace", e))?;
-    let ipc = steps.iter().any(|s| matches!(s, Step::Ipc { .. })).then(|| ns::open_own("ipc")).transpose();
+    let ipc =
+        steps.iter().any(|s| matches!(s, BootStep::Ipc { .. })).then(|| ns::open_own("ipc")).transpose();
     let ipc = ipc.map_err(|e| fail("boot", "cannot open the ipc namespace", e))?;
     let mut build = Build {
         zone,
         run: root.zone_run(zone),
         host: host.as_fd(),
-        ids: Ids { zone: zone.to_string(), root: root_ids, maps: maps(steps) },
-        told: Told::default(),
+        ids: ZoneIds { zone: zone.to_string(), root: root_ids, maps: maps(steps) },
+        report: HandoverReport::default(),
         uid: root_ids.0,
         gid: root_ids.1,
         console: work.console,
@@ -151,7 +152,7 @@ pub fn make_ready(
     let guarded = done.and(back).and_then(|()| build.guard(root));
     let result = guarded.and_then(|()| match (build.process.take(), build.channel.take()) {
         (Some((pid, handle)), Some(channel)) => {
-            Ok(Ready { pid, handle, channel, told: std::mem::take(&mut build.told) })
+            Ok(ReadyZone { pid, handle, channel, report: std::mem::take(&mut build.report) })
         }
         _ => Err(StepError::new("boot", NO_PROCESS)),
     });
@@ -167,7 +168,7 @@ pub fn make_ready(
 }
 
 /// Returns the ranges of users and groups that the plan maps.
-fn maps(steps: &[Step]) -> (Vec<IdRange>, Vec<IdRange>) {
+fn maps(steps: &[BootStep]) -> (Vec<IdRange>, Vec<IdRange>) {
     let ranges = |text: &str| {
         let range = |line: &str| {
             let mut n = line.split_whitespace().map(str::parse);
@@ -176,15 +177,15 @@ fn maps(steps: &[Step]) -> (Vec<IdRange>, Vec<IdRange>) {
         text.lines().filter_map(range).collect()
     };
     let found = steps.iter().find_map(|s| match s {
-        Step::Namespaces { uid_map, gid_map } => Some((ranges(uid_map), ranges(gid_map))),
+        BootStep::Namespaces { uid_map, gid_map } => Some((ranges(uid_map), ranges(gid_map))),
         _ => None,
     });
     found.unwrap_or_default()
 }
 
-fn links_of(steps: &[Step]) -> impl Iterator<Item = &Link> {
+fn links_of(steps: &[BootStep]) -> impl Iterator<Item = &ZoneLink> {
     steps.iter().filter_map(|step| match step {
-        Step::Link(link) => Some(&**link),
+        BootStep::Link(link) => Some(&**link),
         _ => None,
     })
 }
@@ -215,12 +216,12 @@ impl Build<'_> {
     fn run(
         &mut self,
         root: &Root,
-        steps: &[Step],
+        steps: &[BootStep],
         init: &Path,
         journal: &mut BootJournal,
     ) -> Result<(), StepError> {
         // Links come last, and process 1 goes on with its own part while they are made.
-        let at = steps.iter().position(|s| matches!(s, Step::Link(_))).unwrap_or(steps.len());
+        let at = steps.iter().position(|s| matches!(s, BootStep::Link(_))).unwrap_or(steps.len());
         let (first, links) = steps.split_at(at);
         self.steps(root, first, 0, steps, journal)?;
         no_other_has(root, steps, self.process.as_ref().map(|(pid, _)| *pid))?;
@@ -233,9 +234,9 @@ impl Build<'_> {
     fn steps(
         &mut self,
         root: &Root,
-        some: &[Step],
+        some: &[BootStep],
         first: usize,
-        all: &[Step],
+        all: &[BootStep],
         journal: &mut BootJournal,
     ) -> Result<(), StepError> {
         for (number, step) in (first..).zip(some).filter(|(_, s)| !s.is_inside()) {
@@ -247,9 +248,9 @@ impl Build<'_> {
         Ok(())
     }
 
-    fn step(&mut self, root: &Root, step: &Step, all: &[Step]) -> Result<(), StepError> {
+    fn step(&mut self, root: &Root, step: &BootStep, all: &[BootStep]) -> Result<(), StepError> {
         match step {
-            Step::Cgroup { path, guarded } => {
+            BootStep::Cgroup { path, guarded } => {
                 let what = || format!("cgroup {}", path.shown());
                 let fd = cgroup::make(path).map_err(|e| fail(what(), "cannot make it", e))?;
                 cgroup::enable_all(path);
@@ -261,59 +262,59 @@ impl Build<'_> {
                 self.cgroup = Some(fd);
                 Ok(())
             }
-            Step::Limits { path, settings } => limits::group(path, settings),
-            Step::Process { locked, policy } => limits::process(*locked, *policy),
-            Step::Ipc { settings } => limits::ipc(settings),
-            Step::Withdraw { dataset, members, zoned, hide, volmode, volumes, .. } => {
+            BootStep::Limits { path, settings } => limits::group(path, settings),
+            BootStep::Process { locked, policy } => limits::process(*locked, *policy),
+            BootStep::Ipc { settings } => limits::ipc(settings),
+            BootStep::Withdraw { dataset, members, zoned, hide, volmode, volumes, .. } => {
                 let volmode = volmode.as_deref();
-                let wanted = Wanted { dataset, zoned: *zoned, hide, volmode, volumes, members };
+                let wanted = DelegationRequest { dataset, zoned: *zoned, hide, volmode, volumes, members };
                 self.withdraw(root, &wanted)
             }
-            Step::Namespaces { uid_map, gid_map } => self.namespaces(root, uid_map, gid_map, all),
-            Step::Close { folder } => kernel::close(folder),
-            Step::Pin { .. } => self.pin(),
-            Step::Delegate { dataset, .. } => self.delegate(dataset),
-            Step::Root { path } => self.root(path),
-            Step::Part { dir, writable } => self.part(dir, *writable),
-            Step::ReadOnly { made, .. } => self.read_only(made),
-            Step::Inherit { dir, programs } => self.inherit(dir, programs.as_deref()),
-            Step::Memory { dir, mode, percent } => self.memory(dir, *mode, *percent),
-            Step::Commands { ending } => self.commands(*ending),
-            Step::Resolver => {
+            BootStep::Namespaces { uid_map, gid_map } => self.namespaces(root, uid_map, gid_map, all),
+            BootStep::Close { folder } => kernel::close(folder),
+            BootStep::Pin { .. } => self.pin(),
+            BootStep::Delegate { dataset, .. } => self.delegate(dataset),
+            BootStep::Root { path } => self.root(path),
+            BootStep::Part { dir, writable } => self.part(dir, *writable),
+            BootStep::ReadOnly { made, .. } => self.read_only(made),
+            BootStep::Inherit { dir, programs } => self.inherit(dir, programs.as_deref()),
+            BootStep::Memory { dir, mode, percent } => self.memory(dir, *mode, *percent),
+            BootStep::Commands { ending } => self.commands(*ending),
+            BootStep::Resolver => {
                 self.resolver();
                 Ok(())
             }
-            Step::Dev { nodes } => {
+            BootStep::Dev { nodes } => {
                 self.dev(nodes)?;
-                if all.iter().any(|s| matches!(s, Step::Ipc { .. })) { self.queues() } else { Ok(()) }
+                if all.iter().any(|s| matches!(s, BootStep::Ipc { .. })) { self.queues() } else { Ok(()) }
             }
-            Step::Console => self.make_console(),
-            Step::Proc { hidden, fixed } => self.proc(hidden, fixed),
-            Step::Sys => self.sys(),
-            Step::Fs(mount) => self.fs(mount),
-            Step::HostId { id } => self.host_id(*id),
-            Step::Names { root: inside, hostname, addresses } => {
+            BootStep::Console => self.make_console(),
+            BootStep::Proc { hidden, fixed } => self.proc(hidden, fixed),
+            BootStep::Sys => self.sys(),
+            BootStep::Fs(mount) => self.fs(mount),
+            BootStep::HostId { id } => self.host_id(*id),
+            BootStep::Names { root: inside, hostname, addresses } => {
                 let state = root.zone_lib(self.zone);
-                let links: Vec<&Link> = links_of(all).collect();
-                let names = net::resolver::Names { name: hostname, addresses, links: &links };
-                self.told.warnings.extend(net::resolver::boot(inside, &state, names));
+                let links: Vec<&ZoneLink> = links_of(all).collect();
+                let names = net::resolver::ZoneNames { name: hostname, addresses, links: &links };
+                self.report.warnings.extend(net::resolver::boot(inside, &state, names));
                 Ok(())
             }
-            Step::HostEtc { root: inside, hostname } => {
+            BootStep::HostEtc { root: inside, hostname } => {
                 self.host_etc(inside, &root.zone_lib(self.zone), hostname);
                 Ok(())
             }
-            Step::Link(link) => self.link(root, link),
-            Step::HostName { .. }
-            | Step::Loopback
-            | Step::KernelFiles { .. }
-            | Step::Pivot
-            | Step::MountDataset { .. }
-            | Step::Guard
-            | Step::Counts { .. }
-            | Step::Confine(_)
-            | Step::Capabilities { .. }
-            | Step::Init { .. } => Ok(()),
+            BootStep::Link(link) => self.link(root, link),
+            BootStep::HostName { .. }
+            | BootStep::Loopback
+            | BootStep::KernelFiles { .. }
+            | BootStep::Pivot
+            | BootStep::MountDataset { .. }
+            | BootStep::Guard
+            | BootStep::Counts { .. }
+            | BootStep::Confine(_)
+            | BootStep::Capabilities { .. }
+            | BootStep::Init { .. } => Ok(()),
         }
     }
 
@@ -322,7 +323,7 @@ impl Build<'_> {
         root: &Root,
         uid_map: &str,
         gid_map: &str,
-        all: &[Step],
+        all: &[BootStep],
     ) -> Result<(), StepError> {
         let what = "namespaces";
         let (ours, theirs) = Channel::pair().map_err(|e| fail(what, "cannot make a channel", e))?;
@@ -333,7 +334,7 @@ impl Build<'_> {
         // could leave it, and all other zones, without inotify instances, queued signals and the like.
         let mut ours = Some(ours);
         let bounds = all.iter().find_map(|s| match s {
-            Step::Counts { limits } => Some(limits),
+            BootStep::Counts { limits } => Some(limits),
             _ => None,
         });
         let (uid, owner) = (self.uid, (self.uid, self.gid));
@@ -356,7 +357,7 @@ impl Build<'_> {
             });
             begun.and_then(|begun| begun)
         };
-        let (place, begun) = Place::new(self.host, &root.run_dir(), begin)
+        let (place, begun) = ZoneMountNs::new(self.host, &root.run_dir(), begin)
             .map_err(|e| fail(what, "cannot make a mount namespace", e))?;
         self.place = Some(place);
         match begun {
@@ -388,32 +389,32 @@ impl Build<'_> {
     /// Brings `/etc` of a sparse zone up to date. A zone may have made it impossible: then it has its own way.
     fn host_etc(&mut self, inside: &Path, state: &Path, hostname: &str) {
         if let Err(e) = follow::boot(Path::new("/"), inside, state) {
-            self.told.warnings.push(format!("/etc does not follow the host's programs: {e}"));
+            self.report.warnings.push(format!("/etc does not follow the host's programs: {e}"));
         }
         let opened = Dir::open_host(inside).map_err(EtcError::from);
         match opened.and_then(|root| keys::first_keys(&root, state, hostname)) {
-            Ok(failed) => self.told.warnings.extend(failed),
-            Err(e) => self.told.warnings.push(format!("the zone has no ssh host keys: {e}")),
+            Ok(failed) => self.report.warnings.extend(failed),
+            Err(e) => self.report.warnings.push(format!("the zone has no ssh host keys: {e}")),
         }
     }
 
-    fn link(&mut self, root: &Root, link: &Link) -> Result<(), StepError> {
+    fn link(&mut self, root: &Root, link: &ZoneLink) -> Result<(), StepError> {
         self.hear_network(&link.what)?;
         let (Some(network), Some(net)) = (&mut self.network, &self.net) else {
             return Err(StepError::new(&link.what, NO_PROCESS));
         };
         let made = network.make(root, link, || net.try_clone());
-        self.told.warnings.append(&mut network.warnings);
+        self.report.warnings.append(&mut network.warnings);
         made.map_err(|e| StepError::new(&link.what, e))
     }
 
-    fn withdraw(&mut self, root: &Root, wanted: &Wanted<'_>) -> Result<(), StepError> {
+    fn withdraw(&mut self, root: &Root, wanted: &DelegationRequest<'_>) -> Result<(), StepError> {
         let what = || format!("dataset {}", wanted.dataset);
         let zfs = Zfs::open().map_err(|e| StepError::new(what(), e))?;
-        let told = dataset::withdraw::withdraw(root, &zfs, wanted, &self.ids)
+        let report = dataset::withdraw::withdraw(root, &zfs, wanted, &self.ids)
             .map_err(|e| StepError::new(what(), e))?;
-        self.told.warnings.extend(told.warnings);
-        self.told.not_given.extend(told.not_given);
+        self.report.warnings.extend(report.warnings);
+        self.report.not_given.extend(report.not_given);
         Ok(())
     }
 
@@ -434,11 +435,12 @@ impl Build<'_> {
     }
 
     /// Gives the zone's process its mounts.
-    fn hand_over(&mut self, steps: &[Step], init: &Path) -> Result<(), StepError> {
+    fn hand_over(&mut self, steps: &[BootStep], init: &Path) -> Result<(), StepError> {
         let (Some(channel), Some(root)) = (&self.channel, &self.root) else {
             return Err(StepError::new("boot", Cause::Plan("has no root")));
         };
-        let built_in = steps.iter().any(|s| matches!(s, Step::Init { program: Init::BuiltIn, .. }));
+        let built_in =
+            steps.iter().any(|s| matches!(s, BootStep::Init { program: InitProgram::BuiltIn, .. }));
         let image = if built_in { Some(init_image(init)?) } else { None };
         let mut fds = vec![root.as_fd()];
         fds.extend(self.terminal.as_ref().map(AsFd::as_fd));
@@ -448,7 +450,7 @@ impl Build<'_> {
         }
         // Whoever has ended has said why.
         channel.send(zone::GO, &fds).map_err(|e| match zone::last_words(channel) {
-            Some(why) => StepError::new("zone", Process1Error::Told(why)),
+            Some(why) => StepError::new("zone", Process1Error::Reported(why)),
             None => fail("zone", "cannot reach process 1", e),
         })
     }
@@ -462,13 +464,13 @@ impl Build<'_> {
         let answer = loop {
             let answer = channel.receive().map_err(|e| StepError::new(what, Process1Error::Hear(e)))?;
             if let Some(text) = answer.text.strip_prefix(zone::NOTICE) {
-                self.told.warnings.push(text.to_owned());
+                self.report.warnings.push(text.to_owned());
             } else if let Some(name) = answer.text.strip_prefix(zone::NOT_OURS) {
                 match dataset::withdraw::adopt(name, answer.fds.into_iter().next(), &self.ids) {
-                    Ok(warning) => self.told.warnings.extend(warning),
+                    Ok(warning) => self.report.warnings.extend(warning),
                     Err(warning) => {
-                        self.told.warnings.push(warning.to_string());
-                        self.told.not_given.push(name.to_owned());
+                        self.report.warnings.push(warning.to_string());
+                        self.report.not_given.push(name.to_owned());
                     }
                 }
             } else if answer.text == zone::GUARD {
@@ -480,17 +482,17 @@ impl Build<'_> {
         match answer.text.as_str() {
             zone::READY => Ok(()),
             "" => Err(StepError::new(what, Process1Error::Silent("was ready"))),
-            text => Err(StepError::new(what, Process1Error::told(text))),
+            text => Err(StepError::new(what, Process1Error::reported(text))),
         }
     }
 }
 
 /// Makes sure that no other zone has mounted a dataset since the plan was made: ZFS itself mounts it any
 /// number of times.
-fn no_other_has(root: &Root, steps: &[Step], booting: Option<i32>) -> Result<(), StepError> {
+fn no_other_has(root: &Root, steps: &[BootStep], booting: Option<i32>) -> Result<(), StepError> {
     let mounts = || {
         steps.iter().filter_map(|s| match s {
-            Step::Fs(m) if m.source == Source::Zfs => Some(m),
+            BootStep::Fs(m) if m.source == MountSource::Zfs => Some(m),
             _ => None,
         })
     };
@@ -509,11 +511,12 @@ fn no_other_has(root: &Root, steps: &[Step], booting: Option<i32>) -> Result<(),
 
 /// Opens the built-in init through a read-only mount of its own: whoever reaches it through
 /// `/proc/1/exe` cannot open it for writing. The host's `noexec` on `/run` does not apply.
-fn init_image(path: &Path) -> Result<Tree, StepError> {
+fn init_image(path: &Path) -> Result<MountFd, StepError> {
     let what = "init";
     let fd = rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
         .map_err(|e| fail(what, "cannot open the built-in init", e))?;
-    let tree = Tree::copy(fd.as_fd(), false).map_err(|e| fail(what, "cannot mount the built-in init", e))?;
+    let tree =
+        MountFd::copy(fd.as_fd(), false).map_err(|e| fail(what, "cannot mount the built-in init", e))?;
     let attrs = if without("readonly-init") { Attrs::empty() } else { Attrs::RDONLY };
     tree.set(attrs | Attrs::NOSUID | Attrs::NODEV, Attrs::NOEXEC, None, false)
         .map_err(|e| fail(what, "cannot protect the built-in init", e))?;

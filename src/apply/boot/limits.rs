@@ -7,8 +7,8 @@ use std::path::Path;
 
 use super::error::{Cause, StepError, fail};
 use crate::plan::confine::HOST_SETTINGS;
-use crate::plan::limits::{self, Host, Policy, Setting, numbers};
-use crate::plan::step::Step;
+use crate::plan::limits::{self, Host, SchedPolicy, Setting, numbers};
+use crate::plan::step::BootStep;
 use crate::spec::ZoneSpec;
 use crate::spec::shown::Show;
 use crate::sys::bpf::sysctl;
@@ -89,7 +89,7 @@ pub(super) fn settings(what: &str, path: &Path, group: &OwnedFd) -> Result<(), S
 }
 
 /// Gives this process, and so the zone, what does not depend on who called.
-pub(super) fn process(locked: Option<u64>, policy: Policy) -> Result<(), StepError> {
+pub(super) fn process(locked: Option<u64>, policy: SchedPolicy) -> Result<(), StepError> {
     rlimit::take_from(1).map_err(|e| fail("limits", "cannot take the limits of process 1", e))?;
     // A caller that is never to be killed for want of memory, bound to one processor or without random
     // addresses makes no such zone.
@@ -100,9 +100,9 @@ pub(super) fn process(locked: Option<u64>, policy: Policy) -> Result<(), StepErr
         rlimit::lock_at_most(bytes).map_err(|e| fail("capped-memory locked", "cannot limit it", e))?;
     }
     let number = match policy {
-        Policy::Normal => rlimit::NORMAL,
-        Policy::Batch => rlimit::BATCH,
-        Policy::Idle => rlimit::IDLE,
+        SchedPolicy::Normal => rlimit::NORMAL,
+        SchedPolicy::Batch => rlimit::BATCH,
+        SchedPolicy::Idle => rlimit::IDLE,
     };
     rlimit::schedule(number).map_err(|e| fail("scheduling-class", "cannot set it", e))
 }
@@ -110,8 +110,8 @@ pub(super) fn process(locked: Option<u64>, policy: Policy) -> Result<(), StepErr
 /// Limits how many processes the zone can have, all its users together, when the spec does not: to a third
 /// of what the host can have. The kernel keeps the limit for the user namespace that is made under it
 /// (Linux 5.14), with or without a pids controller.
-pub(super) fn processes(steps: &[Step]) -> io::Result<()> {
-    let is_limited = |s: &Step| matches!(s, Step::Limits { settings, .. } if settings.iter().any(|l| l.file == "pids.max"));
+pub(super) fn processes(steps: &[BootStep]) -> io::Result<()> {
+    let is_limited = |s: &BootStep| matches!(s, BootStep::Limits { settings, .. } if settings.iter().any(|l| l.file == "pids.max"));
     if steps.iter().any(is_limited) {
         return Ok(());
     }

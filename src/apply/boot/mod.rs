@@ -25,7 +25,7 @@ use super::Op;
 use super::net::NetworkError;
 use super::running::Strays;
 use super::stuck::Left;
-use crate::plan::boot::{Plan, PlanError, plan};
+use crate::plan::boot::{BootPlan, PlanError, plan};
 pub use crate::plan::bootargs::BootArgs;
 use crate::spec::shown::Show;
 use crate::spec::store::StoreError;
@@ -105,7 +105,7 @@ impl BootError {
 ///
 /// # Errors
 /// [`BootError`] as the boot itself would meet.
-pub fn plan_boot(op: &Op<'_>, args: &BootArgs) -> Result<Plan, BootError> {
+pub fn plan_boot(op: &Op<'_>, args: &BootArgs) -> Result<BootPlan, BootError> {
     Ok(plan(op.spec, &with_default(op, args), &observe::facts(op, false)?)?)
 }
 

@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::BootError;
 use super::device::matching;
-use super::source::{self, Place, Tops};
+use super::source::{self, SourceLocation, Tops};
 use super::start::first_host_id;
 use crate::apply::etc::hostname;
 use crate::apply::net::{Probe, resolver};
@@ -18,8 +18,8 @@ use crate::apply::store::first_choice;
 use crate::apply::zfs::Asker;
 use crate::apply::{Op, dataset, inherit};
 use crate::plan;
-use crate::plan::boot::{Facts, Special, zfs_fs};
-use crate::plan::dataset::Found;
+use crate::plan::boot::{BootFacts, Special, zfs_fs};
+use crate::plan::dataset::DatasetLookup;
 use crate::plan::net::NetFacts;
 use crate::plan::profile::Profile;
 use crate::plan::spl::{self, Spl};
@@ -36,8 +36,8 @@ use crate::sys::path::{IN_ROOT, STRICT, open_beneath, reason};
 ///
 /// # Errors
 /// [`BootError`] when the zone's root or its id map cannot be used.
-pub fn facts(op: &Op<'_>, allocate: bool) -> Result<Facts, BootError> {
-    beside(op, allocate, network(op)?)
+pub fn facts(op: &Op<'_>, allocate: bool) -> Result<BootFacts, BootError> {
+    all_but_network(op, allocate, network(op)?)
 }
 
 /// The same for a boot: asks on the wire who has the zone's addresses before it looks at the rest, so that
@@ -45,12 +45,12 @@ pub fn facts(op: &Op<'_>, allocate: bool) -> Result<Facts, BootError> {
 ///
 /// # Errors
 /// As [`facts`].
-pub fn facts_and_answers(op: &Op<'_>) -> Result<(Facts, Probe), BootError> {
+pub fn facts_and_answers(op: &Op<'_>) -> Result<(BootFacts, Probe), BootError> {
     let net = network(op)?;
     // Why there is no plan is told when there is to be one.
     let links = plan::net::plan(op.spec, &net).map_or_else(|_| Vec::new(), |network| network.links);
     let asked = Probe::begin(&links).map_err(BootError::Network)?;
-    Ok((beside(op, true, net)?, asked))
+    Ok((all_but_network(op, true, net)?, asked))
 }
 
 fn network(op: &Op<'_>) -> Result<NetFacts, BootError> {
@@ -58,7 +58,7 @@ fn network(op: &Op<'_>) -> Result<NetFacts, BootError> {
 }
 
 /// Looks at everything but the network.
-fn beside(op: &Op<'_>, allocate: bool, net: NetFacts) -> Result<Facts, BootError> {
+fn all_but_network(op: &Op<'_>, allocate: bool, net: NetFacts) -> Result<BootFacts, BootError> {
     let root = zone_root(op.store.root(), op.spec)?;
     let ids = if allocate {
         op.store.id_map(op.name, op.spec)?
@@ -72,7 +72,7 @@ fn beside(op: &Op<'_>, allocate: bool, net: NetFacts) -> Result<Facts, BootError
     };
     let sparse = !op.spec.stored(ResourceKind::InheritPkgDir).is_empty();
     let init = if sparse { RootInit::None } else { root_init(&root) };
-    let mut facts = Facts {
+    let mut facts = BootFacts {
         foreign_brand: op.spec.global("brand").filter(|brand| !op.store.runs_brand(brand)),
         uid_map: lines(&ids.uid),
         gid_map: lines(&ids.gid),
@@ -87,7 +87,7 @@ fn beside(op: &Op<'_>, allocate: bool, net: NetFacts) -> Result<Facts, BootError
         own_init: matches!(init, RootInit::Own(_)).then(|| "/sbin/init".to_owned()),
         idle_systemd: init == RootInit::IdleSystemd,
         net,
-        ..Facts::default()
+        ..BootFacts::default()
     };
     for resource in op.spec.stored(ResourceKind::InheritPkgDir) {
         let Some(dir) = resource.text("dir") else { continue };
@@ -121,20 +121,20 @@ fn beside(op: &Op<'_>, allocate: bool, net: NetFacts) -> Result<Facts, BootError
         }
         if let Some(special) = fs.text("special") {
             let found = match tops.place(special) {
-                Place::Host => look_at(special),
-                Place::Zone(root) => {
+                SourceLocation::Host => look_at(special),
+                SourceLocation::Zone(root) => {
                     let found = source::look_at(special, &root);
                     facts.within.insert(special.to_owned(), root);
                     found
                 }
-                Place::Link(root) => Special::Missing(format!(
+                SourceLocation::Link(root) => Special::Missing(format!(
                     "it leads by a link into {}; name it by that path",
                     root.shown()
                 )),
             };
             facts.specials.insert(special.to_owned(), found);
         }
-        let in_zones = other_paths(fs).filter(|path| tops.place(path) != Place::Host);
+        let in_zones = other_paths(fs).filter(|path| tops.place(path) != SourceLocation::Host);
         facts.in_zones.extend(in_zones.map(str::to_owned));
     }
     datasets(op, &asker, &mut facts)?;
@@ -162,7 +162,7 @@ fn group_folder(op: &Op<'_>, mount: &Path) -> PathBuf {
 }
 
 /// Looks at the datasets that are to be delegated.
-fn datasets(op: &Op<'_>, asker: &Asker<'_>, facts: &mut Facts) -> Result<(), BootError> {
+fn datasets(op: &Op<'_>, asker: &Asker<'_>, facts: &mut BootFacts) -> Result<(), BootError> {
     let names = plan::dataset::names(op.spec);
     if names.is_empty() && facts.datasets.is_empty() {
         return Ok(());
@@ -172,7 +172,7 @@ fn datasets(op: &Op<'_>, asker: &Asker<'_>, facts: &mut Facts) -> Result<(), Boo
     for name in names {
         let mut found = dataset::observe::look(asker, &name, &plan::dataset::locks(op.spec, &name));
         facts.notes.extend(record.differences(&found));
-        if let Found::Filesystem(tree) = &mut found {
+        if let DatasetLookup::Filesystem(tree) = &mut found {
             record.mark(root, tree);
         }
         facts.delegations.insert(name, found);

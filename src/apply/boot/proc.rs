@@ -7,7 +7,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use crate::sys::mount::{Attrs, NewFs, Tree};
+use crate::sys::mount::{Attrs, MountFd, NewFs};
 use crate::sys::naive::without;
 use crate::sys::ns::{self, Kinds, Side};
 use crate::sys::process::{self, Ended};
@@ -32,7 +32,7 @@ pub fn mount(pids: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
 ///
 /// # Errors
 /// The system's error; also when this thread cannot return to its own network namespace.
-pub fn sys(net: BorrowedFd<'_>) -> io::Result<Tree> {
+pub fn sys(net: BorrowedFd<'_>) -> io::Result<MountFd> {
     let read_only = if without("sys") { Attrs::empty() } else { Attrs::RDONLY };
     let attrs = Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC | read_only;
     let own = ns::own_network()?;

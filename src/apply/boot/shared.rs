@@ -14,7 +14,7 @@ use thiserror::Error;
 use crate::spec::idmap::{PRIVATE_COUNT, PRIVATE_FIRST};
 use crate::spec::shown::Show;
 use crate::sys::channel::Channel;
-use crate::sys::mount::{Attrs, Tree};
+use crate::sys::mount::{Attrs, MountFd};
 use crate::sys::mountinfo::{self, MountEntry};
 use crate::sys::ns::{self, Kinds, Side};
 use crate::sys::path::mount_of;
@@ -53,7 +53,7 @@ pub fn is_of_kernel(kind: &str) -> bool {
 
 /// A mount of the host that lies in a shared directory.
 #[derive(Debug)]
-pub struct Piece {
+pub struct SharedMount {
     /// The mount point, as a path of the host.
     pub point: PathBuf,
     /// The same below the directory; empty for the directory itself.
@@ -66,7 +66,7 @@ pub struct Piece {
     pub fd: OwnedFd,
 }
 
-impl Piece {
+impl SharedMount {
     /// Says whether it is the shared directory itself.
     pub fn is_whole(&self) -> bool {
         self.inner.as_os_str().is_empty()
@@ -119,7 +119,7 @@ fn way_out(kind: &str) -> &'static str {
 ///
 /// # Errors
 /// The system's error.
-pub fn pieces(at: BorrowedFd<'_>, recursive: bool) -> io::Result<Vec<Piece>> {
+pub fn pieces(at: BorrowedFd<'_>, recursive: bool) -> io::Result<Vec<SharedMount>> {
     let own = |e: rustix::io::Errno| io::Error::from(e);
     let table = mountinfo::mounts().map_err(io::Error::other)?;
     let top = std::fs::read_link(format!("/proc/self/fd/{}", at.as_raw_fd()))?;
@@ -127,7 +127,7 @@ pub fn pieces(at: BorrowedFd<'_>, recursive: bool) -> io::Result<Vec<Piece>> {
     let first = table.iter().find(|m| m.id == id).or_else(|| mountinfo::mount_at(&table, &top));
     let kind = first.map_or_else(|| "unknown".to_owned(), |m| m.kind.clone());
     let fd = at.try_clone_to_owned()?;
-    let mut list = vec![Piece { point: top.clone(), inner: PathBuf::new(), kind, id, fd }];
+    let mut list = vec![SharedMount { point: top.clone(), inner: PathBuf::new(), kind, id, fd }];
     if recursive {
         list.extend(below(&table, &top));
     }
@@ -135,7 +135,7 @@ pub fn pieces(at: BorrowedFd<'_>, recursive: bool) -> io::Result<Vec<Piece>> {
 }
 
 /// Returns the mounts below a directory that can be seen. One that lies under another is not there for anybody.
-fn below(table: &[MountEntry], top: &Path) -> Vec<Piece> {
+fn below(table: &[MountEntry], top: &Path) -> Vec<SharedMount> {
     let points = mountinfo::mounts_below(table, top).into_iter().filter(|point| point != top);
     let seen = points.filter_map(|point| {
         // Neither a link nor an automount is followed.
@@ -144,7 +144,7 @@ fn below(table: &[MountEntry], top: &Path) -> Vec<Piece> {
         let id = mount_of(fd.as_fd()).ok()?;
         let entry = table.iter().find(|m| m.id == id && m.point == point)?;
         let inner = point.strip_prefix(top).ok()?.to_owned();
-        Some(Piece { kind: entry.kind.clone(), inner, id, fd, point })
+        Some(SharedMount { kind: entry.kind.clone(), inner, id, fd, point })
     });
     seen.collect()
 }
@@ -163,8 +163,8 @@ pub enum Below {
 /// # Errors
 /// The visitor's first error.
 pub fn walk<'p, E>(
-    pieces: impl IntoIterator<Item = &'p Piece>,
-    mut visit: impl FnMut(&'p Piece) -> Result<Below, E>,
+    pieces: impl IntoIterator<Item = &'p SharedMount>,
+    mut visit: impl FnMut(&'p SharedMount) -> Result<Below, E>,
 ) -> Result<(), E> {
     let mut closed: Vec<&Path> = Vec::new();
     for piece in pieces {
@@ -180,8 +180,8 @@ pub fn walk<'p, E>(
 ///
 /// # Errors
 /// The system's error, but for those by which a file system says that it cannot map ids.
-pub fn copy(piece: &Piece, attrs: Attrs, users: Option<BorrowedFd<'_>>) -> io::Result<Option<Tree>> {
-    let tree = Tree::copy(piece.fd.as_fd(), false)?;
+pub fn copy(piece: &SharedMount, attrs: Attrs, users: Option<BorrowedFd<'_>>) -> io::Result<Option<MountFd>> {
+    let tree = MountFd::copy(piece.fd.as_fd(), false)?;
     match tree.set(attrs, Attrs::empty(), users, false) {
         Ok(()) => Ok(Some(tree)),
         Err(e) if !cannot_map(&e) => Err(e),
@@ -206,7 +206,7 @@ pub enum Fate {
 ///
 /// # Errors
 /// The system's error, but for those by which a file system says that it cannot map ids.
-pub fn fate(piece: &Piece, read_only: bool, users: BorrowedFd<'_>) -> io::Result<Fate> {
+pub fn fate(piece: &SharedMount, read_only: bool, users: BorrowedFd<'_>) -> io::Result<Fate> {
     match try_mapping(piece.fd.as_fd(), users) {
         Ok(()) => Ok(Fate::Shared),
         Err(e) if !cannot_map(&e) => Err(e),
@@ -225,7 +225,7 @@ pub fn cannot_map(e: &io::Error) -> bool {
 /// # Errors
 /// The system's error; see [`cannot_map`].
 pub fn try_mapping(at: BorrowedFd<'_>, users: BorrowedFd<'_>) -> io::Result<()> {
-    Tree::copy(at, false)?.set(Attrs::empty(), Attrs::empty(), Some(users), false)
+    MountFd::copy(at, false)?.set(Attrs::empty(), Attrs::empty(), Some(users), false)
 }
 
 /// Makes a user namespace with the map of a zone, to try mounts with. The caller must be single-threaded: a

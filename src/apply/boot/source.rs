@@ -43,7 +43,7 @@ pub struct Tops(Vec<Top>);
 
 /// Where a path leads.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum SourceLocation {
     /// Nowhere where a zone can write.
     Host,
     /// Below this top, by its own name.
@@ -82,19 +82,21 @@ impl Tops {
     }
 
     /// Says where a path leads. The top of a shared folder itself has a name of the host's.
-    pub fn place(&self, path: &str) -> Place {
+    pub fn place(&self, path: &str) -> SourceLocation {
         let path = Path::new(path);
         let lies = |top: &Top, whole: &Path| path.starts_with(whole) && (top.root || path != whole);
         for top in &self.0 {
             if let Some(whole) = [&top.path, &top.real].into_iter().find(|whole| lies(top, whole)) {
                 // Its own name may lie, by a link, below another top.
                 let outer = self.entered(whole).0;
-                return outer.map_or(Place::Zone(whole.clone()), |top| Place::Link(top.path.clone()));
+                return outer.map_or(SourceLocation::Zone(whole.clone()), |top| {
+                    SourceLocation::Link(top.path.clone())
+                });
             }
         }
         let (entered, end) = self.entered(path);
         let entered = entered.or_else(|| self.0.iter().find(|top| top.root && end == top.real));
-        entered.map_or(Place::Host, |top| Place::Link(top.path.clone()))
+        entered.map_or(SourceLocation::Host, |top| SourceLocation::Link(top.path.clone()))
     }
 
     /// Follows a path of the host, link by link, until a name is to be looked up where a zone can write: returns

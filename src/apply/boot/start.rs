@@ -5,18 +5,18 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 
 use super::error::{Process1Error, UpError};
-use super::host::{self, Ready};
+use super::host::{self, ReadyZone};
 use super::zone;
 use crate::apply::console::Console;
-use crate::apply::dataset::{self, record::Record, withdraw::Told};
+use crate::apply::dataset::{self, record::DatasetRecord, withdraw::HandoverReport};
 use crate::apply::journal::boot::BootJournal;
 use crate::apply::net::Probe;
 use crate::apply::paths::Root;
 use crate::apply::rundir::{JOURNAL, Running, SPEC, init_file, write_record};
 use crate::apply::running::next_id;
 use crate::apply::{claim, engine};
-use crate::plan::boot::{Facts, Plan};
-use crate::plan::dataset::Found;
+use crate::plan::boot::{BootFacts, BootPlan};
+use crate::plan::dataset::DatasetLookup;
 use crate::spec::ZoneName;
 use crate::spec::state::ZoneState;
 use crate::spec::store::StoreError;
@@ -36,15 +36,15 @@ pub enum Goal {
 #[derive(Debug)]
 pub struct Begun<'a> {
     /// What is done.
-    pub plan: &'a Plan,
+    pub plan: &'a BootPlan,
     /// What was observed.
-    pub facts: &'a Facts,
+    pub facts: &'a BootFacts,
     /// What was asked.
     pub asked: Probe,
     /// The text of the spec that it was decided from.
     pub spec: String,
     /// The zone's ids.
-    pub ids: claim::Ids,
+    pub ids: claim::ClaimedIds,
 }
 
 /// Carries the plan out, writes the record, and starts init when that is the goal.
@@ -57,7 +57,7 @@ pub fn up(
     goal: Goal,
     begun: Begun<'_>,
     console: &Console,
-) -> Result<(Running, Ready), UpError> {
+) -> Result<(Running, ReadyZone), UpError> {
     let dir = root.zone_run(name);
     claim::claim(root, name, begun.ids)?;
     let init = init_file(root).map_err(UpError::of("cannot store the built-in init"))?;
@@ -72,7 +72,7 @@ pub fn up(
     let ids = first_host_id(&facts.uid_map).zip(first_host_id(&facts.gid_map));
     let ids = ids.ok_or(UpError::NoRoot)?;
     let (steps, asked) = (&begun.plan.steps, begun.asked);
-    let work = host::Work { steps, asked, console: console.slave(), init: &init };
+    let work = host::BuildInput { steps, asked, console: console.slave(), init: &init };
     let mut ready = host::make_ready(root, name, ids, work, &mut journal)?;
     let own = i32::try_from(std::process::id()).unwrap_or(0);
     let mut running = Running {
@@ -82,16 +82,16 @@ pub fn up(
         init_start: process::start_time(ready.pid).unwrap_or(0),
         supervisor: own,
         supervisor_start: process::start_time(own).unwrap_or(0),
-        going: None,
+        stop_reason: None,
         announced: None,
         cgroup: facts.cgroup.as_ref().map(|p| p.to_string_lossy().into_owned()),
     };
     if goal == Goal::Running {
         running.state = ZoneState::Running;
     }
-    if let Err(e) = note_datasets(root, name, facts, &ready.told) {
+    if let Err(e) = note_datasets(root, name, facts, &ready.report) {
         // What the next boot could tell by it is not worth this one.
-        ready.told.warnings.push(e.to_string());
+        ready.report.warnings.push(e.to_string());
     }
     // The record comes before init: whatever runs can be found. Were this process to die in
     // between, process 1 would end with its channel and the record would not be believed.
@@ -110,15 +110,20 @@ pub fn up(
 }
 
 /// Notes what the zone's datasets are like, for its next boot.
-fn note_datasets(root: &Root, name: &ZoneName, facts: &Facts, told: &Told) -> Result<(), StoreError> {
+fn note_datasets(
+    root: &Root,
+    name: &ZoneName,
+    facts: &BootFacts,
+    report: &HandoverReport,
+) -> Result<(), StoreError> {
     if facts.delegations.is_empty() {
         return Ok(());
     }
     let trees = facts.delegations.values().filter_map(|found| match found {
-        Found::Filesystem(tree) => Some(&**tree),
+        DatasetLookup::Filesystem(tree) => Some(&**tree),
         _ => None,
     });
-    let now = Record::of(first_host_id(&facts.uid_map).unwrap_or_default(), trees, &told.not_given);
+    let now = DatasetRecord::of(first_host_id(&facts.uid_map).unwrap_or_default(), trees, &report.not_given);
     dataset::record::note_boot(root, name, &now)
 }
 
@@ -126,14 +131,14 @@ fn note_datasets(root: &Root, name: &ZoneName, facts: &Facts, told: &Told) -> Re
 ///
 /// # Errors
 /// [`Process1Error`].
-pub fn start_init(ready: &Ready, word: &str) -> Result<(), Process1Error> {
+pub fn start_init(ready: &ReadyZone, word: &str) -> Result<(), Process1Error> {
     ready.channel.send(word, &[]).map_err(Process1Error::Ended)?;
     // The channel closes on exec; a message instead of the end is a failure.
     let answer = ready.channel.receive().map_err(Process1Error::Hear)?;
     if answer.text.is_empty() {
         return Ok(());
     }
-    Err(Process1Error::told(&answer.text))
+    Err(Process1Error::reported(&answer.text))
 }
 
 /// Returns the host id of the zone's id 0, from the lines of a map.

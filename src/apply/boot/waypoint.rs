@@ -16,7 +16,7 @@ const MOST: usize = 40;
 
 /// The outcome of a look at the way to a path of a zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum PathLookup {
     /// Nothing but directories, and at its end a directory or not.
     There {
         /// The path is a directory.
@@ -40,12 +40,12 @@ pub enum Way {
 }
 
 /// A directory that is open, and the path of the zone where it is seen.
-pub type Base = (OwnedFd, PathBuf);
+pub type OpenDirectory = (OwnedFd, PathBuf);
 
 /// Looks at the way to a path. `base` gives the directory where the way to it begins: the zone's root, or a
 /// mount.
-pub fn look(path: &Path, base: impl Fn(&Path) -> Option<Base>) -> Way {
-    let Some((mut fd, mut at)) = base(path) else { return Way::Unknown };
+pub fn look(path: &Path, base: impl Fn(&Path) -> Option<OpenDirectory>) -> PathLookup {
+    let Some((mut fd, mut at)) = base(path) else { return PathLookup::Unknown };
     let rest = path.strip_prefix(&at).unwrap_or(path).to_owned();
     let names: Vec<&OsStr> = rest
         .components()
@@ -58,26 +58,26 @@ pub fn look(path: &Path, base: impl Fn(&Path) -> Option<Base>) -> Way {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let next = match openat(&fd, *name, flags, Mode::empty()) {
             Ok(next) => next,
-            Err(rustix::io::Errno::NOENT) => return Way::Missing(at.join(name)),
-            Err(rustix::io::Errno::NOTDIR) => return Way::NoDirectory(at),
-            Err(_) => return Way::Unknown,
+            Err(rustix::io::Errno::NOENT) => return PathLookup::Missing(at.join(name)),
+            Err(rustix::io::Errno::NOTDIR) => return PathLookup::NoDirectory(at),
+            Err(_) => return PathLookup::Unknown,
         };
-        let Ok(stat) = rustix::fs::fstat(&next) else { return Way::Unknown };
+        let Ok(stat) = rustix::fs::fstat(&next) else { return PathLookup::Unknown };
         let here = at.join(name);
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {}
             FileType::Symlink => {
-                let Ok(target) = readlinkat(next.as_fd(), "", Vec::new()) else { return Way::Unknown };
+                let Ok(target) = readlinkat(next.as_fd(), "", Vec::new()) else { return PathLookup::Unknown };
                 let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
                 let leads = names[n + 1..].iter().fold(resolved(&at, &target), |path, name| path.join(name));
-                return Way::Link { at: here, target, leads };
+                return PathLookup::Link { at: here, target, leads };
             }
-            _ if n + 1 == names.len() => return Way::There { directory: false },
-            _ => return Way::NoDirectory(here),
+            _ if n + 1 == names.len() => return PathLookup::There { directory: false },
+            _ => return PathLookup::NoDirectory(here),
         }
         (fd, at) = (next, here);
     }
-    Way::There { directory: true }
+    PathLookup::There { directory: true }
 }
 
 /// Returns where a link in a directory leads; no way leads out of the root.
@@ -97,11 +97,11 @@ fn resolved(dir: &Path, target: &Path) -> PathBuf {
 }
 
 /// Follows all links of a way; returns the path without links, none when they lead in a circle.
-pub fn follow(path: &Path, base: impl Fn(&Path) -> Option<Base>) -> Option<(PathBuf, Way)> {
+pub fn follow(path: &Path, base: impl Fn(&Path) -> Option<OpenDirectory>) -> Option<(PathBuf, PathLookup)> {
     let mut path = path.to_owned();
     for _ in 0..MOST {
         match look(&path, &base) {
-            Way::Link { leads, .. } => path = leads,
+            PathLookup::Link { leads, .. } => path = leads,
             way => return Some((path, way)),
         }
     }
@@ -136,9 +136,9 @@ impl Misled {
 }
 
 /// Returns the first link on the way to a mount point.
-pub fn misled(path: &Path, base: impl Fn(&Path) -> Option<Base>) -> Option<Misled> {
-    let Way::Link { at, target, .. } = look(path, &base) else { return None };
+pub fn misled(path: &Path, base: impl Fn(&Path) -> Option<OpenDirectory>) -> Option<Misled> {
+    let PathLookup::Link { at, target, .. } = look(path, &base) else { return None };
     // A way that ends in memory or on a device cannot be looked at before the boot mounts that, so it is believed.
-    let instead = follow(path, base).filter(|(_, way)| !matches!(way, Way::NoDirectory(_)));
+    let instead = follow(path, base).filter(|(_, way)| !matches!(way, PathLookup::NoDirectory(_)));
     Some(Misled { at, target, instead: instead.map(|(path, _)| path) })
 }

@@ -27,13 +27,13 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::MountPropagationFlags;
 
 use super::error::{InsideError, Process1Error};
-use crate::apply::dataset::inside::Wanted;
+use crate::apply::dataset::inside::MountRequest;
 use crate::apply::{confine, dataset, guard};
 use crate::plan::boot::init_words;
 use crate::plan::bootargs::BootArgs;
-use crate::plan::step::{Init, Step};
+use crate::plan::step::{BootStep, InitProgram};
 use crate::sys::channel::Channel;
-use crate::sys::mount::{Attrs, NewFs, Tree};
+use crate::sys::mount::{Attrs, MountFd, NewFs};
 use crate::sys::naive::without;
 use crate::sys::ns::{self, Kinds};
 use crate::sys::path::{STRICT, open_beneath};
@@ -67,7 +67,7 @@ pub fn network_of(channel: &Channel) -> Result<OwnedFd, Process1Error> {
     let sent = channel.receive().map_err(Process1Error::Hear)?;
     let fd = sent.fds.into_iter().next().filter(|_| sent.text == NETWORK);
     fd.ok_or_else(|| match sent.text.strip_prefix("error ") {
-        Some(text) => Process1Error::Told(text.to_owned()),
+        Some(text) => Process1Error::Reported(text.to_owned()),
         None => Process1Error::Silent("had a network namespace"),
     })
 }
@@ -83,7 +83,7 @@ pub fn last_words(channel: &Channel) -> Option<String> {
 }
 
 /// Runs the zone's side. Never returns: it becomes init, or ends.
-pub fn run(channel: &Channel, steps: &[Step]) -> ! {
+pub fn run(channel: &Channel, steps: &[BootStep]) -> ! {
     process::hide();
     trace::stop();
     // Of the supervisor's nothing is left that a name of the zone could lead to.
@@ -96,7 +96,7 @@ pub fn run(channel: &Channel, steps: &[Step]) -> ! {
     process::exit_now(1);
 }
 
-fn begin(channel: &Channel, steps: &[Step]) -> Result<(), InsideError> {
+fn begin(channel: &Channel, steps: &[BootStep]) -> Result<(), InsideError> {
     ns::unshare(Kinds::NET).map_err(InsideError::of("cannot make a network namespace"))?;
     let namespace = ns::own_network().map_err(InsideError::of("cannot open the network namespace"))?;
     channel.send(NETWORK, &[namespace.as_fd()]).map_err(InsideError::of("cannot tell the supervisor"))?;
@@ -104,8 +104,11 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), InsideError> {
     let go = channel.receive().map_err(InsideError::of("cannot hear the supervisor"))?;
     let mut fds = go.fds.into_iter();
     let Some(root) = fds.next().filter(|_| go.text == GO) else { process::exit_now(1) };
-    let terminal =
-        if steps.iter().any(|s| matches!(s, Step::Console)) { fds.next().map(Tree::from_fd) } else { None };
+    let terminal = if steps.iter().any(|s| matches!(s, BootStep::Console)) {
+        fds.next().map(MountFd::from_fd)
+    } else {
+        None
+    };
     let init = fds.next();
 
     process::become_root().map_err(InsideError::of("cannot become root of the zone"))?;
@@ -114,16 +117,16 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), InsideError> {
     drop(root);
     // The root of the message queues belongs to whoever makes the ipc namespace: not before now.
     let mut kinds = Kinds::MOUNT;
-    let limited = steps.iter().any(|s| matches!(s, Step::Ipc { .. }));
+    let limited = steps.iter().any(|s| matches!(s, BootStep::Ipc { .. }));
     kinds.set(Kinds::IPC, !limited);
-    if steps.iter().any(|s| matches!(s, Step::Cgroup { .. })) {
+    if steps.iter().any(|s| matches!(s, BootStep::Cgroup { .. })) {
         kinds |= Kinds::CGROUP;
     }
     ns::unshare(kinds).map_err(InsideError::of("cannot make mount and ipc namespaces"))?;
     // The copy's top is not locked, as pivot_root(2) demands; the mounts below it stay locked.
     let here = rustix::fs::open(".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     let here = here.map_err(InsideError::of("cannot open the zone's root"))?;
-    let top = Tree::copy(here.as_fd(), true).map_err(InsideError::of("cannot copy the zone's mounts"))?;
+    let top = MountFd::copy(here.as_fd(), true).map_err(InsideError::of("cannot copy the zone's mounts"))?;
     top.attach(here.as_fd()).map_err(InsideError::of("cannot attach the zone's mounts"))?;
     rustix::process::fchdir(&top).map_err(InsideError::of("cannot enter the zone's root"))?;
     drop((here, top));
@@ -132,21 +135,21 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), InsideError> {
     let mut own = None;
     for step in steps.iter().filter(|s| s.is_inside()) {
         match step {
-            Step::HostName { name } => rustix::system::sethostname(name.as_bytes())
+            BootStep::HostName { name } => rustix::system::sethostname(name.as_bytes())
                 .map_err(InsideError::of(format!("cannot set the host name '{name}'")))?,
-            Step::Loopback => {
+            BootStep::Loopback => {
                 ns::loopback_up().map_err(InsideError::of("cannot switch the loopback interface on"))?;
             }
-            Step::KernelFiles { proc, cgroup } => {
+            BootStep::KernelFiles { proc, cgroup } => {
                 kernel_files(*proc, *cgroup, !limited)?;
                 if let Some(terminal) = &terminal {
                     console(terminal)?;
                 }
             }
-            Step::Pivot if without("pivot") => {
+            BootStep::Pivot if without("pivot") => {
                 rustix::process::chroot(".").map_err(InsideError::of("cannot change the root"))?;
             }
-            Step::Pivot => {
+            BootStep::Pivot => {
                 rustix::process::pivot_root(".", ".")
                     .map_err(InsideError::of("cannot make the zone's root the root"))?;
                 rustix::mount::unmount(".", rustix::mount::UnmountFlags::DETACH)
@@ -157,9 +160,9 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), InsideError> {
                 rustix::mount::mount_change("/", shared)
                     .map_err(InsideError::of("cannot share the mounts within the zone"))?;
             }
-            Step::MountDataset { name, dir, options, no_overlay, closed } => {
+            BootStep::MountDataset { name, dir, options, no_overlay, closed } => {
                 let own = own.get_or_insert_with(dataset::inside::mounted_by_boot);
-                let wanted = Wanted { name, dir, options, no_overlay: *no_overlay, closed: *closed };
+                let wanted = MountRequest { name, dir, options, no_overlay: *no_overlay, closed: *closed };
                 let outcome = dataset::inside::mount_at(&wanted, own);
                 let tell = |text: &str, fds: &[BorrowedFd<'_>]| {
                     channel.send(text, fds).map_err(InsideError::of("cannot tell the supervisor"))
@@ -171,19 +174,19 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), InsideError> {
                     tell(&format!("{NOT_OURS}{name}"), &[tree.as_fd()])?;
                 }
             }
-            Step::Guard if guard::is_left_out() => {}
-            Step::Guard => {
+            BootStep::Guard if guard::is_left_out() => {}
+            BootStep::Guard => {
                 let listener =
                     seccomp::install(&guard::program()).map_err(InsideError::of("cannot guard /dev/zfs"))?;
                 channel
                     .send(GUARD, &[listener.as_fd()])
                     .map_err(InsideError::of("cannot tell the supervisor"))?;
             }
-            Step::Confine(confinement) => confine::put(confinement).map_err(InsideError::Confine)?,
-            Step::Capabilities { drop } => {
+            BootStep::Confine(confinement) => confine::put(confinement).map_err(InsideError::Confine)?,
+            BootStep::Capabilities { drop } => {
                 process::drop_capabilities(drop).map_err(InsideError::of("cannot give capabilities up"))?;
             }
-            Step::Init { program, args } => {
+            BootStep::Init { program, args } => {
                 channel.send(READY, &[]).map_err(InsideError::of("cannot tell the supervisor"))?;
                 let boot = channel.receive().map_err(InsideError::of("cannot hear the supervisor"))?;
                 let Some(given) = boot.text.strip_prefix(BOOT) else { process::exit_now(0) };
@@ -191,35 +194,35 @@ fn begin(channel: &Channel, steps: &[Step]) -> Result<(), InsideError> {
                     return Err(start(program, args, init.as_ref()));
                 }
                 let given = BootArgs::parse(given);
-                let program = given.init.clone().map_or_else(|| program.clone(), Init::Own);
+                let program = given.init.clone().map_or_else(|| program.clone(), InitProgram::Own);
                 return Err(start(&program, &init_words(&given, &program), init.as_ref()));
             }
-            Step::Counts { .. }
-            | Step::Cgroup { .. }
-            | Step::Limits { .. }
-            | Step::Process { .. }
-            | Step::Ipc { .. }
-            | Step::Withdraw { .. }
-            | Step::Close { .. }
-            | Step::Namespaces { .. }
-            | Step::Pin { .. }
-            | Step::Delegate { .. }
-            | Step::Root { .. }
-            | Step::Part { .. }
-            | Step::ReadOnly { .. }
-            | Step::Inherit { .. }
-            | Step::Memory { .. }
-            | Step::Commands { .. }
-            | Step::Resolver
-            | Step::Dev { .. }
-            | Step::Console
-            | Step::Proc { .. }
-            | Step::Sys
-            | Step::HostId { .. }
-            | Step::Fs(_)
-            | Step::Names { .. }
-            | Step::HostEtc { .. }
-            | Step::Link(_) => {}
+            BootStep::Counts { .. }
+            | BootStep::Cgroup { .. }
+            | BootStep::Limits { .. }
+            | BootStep::Process { .. }
+            | BootStep::Ipc { .. }
+            | BootStep::Withdraw { .. }
+            | BootStep::Close { .. }
+            | BootStep::Namespaces { .. }
+            | BootStep::Pin { .. }
+            | BootStep::Delegate { .. }
+            | BootStep::Root { .. }
+            | BootStep::Part { .. }
+            | BootStep::ReadOnly { .. }
+            | BootStep::Inherit { .. }
+            | BootStep::Memory { .. }
+            | BootStep::Commands { .. }
+            | BootStep::Resolver
+            | BootStep::Dev { .. }
+            | BootStep::Console
+            | BootStep::Proc { .. }
+            | BootStep::Sys
+            | BootStep::HostId { .. }
+            | BootStep::Fs(_)
+            | BootStep::Names { .. }
+            | BootStep::HostEtc { .. }
+            | BootStep::Link(_) => {}
         }
     }
     Ok(())
@@ -285,14 +288,14 @@ fn kernel_files(proc: bool, cgroup: bool, mqueue: bool) -> Result<(), InsideErro
 }
 
 /// Attaches the console's terminal to its place below the working folder.
-fn console(terminal: &Tree) -> Result<(), InsideError> {
+fn console(terminal: &MountFd) -> Result<(), InsideError> {
     let attached =
         open_beneath(CWD, Path::new("dev/console"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), STRICT)
             .and_then(|target| terminal.attach(target.as_fd()));
     attached.map_err(InsideError::of("cannot put a terminal on /dev/console"))
 }
 
-fn make(fstype: &str, options: &[(&str, &str)], attrs: Attrs) -> Result<Tree, crate::sys::mount::FsError> {
+fn make(fstype: &str, options: &[(&str, &str)], attrs: Attrs) -> Result<MountFd, crate::sys::mount::FsError> {
     let fs = NewFs::open(fstype)?;
     if fstype == "devpts" {
         fs.flag("newinstance")?;
@@ -304,7 +307,7 @@ fn make(fstype: &str, options: &[(&str, &str)], attrs: Attrs) -> Result<Tree, cr
 }
 
 /// Becomes the first program. Returns only on failure, with the reason.
-fn start(program: &Init, args: &[String], built_in: Option<&OwnedFd>) -> InsideError {
+fn start(program: &InitProgram, args: &[String], built_in: Option<&OwnedFd>) -> InsideError {
     match to_init(program, args, built_in) {
         Ok(never) => match never {},
         Err(error) => error,
@@ -312,7 +315,7 @@ fn start(program: &Init, args: &[String], built_in: Option<&OwnedFd>) -> InsideE
 }
 
 fn to_init(
-    program: &Init,
+    program: &InitProgram,
     args: &[String],
     built_in: Option<&OwnedFd>,
 ) -> Result<std::convert::Infallible, InsideError> {
@@ -330,8 +333,8 @@ fn to_init(
     let text =
         |s: &str| CString::new(s).map_err(|source| InsideError::ZeroByte { word: s.to_owned(), source });
     let name = match program {
-        Init::Own(path) => path.rsplit('/').next().unwrap_or(path).to_owned(),
-        Init::BuiltIn => "init".to_owned(),
+        InitProgram::Own(path) => path.rsplit('/').next().unwrap_or(path).to_owned(),
+        InitProgram::BuiltIn => "init".to_owned(),
     };
     let mut words = vec![text(&name)?];
     for arg in args {
@@ -339,20 +342,22 @@ fn to_init(
     }
     let words: Vec<&CStr> = words.iter().map(CString::as_c_str).collect();
     let path = match program {
-        Init::BuiltIn => c"PATH=/run/zone/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        Init::Own(_) => c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        InitProgram::BuiltIn => {
+            c"PATH=/run/zone/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        }
+        InitProgram::Own(_) => c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     };
     let env = [path, c"container=zones", c"TERM=linux", c"HOME=/"];
     match (program, built_in) {
-        (Init::BuiltIn, Some(fd)) => {
+        (InitProgram::BuiltIn, Some(fd)) => {
             // It reads its signals from a descriptor, and who asks it to end may be faster than it is. Another
             // init may have to find its signals as they are.
             process::hold_signals();
             let error = process::exec_fd(fd.as_fd(), &words, &env);
             Err(InsideError::of("cannot start the built-in init")(error))
         }
-        (Init::BuiltIn, None) => Err(InsideError::NoBuiltIn),
-        (Init::Own(path), _) => {
+        (InitProgram::BuiltIn, None) => Err(InsideError::NoBuiltIn),
+        (InitProgram::Own(path), _) => {
             let file = text(path)?;
             let Err(source) = nix::unistd::execve(&file, &words, &env);
             let path = path.clone();

@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::{MESSAGE_MAX, Program, Request, answer, order, socket};
+use super::{BrokerRequest, BrokeredProgram, MESSAGE_MAX, answer, order, socket};
 use crate::apply::paths::Root;
 use crate::apply::relay::Relay;
 use crate::sys::channel::Channel;
 use crate::sys::path::reason;
 use crate::sys::peer::Peer;
 use crate::sys::stream::Stream;
-use crate::sys::tty::{self, Look, Raw, Signals};
+use crate::sys::tty::{self, Raw, Signals, TerminalState};
 
 /// Signals that are passed on to the program.
 pub(super) const PASSED: &[Signal] =
@@ -41,7 +41,12 @@ pub(super) fn connect(path: &Path) -> Option<Channel> {
 ///
 /// # Errors
 /// Why the broker does not do it.
-pub fn run(root: &Root, program: Program, args: Vec<OsString>, input: bool) -> Option<Result<u8, String>> {
+pub fn run(
+    root: &Root,
+    program: BrokeredProgram,
+    args: Vec<OsString>,
+    input: bool,
+) -> Option<Result<u8, String>> {
     let channel = connect(&socket(root))?;
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
     // A terminal is taken over whole or not at all: one that another program of a pipeline reads as well is
@@ -51,7 +56,7 @@ pub fn run(root: &Root, program: Program, args: Vec<OsString>, input: bool) -> O
     let var = |name: &str| std::env::var_os(name).unwrap_or_default();
     let lang = ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().map(var).find(|v| !v.is_empty());
     let (term, lang) = (var("TERM"), lang.unwrap_or_default());
-    let request = Request { program, terminal, errors, input, term, lang, args };
+    let request = BrokerRequest { program, terminal, errors, input, term, lang, args };
     Some(talk(&channel, &request))
 }
 
@@ -65,13 +70,13 @@ pub(super) struct Answered {
 /// Has the broker run a program that reads a text; none when there is no broker.
 pub(super) fn exchange(
     root: &Root,
-    program: Program,
+    program: BrokeredProgram,
     args: Vec<OsString>,
     text: &[u8],
 ) -> Option<Result<Answered, String>> {
     let channel = connect(&socket(root))?;
     let (term, lang) = (OsString::new(), OsString::new());
-    let request = Request { program, terminal: false, errors: false, input: true, term, lang, args };
+    let request = BrokerRequest { program, terminal: false, errors: false, input: true, term, lang, args };
     let attempt = || {
         let mut fds = open(&channel, &request)?.into_iter().map(File::from);
         let (Some(mut input), Some(mut out), Some(mut errors)) = (fds.next(), fds.next(), fds.next()) else {
@@ -103,7 +108,7 @@ fn lost(e: &io::Error) -> String {
 }
 
 /// Sends the request and returns the ways to the program.
-fn open(channel: &Channel, request: &Request) -> Result<Vec<OwnedFd>, String> {
+fn open(channel: &Channel, request: &BrokerRequest) -> Result<Vec<OwnedFd>, String> {
     log::debug!("ask the broker to run {}", request.program.name());
     channel.send_bytes(&request.to_bytes()).map_err(|e| match e.raw_os_error() {
         Some(libc::EMSGSIZE) => "the command line is too long for the broker".to_owned(),
@@ -125,14 +130,14 @@ fn open(channel: &Channel, request: &Request) -> Result<Vec<OwnedFd>, String> {
     }
 }
 
-fn talk(channel: &Channel, request: &Request) -> Result<u8, String> {
+fn talk(channel: &Channel, request: &BrokerRequest) -> Result<u8, String> {
     let mut fds = open(channel, request)?.into_iter();
     let mut next = || fds.next().ok_or_else(|| "the broker has not answered as agreed".to_owned());
     let mut relay = Relay::default();
     let mut terminal = None;
     if request.terminal {
         let master = File::from(next()?);
-        Look::of(io::stdin().as_fd()).apply(master.as_fd()).map_err(|e| lost(&e))?;
+        TerminalState::of(io::stdin().as_fd()).apply(master.as_fd()).map_err(|e| lost(&e))?;
         let copy = || master.try_clone().map_err(|e| lost(&e));
         if request.input {
             relay.take_input(copy()?).map_err(|e| lost(&e))?;
@@ -153,11 +158,11 @@ fn talk(channel: &Channel, request: &Request) -> Result<u8, String> {
     channel.send_bytes(order::GO.as_bytes()).map_err(|e| lost(&e))?;
     let raw = request.terminal && request.input;
     // A command that changes a zone is waited for until it is done or undone.
-    let ends = request.program == Program::Zlogin;
-    Client { channel, signals, terminal, raw, ends, asked: None, status: None }.run(relay)
+    let ends = request.program == BrokeredProgram::Zlogin;
+    BrokeredRun { channel, signals, terminal, raw, ends, asked: None, status: None }.run(relay)
 }
 
-struct Client<'a> {
+struct BrokeredRun<'a> {
     channel: &'a Channel,
     signals: Signals,
     /// The program's terminal, as who plays it has it.
@@ -171,7 +176,7 @@ struct Client<'a> {
     status: Option<u8>,
 }
 
-impl Client<'_> {
+impl BrokeredRun<'_> {
     fn run(mut self, mut relay: Relay) -> Result<u8, String> {
         let stdin = rustix::stdio::stdin();
         let mut raw = if self.raw { Raw::enter(stdin) } else { None };

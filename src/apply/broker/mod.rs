@@ -65,7 +65,7 @@ pub fn socket(root: &Root) -> PathBuf {
 
 /// The programs that the broker starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Program {
+pub enum BrokeredProgram {
     /// `zoneadm`.
     Zoneadm,
     /// `zlogin`.
@@ -74,7 +74,7 @@ pub enum Program {
     Zonecfg,
 }
 
-impl Program {
+impl BrokeredProgram {
     const ALL: [Self; 3] = [Self::Zoneadm, Self::Zlogin, Self::Zonecfg];
 
     fn name(self) -> &'static str {
@@ -98,8 +98,8 @@ impl Program {
 
 /// What a client wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Request {
-    program: Program,
+struct BrokerRequest {
+    program: BrokeredProgram,
     /// Standard output, and standard input where it is wanted, are a terminal.
     terminal: bool,
     /// Standard error is that terminal.
@@ -111,7 +111,7 @@ struct Request {
     args: Vec<OsString>,
 }
 
-impl Request {
+impl BrokerRequest {
     fn to_bytes(&self) -> Vec<u8> {
         let flags = [self.terminal, self.errors, self.input].map(|f| if f { b'1' } else { b'0' });
         let head = [MAGIC.as_bytes(), self.program.name().as_bytes(), &flags];
@@ -129,7 +129,7 @@ impl Request {
         let mut word = || fields.next().map(|f| OsString::from_vec(f.to_vec()));
         let (term, lang) = (word()?, word()?);
         let args = std::iter::from_fn(word).collect();
-        let program = Program::ALL.into_iter().find(|p| p.name().as_bytes() == name)?;
+        let program = BrokeredProgram::ALL.into_iter().find(|p| p.name().as_bytes() == name)?;
         (magic == MAGIC.as_bytes()).then_some(Self { program, terminal, errors, input, term, lang, args })
     }
 }
@@ -160,8 +160,8 @@ mod tests {
 
     #[test]
     fn a_request_is_read_as_it_was_written() {
-        let request = Request {
-            program: Program::Zlogin,
+        let request = BrokerRequest {
+            program: BrokeredProgram::Zlogin,
             terminal: true,
             errors: false,
             input: true,
@@ -170,8 +170,8 @@ mod tests {
             args: vec!["zion".into(), OsString::new(), OsString::from_vec(vec![0xff, b'\n'])],
         };
         let bytes = request.to_bytes();
-        assert_eq!(Request::parse(&bytes), Some(request));
-        let cut = |n: usize| Request::parse(&bytes[..n]);
+        assert_eq!(BrokerRequest::parse(&bytes), Some(request));
+        let cut = |n: usize| BrokerRequest::parse(&bytes[..n]);
         assert_eq!(cut(0), None);
         assert_eq!(cut(MAGIC.len()), None);
         for bad in [
@@ -179,14 +179,14 @@ mod tests {
             "zones-broker 1\0sh\x00000\0\0",
             "zones-broker 1\0zlogin\x0000\0\0",
         ] {
-            assert_eq!(Request::parse(bad.as_bytes()), None, "{bad:?}");
+            assert_eq!(BrokerRequest::parse(bad.as_bytes()), None, "{bad:?}");
         }
         // Any bytes at all.
         for seed in 0..2000_u32 {
             let noise: Vec<u8> =
                 (0..seed % 97).map(|i| (seed.wrapping_mul(2_654_435_761) >> (i % 25)) as u8).collect();
-            let _ = Request::parse(&noise);
-            let _ = Request::parse(&[MAGIC.as_bytes(), &[0], &noise].concat());
+            let _ = BrokerRequest::parse(&noise);
+            let _ = BrokerRequest::parse(&[MAGIC.as_bytes(), &[0], &noise].concat());
         }
     }
 

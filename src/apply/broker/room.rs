@@ -17,7 +17,7 @@ const ANSWERS: usize = 4096;
 
 /// For whom a place is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum User {
+pub enum Requester {
     /// A user id that the host has a name for.
     Known(u32),
     /// Any other one. They count as one user: a user of the host may act as each of the many subordinate
@@ -28,7 +28,7 @@ pub enum User {
 /// The places that are taken, each by a process.
 #[derive(Debug, Default)]
 pub struct Room {
-    taken: Vec<(i32, User)>,
+    taken: Vec<(i32, Requester)>,
     names: HashMap<u32, (bool, Instant)>,
 }
 
@@ -39,8 +39,8 @@ impl Room {
     }
 
     /// Finds out as whom a user id counts.
-    pub fn user(&mut self, uid: u32) -> User {
-        if self.is_known(uid) || without("unknown-ids") { User::Known(uid) } else { User::Unknown }
+    pub fn user(&mut self, uid: u32) -> Requester {
+        if self.is_known(uid) || without("unknown-ids") { Requester::Known(uid) } else { Requester::Unknown }
     }
 
     /// Asks the user database, which may be slow, once in a while.
@@ -59,12 +59,12 @@ impl Room {
     }
 
     /// Returns why there is no place for this user; none when there is one.
-    pub fn refuse(&self, user: User) -> Option<String> {
+    pub fn refuse(&self, user: Requester) -> Option<String> {
         let own = self.taken.iter().filter(|(_, u)| *u == user).count();
         if own >= OF_USER {
             return Some(match user {
-                User::Known(uid) => format!("too many connections of user id {uid}"),
-                User::Unknown => "too many connections of users that this host has no name for".into(),
+                Requester::Known(uid) => format!("too many connections of user id {uid}"),
+                Requester::Unknown => "too many connections of users that this host has no name for".into(),
             });
         }
         let kept = if own == 0 || without("kept-room") { 0 } else { KEPT };
@@ -73,7 +73,7 @@ impl Room {
     }
 
     /// Notes which process serves a user.
-    pub fn take(&mut self, pid: i32, user: User) {
+    pub fn take(&mut self, pid: i32, user: Requester) {
         self.taken.push((pid, user));
     }
 
@@ -87,32 +87,32 @@ impl Room {
 mod tests {
     use super::*;
 
-    fn full_of(users: &[(User, usize)]) -> Room {
+    fn full_of(users: &[(Requester, usize)]) -> Room {
         let taken = users.iter().flat_map(|(user, n)| vec![(1, *user); *n]).collect();
         Room { taken, names: HashMap::new() }
     }
 
     #[test]
     fn each_refusal_has_its_own_text() {
-        let own = full_of(&[(User::Known(1), OF_USER), (User::Unknown, OF_USER)]);
-        assert_eq!(own.refuse(User::Known(1)).as_deref(), Some("too many connections of user id 1"));
-        let unknown = own.refuse(User::Unknown).expect("a refusal");
+        let own = full_of(&[(Requester::Known(1), OF_USER), (Requester::Unknown, OF_USER)]);
+        assert_eq!(own.refuse(Requester::Known(1)).as_deref(), Some("too many connections of user id 1"));
+        let unknown = own.refuse(Requester::Unknown).expect("a refusal");
         assert_eq!(unknown, "too many connections of users that this host has no name for");
-        assert_eq!(own.refuse(User::Known(2)), None);
+        assert_eq!(own.refuse(Requester::Known(2)), None);
     }
 
     #[test]
     fn a_part_is_kept_for_who_has_none() {
-        let users: Vec<_> = (1..=12).map(|uid| (User::Known(uid), OF_USER)).collect();
+        let users: Vec<_> = (1..=12).map(|uid| (Requester::Known(uid), OF_USER)).collect();
         let mut room = full_of(&users);
         assert_eq!(room.taken.len(), OF_ALL - KEPT);
         for uid in 100..100 + KEPT as u32 {
-            assert_eq!(room.refuse(User::Known(uid)), None, "{uid}");
-            room.take(1, User::Known(uid));
-            let second = room.refuse(User::Known(uid)).expect("a refusal");
+            assert_eq!(room.refuse(Requester::Known(uid)), None, "{uid}");
+            room.take(1, Requester::Known(uid));
+            let second = room.refuse(Requester::Known(uid)).expect("a refusal");
             assert_eq!(second, "too many connections of all users together; try again later");
         }
-        assert!(room.refuse(User::Known(1000)).is_some(), "there is an end of it");
+        assert!(room.refuse(Requester::Known(1000)).is_some(), "there is an end of it");
         room.sweep(|_| true);
         assert!(room.is_empty());
     }
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn ids_without_a_name_are_one_user() {
         let mut room = Room::default();
-        assert_eq!(room.user(0), User::Known(0));
-        assert_eq!([room.user(3_999_999_001), room.user(3_999_999_002)], [User::Unknown; 2]);
+        assert_eq!(room.user(0), Requester::Known(0));
+        assert_eq!([room.user(3_999_999_001), room.user(3_999_999_002)], [Requester::Unknown; 2]);
     }
 }

@@ -18,7 +18,9 @@ use rustix::net::{
 };
 
 use super::room::Room;
-use super::{Caller, MESSAGE_MAX, Program, REQUEST_MAX, Request, answer, client, order, plain, socket};
+use super::{
+    BrokerRequest, BrokeredProgram, Caller, MESSAGE_MAX, REQUEST_MAX, answer, client, order, plain, socket,
+};
 use crate::apply::caller::{log, name_of};
 use crate::apply::paths::Root;
 use crate::apply::trust;
@@ -221,11 +223,11 @@ fn serve(root: &Root, channel: &Channel, peer: &Peer) -> io::Result<()> {
     let Some(file) = request.program.find() else {
         return refused(&format!("{} is not beside zonesd", request.program.name()));
     };
-    let work = match Work::prepare(root, file, &caller, &request) {
+    let work = match ProgramStart::prepare(root, file, &caller, &request) {
         Ok(work) => work,
         Err(e) => return refused(&format!("cannot prepare it: {}", crate::sys::path::reason(&e))),
     };
-    let Work { ours, theirs, terminal, command } = work;
+    let ProgramStart { ours, theirs, terminal, command } = work;
     let shown: Vec<BorrowedFd<'_>> = theirs.iter().map(AsFd::as_fd).collect();
     channel.send(answer::OPEN, &shown)?;
     // From here on the client alone has them: with it they go.
@@ -253,7 +255,7 @@ fn serve(root: &Root, channel: &Channel, peer: &Peer) -> io::Result<()> {
 }
 
 /// Finds out who it is and what is wanted; none when nothing is.
-fn admit(channel: &Channel, peer: &Peer) -> Result<Option<(Caller, Request)>, String> {
+fn admit(channel: &Channel, peer: &Peer) -> Result<Option<(Caller, BrokerRequest)>, String> {
     let bytes = channel.receive_bytes(REQUEST_MAX, PATIENCE).map_err(|e| match e.raw_os_error() {
         Some(libc::ETIMEDOUT) => "no request in time".to_owned(),
         Some(libc::EMSGSIZE) => format!("a request of more than {REQUEST_MAX} bytes"),
@@ -266,7 +268,7 @@ fn admit(channel: &Channel, peer: &Peer) -> Result<Option<(Caller, Request)>, St
         return Err(STRANGER.into());
     }
     let request =
-        Request::parse(&bytes).ok_or("a request that is not understood; are both of one release?")?;
+        BrokerRequest::parse(&bytes).ok_or("a request that is not understood; are both of one release?")?;
     if peer.uid == 0 {
         return Err("root needs no broker".into());
     }
@@ -276,7 +278,7 @@ fn admit(channel: &Channel, peer: &Peer) -> Result<Option<(Caller, Request)>, St
 }
 
 /// What a program is started with.
-struct Command {
+struct ExecSpec {
     file: CString,
     args: Vec<CString>,
     env: Vec<CString>,
@@ -285,18 +287,18 @@ struct Command {
 }
 
 /// A program and the ways into and out of it.
-struct Work {
+struct ProgramStart {
     /// Standard streams of the program.
     ours: [OwnedFd; 3],
     /// Their other sides, for the client: the terminal if there is one, then pipes in the order of the
     /// streams.
     theirs: Vec<OwnedFd>,
     terminal: Option<OwnedFd>,
-    command: Command,
+    command: ExecSpec,
 }
 
-impl Work {
-    fn prepare(root: &Root, file: PathBuf, caller: &Caller, request: &Request) -> io::Result<Self> {
+impl ProgramStart {
+    fn prepare(root: &Root, file: PathBuf, caller: &Caller, request: &BrokerRequest) -> io::Result<Self> {
         let mut theirs = Vec::new();
         let mut terminal = None;
         if request.terminal {
@@ -324,13 +326,13 @@ impl Work {
         };
         let output = out(slave()?)?;
         let errors = out(slave()?.filter(|_| request.errors))?;
-        let command = Command::new(root, file, caller, request)?;
+        let command = ExecSpec::new(root, file, caller, request)?;
         Ok(Self { ours: [input, output, errors], theirs, terminal, command })
     }
 }
 
-impl Command {
-    fn new(root: &Root, file: PathBuf, caller: &Caller, request: &Request) -> io::Result<Self> {
+impl ExecSpec {
+    fn new(root: &Root, file: PathBuf, caller: &Caller, request: &BrokerRequest) -> io::Result<Self> {
         let text =
             |bytes: Vec<u8>| CString::new(bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput));
         let name = request.program.name();
@@ -348,7 +350,7 @@ impl Command {
                 env.push(text(format!("{name}={value}").into_bytes())?);
             }
         }
-        let steady = request.program != Program::Zlogin;
+        let steady = request.program != BrokeredProgram::Zlogin;
         Ok(Self { file: text(file.into_os_string().into_vec())?, args, env, steady })
     }
 

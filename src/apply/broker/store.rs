@@ -6,12 +6,12 @@ use std::io::Read;
 use nix::unistd::User;
 
 use super::client::{Answered, exchange};
-use super::{Program, is_listening};
+use super::{BrokeredProgram, is_listening};
 use crate::apply::caller::{Caller, own_name};
 use crate::apply::store::FileStore;
 use crate::spec::rights::{self, Auth};
 use crate::spec::state::ZoneState;
-use crate::spec::store::{Commit, Revision, StoreError, Stored, Token, ZoneStore};
+use crate::spec::store::{Commit, ContentToken, Revision, StoreError, Stored, ZoneStore};
 use crate::spec::verify::{HostKnows, Severity, verify};
 use crate::spec::{ZoneName, ZoneSpec, toml};
 
@@ -49,17 +49,17 @@ impl ZoneStore for BrokeredStore {
         self.inner.load(name)
     }
 
-    fn is_saved(&self, name: &ZoneName, token: &Token) -> bool {
+    fn is_saved(&self, name: &ZoneName, token: &ContentToken) -> bool {
         self.inner.is_saved(name, token)
     }
 
-    fn commit(&self, commit: &Commit<'_>) -> Result<Token, StoreError> {
+    fn commit(&self, commit: &Commit<'_>) -> Result<ContentToken, StoreError> {
         let zone = &commit.spec.name;
         // What is new or renamed is nobody's yet.
         let (Some(base), None) = (commit.base, commit.renamed_from) else { return Err(StoreError::Denied) };
         let text = [base.0.as_bytes(), &[0], toml::render(commit.spec).as_bytes()].concat();
         let args = vec![OsString::from("-z"), zone.as_str().into()];
-        let answered = exchange(self.inner.root(), Program::Zonecfg, args, &text);
+        let answered = exchange(self.inner.root(), BrokeredProgram::Zonecfg, args, &text);
         let Answered { status, out, errors } = answered.ok_or(StoreError::Denied)?.map_err(StoreError::Io)?;
         match (status, self.inner.load(zone)?) {
             (0, Some(saved)) => Ok(saved.token),

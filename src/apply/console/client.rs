@@ -57,7 +57,7 @@ pub const BUSY: &str = "BUSY ";
 
 /// The one line that a supervisor answers with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum SupervisorReply {
     /// It does it.
     Ok,
     /// The console has the client with this process id.
@@ -73,19 +73,19 @@ pub enum Answer {
 ///
 /// # Errors
 /// The system's error; `NotFound` or `ConnectionRefused` when there is no supervisor.
-pub fn ask(socket: &Path, request: &str) -> io::Result<(UnixStream, Answer)> {
+pub fn ask(socket: &Path, request: &str) -> io::Result<(UnixStream, SupervisorReply)> {
     // The blank line: see `protocol`.
     if let Some((stream, line)) = exchange(socket, &format!("\n{}\n", SUPERVISOR.request(request)))? {
         let answer = match (line.as_str(), line.strip_prefix(BUSY), line.strip_prefix(REFUSED)) {
-            ("OK", ..) => Answer::Ok,
-            (_, Some(holder), _) => Answer::Busy(holder.to_owned()),
-            (.., text) => Answer::Refused(text.unwrap_or(&line).to_owned()),
+            ("OK", ..) => SupervisorReply::Ok,
+            (_, Some(holder), _) => SupervisorReply::Busy(holder.to_owned()),
+            (.., text) => SupervisorReply::Refused(text.unwrap_or(&line).to_owned()),
         };
         return Ok((stream, answer));
     }
     log::debug!("zoneadmd is of a former release: ask again in its way");
     let (stream, line) = exchange(socket, &format!("{request}\n"))?.ok_or(io::ErrorKind::UnexpectedEof)?;
-    Ok((stream, if line == "OK" { Answer::Ok } else { Answer::Former(line) }))
+    Ok((stream, if line == "OK" { SupervisorReply::Ok } else { SupervisorReply::Former(line) }))
 }
 
 /// Sends a request and reads a line; none when the connection is closed instead.
@@ -146,8 +146,10 @@ pub fn boot(root: &Root, name: &ZoneName, args: &BootArgs) -> Result<(), CallErr
     let request = format!("BOOT {}", args.line());
     let (_, answer) = ask(&root.zone_run(name).join(CONSOLE), &request).map_err(CallError::Unreachable)?;
     match answer {
-        Answer::Ok => Ok(()),
-        Answer::Busy(text) | Answer::Refused(text) | Answer::Former(text) => Err(CallError::Refused(text)),
+        SupervisorReply::Ok => Ok(()),
+        SupervisorReply::Busy(text) | SupervisorReply::Refused(text) | SupervisorReply::Former(text) => {
+            Err(CallError::Refused(text))
+        }
     }
 }
 
@@ -246,7 +248,7 @@ mod tests {
         let refused = boot(&root, &name, &BootArgs::parse("-v")).expect_err("it refuses");
         assert_eq!(refused.to_string(), "zone is already booted");
         let (mut stream, answer) = ask(&socket, "CONNECT 5 C 0").expect("an answer");
-        assert_eq!(answer, Answer::Ok);
+        assert_eq!(answer, SupervisorReply::Ok);
         let mut text = String::new();
         stream.read_to_string(&mut text).expect("the console");
         assert_eq!(text, "hello", "nothing of the console is lost");

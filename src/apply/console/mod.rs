@@ -31,7 +31,7 @@ const PERIOD: Duration = Duration::from_millis(100);
 
 /// Who watches the console.
 #[derive(Debug)]
-pub struct Client {
+pub struct ConsoleClient {
     /// The connection.
     pub stream: UnixStream,
     /// Process id, as the client told it.
@@ -52,7 +52,7 @@ pub struct Console {
     /// The zone's end, kept open so that the terminal outlives every process of the zone.
     pub slave: OwnedFd,
     /// Who watches.
-    pub client: Option<Client>,
+    pub client: Option<ConsoleClient>,
     /// Input that the zone has not taken yet.
     pub typed: Vec<u8>,
     /// Where the watcher's process id is noted.
@@ -95,7 +95,12 @@ impl Console {
         Ok(())
     }
 
-    fn new(root: &Root, name: &ZoneName, listener: UnixListener, client: Option<Client>) -> io::Result<Self> {
+    fn new(
+        root: &Root,
+        name: &ZoneName,
+        listener: UnixListener,
+        client: Option<ConsoleClient>,
+    ) -> io::Result<Self> {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
         grantpt(&master)?;
         unlockpt(&master)?;
@@ -118,7 +123,7 @@ impl Console {
         listener: UnixListener,
         master: OwnedFd,
         slave: OwnedFd,
-        client: Option<Client>,
+        client: Option<ConsoleClient>,
     ) -> io::Result<Self> {
         let watched = root.zone_run(name).join(WATCHED);
         let read = (Instant::now(), 0);
@@ -179,7 +184,7 @@ impl Console {
         }
         // Only a hint for `halt`, which waits for a supervisor that nobody watches.
         let _ = fs::write(&self.watched, pid.to_string());
-        self.client = Some(Client { stream, pid, leaves, pending: Vec::new() });
+        self.client = Some(ConsoleClient { stream, pid, leaves, pending: Vec::new() });
     }
 
     /// Lets the client go.
@@ -281,8 +286,8 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Reads what [`Console::client_text`] wrote.
-pub fn client_from(text: &str, stream: UnixStream) -> Client {
+pub fn client_from(text: &str, stream: UnixStream) -> ConsoleClient {
     let mut words = text.split_whitespace();
     let pid = words.next().and_then(|w| w.parse().ok()).unwrap_or(0);
-    Client { stream, pid, leaves: words.next() == Some("1"), pending: Vec::new() }
+    ConsoleClient { stream, pid, leaves: words.next() == Some("1"), pending: Vec::new() }
 }

@@ -13,7 +13,7 @@ use super::withdraw::mount;
 use crate::plan::options::MountOptions;
 use crate::plan::profile::Profile;
 use crate::spec::shown::Show;
-use crate::sys::mount::Tree;
+use crate::sys::mount::MountFd;
 use crate::sys::mountinfo;
 use crate::sys::path::reason;
 
@@ -44,7 +44,7 @@ const OVERFLOW: u32 = 65_534;
 
 /// A filesystem, and where its properties want it.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
+pub struct MountRequest<'a> {
     /// Its name.
     pub name: &'a str,
     /// Its mount point.
@@ -64,7 +64,7 @@ pub struct Outcome {
     /// Why it is not mounted.
     pub problem: Option<String>,
     /// The mount, when its root directory seems to belong to nobody of the zone.
-    pub foreign: Option<Tree>,
+    pub foreign: Option<MountFd>,
 }
 
 /// Returns the mount points of all that the boot has mounted below the root of this process.
@@ -75,8 +75,8 @@ pub fn mounted_by_boot() -> Vec<PathBuf> {
 
 /// Mounts a filesystem, unless that would cover one of these mount points or a directory of the system. Also what
 /// is not mounted is looked at: the zone may mount it elsewhere.
-pub fn mount_at(wanted: &Wanted<'_>, own: &[PathBuf]) -> Outcome {
-    let Wanted { name, dir, options, .. } = *wanted;
+pub fn mount_at(wanted: &MountRequest<'_>, own: &[PathBuf]) -> Outcome {
+    let MountRequest { name, dir, options, .. } = *wanted;
     let failed = |why: &dyn Display| Some(format!("cannot mount {name} on {}: {why}", dir.shown()));
     let tree = match mount(name, options, None) {
         Ok(tree) => tree,
@@ -134,7 +134,7 @@ enum PlaceError {
 }
 
 /// Finds the directory on which a filesystem is mounted; makes it where there is none.
-fn place(wanted: &Wanted<'_>, own: &[PathBuf]) -> Result<OwnedFd, PlaceError> {
+fn place(wanted: &MountRequest<'_>, own: &[PathBuf]) -> Result<OwnedFd, PlaceError> {
     let path = Path::new(wanted.dir);
     may_be(wanted, path, own)?;
     make_dirs(path).map_err(|e| PlaceError::System(e.into()))?;
@@ -150,7 +150,7 @@ fn place(wanted: &Wanted<'_>, own: &[PathBuf]) -> Result<OwnedFd, PlaceError> {
     Ok(target)
 }
 
-fn may_be(wanted: &Wanted<'_>, path: &Path, own: &[PathBuf]) -> Result<(), PlaceError> {
+fn may_be(wanted: &MountRequest<'_>, path: &Path, own: &[PathBuf]) -> Result<(), PlaceError> {
     if path == Path::new("/") || FORBIDDEN.iter().any(|f| path.starts_with(f)) {
         return Err(PlaceError::ZonesOwn);
     }

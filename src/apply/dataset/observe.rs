@@ -7,13 +7,16 @@ use crate::apply::store::FileStore;
 use crate::apply::zfs::{
     Asker, chain, is_locked, limits, may_be_mounted, not_imported, shows_snapshots, too_old,
 };
-use crate::plan::dataset::{CHILD_LOCKS, Claim, ClaimKind, Found, Member, Tree, ZONE_MARK, is_within};
+use crate::plan::dataset::{
+    CHILD_LOCKS, ClaimKind, DatasetClaim, DatasetLookup, FilesystemMember, FilesystemTree, ZONE_MARK,
+    is_within,
+};
 use crate::spec::shown::Show;
 use crate::spec::store::StoreError;
 use crate::spec::value::ByteSize;
 use crate::sys::made;
 use crate::sys::mountinfo::{self, MountEntry};
-use crate::zfs::{self, Dataset, DatasetError, Kind, ListError, Mountpoint, Source, Zfs};
+use crate::zfs::{self, Dataset, DatasetError, DatasetKind, ListError, Mountpoint, PropertySource, Zfs};
 
 /// The property that says who finds snapshots below `.zfs`.
 pub const SNAPDIR: &str = "snapdir";
@@ -23,35 +26,35 @@ pub const VOLMODE: &str = "volmode";
 
 /// Finds out what a dataset is, with everything below it. `locks` are the properties of it whose values
 /// are noted.
-pub fn look(asker: &Asker<'_>, name: &str, locks: &[String]) -> Found {
+pub fn look(asker: &Asker<'_>, name: &str, locks: &[String]) -> DatasetLookup {
     if let Some(version) = too_old() {
-        return Found::Unknown(format!(
+        return DatasetLookup::Unknown(format!(
             "the ZFS of this host ({version}) cannot give datasets to zones; install OpenZFS 2.2.11, 2.3.9, 2.4.4 or newer"
         ));
     }
     let zfs = match asker.zfs() {
         Ok(zfs) => zfs,
-        Err(why) => return Found::Unknown(why.to_owned()),
+        Err(why) => return DatasetLookup::Unknown(why.to_owned()),
     };
     match zfs.dataset(name) {
-        Ok(d) if d.is_snapshot => Found::Snapshot,
-        Ok(d) if d.kind == Some(Kind::Filesystem) => match tree(zfs, &d, locks) {
-            Ok(tree) => Found::Filesystem(Box::new(tree)),
-            Err(e) => Found::Unknown(chain(&e)),
+        Ok(d) if d.is_snapshot => DatasetLookup::Snapshot,
+        Ok(d) if d.kind == Some(DatasetKind::Filesystem) => match tree(zfs, &d, locks) {
+            Ok(tree) => DatasetLookup::Filesystem(Box::new(tree)),
+            Err(e) => DatasetLookup::Unknown(chain(&e)),
         },
-        Ok(_) => Found::Volume,
+        Ok(_) => DatasetLookup::Volume,
         Err(DatasetError::DatasetNotFound(_)) => match not_imported(zfs, name) {
-            Some(why) => Found::Unknown(format!("dataset does not exist: {why}")),
-            None => Found::Missing,
+            Some(why) => DatasetLookup::Unknown(format!("dataset does not exist: {why}")),
+            None => DatasetLookup::Missing,
         },
-        Err(e) => Found::Unknown(chain(&e)),
+        Err(e) => DatasetLookup::Unknown(chain(&e)),
     }
 }
 
-fn tree(zfs: &Zfs, d: &Dataset, locks: &[String]) -> Result<Tree, ListError> {
+fn tree(zfs: &Zfs, d: &Dataset, locks: &[String]) -> Result<FilesystemTree, ListError> {
     let (mut members, mut table, mut hide, mut volmodes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     // What inherits goes by the dataset itself.
-    if !(hides(d) && *d.source(SNAPDIR) == Source::Local) {
+    if !(hides(d) && *d.source(SNAPDIR) == PropertySource::Local) {
         hide.push(d.name.clone());
     }
     // The host's table may be long, and is read only when there is something to be found in it.
@@ -64,12 +67,12 @@ fn tree(zfs: &Zfs, d: &Dataset, locks: &[String]) -> Result<Tree, ListError> {
     members.iter_mut().for_each(|m| m.limits.read_only |= read_only);
     members[0].locked_values = values(d, locks.iter().map(String::as_str));
     let mounted = table.iter().filter(|m| is_of(m, &d.name)).map(|m| m.point.shown().to_string());
-    Ok(Tree {
+    Ok(FilesystemTree {
         inherits: match d.source("mountpoint") {
-            Source::Inherited(from) => Some(from.clone()),
+            PropertySource::Inherited(from) => Some(from.clone()),
             _ => None,
         },
-        zoned: d.zoned() && *d.source("zoned") == Source::Local,
+        zoned: d.zoned() && *d.source("zoned") == PropertySource::Local,
         mounted: mounted.collect(),
         read_only,
         shows: shows_snapshots(),
@@ -93,7 +96,7 @@ pub fn is_of(mount: &MountEntry, dataset: &str) -> bool {
 
 /// Says whether a property is set on the dataset itself, or came with a stream.
 fn says(d: &Dataset, property: &str) -> bool {
-    matches!(d.source(property), Source::Local | Source::Received)
+    matches!(d.source(property), PropertySource::Local | PropertySource::Received)
 }
 
 /// Returns a dataset with its `volmode`, when it has one of its own.
@@ -107,7 +110,7 @@ fn descend(
     zfs: &Zfs,
     d: &Dataset,
     altroot: Option<&str>,
-    members: &mut Vec<Member>,
+    members: &mut Vec<FilesystemMember>,
     shown: &mut Vec<String>,
     volmodes: &mut Vec<(String, String)>,
 ) -> Result<bool, ListError> {
@@ -116,7 +119,7 @@ fn descend(
     let mut mounted = may_be_mounted(zfs, d);
     for child in zfs.children(&d.name) {
         match child {
-            Ok(child) if child.kind == Some(Kind::Filesystem) => {
+            Ok(child) if child.kind == Some(DatasetKind::Filesystem) => {
                 if says(&child, SNAPDIR) && !hides(&child) {
                     shown.push(child.name.clone());
                 }
@@ -132,11 +135,11 @@ fn descend(
 }
 
 /// Says whether one of these has a mount on the host.
-pub fn any_mounted<'f>(found: impl IntoIterator<Item = &'f Found>) -> bool {
-    found.into_iter().any(|f| matches!(f, Found::Filesystem(tree) if !tree.mounted.is_empty()))
+pub fn any_mounted<'f>(found: impl IntoIterator<Item = &'f DatasetLookup>) -> bool {
+    found.into_iter().any(|f| matches!(f, DatasetLookup::Filesystem(tree) if !tree.mounted.is_empty()))
 }
 
-fn member(d: &Dataset, altroot: Option<&str>) -> Member {
+fn member(d: &Dataset, altroot: Option<&str>) -> FilesystemMember {
     let mountpoint = match d.mountpoint() {
         Mountpoint::Path(path) => path,
         Mountpoint::Legacy => "legacy".to_owned(),
@@ -148,8 +151,8 @@ fn member(d: &Dataset, altroot: Option<&str>) -> Member {
         _ => None,
     };
     // The administrator of a zone can write any mark; a zonepath is never zoned.
-    let marked = !d.zoned() && *d.source(ZONE_MARK) == Source::Local;
-    Member {
+    let marked = !d.zoned() && *d.source(ZONE_MARK) == PropertySource::Local;
+    FilesystemMember {
         name: d.name.clone(),
         guid: d.guid,
         mountpoint,
@@ -164,8 +167,8 @@ fn member(d: &Dataset, altroot: Option<&str>) -> Member {
 }
 
 /// Tells which filesystems would be shared: no zone's are, and ZFS' own library does not let them be.
-pub fn shares(found: &Found) -> Vec<String> {
-    let Found::Filesystem(tree) = found else { return Vec::new() };
+pub fn shares(found: &DatasetLookup) -> Vec<String> {
+    let DatasetLookup::Filesystem(tree) = found else { return Vec::new() };
     let mut told = Vec::new();
     for member in tree.members.iter().filter(|_| tree.zoned) {
         for property in ["sharenfs", "sharesmb"] {
@@ -189,7 +192,7 @@ fn values<'p>(d: &Dataset, properties: impl Iterator<Item = &'p str>) -> BTreeMa
 /// Returns the value of a property as it is shown to people.
 pub fn value(d: &Dataset, property: &str) -> String {
     // What is inherited is on from the first boot on.
-    if property == "zoned" && *d.source(property) != Source::Local {
+    if property == "zoned" && *d.source(property) != PropertySource::Local {
         return "on".to_owned();
     }
     if let Some(word) = d.word(property) {
@@ -229,12 +232,13 @@ fn misc(list: &str) -> Option<(u32, u32)> {
 ///
 /// # Errors
 /// The store cannot be read.
-pub fn claims(store: &FileStore, zonepaths: bool) -> Result<Vec<Claim>, StoreError> {
+pub fn claims(store: &FileStore, zonepaths: bool) -> Result<Vec<DatasetClaim>, StoreError> {
     let table = if zonepaths { mountinfo::mounts().unwrap_or_default() } else { Vec::new() };
     let mut claims = Vec::new();
     for entry in store.catalog()? {
         let zone = entry.name.to_string();
-        let mut claim = |dataset: String, kind| claims.push(Claim { zone: zone.clone(), dataset, kind });
+        let mut claim =
+            |dataset: String, kind| claims.push(DatasetClaim { zone: zone.clone(), dataset, kind });
         if !entry.zonepath.is_empty() {
             let path = store.root().host_path(Path::new(&entry.zonepath));
             let holder = mountinfo::mount_at(&table, &path).filter(|m| m.kind == "zfs");

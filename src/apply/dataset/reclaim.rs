@@ -14,7 +14,7 @@ use rustix::fs::FileType;
 use thiserror::Error;
 
 use super::observe::{SNAPDIR, VOLMODE, hides};
-use super::walk::{Entry, walk};
+use super::walk::{WalkEntry, walk};
 use super::withdraw::{StillMounted, free, mount};
 use super::{given, observe, take_back};
 use crate::apply::store::FileStore;
@@ -22,11 +22,13 @@ use crate::apply::zfs::{chain, is_locked};
 use crate::apply::{Notice, running};
 use crate::plan::dataset::{ClaimKind, is_within};
 use crate::plan::options::MountOptions;
-use crate::plan::reclaim::{Danger, Finding, Mend, NAMED, bad_mountpoint, leads, mend};
+use crate::plan::reclaim::{Danger, Mend, NAMED, ReclaimFinding, bad_mountpoint, leads, mend};
 use crate::spec::shown::Show;
 use crate::spec::store::StoreError;
 use crate::sys::mountinfo::{self, MountEntry};
-use crate::zfs::{self, Dataset, Kind, ListError, Mountpoint, Source, Zfs, index_number, nvlist::Value};
+use crate::zfs::{
+    self, Dataset, DatasetKind, ListError, Mountpoint, PropertySource, Zfs, index_number, nvlist::NvValue,
+};
 
 /// Properties by which systemd's generator of mounts would act on what the zone has written.
 const SYSTEMD: &str = "org.openzfs.systemd:";
@@ -96,14 +98,14 @@ pub fn reclaim(store: &FileStore, out: &mut dyn Notice, name: &str, force: bool)
     unused(store, &zfs, name)?;
     let others = others(&zfs, &tree[0].name).map_err(zfs_error)?;
     let altroot = zfs.altroot(zfs::name::pool(name));
-    let own: Vec<Place> = tree.iter().filter_map(|d| Place::of(d, altroot.as_deref())).collect();
+    let own: Vec<MountTarget> = tree.iter().filter_map(|d| MountTarget::of(d, altroot.as_deref())).collect();
     let mut findings = mountpoints(store, &own, &others)?;
     let mut places = others;
     places.extend(own);
-    for d in tree.iter().filter(|d| d.kind == Some(Kind::Filesystem)) {
+    for d in tree.iter().filter(|d| d.kind == Some(DatasetKind::Filesystem)) {
         let prompt = d.text("keylocation").filter(|l| !matches!(*l, "none" | "prompt"));
-        if let Some(location) = prompt.filter(|_| *d.source("keylocation") == Source::Local) {
-            findings.push(Finding::Key { dataset: d.name.clone(), location: location.to_owned() });
+        if let Some(location) = prompt.filter(|_| *d.source("keylocation") == PropertySource::Local) {
+            findings.push(ReclaimFinding::Key { dataset: d.name.clone(), location: location.to_owned() });
         }
         files(&zfs, d, &places, out, &mut findings);
     }
@@ -126,7 +128,7 @@ pub fn reclaim(store: &FileStore, out: &mut dyn Notice, name: &str, force: bool)
     volumes(&zfs, &tree, out)?;
     // The children first: none of them is left behind when this is cut short.
     for d in tree.iter().rev() {
-        if *d.source("zoned") == Source::Local || *d.source("zoned") == Source::Received {
+        if *d.source("zoned") == PropertySource::Local || *d.source("zoned") == PropertySource::Received {
             zfs.inherit(&d.name, "zoned", false).map_err(zfs_error)?;
         }
     }
@@ -138,13 +140,13 @@ pub fn reclaim(store: &FileStore, out: &mut dyn Notice, name: &str, force: bool)
 fn subject(zfs: &Zfs, name: &str) -> Result<Vec<Dataset>, ReclaimError> {
     let wrong = |why: String| ReclaimError::Wrong { dataset: name.to_owned(), why };
     let d = zfs.dataset(name).map_err(zfs_error)?;
-    if d.is_snapshot || d.kind != Some(Kind::Filesystem) {
+    if d.is_snapshot || d.kind != Some(DatasetKind::Filesystem) {
         return Err(wrong("is not a file system".into()));
     }
     if !d.zoned() {
         return Err(wrong("is not zoned: it is the host's already".into()));
     }
-    if let Source::Inherited(from) = d.source("zoned") {
+    if let PropertySource::Inherited(from) = d.source("zoned") {
         return Err(wrong(format!("is zoned because {from} is; reclaim {from}")));
     }
     if let Some((above, _)) = name.rsplit_once('/')
@@ -159,7 +161,7 @@ fn subject(zfs: &Zfs, name: &str) -> Result<Vec<Dataset>, ReclaimError> {
 
 fn descend(zfs: &Zfs, d: Dataset, tree: &mut Vec<Dataset>) -> Result<(), ListError> {
     let name = d.name.clone();
-    let volume = d.kind == Some(Kind::Volume);
+    let volume = d.kind == Some(DatasetKind::Volume);
     tree.push(d);
     if volume {
         return Ok(());
@@ -211,15 +213,15 @@ fn unused(store: &FileStore, zfs: &Zfs, name: &str) -> Result<(), ReclaimError> 
 }
 
 /// Where a filesystem would be mounted.
-struct Place {
+struct MountTarget {
     dataset: String,
     path: PathBuf,
     zoned: bool,
 }
 
-impl Place {
+impl MountTarget {
     fn of(d: &Dataset, altroot: Option<&str>) -> Option<Self> {
-        let never = d.kind != Some(Kind::Filesystem) || d.word("canmount").as_deref() == Some("off");
+        let never = d.kind != Some(DatasetKind::Filesystem) || d.word("canmount").as_deref() == Some("off");
         match d.mountpoint().below(altroot) {
             Mountpoint::Path(path) if !never => {
                 Some(Self { dataset: d.name.clone(), path: path.into(), zoned: d.zoned() })
@@ -230,16 +232,20 @@ impl Place {
 }
 
 /// Looks at where the host would mount everything.
-fn mountpoints(store: &FileStore, own: &[Place], others: &[Place]) -> Result<Vec<Finding>, ReclaimError> {
+fn mountpoints(
+    store: &FileStore,
+    own: &[MountTarget],
+    others: &[MountTarget],
+) -> Result<Vec<ReclaimFinding>, ReclaimError> {
     let table = mountinfo::mounts().unwrap_or_default();
     let zonepaths: BTreeSet<String> = store.catalog()?.into_iter().map(|e| e.zonepath).collect();
     let mut seen = BTreeSet::new();
     let mut findings = Vec::new();
-    for Place { dataset, path: place, .. } in own {
+    for MountTarget { dataset, path: place, .. } in own {
         let path = place.to_string_lossy().into_owned();
         let dataset = dataset.clone();
         let place = place.as_path();
-        let at = |other: &&Place| !other.zoned && other.path == place;
+        let at = |other: &&MountTarget| !other.zoned && other.path == place;
         let bad = bad_mountpoint(&path)
             .map(str::to_owned)
             .or_else(|| others.iter().find(at).map(|other| format!("is that of {}, too", other.dataset)))
@@ -255,26 +261,26 @@ fn mountpoints(store: &FileStore, own: &[Place], others: &[Place]) -> Result<Vec
             .or_else(|| on_host(place, &table))
             .or_else(|| {
                 // A link in it would be on the way, once it is mounted.
-                let mounted = |other: &Place| table.iter().any(|m| m.point == other.path);
-                let above = |other: &&Place| place.starts_with(&other.path) && !mounted(other);
+                let mounted = |other: &MountTarget| table.iter().any(|m| m.point == other.path);
+                let above = |other: &&MountTarget| place.starts_with(&other.path) && !mounted(other);
                 let other = others.iter().find(above)?;
                 Some(format!("lies below that of {}, which is not mounted now", other.dataset))
             });
         if let Some(why) = bad {
-            findings.push(Finding::Mountpoint { dataset, path, why });
+            findings.push(ReclaimFinding::Mountpoint { dataset, path, why });
         }
     }
     Ok(findings)
 }
 
 /// Returns the mount points of all other filesystems.
-fn others(zfs: &Zfs, not: &str) -> Result<Vec<Place>, ListError> {
+fn others(zfs: &Zfs, not: &str) -> Result<Vec<MountTarget>, ListError> {
     fn collect(
         zfs: &Zfs,
         name: &str,
         altroot: Option<&str>,
         not: &str,
-        out: &mut Vec<Place>,
+        out: &mut Vec<MountTarget>,
     ) -> Result<(), ListError> {
         for child in zfs.children(name) {
             let child = match child {
@@ -282,10 +288,10 @@ fn others(zfs: &Zfs, not: &str) -> Result<Vec<Place>, ListError> {
                 Err(ListError::DatasetNotFound(_)) => continue,
                 Err(e) => return Err(e),
             };
-            if child.name == not || child.kind != Some(Kind::Filesystem) {
+            if child.name == not || child.kind != Some(DatasetKind::Filesystem) {
                 continue;
             }
-            out.extend(Place::of(&child, altroot));
+            out.extend(MountTarget::of(&child, altroot));
             collect(zfs, &child.name, altroot, not, out)?;
         }
         Ok(())
@@ -293,7 +299,7 @@ fn others(zfs: &Zfs, not: &str) -> Result<Vec<Place>, ListError> {
     let mut out = Vec::new();
     for pool in zfs.pools().unwrap_or_default().into_keys().filter(|pool| pool != not) {
         let altroot = zfs.altroot(&pool);
-        out.extend(zfs.dataset(&pool).ok().and_then(|d| Place::of(&d, altroot.as_deref())));
+        out.extend(zfs.dataset(&pool).ok().and_then(|d| MountTarget::of(&d, altroot.as_deref())));
         collect(zfs, &pool, altroot.as_deref(), not, &mut out)?;
     }
     Ok(out)
@@ -326,12 +332,18 @@ fn has_files(path: &Path, depth: u32) -> bool {
 }
 
 /// Looks for dangerous files in a filesystem and in its snapshots.
-fn files(zfs: &Zfs, d: &Dataset, places: &[Place], out: &mut dyn Notice, findings: &mut Vec<Finding>) {
+fn files(
+    zfs: &Zfs,
+    d: &Dataset,
+    places: &[MountTarget],
+    out: &mut dyn Notice,
+    findings: &mut Vec<ReclaimFinding>,
+) {
     let off = |property: &str| d.number(property) == Some(0);
     let covered = |danger: Danger| off(danger.property());
     if is_locked(d) {
         let why = "its key is not loaded".to_owned();
-        findings.push(Finding::Unseen { source: d.name.clone(), why });
+        findings.push(ReclaimFinding::Unseen { source: d.name.clone(), why });
         return;
     }
     let own = places.iter().find(|p| p.dataset == d.name).map(|place| place.path.clone());
@@ -350,7 +362,8 @@ fn files(zfs: &Zfs, d: &Dataset, places: &[Place], out: &mut dyn Notice, finding
     look_through(&d.name, &covered, &mut link, out, findings);
     if let Some(path) = &own {
         let path = path.to_string_lossy();
-        let finding = |why| Finding::Mountpoint { dataset: d.name.clone(), path: path.to_string(), why };
+        let finding =
+            |why| ReclaimFinding::Mountpoint { dataset: d.name.clone(), path: path.to_string(), why };
         findings.extend(links.into_iter().map(finding));
     }
     for snapshot in zfs.snapshots(&d.name, false).flatten() {
@@ -364,11 +377,11 @@ fn look_through(
     covered: &dyn Fn(Danger) -> bool,
     link: &mut dyn FnMut(&Path),
     out: &mut dyn Notice,
-    findings: &mut Vec<Finding>,
+    findings: &mut Vec<ReclaimFinding>,
 ) {
     let careful = MountOptions { read_only: true, no_suid: true, no_exec: true, ..MountOptions::default() };
     let (mut named, mut more, mut kinds, mut looked) = (0, 0, Vec::new(), 0);
-    let mut visit = |entry: &Entry<'_>| {
+    let mut visit = |entry: &WalkEntry<'_>| {
         looked += 1;
         if looked % REPORT == 0 {
             out.progress(looked, 0, source);
@@ -380,7 +393,7 @@ fn look_through(
             if named < NAMED {
                 named += 1;
                 let path = entry.path().shown().to_string();
-                findings.push(Finding::File { source: source.to_owned(), path, danger });
+                findings.push(ReclaimFinding::File { source: source.to_owned(), path, danger });
             } else {
                 more += 1;
                 if !kinds.contains(&danger) {
@@ -395,14 +408,14 @@ fn look_through(
         Err(e) => Some(e.to_string()),
     };
     if more > 0 {
-        findings.push(Finding::More { source: source.to_owned(), count: more, dangers: kinds });
+        findings.push(ReclaimFinding::More { source: source.to_owned(), count: more, dangers: kinds });
     }
     if let Some(why) = why {
-        findings.push(Finding::Unseen { source: source.to_owned(), why });
+        findings.push(ReclaimFinding::Unseen { source: source.to_owned(), why });
     }
 }
 
-fn dangers(entry: &Entry<'_>) -> Vec<Danger> {
+fn dangers(entry: &WalkEntry<'_>) -> Vec<Danger> {
     let mode = entry.stat.st_mode;
     match FileType::from_raw_mode(mode) {
         FileType::BlockDevice | FileType::CharacterDevice => vec![Danger::Device],
@@ -428,7 +441,7 @@ fn dangers(entry: &Entry<'_>) -> Vec<Danger> {
 fn make_harmless(
     zfs: &Zfs,
     tree: &[Dataset],
-    findings: &[Finding],
+    findings: &[ReclaimFinding],
     out: &mut dyn Notice,
 ) -> Result<(), ReclaimError> {
     let off = |m: &Mend| {
@@ -437,7 +450,7 @@ fn make_harmless(
     };
     for m in mend(findings).into_iter().filter(|m| !off(m)) {
         let value = index_number(m.property, m.value).unwrap_or(0);
-        match zfs.set_props(&m.dataset, &[(m.property, Value::from(value))].into()) {
+        match zfs.set_props(&m.dataset, &[(m.property, NvValue::from(value))].into()) {
             Ok(()) => out.say(&format!("{}: {}={}", m.dataset, m.property, m.value)),
             // Releases before 2.3 always show snapshots to whoever knows the path.
             Err(e) if m.property == SNAPDIR => out.warn(&format!(
@@ -454,11 +467,11 @@ fn make_harmless(
 /// block devices: with them the kernel and udev of the host would read at once what the zone has written.
 fn volumes(zfs: &Zfs, tree: &[Dataset], out: &mut dyn Notice) -> Result<(), ReclaimError> {
     let Some(top) = tree.first() else { return Ok(()) };
-    if top.word(VOLMODE).as_deref() != Some("none") || *top.source(VOLMODE) != Source::Local {
+    if top.word(VOLMODE).as_deref() != Some("none") || *top.source(VOLMODE) != PropertySource::Local {
         return Ok(());
     }
     let name = &top.name;
-    if tree.iter().any(|d| d.kind == Some(Kind::Volume)) {
+    if tree.iter().any(|d| d.kind == Some(DatasetKind::Volume)) {
         out.say(&format!(
             "{name}: {VOLMODE} stays none, so the host reads nothing of what the zone has written to its volumes; \
              for their block devices, type: zfs inherit {VOLMODE} '{name}'"
@@ -473,7 +486,7 @@ fn volumes(zfs: &Zfs, tree: &[Dataset], out: &mut dyn Notice) -> Result<(), Recl
 /// Takes away what the zone may have set to make the host act on its own, shares and mounts of systemd, what
 /// it may have allowed to users of the host, and what hid its snapshots, unless they are to stay `hidden`.
 fn tidy(zfs: &Zfs, d: &Dataset, hidden: bool, out: &mut dyn Notice) -> Result<(), ReclaimError> {
-    if hides(d) && *d.source(SNAPDIR) == Source::Local && !hidden {
+    if hides(d) && *d.source(SNAPDIR) == PropertySource::Local && !hidden {
         zfs.inherit(&d.name, SNAPDIR, false).map_err(zfs_error)?;
         out.say(&format!("{}: {SNAPDIR} cleared, it was disabled for the zone", d.name));
     }
@@ -485,7 +498,7 @@ fn tidy(zfs: &Zfs, d: &Dataset, hidden: bool, out: &mut dyn Notice) -> Result<()
         out.say(&format!("{}: permissions that were given by zfs allow taken away: {whose}", d.name));
     }
     for (property, p) in &d.props {
-        let set = matches!(p.source, Source::Local | Source::Received);
+        let set = matches!(p.source, PropertySource::Local | PropertySource::Received);
         let shared = matches!(property.as_str(), "sharenfs" | "sharesmb") && p.value.as_str() != Some("off");
         if set && (shared || property.starts_with(SYSTEMD)) {
             zfs.inherit(&d.name, property, false).map_err(zfs_error)?;

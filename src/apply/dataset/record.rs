@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::registry;
 use crate::apply::files;
 use crate::apply::paths::Root;
-use crate::plan::dataset::{Found, Member, Tree};
+use crate::plan::dataset::{DatasetLookup, FilesystemMember, FilesystemTree};
 use crate::spec::ZoneName;
 use crate::spec::shown::Show;
 use crate::spec::store::StoreError;
@@ -30,17 +30,17 @@ const HEADER: &str = "# What the zone's datasets were like at its last boot; com
 /// The whole file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Record {
+pub struct DatasetRecord {
     format: u32,
     /// The host's number of the zone's root, to which the root directories were given.
     root: u32,
     /// The filesystems by their names.
-    filesystem: BTreeMap<String, Filesystem>,
+    filesystem: BTreeMap<String, FilesystemRecord>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Filesystem {
+struct FilesystemRecord {
     /// In hexadecimal: numbers of TOML have a sign.
     guid: String,
     /// Its root directory is the zone's.
@@ -57,18 +57,18 @@ fn path(root: &Root, zone: &ZoneName) -> PathBuf {
 
 /// Reads the record of a zone; an empty one when there is none, or one that is not understood: it is
 /// written anew at the next boot.
-pub fn read(root: &Root, zone: &ZoneName) -> Record {
+pub fn read(root: &Root, zone: &ZoneName) -> DatasetRecord {
     let bytes = files::read(&path(root, zone), LARGEST).ok().flatten().unwrap_or_default();
-    let record = std::str::from_utf8(&bytes).ok().and_then(|text| toml::from_str::<Record>(text).ok());
+    let record = std::str::from_utf8(&bytes).ok().and_then(|text| toml::from_str::<DatasetRecord>(text).ok());
     record.filter(|r| r.format == FORMAT).unwrap_or_default()
 }
 
-impl Record {
+impl DatasetRecord {
     /// Makes the record of a boot. `root` is the host's number of the zone's root; `not_given` are the
     /// filesystems whose root directories are not the zone's.
-    pub fn of<'t>(root: u32, trees: impl Iterator<Item = &'t Tree>, not_given: &[String]) -> Self {
-        let one = |m: &Member| {
-            let filesystem = Filesystem {
+    pub fn of<'t>(root: u32, trees: impl Iterator<Item = &'t FilesystemTree>, not_given: &[String]) -> Self {
+        let one = |m: &FilesystemMember| {
+            let filesystem = FilesystemRecord {
                 guid: format!("{:x}", m.guid),
                 given: !m.locked && !not_given.contains(&m.name),
                 mountpoint: None,
@@ -79,20 +79,20 @@ impl Record {
         Self { format: FORMAT, root, filesystem: trees.flat_map(|t| &t.members).map(one).collect() }
     }
 
-    fn known(&self, member: &Member) -> Option<&Filesystem> {
+    fn known(&self, member: &FilesystemMember) -> Option<&FilesystemRecord> {
         self.filesystem.get(&member.name).filter(|f| f.guid == format!("{:x}", member.guid))
     }
 
     /// Marks those filesystems whose root directories an earlier boot has given to the zone.
-    pub fn mark(&self, root: u32, tree: &mut Tree) {
+    pub fn mark(&self, root: u32, tree: &mut FilesystemTree) {
         for member in &mut tree.members {
             member.given = self.root == root && self.known(member).is_some_and(|f| f.given);
         }
     }
 
     /// Says what is different now.
-    pub fn differences(&self, found: &Found) -> Vec<String> {
-        let Found::Filesystem(tree) = found else { return Vec::new() };
+    pub fn differences(&self, found: &DatasetLookup) -> Vec<String> {
+        let DatasetLookup::Filesystem(tree) = found else { return Vec::new() };
         let mut told = Vec::new();
         for (at, member) in tree.members.iter().enumerate() {
             let name = &member.name;
@@ -134,7 +134,7 @@ impl Record {
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn note_boot(root: &Root, zone: &ZoneName, now: &Record) -> Result<(), StoreError> {
+pub fn note_boot(root: &Root, zone: &ZoneName, now: &DatasetRecord) -> Result<(), StoreError> {
     if read(root, zone) == *now {
         return Ok(());
     }
@@ -168,32 +168,33 @@ pub fn note_end(root: &Root, zone: &ZoneName) {
 mod tests {
     use super::*;
 
-    fn tree() -> Tree {
-        let member = |name: &str, locked: &[(&str, &str)]| Member {
+    fn tree() -> FilesystemTree {
+        let member = |name: &str, locked: &[(&str, &str)]| FilesystemMember {
             name: name.into(),
             guid: u64::MAX,
             mountpoint: format!("/{name}"),
             locked_values: locked.iter().map(|(p, v)| ((*p).into(), (*v).into())).collect(),
-            ..Member::default()
+            ..FilesystemMember::default()
         };
-        Tree {
+        FilesystemTree {
             zoned: true,
             members: vec![
                 member("t/a", &[("quota", "1G"), ("zoned", "on")]),
                 member("t/a/b", &[("zoned", "on")]),
             ],
-            ..Tree::default()
+            ..FilesystemTree::default()
         }
     }
 
     #[test]
     fn what_has_changed_is_told_with_both_values() {
         let mut tree = tree();
-        let mut record = Record::of(100_000, std::iter::once(&tree), &[]);
+        let mut record = DatasetRecord::of(100_000, std::iter::once(&tree), &[]);
         let text = toml::to_string(&record).expect("it can be written");
-        assert_eq!(toml::from_str::<Record>(&text).expect("it reads back"), record);
-        let differences =
-            |record: &Record, tree: &Tree| record.differences(&Found::Filesystem(Box::new(tree.clone())));
+        assert_eq!(toml::from_str::<DatasetRecord>(&text).expect("it reads back"), record);
+        let differences = |record: &DatasetRecord, tree: &FilesystemTree| {
+            record.differences(&DatasetLookup::Filesystem(Box::new(tree.clone())))
+        };
         assert_eq!(differences(&record, &tree), [] as [&str; 0]);
 
         tree.members[0].locked_values.insert("quota".into(), "2G".into());
@@ -215,14 +216,14 @@ mod tests {
     #[test]
     fn root_directories_are_given_once_for_each_range() {
         let mut tree = tree();
-        let record = Record::of(100_000, std::iter::once(&tree), &[]);
-        let given = |tree: &Tree| tree.members.iter().map(|m| m.given).collect::<Vec<_>>();
+        let record = DatasetRecord::of(100_000, std::iter::once(&tree), &[]);
+        let given = |tree: &FilesystemTree| tree.members.iter().map(|m| m.given).collect::<Vec<_>>();
         tree.members[1].guid = 7;
         record.mark(100_000, &mut tree);
         assert_eq!(given(&tree), [true, false]);
         record.mark(200_000, &mut tree);
         assert_eq!(given(&tree), [false, false]);
-        Record::of(100_000, std::iter::once(&tree.clone()), &["t/a".into()]).mark(100_000, &mut tree);
+        DatasetRecord::of(100_000, std::iter::once(&tree.clone()), &["t/a".into()]).mark(100_000, &mut tree);
         assert_eq!(given(&tree), [false, true]);
     }
 }

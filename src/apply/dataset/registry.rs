@@ -18,10 +18,10 @@ use crate::apply::rundir::{DATASETS, DATASETS_DRAFT, USERS};
 use crate::apply::zfs::{chain, kstat};
 use crate::spec::shown::Show;
 use crate::sys::made;
-use crate::sys::mount::Tree;
+use crate::sys::mount::MountFd;
 use crate::sys::mountinfo;
 use crate::sys::path::reason;
-use crate::zfs::{AttachError, DetachError, Kind, OpenError, Zfs};
+use crate::zfs::{AttachError, DatasetKind, DetachError, OpenError, Zfs};
 
 /// The kernel's number for the file system of namespaces.
 const NSFS_MAGIC: i64 = 0x6e73_6673;
@@ -42,7 +42,7 @@ pub fn pin(run: &Path, users: BorrowedFd<'_>) -> io::Result<()> {
     fs::write(&path, "")?;
     let target = rustix::fs::open(&path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
     fault::point("pin");
-    Tree::copy(users, false)?.attach(target.as_fd())?;
+    MountFd::copy(users, false)?.attach(target.as_fd())?;
     fault::point("pinned");
     Ok(())
 }
@@ -171,14 +171,15 @@ fn still_mounted(zfs: &Zfs, name: &str) -> Option<String> {
 pub fn mounted(zfs: &Zfs, name: &str) -> Option<String> {
     let d = zfs.dataset(name).ok()?;
     let is_mounted = |d: &crate::zfs::Dataset| {
-        d.kind == Some(Kind::Filesystem) && d.number("objsetid").is_some_and(|id| kstat(&d.name, id).exists())
+        d.kind == Some(DatasetKind::Filesystem)
+            && d.number("objsetid").is_some_and(|id| kstat(&d.name, id).exists())
     };
     if is_mounted(&d) {
         return Some(d.name);
     }
     zfs.children(name)
         .flatten()
-        .filter(|c| c.kind == Some(Kind::Filesystem))
+        .filter(|c| c.kind == Some(DatasetKind::Filesystem))
         .find_map(|c| mounted(zfs, &c.name))
 }
 

@@ -19,8 +19,8 @@ use crate::spec::store::StoreError;
 use crate::sys::mount::FsError;
 use crate::sys::mountinfo;
 use crate::sys::path::{Dir, reason};
-use crate::sys::tree::{CopyError, Ids, shift_ids};
-use crate::zfs::{Dataset, Kind, Zfs};
+use crate::sys::tree::{CopyError, IdShift, shift_ids};
+use crate::zfs::{Dataset, DatasetKind, Zfs};
 
 /// Why files were not given other ids.
 #[derive(Debug, Error)]
@@ -141,7 +141,7 @@ fn below(
     first: Option<u32>,
     out: &mut dyn Notice,
 ) -> Result<(), ShiftError> {
-    if d.kind != Some(Kind::Filesystem) {
+    if d.kind != Some(DatasetKind::Filesystem) {
         return Ok(());
     }
     if is_locked(d) {
@@ -169,7 +169,7 @@ fn one(name: &str, map: &IdMap, first: Option<u32>, out: &mut dyn Notice) -> Res
         changed.set(changed.get() + 1);
         Some(new)
     };
-    let ids = Ids { uid: &|id| new(id, &map.uid), gid: &|id| new(id, &map.gid) };
+    let ids = IdShift { uid: &|id| new(id, &map.uid), gid: &|id| new(id, &map.gid) };
     let what = format!("changing owners in {name}");
     let top = Dir::from_fd(top, Path::new(name).to_owned());
     shift_ids(&top, &ids, &mut |done| {

@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 
-use crate::sys::mount::Tree;
+use crate::sys::mount::MountFd;
 use crate::sys::path::{SAME_MOUNT, open_beneath};
 
 const DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Something in the tree.
-pub struct Entry<'a> {
+pub struct WalkEntry<'a> {
     dir: BorrowedFd<'a>,
     name: &'a OsStr,
     above: &'a [OsString],
@@ -24,7 +24,7 @@ pub struct Entry<'a> {
     pub stat: Stat,
 }
 
-impl Entry<'_> {
+impl WalkEntry<'_> {
     /// Returns its path from the top of the filesystem, with a slash in front.
     pub fn path(&self) -> PathBuf {
         let mut path = PathBuf::from("/");
@@ -54,8 +54,8 @@ impl Entry<'_> {
 /// # Errors
 /// The system's error, with the path.
 pub fn walk(
-    tree: &Tree,
-    visit: &mut dyn FnMut(&Entry<'_>) -> ControlFlow<()>,
+    tree: &MountFd,
+    visit: &mut dyn FnMut(&WalkEntry<'_>) -> ControlFlow<()>,
 ) -> Result<(), (PathBuf, io::Error)> {
     let top = open_beneath(tree.as_fd(), Path::new("."), DIR, Mode::empty(), SAME_MOUNT);
     let mut at: OwnedFd = top.map_err(|e| (PathBuf::from("/"), e))?;
@@ -104,7 +104,7 @@ pub fn walk(
 fn level(
     at: BorrowedFd<'_>,
     above: &[OsString],
-    visit: &mut dyn FnMut(&Entry<'_>) -> ControlFlow<()>,
+    visit: &mut dyn FnMut(&WalkEntry<'_>) -> ControlFlow<()>,
 ) -> rustix::io::Result<ControlFlow<(), Vec<OsString>>> {
     let mut dirs = Vec::new();
     for entry in rustix::fs::Dir::read_from(at)? {
@@ -114,7 +114,7 @@ fn level(
             continue;
         }
         let stat = rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT)?;
-        if visit(&Entry { dir: at, name, above, stat }).is_break() {
+        if visit(&WalkEntry { dir: at, name, above, stat }).is_break() {
             return Ok(ControlFlow::Break(()));
         }
         // The folder of the snapshots is no part of the tree.
@@ -140,7 +140,7 @@ mod tests {
         let set =
             rustix::fs::setxattr(&file, "security.capability", &net_raw, rustix::fs::XattrFlags::empty());
         let fd = rustix::fs::open(folder.path(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-        let (Ok(()), Ok(tree)) = (set, Tree::copy(fd.expect("opened").as_fd(), false)) else {
+        let (Ok(()), Ok(tree)) = (set, MountFd::copy(fd.expect("opened").as_fd(), false)) else {
             eprintln!("SKIPPED: no rights");
             return;
         };
@@ -167,7 +167,7 @@ mod tests {
         std::fs::create_dir(folder.path().join("e")).expect("made");
         std::fs::write(folder.path().join("e/x"), "").expect("written");
         let fd = rustix::fs::open(folder.path(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-        let Ok(tree) = Tree::copy(fd.expect("opened").as_fd(), false) else {
+        let Ok(tree) = MountFd::copy(fd.expect("opened").as_fd(), false) else {
             eprintln!("SKIPPED: mounts cannot be copied here");
             return;
         };

@@ -22,14 +22,14 @@ use crate::apply::fault;
 use crate::apply::paths::Root;
 use crate::apply::zfs::{any_may_be_mounted, limits, others};
 use crate::plan::options::MountOptions;
-use crate::plan::zfs::{Holder, Who};
+use crate::plan::zfs::{CurrentMount, MountOwner};
 use crate::spec::idmap::{IdRange, PRIVATE_FIRST};
 use crate::spec::shown::Show;
 use crate::sys::made;
-use crate::sys::mount::{Attrs, FsError, NewFs, Tree};
+use crate::sys::mount::{Attrs, FsError, MountFd, NewFs};
 use crate::sys::mountinfo::{self, MountEntry};
 use crate::sys::path::{PathError, reason};
-use crate::zfs::{DatasetError, InheritError, SetPropFailure, Zfs, index_number, nvlist::Value};
+use crate::zfs::{DatasetError, InheritError, SetPropFailure, Zfs, index_number, nvlist::NvValue};
 
 /// How long a filesystem that was unmounted may be in use for.
 const LETS_GO: Duration = Duration::from_secs(2);
@@ -40,7 +40,7 @@ const LOOKS: u32 = 20_000;
 
 /// The zone's ids on the host.
 #[derive(Clone, Debug)]
-pub struct Ids {
+pub struct ZoneIds {
     /// The zone.
     pub zone: String,
     /// User and group of the zone's root.
@@ -49,7 +49,7 @@ pub struct Ids {
     pub maps: (Vec<IdRange>, Vec<IdRange>),
 }
 
-impl Ids {
+impl ZoneIds {
     fn has(&self, uid: u32, gid: u32) -> bool {
         let within =
             |ranges: &[IdRange], id: u32| ranges.iter().any(|r| id >= r.outside && id - r.outside < r.count);
@@ -59,7 +59,7 @@ impl Ids {
 
 /// A dataset that a zone is to have.
 #[derive(Debug)]
-pub struct Wanted<'a> {
+pub struct DelegationRequest<'a> {
     /// Its name.
     pub dataset: &'a str,
     /// It was zoned before.
@@ -76,7 +76,7 @@ pub struct Wanted<'a> {
 
 /// What is to be said of a dataset that a zone has got.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct HandoverReport {
     /// For the administrator.
     pub warnings: Vec<String>,
     /// Filesystems whose root directories could not be given to the zone.
@@ -99,7 +99,7 @@ pub enum WithdrawError {
         /// Where it is mounted.
         point: PathBuf,
         /// What keeps it busy, where that is seen.
-        user: Option<User>,
+        user: Option<MountUser>,
         /// The system's reason.
         source: io::Error,
     },
@@ -156,12 +156,12 @@ pub struct StillMounted {
     /// The filesystem.
     pub dataset: String,
     /// Where, and who has it.
-    pub holder: Holder,
+    pub holder: CurrentMount,
 }
 
 /// What keeps a mount of the host busy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum User {
+pub enum MountUser {
     /// Another mount below it.
     Mount {
         /// What is mounted.
@@ -180,7 +180,7 @@ pub enum User {
     },
 }
 
-impl fmt::Display for User {
+impl fmt::Display for MountUser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Mount { source, point } => write!(f, "{} is mounted on {}", source.shown(), point.shown()),
@@ -215,8 +215,13 @@ impl NotGiven {
 ///
 /// # Errors
 /// [`WithdrawError`]. The host has its mounts back then, unless `zoned` was set already.
-pub fn withdraw(root: &Root, zfs: &Zfs, wanted: &Wanted<'_>, ids: &Ids) -> Result<Told, WithdrawError> {
-    let Wanted { dataset, zoned, hide, volmode, volumes, members } = *wanted;
+pub fn withdraw(
+    root: &Root,
+    zfs: &Zfs,
+    wanted: &DelegationRequest<'_>,
+    ids: &ZoneIds,
+) -> Result<HandoverReport, WithdrawError> {
+    let DelegationRequest { dataset, zoned, hide, volmode, volumes, members } = *wanted;
     let mut undo = Vec::new();
     let mut unmounted = Ok(());
     // The host's table of mounts may be long: it is read only when there is something to be found in it.
@@ -231,7 +236,7 @@ pub fn withdraw(root: &Root, zfs: &Zfs, wanted: &Wanted<'_>, ids: &Ids) -> Resul
             return Ok(());
         }
         // Also where an ancestor or a stream has switched it on: only a local value locks the quota.
-        let set = zfs.set_props(dataset, &[("zoned", Value::from(1u64))].into());
+        let set = zfs.set_props(dataset, &[("zoned", NvValue::from(1u64))].into());
         set.map_err(WithdrawError::set("zoned", dataset))
     });
     if let Err(why) = taken {
@@ -242,11 +247,11 @@ pub fn withdraw(root: &Root, zfs: &Zfs, wanted: &Wanted<'_>, ids: &Ids) -> Resul
     for name in hide {
         // A property or word that is not known is an error of this call: nothing else may be set instead.
         let disabled = number_of(SNAPDIR, "disabled")?;
-        zfs.set_props(name, &[(SNAPDIR, Value::from(disabled))].into())
+        zfs.set_props(name, &[(SNAPDIR, NvValue::from(disabled))].into())
             .map_err(WithdrawError::set(SNAPDIR, name))?;
     }
     devices(zfs, dataset, volmode, volumes)?;
-    let mut told = Told::default();
+    let mut told = HandoverReport::default();
     for member in members {
         match give(zfs, member, ids) {
             Ok(warning) => told.warnings.extend(warning),
@@ -266,7 +271,7 @@ pub fn withdraw(root: &Root, zfs: &Zfs, wanted: &Wanted<'_>, ids: &Ids) -> Resul
 /// Has the volumes of a dataset get the block devices that they are to have, or none.
 fn devices(zfs: &Zfs, dataset: &str, volmode: Option<&str>, volumes: &[String]) -> Result<(), WithdrawError> {
     let set = |name: &str, number: u64| {
-        zfs.set_props(name, &[(VOLMODE, Value::from(number))].into())
+        zfs.set_props(name, &[(VOLMODE, NvValue::from(number))].into())
             .map_err(WithdrawError::set(VOLMODE, name))
     };
     if let Some(mode) = volmode {
@@ -313,10 +318,10 @@ fn unmount_all(zfs: &Zfs, dataset: &str) -> Result<Vec<Unmounted>, WithdrawError
 }
 
 /// Says what keeps a mount busy: another mount below it, or a process.
-fn user(mount: &MountEntry, table: &[MountEntry]) -> Option<User> {
+fn user(mount: &MountEntry, table: &[MountEntry]) -> Option<MountUser> {
     let below = |m: &&MountEntry| m.id != mount.id && m.point.starts_with(&mount.point);
     if let Some(other) = table.iter().rev().find(below) {
-        return Some(User::Mount { source: other.source.clone(), point: other.point.clone() });
+        return Some(MountUser::Mount { source: other.source.clone(), point: other.point.clone() });
     }
     let device = std::fs::metadata(&mount.point).ok()?.dev();
     let processes = std::fs::read_dir("/proc").ok()?.flatten();
@@ -330,7 +335,7 @@ fn user(mount: &MountEntry, table: &[MountEntry]) -> Option<User> {
             if std::fs::metadata(&link).is_ok_and(|m| m.dev() == device) {
                 let name = made::read(process.path().join("comm")).unwrap_or_default();
                 let path = std::fs::read_link(&link).unwrap_or_default();
-                return Some(User::Process { pid, name: name.trim().to_owned(), path });
+                return Some(MountUser::Process { pid, name: name.trim().to_owned(), path });
             }
         }
     }
@@ -358,7 +363,7 @@ pub fn free(root: &Root, zfs: &Zfs, dataset: &str) -> Result<(), StillMounted> {
     let start = Instant::now();
     while let Some(busy) = mounted(zfs, dataset) {
         if start.elapsed() > LETS_GO {
-            let nobody = || Holder { point: String::new(), who: Who::Nobody };
+            let nobody = || CurrentMount { point: String::new(), who: MountOwner::Nobody };
             let holder = others(root, &[&busy], None).map_or_else(nobody, |(_, holder)| holder);
             return Err(StillMounted { dataset: busy, holder });
         }
@@ -374,7 +379,7 @@ pub const NOWHERE: &str = "/dev/null";
 ///
 /// # Errors
 /// [`FsError`].
-pub fn mount(name: &str, options: &MountOptions, point: Option<&str>) -> Result<Tree, FsError> {
+pub fn mount(name: &str, options: &MountOptions, point: Option<&str>) -> Result<MountFd, FsError> {
     let mut attrs = Attrs::empty();
     for (on, attr) in [
         (options.read_only, Attrs::RDONLY),
@@ -400,9 +405,9 @@ pub fn mount(name: &str, options: &MountOptions, point: Option<&str>) -> Result<
 ///
 /// # Errors
 /// [`NotGiven`]: the directory is not the zone's.
-pub fn adopt(member: &str, mount: Option<OwnedFd>, ids: &Ids) -> Result<Option<String>, NotGiven> {
+pub fn adopt(member: &str, mount: Option<OwnedFd>, ids: &ZoneIds) -> Result<Option<String>, NotGiven> {
     const GIVE: &str = "cannot give its root directory to the zone";
-    let tree = Tree::from_fd(mount.ok_or(io::ErrorKind::NotFound).map_err(NotGiven::of(member, GIVE))?);
+    let tree = MountFd::from_fd(mount.ok_or(io::ErrorKind::NotFound).map_err(NotGiven::of(member, GIVE))?);
     let stat = rustix::fs::fstat(&tree).map_err(NotGiven::of(member, GIVE))?;
     // The zone may have the id that stands for nobody there.
     if ids.has(stat.st_uid, stat.st_gid) {
@@ -416,7 +421,7 @@ pub fn adopt(member: &str, mount: Option<OwnedFd>, ids: &Ids) -> Result<Option<S
 
 /// Gives the root directory of a filesystem to the zone's root unless somebody of the zone has it, and
 /// nothing else: what a tree of other owners means only its administrator knows. Returns a warning.
-fn give(zfs: &Zfs, member: &str, ids: &Ids) -> Result<Option<String>, NotGiven> {
+fn give(zfs: &Zfs, member: &str, ids: &ZoneIds) -> Result<Option<String>, NotGiven> {
     const LOOK: &str = "cannot look at its root directory, which the zone's root may not be able to use";
     const GIVE: &str =
         "cannot give its root directory to the zone, which the zone's root may not be able to use";
@@ -440,7 +445,7 @@ fn give(zfs: &Zfs, member: &str, ids: &Ids) -> Result<Option<String>, NotGiven> 
 }
 
 /// Looks for a file whose owner the zone does not have.
-fn foreign(zfs: &Zfs, member: &str, tree: &Tree, ids: &Ids) -> Option<String> {
+fn foreign(zfs: &Zfs, member: &str, tree: &MountFd, ids: &ZoneIds) -> Option<String> {
     let (mut left, mut found) = (LOOKS, None);
     let walked = walk(tree, &mut |entry| {
         if !ids.has(entry.stat.st_uid, entry.stat.st_gid) {

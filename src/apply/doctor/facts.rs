@@ -8,7 +8,7 @@ use crate::plan::spl::Spl;
 
 /// Everything that was seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
+pub struct HostFacts {
     /// The caller may do everything on the host, so what has to be tried was tried.
     pub root: bool,
     /// Release of the kernel, as uname(2) has it.
@@ -22,7 +22,7 @@ pub struct Facts {
     /// Security modules.
     pub security: Security,
     /// Where zones lie, one for each file system.
-    pub places: Vec<Place>,
+    pub places: Vec<ZoneStorage>,
     /// Control groups.
     pub cgroup: Cgroup,
     /// What a seccomp filter may answer; none when the kernel has no filters.
@@ -42,7 +42,7 @@ pub struct Facts {
     /// A broker listens that gives the rights of `admin` resources.
     pub broker: bool,
     /// ZFS.
-    pub zfs: Zfs,
+    pub zfs: ZfsOnHost,
 }
 
 /// Files of an inherited directory that are closed to users of the host without rights on them, and so to zones.
@@ -82,7 +82,7 @@ pub struct Security {
 
 /// A file system on which zones lie or will lie.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct ZoneStorage {
     /// The directory that matters, which need not be there yet.
     pub path: PathBuf,
     /// Type of its file system.
@@ -124,7 +124,7 @@ pub struct Cgroup {
 
 /// ZFS on this host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Zfs {
+pub struct ZfsOnHost {
     /// Release of the module; none when it is not loaded.
     pub module: Option<String>,
     /// Who can read `/proc/spl`.

@@ -1,6 +1,6 @@
-//! What the facts mean for zones. Pure: everything comes from [`Facts`].
+//! What the facts mean for zones. Pure: everything comes from [`HostFacts`].
 
-use super::facts::{Cgroup, Facts, Layout, Place};
+use super::facts::{Cgroup, HostFacts, Layout, ZoneStorage};
 use super::{Diagnosis, judge_zfs};
 use crate::apply::release::Release;
 use crate::plan::inherit::some;
@@ -27,7 +27,7 @@ const NO_GROUP: &str =
 const UNIFIED: &str = "boot the host with 'systemd.unified_cgroup_hierarchy=1 cgroup_no_v1=all'";
 
 /// Judges.
-pub fn judge(facts: &Facts) -> Diagnosis {
+pub fn judge(facts: &HostFacts) -> Diagnosis {
     let mut out = Diagnosis::default();
     kernel(facts, &mut out);
     namespaces(facts, &mut out);
@@ -49,7 +49,7 @@ pub fn judge(facts: &Facts) -> Diagnosis {
     out
 }
 
-fn kernel(facts: &Facts, out: &mut Diagnosis) {
+fn kernel(facts: &HostFacts, out: &mut Diagnosis) {
     let topic = "kernel";
     let found = format!("Linux {}", facts.kernel);
     match Release::parse(&facts.kernel) {
@@ -75,7 +75,7 @@ fn kernel(facts: &Facts, out: &mut Diagnosis) {
     }
 }
 
-fn namespaces(facts: &Facts, out: &mut Diagnosis) {
+fn namespaces(facts: &HostFacts, out: &mut Diagnosis) {
     let topic = "user namespaces";
     let users = &facts.users;
     let why = "root of a zone is root of a user namespace, and of nothing else";
@@ -137,7 +137,7 @@ fn namespaces(facts: &Facts, out: &mut Diagnosis) {
     }
 }
 
-fn idmap(place: &Place, root: bool, out: &mut Diagnosis) {
+fn idmap(place: &ZoneStorage, root: bool, out: &mut Diagnosis) {
     let path = place.path.shown();
     let topic = format!("ids on {path}");
     match &place.idmap {
@@ -172,7 +172,7 @@ fn idmap(place: &Place, root: bool, out: &mut Diagnosis) {
 }
 
 /// Says what the file system does to what is on it.
-fn held(place: &Place, topic: &str, out: &mut Diagnosis) {
+fn held(place: &ZoneStorage, topic: &str, out: &mut Diagnosis) {
     let (path, held) = (place.path.shown(), &place.held);
     let advice = |setting: &str, other: &str| match held.command(setting).strip_prefix("; ") {
         Some(command) => command.to_owned(),
@@ -213,7 +213,7 @@ fn held(place: &Place, topic: &str, out: &mut Diagnosis) {
     }
 }
 
-fn security(facts: &Facts, out: &mut Diagnosis) {
+fn security(facts: &HostFacts, out: &mut Diagnosis) {
     let topic = "security modules";
     let security = &facts.security;
     let modules = if security.modules.is_empty() { "none".to_owned() } else { security.modules.join(", ") };
@@ -306,7 +306,7 @@ fn cgroup(cgroup: &Cgroup, out: &mut Diagnosis) {
     );
 }
 
-fn seccomp(facts: &Facts, out: &mut Diagnosis) {
+fn seccomp(facts: &HostFacts, out: &mut Diagnosis) {
     let topic = "seccomp notification";
     match &facts.seccomp {
         Some(actions) if actions.iter().any(|a| a == "user_notif") => {
@@ -327,7 +327,7 @@ fn seccomp(facts: &Facts, out: &mut Diagnosis) {
     }
 }
 
-fn ids(facts: &Facts, out: &mut Diagnosis) {
+fn ids(facts: &HostFacts, out: &mut Diagnosis) {
     let topic = "user ids for zones";
     let range = format!("{PRIVATE_FIRST} and above");
     if facts.foreign_ids.is_empty() {
@@ -346,7 +346,7 @@ fn ids(facts: &Facts, out: &mut Diagnosis) {
     );
 }
 
-fn extras(facts: &Facts, out: &mut Diagnosis) {
+fn extras(facts: &HostFacts, out: &mut Diagnosis) {
     let mut one = |there: bool, topic: &str, what: &str, needs: &str, advice: &str| {
         if there {
             out.ok(topic, format!("{what} is there"), format!("for {needs}"));
@@ -361,7 +361,7 @@ fn extras(facts: &Facts, out: &mut Diagnosis) {
     one(facts.overlay, "overlay", "the overlay file system", overlay, "use a kernel with CONFIG_OVERLAY_FS");
 }
 
-fn rights(facts: &Facts, out: &mut Diagnosis) {
+fn rights(facts: &HostFacts, out: &mut Diagnosis) {
     let topic = "rights of users on zones";
     if facts.broker {
         out.ok(topic, "a broker listens", "admin resources have effect");
@@ -375,7 +375,7 @@ fn rights(facts: &Facts, out: &mut Diagnosis) {
     }
 }
 
-fn inherited(facts: &Facts, out: &mut Diagnosis) {
+fn inherited(facts: &HostFacts, out: &mut Diagnosis) {
     for (dir, seen) in &facts.inherited {
         let topic = format!("inherited {dir}");
         let closed = match seen.closed.len() {
@@ -398,7 +398,7 @@ fn inherited(facts: &Facts, out: &mut Diagnosis) {
     }
 }
 
-fn quotas(place: &Place, out: &mut Diagnosis) {
+fn quotas(place: &ZoneStorage, out: &mut Diagnosis) {
     let path = place.path.shown();
     let topic = format!("quotas on {path}");
     match place.quotas {

@@ -1,7 +1,7 @@
 //! What the facts about ZFS mean for zones.
 
 use super::Diagnosis;
-use super::facts::{Facts, Zfs};
+use super::facts::{HostFacts, ZfsOnHost};
 use crate::apply::release::Release;
 use crate::plan::spl::Spl;
 
@@ -9,7 +9,7 @@ use crate::spec::shown::Show;
 
 const INSTALL: &str = "install OpenZFS 2.2.11, 2.3.9, 2.4.4 or later (Debian: zfs-dkms and zfsutils-linux, from the backports of the release), then modprobe zfs";
 
-pub fn judge(facts: &Facts, out: &mut Diagnosis) {
+pub fn judge(facts: &HostFacts, out: &mut Diagnosis) {
     let zfs = &facts.zfs;
     let Some(module) = &zfs.module else {
         out.missing(
@@ -84,7 +84,7 @@ fn open_hole(module: &str, release: Option<Release>, out: &mut Diagnosis) {
     }
 }
 
-fn device(zfs: &Zfs, release: Option<Release>, out: &mut Diagnosis) {
+fn device(zfs: &ZfsOnHost, release: Option<Release>, out: &mut Diagnosis) {
     let topic = "/dev/zfs";
     if let Some(why) = &zfs.device_trouble {
         out.missing(
@@ -125,7 +125,7 @@ fn names(spl: Spl, out: &mut Diagnosis) {
     }
 }
 
-fn programs(zfs: &Zfs, release: Option<Release>, out: &mut Diagnosis) {
+fn programs(zfs: &ZfsOnHost, release: Option<Release>, out: &mut Diagnosis) {
     let topic = "ZFS library";
     if let Some(why) = &zfs.library_trouble {
         out.missing(
@@ -162,7 +162,7 @@ fn some<'a>(names: impl ExactSizeIterator<Item = &'a String>) -> String {
     if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
 
-fn mount_units(zfs: &Zfs, out: &mut Diagnosis) {
+fn mount_units(zfs: &ZfsOnHost, out: &mut Diagnosis) {
     let topic = "ZFS mount units";
     let below = |name: &str, top: &str| {
         name == top || name.strip_prefix(top).is_some_and(|rest| rest.starts_with('/'))
@@ -182,7 +182,7 @@ fn mount_units(zfs: &Zfs, out: &mut Diagnosis) {
     );
 }
 
-fn zoned(zfs: &Zfs, out: &mut Diagnosis) {
+fn zoned(zfs: &ZfsOnHost, out: &mut Diagnosis) {
     let topic = "zoned datasets";
     if let Some(why) = &zfs.list_trouble {
         out.warning(
@@ -221,7 +221,7 @@ fn zoned(zfs: &Zfs, out: &mut Diagnosis) {
     }
 }
 
-fn private_users(facts: &Facts, out: &mut Diagnosis) {
+fn private_users(facts: &HostFacts, out: &mut Diagnosis) {
     let topic = "PrivateUsers";
     let files = &facts.zfs.private_users;
     if files.is_empty() {

@@ -1,7 +1,7 @@
 //! `zoneadm doctor`: what this host offers and lacks for zones.
 //!
 //! [`observe`] looks and tries, [`judge`] says what that means: the judgement is a function of
-//! [`facts::Facts`] alone. What is tried is gone when the answer is known; the host is left as it was, but for the cache of
+//! [`facts::HostFacts`] alone. What is tried is gone when the answer is known; the host is left as it was, but for the cache of
 //! the catalog that every listing refreshes.
 
 pub mod facts;
@@ -22,7 +22,7 @@ use super::store::FileStore;
 /// What one thing is for zones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum Health {
     /// As zones want it.
     Ok,
     /// There is something to know, or to mend.
@@ -31,7 +31,7 @@ pub enum State {
     Missing,
 }
 
-impl State {
+impl Health {
     /// Returns the word that is printed.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -48,7 +48,7 @@ pub struct Check {
     /// What was looked at, a few words.
     pub topic: String,
     /// How it is.
-    pub state: State,
+    pub state: Health,
     /// What was found.
     pub found: String,
     /// What that means for zones.
@@ -69,10 +69,10 @@ pub struct Diagnosis {
 impl Diagnosis {
     /// Says whether zones can run.
     pub fn is_good(&self) -> bool {
-        !self.checks.iter().any(|c| c.blocks && c.state == State::Missing)
+        !self.checks.iter().any(|c| c.blocks && c.state == Health::Missing)
     }
 
-    fn add(&mut self, topic: &str, state: State, found: impl Into<String>, means: impl Into<String>) {
+    fn add(&mut self, topic: &str, state: Health, found: impl Into<String>, means: impl Into<String>) {
         self.checks.push(Check {
             topic: topic.to_owned(),
             state,
@@ -84,7 +84,7 @@ impl Diagnosis {
     }
 
     fn ok(&mut self, topic: &str, found: impl Into<String>, means: impl Into<String>) {
-        self.add(topic, State::Ok, found, means);
+        self.add(topic, Health::Ok, found, means);
     }
 
     fn warning(
@@ -94,7 +94,7 @@ impl Diagnosis {
         means: impl Into<String>,
         advice: impl Into<String>,
     ) {
-        self.add(topic, State::Warning, found, means);
+        self.add(topic, Health::Warning, found, means);
         self.advise(advice);
     }
 
@@ -105,7 +105,7 @@ impl Diagnosis {
         means: impl Into<String>,
         advice: impl Into<String>,
     ) {
-        self.add(topic, State::Missing, found, means);
+        self.add(topic, Health::Missing, found, means);
         self.advise(advice);
     }
 
@@ -148,7 +148,7 @@ pub fn print(diagnosis: &Diagnosis, json: bool, out: &mut dyn Write) -> io::Resu
     for check in &diagnosis.checks {
         writeln!(out, "{:8} {:width$}  {}", check.state.as_str(), check.topic, check.found)?;
         let indent = " ".repeat(8 + 1 + width + 2);
-        if check.state != State::Ok && !check.means.is_empty() {
+        if check.state != Health::Ok && !check.means.is_empty() {
             writeln!(out, "{indent}{}", check.means)?;
         }
         if let Some(advice) = &check.advice {
@@ -158,7 +158,7 @@ pub fn print(diagnosis: &Diagnosis, json: bool, out: &mut dyn Write) -> io::Resu
     let blocking: Vec<&str> = diagnosis
         .checks
         .iter()
-        .filter(|c| c.blocks && c.state == State::Missing)
+        .filter(|c| c.blocks && c.state == Health::Missing)
         .map(|c| c.topic.as_str())
         .collect();
     if blocking.is_empty() {

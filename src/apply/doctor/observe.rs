@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
-use super::facts::{Cgroup, Facts, Inherited, Layout, Place, Security, UserNamespaces};
+use super::facts::{Cgroup, HostFacts, Inherited, Layout, Security, UserNamespaces, ZoneStorage};
 use super::{look, observe_zfs};
 use crate::apply::boot::shared;
 use crate::apply::inherit;
@@ -32,11 +32,11 @@ const KINDS: [&str; 6] = ["mnt", "pid", "uts", "ipc", "net", "cgroup"];
 const HOST_USERS: u64 = 0xEFFF_FFFD;
 
 /// Looks at everything. The caller must be single-threaded: a process is made in a new namespace.
-pub fn facts(store: &FileStore) -> Facts {
+pub fn facts(store: &FileStore) -> HostFacts {
     let root = rustix::process::geteuid().is_root();
     let namespace = root.then(shared::users);
     let namespace_fd = namespace.as_ref().and_then(|n| n.as_ref().ok()).map(AsFd::as_fd);
-    Facts {
+    HostFacts {
         root,
         kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
         users: UserNamespaces {
@@ -150,7 +150,7 @@ fn overlay() -> bool {
 
 /// Where zones lie: the usual folder, that of the state (and of most shared folders), and the zonepaths
 /// of configured zones; the first of each file system.
-fn places(store: &FileStore, users: Option<std::os::fd::BorrowedFd<'_>>) -> Vec<Place> {
+fn places(store: &FileStore, users: Option<std::os::fd::BorrowedFd<'_>>) -> Vec<ZoneStorage> {
     let mut wanted =
         vec![store.root().host_path(Path::new("/zones")), store.root().host_path(Path::new("/var"))];
     let zonepaths = store.catalog().unwrap_or_default().into_iter().map(|e| e.zonepath);
@@ -169,7 +169,7 @@ fn places(store: &FileStore, users: Option<std::os::fd::BorrowedFd<'_>>) -> Vec<
     out
 }
 
-fn place(path: PathBuf, existing: &Path, users: Option<std::os::fd::BorrowedFd<'_>>) -> Place {
+fn place(path: PathBuf, existing: &Path, users: Option<std::os::fd::BorrowedFd<'_>>) -> ZoneStorage {
     let (kind, options) = mount_of(existing);
     let quota_words = ["usrquota", "grpquota", "prjquota", "uquota", "gquota", "pquota", "quota"];
     let quotas = match kind.as_str() {
@@ -179,7 +179,7 @@ fn place(path: PathBuf, existing: &Path, users: Option<std::os::fd::BorrowedFd<'
         }
         _ => None,
     };
-    Place {
+    ZoneStorage {
         path,
         idmap: users.map(|users| try_idmap(existing, users).map_err(|e| reason(&e))),
         kind,

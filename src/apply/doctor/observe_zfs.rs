@@ -6,21 +6,24 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::facts::Zfs as Facts;
+use super::facts::ZfsOnHost;
 use super::look;
 use crate::apply::store::FileStore;
 use crate::spec::schema::ResourceKind;
 use crate::spec::store::ZoneStore;
-use crate::zfs::{Dataset, Source, Zfs};
+use crate::zfs::{Dataset, PropertySource, Zfs};
 
 const CACHES: &str = "/etc/zfs/zfs-list.cache";
 /// Where drop-ins for our units may lie.
 const UNIT_FOLDERS: [&str; 3] = ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system"];
 
 /// Looks at everything.
-pub fn facts(store: &FileStore) -> Facts {
-    let mut facts =
-        Facts { module: look::text("/sys/module/zfs/version"), program: program(), ..Facts::default() };
+pub fn facts(store: &FileStore) -> ZfsOnHost {
+    let mut facts = ZfsOnHost {
+        module: look::text("/sys/module/zfs/version"),
+        program: program(),
+        ..ZfsOnHost::default()
+    };
     facts.private_users = drop_ins();
     if facts.module.is_none() {
         return facts;
@@ -67,7 +70,7 @@ fn zoned(zfs: &Zfs) -> Result<Vec<String>, String> {
     let pools = zfs.pools().map_err(|e| e.to_string())?;
     let mut found = Vec::new();
     let mut look = |dataset: &Dataset| {
-        let here = matches!(dataset.source("zoned"), Source::Local | Source::Received);
+        let here = matches!(dataset.source("zoned"), PropertySource::Local | PropertySource::Received);
         if dataset.zoned() && here {
             found.push(dataset.name.clone());
         }

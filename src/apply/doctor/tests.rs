@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use super::facts::{Facts, Layout, Place, Zfs};
+use super::facts::{HostFacts, Layout, ZfsOnHost, ZoneStorage};
 use super::judge::judge;
 use super::*;
 use crate::apply::release::Release;
@@ -11,22 +11,22 @@ fn words(list: &str) -> Vec<String> {
 }
 
 /// A host that has everything.
-fn good() -> Facts {
-    let mut facts = Facts {
+fn good() -> HostFacts {
+    let mut facts = HostFacts {
         root: true,
         kernel: "6.12.43+deb13-amd64".into(),
         seccomp: Some(words("kill_process errno user_notif log allow")),
         loop_control: true,
         fuse: true,
         overlay: true,
-        places: vec![Place {
+        places: vec![ZoneStorage {
             path: "/zones".into(),
             kind: "zfs".into(),
             idmap: Some(Ok(())),
             held: Holding::default(),
             quotas: Some(true),
         }],
-        ..Facts::default()
+        ..HostFacts::default()
     };
     facts.users.supported = true;
     facts.users.max = Some(60_000);
@@ -35,28 +35,28 @@ fn good() -> Facts {
     facts.cgroup.guards_settings = Some(true);
     facts.cgroup.controllers = words("cpuset cpu io memory pids");
     facts.security.modules = words("lockdown landlock yama");
-    facts.zfs = Zfs {
+    facts.zfs = ZfsOnHost {
         module: Some("2.4.4-1".into()),
         program: Some("2.4.4-1".into()),
         device_mode: Some(0o666),
         zoned: words("tank/zion"),
         delegated: [("tank/zion".to_owned(), "zion".to_owned())].into(),
-        ..Zfs::default()
+        ..ZfsOnHost::default()
     };
     facts
 }
 
 /// Judges the good host after a change, and returns the complaints.
-fn complaints(change: impl FnOnce(&mut Facts)) -> (bool, Vec<Check>) {
+fn complaints(change: impl FnOnce(&mut HostFacts)) -> (bool, Vec<Check>) {
     let mut facts = good();
     change(&mut facts);
     let diagnosis = judge(&facts);
     let good = diagnosis.is_good();
-    (good, diagnosis.checks.into_iter().filter(|c| c.state != State::Ok).collect())
+    (good, diagnosis.checks.into_iter().filter(|c| c.state != Health::Ok).collect())
 }
 
 /// The one complaint after a change.
-fn complaint(change: impl FnOnce(&mut Facts)) -> (bool, Check) {
+fn complaint(change: impl FnOnce(&mut HostFacts)) -> (bool, Check) {
     let (good, mut all) = complaints(change);
     assert_eq!(all.len(), 1, "{all:?}");
     (good, all.remove(0))
@@ -73,7 +73,7 @@ fn a_host_with_everything_has_no_complaint() {
 
 #[test]
 fn a_complaint_says_what_it_means_and_what_to_do() {
-    let changes: [fn(&mut Facts); 16] = [
+    let changes: [fn(&mut HostFacts); 16] = [
         |f| f.kernel = "5.4.0".into(),
         |f| f.users.supported = false,
         |f| f.places[0].idmap = Some(Err("Invalid argument".into())),
@@ -82,7 +82,7 @@ fn a_complaint_says_what_it_means_and_what_to_do() {
         |f| f.foreign_ids = words("x"),
         |f| f.fuse = false,
         |f| f.places[0].quotas = Some(false),
-        |f| f.zfs = Zfs::default(),
+        |f| f.zfs = ZfsOnHost::default(),
         |f| f.zfs.program = None,
         |f| f.zfs.library_trouble = Some("x".into()),
         |f| f.zfs.delegated.clear(),
@@ -99,7 +99,7 @@ fn a_complaint_says_what_it_means_and_what_to_do() {
 
 #[test]
 fn what_keeps_every_zone_from_running() {
-    let blocking: [fn(&mut Facts); 7] = [
+    let blocking: [fn(&mut HostFacts); 7] = [
         |f| f.kernel = "5.10.0-30-amd64".into(),
         |f| f.users.supported = false,
         |f| f.users.max = Some(0),
@@ -118,7 +118,7 @@ fn what_keeps_every_zone_from_running() {
     let (good, all) = complaints(|f| {
         f.cgroup = facts::Cgroup::default();
         f.seccomp = Some(words("errno log allow"));
-        f.zfs = Zfs::default();
+        f.zfs = ZfsOnHost::default();
         f.fuse = false;
     });
     assert!(good && all.len() == 5, "{all:?}");
@@ -147,16 +147,16 @@ fn old_kernels_and_strange_names() {
     let kernel = |release: &str| {
         complaints(|f| f.kernel = release.into()).1.into_iter().find(|c| c.topic == "kernel").map(|c| c.state)
     };
-    assert_eq!(kernel("5.11.22"), Some(State::Missing));
-    assert_eq!(kernel("5.12.0-rc1"), Some(State::Warning), "without cgroup.kill");
+    assert_eq!(kernel("5.11.22"), Some(Health::Missing));
+    assert_eq!(kernel("5.12.0-rc1"), Some(Health::Warning), "without cgroup.kill");
     assert_eq!(kernel("5.14"), None);
     assert_eq!(kernel("6.1.0-50-cloud-amd64"), None);
-    assert_eq!(kernel("next-20260101"), Some(State::Warning));
+    assert_eq!(kernel("next-20260101"), Some(Health::Warning));
 }
 
 #[test]
 fn few_namespaces_are_a_warning() {
-    assert_eq!(complaint(|f| f.users.max = Some(5)).1.state, State::Warning);
+    assert_eq!(complaint(|f| f.users.max = Some(5)).1.state, Health::Warning);
     let (good, all) = complaints(|f| f.users.inside = true);
     assert!(good && all.len() == 1 && all[0].topic == "host");
 }
@@ -164,7 +164,7 @@ fn few_namespaces_are_a_warning() {
 #[test]
 fn control_groups() {
     let (_, check) = complaint(|f| f.cgroup.layout = Layout::Hybrid);
-    assert_eq!(check.state, State::Warning);
+    assert_eq!(check.state, Health::Warning);
     let (good, check) = complaint(|f| f.cgroup.guards_settings = Some(false));
     assert!(good && check.means.contains("/proc/sys/net is read-only"), "{check:?}");
     assert!(complaints(|f| f.cgroup.guards_settings = None).1.is_empty());
@@ -232,10 +232,10 @@ fn the_hole_and_who_can_reach_it() {
     assert!(at("2.3.9", 0o666).is_empty());
     let old = at("2.1.11-1", 0o666);
     assert_eq!(old.len(), 1);
-    assert_eq!((old[0].topic.as_str(), old[0].state), ("ZFS delegation", State::Missing));
+    assert_eq!((old[0].topic.as_str(), old[0].state), ("ZFS delegation", Health::Missing));
     assert!(old[0].advice.as_deref().is_some_and(|a| a.contains("install OpenZFS 2.2.11")));
     let shows = at("2.2.11", 0o666);
-    assert_eq!((shows.len(), shows[0].state), (1, State::Warning));
+    assert_eq!((shows.len(), shows[0].state), (1, Health::Warning));
     assert!(shows[0].found.contains("cannot hide snapshots"));
     assert_eq!(at("unknown", 0o666).len(), 2);
 }
@@ -252,7 +252,7 @@ fn zoned_datasets_of_nobody() {
     assert!(check.found.ends_with("tank/lost, tank/zion2"), "{}", check.found);
     assert!(check.advice.is_some_and(|a| a.ends_with("zoneadm reclaim tank/lost")));
     let (_, check) = complaint(|f| f.zfs.list_trouble = Some("no".into()));
-    assert_eq!(check.state, State::Warning);
+    assert_eq!(check.state, Health::Warning);
 }
 
 #[test]
@@ -292,7 +292,7 @@ fn printed() {
 fn rights_that_nobody_gives() {
     let (good, check) = complaint(|f| f.administered = words("zion"));
     assert!(good && check.means.contains("of zion have no effect"), "{check:?}");
-    let with_broker = |f: &mut Facts| (f.administered, f.broker) = (words("zion"), true);
+    let with_broker = |f: &mut HostFacts| (f.administered, f.broker) = (words("zion"), true);
     assert!(complaints(with_broker).1.is_empty());
 }
 

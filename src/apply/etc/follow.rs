@@ -55,7 +55,7 @@ const DEPTH: usize = 8;
 
 /// What was taken last.
 #[derive(Debug, Default)]
-struct Record {
+struct FollowRecord {
     stamp: String,
     /// When, in seconds.
     time: i64,
@@ -73,15 +73,15 @@ fn stamp(host: &Path) -> String {
     format!("{:016x}", hash.finish())
 }
 
-fn read(state: &Path) -> Option<Record> {
+fn read(state: &Path) -> Option<FollowRecord> {
     let text = String::from_utf8(files::read(&state.join(RECORD), RECORD_MAX).ok()??).ok()?;
     let mut lines = text.strip_suffix('\n')?.split('\n');
     (lines.next()? == HEADER).then_some(())?;
     let (stamp, time) = (lines.next()?.to_owned(), lines.next()?.parse().ok()?);
-    Some(Record { stamp, time, own: lines.map(PathBuf::from).collect() })
+    Some(FollowRecord { stamp, time, own: lines.map(PathBuf::from).collect() })
 }
 
-fn write(state: &Path, record: &Record) -> Result<(), PathError> {
+fn write(state: &Path, record: &FollowRecord) -> Result<(), PathError> {
     let dir = Dir::open_host(state)?;
     let mut text = format!("{HEADER}\n{}\n{}\n", record.stamp, record.time);
     for name in record.own.iter().filter_map(|p| p.to_str()).filter(|n| !n.contains('\n')) {
@@ -99,7 +99,7 @@ fn now() -> i64 {
 /// # Errors
 /// [`PathError`] when the record cannot be written.
 pub fn note(host: &Path, state: &Path) -> Result<(), PathError> {
-    write(state, &Record { stamp: stamp(host), time: now(), own: BTreeSet::new() })
+    write(state, &FollowRecord { stamp: stamp(host), time: now(), own: BTreeSet::new() })
 }
 
 /// Has a clone know of its root what its source knew.
@@ -130,7 +130,7 @@ pub fn boot(host: &Path, root: &Path, state: &Path) -> Result<(), EtcError> {
     }
     fault::point("etc-renewed");
     sparse::copy_etc(&from, &root, &followed().collect::<Vec<_>>())?;
-    Ok(write(state, &Record { stamp: present, time: now(), own })?)
+    Ok(write(state, &FollowRecord { stamp: present, time: now(), own })?)
 }
 
 /// Makes room for what the host has under a name, where the zone's is as it was taken.
@@ -138,7 +138,7 @@ fn renew(
     from: &Dir,
     to: &Dir,
     path: &Path,
-    record: &Record,
+    record: &FollowRecord,
     own: &mut BTreeSet<PathBuf>,
 ) -> Result<(), EtcError> {
     // A parent that is a link is the zone's doing, and so is what lies there.

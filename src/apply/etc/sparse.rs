@@ -11,7 +11,7 @@ use crate::plan::host::SPARSE_ETC;
 use crate::plan::step::COMMANDS;
 use crate::spec::idmap::{IdMap, IdRange, PRIVATE_COUNT};
 use crate::sys::path::{Dir, Owned, STRICT};
-use crate::sys::tree::{CopyFilter, Rule, copy_names, remove_tree};
+use crate::sys::tree::{CopyFilter, CopyRule, copy_names, remove_tree};
 
 /// Directories of every zone, outer ones first.
 const DIRS: &[(&str, u32)] = &[
@@ -152,8 +152,8 @@ pub fn copy_etc(etc: &Dir, root: &Dir, names: &[&str]) -> Result<(), EtcError> {
         let mut filter = CopyFilter::new().public_only();
         for name in &names {
             // A key that everybody may read is still a key.
-            filter.add(Path::new(name).join("*.key"), Rule::Skip);
-            filter.add(Path::new(name).join("ssh_host_*"), Rule::Skip);
+            filter.add(Path::new(name).join("*.key"), CopyRule::Skip);
+            filter.add(Path::new(name).join("ssh_host_*"), CopyRule::Skip);
         }
         copy_names(&from, &to, &names, &filter)?;
     }

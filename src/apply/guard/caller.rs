@@ -9,7 +9,7 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open}
 
 use crate::sys::assume::Credentials;
 use crate::sys::made;
-use crate::sys::zfs::foreign::Piece;
+use crate::sys::zfs::foreign::MemoryRange;
 
 /// Device and number of a namespace's file: its identity.
 pub type Identity = (u64, u64);
@@ -56,7 +56,7 @@ impl Status {
 /// A thread that waits in its request, opened. What is here was found by its number: it is the caller's
 /// only if the request is still waiting afterwards.
 #[derive(Debug)]
-pub struct Caller<'a> {
+pub struct WaitingThread<'a> {
     /// What was read of it before.
     pub status: &'a Status,
     /// Its user namespace.
@@ -74,7 +74,7 @@ pub fn identity(file: &File) -> io::Result<Identity> {
     Ok((meta.dev(), meta.ino()))
 }
 
-impl<'a> Caller<'a> {
+impl<'a> WaitingThread<'a> {
     /// Opens a thread.
     ///
     /// # Errors
@@ -101,7 +101,7 @@ impl<'a> Caller<'a> {
     ///
     /// # Errors
     /// `EFAULT` when it is not there.
-    pub fn read(&self, piece: Piece) -> io::Result<Vec<u8>> {
+    pub fn read(&self, piece: MemoryRange) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; usize::try_from(piece.size).map_err(|_| fault())?];
         self.memory.read_exact_at(&mut bytes, piece.at).map_err(|_| fault())?;
         Ok(bytes)

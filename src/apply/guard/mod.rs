@@ -30,7 +30,7 @@ use crate::apply::helper::{self, Helper, Watch};
 use crate::apply::paths::Root;
 use crate::apply::protocol;
 use crate::apply::rundir::GUARD;
-use crate::guard::{Locks, Tree, calls};
+use crate::guard::{DelegatedDataset, Locks, calls};
 use crate::plan::dataset;
 use crate::spec::{ZoneName, ZoneSpec};
 use crate::sys::seccomp::asm::Instruction;
@@ -52,10 +52,10 @@ pub const HELPER: Helper = Helper {
 
 /// Returns the filter for processes of a zone with delegated datasets.
 pub fn program() -> Vec<Instruction> {
-    let rule = |call: &calls::Call| match call.rule {
-        calls::Rule::Allow => Some((call.number, Action::Allow)),
-        calls::Rule::Check(_) => Some((call.number, Action::Ask)),
-        calls::Rule::Refuse => None,
+    let rule = |call: &calls::ZfsIoctl| match call.rule {
+        calls::IoctlRule::Allow => Some((call.number, Action::Allow)),
+        calls::IoctlRule::Check(_) => Some((call.number, Action::Ask)),
+        calls::IoctlRule::Refuse => None,
     };
     let rules: Vec<_> = calls::CALLS.iter().filter_map(rule).collect();
     filter(&rules)
@@ -69,7 +69,7 @@ pub fn is_left_out() -> bool {
 
 /// Returns what a zone cannot change.
 pub fn locks(spec: &ZoneSpec) -> Locks {
-    let tree = |name: String| Tree {
+    let tree = |name: String| DelegatedDataset {
         root: dataset::locks(spec, &name),
         below: dataset::locks_below(spec, &name),
         name,

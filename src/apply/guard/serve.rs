@@ -12,9 +12,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 
 use super::caller::{Identity, Status, identity};
-use super::work::Job;
-use crate::apply::helper::{Arrived, Door, Helper, Serve, State};
-use crate::apply::logfile::Log;
+use super::work::GuardJob;
+use crate::apply::helper::{Arrived, Door, Helper, HelperState, Serve};
+use crate::apply::logfile::LogFile;
 use crate::apply::paths::Root;
 use crate::apply::rundir::SPEC;
 use crate::apply::running;
@@ -77,14 +77,14 @@ pub struct Guard {
     workers: Vec<Worker>,
     /// Both ends of the way by which workers report.
     reports: (Channel, Channel),
-    log: Log,
+    log: LogFile,
 }
 
 impl Serve for Guard {
     const HELPER: Helper = super::HELPER;
 
-    fn new(root: &Root, name: &ZoneName, state: State) -> io::Result<Self> {
-        let State { pid, init, door, held } = state;
+    fn new(root: &Root, name: &ZoneName, state: HelperState) -> io::Result<Self> {
+        let HelperState { pid, init, door, held } = state;
         process::reset_signals();
         process::hide();
         let users = identity(&File::open(format!("/proc/{pid}/ns/user"))?)?;
@@ -92,7 +92,7 @@ impl Serve for Guard {
         if init.wait_gone(0)? {
             return Err(io::ErrorKind::NotFound.into());
         }
-        let mut log = Log::new(root.zone_lib(name));
+        let mut log = LogFile::new(root.zone_lib(name));
         // A spec that cannot be read locks everything.
         let locks = match read_locks(root, name) {
             Ok(locks) => locks,
@@ -227,7 +227,7 @@ impl Guard {
             .or_else(|_| ns::spawn(Kinds::empty(), None));
         match side {
             Ok(Side::Child) => {
-                let job = Job {
+                let job = GuardJob {
                     locks: &self.locks,
                     users: self.users,
                     listener: &queued.listener,
@@ -283,7 +283,7 @@ impl std::fmt::Debug for Guard {
     }
 }
 
-fn note(log: &mut Log, name: &ZoneName, text: &str) {
+fn note(log: &mut LogFile, name: &ZoneName, text: &str) {
     if let Some(line) = log.add(text) {
         log_line(name, &line);
     }

@@ -18,15 +18,15 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::fs::FileType;
 
-use super::caller::{Caller, Identity, Status, identity, printable};
-use crate::guard::{Checked, Error, Locks, Request, Target, Verdict, calls, decide};
+use super::caller::{Identity, Status, WaitingThread, identity, printable};
+use crate::guard::{Checked, CheckedRequest, Error, Locks, ReceiveTarget, Verdict, calls, decide};
 use crate::sys::assume::{become_other, deadline};
 use crate::sys::channel::Channel;
 use crate::sys::process;
 use crate::sys::seccomp::{Listener, Waiting};
-use crate::sys::zfs::foreign::{self, Foreign, Inputs, Piece};
-use crate::zfs::nvlist::{List, Value};
-use crate::zfs::{DatasetError, Source, Zfs};
+use crate::sys::zfs::foreign::{self, ForeignRequest, Inputs, MemoryRange};
+use crate::zfs::nvlist::{List, NvValue};
+use crate::zfs::{DatasetError, PropertySource, Zfs};
 
 /// Longest list of arguments. The largest that a program sends, all properties of a dataset with
 /// hundreds of long values, has less than half a million bytes.
@@ -40,7 +40,7 @@ const ANSWER_MAX: u64 = 16 << 20;
 const COPY_SECONDS: u32 = 10;
 
 /// What a worker is given.
-pub struct Job<'a> {
+pub struct GuardJob<'a> {
     /// What is locked.
     pub locks: &'a Locks,
     /// The zone's user namespace.
@@ -55,7 +55,7 @@ pub struct Job<'a> {
     pub reports: &'a Channel,
 }
 
-impl Job<'_> {
+impl GuardJob<'_> {
     /// Does it and ends the process.
     pub fn run(&self) -> ! {
         process::hide();
@@ -73,7 +73,7 @@ impl Job<'_> {
 
     /// Returns 0 or the error number; none when the caller is gone.
     fn answer(&self) -> Option<i32> {
-        let open = |status| Caller::open(self.waiting.thread, status).map_err(|e| e.to_string());
+        let open = |status| WaitingThread::open(self.waiting.thread, status).map_err(|e| e.to_string());
         let opened = self.status.as_ref().map_err(Clone::clone).and_then(open);
         // Its number may have been given to another process meanwhile.
         if !self.listener.is_waiting(self.waiting.id) {
@@ -88,7 +88,7 @@ impl Job<'_> {
         };
         let number = u32::try_from(self.waiting.args[1] & 0xffff_ffff).unwrap_or(0);
         let Some((call, checked)) = calls::find(number).and_then(|c| match c.rule {
-            calls::Rule::Check(what) => Some((c, what)),
+            calls::IoctlRule::Check(what) => Some((c, what)),
             _ => None,
         }) else {
             return Some(libc::EPERM);
@@ -98,7 +98,7 @@ impl Job<'_> {
                 log::debug!("{} of thread {}: answered with {errno}", call.name, self.waiting.thread);
                 errno
             }
-            Err(Refused { errno, why }) => {
+            Err(RequestFailure { errno, why }) => {
                 log::debug!("{} of thread {}: refused with {errno}", call.name, self.waiting.thread);
                 if let Some(why) = why {
                     self.report(&format!("refused {}: {why}; {}", call.name, caller.status.shown));
@@ -109,17 +109,18 @@ impl Job<'_> {
         Some(errno)
     }
 
-    fn handle(&self, caller: &Caller<'_>, number: u32, call: Checked) -> Result<i32, Refused> {
+    fn handle(&self, caller: &WaitingThread<'_>, number: u32, call: Checked) -> Result<i32, RequestFailure> {
         if identity(&caller.users).map_err(quiet)? != self.users {
-            return Err(Refused::new(libc::EPERM, "the caller is in another user namespace"));
+            return Err(RequestFailure::new(libc::EPERM, "the caller is in another user namespace"));
         }
         let device = caller.descriptor(low(self.waiting.args[0])).map_err(quiet)?;
         if !is_control_device(&device).map_err(quiet)? {
-            return Err(Refused { errno: libc::ENOTTY, why: None });
+            return Err(RequestFailure { errno: libc::ENOTTY, why: None });
         }
         let place = self.waiting.args[2];
-        let bytes = caller.read(Piece { at: place, size: foreign::SIZE as u64 }).map_err(quiet)?;
-        let copy = Foreign::from_bytes(&bytes).ok_or_else(|| quiet(io::ErrorKind::InvalidData.into()))?;
+        let bytes = caller.read(MemoryRange { at: place, size: foreign::SIZE as u64 }).map_err(quiet)?;
+        let copy =
+            ForeignRequest::from_bytes(&bytes).ok_or_else(|| quiet(io::ErrorKind::InvalidData.into()))?;
         let request = copied(caller, &copy, call)?;
         let target = target(&request);
         deadline(0);
@@ -133,12 +134,13 @@ impl Job<'_> {
                     Error::NotFound => libc::ENOENT,
                     Error::Invalid => libc::EINVAL,
                 };
-                return Err(Refused::new(errno, &format!("{verb} on {name}: {reason}")));
+                return Err(RequestFailure::new(errno, &format!("{verb} on {name}: {reason}")));
             }
         };
         let stream = stream(caller, &copy, &mut request)?;
         let packed = |list: &Option<List>| {
-            let pack = |list: &List| list.to_native().map_err(|e| Refused::new(libc::EINVAL, &e.to_string()));
+            let pack =
+                |list: &List| list.to_native().map_err(|e| RequestFailure::new(libc::EINVAL, &e.to_string()));
             list.as_ref().map(pack).transpose()
         };
         let (source, local) = (packed(&request.arguments)?, packed(&request.local)?);
@@ -151,7 +153,7 @@ impl Job<'_> {
             room: usize::try_from(room).unwrap_or(0),
         };
         become_other(&caller.status.credentials, caller.users.as_fd())
-            .map_err(|e| Refused::new(libc::EPERM, &format!("cannot act as the caller: {e}")))?;
+            .map_err(|e| RequestFailure::new(libc::EPERM, &format!("cannot act as the caller: {e}")))?;
         let done = copy.perform(device.as_fd(), number, &inputs);
 
         deadline(COPY_SECONDS);
@@ -170,21 +172,21 @@ impl Job<'_> {
 }
 
 /// An early end.
-struct Refused {
+struct RequestFailure {
     errno: i32,
     /// For the log; none for what is an error of the caller's alone.
     why: Option<String>,
 }
 
-impl Refused {
+impl RequestFailure {
     fn new(errno: i32, why: &str) -> Self {
         Self { errno, why: Some(why.to_owned()) }
     }
 }
 
 /// An error as the kernel would have given it.
-fn quiet(error: io::Error) -> Refused {
-    Refused { errno: error.raw_os_error().unwrap_or(libc::EPERM), why: None }
+fn quiet(error: io::Error) -> RequestFailure {
+    RequestFailure { errno: error.raw_os_error().unwrap_or(libc::EPERM), why: None }
 }
 
 fn low(argument: u64) -> i32 {
@@ -200,22 +202,26 @@ fn is_control_device(fd: &OwnedFd) -> io::Result<bool> {
 }
 
 /// Copies what is checked of a request.
-fn copied(caller: &Caller<'_>, copy: &Foreign, call: Checked) -> Result<Request, Refused> {
+fn copied(
+    caller: &WaitingThread<'_>,
+    copy: &ForeignRequest,
+    call: Checked,
+) -> Result<CheckedRequest, RequestFailure> {
     let text = |field: Option<&str>| {
         // No name of ZFS' is anything but ASCII.
-        field.map(str::to_owned).ok_or_else(|| Refused::new(libc::EINVAL, "a name is not text"))
+        field.map(str::to_owned).ok_or_else(|| RequestFailure::new(libc::EINVAL, "a name is not text"))
     };
-    let list = |piece: Piece| -> Result<Option<List>, Refused> {
+    let list = |piece: MemoryRange| -> Result<Option<List>, RequestFailure> {
         if piece.size == 0 {
             return Ok(None);
         }
         if piece.size > LIST_MAX {
-            return Err(Refused::new(libc::E2BIG, &format!("a list has {} bytes", piece.size)));
+            return Err(RequestFailure::new(libc::E2BIG, &format!("a list has {} bytes", piece.size)));
         }
         let bytes = caller.read(piece).map_err(quiet)?;
         // As the kernel does: the buffer may be longer than the list.
         let (list, _) = List::decode_prefix(&bytes)
-            .map_err(|e| Refused::new(libc::EINVAL, &format!("a list cannot be read: {e}")))?;
+            .map_err(|e| RequestFailure::new(libc::EINVAL, &format!("a list cannot be read: {e}")))?;
         Ok(Some(list))
     };
     // Other requests have something else there, or nothing.
@@ -224,7 +230,7 @@ fn copied(caller: &Caller<'_>, copy: &Foreign, call: Checked) -> Result<Request,
         Checked::Receive => (true, true),
         _ => (false, false),
     };
-    Ok(Request {
+    Ok(CheckedRequest {
         call,
         name: text(copy.name())?,
         value: if by_name { text(copy.value())? } else { String::new() },
@@ -239,32 +245,38 @@ fn copied(caller: &Caller<'_>, copy: &Foreign, call: Checked) -> Result<Request,
 }
 
 /// Looks at the dataset that properties are received into.
-fn target(request: &Request) -> Target {
-    let Some(name) = request.received_into() else { return Target::default() };
+fn target(request: &CheckedRequest) -> ReceiveTarget {
+    let Some(name) = request.received_into() else { return ReceiveTarget::default() };
     // What cannot be looked at may have anything set.
-    let unknown = || Target { set: BTreeSet::from(["zoned".to_owned()]) };
+    let unknown = || ReceiveTarget { set: BTreeSet::from(["zoned".to_owned()]) };
     let Ok(zfs) = Zfs::open() else { return unknown() };
     let mut set = BTreeSet::new();
     match zfs.dataset(name) {
         Ok(dataset) => {
-            let own = |s: &Source| matches!(s, Source::Local | Source::Received);
+            let own = |s: &PropertySource| matches!(s, PropertySource::Local | PropertySource::Received);
             set.extend(dataset.props.into_iter().filter(|(_, p)| own(&p.source)).map(|(name, _)| name));
         }
-        Err(DatasetError::DatasetNotFound(_) | DatasetError::NameInvalid(_)) => return Target::default(),
+        Err(DatasetError::DatasetNotFound(_) | DatasetError::NameInvalid(_)) => {
+            return ReceiveTarget::default();
+        }
         Err(_) => return unknown(),
     }
     if let Ok(received) = zfs.received_props(name) {
         set.extend(received.into_keys());
     }
-    Target { set }
+    ReceiveTarget { set }
 }
 
 /// Takes a copy of the descriptor that a stream is received from, and puts its number into the request.
-fn stream(caller: &Caller<'_>, copy: &Foreign, request: &mut Request) -> Result<Option<OwnedFd>, Refused> {
+fn stream(
+    caller: &WaitingThread<'_>,
+    copy: &ForeignRequest,
+    request: &mut CheckedRequest,
+) -> Result<Option<OwnedFd>, RequestFailure> {
     match request.call {
         Checked::Receive => {
             let fd = caller.descriptor(low(copy.cookie())).map_err(quiet)?;
-            // An odd number that is no count of bytes of a stream: see `Foreign::perform`.
+            // An odd number that is no count of bytes of a stream: see `ForeignRequest::perform`.
             const PLACE: i32 = 1021;
             let fd = rustix::io::fcntl_dupfd_cloexec(&fd, PLACE).map_err(|e| quiet(e.into()))?;
             Ok(Some(fd))
@@ -273,11 +285,11 @@ fn stream(caller: &Caller<'_>, copy: &Foreign, request: &mut Request) -> Result<
             let Some(arguments) = &mut request.arguments else { return Ok(None) };
             // Of no use since OpenZFS 2.0, and the number means nothing here.
             arguments.remove("cleanup_fd");
-            let Some(Value::I32(number)) = arguments.get("input_fd") else {
-                return Err(Refused { errno: libc::EINVAL, why: None });
+            let Some(NvValue::I32(number)) = arguments.get("input_fd") else {
+                return Err(RequestFailure { errno: libc::EINVAL, why: None });
             };
             let fd = caller.descriptor(*number).map_err(quiet)?;
-            arguments.insert("input_fd", Value::I32(fd.as_raw_fd()));
+            arguments.insert("input_fd", NvValue::I32(fd.as_raw_fd()));
             Ok(Some(fd))
         }
         _ => Ok(None),

@@ -135,14 +135,14 @@ pub struct Arrived {
     /// The descriptor.
     pub fd: OwnedFd,
     /// Where its sender waits until it is served.
-    pub sender: Sender,
+    pub sender: FdSender,
 }
 
 /// The process that has sent a descriptor.
 #[derive(Debug)]
-pub struct Sender(Channel);
+pub struct FdSender(Channel);
 
-impl Sender {
+impl FdSender {
     /// Tells him that it is served.
     pub fn confirm(self) {
         let _ = self.0.send(HEARD, &[]);
@@ -191,7 +191,7 @@ impl Door {
             (LISTEN, Some(fd)) => {
                 // The keepers have it before anybody depends on it.
                 self.keepers.retain(|k| k.send(ONE, &[fd.as_fd()]).is_ok());
-                return Some(Arrived { fd, sender: Sender(channel) });
+                return Some(Arrived { fd, sender: FdSender(channel) });
             }
             (KEEP, _) => {
                 let sent = held.iter().try_for_each(|fd| channel.send(ONE, &[*fd]));

@@ -58,7 +58,7 @@ pub struct Helper {
 
 /// What a helper works with.
 #[derive(Debug)]
-pub struct State {
+pub struct HelperState {
     /// The zone's first process.
     pub pid: i32,
     /// The same; the helper ends with it.
@@ -78,7 +78,7 @@ pub trait Serve: Sized {
     ///
     /// # Errors
     /// The system's error when the zone has ended.
-    fn new(root: &Root, name: &ZoneName, state: State) -> io::Result<Self>;
+    fn new(root: &Root, name: &ZoneName, state: HelperState) -> io::Result<Self>;
 
     /// Serves until the zone has ended. Never returns.
     fn serve(self) -> !;
@@ -168,5 +168,5 @@ fn from_state<S: Serve>(root: &Root, name: &ZoneName, state: &str) -> io::Result
     let held = carried.fds("listener").collect::<io::Result<Vec<_>>>()?;
     let init = Handle::from_fd(carried.fd("init")?);
     let door = Door::new(carried.fd("socket")?.into(), S::HELPER.protocol);
-    S::new(root, name, State { pid, init, door, held })
+    S::new(root, name, HelperState { pid, init, door, held })
 }

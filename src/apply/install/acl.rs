@@ -2,14 +2,14 @@
 
 /// Which of the two lists of a file or directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum AclKind {
     /// What may be done with it.
     Access,
     /// What is given to what is made in it.
     Default,
 }
 
-impl Kind {
+impl AclKind {
     /// Returns the kind of a list that an archive holds under this key.
     pub(super) fn of_key(key: &[u8]) -> Option<Self> {
         match key {

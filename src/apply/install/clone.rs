@@ -8,19 +8,20 @@ use crate::apply::paths::real_path;
 use crate::apply::zfs::holders;
 use crate::plan;
 use crate::plan::install::{
-    ATTACHED, CloneFacts, CopyFrom, DETACHED, Found, InstallPlan, Refusal, SourceZone, plan_clone,
+    ATTACHED, CloneFacts, CopyFrom, DETACHED, InstallPlan, InstallPlanError, SourceZone, ZonepathState,
+    plan_clone,
 };
 use crate::plan::sysconfig::SysConfig;
 use crate::spec::shown::Show;
 use crate::spec::{Props, ResourceKind, ZoneSpec};
 use crate::sys::mountinfo::mounts;
 use crate::sys::path::{Dir, STRICT};
-use crate::sys::tree::{CopyFilter, Rule};
+use crate::sys::tree::{CopyFilter, CopyRule};
 use crate::zfs::name::filesystem;
 
 /// What `clone` is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CloneArgs {
+pub struct CloneOptions {
     /// `-m copy`.
     pub copy: bool,
     /// `-s`: a whole name, `@NAME` or `NAME`.
@@ -36,7 +37,7 @@ pub struct CloneArgs {
 pub fn clone(
     op: &mut Op<'_>,
     source: &ZoneSpec,
-    args: &CloneArgs,
+    args: &CloneOptions,
     profile: Option<&SysConfig>,
 ) -> Result<(), InstallError> {
     check(op.spec, source)?;
@@ -45,7 +46,7 @@ pub fn clone(
     for text in shared(op.spec, source) {
         op.out.warn(&text);
     }
-    if let (false, Found::Directory { mounted: true, .. }, Some(_)) =
+    if let (false, ZonepathState::Directory { mounted: true, .. }, Some(_)) =
         (args.copy, &facts.target.found, &facts.source.dataset)
     {
         let path = facts.target.zonepath.shown();
@@ -72,7 +73,7 @@ pub fn clone(
 pub fn clone_plan(
     op: &Op<'_>,
     source: &ZoneSpec,
-    args: &CloneArgs,
+    args: &CloneOptions,
     profile: Option<&SysConfig>,
 ) -> Result<InstallPlan, InstallError> {
     check(op.spec, source)?;
@@ -94,10 +95,10 @@ fn check(spec: &ZoneSpec, source: &ZoneSpec) -> Result<(), InstallError> {
     Ok(())
 }
 
-fn facts(op: &Op<'_>, spec: &ZoneSpec, args: &CloneArgs) -> Result<CloneFacts, InstallError> {
+fn facts(op: &Op<'_>, spec: &ZoneSpec, args: &CloneOptions) -> Result<CloneFacts, InstallError> {
     let root = op.store.root();
     let target = observe::install_facts(op, Path::new("/"), false)?;
-    let zonepath = spec.zonepath().ok_or(Refusal::NoZonepath)?;
+    let zonepath = spec.zonepath().ok_or(InstallPlanError::NoZonepath)?;
     let zonepath = root.host_path(Path::new(&zonepath));
     // Opened as everything of a zone is: a link on the way would lead into another zone.
     observe::open_root(root, &spec.name, &zonepath)?;
@@ -256,7 +257,7 @@ fn copy_from(op: &mut Op<'_>, from: &Dir, to: &Dir, moving: bool) -> Result<(), 
     let mut filter = CopyFilter::new();
     // What ZFS shows of its snapshots, and manifests of a time before.
     for name in [".zfs", "lost+found", DETACHED, ATTACHED] {
-        filter.add(name, Rule::Skip);
+        filter.add(name, CopyRule::Skip);
     }
     let done = source::copy(op, from, to, &filter)?;
     // The original is about to go.

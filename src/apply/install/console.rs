@@ -34,7 +34,7 @@ fn with_console(text: &str) -> Option<String> {
     let mut out = String::with_capacity(text.len() + 64);
     let mut first = None;
     for line in text.split_inclusive('\n') {
-        match Login::read(line) {
+        match InittabLogin::read(line) {
             Some(login) if login.terminal == "console" => return None,
             Some(login) if login.is_virtual() => {
                 first = first.or(Some(login));
@@ -51,14 +51,14 @@ fn with_console(text: &str) -> Option<String> {
 }
 
 /// A line of an inittab that starts a login on a terminal: `ID:LEVELS:respawn:PROGRAM WORDS TERMINAL WORDS`.
-struct Login<'a> {
+struct InittabLogin<'a> {
     id: &'a str,
     levels: &'a str,
     program: &'a str,
     terminal: &'a str,
 }
 
-impl<'a> Login<'a> {
+impl<'a> InittabLogin<'a> {
     fn read(line: &'a str) -> Option<Self> {
         let mut fields = line.trim().splitn(4, ':');
         let (id, levels, action, command) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);

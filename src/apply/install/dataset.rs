@@ -11,14 +11,14 @@ use super::{InstallError, observe, promote};
 use crate::apply::Op;
 use crate::apply::fault;
 use crate::apply::paths::{Root, real_path};
-use crate::apply::zfs::holders::{self, Holder};
+use crate::apply::zfs::holders::{self, DatasetUser};
 use crate::plan::install::{NewDataset, OwnDataset, STANDARD_ENTRIES};
 use crate::spec::shown::Show;
-use crate::sys::mount::{Attrs, NewFs, Tree};
+use crate::sys::mount::{Attrs, MountFd, NewFs};
 use crate::sys::mountinfo::{MountEntry, mount_at};
 use crate::sys::path::{At, Dir, Owned, STRICT, reason};
 use crate::sys::tree::remove_tree;
-use crate::zfs::{self, Kind, Mountpoint, Source, Zfs, nvlist::List};
+use crate::zfs::{self, DatasetKind, Mountpoint, PropertySource, Zfs, nvlist::List};
 
 /// The property that says which zone a file system was made for. Its children inherit it, and are not
 /// believed.
@@ -61,7 +61,7 @@ pub(super) fn own(op: &Op<'_>, table: &[MountEntry], real: &Path) -> Option<OwnD
 
 /// Says whether a file system was made for a zone.
 pub(super) fn is_for(d: &zfs::Dataset, op: &Op<'_>) -> bool {
-    d.text(MARK) == Some(op.name.as_str()) && *d.source(MARK) == Source::Local
+    d.text(MARK) == Some(op.name.as_str()) && *d.source(MARK) == PropertySource::Local
 }
 
 /// Makes and mounts the file system; a plain directory where that fails. Says whether there was nothing
@@ -89,7 +89,7 @@ pub(super) fn make(op: &mut Op<'_>, name: &str, path: &Path, mode: u32) -> Resul
 fn create(op: &Op<'_>, name: &str, path: &Path, dir: &Dir) -> Result<(), String> {
     let zfs = Zfs::open().map_err(|e| e.to_string())?;
     let props: List = [("sharenfs", "off"), ("sharesmb", "off"), (MARK, op.name.as_str())].into();
-    zfs.create(name, Kind::Filesystem, &props, None).map_err(|e| e.to_string())?;
+    zfs.create(name, DatasetKind::Filesystem, &props, None).map_err(|e| e.to_string())?;
     fault::point("dataset-made");
     mount_on(&zfs, name, path, dir).map_err(|why| match zfs.destroy(name) {
         Ok(()) => why,
@@ -105,7 +105,7 @@ pub(super) fn mount_on(zfs: &Zfs, name: &str, path: &Path, dir: &Dir) -> Result<
 
 /// Mounts a file system or a snapshot, detached, as its properties say. Without a path it is for our own
 /// eyes: nothing in it can be run or opened as a device.
-pub(super) fn mount(zfs: &Zfs, name: &str, path: Option<&Path>) -> Result<Tree, String> {
+pub(super) fn mount(zfs: &Zfs, name: &str, path: Option<&Path>) -> Result<MountFd, String> {
     let d = zfs.dataset(name).map_err(|e| e.to_string())?;
     let private = Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC | Attrs::NOATIME;
     let mut attrs = if path.is_none() { private } else { Attrs::empty() };
@@ -150,7 +150,7 @@ pub(super) fn destroy(op: &mut Op<'_>, name: &str, path: &Path, fresh: bool) -> 
             )));
         }
     }
-    let needed = |h: &Holder| !matches!(h, Holder::Clone { .. });
+    let needed = |h: &DatasetUser| !matches!(h, DatasetUser::Clone { .. });
     let mut hindrances: Vec<_> = holders::of_datasets(&zfs, name).into_iter().filter(needed).collect();
     if hindrances.is_empty() {
         if let Err(why) = promote::dependants(op, &zfs, name) {
@@ -200,7 +200,7 @@ pub(super) fn is_mounted(root: &Root, name: &str, path: &Path) -> Result<bool, I
 }
 
 /// Opens the top of a mount that is attached nowhere.
-pub(super) fn top_of(tree: &Tree, shown: &Path) -> Result<Dir, InstallError> {
+pub(super) fn top_of(tree: &MountFd, shown: &Path) -> Result<Dir, InstallError> {
     let fd = rustix::fs::openat(tree, ".", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     Ok(Dir::from_fd(fd.at("open", shown)?, shown.to_owned()))
 }
@@ -223,7 +223,7 @@ fn empty(
     name: &str,
     path: &Path,
     why: &str,
-    hindrances: &[Holder],
+    hindrances: &[DatasetUser],
 ) -> Result<bool, InstallError> {
     op.out.warn(&format!(
         "WARNING: cannot destroy the ZFS file system {name}: {why}; the zone's files in it are removed{}",

@@ -10,12 +10,12 @@ use super::{InstallError, dataset, snapshots};
 use crate::apply::Op;
 use crate::apply::fault;
 use crate::plan::dataset::{is_within, names};
-use crate::plan::install::Tree;
+use crate::plan::install::CloneTarget;
 use crate::spec::idmap::{IdMap, IdRange};
 use crate::spec::store::{StoreError, ZoneStore};
 use crate::spec::{ZoneName, ZoneSpec};
-use crate::sys::tree::{Ids, shift_ids};
-use crate::zfs::{self, Dataset, DatasetError, Kind, Zfs, name};
+use crate::sys::tree::{IdShift, shift_ids};
+use crate::zfs::{self, Dataset, DatasetError, DatasetKind, Zfs, name};
 
 /// Native properties that belong to what the zone administers, beside those that any clone gets.
 const OF_THE_ZONE: &[&str] = &["canmount", "mountpoint", "readonly", "snapdev", "volmode"];
@@ -29,7 +29,7 @@ fn bad(why: String) -> InstallError {
 ///
 /// # Errors
 /// [`InstallError::Impossible`] with everything that is in the way of the first pair.
-pub(super) fn trees(op: &Op<'_>, source: &ZoneSpec) -> Result<Vec<Tree>, InstallError> {
+pub(super) fn trees(op: &Op<'_>, source: &ZoneSpec) -> Result<Vec<CloneTarget>, InstallError> {
     let (theirs, ours) = (names(source), names(op.spec));
     if theirs.is_empty() {
         return Err(bad(format!("zone '{}' has no dataset resource", source.name)));
@@ -44,13 +44,13 @@ pub(super) fn trees(op: &Op<'_>, source: &ZoneSpec) -> Result<Vec<Tree>, Install
         )));
     }
     let zfs = Zfs::open().map_err(|e| bad(e.to_string()))?;
-    let mut trees: Vec<Tree> = Vec::new();
+    let mut trees: Vec<CloneTarget> = Vec::new();
     for (from, to) in theirs.into_iter().zip(ours) {
         if let Some(other) = trees.iter().find(|t| overlap(&t.to, &to)) {
             return Err(bad(format!("{to} and {} overlap", other.to)));
         }
         let members = check(&zfs, &from, &to)?;
-        trees.push(Tree { from, to, members });
+        trees.push(CloneTarget { from, to, members });
     }
     Ok(trees)
 }
@@ -61,7 +61,7 @@ fn overlap(a: &str, b: &str) -> bool {
 
 /// Checks one pair; returns what is to be cloned, outer ones first.
 fn check(zfs: &Zfs, from: &str, to: &str) -> Result<Vec<String>, InstallError> {
-    let is_filesystem = |d: &Dataset| d.kind == Some(Kind::Filesystem) && !d.is_snapshot;
+    let is_filesystem = |d: &Dataset| d.kind == Some(DatasetKind::Filesystem) && !d.is_snapshot;
     match zfs.dataset(from) {
         Ok(d) if is_filesystem(&d) => {}
         Ok(_) => return Err(bad(format!("{from} is not a file system"))),
@@ -144,7 +144,7 @@ pub(super) fn clone_tree(
         let d = zfs.dataset(member).map_err(|e| failed(member, e))?;
         let clone = format!("{to}{}", &member[from.len()..]);
         let mut props = snapshots::kept(&d, OF_THE_ZONE);
-        if d.kind == Some(Kind::Filesystem) {
+        if d.kind == Some(DatasetKind::Filesystem) {
             // What the zone may not change is not taken over either.
             props.insert("sharenfs", "off");
             props.insert("sharesmb", "off");
@@ -154,7 +154,7 @@ pub(super) fn clone_tree(
         }
         zfs.clone(&clone, &origin, &props).map_err(|e| failed(member, e))?;
         fault::point("member-cloned");
-        if let (Some(Kind::Filesystem), Some((theirs, ours))) = (d.kind, &maps) {
+        if let (Some(DatasetKind::Filesystem), Some((theirs, ours))) = (d.kind, &maps) {
             shift(op, &zfs, &clone, theirs, ours)?;
         }
     }
@@ -178,8 +178,10 @@ fn shift(op: &mut Op<'_>, zfs: &Zfs, name: &str, theirs: &IdMap, ours: &IdMap) -
         let inside = from.iter().find_map(|r| r.zone(id))?;
         to.iter().find_map(|r| r.host(inside))
     };
-    let ids =
-        Ids { uid: &|id| other(&theirs.uid, &ours.uid, id), gid: &|id| other(&theirs.gid, &ours.gid, id) };
+    let ids = IdShift {
+        uid: &|id| other(&theirs.uid, &ours.uid, id),
+        gid: &|id| other(&theirs.gid, &ours.gid, id),
+    };
     let what = format!("changing owners in {name}");
     let out = &mut *op.out;
     shift_ids(&top, &ids, &mut |done| {

@@ -15,14 +15,14 @@ use crate::apply::etc::hostname;
 use crate::apply::paths::real_path;
 use crate::apply::store::manifest::{self, Manifest, Origin};
 use crate::plan::install::{
-    AttachFacts, DETACHED, DetachFacts, InstallPlan, Refusal, plan_attach, plan_detach,
+    AttachFacts, DETACHED, DetachFacts, InstallPlan, InstallPlanError, plan_attach, plan_detach,
 };
 use crate::spec::shown::Show;
 use crate::spec::store::ZoneStore;
 use crate::spec::{ResourceKind, ZoneName, ZoneSpec};
 use crate::sys::mountinfo::mounts;
 use crate::sys::path::{At, Dir, Owned};
-use crate::zfs::{Source, Zfs};
+use crate::zfs::{PropertySource, Zfs};
 
 /// Longest `os-release` that is read.
 const RELEASE_MAX: usize = 64 * 1024;
@@ -195,7 +195,7 @@ pub fn check_manifest(bytes: &[u8], shown: &Path) -> Result<(), InstallError> {
     let Manifest { spec, origin } = manifest::read(bytes, None, shown)?;
     match origin {
         Some(origin) => check_host(&origin, Path::new("/"), is_sparse(&spec), false),
-        None => Err(Refusal::CannotAttach(format!(
+        None => Err(InstallPlanError::CannotAttach(format!(
             "{}: not the manifest of a detached zone: it has no table [detached]",
             shown.shown()
         ))
@@ -221,7 +221,7 @@ fn check_spec(ours: &ZoneSpec, theirs: &ZoneSpec) -> Result<(), InstallError> {
     if ours == theirs {
         return Ok(());
     }
-    Err(Refusal::CannotAttach(format!(
+    Err(InstallPlanError::CannotAttach(format!(
         "the zone was detached with other inherit-pkg-dir resources ({}) than it is configured with ({}); \
          'create -a' of zonecfg takes them over, -F attaches it as it is",
         tell(theirs),
@@ -233,7 +233,7 @@ fn check_spec(ours: &ZoneSpec, theirs: &ZoneSpec) -> Result<(), InstallError> {
 fn check_host(origin: &Origin, host: &Path, sparse: bool, update: bool) -> Result<(), InstallError> {
     let name = rustix::system::uname();
     let machine = name.machine().to_string_lossy();
-    let refuse = |text: String| Err(Refusal::CannotAttach(text).into());
+    let refuse = |text: String| Err(InstallPlanError::CannotAttach(text).into());
     if !origin.machine.is_empty() && origin.machine != machine {
         return refuse(format!(
             "the zone is of a host of type {}, and this one is of type {machine}; -F attaches it all the same",
@@ -294,8 +294,8 @@ fn marked(real: &Path) -> Result<Option<(String, String)>, InstallError> {
     let Some(d) = Zfs::open().ok().and_then(|zfs| zfs.dataset(name).ok()) else { return Ok(None) };
     // A stream brings the mark along as received; it is to be our own.
     Ok(match (d.text(dataset::MARK), d.source(dataset::MARK)) {
-        (Some(zone), Source::Local) => Some((name.to_owned(), zone.to_owned())),
-        (Some(_), Source::Received) => Some((name.to_owned(), String::new())),
+        (Some(zone), PropertySource::Local) => Some((name.to_owned(), zone.to_owned())),
+        (Some(_), PropertySource::Received) => Some((name.to_owned(), String::new())),
         _ => None,
     })
 }

@@ -9,7 +9,7 @@ use rustix::fs::FileType;
 use super::InstallError;
 use crate::apply::etc::accounts;
 use crate::apply::net::resolver;
-use crate::plan::install::HostLink;
+use crate::plan::install::HostSymlink;
 use crate::plan::step::COMMANDS;
 use crate::sys::path::{Dir, IN_ROOT, Owned, PathError, STRICT};
 
@@ -20,8 +20,8 @@ const REAL: [&str; 3] = ["/dev", "/proc", "/sys"];
 ///
 /// # Errors
 /// [`InstallError`] when one cannot be made, or the root has something else in place of it.
-pub(super) fn mount_points(root: &Dir, dirs: &[PathBuf], links: &[HostLink]) -> Result<(), InstallError> {
-    for HostLink { name, target } in links {
+pub(super) fn mount_points(root: &Dir, dirs: &[PathBuf], links: &[HostSymlink]) -> Result<(), InstallError> {
+    for HostSymlink { name, target } in links {
         if root.stat(name)?.is_none() {
             root.symlink(target, name)?;
         }

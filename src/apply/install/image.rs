@@ -55,7 +55,7 @@ struct Index {
 }
 
 #[derive(Debug, Deserialize)]
-struct Manifest {
+struct ImageManifest {
     layers: Vec<Descriptor>,
 }
 
@@ -71,7 +71,7 @@ pub(super) fn inspect(layout: &Path, reference: Option<&str>) -> Result<Vec<Laye
     for _ in 0..NESTING {
         let path = verified(layout, &found)?.0;
         if !is_index(&found, &path)? {
-            let manifest: Manifest = json(&path)?;
+            let manifest: ImageManifest = json(&path)?;
             return manifest.layers.iter().map(|l| layer(layout, l)).collect();
         }
         let index: Index = json(&path)?;

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::InstallError;
-use crate::apply::journal::{self, Journal, Kept, Line};
+use crate::apply::journal::{self, Durability, Journal, Line};
 use crate::plan::install::InstallPlan;
 use crate::sys::path::At;
 
@@ -25,7 +25,7 @@ fn path(folder: &Path) -> PathBuf {
 /// Begins a journal in the zone's folder; one left by an earlier operation is replaced, once the new
 /// one has its plan.
 pub(super) fn begin(folder: &Path, plan: &InstallPlan) -> Result<Journal, InstallError> {
-    let kept = if plan.only_removes() { Kept::SyncedWhereRoom } else { Kept::Synced };
+    let kept = if plan.only_removes() { Durability::SyncedWhereRoom } else { Durability::Synced };
     Ok(Journal::begin(&path(folder), kept, plan)?)
 }
 

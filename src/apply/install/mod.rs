@@ -46,7 +46,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-pub use clone::{CloneArgs, clone, clone_plan};
+pub use clone::{CloneOptions, clone, clone_plan};
 pub use detach::{AttachArgs, attach, attach_plan, check_manifest, detach, detach_plan, manifest};
 pub use recover::{is_needed, recover};
 pub use transfer::{move_plan, move_zone, moved_spec};
@@ -57,7 +57,9 @@ use crate::apply::etc::EtcError;
 use crate::apply::teardown::{remove_run_files, sweep};
 use crate::apply::{Op, running};
 use crate::plan::boot::IDLE_SYSTEMD;
-use crate::plan::install::{InstallPlan, Refusal, Request, Source, plan_install, plan_uninstall};
+use crate::plan::install::{
+    InstallPlan, InstallPlanError, InstallRequest, InstallSource, plan_install, plan_uninstall,
+};
 use crate::plan::sysconfig::SysConfig;
 use crate::spec::ResourceKind;
 use crate::spec::shown::Show;
@@ -73,7 +75,7 @@ pub enum InstallError {
     Usage(String),
     /// There is no plan; nothing has been touched.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] InstallPlanError),
     /// A source is not usable; nothing has been touched.
     #[error("{what} {}: {why}", path.shown())]
     Source {
@@ -237,18 +239,20 @@ pub fn install_plan(
 ///
 /// # Errors
 /// As [`install`].
-pub fn install_from(op: &mut Op<'_>, source: Source) -> Result<(), InstallError> {
-    let plan = plan_from(op, &Request::Given(source), true)?;
+pub fn install_from(op: &mut Op<'_>, source: InstallSource) -> Result<(), InstallError> {
+    let plan = plan_from(op, &InstallRequest::Given(source), true)?;
     run::run(op, &plan)
 }
 
-fn plan_from(op: &Op<'_>, request: &Request, own_dataset: bool) -> Result<InstallPlan, InstallError> {
+fn plan_from(op: &Op<'_>, request: &InstallRequest, own_dataset: bool) -> Result<InstallPlan, InstallError> {
     let sparse = !op.spec.stored(ResourceKind::InheritPkgDir).is_empty();
     let host = match request {
-        Request::Given(Source::Sparse { host } | Source::Host { host, .. }) => host.as_path(),
+        InstallRequest::Given(InstallSource::Sparse { host } | InstallSource::Host { host, .. }) => {
+            host.as_path()
+        }
         _ => Path::new("/"),
     };
-    let mut facts = observe::install_facts(op, host, *request == Request::Default && !sparse)?;
+    let mut facts = observe::install_facts(op, host, *request == InstallRequest::Default && !sparse)?;
     facts.dataset = facts.dataset.filter(|_| own_dataset);
     Ok(plan_install(&facts, op.spec, request)?)
 }

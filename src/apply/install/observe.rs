@@ -10,8 +10,8 @@ use crate::apply::Op;
 use crate::apply::paths::{Root, real_path};
 use crate::apply::zfs::storage;
 use crate::plan::install::{
-    Elsewhere, Found, HostLink, InstallFacts, InstallStep, OwnDataset, Refusal, STANDARD_ENTRIES,
-    UninstallFacts,
+    Elsewhere, HostSymlink, InstallFacts, InstallPlanError, InstallStep, OwnDataset, STANDARD_ENTRIES,
+    UninstallFacts, ZonepathState,
 };
 use crate::plan::storage::explain;
 use crate::spec::ZoneName;
@@ -31,7 +31,7 @@ const DISKS: [&str; 13] = [
 
 /// Returns the zonepath as the host sees it.
 pub(super) fn zonepath(op: &Op<'_>) -> Result<PathBuf, InstallError> {
-    let path = op.spec.zonepath().ok_or(Refusal::NoZonepath)?;
+    let path = op.spec.zonepath().ok_or(InstallPlanError::NoZonepath)?;
     Ok(op.store.root().host_path(Path::new(&path)))
 }
 
@@ -87,15 +87,15 @@ pub(super) fn uninstall_facts(op: &Op<'_>) -> Result<UninstallFacts, InstallErro
 fn elsewhere(
     op: &Op<'_>,
     zonepath: &Path,
-    found: &Found,
+    found: &ZonepathState,
     dataset: Option<&OwnDataset>,
 ) -> Result<Option<Elsewhere>, InstallError> {
     let seen = match found {
-        Found::Directory { entries, .. } => {
+        ZonepathState::Directory { entries, .. } => {
             entries.iter().any(|e| e == "root") || dataset.is_some_and(|d| d.mounted)
         }
-        Found::Absent { missing: _ } => false,
-        Found::Link(_) | Found::NotADirectory(_) => true,
+        ZonepathState::Absent { missing: _ } => false,
+        ZonepathState::Link(_) | ZonepathState::NotADirectory(_) => true,
     };
     if seen || op.store.installed_state(op.name)? == ZoneState::Configured {
         return Ok(None);
@@ -111,7 +111,7 @@ pub(super) fn open_root(root: &Root, name: &ZoneName, zonepath: &Path) -> Result
     match open(root, &zonepath.join("root")) {
         Err(InstallError::Path(e)) if e.is_not_found() => {
             let (path, why) = (zonepath.to_owned(), storage::missing(root, name, zonepath));
-            Err(Refusal::Missing { path, why }.into())
+            Err(InstallPlanError::Missing { path, why }.into())
         }
         other => other,
     }
@@ -164,7 +164,7 @@ pub(super) fn mounts_in(root: &Root, zonepath: &Path, table: &[MountEntry]) -> V
 
 /// Finds what has the place of a zonepath. Links are looked for below the alternate root only: what
 /// lies above it is the caller's business.
-pub(super) fn find(root: &Root, zonepath: &Path) -> Result<Found, InstallError> {
+pub(super) fn find(root: &Root, zonepath: &Path) -> Result<ZonepathState, InstallError> {
     let top = Dir::open_host(root.prefix())?;
     let below = zonepath.strip_prefix(root.prefix()).unwrap_or(zonepath);
     let mut path = PathBuf::new();
@@ -181,12 +181,12 @@ pub(super) fn find(root: &Root, zonepath: &Path) -> Result<Found, InstallError> 
         };
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {}
-            FileType::Symlink => return Ok(Found::Link(top.join(path))),
-            _ => return Ok(Found::NotADirectory(top.join(path))),
+            FileType::Symlink => return Ok(ZonepathState::Link(top.join(path))),
+            _ => return Ok(ZonepathState::NotADirectory(top.join(path))),
         }
     }
     if missing.pop().is_some() {
-        return Ok(Found::Absent { missing });
+        return Ok(ZonepathState::Absent { missing });
     }
     let dir = top.dir(&path, STRICT)?;
     let entries = dir.entries()?.into_iter().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
@@ -194,18 +194,18 @@ pub(super) fn find(root: &Root, zonepath: &Path) -> Result<Found, InstallError> 
     let (parent, _) = top.parent(&path, STRICT)?;
     let mounted = mount_of(std::os::fd::AsFd::as_fd(&dir)).at("read", dir.path())?
         != mount_of(std::os::fd::AsFd::as_fd(&parent)).at("read", parent.path())?;
-    Ok(Found::Directory { entries, mode: stat.st_mode & 0o7777, uid: stat.st_uid, mounted })
+    Ok(ZonepathState::Directory { entries, mode: stat.st_mode & 0o7777, uid: stat.st_uid, mounted })
 }
 
 /// Returns the links at the top of the host's root.
-fn host_links(host: &Path) -> Result<Vec<HostLink>, InstallError> {
+fn host_links(host: &Path) -> Result<Vec<HostSymlink>, InstallError> {
     let top = Dir::open_host(host)?;
     let mut links = Vec::new();
     for (name, kind) in top.entries()? {
         if matches!(kind, FileType::Symlink | FileType::Unknown)
             && let Some(target) = top.read_link(&name)?
         {
-            links.push(HostLink { name: name.into(), target: target.into() });
+            links.push(HostSymlink { name: name.into(), target: target.into() });
         }
     }
     Ok(links)

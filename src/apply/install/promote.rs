@@ -5,7 +5,7 @@ use super::dataset::MARK;
 use crate::apply::Op;
 use crate::apply::fault;
 use crate::apply::zfs::holders::clones;
-use crate::zfs::{Dataset, PromoteError, Source, Zfs};
+use crate::zfs::{Dataset, PromoteError, PropertySource, Zfs};
 
 /// How the names of snapshots begin that `clone` takes; a number follows.
 pub(super) const LABEL: &str = "SUNWzone";
@@ -96,7 +96,7 @@ fn set_aside(zfs: &Zfs, name: &str, clone: &str, label: &str, zone: &str) -> Res
 /// taken it. The kernel sees to that: nothing is left to do, and nothing to forget, afterwards.
 pub(super) fn release_origin(zfs: &Zfs, name: &str) {
     let Some(origin) = zfs.dataset(name).ok().and_then(|d| d.origin) else { return };
-    let ours = |s: &Dataset| s.text(MARK).is_some() && *s.source(MARK) == Source::Local;
+    let ours = |s: &Dataset| s.text(MARK).is_some() && *s.source(MARK) == PropertySource::Local;
     if number(&origin).is_some() && zfs.dataset(&origin).is_ok_and(|s| ours(&s)) {
         // Where that is not possible, the snapshot stays and costs what it holds; nothing else fails.
         let _ = zfs.destroy_snaps(&[&origin], true);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use lexopt::prelude::*;
 
 use super::{InstallError, archive, image, suite};
-use crate::plan::install::{Request, Source};
+use crate::plan::install::{InstallRequest, InstallSource};
 use crate::sys::path::{At, reason};
 
 /// Shown after a wrong argument.
@@ -17,7 +17,7 @@ const USAGE: &str = "install takes at most one of -d DIR, -a ARCHIVE, -o LAYOUT,
 ///
 /// # Errors
 /// [`InstallError::Usage`], or [`InstallError::Source`] when the source is not usable.
-pub(super) fn parse(args: &[String]) -> Result<(Request, bool), InstallError> {
+pub(super) fn parse(args: &[String]) -> Result<(InstallRequest, bool), InstallError> {
     let usage = |e: lexopt::Error| InstallError::Usage(format!("{e}; {USAGE}"));
     let mut given: Option<(char, String)> = None;
     let mut own_dataset = true;
@@ -43,28 +43,28 @@ pub(super) fn parse(args: &[String]) -> Result<(Request, bool), InstallError> {
     if let Some(value) = wanted.first().filter(|_| given.as_ref().is_none_or(|(flag, _)| *flag != 's')) {
         return Err(InstallError::Usage(format!("-x {value} needs -s; {USAGE}")));
     }
-    let Some((flag, value)) = given else { return Ok((Request::Default, own_dataset)) };
+    let Some((flag, value)) = given else { return Ok((InstallRequest::Default, own_dataset)) };
     let source = match flag {
         'a' => archive_source(&value)?,
         'o' => image_source(&value)?,
         's' => {
             let wrong = |why| InstallError::Source { what: "suite", path: value.clone().into(), why };
-            Source::Suite(suite::read(&value, &wanted).map_err(wrong)?)
+            InstallSource::Suite(suite::read(&value, &wanted).map_err(wrong)?)
         }
-        _ => Source::Tree { dir: directory("source directory", &value)? },
+        _ => InstallSource::Tree { dir: directory("source directory", &value)? },
     };
-    Ok((Request::Given(source), own_dataset))
+    Ok((InstallRequest::Given(source), own_dataset))
 }
 
-fn archive_source(value: &str) -> Result<Source, InstallError> {
+fn archive_source(value: &str) -> Result<InstallSource, InstallError> {
     let wrong = |why| InstallError::Source { what: "archive", path: value.into(), why };
     let file = std::fs::canonicalize(value).map_err(|e| wrong(reason(&e)))?;
     let packing = archive::detect(&file).map_err(wrong)?;
-    Ok(Source::Archive { file, packing })
+    Ok(InstallSource::Archive { file, packing })
 }
 
 /// A layout is a folder, or a folder, a colon and the name of one of its images.
-fn image_source(value: &str) -> Result<Source, InstallError> {
+fn image_source(value: &str) -> Result<InstallSource, InstallError> {
     let (folder, name) = match value.rsplit_once(':') {
         Some((folder, name)) if !Path::new(value).exists() => (folder, Some(name)),
         _ => (value, None),
@@ -72,7 +72,7 @@ fn image_source(value: &str) -> Result<Source, InstallError> {
     let layout = directory("image layout", folder)?;
     let wrong = |why| InstallError::Source { what: "image layout", path: folder.into(), why };
     let layers = image::inspect(&layout, name).map_err(wrong)?;
-    Ok(Source::Image { layout, layers })
+    Ok(InstallSource::Image { layout, layers })
 }
 
 /// Returns the absolute, resolved path of a directory.

@@ -13,7 +13,7 @@ use crate::apply::Op;
 use crate::apply::etc::{follow, sparse};
 use crate::apply::fault;
 use crate::apply::journal::{Journal, Phase};
-use crate::plan::install::{InstallPlan, InstallStep, Source};
+use crate::plan::install::{InstallPlan, InstallSource, InstallStep};
 use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
 use crate::sys::path::{At, Owned};
@@ -69,7 +69,7 @@ fn is_untouched(op: &Op<'_>, step: &InstallStep) -> bool {
     let InstallStep::Populate { root, source } = step else { return false };
     let Ok(dir) = observe::open(op.store.root(), root) else { return false };
     match source {
-        Source::Suite(_) => suite::is_bare(&dir),
+        InstallSource::Suite(_) => suite::is_bare(&dir),
         _ => dir.entries().is_ok_and(|entries| entries.is_empty()),
     }
 }

@@ -7,7 +7,7 @@ use super::{InstallError, observe};
 use crate::apply::Op;
 use crate::apply::fault;
 use crate::sys::path::{Dir, Owned};
-use crate::zfs::{Dataset, Source, Zfs, name::filesystem, nvlist::List};
+use crate::zfs::{Dataset, PropertySource, Zfs, name::filesystem, nvlist::List};
 
 /// Native properties that a clone takes over when they are set on its source. What is not here belongs to
 /// the place (`mountpoint`, `canmount`, `share…`), to the key, or to the administration of zones (`zoned`).
@@ -51,7 +51,8 @@ const NOT_KEPT: [&str; 2] = ["org.openzfs.systemd:", "zones:"];
 /// Returns the properties of a dataset, set on it or received, that a clone of it gets as well: those of
 /// the usual list and `more`, and user properties.
 pub(super) fn kept(d: &Dataset, more: &[&str]) -> List {
-    let own = d.props.iter().filter(|(_, p)| matches!(p.source, Source::Local | Source::Received));
+    let own =
+        d.props.iter().filter(|(_, p)| matches!(p.source, PropertySource::Local | PropertySource::Received));
     let wanted = |name: &str| match name.contains(':') {
         true => !NOT_KEPT.iter().any(|start| name.starts_with(start)),
         false => KEPT.contains(&name) || more.contains(&name),
@@ -81,7 +82,7 @@ pub(super) fn take(names: &[String], zone: &str) -> Result<bool, InstallError> {
 pub(super) fn destroy(names: &[String], zone: &str) -> Result<bool, InstallError> {
     let zfs = open("destroy snapshots")?;
     let ours = |name: &str| {
-        let taken = |s: &Dataset| s.text(MARK) == Some(zone) && *s.source(MARK) == Source::Local;
+        let taken = |s: &Dataset| s.text(MARK) == Some(zone) && *s.source(MARK) == PropertySource::Local;
         zfs.dataset(name).is_ok_and(|s| taken(&s))
     };
     let list: Vec<&str> = names.iter().map(String::as_str).filter(|n| ours(n)).collect();

@@ -6,33 +6,33 @@ use super::{InstallError, archive, image, suite};
 use crate::apply::etc::{follow, sparse};
 use crate::apply::fault;
 use crate::apply::{Notice, Op};
-use crate::plan::install::{Keep, LeaveOut, Source};
+use crate::plan::install::{InstallSource, Keep, LeaveOut};
 use crate::spec::idmap::{IdMap, PRIVATE_FIRST};
 use crate::spec::shown::Show;
 use crate::sys::path::{At, Dir};
-use crate::sys::tree::{Copied, CopyFilter, Measured, Rule, copy_tree, measure};
+use crate::sys::tree::{Copied, CopyFilter, CopyRule, Measured, copy_tree, measure};
 
 /// File systems that can share blocks between files: there, a copy needs hardly any room.
 const SHARING: [u32; 4] = [0x9123_683e, 0x5846_5342, 0xca45_1a4e, 0x2fc1_2fc1];
 
 /// Fills an empty root.
-pub(super) fn populate(op: &mut Op<'_>, root: &Dir, source: &Source) -> Result<(), InstallError> {
+pub(super) fn populate(op: &mut Op<'_>, root: &Dir, source: &InstallSource) -> Result<(), InstallError> {
     match source {
-        Source::Sparse { host } => {
+        InstallSource::Sparse { host } => {
             // A range that cannot be is told by verify and boot.
             let ids =
                 IdMap::from_spec(op.spec).ok().flatten().unwrap_or_else(|| IdMap::private(PRIVATE_FIRST));
             sparse::populate(host, root, &ids)?;
             Ok(follow::note(host, &op.store.root().zone_lib(op.name))?)
         }
-        Source::Host { host, enter, leave_out } => {
+        InstallSource::Host { host, enter, leave_out } => {
             let filter = host_filter(host, enter, leave_out);
             copy(op, &Dir::open_host(host)?, root, &filter).map(drop)
         }
-        Source::Tree { dir } => copy(op, &Dir::open_host(dir)?, root, &CopyFilter::new()).map(drop),
-        Source::Archive { file, packing } => archive::populate(op.out, root, file, *packing),
-        Source::Image { layout, layers } => image::populate(op.out, root, layout, layers),
-        Source::Suite(wanted) => suite::populate(op, root, wanted),
+        InstallSource::Tree { dir } => copy(op, &Dir::open_host(dir)?, root, &CopyFilter::new()).map(drop),
+        InstallSource::Archive { file, packing } => archive::populate(op.out, root, file, *packing),
+        InstallSource::Image { layout, layers } => image::populate(op.out, root, layout, layers),
+        InstallSource::Suite(wanted) => suite::populate(op, root, wanted),
     }
 }
 
@@ -40,9 +40,9 @@ fn host_filter(host: &Path, enter: &[std::path::PathBuf], leave_out: &[LeaveOut]
     let mut filter = CopyFilter::new();
     for LeaveOut { path, keep } in leave_out {
         let rule = match keep {
-            Keep::Nothing => Rule::Skip,
-            Keep::Directory => Rule::Empty,
-            Keep::Directories => Rule::DirsOnly,
+            Keep::Nothing => CopyRule::Skip,
+            Keep::Directory => CopyRule::Empty,
+            Keep::Directories => CopyRule::DirsOnly,
         };
         // Zonepaths and our own folders come as paths of the machine.
         filter.add(path.strip_prefix(host).unwrap_or(path), rule);

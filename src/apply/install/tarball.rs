@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 use thiserror::Error;
 
-use super::acl::Kind;
+use super::acl::AclKind;
 
 const BLOCK: u64 = 512;
 
@@ -41,7 +41,7 @@ impl From<io::Error> for TarError {
 }
 
 /// A key and its value.
-pub(super) type Record = (Vec<u8>, Vec<u8>);
+pub(super) type PaxRecord = (Vec<u8>, Vec<u8>);
 
 /// What a member is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub(super) enum MemberKind {
 
 /// One member, without its content.
 #[derive(Clone, Debug)]
-pub(super) struct Member {
+pub(super) struct ArchiveMember {
     /// Where its header begins.
     pub(super) offset: u64,
     pub(super) kind: MemberKind,
@@ -67,9 +67,9 @@ pub(super) struct Member {
     pub(super) uid: u32,
     pub(super) gid: u32,
     pub(super) mtime: (i64, i64),
-    pub(super) xattrs: Vec<Record>,
+    pub(super) xattrs: Vec<PaxRecord>,
     /// Access lists, as text.
-    pub(super) acls: Vec<(Kind, Vec<u8>)>,
+    pub(super) acls: Vec<(AclKind, Vec<u8>)>,
     /// Stretches of data (offset and length) and the whole size, for a sparse file.
     pub(super) sparse: Option<(Vec<(u64, u64)>, u64)>,
 }
@@ -90,7 +90,7 @@ pub(super) struct Tarball<R> {
 struct Extension {
     name: Option<Vec<u8>>,
     target: Option<Vec<u8>>,
-    pax: Vec<Record>,
+    pax: Vec<PaxRecord>,
 }
 
 impl<R: Read> Tarball<R> {
@@ -162,7 +162,7 @@ impl<R: Read> Tarball<R> {
     }
 
     /// Moves to the next member; none after the last.
-    pub(super) fn next(&mut self) -> Result<Option<Member>, TarError> {
+    pub(super) fn next(&mut self) -> Result<Option<ArchiveMember>, TarError> {
         let mut extension = Extension::default();
         loop {
             if self.ended {
@@ -227,7 +227,7 @@ impl<R: Read> Tarball<R> {
         header: &Header,
         kind: EntryType,
         extension: Extension,
-    ) -> Result<Member, TarError> {
+    ) -> Result<ArchiveMember, TarError> {
         let Extension { name, target, pax } = extension;
         let find = |key: &str| pax.iter().rev().find(|(k, _)| k == key.as_bytes()).map(|(_, v)| v.as_slice());
         let number = |key| find(key).map(|v| decimal(v).ok_or(TarError::Header("pax number"))).transpose();
@@ -243,7 +243,7 @@ impl<R: Read> Tarball<R> {
             // The largest number means "leave it as it is" to the kernel.
             u32::try_from(id).ok().filter(|id| *id != u32::MAX).ok_or(TarError::Header("owner"))
         };
-        let mut member = Member {
+        let mut member = ArchiveMember {
             offset,
             kind: MemberKind::Unknown,
             name: name
@@ -270,7 +270,7 @@ impl<R: Read> Tarball<R> {
         for (key, value) in &pax {
             if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
                 member.xattrs.push((name.to_vec(), value.clone()));
-            } else if let Some(kind) = Kind::of_key(key) {
+            } else if let Some(kind) = AclKind::of_key(key) {
                 member.acls.push((kind, value.clone()));
             }
         }
@@ -321,7 +321,7 @@ impl<R: Read> Tarball<R> {
     }
 
     /// The map of a pax sparse file: in records (0.0, 0.1), or before the content (1.0).
-    fn pax_sparse(&mut self, member: &mut Member, pax: &[Record]) -> Result<(), TarError> {
+    fn pax_sparse(&mut self, member: &mut ArchiveMember, pax: &[PaxRecord]) -> Result<(), TarError> {
         let bad = TarError::Header("sparse map");
         let values = |key: &str| -> Vec<&[u8]> {
             let key = format!("GNU.sparse.{key}");
@@ -415,7 +415,7 @@ fn text(mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 /// Reads records `LENGTH KEY=VALUE\n`.
-fn pax_records(mut content: &[u8]) -> Result<Vec<Record>, TarError> {
+fn pax_records(mut content: &[u8]) -> Result<Vec<PaxRecord>, TarError> {
     let bad = || TarError::Header("pax record");
     let mut records = Vec::new();
     while content.first().is_some_and(|b| *b != 0) {

@@ -3,7 +3,7 @@
 use super::*;
 use std::process::Command;
 
-fn list(bytes: &[u8]) -> Result<Vec<(Member, Vec<u8>)>, TarError> {
+fn list(bytes: &[u8]) -> Result<Vec<(ArchiveMember, Vec<u8>)>, TarError> {
     let mut tar = Tarball::new(bytes);
     let mut found = Vec::new();
     while let Some(member) = tar.next()? {
@@ -70,7 +70,7 @@ fn every_form_of_gnu_tar() {
         assert!(status.success());
         let found = list(&std::fs::read(&file).expect("read")).unwrap_or_else(|e| panic!("{args:?}: {e}"));
         let get = |name: &str| {
-            let fits = |(m, _): &&(Member, Vec<u8>)| m.name.ends_with(name.as_bytes());
+            let fits = |(m, _): &&(ArchiveMember, Vec<u8>)| m.name.ends_with(name.as_bytes());
             found.iter().find(fits).unwrap_or_else(|| panic!("{args:?}: {name}"))
         };
         assert_eq!(found.len(), 5, "{args:?}");

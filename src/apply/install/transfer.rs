@@ -12,9 +12,11 @@ use super::{InstallError, dataset, observe, run};
 use crate::apply::fault;
 use crate::apply::paths::{Root, real_path};
 use crate::apply::zfs::holders;
-use crate::apply::{NOTHING_SEEN, Notice, Op};
+use crate::apply::{NO_ZFS_FACTS, Notice, Op};
 use crate::plan::dataset::{is_within, names as dataset_names};
-use crate::plan::install::{DatasetPlace, Found, InstallPlan, MoveFacts, MoveSource, Refusal, plan_move};
+use crate::plan::install::{
+    DatasetPlace, InstallPlan, InstallPlanError, MoveFacts, MoveSource, ZonepathState, plan_move,
+};
 use crate::spec::name::collapse_slashes;
 use crate::spec::shown::Show;
 use crate::spec::store::ZoneStore;
@@ -22,7 +24,7 @@ use crate::spec::{ResourceKind, Value, ZoneSpec, schema};
 use crate::sys::mountinfo::{MountEntry, mount_at, mounts, mounts_below};
 use crate::sys::path::{At, Dir, Owned, STRICT, mount_of};
 use crate::sys::tree::remove_tree;
-use crate::zfs::{self, Mountpoint, Source, Zfs};
+use crate::zfs::{self, Mountpoint, PropertySource, Zfs};
 
 /// Returns the spec with another zonepath, to be verified.
 ///
@@ -56,7 +58,7 @@ pub fn move_plan(op: &Op<'_>, moved: &ZoneSpec) -> Result<InstallPlan, InstallEr
     let root = op.store.root();
     let zonepath = observe::zonepath(op)?;
     let mut silent = Silent;
-    let there = Op::shown(op.store, op.name, moved, &NOTHING_SEEN, &mut silent);
+    let there = Op::shown(op.store, op.name, moved, &NO_ZFS_FACTS, &mut silent);
     let target = observe::install_facts(&there, Path::new("/"), false)?;
     // It is there, and no link leads to it.
     observe::open_root(root, op.name, &zonepath)?;
@@ -110,7 +112,7 @@ fn source(
     {
         return Ok(MoveSource::Mounted);
     }
-    let own = matches!(d.source("mountpoint"), Source::Local | Source::Received);
+    let own = matches!(d.source("mountpoint"), PropertySource::Local | PropertySource::Received);
     let mountpoint = d.text("mountpoint").filter(|_| own).map(str::to_owned);
     let place = DatasetPlace { name: name.to_owned(), path: zonepath.to_owned(), mountpoint };
     let free = dataset::is_for(&d, op) && !is_named(op, name)?;
@@ -140,11 +142,13 @@ fn is_named(op: &Op<'_>, name: &str) -> Result<bool, InstallError> {
 }
 
 /// Says whether a rename leads from one zonepath to another.
-fn same_mount(root: &Root, old: &Path, new: &Path, found: &Found) -> Result<bool, InstallError> {
+fn same_mount(root: &Root, old: &Path, new: &Path, found: &ZonepathState) -> Result<bool, InstallError> {
     let above = match found {
-        Found::Absent { missing } => missing.first().map_or(new, PathBuf::as_path).parent().unwrap_or(new),
-        Found::Directory { .. } => new.parent().unwrap_or(new),
-        Found::Link(_) | Found::NotADirectory(_) => return Ok(false),
+        ZonepathState::Absent { missing } => {
+            missing.first().map_or(new, PathBuf::as_path).parent().unwrap_or(new)
+        }
+        ZonepathState::Directory { .. } => new.parent().unwrap_or(new),
+        ZonepathState::Link(_) | ZonepathState::NotADirectory(_) => return Ok(false),
     };
     let (from, _) = observe::open_parent(root, old)?;
     let to = observe::open(root, above)?;
@@ -166,7 +170,11 @@ pub(super) fn rename_dir(op: &Op<'_>, from: &Path, to: &Path) -> Result<bool, In
     match rustix::fs::renameat(&old, &old_name, &new, &new_name) {
         Ok(()) => {}
         Err(Errno::NOTEMPTY | Errno::EXIST) => {
-            return Err(Refusal::CannotMove { path: to.to_owned(), why: "directory not empty".into() }.into());
+            return Err(InstallPlanError::CannotMove {
+                path: to.to_owned(),
+                why: "directory not empty".into(),
+            }
+            .into());
         }
         Err(e) => return Err(e).at("rename", from)?,
     }
@@ -188,7 +196,7 @@ pub(super) fn move_dataset(
     let root = op.store.root().clone();
     // Before the rename it has the one name, after it the other.
     let now = if zfs.dataset(&from.name).is_ok() { &from.name } else { &to.name };
-    let held = |list: &[holders::Holder]| holders::lines(list);
+    let held = |list: &[holders::DatasetUser]| holders::lines(list);
     if dataset::is_mounted(&root, now, &from.path)? {
         dataset::unmount(&root, &from.path)
             .map_err(|why| failed(format!("{why}{}", held(&holders::of_mount(&root, now, &from.path)))))?;
@@ -200,7 +208,7 @@ pub(super) fn move_dataset(
     }
     fault::point("dataset-renamed");
     let d = zfs.dataset(&to.name).map_err(|e| failed(e.to_string()))?;
-    let own = matches!(d.source("mountpoint"), Source::Local | Source::Received);
+    let own = matches!(d.source("mountpoint"), PropertySource::Local | PropertySource::Received);
     match &to.mountpoint {
         Some(path) if !own || d.text("mountpoint") != Some(path) => {
             let props = [("mountpoint", path.as_str())].into();

@@ -15,13 +15,13 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid
 use rustix::io::Errno;
 use thiserror::Error;
 
-use super::acl::{self, Kind};
+use super::acl::{self, AclKind};
 use super::left_out::LeftOut;
-use super::tarball::{Member, MemberKind, TarError, Tarball};
+use super::tarball::{ArchiveMember, MemberKind, TarError, Tarball};
 use crate::apply::etc::accounts;
 use crate::spec::shown::Show;
 use crate::sys::naive::without;
-use crate::sys::path::{At, Dir, IN_ROOT, Links, Owned, PathError, Resolve, STRICT, set_owned};
+use crate::sys::path::{At, Dir, IN_ROOT, Owned, PathError, Resolve, STRICT, SymlinkPolicy, set_owned};
 use crate::sys::tree::{RemoveError, SparseWriter, remove_tree, set_times, set_xattr};
 
 /// Prefix of names that remove something of a lower layer.
@@ -59,12 +59,12 @@ struct DirAttributes {
 /// Names that were seen. An archive can hold more of them than there is memory, so they are kept as numbers
 /// that nobody can foresee.
 #[derive(Default)]
-struct Names {
+struct SeenNames {
     numbers: HashSet<u64>,
     hasher: RandomState,
 }
 
-impl Names {
+impl SeenNames {
     /// Adds a name; says whether it is new.
     fn insert(&mut self, name: &Path) -> bool {
         self.numbers.insert(self.hasher.hash_one(name))
@@ -84,7 +84,7 @@ pub(super) struct Unpacker<'a> {
     root: &'a Dir,
     how: Resolve,
     /// Names of the present layer; none for a plain archive.
-    layer: Option<Names>,
+    layer: Option<SeenNames>,
     /// Directories get their attributes last: their content changes the time. One entry for a directory,
     /// however often the archive names it, and nothing in it that is as long as the archive likes.
     dirs: BTreeMap<PathBuf, DirAttributes>,
@@ -92,7 +92,7 @@ pub(super) struct Unpacker<'a> {
     folder: Option<(PathBuf, Dir)>,
     buffer: Vec<u8>,
     /// Access lists come last: the names in them are those of the root's own accounts.
-    acls: BTreeMap<PathBuf, Vec<(Kind, Vec<u8>)>>,
+    acls: BTreeMap<PathBuf, Vec<(AclKind, Vec<u8>)>>,
     /// Bytes of these.
     acl_bytes: usize,
     pub(super) left_out: LeftOut,
@@ -107,10 +107,10 @@ impl<'a> Unpacker<'a> {
     /// Returns an unpacker for layers of an image: links of lower layers are followed inside the
     /// root, as the image specification demands.
     pub(super) fn image(root: &'a Dir) -> Self {
-        Self::new(root, Resolve { links: Links::InRoot, ..STRICT }, Some(Names::default()))
+        Self::new(root, Resolve { links: SymlinkPolicy::InRoot, ..STRICT }, Some(SeenNames::default()))
     }
 
-    fn new(root: &'a Dir, how: Resolve, layer: Option<Names>) -> Self {
+    fn new(root: &'a Dir, how: Resolve, layer: Option<SeenNames>) -> Self {
         let (dirs, left_out) = (BTreeMap::new(), LeftOut::default());
         let (acls, buffer) = (BTreeMap::new(), vec![0; 256 * 1024]);
         Self { root, how, layer, dirs, folder: None, buffer, acls, acl_bytes: 0, left_out }
@@ -119,7 +119,7 @@ impl<'a> Unpacker<'a> {
     /// Unpacks one member, whose content is next in the archive.
     pub(super) fn member<R: std::io::Read>(
         &mut self,
-        member: Member,
+        member: ArchiveMember,
         tar: &mut Tarball<R>,
     ) -> Result<(), MemberError> {
         let name = inner_name(&member.name)?;
@@ -241,7 +241,7 @@ impl<'a> Unpacker<'a> {
         Ok(false)
     }
 
-    fn directory(&mut self, name: PathBuf, last: &OsStr, member: Member) -> Result<(), MemberError> {
+    fn directory(&mut self, name: PathBuf, last: &OsStr, member: ArchiveMember) -> Result<(), MemberError> {
         let folder = self.folder(&name)?;
         if !self.make_room(&folder, last, member.kind)? {
             rustix::fs::mkdirat(&folder, last, Mode::from_raw_mode(0o700))
@@ -265,7 +265,7 @@ impl<'a> Unpacker<'a> {
         &mut self,
         name: &Path,
         last: &OsStr,
-        member: &Member,
+        member: &ArchiveMember,
         tar: &mut Tarball<R>,
     ) -> Result<(), MemberError> {
         let folder = self.folder(name)?;
@@ -309,7 +309,7 @@ impl<'a> Unpacker<'a> {
         Ok(())
     }
 
-    fn hard_link(&mut self, name: &Path, last: &OsStr, member: &Member) -> Result<(), MemberError> {
+    fn hard_link(&mut self, name: &Path, last: &OsStr, member: &ArchiveMember) -> Result<(), MemberError> {
         let target = inner_name(&member.target)?;
         let shown = || String::from_utf8_lossy(&member.target).into_owned();
         let (from, from_last) = match self.root.parent(&target, self.how) {
@@ -333,7 +333,7 @@ impl<'a> Unpacker<'a> {
     }
 
     /// Makes a symbolic link or a pipe.
-    fn special(&mut self, name: &Path, last: &OsStr, member: &Member) -> Result<(), MemberError> {
+    fn special(&mut self, name: &Path, last: &OsStr, member: &ArchiveMember) -> Result<(), MemberError> {
         let folder = self.folder(name)?;
         self.make_room(&folder, last, member.kind)?;
         // What went through this name until now must be looked up again.
@@ -359,20 +359,20 @@ impl<'a> Unpacker<'a> {
         Ok(())
     }
 
-    fn count_ids(&mut self, member: &Member) {
+    fn count_ids(&mut self, member: &ArchiveMember) {
         if member.uid > 65_535 || member.gid > 65_535 {
             self.left_out.foreign_ids.add(&member.name);
         }
     }
 
-    fn attributes(&mut self, fd: BorrowedFd<'_>, member: &Member) -> std::io::Result<()> {
+    fn attributes(&mut self, fd: BorrowedFd<'_>, member: &ArchiveMember) -> std::io::Result<()> {
         self.count_ids(member);
         set_owned(fd, Owned { mode: member.mode, uid: member.uid, gid: member.gid })?;
         self.xattrs(fd, member)?;
         set_times(fd, member.mtime.0, member.mtime.1)
     }
 
-    fn xattrs(&mut self, fd: BorrowedFd<'_>, member: &Member) -> std::io::Result<()> {
+    fn xattrs(&mut self, fd: BorrowedFd<'_>, member: &ArchiveMember) -> std::io::Result<()> {
         for (name, value) in &member.xattrs {
             // Those that mean something to the host's kernel only, or to its policy, are not taken over.
             let is_acl = name.starts_with(b"system.posix_acl_");
@@ -390,7 +390,7 @@ impl<'a> Unpacker<'a> {
     }
 
     /// Keeps a member's access lists for the end. Of a name that comes twice the last member counts.
-    fn put_acls_off(&mut self, name: &Path, member: &Member) {
+    fn put_acls_off(&mut self, name: &Path, member: &ArchiveMember) {
         self.acls.remove(name);
         if member.acls.is_empty() || !matches!(member.kind, MemberKind::File | MemberKind::Directory) {
             return;

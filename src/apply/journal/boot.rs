@@ -12,10 +12,10 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Journal, Kept, Line, Phase, lines, plan};
+use super::{Durability, Journal, Line, Phase, lines, plan};
 use crate::apply::trust;
 use crate::plan::net::link::Remains;
-use crate::plan::step::{Inverse, Step};
+use crate::plan::step::{BootStep, Inverse};
 use crate::spec::ZoneName;
 use crate::sys::path::PathError;
 
@@ -32,7 +32,7 @@ struct Noted<'a> {
 
 /// The same when it is read: a way back that is not understood hides none of the others.
 #[derive(Deserialize)]
-struct Found {
+struct LoadedJournal {
     steps: Vec<Value>,
 }
 
@@ -57,10 +57,10 @@ impl BootJournal {
     ///
     /// # Errors
     /// [`PathError`]: it cannot be written.
-    pub fn begin(path: &Path, zone: &ZoneName, steps: &[Step]) -> Result<Self, PathError> {
-        let steps: Vec<Inverse> = steps.iter().map(Step::inverse).collect();
+    pub fn begin(path: &Path, zone: &ZoneName, steps: &[BootStep]) -> Result<Self, PathError> {
+        let steps: Vec<Inverse> = steps.iter().map(BootStep::inverse).collect();
         let noted = Noted { zone, operation: "boot", steps: &steps };
-        let journal = Journal::begin(path, Kept::Unsynced, &noted)?;
+        let journal = Journal::begin(path, Durability::Unsynced, &noted)?;
         Ok(Self { journal, steps, started: Vec::new() })
     }
 
@@ -92,7 +92,7 @@ impl BootJournal {
 /// Reads which steps have begun and are not undone, first one first, and their ways back. What a crash has cut off at
 /// the end is passed over, and so is what cannot be understood: undoing the others is better than undoing nothing.
 pub fn read(text: &[u8]) -> Vec<(usize, Inverse)> {
-    let Some((Found { steps }, rest)) = plan::<Found>(text) else { return read_early(text) };
+    let Some((LoadedJournal { steps }, rest)) = plan::<LoadedJournal>(text) else { return read_early(text) };
     let mut pending = Vec::new();
     for line in lines(rest).flatten() {
         let inverse = || Inverse::deserialize(steps.get(line.step)?).ok();
@@ -146,11 +146,11 @@ mod tests {
     /// As the programs of 0.1.0 wrote it before a journal had a plan: of a zone with an address of the host's network.
     const EARLY: &str = include_str!("early-boot.jsonl");
 
-    fn steps() -> Vec<Step> {
+    fn steps() -> Vec<BootStep> {
         vec![
-            Step::Cgroup { path: CGROUP.into(), guarded: false },
-            Step::Sys,
-            Step::Pin { run: "/run/zones/zion".into() },
+            BootStep::Cgroup { path: CGROUP.into(), guarded: false },
+            BootStep::Sys,
+            BootStep::Pin { run: "/run/zones/zion".into() },
         ]
     }
 
@@ -173,7 +173,7 @@ mod tests {
         let temp = tempfile::tempdir().expect("a folder");
         let path = temp.path().join("journal");
         let mut journal = begun(temp.path());
-        let all: Vec<_> = steps().iter().map(Step::inverse).enumerate().collect();
+        let all: Vec<_> = steps().iter().map(BootStep::inverse).enumerate().collect();
         assert_eq!(pending(&path), Some(all.clone()));
         let (list, notes) = journal.pending();
         assert_eq!(list, all);
@@ -181,7 +181,7 @@ mod tests {
         notes.note(0, Phase::UndoFailed).expect("noted");
         drop(journal);
         assert_eq!(numbers(&std::fs::read(&path).expect("a journal")), [0, 1]);
-        let mut again = Journal::go_on(&path, Kept::Unsynced).expect("open");
+        let mut again = Journal::go_on(&path, Durability::Unsynced).expect("open");
         again.note(1, Phase::Undone).expect("noted");
         assert_eq!(numbers(&std::fs::read(&path).expect("a journal")), [0]);
     }

@@ -61,7 +61,7 @@ impl Phase {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Head<P> {
+struct JournalHeader<P> {
     format: u32,
     plan: P,
 }
@@ -77,7 +77,7 @@ pub struct Line {
 
 /// What a journal has to survive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kept {
+pub enum Durability {
     /// The death of our own processes: what it tells how to undo is gone after a power failure as well.
     Unsynced,
     /// A power failure: the line that a step begins is on disk before the step begins.
@@ -92,7 +92,7 @@ pub enum Kept {
 pub struct Journal {
     /// None once there was no room for it.
     file: Option<File>,
-    kept: Kept,
+    kept: Durability,
     path: PathBuf,
     /// Lines that the next sync takes along: that a step is done matters only when another begins.
     pending: String,
@@ -104,19 +104,19 @@ impl Journal {
     ///
     /// # Errors
     /// [`PathError`]: it cannot be written.
-    pub fn begin(path: &Path, kept: Kept, plan: &impl Serialize) -> Result<Self, PathError> {
-        let head = line(&Head { format: FORMAT, plan }).at("write", path)?;
+    pub fn begin(path: &Path, kept: Durability, plan: &impl Serialize) -> Result<Self, PathError> {
+        let head = line(&JournalHeader { format: FORMAT, plan }).at("write", path)?;
         let made = match kept {
-            Kept::Unsynced => {
+            Durability::Unsynced => {
                 let file = OpenOptions::new().create(true).truncate(true).write(true).open(path);
                 let file = Some(file.at("create", path)?);
                 return Ok(Self { file, kept, path: path.to_owned(), pending: head });
             }
-            Kept::Synced | Kept::SyncedWhereRoom => create_synced(path, &head),
+            Durability::Synced | Durability::SyncedWhereRoom => create_synced(path, &head),
         };
         let file = match made {
             Ok(file) => Some(file),
-            Err(e) if kept == Kept::SyncedWhereRoom && e.is_full() => None,
+            Err(e) if kept == Durability::SyncedWhereRoom && e.is_full() => None,
             Err(e) => return Err(e),
         };
         Ok(Self { file, kept, path: path.to_owned(), pending: String::new() })
@@ -126,7 +126,7 @@ impl Journal {
     ///
     /// # Errors
     /// [`PathError`]: it cannot be written.
-    pub fn go_on(path: &Path, kept: Kept) -> Result<Self, PathError> {
+    pub fn go_on(path: &Path, kept: Durability) -> Result<Self, PathError> {
         let file = OpenOptions::new().append(true).custom_flags(libc::O_NOFOLLOW).open(path);
         Ok(Self { file: Some(file.at("open", path)?), kept, path: path.to_owned(), pending: String::new() })
     }
@@ -143,7 +143,7 @@ impl Journal {
     pub fn note(&mut self, step: usize, phase: Phase) -> Result<(), PathError> {
         self.pending.push_str(&line(&Line { step, phase }).at("write", &self.path)?);
         match phase {
-            _ if self.kept == Kept::Unsynced => self.sync()?,
+            _ if self.kept == Durability::Unsynced => self.sync()?,
             Phase::Started => self.sync()?,
             // What is taken back is noted where there is room.
             Phase::UndoStarted => match self.sync() {
@@ -166,12 +166,12 @@ impl Journal {
             return Ok(());
         };
         let mut done = file.write_all(self.pending.as_bytes()).at("write", &self.path);
-        if self.kept != Kept::Unsynced {
+        if self.kept != Durability::Unsynced {
             done = done.and_then(|()| file.sync_data().at("sync", &self.path));
         }
         self.pending.clear();
         match done {
-            Err(e) if self.kept == Kept::SyncedWhereRoom && e.is_full() => {
+            Err(e) if self.kept == Durability::SyncedWhereRoom && e.is_full() => {
                 // Each line of the file is true by itself, so a reader may find it unfinished.
                 self.file = None;
                 Ok(())
@@ -218,7 +218,7 @@ pub fn discard(path: &Path) -> Result<(), PathError> {
 /// Reads the plan of a journal, and returns it with the rest of the text; none for what is none of a known format.
 pub fn plan<P: DeserializeOwned>(text: &[u8]) -> Option<(P, &[u8])> {
     let end = text.iter().position(|b| *b == b'\n').unwrap_or(text.len());
-    let head: Head<P> = serde_json::from_slice(&text[..end]).ok()?;
+    let head: JournalHeader<P> = serde_json::from_slice(&text[..end]).ok()?;
     (head.format == FORMAT).then_some((head.plan, text.get(end + 1..).unwrap_or_default()))
 }
 

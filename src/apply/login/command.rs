@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use nix::sys::signal::Signal;
 
-use super::ending::{Ending, Step};
+use super::ending::{Termination, TerminationStep};
 use super::{LoginError, failure_of, known};
 use crate::apply::relay::Relay;
 use crate::sys::channel::Channel;
@@ -14,25 +14,25 @@ use crate::sys::process::{self, Child, Ended};
 use crate::sys::tty::{self, Signals};
 
 /// A command that has entered.
-pub struct Command {
+pub struct LoginCommand {
     child: Child,
     /// Until the program is executed, what the zone shows the new process may keep it for ever.
     channel: Option<Channel>,
     relay: Relay,
     signals: Signals,
-    ending: Ending,
+    ending: Termination,
     /// It has ended so; its output may still be on its way.
-    end: Option<process::End>,
+    end: Option<process::ChildEnd>,
 }
 
-impl Command {
+impl LoginCommand {
     pub fn new(entered: Entered, relay: Relay, signals: Signals) -> Self {
         let Entered { child, channel } = entered;
-        Self { child, channel: Some(channel), relay, signals, ending: Ending::default(), end: None }
+        Self { child, channel: Some(channel), relay, signals, ending: Termination::default(), end: None }
     }
 
     /// Carries its streams until it has ended, and returns how. Signals that ask for the end are passed on;
-    /// see [`Ending`].
+    /// see [`Termination`].
     ///
     /// # Errors
     /// When the login does not come about, or a stream of the caller fails.
@@ -47,8 +47,10 @@ impl Command {
             }
             match self.ending.due(Instant::now()) {
                 // Its number may be another's by now; only the reader of its output is still waited for.
-                Step::Kill | Step::Leave if self.end.is_some() => return Ok(self.asked()),
-                Step::Leave => return self.leave(),
+                TerminationStep::Kill | TerminationStep::Leave if self.end.is_some() => {
+                    return Ok(self.asked());
+                }
+                TerminationStep::Leave => return self.leave(),
                 step => self.take(step),
             }
         }
@@ -89,7 +91,7 @@ impl Command {
                     let step = self.ending.heard(other, self.channel.is_none(), Instant::now());
                     if self.end.is_none() {
                         self.take(step);
-                    } else if step != Step::Wait {
+                    } else if step != TerminationStep::Wait {
                         return false;
                     }
                 }
@@ -98,19 +100,19 @@ impl Command {
         true
     }
 
-    fn take(&self, step: Step) {
+    fn take(&self, step: TerminationStep) {
         match step {
-            Step::Pass(signal) => {
+            TerminationStep::Pass(signal) => {
                 signal_group(self.child.pid, signal);
                 // A stopped process hears nothing.
                 signal_group(self.child.pid, Signal::SIGCONT);
             }
-            Step::Kill => signal_group(self.child.pid, Signal::SIGKILL),
-            Step::Wait | Step::Leave => {}
+            TerminationStep::Kill => signal_group(self.child.pid, Signal::SIGKILL),
+            TerminationStep::Wait | TerminationStep::Leave => {}
         }
     }
 
-    fn outcome(self, end: process::End) -> Result<Ended, LoginError> {
+    fn outcome(self, end: process::ChildEnd) -> Result<Ended, LoginError> {
         if self.ending.has_killed() {
             return Ok(self.asked());
         }

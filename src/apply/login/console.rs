@@ -6,19 +6,19 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use super::LoginError;
-use super::session::{End, SIGNALS, Session};
-use crate::apply::console::client::{self, Answer, CallError};
+use super::session::{LoginSession, SIGNALS, SessionEnd};
+use crate::apply::console::client::{self, CallError, SupervisorReply};
 use crate::apply::paths::Root;
 use crate::apply::rundir::CONSOLE;
 use crate::spec::ZoneName;
 use crate::sys::tty::{self, Signals};
 
 /// A connected console.
-pub struct Console {
+pub struct ConsoleConnection {
     socket: UnixStream,
 }
 
-impl Console {
+impl ConsoleConnection {
     /// Connects to the console of a zone. Starts a supervisor when there is none: the console of a halted
     /// zone can be watched as well.
     ///
@@ -49,9 +49,11 @@ impl Console {
         let locale = locale.as_deref().unwrap_or("C");
         let request = format!("CONNECT {} {locale} {}", std::process::id(), u8::from(leave_at_halt));
         match client::ask(socket, &request) {
-            Ok((socket, Answer::Ok)) => Ok(Some(Self { socket })),
-            Ok((_, Answer::Busy(holder) | Answer::Former(holder))) => Err(LoginError::ConsoleBusy(holder)),
-            Ok((_, Answer::Refused(text))) => Err(CallError::Refused(text).into()),
+            Ok((socket, SupervisorReply::Ok)) => Ok(Some(Self { socket })),
+            Ok((_, SupervisorReply::Busy(holder) | SupervisorReply::Former(holder))) => {
+                Err(LoginError::ConsoleBusy(holder))
+            }
+            Ok((_, SupervisorReply::Refused(text))) => Err(CallError::Refused(text).into()),
             Err(e) if matches!(e.kind(), NotFound | ConnectionRefused) => Ok(None),
             Err(e) => Err(LoginError::Console(e)),
         }
@@ -61,11 +63,11 @@ impl Console {
     ///
     /// # Errors
     /// The system's error.
-    pub fn talk(&self, escape: Option<u8>) -> Result<End, LoginError> {
+    pub fn talk(&self, escape: Option<u8>) -> Result<SessionEnd, LoginError> {
         let signals = Signals::take(SIGNALS).map_err(LoginError::Relay)?;
         tty::never_wait(self.socket.as_fd()).map_err(LoginError::Relay)?;
         let remote = self.socket.as_fd();
-        let session = Session { remote, is_terminal: false, child: None, escape, signals: &signals };
+        let session = LoginSession { remote, is_terminal: false, child: None, escape, signals: &signals };
         session.run()
     }
 }

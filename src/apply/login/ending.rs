@@ -15,7 +15,7 @@ const SAME: Duration = Duration::from_millis(100);
 
 /// The next thing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum TerminationStep {
     /// Nothing.
     Wait,
     /// Pass the signal on.
@@ -28,37 +28,41 @@ pub enum Step {
 
 /// The signals that have come, and what came of them.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Ending {
+pub struct Termination {
     asked: Option<(Signal, Instant)>,
     killed: Option<Instant>,
 }
 
-impl Ending {
+impl Termination {
     /// Takes a signal that asks for the end. Who cannot `answer`, since none of its programs runs yet, is
     /// killed at once.
-    pub fn heard(&mut self, signal: Signal, can_answer: bool, now: Instant) -> Step {
+    pub fn heard(&mut self, signal: Signal, can_answer: bool, now: Instant) -> TerminationStep {
         match self.asked {
             None => {
                 self.asked = Some((signal, now));
-                if can_answer { Step::Pass(signal) } else { self.kill(now) }
+                if can_answer { TerminationStep::Pass(signal) } else { self.kill(now) }
             }
             Some((first, at)) if now.saturating_duration_since(at) < SAME => {
-                if first == signal || self.killed.is_some() { Step::Wait } else { Step::Pass(signal) }
+                if first == signal || self.killed.is_some() {
+                    TerminationStep::Wait
+                } else {
+                    TerminationStep::Pass(signal)
+                }
             }
-            Some(_) if without("end") => Step::Pass(signal),
+            Some(_) if without("end") => TerminationStep::Pass(signal),
             Some(_) if self.killed.is_none() => self.kill(now),
-            Some(_) => Step::Wait,
+            Some(_) => TerminationStep::Wait,
         }
     }
 
     /// Says what is due by now.
-    pub fn due(&mut self, now: Instant) -> Step {
+    pub fn due(&mut self, now: Instant) -> TerminationStep {
         if self.limit(now) != Some(Duration::ZERO) {
-            Step::Wait
+            TerminationStep::Wait
         } else if self.killed.is_none() {
             self.kill(now)
         } else {
-            Step::Leave
+            TerminationStep::Leave
         }
     }
 
@@ -82,9 +86,9 @@ impl Ending {
         self.killed.is_some()
     }
 
-    fn kill(&mut self, now: Instant) -> Step {
+    fn kill(&mut self, now: Instant) -> TerminationStep {
         self.killed = Some(now);
-        Step::Kill
+        TerminationStep::Kill
     }
 }
 
@@ -97,27 +101,30 @@ mod tests {
     fn first_the_signal_then_the_end() {
         let start = Instant::now();
         let after = |millis| start + Duration::from_millis(millis);
-        let mut ending = Ending::default();
-        assert_eq!((ending.due(start), ending.limit(start)), (Step::Wait, None));
-        assert_eq!(ending.heard(SIGTERM, true, start), Step::Pass(SIGTERM));
+        let mut ending = Termination::default();
+        assert_eq!((ending.due(start), ending.limit(start)), (TerminationStep::Wait, None));
+        assert_eq!(ending.heard(SIGTERM, true, start), TerminationStep::Pass(SIGTERM));
         // The same signal once more, to the group, and another one with it.
-        assert_eq!(ending.heard(SIGTERM, true, after(20)), Step::Wait);
-        assert_eq!(ending.heard(SIGINT, true, after(30)), Step::Pass(SIGINT));
-        assert_eq!((ending.due(after(4999)), ending.has_killed()), (Step::Wait, false));
+        assert_eq!(ending.heard(SIGTERM, true, after(20)), TerminationStep::Wait);
+        assert_eq!(ending.heard(SIGINT, true, after(30)), TerminationStep::Pass(SIGINT));
+        assert_eq!((ending.due(after(4999)), ending.has_killed()), (TerminationStep::Wait, false));
         assert_eq!(ending.limit(after(4000)), Some(Duration::from_secs(1)));
-        assert_eq!((ending.due(after(5000)), ending.asked_by()), (Step::Kill, Some(SIGTERM)));
-        assert_eq!(ending.heard(SIGTERM, true, after(5500)), Step::Wait);
-        assert_eq!((ending.due(after(5999)), ending.due(after(6000))), (Step::Wait, Step::Leave));
+        assert_eq!((ending.due(after(5000)), ending.asked_by()), (TerminationStep::Kill, Some(SIGTERM)));
+        assert_eq!(ending.heard(SIGTERM, true, after(5500)), TerminationStep::Wait);
+        assert_eq!(
+            (ending.due(after(5999)), ending.due(after(6000))),
+            (TerminationStep::Wait, TerminationStep::Leave)
+        );
     }
 
     #[test]
     fn a_second_signal_kills() {
         let start = Instant::now();
-        let mut ending = Ending::default();
+        let mut ending = Termination::default();
         ending.heard(SIGINT, true, start);
-        assert_eq!(ending.heard(SIGTERM, true, start + Duration::from_millis(200)), Step::Kill);
+        assert_eq!(ending.heard(SIGTERM, true, start + Duration::from_millis(200)), TerminationStep::Kill);
         assert_eq!((ending.asked_by(), ending.has_killed()), (Some(SIGINT), true));
-        let mut ending = Ending::default();
-        assert_eq!(ending.heard(SIGINT, false, start), Step::Kill);
+        let mut ending = Termination::default();
+        assert_eq!(ending.heard(SIGINT, false, start), TerminationStep::Kill);
     }
 }

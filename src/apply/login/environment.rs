@@ -39,7 +39,7 @@ const WHO: [&str; 5] = ["HOME", "LOGNAME", "SHELL", "TERM", "USER"];
 
 /// What of the zone makes up an environment.
 #[derive(Clone, Debug, Default)]
-pub struct Place {
+pub struct ZoneEnvironment {
     /// `/bin` is a directory of its own.
     split_usr: bool,
     /// The zone has [`COMMANDS`].
@@ -50,7 +50,7 @@ pub struct Place {
     session: Option<(String, bool)>,
 }
 
-impl Place {
+impl ZoneEnvironment {
     /// Looks around in the zone, in which this process is. A login that trusts nothing reads nothing.
     pub fn look(style: Style, user: &User) -> Self {
         let split_usr = Path::new("/bin").symlink_metadata().is_ok_and(|m| m.is_dir());
@@ -98,7 +98,7 @@ fn session(uid: u32) -> Option<(String, bool)> {
 }
 
 /// Returns the entries of the environment.
-pub fn environment(style: Style, user: &User, term: Option<&OsStr>, place: &Place) -> Vec<String> {
+pub fn environment(style: Style, user: &User, term: Option<&OsStr>, place: &ZoneEnvironment) -> Vec<String> {
     let mut list: Vec<(&str, String)> = vec![("PATH", search_path(style, place))];
     list.extend(term.and_then(plain_term).map(|term| ("TERM", term.to_owned())));
     if style == Style::Safe {
@@ -129,7 +129,7 @@ pub fn environment(style: Style, user: &User, term: Option<&OsStr>, place: &Plac
 }
 
 /// Returns where commands are looked up: as Linux does it, below `/usr/local` first, but for repairs.
-fn search_path(style: Style, place: &Place) -> String {
+fn search_path(style: Style, place: &ZoneEnvironment) -> String {
     let mut dirs = Vec::with_capacity(7);
     if style != Style::Safe {
         // First, since a command of another init would do nothing.
@@ -158,13 +158,13 @@ mod tests {
         User { name: "ann".into(), uid: 1, gid: 1, home: "/h".into(), shell: "/bin/zsh".into() }
     }
 
-    fn of(style: Style, term: Option<&str>, place: &Place) -> String {
+    fn of(style: Style, term: Option<&str>, place: &ZoneEnvironment) -> String {
         environment(style, &ann(), term.map(OsStr::new), place).join(" ")
     }
 
     #[test]
     fn the_whole_environment() {
-        let place = Place::default();
+        let place = ZoneEnvironment::default();
         let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin";
         assert_eq!(
             of(Style::Command, Some("xterm-256color"), &place),
@@ -176,7 +176,7 @@ mod tests {
         );
         assert_eq!(of(Style::Safe, None, &place), "PATH=/usr/sbin:/usr/bin HOME=/ SHELL=/bin/zsh");
         assert_eq!(of(Style::Safe, Some("a;b"), &place), of(Style::Safe, None, &place));
-        let split = Place { split_usr: true, commands: true, ..Place::default() };
+        let split = ZoneEnvironment { split_usr: true, commands: true, ..ZoneEnvironment::default() };
         assert!(of(Style::Safe, None, &split).starts_with("PATH=/usr/sbin:/usr/bin:/sbin:/bin "));
         assert!(of(Style::Command, None, &split).starts_with("PATH=/run/zone/bin:/usr/local/sbin:"));
     }
@@ -188,7 +188,7 @@ mod tests {
         let given: Vec<_> = text.lines().filter_map(entry).collect();
         assert_eq!(given.len(), 5, "{given:?}");
         let session = Some(("/run/user/1".to_owned(), true));
-        let place = Place { given, session, ..Place::default() };
+        let place = ZoneEnvironment { given, session, ..ZoneEnvironment::default() };
         assert_eq!(
             of(Style::Command, None, &place),
             "LOGNAME=ann HOME=/h SHELL=/bin/zsh XDG_RUNTIME_DIR=/run/user/1 \

@@ -22,17 +22,17 @@ pub struct Specials {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum At {
+enum EscapeState {
     LineStart,
     AfterEscape,
     Inside,
 }
 
 /// Watches typed input for escapes.
-pub struct Filter {
+pub struct EscapeFilter {
     escape: Option<u8>,
     specials: Specials,
-    at: At,
+    at: EscapeState,
 }
 
 /// What typed input turned out to be.
@@ -44,10 +44,10 @@ pub enum Typed {
     Disconnect(Vec<u8>, Vec<u8>),
 }
 
-impl Filter {
+impl EscapeFilter {
     /// Returns a filter; without an escape character everything passes.
     pub fn new(escape: Option<u8>, specials: Specials) -> Self {
-        Self { escape, specials, at: At::LineStart }
+        Self { escape, specials, at: EscapeState::LineStart }
     }
 
     /// Takes typed bytes. An escape character at the end waits for what follows it.
@@ -56,20 +56,22 @@ impl Filter {
         let mut out = Vec::with_capacity(input.len() + 1);
         for &byte in input {
             match self.at {
-                At::LineStart if byte == escape => {
-                    self.at = At::AfterEscape;
+                EscapeState::LineStart if byte == escape => {
+                    self.at = EscapeState::AfterEscape;
                     continue;
                 }
-                At::AfterEscape if byte == b'.' => return Typed::Disconnect(out, vec![escape, byte]),
-                At::AfterEscape if Some(byte) == self.specials.eof => {
+                EscapeState::AfterEscape if byte == b'.' => {
+                    return Typed::Disconnect(out, vec![escape, byte]);
+                }
+                EscapeState::AfterEscape if Some(byte) == self.specials.eof => {
                     return Typed::Disconnect(out, vec![escape, b'^', byte ^ 0x40]);
                 }
-                At::AfterEscape if byte == escape => {}
-                At::AfterEscape => out.push(escape),
-                At::LineStart | At::Inside => {}
+                EscapeState::AfterEscape if byte == escape => {}
+                EscapeState::AfterEscape => out.push(escape),
+                EscapeState::LineStart | EscapeState::Inside => {}
             }
             out.push(byte);
-            self.at = if self.ends_line(byte) { At::LineStart } else { At::Inside };
+            self.at = if self.ends_line(byte) { EscapeState::LineStart } else { EscapeState::Inside };
         }
         Typed::Send(out)
     }
@@ -93,7 +95,7 @@ mod tests {
 
     #[test]
     fn escapes_count_at_the_start_of_a_line_only() {
-        let mut f = Filter::new(Some(b'~'), USUAL);
+        let mut f = EscapeFilter::new(Some(b'~'), USUAL);
         assert_eq!(f.take(b"a~.b\r"), send(b"a~.b\r"));
         assert_eq!(f.take(b"~"), send(b""));
         assert_eq!(f.take(b"~"), send(b"~"));
@@ -101,7 +103,7 @@ mod tests {
         assert_eq!(f.take(b"\n~x~.\n"), send(b"\n~x~.\n"));
         assert_eq!(f.take(b"ls\r~."), Typed::Disconnect(b"ls\r".to_vec(), b"~.".to_vec()));
         for first in [b'\r', b'\n', 21, 3, 26] {
-            let mut f = Filter::new(Some(b'~'), USUAL);
+            let mut f = EscapeFilter::new(Some(b'~'), USUAL);
             let typed = f.take(&[b'a', first, b'~', 4, b'z']);
             assert_eq!(typed, Typed::Disconnect(vec![b'a', first], b"~^D".to_vec()), "{first}");
         }
@@ -109,23 +111,23 @@ mod tests {
 
     #[test]
     fn an_escape_before_the_end_of_a_line_is_sent_and_the_next_line_begins() {
-        let mut f = Filter::new(Some(b'~'), USUAL);
+        let mut f = EscapeFilter::new(Some(b'~'), USUAL);
         assert_eq!(f.take(b"~\r"), send(b"~\r"));
         assert!(matches!(f.take(b"~."), Typed::Disconnect(..)));
     }
 
     #[test]
     fn other_escapes_and_none() {
-        let mut f = Filter::new(Some(b'%'), USUAL);
+        let mut f = EscapeFilter::new(Some(b'%'), USUAL);
         assert_eq!(f.take(b"~.\r"), send(b"~.\r"));
         assert!(matches!(f.take(b"%."), Typed::Disconnect(..)));
-        let mut f = Filter::new(None, USUAL);
+        let mut f = EscapeFilter::new(None, USUAL);
         assert_eq!(f.take(b"~.\r~."), send(b"~.\r~."));
     }
 
     #[test]
     fn a_switched_off_character_is_not_the_byte_zero() {
-        let mut f = Filter::new(Some(b'~'), Specials::default());
+        let mut f = EscapeFilter::new(Some(b'~'), Specials::default());
         assert_eq!(f.take(b"a\0~."), send(b"a\0~."));
     }
 }

@@ -11,18 +11,18 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use super::direct::{candidates, plain_words};
-use super::environment::{Place, Style, environment};
+use super::environment::{Style, ZoneEnvironment, environment};
 use super::identity::{User, find_user, groups_of};
 use crate::spec::shown::Show;
 use crate::sys::channel::Channel;
 use crate::sys::naive::without;
 use crate::sys::path::reason;
-use crate::sys::tty::Look;
+use crate::sys::tty::TerminalState;
 use crate::sys::{enter, pty};
 
 /// What to do inside the zone.
 #[derive(Clone, Debug)]
-pub struct Job {
+pub struct LoginJob {
     /// Login name.
     pub user: String,
     /// `-S`: trust nothing in the zone but a shell.
@@ -34,12 +34,12 @@ pub struct Job {
     /// `TERM` of the caller.
     pub term: Option<OsString>,
     /// A terminal is wanted, and it is to look like this.
-    pub terminal: Option<Look>,
+    pub terminal: Option<TerminalState>,
 }
 
 /// Why a login fails inside the zone.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum LoginInsideError {
     /// No such user.
     #[error("unknown user '{0}'")]
     UnknownUser(String),
@@ -78,30 +78,30 @@ pub enum Failure {
     ZeroByte(#[from] NulError),
 }
 
-impl Job {
+impl LoginJob {
     /// Does it. Returns only why it could not.
-    pub fn run(&self, channel: &Channel) -> Failure {
+    pub fn run(&self, channel: &Channel) -> LoginInsideError {
         match self.try_run(channel) {
             Ok(never) => match never {},
             Err(failure) => failure,
         }
     }
 
-    fn try_run(&self, channel: &Channel) -> Result<std::convert::Infallible, Failure> {
+    fn try_run(&self, channel: &Channel) -> Result<std::convert::Infallible, LoginInsideError> {
         if self.authenticate {
             return self.ask(channel);
         }
         let user = if self.safe { safe_user() } else { find(&self.user)? };
         let groups = if self.safe { Vec::new() } else { further_groups(&user)? };
         if let Some(look) = &self.terminal {
-            take_terminal(look, user.uid, channel).map_err(Failure::Terminal)?;
+            take_terminal(look, user.uid, channel).map_err(LoginInsideError::Terminal)?;
         }
         enter::become_user(user.uid, user.gid, &groups).map_err(|source| {
             let user = user.name.clone();
             if source.raw_os_error() == Some(libc::EINVAL) {
-                Failure::ForeignId(user)
+                LoginInsideError::ForeignId(user)
             } else {
-                Failure::Become { user, source }
+                LoginInsideError::Become { user, source }
             }
         })?;
         // As the user: who may not enter the folder starts in `/`, where this process is.
@@ -117,14 +117,17 @@ impl Job {
     }
 
     /// Has the zone's login(1) ask, as root of the zone on a terminal of the zone.
-    fn ask(&self, channel: &Channel) -> Result<std::convert::Infallible, Failure> {
-        let look = self.terminal.as_ref().ok_or_else(|| Failure::Terminal(io::ErrorKind::NotFound.into()))?;
-        take_terminal(look, 0, channel).map_err(Failure::Terminal)?;
+    fn ask(&self, channel: &Channel) -> Result<std::convert::Infallible, LoginInsideError> {
+        let look = self
+            .terminal
+            .as_ref()
+            .ok_or_else(|| LoginInsideError::Terminal(io::ErrorKind::NotFound.into()))?;
+        take_terminal(look, 0, channel).map_err(LoginInsideError::Terminal)?;
         let root = User::root();
-        let become_failed = |source| Failure::Become { user: root.name.clone(), source };
+        let become_failed = |source| LoginInsideError::Become { user: root.name.clone(), source };
         enter::become_user(0, 0, &[]).map_err(become_failed)?;
         let _ = enter::change_folder("/");
-        let place = Place::look(Style::Safe, &root);
+        let place = ZoneEnvironment::look(Style::Safe, &root);
         let env = environment(Style::Safe, &root, self.term.as_deref(), &place);
         let env = env.into_iter().map(CString::new).collect::<Result<Vec<_>, _>>()?;
         let mut args = vec![c"login".to_owned(), c"-p".to_owned()];
@@ -136,11 +139,11 @@ impl Job {
         for file in [c"/bin/login", c"/usr/bin/login"] {
             source = enter::exec(file, &args, &env);
         }
-        Err(Failure::Execute { shell: "/bin/login".into(), source })
+        Err(LoginInsideError::Execute { shell: "/bin/login".into(), source })
     }
 
     /// Executes the user's shell; returns why it could not.
-    fn execute(&self, user: &User) -> Result<Failure, NulError> {
+    fn execute(&self, user: &User) -> Result<LoginInsideError, NulError> {
         let base = user.shell.rsplit('/').next().unwrap_or("sh");
         let style = match &self.command {
             _ if self.safe => Style::Safe,
@@ -158,7 +161,7 @@ impl Job {
             args.push(CString::new(command.clone().into_vec())?);
         }
         let term: Option<&OsStr> = self.term.as_deref();
-        let mut env = environment(style, user, term, &Place::look(style, user));
+        let mut env = environment(style, user, term, &ZoneEnvironment::look(style, user));
         if without("environment") {
             env.extend(std::env::vars().map(|(name, value)| format!("{name}={value}")));
         }
@@ -169,7 +172,7 @@ impl Job {
         }
         let program = CString::new(OsStr::new(&user.shell).as_bytes())?;
         let source = enter::exec(&program, &args, &env);
-        Ok(Failure::Execute { shell: user.shell.clone(), source })
+        Ok(LoginInsideError::Execute { shell: user.shell.clone(), source })
     }
 }
 
@@ -191,7 +194,7 @@ fn safe_user() -> User {
     User { home: "/".into(), shell: shell.into(), ..User::root() }
 }
 
-fn find(name: &str) -> Result<User, Failure> {
+fn find(name: &str) -> Result<User, LoginInsideError> {
     const FILE: &str = "/etc/passwd";
     if without("lookup") {
         let _ = nix::unistd::User::from_name(name);
@@ -204,24 +207,24 @@ fn find(name: &str) -> Result<User, Failure> {
         Ok(Some(user)) => Ok(user),
         // A zone whose files are broken or missing is repaired as root.
         Ok(None) | Err(_) if name == "root" => Ok(User::root()),
-        Ok(None) => Err(Failure::UnknownUser(name.to_owned())),
-        Err(source) => Err(Failure::Read { file: FILE, source }),
+        Ok(None) => Err(LoginInsideError::UnknownUser(name.to_owned())),
+        Err(source) => Err(LoginInsideError::Read { file: FILE, source }),
     }
 }
 
-fn further_groups(user: &User) -> Result<Vec<u32>, Failure> {
+fn further_groups(user: &User) -> Result<Vec<u32>, LoginInsideError> {
     const FILE: &str = "/etc/group";
     let read = |file: File| groups_of(file, &user.name);
     match enter::open_regular(FILE).and_then(read) {
         Ok(groups) => Ok(groups),
         // Fewer groups, never more rights.
         Err(e) if e.kind() == io::ErrorKind::NotFound || user.uid == 0 => Ok(Vec::new()),
-        Err(source) => Err(Failure::Read { file: FILE, source }),
+        Err(source) => Err(LoginInsideError::Read { file: FILE, source }),
     }
 }
 
 /// Makes a terminal, sends its other side to the host, and makes it ours.
-fn take_terminal(look: &Look, uid: u32, channel: &Channel) -> io::Result<()> {
+fn take_terminal(look: &TerminalState, uid: u32, channel: &Channel) -> io::Result<()> {
     let pty = pty::open_in(Path::new("/dev/pts"))?;
     look.apply(pty.slave.as_fd())?;
     pty::give(pty.slave.as_fd(), uid)?;

@@ -36,20 +36,20 @@ use crate::plan::confine::Confinement;
 use crate::spec::ZoneName;
 use crate::spec::shown::Show;
 use crate::sys::channel::Channel;
-use crate::sys::enter::{Confine, EnterError, Entered, Filter, Target, signal_group};
+use crate::sys::enter::{Confine, EnterError, EnterTarget, Entered, SeccompFilter, signal_group};
 use crate::sys::made;
 use crate::sys::path::reason;
 use crate::sys::process::{self, Child, Ended};
-use crate::sys::tty::{self, Look, Signals};
+use crate::sys::tty::{self, Signals, TerminalState};
 
-pub use console::Console;
-pub use session::End;
+pub use console::ConsoleConnection;
+pub use session::SessionEnd;
 
-use command::Command;
+use command::LoginCommand;
 use ending::LAST;
-use inside::Job;
-use session::{SIGNALS, Session};
-use streams::Streams;
+use inside::LoginJob;
+use session::{LoginSession, SIGNALS};
+use streams::CommandStreams;
 
 /// Why a login does not come about.
 #[derive(Debug, thiserror::Error)]
@@ -139,7 +139,7 @@ pub struct Attached {
 
 /// The zone that is logged in to.
 #[derive(Debug)]
-pub struct Zone<'a> {
+pub struct LoginZone<'a> {
     root: &'a Root,
     name: &'a ZoneName,
     running: &'a Running,
@@ -149,7 +149,7 @@ pub struct Zone<'a> {
     confinement: Confinement,
 }
 
-impl<'a> Zone<'a> {
+impl<'a> LoginZone<'a> {
     /// Finds out what a login to a running zone takes, and brings its guard back if that has died. Returns
     /// what the administrator should know then.
     ///
@@ -172,10 +172,10 @@ impl<'a> Zone<'a> {
     /// to end.
     fn enter(
         &self,
-        target: &Target,
+        target: &EnterTarget,
         streams: [Option<OwnedFd>; 3],
         signals: &Signals,
-        job: &Job,
+        job: &LoginJob,
     ) -> Result<Entered, LoginError> {
         let mut asked = None;
         let mut stop = || {
@@ -184,7 +184,7 @@ impl<'a> Zone<'a> {
         };
         let program = guard::program();
         let hand_over = |listener: BorrowedFd<'_>| guard::enlist(self.root, self.name, listener);
-        let filter = self.guarded.then_some(Filter { program: &program, hand_over: &hand_over });
+        let filter = self.guarded.then_some(SeccompFilter { program: &program, hand_over: &hand_over });
         let inside = |channel: &Channel| job.run(channel).to_string();
         let program = confine::program(&self.confinement);
         let confine = Confine { program: program.as_deref(), personality: self.confinement.personality };
@@ -194,15 +194,15 @@ impl<'a> Zone<'a> {
 }
 
 /// Opens a zone that can be entered.
-fn open(zone: &Running) -> Result<Target, LoginError> {
+fn open(zone: &Running) -> Result<EnterTarget, LoginError> {
     log::debug!("enter the zone of process {}", zone.init);
-    Ok(Target::open(zone.init, zone.init_start, zone.cgroup.as_deref().map(Path::new))?)
+    Ok(EnterTarget::open(zone.init, zone.init_start, zone.cgroup.as_deref().map(Path::new))?)
 }
 
 impl Login {
-    fn job(&self, terminal: Option<Look>) -> Job {
+    fn job(&self, terminal: Option<TerminalState>) -> LoginJob {
         let (user, command, term) = (self.user.clone(), self.command.clone(), self.term.clone());
-        Job { user, safe: self.safe, authenticate: self.authenticate, command, term, terminal }
+        LoginJob { user, safe: self.safe, authenticate: self.authenticate, command, term, terminal }
     }
 
     /// Runs a command, or a shell that reads standard input, without a terminal, and returns how it ended.
@@ -210,7 +210,7 @@ impl Login {
     ///
     /// # Errors
     /// When the login does not come about.
-    pub fn run(&self, zone: &Zone<'_>) -> Result<Ended, LoginError> {
+    pub fn run(&self, zone: &LoginZone<'_>) -> Result<Ended, LoginError> {
         const TAKEN: &[Signal] = &[
             Signal::SIGHUP,
             Signal::SIGINT,
@@ -220,24 +220,25 @@ impl Login {
             Signal::SIGCHLD,
         ];
         let target = open(zone.running)?;
-        let Streams { inside, relay } = Streams::prepare(self.no_input).map_err(LoginError::Relay)?;
+        let CommandStreams { inside, relay } =
+            CommandStreams::prepare(self.no_input).map_err(LoginError::Relay)?;
         let signals = Signals::take(TAKEN).map_err(LoginError::Relay)?;
         let job = self.job(None);
         let entered = zone.enter(&target, inside, &signals, &job)?;
-        Command::new(entered, relay, signals).wait()
+        LoginCommand::new(entered, relay, signals).wait()
     }
 
     /// Begins a login on a new terminal of the zone, which must be running, not only ready.
     ///
     /// # Errors
     /// When the login does not come about.
-    pub fn attach(&self, zone: &Zone<'_>) -> Result<Attached, LoginError> {
+    pub fn attach(&self, zone: &LoginZone<'_>) -> Result<Attached, LoginError> {
         let target = open(zone.running)?;
         let null = tty::null().map_err(LoginError::Relay)?;
         let also_null = || null.try_clone().map(Some).map_err(LoginError::Relay);
         let streams = [also_null()?, also_null()?, also_null()?];
         let signals = Signals::take(SIGNALS).map_err(LoginError::Relay)?;
-        let job = self.job(Some(Look::of(io::stdin().as_fd())));
+        let job = self.job(Some(TerminalState::of(io::stdin().as_fd())));
         let Entered { child, channel } = zone.enter(&target, streams, &signals, &job)?;
         // What the zone shows the new process may keep it for ever; the user must not be kept as well.
         while !tty::wait_for(channel.as_fd(), signals.as_fd()).map_err(LoginError::Relay)? {
@@ -276,10 +277,10 @@ fn asked_to_end(signals: &Signals) -> Option<Signal> {
 ///
 /// # Errors
 /// [`LoginError::Kept`].
-pub fn known(end: process::End) -> Result<Ended, LoginError> {
+pub fn known(end: process::ChildEnd) -> Result<Ended, LoginError> {
     match end {
-        process::End::Known(ended) => Ok(ended),
-        process::End::Kept => Err(LoginError::Kept),
+        process::ChildEnd::Known(ended) => Ok(ended),
+        process::ChildEnd::Kept => Err(LoginError::Kept),
     }
 }
 
@@ -299,12 +300,12 @@ impl Attached {
     ///
     /// # Errors
     /// The system's error.
-    pub fn talk(&self, escape: Option<u8>) -> Result<End, LoginError> {
+    pub fn talk(&self, escape: Option<u8>) -> Result<SessionEnd, LoginError> {
         let remote = self.master.as_fd();
         let child = Some(&self.child);
-        let session = Session { remote, is_terminal: true, child, escape, signals: &self.signals };
+        let session = LoginSession { remote, is_terminal: true, child, escape, signals: &self.signals };
         let end = session.run()?;
-        if let End::Exited(_) = end {
+        if let SessionEnd::Exited(_) = end {
             failure_of(&self.channel)?;
         }
         Ok(end)

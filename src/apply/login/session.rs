@@ -7,11 +7,11 @@ use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::LoginError;
-use super::escape::{Filter, Specials, Typed};
+use super::escape::{EscapeFilter, Specials, Typed};
 use crate::apply::relay::{Output, Went};
 use crate::sys::process::{self, Child};
 use crate::sys::stream::Stream;
-use crate::sys::tty::{self, Look, Raw, Signals};
+use crate::sys::tty::{self, Raw, Signals, TerminalState};
 
 /// Signals that a session takes over.
 pub const SIGNALS: &[Signal] = &[
@@ -30,19 +30,19 @@ const CHUNK: usize = 16 << 10;
 
 /// How a session ended.
 #[derive(Debug, PartialEq, Eq)]
-pub enum End {
+pub enum SessionEnd {
     /// The user typed the escape, or the user's terminal is gone.
     Disconnected,
     /// The other side has closed.
     Closed,
     /// The process on the other side has ended.
-    Exited(process::End),
+    Exited(process::ChildEnd),
     /// This signal asked us to end.
     Signal(Signal),
 }
 
 /// A session.
-pub struct Session<'a> {
+pub struct LoginSession<'a> {
     /// The other side; does not wait.
     pub remote: BorrowedFd<'a>,
     /// The other side is a terminal: it has a size, and is told the end of input by a character.
@@ -55,17 +55,17 @@ pub struct Session<'a> {
     pub signals: &'a Signals,
 }
 
-impl Session<'_> {
+impl LoginSession<'_> {
     /// Carries bytes both ways until one side has had enough.
     ///
     /// # Errors
     /// [`LoginError::Relay`], [`LoginError::Stream`].
-    pub fn run(&self) -> Result<End, LoginError> {
+    pub fn run(&self) -> Result<SessionEnd, LoginError> {
         let input = Stream::input();
         let mut output = Output::new(self.remote, Stream::output());
         let stdin = rustix::stdio::stdin();
-        let look = Look::of(stdin);
-        let mut filter = Filter::new(self.escape, specials(&look));
+        let look = TerminalState::of(stdin);
+        let mut filter = EscapeFilter::new(self.escape, specials(&look));
         let mut raw = Raw::enter(stdin);
         let mut listening = true;
         let mut remote_open = true;
@@ -113,7 +113,7 @@ impl Session<'_> {
                 };
                 if n == Some(0) {
                     if raw.is_some() {
-                        return Ok(End::Disconnected);
+                        return Ok(SessionEnd::Disconnected);
                     }
                     listening = false;
                     pending.extend(look.special(libc::VEOF).filter(|_| self.is_terminal));
@@ -123,16 +123,16 @@ impl Session<'_> {
                     Typed::Disconnect(bytes, shown) => {
                         let _ = tty::write(self.remote, &bytes);
                         output.say(&shown);
-                        return Ok(End::Disconnected);
+                        return Ok(SessionEnd::Disconnected);
                     }
                 }
             }
             if went == Went::Unread {
-                return Ok(End::Disconnected);
+                return Ok(SessionEnd::Disconnected);
             }
             if went == Went::Ended || !self.carry_input(&mut pending) {
                 if self.child.is_none() {
-                    return Ok(End::Closed);
+                    return Ok(SessionEnd::Closed);
                 }
                 // The terminal is closed but its process lives: its end is the end.
                 remote_open = false;
@@ -143,7 +143,11 @@ impl Session<'_> {
 
     /// Shows what was written before the process has ended. What is written on and on by others, who still
     /// have the terminal open, is not waited for.
-    fn show_rest(&self, output: &mut Output<BorrowedFd<'_>>, end: process::End) -> Result<End, LoginError> {
+    fn show_rest(
+        &self,
+        output: &mut Output<BorrowedFd<'_>>,
+        end: process::ChildEnd,
+    ) -> Result<SessionEnd, LoginError> {
         while output.is_waiting() {
             let mut fds = vec![PollFd::new(self.signals, PollFlags::IN)];
             output.polls(&mut fds);
@@ -153,11 +157,11 @@ impl Session<'_> {
             if seen.next().is_some_and(|e| !e.is_empty())
                 && let Some(signal) = super::asked_to_end(self.signals)
             {
-                return Ok(End::Signal(signal));
+                return Ok(SessionEnd::Signal(signal));
             }
             output.turn(&mut seen)?;
         }
-        Ok(End::Exited(end))
+        Ok(SessionEnd::Exited(end))
     }
 
     /// Sends what is waiting; says whether the other side is still there.
@@ -173,7 +177,7 @@ impl Session<'_> {
         true
     }
 
-    fn on_signals<'t>(&self, stdin: BorrowedFd<'t>, raw: &mut Option<Raw<'t>>) -> Option<End> {
+    fn on_signals<'t>(&self, stdin: BorrowedFd<'t>, raw: &mut Option<Raw<'t>>) -> Option<SessionEnd> {
         while let Some(signal) = self.signals.next() {
             match signal {
                 Signal::SIGCHLD => {}
@@ -186,7 +190,7 @@ impl Session<'_> {
                     }
                     self.pass_size_on(stdin);
                 }
-                other => return Some(End::Signal(other)),
+                other => return Some(SessionEnd::Signal(other)),
             }
         }
         None
@@ -208,7 +212,7 @@ fn wait(fds: &mut [PollFd<'_>]) -> Result<Vec<PollFlags>, LoginError> {
     }
 }
 
-fn specials(look: &Look) -> Specials {
+fn specials(look: &TerminalState) -> Specials {
     Specials {
         eof: look.special(libc::VEOF),
         eol: look.special(libc::VEOL),

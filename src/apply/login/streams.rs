@@ -10,14 +10,14 @@ use crate::sys::stream::Stream;
 use crate::sys::tty::{self, Given};
 
 /// The streams of a command.
-pub struct Streams {
+pub struct CommandStreams {
     /// What to place in the child; none: the child keeps ours.
     pub inside: [Option<OwnedFd>; 3],
     /// What is to be carried across meanwhile.
     pub relay: Relay,
 }
 
-impl Streams {
+impl CommandStreams {
     /// Looks at the caller's streams and makes the pipes that are needed.
     ///
     /// # Errors

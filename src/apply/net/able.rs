@@ -3,10 +3,10 @@
 use std::os::fd::AsFd;
 
 use super::switch::{attach, load, prepare};
-use super::{Done, Lack, NetworkError, frame, net, net_unless, sys};
+use super::{Lack, NetworkError, NetworkResult, frame, net, net_unless, sys};
 use crate::sys::bpf::asm::Asm;
 use crate::sys::channel::Channel;
-use crate::sys::netlink::filter::Way;
+use crate::sys::netlink::filter::Direction;
 use crate::sys::netlink::{Socket, link};
 use crate::sys::ns::{self, Kinds, Side};
 use crate::sys::process;
@@ -15,7 +15,7 @@ use crate::sys::process;
 ///
 /// # Errors
 /// [`super::NetworkError`]: what is missing.
-pub fn able() -> Done<()> {
+pub fn able() -> NetworkResult<()> {
     let (ours, theirs) = Channel::pair().map_err(sys("cannot make a channel"))?;
     match ns::fork().map_err(sys("cannot start a process"))? {
         Side::Child => {
@@ -32,11 +32,11 @@ pub fn able() -> Done<()> {
     }
 }
 
-fn attempt() -> Done<()> {
+fn attempt() -> NetworkResult<()> {
     ns::unshare(Kinds::NET).map_err(sys("this kernel makes no network namespaces"))?;
     let here = ns::own_network().map_err(sys("cannot open the network namespace"))?;
     let mut socket = Socket::open().map_err(net("cannot open netlink"))?;
-    let peer = link::Peer { name: "inside", namespace: here.as_fd(), mac: [2, 0, 0, 0, 0, 1], mtu: 1500 };
+    let peer = link::VethPeer { name: "inside", namespace: here.as_fd(), mac: [2, 0, 0, 0, 0, 1], mtu: 1500 };
     link::add_pair(&mut socket, link::Near { name: "outside", mac: None, mtu: 1500 }, peer)
         .map_err(net_unless(Lack::Veth, &[libc::EOPNOTSUPP], "cannot make a link"))?;
     let made = link::named(&mut socket, "outside").map_err(net("cannot look at a link"))?;
@@ -45,5 +45,5 @@ fn attempt() -> Done<()> {
     let mut asm = Asm::new();
     asm.exit_with(frame::PASS);
     let program = load("zones_try", &asm.finish())?;
-    attach(&mut socket, index, Way::In, &program, "zones-try")
+    attach(&mut socket, index, Direction::In, &program, "zones-try")
 }

@@ -7,18 +7,18 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::frame::{Kind, key};
-use super::guard::{Guard, Limit, Onward, Sender, program, receiving};
+use super::frame::{TableKeyKind, key};
+use super::guard::{Bandwidth, LinkRules, Onward, SenderMac, program, receiving};
 use super::inside::{Inside, settle, shape};
 use super::lock::NetLock;
 use super::probe::{self, Probe};
 use super::switch::{ALIAS, Switch, attach, join, load, map, prepare, zone_of};
-use super::{Done, Holder, Lack, NetworkError, claims, net, net_unless, sys};
+use super::{AddressHolder, Lack, NetworkError, NetworkResult, claims, net, net_unless, sys};
 use crate::apply::fault;
 use crate::apply::paths::Root;
-use crate::plan::net::{ANSWERED, Link, Mac, Way};
-use crate::plan::step::Step;
-use crate::sys::bpf::{Map, Shape};
+use crate::plan::net::{ANSWERED, LinkMode, Mac, ZoneLink};
+use crate::plan::step::BootStep;
+use crate::sys::bpf::{Map, MapType};
 use crate::sys::netlink::{Socket, filter, link, route};
 
 /// The network of a zone while it is made.
@@ -39,8 +39,8 @@ impl Network {
     ///
     /// # Errors
     /// [`super::NetworkError`]
-    pub fn begin(steps: &[Step], asked: Probe) -> Done<Option<Self>> {
-        if !steps.iter().any(|s| matches!(s, Step::Link(_))) {
+    pub fn begin(steps: &[BootStep], asked: Probe) -> NetworkResult<Option<Self>> {
+        if !steps.iter().any(|s| matches!(s, BootStep::Link(_))) {
             return Ok(None);
         }
         let host = Socket::open().map_err(net("cannot open netlink"))?;
@@ -61,9 +61,9 @@ impl Network {
     pub fn make(
         &mut self,
         root: &Root,
-        wanted: &Link,
+        wanted: &ZoneLink,
         namespace: impl FnOnce() -> io::Result<OwnedFd>,
-    ) -> Done<()> {
+    ) -> NetworkResult<()> {
         if self.namespace.is_none() {
             let fd = namespace().map_err(sys("cannot open the network namespace"))?;
             self.inside = Some(Inside::open(fd.as_fd())?);
@@ -73,13 +73,13 @@ impl Network {
         self.claim(root, wanted)?;
         fault::point("link-claimed");
         match wanted.way {
-            Way::Moved => self.move_in(wanted),
+            LinkMode::Moved => self.move_in(wanted),
             _ => self.pair(wanted),
         }
     }
 
     /// Waits until nobody can be expected to answer for an address of the link any more.
-    fn is_free(&mut self, wanted: &Link) -> Done<()> {
+    fn is_free(&mut self, wanted: &ZoneLink) -> NetworkResult<()> {
         let answers = self.probe.answers(&mut self.host, wanted)?;
         for (ip, mac) in answers {
             if wanted.answered.contains(&ip) {
@@ -102,35 +102,38 @@ impl Network {
     }
 
     /// Says who has an address that somebody has answered for.
-    fn in_use(&mut self, wanted: &Link, ip: IpAddr, mac: [u8; 6]) -> Done<NetworkError> {
+    fn in_use(&mut self, wanted: &ZoneLink, ip: IpAddr, mac: [u8; 6]) -> NetworkResult<NetworkError> {
         // A zone below another alternate root: its claim is not ours to see, its port is.
         let mut zone = None;
         if let Some(switch) = Switch::find(&mut self.host, wanted.lower_index)? {
-            let keys = [keys_of(Way::Shared, 0, mac, &[ip]), keys_of(Way::Own, 0, mac, &[])].concat();
+            let keys =
+                [keys_of(LinkMode::Shared, 0, mac, &[ip]), keys_of(LinkMode::Own, 0, mac, &[])].concat();
             for (key, _) in keys {
                 let port = switch.port(&key)?;
                 zone = zone.or(port.map(|p| zone_of(&mut self.host, p)).transpose()?.flatten());
             }
         }
-        let machine = || Holder::Machine { mac: Mac(mac), lower: wanted.lower.clone() };
-        let holder = zone.map_or_else(machine, Holder::Zone);
+        let machine = || AddressHolder::Machine { mac: Mac(mac), lower: wanted.lower.clone() };
+        let holder = zone.map_or_else(machine, AddressHolder::Zone);
         Ok(NetworkError::AddressInUse { holder, address: ip.to_string() })
     }
 
-    fn claim(&mut self, root: &Root, wanted: &Link) -> Done<()> {
+    fn claim(&mut self, root: &Root, wanted: &ZoneLink) -> NetworkResult<()> {
         let _lock = NetLock::wait().map_err(sys("cannot lock the network"))?;
         let held = claims::make(root, &wanted.remains()).map_err(sys("cannot note the addresses"))?;
         let Some((zone, path)) = held else { return Ok(()) };
         Err(match path.file_name().and_then(|n| n.to_str()).filter(|n| *n != "link") {
-            Some(ip) => NetworkError::AddressInUse { holder: Holder::Zone(zone), address: ip.to_owned() },
+            Some(ip) => {
+                NetworkError::AddressInUse { holder: AddressHolder::Zone(zone), address: ip.to_owned() }
+            }
             None => NetworkError::LinkInUse { lower: wanted.lower.clone(), zone },
         })
     }
 
     /// Gives the zone a link of the host.
-    fn move_in(&mut self, wanted: &Link) -> Done<()> {
+    fn move_in(&mut self, wanted: &ZoneLink) -> NetworkResult<()> {
         let namespace = self.namespace.as_ref().map(AsFd::as_fd);
-        let change = link::Change { namespace, ..link::Change::default() };
+        let change = link::LinkChange { namespace, ..link::LinkChange::default() };
         link::change(&mut self.host, wanted.lower_index, &change)
             .map_err(net("failed to add network device: cannot move the link into the zone"))?;
         let inside = self.inside()?;
@@ -141,11 +144,11 @@ impl Network {
         Ok(())
     }
 
-    fn inside(&mut self) -> Done<&mut Inside> {
+    fn inside(&mut self) -> NetworkResult<&mut Inside> {
         self.inside.as_mut().ok_or(NetworkError::NoNamespace)
     }
 
-    fn pair(&mut self, wanted: &Link) -> Done<()> {
+    fn pair(&mut self, wanted: &ZoneLink) -> NetworkResult<()> {
         let (port, own) = self.make_pair(wanted)?;
         fault::point("link-paired");
         self.shaped = self.shape(wanted, port, own)?;
@@ -174,7 +177,7 @@ impl Network {
 
     /// Puts queues on both ends of a link with a bandwidth. What the zone receives, the host shapes. What it
     /// sends, its own end does: that is the zone's to change, but then the guard drops what is too much.
-    fn shape(&mut self, wanted: &Link, port: u32, own: u32) -> Done<bool> {
+    fn shape(&mut self, wanted: &ZoneLink, port: u32, own: u32) -> NetworkResult<bool> {
         let Some(bits) = wanted.maxbw else { return Ok(false) };
         let shaped = shape(&mut self.host, port, bits)? && self.inside()?.shape(own, bits)?;
         if !shaped {
@@ -188,20 +191,20 @@ impl Network {
     }
 
     /// Puts the rules on the zone's port; nothing flows yet. Returns the number of the table that they use.
-    fn rule(&mut self, wanted: &Link, port: u32) -> Done<Option<u32>> {
+    fn rule(&mut self, wanted: &ZoneLink, port: u32) -> NetworkResult<Option<u32>> {
         let _lock = NetLock::wait().map_err(sys("cannot lock the network"))?;
         let fresh = prepare(&mut self.host, port)?;
         debug_assert!(fresh, "the port is new");
         match wanted.way {
-            Way::Shared | Way::Own => self.beside_others(wanted, port)?.number().map(Some),
-            Way::Bridge => self.guarded(wanted, port, Onward::Bridge).map(|()| None),
-            Way::Wire => self.guarded(wanted, port, Onward::Wire(wanted.lower_index)).map(|()| None),
-            Way::Moved => Ok(None),
+            LinkMode::Shared | LinkMode::Own => self.beside_others(wanted, port)?.number().map(Some),
+            LinkMode::Bridge => self.guarded(wanted, port, Onward::Bridge).map(|()| None),
+            LinkMode::Wire => self.guarded(wanted, port, Onward::Wire(wanted.lower_index)).map(|()| None),
+            LinkMode::Moved => Ok(None),
         }
     }
 
     /// Lets frames flow.
-    fn connect(&mut self, wanted: &Link, port: u32, table: Option<u32>) -> Done<()> {
+    fn connect(&mut self, wanted: &ZoneLink, port: u32, table: Option<u32>) -> NetworkResult<()> {
         let _lock = NetLock::wait().map_err(sys("cannot lock the network"))?;
         if let Some(table) = table {
             let switch = match Switch::find(&mut self.host, wanted.lower_index)? {
@@ -211,22 +214,22 @@ impl Network {
             };
             self.enter(wanted, port, switch)?;
         }
-        if wanted.way == Way::Wire {
+        if wanted.way == LinkMode::Wire {
             join(&mut self.host, wanted.lower_index, port, wanted.vlan)?;
             fault::point("wire-joined");
             self.open_lower(wanted)?;
         }
-        if wanted.way == Way::Bridge {
+        if wanted.way == LinkMode::Bridge {
             self.keep_bridge(wanted)?;
         }
         fault::point("link-connected");
         let alias = format!("{ALIAS}{} {}", wanted.zone, wanted.name);
-        let change = link::Change {
+        let change = link::LinkChange {
             set: link::UP,
             alias: Some(&alias),
             no_link_local: true,
-            master: (wanted.way == Way::Bridge).then_some(wanted.lower_index),
-            ..link::Change::default()
+            master: (wanted.way == LinkMode::Bridge).then_some(wanted.lower_index),
+            ..link::LinkChange::default()
         };
         link::change(&mut self.host, port, &change).map_err(net("cannot switch the port on"))
     }
@@ -234,7 +237,7 @@ impl Network {
     /// Has a bridge keep its address when the zone's port joins it. The kernel gives it the lowest one of its
     /// ports, as long as nobody has set one: that is never ours unless there is no other, or one that begins
     /// as high. Then the address that the bridge has is set.
-    fn keep_bridge(&mut self, wanted: &Link) -> Done<()> {
+    fn keep_bridge(&mut self, wanted: &ZoneLink) -> NetworkResult<()> {
         let look = net("cannot look at the bridge");
         let bridge = link::numbered(&mut self.host, wanted.lower_index).map_err(&look)?;
         // All zeros is that of a bridge that has lost its last port.
@@ -242,15 +245,15 @@ impl Network {
         if mac < wanted.port_mac.0 && link::has_ports(&mut self.host, wanted.lower_index).map_err(&look)? {
             return Ok(());
         }
-        let change = link::Change { mac: Some(mac), ..link::Change::default() };
+        let change = link::LinkChange { mac: Some(mac), ..link::LinkChange::default() };
         link::change(&mut self.host, wanted.lower_index, &change)
             .map_err(net("cannot keep the bridge's address"))
     }
 
     /// Makes the zone's link and its port, and returns the numbers of the port and, inside, of the link.
-    fn make_pair(&mut self, wanted: &Link) -> Done<(u32, u32)> {
+    fn make_pair(&mut self, wanted: &ZoneLink) -> NetworkResult<(u32, u32)> {
         let Some(namespace) = &self.namespace else { return Err(NetworkError::NoNamespace) };
-        let peer = link::Peer {
+        let peer = link::VethPeer {
             name: &wanted.name,
             namespace: namespace.as_fd(),
             mac: wanted.mac.0,
@@ -279,7 +282,7 @@ impl Network {
     }
 
     /// Puts the rules of a link that others use as well on the zone's port.
-    fn beside_others(&mut self, wanted: &Link, port: u32) -> Done<Switch> {
+    fn beside_others(&mut self, wanted: &ZoneLink, port: u32) -> NetworkResult<Switch> {
         let switch = Switch::open(&mut self.host, wanted.lower_index, wanted.lower_mac.0)?;
         let onward = Onward::Switch { table: &switch.table, own: port, lower: wanted.lower_index };
         fault::point("switch-made");
@@ -288,14 +291,14 @@ impl Network {
     }
 
     /// Takes the zone's place among those who share the link.
-    fn enter(&mut self, wanted: &Link, port: u32, mut switch: Switch) -> Done<()> {
+    fn enter(&mut self, wanted: &ZoneLink, port: u32, mut switch: Switch) -> NetworkResult<()> {
         for (key, ip) in keys(wanted) {
             let Some(other) = switch.enter(&mut self.host, &key, port)? else { continue };
             let zone = zone_of(&mut self.host, other)?.unwrap_or_default();
-            return Err(NetworkError::AddressInUse { holder: Holder::Zone(zone), address: ip });
+            return Err(NetworkError::AddressInUse { holder: AddressHolder::Zone(zone), address: ip });
         }
         fault::point("switch-entered");
-        let shared = wanted.way == Way::Shared;
+        let shared = wanted.way == LinkMode::Shared;
         if !switch.listen(&mut self.host, port, wanted.vlan, shared)? {
             let full = NetworkError::Full { lower: wanted.lower.clone() };
             if !shared {
@@ -312,17 +315,20 @@ impl Network {
     }
 
     /// Puts the rules on the zone's port.
-    fn guarded(&mut self, wanted: &Link, port: u32, onward: Onward<'_>) -> Done<()> {
+    fn guarded(&mut self, wanted: &ZoneLink, port: u32, onward: Onward<'_>) -> NetworkResult<()> {
         let until: Option<Map> =
-            wanted.maxbw.map(|_| map(Shape::Array, "zones_until", 4, 8, 2)).transpose()?;
-        let limit =
-            until.as_ref().zip(wanted.maxbw).map(|(until, bits)| Limit { until, bits, shaped: self.shaped });
+            wanted.maxbw.map(|_| map(MapType::Array, "zones_until", 4, 8, 2)).transpose()?;
+        let limit = until.as_ref().zip(wanted.maxbw).map(|(until, bits)| Bandwidth {
+            until,
+            bits,
+            shaped: self.shaped,
+        });
         let rules = &wanted.guard;
-        let guard = Guard {
-            mac: rules.mac.then_some(if wanted.way == Way::Shared {
-                Sender::Host
+        let guard = LinkRules {
+            mac: rules.mac.then_some(if wanted.way == LinkMode::Shared {
+                SenderMac::Host
             } else {
-                Sender::Own(wanted.mac.0)
+                SenderMac::Own(wanted.mac.0)
             }),
             addresses: rules.addresses.as_deref(),
             may_ask: rules.may_ask,
@@ -334,50 +340,55 @@ impl Network {
             onward,
         };
         let sending = load("zones_guard", &program(&guard))?;
-        attach(&mut self.host, port, filter::Way::In, &sending, "zones-guard")?;
+        attach(&mut self.host, port, filter::Direction::In, &sending, "zones-guard")?;
         // The tag of a bridge's VLAN stays outside; the switch and the wire take it off themselves.
-        let vlan = if wanted.way == Way::Bridge { wanted.vlan } else { 0 };
+        let vlan = if wanted.way == LinkMode::Bridge { wanted.vlan } else { 0 };
         let received = limit.filter(|_| !self.shaped);
         if received.is_some() || vlan != 0 {
             let program = load("zones_receive", &receiving(received.as_ref(), vlan))?;
-            attach(&mut self.host, port, filter::Way::Out, &program, "zones-receive")?;
+            attach(&mut self.host, port, filter::Direction::Out, &program, "zones-receive")?;
         }
         Ok(())
     }
 
     /// Has a link that the zone has for itself take what the zone may want.
-    fn open_lower(&mut self, wanted: &Link) -> Done<()> {
+    fn open_lower(&mut self, wanted: &ZoneLink) -> NetworkResult<()> {
         let mut set = link::UP | link::ALL_MULTICAST;
         if !wanted.guard.mac || wanted.mac != wanted.lower_mac {
             set |= link::PROMISCUOUS;
         }
-        let change = link::Change { set, ..link::Change::default() };
+        let change = link::LinkChange { set, ..link::LinkChange::default() };
         link::change(&mut self.host, wanted.lower_index, &change).map_err(net("cannot switch the link on"))
     }
 }
 
 /// Returns the keys of a link in the table, each with the address that it stands for.
-pub(super) fn keys(wanted: &Link) -> Vec<(Vec<u8>, String)> {
+pub(super) fn keys(wanted: &ZoneLink) -> Vec<(Vec<u8>, String)> {
     let remains = wanted.remains();
     keys_of(remains.way, remains.vlan, remains.mac, &remains.addresses)
 }
 
 /// The same from what remains of a link.
-pub(super) fn keys_of(way: Way, vlan: u16, mac: [u8; 6], addresses: &[IpAddr]) -> Vec<(Vec<u8>, String)> {
+pub(super) fn keys_of(
+    way: LinkMode,
+    vlan: u16,
+    mac: [u8; 6],
+    addresses: &[IpAddr],
+) -> Vec<(Vec<u8>, String)> {
     match way {
-        Way::Own => {
-            vec![(key(Kind::Mac, vlan, &mac).to_vec(), Mac(mac).to_string())]
+        LinkMode::Own => {
+            vec![(key(TableKeyKind::Mac, vlan, &mac).to_vec(), Mac(mac).to_string())]
         }
-        Way::Shared => addresses
+        LinkMode::Shared => addresses
             .iter()
             .map(|ip| {
                 let key = match ip {
-                    IpAddr::V4(a) => key(Kind::V4, 0, &a.octets()),
-                    IpAddr::V6(a) => key(Kind::V6, 0, &a.octets()),
+                    IpAddr::V4(a) => key(TableKeyKind::V4, 0, &a.octets()),
+                    IpAddr::V6(a) => key(TableKeyKind::V6, 0, &a.octets()),
                 };
                 (key.to_vec(), ip.to_string())
             })
             .collect(),
-        Way::Bridge | Way::Wire | Way::Moved => Vec::new(),
+        LinkMode::Bridge | LinkMode::Wire | LinkMode::Moved => Vec::new(),
     }
 }

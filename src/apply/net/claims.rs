@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::apply::paths::Root;
 use crate::apply::running;
-use crate::plan::net::Way;
+use crate::plan::net::LinkMode;
 use crate::plan::net::link::Remains;
 use crate::spec::ZoneName;
 use crate::sys::process::start_time;
@@ -60,7 +60,7 @@ fn paths(remains: &Remains) -> Vec<PathBuf> {
         .iter()
         .map(|ip| address_path(&remains.claims, &remains.lower, remains.vlan, ip))
         .collect();
-    if matches!(remains.way, Way::Moved) || (remains.way == Way::Wire && remains.vlan == 0) {
+    if matches!(remains.way, LinkMode::Moved) || (remains.way == LinkMode::Wire && remains.vlan == 0) {
         list.push(link_path(&remains.claims, &remains.lower));
     }
     list

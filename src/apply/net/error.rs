@@ -51,7 +51,7 @@ pub enum NetworkError {
     #[error("could not bring network interface up: address in use by {holder}: {address}{}", holder.way_out())]
     AddressInUse {
         /// Who has it.
-        holder: Holder,
+        holder: AddressHolder,
         /// An IP address, or the link-layer address of a link with a stack of its own.
         address: String,
     },
@@ -125,7 +125,7 @@ pub enum Lack {
 
 /// Who has an address that a zone is to have.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Holder {
+pub enum AddressHolder {
     /// Another zone of this host.
     Zone(String),
     /// A machine on the wire.
@@ -137,7 +137,7 @@ pub enum Holder {
     },
 }
 
-impl Holder {
+impl AddressHolder {
     /// Returns what can be done about a machine that only answers for others.
     fn way_out(&self) -> String {
         match self {
@@ -149,7 +149,7 @@ impl Holder {
     }
 }
 
-impl fmt::Display for Holder {
+impl fmt::Display for AddressHolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Zone(zone) => write!(f, "zone '{zone}'"),
@@ -222,11 +222,11 @@ mod tests {
     fn who_has_an_address_is_told_with_the_way_out() {
         let of = |holder| NetworkError::AddressInUse { holder, address: "192.0.2.1".into() }.to_string();
         assert_eq!(
-            of(Holder::Zone("web".into())),
+            of(AddressHolder::Zone("web".into())),
             "could not bring network interface up: address in use by zone 'web': 192.0.2.1"
         );
         assert_eq!(
-            of(Holder::Machine { mac: Mac([2, 0, 0, 0, 0, 1]), lower: "eth0".into() }),
+            of(AddressHolder::Machine { mac: Mac([2, 0, 0, 0, 0, 1]), lower: "eth0".into() }),
             format!(
                 "could not bring network interface up: address in use by the machine with the link-layer address \
                  02:00:00:00:00:01 on 'eth0': 192.0.2.1; if that one answers for others, name the address in an attr \

@@ -5,15 +5,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::lock::NetLock;
 use super::switch::Switch;
-use super::{Done, inside, net, sys};
+use super::{NetworkResult, inside, net, sys};
 use crate::apply::journal::boot as journal;
 use crate::apply::paths::Root;
 use crate::apply::rundir::JOURNAL;
-use crate::plan::net::Way;
+use crate::plan::net::LinkMode;
 use crate::plan::net::link::Remains;
 use crate::spec::ZoneName;
 use crate::sys::netlink::events::Events;
-use crate::sys::netlink::link::{self, Change, Link};
+use crate::sys::netlink::link::{self, Link, LinkChange};
 use crate::sys::netlink::{NetError, Socket};
 use crate::sys::ns;
 
@@ -32,9 +32,9 @@ impl Follow {
     ///
     /// # Errors
     /// [`super::NetworkError`]
-    pub fn begin(root: &Root, zone: &ZoneName, init: i32) -> Done<Option<Self>> {
+    pub fn begin(root: &Root, zone: &ZoneName, init: i32) -> NetworkResult<Option<Self>> {
         let mut links = journal::links(&root.zone_run(zone).join(JOURNAL));
-        links.retain(|l| l.way != Way::Moved);
+        links.retain(|l| l.way != LinkMode::Moved);
         if links.is_empty() {
             return Ok(None);
         }
@@ -73,7 +73,7 @@ fn bring_up_to_date(
     zone: &mut Socket,
     remains: &Remains,
     lower: Option<&Link>,
-) -> Done<()> {
+) -> NetworkResult<()> {
     let port = link::named(host, &remains.port).map_err(net("cannot look at the zone's port"))?;
     // The link below one of a pair is the other one.
     let Some((port, own)) = port.and_then(|p| p.lower.map(|own| (p, own))) else { return Ok(()) };
@@ -87,7 +87,7 @@ fn bring_up_to_date(
         size(host, zone, remains, (lower, &port, &own))?;
     }
     if own.is_dormant() == carries {
-        let change = Change { dormant: Some(!carries), ..Change::default() };
+        let change = LinkChange { dormant: Some(!carries), ..LinkChange::default() };
         gone(link::change(zone, own.index, &change))
             .map_err(net("cannot tell whether it carries anything"))?;
     }
@@ -95,23 +95,29 @@ fn bring_up_to_date(
 }
 
 /// The zone knows the host by its link-layer address, and a shared zone has the same one.
-fn address(host: &mut Socket, zone: &mut Socket, remains: &Remains, lower: &Link, own: &Link) -> Done<()> {
+fn address(
+    host: &mut Socket,
+    zone: &mut Socket,
+    remains: &Remains,
+    lower: &Link,
+    own: &Link,
+) -> NetworkResult<()> {
     let Some(mac) = lower.mac else { return Ok(()) };
     match remains.way {
-        Way::Shared | Way::Own => {
+        LinkMode::Shared | LinkMode::Own => {
             let _lock = NetLock::wait().map_err(sys("cannot lock the network"))?;
             if let Some(switch) = Switch::find(host, lower.index)? {
                 switch.host_has(mac)?;
             }
         }
-        Way::Wire if mac != remains.mac && lower.flags & link::PROMISCUOUS == 0 => {
-            let change = Change { set: link::PROMISCUOUS, ..Change::default() };
+        LinkMode::Wire if mac != remains.mac && lower.flags & link::PROMISCUOUS == 0 => {
+            let change = LinkChange { set: link::PROMISCUOUS, ..LinkChange::default() };
             link::change(host, lower.index, &change).map_err(net("cannot take the zone's frames"))?;
         }
         _ => {}
     }
-    if remains.way == Way::Shared && own.mac != Some(mac) {
-        let change = Change { mac: Some(mac), ..Change::default() };
+    if remains.way == LinkMode::Shared && own.mac != Some(mac) {
+        let change = LinkChange { mac: Some(mac), ..LinkChange::default() };
         gone(link::change(zone, own.index, &change))
             .map_err(net("cannot set the zone's link-layer address"))?;
     }
@@ -120,12 +126,17 @@ fn address(host: &mut Socket, zone: &mut Socket, remains: &Remains, lower: &Link
 
 /// The zone's link takes packets as large as the host's, but no larger ones than the spec says. One that the
 /// zone has made smaller stays so.
-fn size(host: &mut Socket, zone: &mut Socket, remains: &Remains, links: (&Link, &Link, &Link)) -> Done<()> {
+fn size(
+    host: &mut Socket,
+    zone: &mut Socket,
+    remains: &Remains,
+    links: (&Link, &Link, &Link),
+) -> NetworkResult<()> {
     let (lower, port, own) = links;
     let most = |configured: u32| if configured == 0 { lower.mtu } else { lower.mtu.min(configured) };
     let (old, new) = (port.mtu.min(if remains.mtu == 0 { u32::MAX } else { remains.mtu }), most(remains.mtu));
     let set = |socket: &mut Socket, index: u32, mtu: u32| {
-        let change = Change { mtu: Some(mtu), ..Change::default() };
+        let change = LinkChange { mtu: Some(mtu), ..LinkChange::default() };
         gone(link::change(socket, index, &change)).map_err(net(format!("cannot set its mtu to {mtu}")))
     };
     if own.mtu != new && (own.mtu == old || own.mtu > new) {
@@ -143,11 +154,11 @@ fn gone(done: Result<(), NetError>) -> Result<(), NetError> {
 }
 
 /// Returns what the administrator should know of the host's links that a running zone uses.
-pub fn told(root: &Root, zone: &ZoneName) -> Vec<String> {
+pub fn link_warnings(root: &Root, zone: &ZoneName) -> Vec<String> {
     let links = journal::links(&root.zone_run(zone).join(JOURNAL));
     let mut host = None;
     let mut told = Vec::new();
-    for remains in links.iter().filter(|l| l.way != Way::Moved) {
+    for remains in links.iter().filter(|l| l.way != LinkMode::Moved) {
         let host = match &mut host {
             Some(host) => host,
             None => match Socket::open() {

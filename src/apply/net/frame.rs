@@ -2,7 +2,7 @@
 //! find the zone that it is for.
 
 use crate::sys::bpf::Map;
-use crate::sys::bpf::asm::{Asm, FP, If, Label, Op, R0, R1, R2, R3, R4, R6, Reg, Size};
+use crate::sys::bpf::asm::{AluOp, Asm, BpfLabel, FP, If, R0, R1, R2, R3, R4, R6, Reg, Size};
 
 // Fields of `struct __sk_buff` (linux/bpf.h).
 pub const LENGTH: i16 = 0;
@@ -63,7 +63,7 @@ pub const ETHERNET: i32 = 14;
 
 /// What a key of the table is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum TableKeyKind {
     /// A link-layer address, of a zone with one of its own.
     Mac = 1,
     /// None: the value is the link-layer address of the host's link.
@@ -80,7 +80,7 @@ pub const KEY_BYTES: usize = 20;
 pub const VALUE_BYTES: usize = 8;
 
 /// Returns a key of the table.
-pub fn key(kind: Kind, vlan: u16, address: &[u8]) -> [u8; KEY_BYTES] {
+pub fn key(kind: TableKeyKind, vlan: u16, address: &[u8]) -> [u8; KEY_BYTES] {
     let mut key = [0; KEY_BYTES];
     key[0] = kind as u8;
     key[2..4].copy_from_slice(&vlan.to_ne_bytes());
@@ -90,7 +90,7 @@ pub fn key(kind: Kind, vlan: u16, address: &[u8]) -> [u8; KEY_BYTES] {
 
 /// Returns the key under which a table has the link-layer address of the host's link.
 pub fn host_key() -> [u8; KEY_BYTES] {
-    key(Kind::Host, 0, &[])
+    key(TableKeyKind::Host, 0, &[])
 }
 
 /// Returns its value.
@@ -108,7 +108,7 @@ pub fn value(link: u32) -> [u8; VALUE_BYTES] {
 }
 
 /// Loads bytes of the frame onto the stack; a frame that is too short leads to `short`.
-pub fn load(a: &mut Asm, from: i32, to: i16, length: i32, short: Label) {
+pub fn load(a: &mut Asm, from: i32, to: i16, length: i32, short: BpfLabel) {
     a.copy(R1, R6);
     a.set(R2, from);
     a.stack(R3, to);
@@ -150,14 +150,14 @@ pub fn push_vlan(a: &mut Asm, vlan: u16) {
 }
 
 /// Jumps unless the destination is for many.
-pub fn jump_unless_multicast(a: &mut Asm, to: Label) {
+pub fn jump_unless_multicast(a: &mut Asm, to: BpfLabel) {
     a.load(Size::Byte, R0, FP, TO);
-    a.op(Op::And, R0, 1);
+    a.op(AluOp::And, R0, 1);
     a.jump_if(R0, If::Equal, 0, to);
 }
 
 /// Begins a key: kind and VLAN, the rest zero.
-fn begin_key(a: &mut Asm, kind: Kind, vlan: Option<Reg>) {
+fn begin_key(a: &mut Asm, kind: TableKeyKind, vlan: Option<Reg>) {
     for word in 0..5 {
         a.store_number(Size::Word, FP, KEY + word * 4, 0);
     }
@@ -168,7 +168,7 @@ fn begin_key(a: &mut Asm, kind: Kind, vlan: Option<Reg>) {
 }
 
 /// Looks the key up. `R0` points to the value then, or the program goes on at `none`.
-fn look_up(a: &mut Asm, table: &Map, at: i16, none: Label) {
+fn look_up(a: &mut Asm, table: &Map, at: i16, none: BpfLabel) {
     a.set_map(R1, table.number());
     a.stack(R2, at);
     a.call(LOOKUP);
@@ -176,14 +176,14 @@ fn look_up(a: &mut Asm, table: &Map, at: i16, none: Label) {
 }
 
 /// Looks a number up in an array. `R0` points to the value then, or the program goes on at `none`.
-pub fn look_up_number(a: &mut Asm, array: &Map, none: Label) {
+pub fn look_up_number(a: &mut Asm, array: &Map, none: BpfLabel) {
     look_up(a, array, NUMBER, none);
 }
 
 /// Finds the zone with the frame's destination as its link-layer address, in a VLAN whose number is in a
 /// register; none is number 0. `found` then holds the number of its link.
-pub fn find_by_mac(a: &mut Asm, table: &Map, vlan: Reg, found: Reg, none: Label) {
-    begin_key(a, Kind::Mac, Some(vlan));
+pub fn find_by_mac(a: &mut Asm, table: &Map, vlan: Reg, found: Reg, none: BpfLabel) {
+    begin_key(a, TableKeyKind::Mac, Some(vlan));
     for at in (0..6).step_by(2) {
         a.load(Size::Half, R0, FP, TO + at);
         a.store(Size::Half, FP, KEY + 4 + at, R0);
@@ -194,7 +194,7 @@ pub fn find_by_mac(a: &mut Asm, table: &Map, vlan: Reg, found: Reg, none: Label)
 
 /// Finds the shared zone whose address the frame is for, or asks for. `found` then holds the number of
 /// its link.
-pub fn find_by_address(a: &mut Asm, table: &Map, found: Reg, none: Label) {
+pub fn find_by_address(a: &mut Asm, table: &Map, found: Reg, none: BpfLabel) {
     let (v6, arp, look, plain) = (a.label(), a.label(), a.label(), a.label());
     a.load(Size::Half, R0, FP, TYPE);
     a.jump_if(R0, If::Equal, i32::from(IPV6), v6);
@@ -202,21 +202,21 @@ pub fn find_by_address(a: &mut Asm, table: &Map, found: Reg, none: Label) {
     a.jump_if(R0, If::Differ, i32::from(IPV4), none);
 
     load(a, ETHERNET, NET, 20, none);
-    begin_key(a, Kind::V4, None);
+    begin_key(a, TableKeyKind::V4, None);
     a.load(Size::Word, R0, FP, NET + 16);
     a.store(Size::Word, FP, KEY + 4, R0);
     a.jump(look);
 
     a.here(arp);
     load(a, ETHERNET, NET, 28, none);
-    begin_key(a, Kind::V4, None);
+    begin_key(a, TableKeyKind::V4, None);
     a.load(Size::Word, R0, FP, NET + 24);
     a.store(Size::Word, FP, KEY + 4, R0);
     a.jump(look);
 
     a.here(v6);
     load(a, ETHERNET, NET, 40, none);
-    begin_key(a, Kind::V6, None);
+    begin_key(a, TableKeyKind::V6, None);
     a.load(Size::Byte, R0, FP, NET + 24);
     a.jump_if(R0, If::Differ, 0xff, plain);
     // To many: a neighbour solicitation is for the one that it asks for.
@@ -236,15 +236,15 @@ pub fn find_by_address(a: &mut Asm, table: &Map, found: Reg, none: Label) {
 }
 
 /// Copies the link-layer address of the host's link onto the stack, where it stays.
-pub fn learn_host(a: &mut Asm, table: &Map, none: Label) {
-    begin_key(a, Kind::Host, None);
+pub fn learn_host(a: &mut Asm, table: &Map, none: BpfLabel) {
+    begin_key(a, TableKeyKind::Host, None);
     look_up(a, table, KEY, none);
     a.load(Size::Double, R1, R0, 0);
     a.store(Size::Double, FP, HOST, R1);
 }
 
 /// Jumps unless the link-layer address at a place of the stack is that of the host's link.
-pub fn jump_unless_host(a: &mut Asm, at: i16, to: Label) {
+pub fn jump_unless_host(a: &mut Asm, at: i16, to: BpfLabel) {
     for part in (0..6).step_by(2) {
         a.load(Size::Half, R0, FP, at + part);
         a.load(Size::Half, R1, FP, HOST + part);

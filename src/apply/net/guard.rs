@@ -15,7 +15,7 @@ use super::frame::{
 };
 use super::roles::{self, Roles, UDP};
 use crate::sys::bpf::Map;
-use crate::sys::bpf::asm::{Asm, FP, If, Label, Op, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, Size};
+use crate::sys::bpf::asm::{AluOp, Asm, BpfLabel, FP, If, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, Size};
 use crate::sys::naive::without;
 
 /// Where frames of the zone go on.
@@ -38,15 +38,15 @@ pub enum Onward<'a> {
 
 /// A link-layer address that a zone is held to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sender {
+pub enum SenderMac {
     /// This one.
     Own([u8; 6]),
     /// That of the host's link, as the table has it.
     Host,
 }
 
-impl Sender {
-    fn jump_unless(self, a: &mut Asm, at: i16, to: Label) {
+impl SenderMac {
+    fn jump_unless(self, a: &mut Asm, at: i16, to: BpfLabel) {
         match self {
             Self::Own(mac) => a.jump_unless_bytes(at, &mac, R0, to),
             Self::Host => jump_unless_host(a, at, to),
@@ -56,9 +56,9 @@ impl Sender {
 
 /// What a zone is held to.
 #[derive(Clone, Copy, Debug)]
-pub struct Guard<'a> {
+pub struct LinkRules<'a> {
     /// Its link-layer address; none: any.
-    pub mac: Option<Sender>,
+    pub mac: Option<SenderMac>,
     /// Its addresses; none: any.
     pub addresses: Option<&'a [IpAddr]>,
     /// It may ask for addresses by DHCP, which is done from the address 0.0.0.0.
@@ -72,12 +72,12 @@ pub struct Guard<'a> {
     /// The VLAN that it is in, 0 for none.
     pub vlan: u16,
     /// How much it may send.
-    pub rate: Option<Limit<'a>>,
+    pub rate: Option<Bandwidth<'a>>,
     /// Where its frames go.
     pub onward: Onward<'a>,
 }
 
-impl Guard<'_> {
+impl LinkRules<'_> {
     /// Says whether there is a role on the link that the zone must not play.
     fn roles(&self) -> bool {
         (self.dhcp || self.router) && !without("roles")
@@ -86,7 +86,7 @@ impl Guard<'_> {
 
 /// A largest bandwidth.
 #[derive(Clone, Copy, Debug)]
-pub struct Limit<'a> {
+pub struct Bandwidth<'a> {
     /// An array with a place for each direction: until when what has passed would have taken, in
     /// nanoseconds of the kernel's clock.
     pub until: &'a Map,
@@ -96,7 +96,7 @@ pub struct Limit<'a> {
     pub shaped: bool,
 }
 
-/// The place of what the zone sends in the array of a [`Limit`].
+/// The place of what the zone sends in the array of a [`Bandwidth`].
 pub const SENT: i32 = 0;
 /// The place of what it receives.
 pub const RECEIVED: i32 = 1;
@@ -111,7 +111,7 @@ const NEIGHBOUR_ADVERTISEMENT: i32 = 136;
 const EXTENSIONS: [i32; 10] = [0, 43, 44, 51, 60, 135, 139, 140, 253, 254];
 
 /// Returns the program.
-pub fn program(guard: &Guard<'_>) -> Vec<u64> {
+pub fn program(guard: &LinkRules<'_>) -> Vec<u64> {
     let mut asm = Asm::new();
     let a = &mut asm;
     let (drop, on) = (a.label(), a.label());
@@ -138,7 +138,7 @@ pub fn program(guard: &Guard<'_>) -> Vec<u64> {
 
 /// Returns the program for what a zone receives: within a bandwidth, and of one VLAN of a bridge only,
 /// whose tag it takes off.
-pub fn receiving(limit: Option<&Limit<'_>>, vlan: u16) -> Vec<u64> {
+pub fn receiving(limit: Option<&Bandwidth<'_>>, vlan: u16) -> Vec<u64> {
     let mut asm = Asm::new();
     let a = &mut asm;
     let drop = a.label();
@@ -147,7 +147,7 @@ pub fn receiving(limit: Option<&Limit<'_>>, vlan: u16) -> Vec<u64> {
         a.load(Size::Word, R0, R6, HAS_VLAN);
         a.jump_if(R0, If::Equal, 0, drop);
         a.load(Size::Word, R0, R6, VLAN);
-        a.op(Op::And, R0, 0xfff);
+        a.op(AluOp::And, R0, 0xfff);
         a.jump_if(R0, If::Differ, i32::from(vlan), drop);
         a.copy(R1, R6);
         a.call(VLAN_POP);
@@ -162,7 +162,7 @@ pub fn receiving(limit: Option<&Limit<'_>>, vlan: u16) -> Vec<u64> {
 }
 
 /// The sender is the zone; no tag; nothing that is for bridges.
-fn link_layer(a: &mut Asm, guard: &Guard<'_>, drop: Label) {
+fn link_layer(a: &mut Asm, guard: &LinkRules<'_>, drop: BpfLabel) {
     a.load(Size::Word, R0, R6, HAS_VLAN);
     a.jump_if(R0, If::Differ, 0, drop);
     a.load(Size::Half, R0, FP, TYPE);
@@ -180,7 +180,7 @@ fn link_layer(a: &mut Asm, guard: &Guard<'_>, drop: Label) {
     }
 }
 
-fn protocols(a: &mut Asm, guard: &Guard<'_>, on: Label, drop: Label) {
+fn protocols(a: &mut Asm, guard: &LinkRules<'_>, on: BpfLabel, drop: BpfLabel) {
     let (v4, v6, arp) = (a.label(), a.label(), a.label());
     a.load(Size::Half, R0, FP, TYPE);
     a.jump_if(R0, If::Equal, i32::from(IPV4), v4);
@@ -207,7 +207,7 @@ fn protocols(a: &mut Asm, guard: &Guard<'_>, on: Label, drop: Label) {
 }
 
 /// ARP for ethernet and IPv4, a question or an answer, in the zone's own name.
-fn check_arp(a: &mut Asm, guard: &Guard<'_>, drop: Label) {
+fn check_arp(a: &mut Asm, guard: &LinkRules<'_>, drop: BpfLabel) {
     load(a, ETHERNET, NET, 28, drop);
     a.jump_unless_bytes(NET, &[0, 1, 8, 0, 6, 4, 0], R0, drop);
     a.load(Size::Byte, R0, FP, NET + 7);
@@ -229,7 +229,7 @@ fn check_arp(a: &mut Asm, guard: &Guard<'_>, drop: Label) {
 }
 
 /// Jumps to `good` if the address at a place of the stack is one of these.
-fn one_of(a: &mut Asm, addresses: &[IpAddr], at: i16, v6: bool, good: Label) {
+fn one_of(a: &mut Asm, addresses: &[IpAddr], at: i16, v6: bool, good: BpfLabel) {
     for address in addresses {
         let next = a.label();
         match address {
@@ -245,7 +245,7 @@ fn one_of(a: &mut Asm, addresses: &[IpAddr], at: i16, v6: bool, good: Label) {
     }
 }
 
-fn check_v4(a: &mut Asm, guard: &Guard<'_>, on: Label, drop: Label) {
+fn check_v4(a: &mut Asm, guard: &LinkRules<'_>, on: BpfLabel, drop: BpfLabel) {
     load(a, ETHERNET, NET, 20, drop);
     let good = a.label();
     if let Some(addresses) = guard.addresses {
@@ -287,7 +287,7 @@ fn check_v4(a: &mut Asm, guard: &Guard<'_>, on: Label, drop: Label) {
     }
 }
 
-fn check_v6(a: &mut Asm, guard: &Guard<'_>, on: Label, drop: Label) {
+fn check_v6(a: &mut Asm, guard: &LinkRules<'_>, on: BpfLabel, drop: BpfLabel) {
     load(a, ETHERNET, NET, 40, drop);
     if guard.roles() {
         roles::check_v6(a, Roles { dhcp: guard.dhcp, router: guard.router }, drop);
@@ -354,7 +354,7 @@ fn check_v6(a: &mut Asm, guard: &Guard<'_>, on: Label, drop: Label) {
 
 /// A discovery message is `length` bytes long, or 8 more that hold the zone's link-layer address as an
 /// option of this kind.
-fn option(a: &mut Asm, guard: &Guard<'_>, length: u16, kind: u8, on: Label, drop: Label) {
+fn option(a: &mut Asm, guard: &LinkRules<'_>, length: u16, kind: u8, on: BpfLabel, drop: BpfLabel) {
     let longer = a.label();
     a.load(Size::Half, R0, FP, NET + 4);
     a.jump_if(R0, If::Equal, i32::from(length.to_be()), on);
@@ -371,7 +371,7 @@ fn option(a: &mut Asm, guard: &Guard<'_>, length: u16, kind: u8, on: Label, drop
 
 /// Lets pass what the bandwidth allows. The array holds until when, at that bandwidth, everything that
 /// has passed would take; that may lie ahead by what a burst takes, and no more.
-fn rate(a: &mut Asm, limit: &Limit<'_>, direction: i32, drop: Label) {
+fn rate(a: &mut Asm, limit: &Bandwidth<'_>, direction: i32, drop: BpfLabel) {
     let bits = limit.bits.max(1);
     let pass = a.label();
     a.store_number(Size::Word, FP, NUMBER, direction);
@@ -382,8 +382,8 @@ fn rate(a: &mut Asm, limit: &Limit<'_>, direction: i32, drop: Label) {
     // What this frame takes: nanoseconds per byte, times 65,536.
     a.load(Size::Word, R9, R6, LENGTH);
     a.set_wide(R1, (8_000_000_000_u64 << 16) / bits);
-    a.op_reg(Op::Mul, R9, R1);
-    a.op(Op::ShiftRight, R9, 16);
+    a.op_reg(AluOp::Mul, R9, R1);
+    a.op(AluOp::ShiftRight, R9, 16);
     a.set_wide(R5, burst_nanos(bits, limit.shaped));
     // Another processor may be at it: four tries, then the frame is too much.
     for _ in 0..4 {
@@ -394,9 +394,9 @@ fn rate(a: &mut Asm, limit: &Limit<'_>, direction: i32, drop: Label) {
         a.copy(R3, R8);
         a.here(late);
         a.copy(R4, R3);
-        a.op_reg(Op::Sub, R4, R8);
+        a.op_reg(AluOp::Sub, R4, R8);
         a.jump_if_reg(R4, If::Above, R5, drop);
-        a.op_reg(Op::Add, R3, R9);
+        a.op_reg(AluOp::Add, R3, R9);
         a.copy(R2, R0);
         a.compare_exchange(R7, 0, R3);
         a.jump_if_reg(R0, If::Differ, R2, again);
@@ -413,7 +413,7 @@ fn burst_nanos(bits: u64, shaped: bool) -> u64 {
     (8_000_000_000 * 65_536 / bits).max(20_000_000) * if shaped { 3 } else { 1 }
 }
 
-fn onward(a: &mut Asm, guard: &Guard<'_>, drop: Label) {
+fn onward(a: &mut Asm, guard: &LinkRules<'_>, drop: BpfLabel) {
     let tag = |a: &mut Asm| {
         if guard.vlan != 0 {
             push_vlan(a, guard.vlan);

@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::frame::{DROP, KEY_BYTES, Kind, PASS, VALUE_BYTES, host_key, host_value, key, value};
-use super::guard::{Guard, Limit, Onward, Sender, program, receiving};
+use super::frame::{DROP, KEY_BYTES, PASS, TableKeyKind, VALUE_BYTES, host_key, host_value, key, value};
+use super::guard::{Bandwidth, LinkRules, Onward, SenderMac, program, receiving};
 use super::uplink::{Audience, FIRST_LISTENERS, LIST_BYTES, MAX_LISTENERS, shared, wire};
-use crate::sys::bpf::{Map, Program, Shape};
-use crate::sys::netlink::filter::Way;
+use crate::sys::bpf::{BpfProgram, Map, MapType};
+use crate::sys::netlink::filter::Direction;
 
 const ZONE: [u8; 6] = [2, 0, 0, 0, 0, 7];
 const HOST: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -84,10 +84,10 @@ struct Case {
 
 impl Case {
     fn new() -> Option<Self> {
-        match Map::new(Shape::Hash, "test", KEY_BYTES, VALUE_BYTES, 16) {
+        match Map::new(MapType::Hash, "test", KEY_BYTES, VALUE_BYTES, 16) {
             Ok(table) => {
                 table.set(&host_key(), &host_value(HOST)).expect("written");
-                let until = Map::new(Shape::Array, "test", 4, 8, 2).expect("a map");
+                let until = Map::new(MapType::Array, "test", 4, 8, 2).expect("a map");
                 Some(Self { table, addresses: [IpAddr::from(MINE), IpAddr::from(mine6())], until })
             }
             Err(e) if matches!(e.raw_os_error(), Some(libc::EPERM | libc::ENOSYS)) => {
@@ -98,10 +98,10 @@ impl Case {
         }
     }
 
-    fn load<'a>(&'a self, change: impl FnOnce(&mut Guard<'a>)) -> Program {
+    fn load<'a>(&'a self, change: impl FnOnce(&mut LinkRules<'a>)) -> BpfProgram {
         let onward = Onward::Switch { table: &self.table, own: NOWHERE, lower: NOWHERE + 1 };
-        let mut guard = Guard {
-            mac: Some(Sender::Own(ZONE)),
+        let mut guard = LinkRules {
+            mac: Some(SenderMac::Own(ZONE)),
             addresses: Some(&self.addresses),
             may_ask: false,
             restricted: true,
@@ -112,11 +112,11 @@ impl Case {
             onward,
         };
         change(&mut guard);
-        Program::load("test", &program(&guard)).expect("the kernel takes the program")
+        BpfProgram::load("test", &program(&guard)).expect("the kernel takes the program")
     }
 }
 
-fn check(program: &Program, cases: &[(&str, Vec<u8>, i32)]) {
+fn check(program: &BpfProgram, cases: &[(&str, Vec<u8>, i32)]) {
     for (what, frame, verdict) in cases {
         // The kernel takes no frame below the smallest one.
         let mut frame = frame.clone();
@@ -355,7 +355,7 @@ fn with_offset(next: u8, offset: u8, rest: &[u8]) -> Vec<u8> {
 #[test]
 fn a_shared_zone_speaks_from_the_address_that_the_hosts_link_has_now() {
     let Some(case) = Case::new() else { return };
-    let guard = case.load(|g| g.mac = Some(Sender::Host));
+    let guard = case.load(|g| g.mac = Some(SenderMac::Host));
     let frames = |mac: [u8; 6]| {
         let option = Some((2, mac));
         let advertises = |mac| {
@@ -389,41 +389,41 @@ fn every_set_of_rules_is_one_that_the_kernel_takes() {
     for addresses in [None, Some(&[][..]), Some(&v4[..]), Some(&v6[..]), Some(&case.addresses[..])] {
         for bits in 0..128_u8 {
             let on = |bit: u8| bits & 1 << bit != 0;
-            let guard = Guard {
-                mac: on(0).then_some(Sender::Own(ZONE)),
+            let guard = LinkRules {
+                mac: on(0).then_some(SenderMac::Own(ZONE)),
                 addresses,
                 may_ask: on(1),
                 restricted: on(2),
                 dhcp: on(3),
                 router: on(6),
                 vlan: if on(4) { 42 } else { 0 },
-                rate: on(5).then_some(Limit { until: &case.until, bits: 1 << 30, shaped: true }),
+                rate: on(5).then_some(Bandwidth { until: &case.until, bits: 1 << 30, shaped: true }),
                 onward: Onward::Bridge,
             };
             let switch = Onward::Switch { table: &case.table, own: NOWHERE, lower: NOWHERE + 1 };
-            let host = on(0).then_some(Sender::Host);
+            let host = on(0).then_some(SenderMac::Host);
             let ways = [Onward::Bridge, Onward::Wire(NOWHERE), switch].map(|onward| (onward, guard.mac));
             for (onward, mac) in ways.into_iter().chain([(switch, host)]) {
-                let guard = Guard { mac, onward, ..guard };
-                if let Err(e) = Program::load("test", &program(&guard)) {
+                let guard = LinkRules { mac, onward, ..guard };
+                if let Err(e) = BpfProgram::load("test", &program(&guard)) {
                     panic!("{guard:?}: {e}");
                 }
             }
         }
     }
     for vlan in [0, 42] {
-        let limit = Limit { until: &case.until, bits: 8000, shaped: false };
-        Program::load("test", &receiving(Some(&limit), vlan)).expect("taken");
-        Program::load("test", &receiving(None, vlan)).expect("taken");
+        let limit = Bandwidth { until: &case.until, bits: 8000, shaped: false };
+        BpfProgram::load("test", &receiving(Some(&limit), vlan)).expect("taken");
+        BpfProgram::load("test", &receiving(None, vlan)).expect("taken");
     }
-    let listeners = Map::new(Shape::Array, "test", 4, LIST_BYTES, 1).expect("a map");
-    for way in [Way::In, Way::Out] {
+    let listeners = Map::new(MapType::Array, "test", 4, LIST_BYTES, 1).expect("a map");
+    for way in [Direction::In, Direction::Out] {
         let all = |places| Some(Audience { list: &listeners, places });
         for all in [None, all(FIRST_LISTENERS), all(MAX_LISTENERS)] {
-            Program::load("test", &shared(&case.table, all, way)).expect("taken");
+            BpfProgram::load("test", &shared(&case.table, all, way)).expect("taken");
         }
         for vlan in [0, 42] {
-            Program::load("test", &wire(NOWHERE, vlan, way)).expect("taken");
+            BpfProgram::load("test", &wire(NOWHERE, vlan, way)).expect("taken");
         }
     }
 }
@@ -431,8 +431,8 @@ fn every_set_of_rules_is_one_that_the_kernel_takes() {
 #[test]
 fn a_zone_does_not_send_to_itself_over_the_link() {
     let Some(case) = Case::new() else { return };
-    case.table.set(&key(Kind::V4, 0, &MINE.octets()), &value(NOWHERE)).expect("room");
-    case.table.set(&key(Kind::V4, 0, &FOREIGN.octets()), &value(NOWHERE + 2)).expect("room");
+    case.table.set(&key(TableKeyKind::V4, 0, &MINE.octets()), &value(NOWHERE)).expect("room");
+    case.table.set(&key(TableKeyKind::V4, 0, &FOREIGN.octets()), &value(NOWHERE + 2)).expect("room");
     let guard = case.load(|_| {});
     check(
         &guard,
@@ -448,24 +448,24 @@ fn a_zone_does_not_send_to_itself_over_the_link() {
 fn more_than_the_bandwidth_is_dropped() {
     let Some(case) = Case::new() else { return };
     // 8 kbit/s: a frame of 1,000 bytes takes a second; a burst of 64 KiB is let through.
-    let guard = case.load(|g| g.rate = Some(Limit { until: &case.until, bits: 8000, shaped: false }));
+    let guard = case.load(|g| g.rate = Some(Bandwidth { until: &case.until, bits: 8000, shaped: false }));
     let frame = v4(HOST, ZONE, MINE, TO, 17, &[0; 966]);
     let passed = (0..200).filter(|_| guard.try_on(&frame).expect("it runs") == SENT).count();
     assert!((60..=80).contains(&passed), "{passed} frames");
 }
 
 /// How many instructions the kernel walks before it takes the program of a link with so many listeners.
-fn walked(case: &Case, list: &Map, way: Way, places: u32) -> Option<u32> {
+fn walked(case: &Case, list: &Map, way: Direction, places: u32) -> Option<u32> {
     let code = shared(&case.table, Some(Audience { list, places }), way);
-    let program = Program::load("test", &code).expect("the kernel takes the program");
+    let program = BpfProgram::load("test", &code).expect("the kernel takes the program");
     program.checked().expect("what the kernel knows of it")
 }
 
 #[test]
 fn the_kernel_checks_the_place_of_a_listener_once() {
     let Some(case) = Case::new() else { return };
-    let list = Map::new(Shape::Array, "test", 4, LIST_BYTES, 1).expect("a map");
-    for way in [Way::In, Way::Out] {
+    let list = Map::new(MapType::Array, "test", 4, LIST_BYTES, 1).expect("a map");
+    for way in [Direction::In, Direction::Out] {
         let Some(few) = walked(&case, &list, way, FIRST_LISTENERS) else {
             eprintln!("SKIPPED: this kernel does not tell how many instructions it has walked");
             return;

@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use ipnet::IpNet;
 
-use super::{Done, NetworkError, net, sys};
-use crate::plan::net::{Advertised, Link, Way};
+use super::{NetworkError, NetworkResult, net, sys};
+use crate::plan::net::{Advertised, LinkMode, ZoneLink};
 use crate::sys::naive::without;
 use crate::sys::netlink::{Socket, filter, link, route};
 use crate::sys::ns::{self, Kinds};
@@ -19,7 +19,7 @@ pub struct Inside {
 }
 
 /// Does something in another network namespace.
-pub(super) fn within<T>(namespace: BorrowedFd<'_>, work: impl FnOnce() -> T) -> Done<T> {
+pub(super) fn within<T>(namespace: BorrowedFd<'_>, work: impl FnOnce() -> T) -> NetworkResult<T> {
     let here = ns::own_network().map_err(sys("cannot open the network namespace"))?;
     ns::join(namespace, Kinds::NET).map_err(sys("cannot enter the zone's network namespace"))?;
     let result = work();
@@ -32,7 +32,7 @@ pub(super) fn within<T>(namespace: BorrowedFd<'_>, work: impl FnOnce() -> T) -> 
 ///
 /// # Errors
 /// [`super::NetworkError`]
-pub fn shape(socket: &mut Socket, index: u32, bits: u64) -> Done<bool> {
+pub fn shape(socket: &mut Socket, index: u32, bits: u64) -> NetworkResult<bool> {
     match filter::shape(socket, index, bits) {
         Ok(()) => Ok(true),
         Err(e) if matches!(e.number(), libc::ENOENT | libc::EOPNOTSUPP) => Ok(false),
@@ -44,7 +44,7 @@ pub fn shape(socket: &mut Socket, index: u32, bits: u64) -> Done<bool> {
 ///
 /// # Errors
 /// [`super::NetworkError`]
-pub fn socket(namespace: BorrowedFd<'_>) -> Done<Socket> {
+pub fn socket(namespace: BorrowedFd<'_>) -> NetworkResult<Socket> {
     within(namespace, Socket::open)?.map_err(net("cannot open netlink in the zone"))
 }
 
@@ -53,7 +53,7 @@ impl Inside {
     ///
     /// # Errors
     /// [`super::NetworkError`]
-    pub fn open(namespace: BorrowedFd<'_>) -> Done<Self> {
+    pub fn open(namespace: BorrowedFd<'_>) -> NetworkResult<Self> {
         Ok(Self { socket: socket(namespace)? })
     }
 
@@ -61,7 +61,7 @@ impl Inside {
     ///
     /// # Errors
     /// [`super::NetworkError`]
-    pub fn find(&mut self, wanted: &Link) -> Done<u32> {
+    pub fn find(&mut self, wanted: &ZoneLink) -> NetworkResult<u32> {
         let own = link::named(&mut self.socket, &wanted.name).map_err(net("cannot find the zone's link"))?;
         Ok(own.ok_or(NetworkError::Gone("the zone's link"))?.index)
     }
@@ -70,12 +70,12 @@ impl Inside {
     ///
     /// # Errors
     /// [`super::NetworkError`]
-    pub fn prepare(&mut self, wanted: &Link, index: u32) -> Done<()> {
+    pub fn prepare(&mut self, wanted: &ZoneLink, index: u32) -> NetworkResult<()> {
         let socket = &mut self.socket;
         let no_link_local =
-            wanted.link_local.is_some() || (wanted.way == Way::Shared && !wanted.addresses.is_empty());
+            wanted.link_local.is_some() || (wanted.way == LinkMode::Shared && !wanted.addresses.is_empty());
         if no_link_local {
-            let change = link::Change { no_link_local, ..link::Change::default() };
+            let change = link::LinkChange { no_link_local, ..link::LinkChange::default() };
             link::change(socket, index, &change).map_err(net("cannot set the zone's link up"))?;
         }
         let own = wanted.link_local.and_then(|ip| IpNet::new(ip.into(), 64).ok());
@@ -94,11 +94,11 @@ impl Inside {
     ///
     /// # Errors
     /// [`super::NetworkError`]
-    pub fn switch_on(&mut self, wanted: &Link, index: u32) -> Done<Option<String>> {
+    pub fn switch_on(&mut self, wanted: &ZoneLink, index: u32) -> NetworkResult<Option<String>> {
         let socket = &mut self.socket;
         // Nobody answers there, the host included (a dummy link): whoever shares such a link has its address.
-        let silent = if wanted.way == Way::Shared { wanted.lower_flags & link::NO_ARP } else { 0 };
-        let up = link::Change { set: link::UP | silent, ..link::Change::default() };
+        let silent = if wanted.way == LinkMode::Shared { wanted.lower_flags & link::NO_ARP } else { 0 };
+        let up = link::LinkChange { set: link::UP | silent, ..link::LinkChange::default() };
         link::change(socket, index, &up).map_err(net("cannot switch it on"))?;
         for host in &wanted.beside {
             route::add_host(socket, index, host, None)
@@ -113,7 +113,7 @@ impl Inside {
     }
 
     /// Fills the table of a link, and has what is sent from its addresses find its way there.
-    fn own_routes(&mut self, wanted: &Link, index: u32, table: u32) -> Done<Option<String>> {
+    fn own_routes(&mut self, wanted: &ZoneLink, index: u32, table: u32) -> NetworkResult<Option<String>> {
         let socket = &mut self.socket;
         for address in &wanted.addresses {
             match route::add_rule(socket, &address.addr(), table) {
@@ -143,7 +143,7 @@ impl Inside {
     ///
     /// # Errors
     /// [`super::NetworkError`]
-    pub fn shape(&mut self, index: u32, bits: u64) -> Done<bool> {
+    pub fn shape(&mut self, index: u32, bits: u64) -> NetworkResult<bool> {
         shape(&mut self.socket, index, bits)
     }
 }
@@ -153,7 +153,7 @@ impl Inside {
 ///
 /// # Errors
 /// [`super::NetworkError`]
-pub fn settle(namespace: BorrowedFd<'_>, wanted: &Link) -> Done<()> {
+pub fn settle(namespace: BorrowedFd<'_>, wanted: &ZoneLink) -> NetworkResult<()> {
     within(namespace, || {
         let file = |kind: &str, name: &str| format!("/proc/sys/net/{kind}/conf/{}/{name}", wanted.name);
         // A kernel without one of these does without; neighbours then learn it with the first packet.

@@ -38,7 +38,7 @@ mod undo;
 mod uplink;
 
 pub use build::Network;
-pub use error::{Holder, Lack, NetworkError};
+pub use error::{AddressHolder, Lack, NetworkError};
 pub use probe::Probe;
 pub use undo::remove;
 
@@ -48,4 +48,4 @@ use error::{bpf, net, net_unless, sys};
 mod guard_tests;
 
 /// What a step of a network returns; the message that is printed names the link.
-type Done<T> = Result<T, NetworkError>;
+type NetworkResult<T> = Result<T, NetworkError>;

@@ -6,7 +6,7 @@ use std::net::{IpAddr, ToSocketAddrs};
 
 use thiserror::Error;
 
-use super::{Done, claims, net, sys};
+use super::{NetworkResult, claims, net, sys};
 use crate::apply::paths::Root;
 use crate::apply::store::FileStore;
 use crate::plan::net::{HostLink, Mac, NetFacts, host_names, needed, needs_default};
@@ -26,7 +26,7 @@ pub fn has_network(spec: &ZoneSpec) -> bool {
 ///
 /// # Errors
 /// [`super::NetworkError`]
-pub fn facts(store: &FileStore, name: &ZoneName, spec: &ZoneSpec) -> Done<NetFacts> {
+pub fn facts(store: &FileStore, name: &ZoneName, spec: &ZoneSpec) -> NetworkResult<NetFacts> {
     let mut facts = NetFacts::default();
     if !has_network(spec) {
         return Ok(facts);
@@ -35,7 +35,7 @@ pub fn facts(store: &FileStore, name: &ZoneName, spec: &ZoneSpec) -> Done<NetFac
     let mut socket = Socket::open().map_err(net("cannot open netlink"))?;
     let addresses = link::addresses(&mut socket).map_err(net("cannot read the host's addresses"))?;
     let routes = route::defaults(&mut socket).map_err(net("cannot read the host's routes"))?;
-    let mut seen = Links { socket, found: BTreeMap::new(), by_index: BTreeMap::new() };
+    let mut seen = LinkCache { socket, found: BTreeMap::new(), by_index: BTreeMap::new() };
     for name in needed(spec) {
         seen.named(name)?;
     }
@@ -106,7 +106,7 @@ pub fn facts(store: &FileStore, name: &ZoneName, spec: &ZoneSpec) -> Done<NetFac
 }
 
 /// Links that have been looked at.
-struct Links {
+struct LinkCache {
     socket: Socket,
     /// Those that matter, by name.
     found: BTreeMap<String, Link>,
@@ -114,8 +114,8 @@ struct Links {
     by_index: BTreeMap<u32, Option<Link>>,
 }
 
-impl Links {
-    fn named(&mut self, name: &str) -> Done<()> {
+impl LinkCache {
+    fn named(&mut self, name: &str) -> NetworkResult<()> {
         if let Some(link) = link::named(&mut self.socket, name).map_err(net("cannot look at a link"))? {
             self.by_index.insert(link.index, Some(link.clone()));
             self.found.insert(name.to_owned(), link);
@@ -123,7 +123,7 @@ impl Links {
         Ok(())
     }
 
-    fn numbered_aside(&mut self, index: u32) -> Done<Option<Link>> {
+    fn numbered_aside(&mut self, index: u32) -> NetworkResult<Option<Link>> {
         if let Some(link) = self.by_index.get(&index) {
             return Ok(link.clone());
         }
@@ -132,7 +132,7 @@ impl Links {
         Ok(link)
     }
 
-    fn numbered(&mut self, index: u32) -> Done<Option<Link>> {
+    fn numbered(&mut self, index: u32) -> NetworkResult<Option<Link>> {
         let link = self.numbered_aside(index)?;
         if let Some(link) = &link {
             self.found.insert(link.name.clone(), link.clone());

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::fd::BorrowedFd;
 
 use super::inside::within;
-use super::{Done, sys};
+use super::{NetworkResult, sys};
 use crate::spec::idmap::IdRange;
 
 /// Groups whose members may make sockets of ICMP: first and last.
@@ -19,7 +19,7 @@ const NO_GROUP: (u32, u32) = (1, 0);
 ///
 /// # Errors
 /// [`super::NetworkError`]
-pub fn hand_on(namespace: BorrowedFd<'_>, groups: &[IdRange]) -> Done<()> {
+pub fn hand_on(namespace: BorrowedFd<'_>, groups: &[IdRange]) -> NetworkResult<()> {
     // A kernel without one of them has nothing to hand on.
     let host = |file| fs::read_to_string(file).unwrap_or_default();
     let mut work: Vec<(&str, String)> = Vec::new();

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::{Done, net};
-use crate::plan::net::{Link, Way};
+use super::{NetworkResult, net};
+use crate::plan::net::{LinkMode, ZoneLink};
 use crate::sys::netlink::{NetError, Socket, link, route};
 
 /// How long an answer may take. On a wire it takes some tenths of a millisecond; the rest of a boot takes
@@ -29,7 +29,7 @@ impl Probe {
     ///
     /// # Errors
     /// [`super::NetworkError`]
-    pub fn begin(links: &[Link]) -> Done<Self> {
+    pub fn begin(links: &[ZoneLink]) -> NetworkResult<Self> {
         let mut host = None;
         let mut asked = Vec::new();
         for link in links.iter().filter(|l| may_be_answered(l)) {
@@ -51,7 +51,7 @@ impl Probe {
     ///
     /// # Errors
     /// [`super::NetworkError`]
-    pub fn answers(&mut self, host: &mut Socket, wanted: &Link) -> Done<Vec<(IpAddr, [u8; 6])>> {
+    pub fn answers(&mut self, host: &mut Socket, wanted: &ZoneLink) -> NetworkResult<Vec<(IpAddr, [u8; 6])>> {
         let claimed = wanted.claimed();
         let ours = |(index, ip): &(u32, IpAddr)| *index == wanted.lower_index && claimed.contains(ip);
         let open: Vec<(u32, IpAddr)> = self.asked.extract_if(.., |a| ours(a)).collect();
@@ -75,7 +75,12 @@ impl Probe {
 ///
 /// # Errors
 /// [`super::NetworkError`]
-pub fn router_with(host: &mut Socket, wanted: &Link, asked: IpAddr, mac: [u8; 6]) -> Done<Option<IpAddr>> {
+pub fn router_with(
+    host: &mut Socket,
+    wanted: &ZoneLink,
+    asked: IpAddr,
+    mac: [u8; 6],
+) -> NetworkResult<Option<IpAddr>> {
     let index = wanted.lower_index;
     let same_kind = |r: &&IpAddr| r.is_ipv4() == asked.is_ipv4() && **r != asked;
     for router in wanted.routers.iter().chain(&wanted.gateways).filter(same_kind) {
@@ -98,9 +103,9 @@ pub fn router_with(host: &mut Socket, wanted: &Link, asked: IpAddr, mac: [u8; 6]
 }
 
 /// The host does not speak on a VLAN of a link, nor on a link that the zone has for itself.
-fn may_be_answered(link: &Link) -> bool {
+fn may_be_answered(link: &ZoneLink) -> bool {
     let carries = link::UP | link::CARRIER;
-    link.vlan == 0 && link.way != Way::Moved && link.lower_flags & (carries | link::NO_ARP) == carries
+    link.vlan == 0 && link.way != LinkMode::Moved && link.lower_flags & (carries | link::NO_ARP) == carries
 }
 
 /// Has the kernel ask; says whether it did.

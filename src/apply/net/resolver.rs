@@ -9,7 +9,7 @@ use std::path::Path;
 
 use rustix::fs::FileType;
 
-use crate::plan::net::Link;
+use crate::plan::net::ZoneLink;
 use crate::sys::path::{Dir, IN_ROOT, Owned, PathError, STRICT};
 
 /// Longest file that is read.
@@ -97,7 +97,7 @@ fn is_ours(text: &[u8]) -> bool {
 
 /// Leaves the servers out that a resolver file names by a link of the host, but for links that the zone uses as
 /// well: they have the zone's name for them then. Returns those that are left out, too.
-pub fn scoped(text: &[u8], links: &[&Link]) -> (Vec<u8>, Vec<String>) {
+pub fn scoped(text: &[u8], links: &[&ZoneLink]) -> (Vec<u8>, Vec<String>) {
     let text = String::from_utf8_lossy(text).into_owned();
     let (mut kept, mut left_out) = (String::new(), Vec::new());
     for line in text.split_inclusive('\n') {
@@ -107,7 +107,7 @@ pub fn scoped(text: &[u8], links: &[&Link]) -> (Vec<u8>, Vec<String>) {
             continue;
         };
         // A tag would keep the zone from whoever is on the link itself.
-        let same = |l: &&&Link| l.vlan == 0 && (l.lower == scope || scope.parse() == Ok(l.lower_index));
+        let same = |l: &&&ZoneLink| l.vlan == 0 && (l.lower == scope || scope.parse() == Ok(l.lower_index));
         match links.iter().find(same) {
             Some(link) => kept
                 .push_str(&line.replace(&format!("{address}%{scope}"), &format!("{address}%{}", link.name))),
@@ -119,13 +119,13 @@ pub fn scoped(text: &[u8], links: &[&Link]) -> (Vec<u8>, Vec<String>) {
 
 /// What a zone is called, and what it can be reached by.
 #[derive(Clone, Copy, Debug)]
-pub struct Names<'a> {
+pub struct ZoneNames<'a> {
     /// Its host name.
     pub name: &'a str,
     /// Its addresses.
     pub addresses: &'a [IpAddr],
     /// Its links.
-    pub links: &'a [&'a Link],
+    pub links: &'a [&'a ZoneLink],
 }
 
 /// Says whether a boot has put a hosts file into a zone. `state` is the folder of what outlives a boot.
@@ -135,7 +135,7 @@ pub fn has_named(state: &Path) -> bool {
 
 /// Does for a boot what [`refresh`] does, and returns warnings. A zone may have made it impossible: then it
 /// has its own way.
-pub fn boot(root: &Path, state: &Path, names: Names<'_>) -> Vec<String> {
+pub fn boot(root: &Path, state: &Path, names: ZoneNames<'_>) -> Vec<String> {
     let done = refresh(Path::new("/"), root, state, names);
     done.unwrap_or_else(|e| vec![format!("resolv.conf and hosts are left as they are: {e}")])
 }
@@ -145,7 +145,12 @@ pub fn boot(root: &Path, state: &Path, names: Names<'_>) -> Vec<String> {
 ///
 /// # Errors
 /// [`PathError`] when a file cannot be written.
-pub fn refresh(host: &Path, root: &Path, state: &Path, names: Names<'_>) -> Result<Vec<String>, PathError> {
+pub fn refresh(
+    host: &Path,
+    root: &Path,
+    state: &Path,
+    names: ZoneNames<'_>,
+) -> Result<Vec<String>, PathError> {
     let root = Dir::open_host(root)?;
     // Some systems have /etc as a link; it is followed as the zone would. A zone without is left alone.
     let etc = match root.dir("etc", IN_ROOT) {
@@ -276,7 +281,7 @@ mod tests {
         fs::create_dir(&state).expect("a folder");
         put(&root.join("etc/hosts"), "");
         let ip = "192.0.2.7".parse().expect("an address");
-        let names = Names { name: "zion", addresses: &[ip], links: &[] };
+        let names = ZoneNames { name: "zion", addresses: &[ip], links: &[] };
         let boot = || drop(refresh(&host, &root, &state, names).expect("written"));
         let read = || fs::read_to_string(&ours).expect("there");
         put(&theirs, "nameserver 192.0.2.1\n");
@@ -302,12 +307,12 @@ mod tests {
 
     #[test]
     fn a_server_on_a_link_is_named_by_the_zones_link_or_left_out() {
-        let link = |name: &str, lower: &str, index, vlan| Link {
+        let link = |name: &str, lower: &str, index, vlan| ZoneLink {
             name: name.into(),
             lower: lower.into(),
             lower_index: index,
             vlan,
-            ..Link::default()
+            ..ZoneLink::default()
         };
         let (net0, tagged) = (link("net0", "eth0", 2, 0), link("net1", "eth1", 3, 42));
         let host = b"search x\nnameserver fe80::1%eth0\nnameserver fe80::2%2\nnameserver fe80::3%eth1\nnameserver fe80::4%eth9\n";
@@ -327,9 +332,9 @@ mod tests {
         fs::create_dir(&state).expect("a folder");
         put(&host.join("etc/resolv.conf"), "nameserver fe80::1%eth0\nnameserver 127.0.0.53\n");
         put(&root.join("etc/hosts"), "");
-        let link = Link { name: "net0".into(), lower: "eth0".into(), ..Link::default() };
-        let boot = |links: &[&Link]| {
-            refresh(&host, &root, &state, Names { name: "zion", addresses: &[], links }).expect("written")
+        let link = ZoneLink { name: "net0".into(), lower: "eth0".into(), ..ZoneLink::default() };
+        let boot = |links: &[&ZoneLink]| {
+            refresh(&host, &root, &state, ZoneNames { name: "zion", addresses: &[], links }).expect("written")
         };
         let said = boot(&[]);
         assert!(said.len() == 1 && said[0].contains("fe80::1%eth0 is on no link of the zone"), "{said:?}");
@@ -349,7 +354,7 @@ mod tests {
         let file = root.join("etc/hosts");
         let boot = |ips: &[&str]| {
             let ips: Vec<IpAddr> = ips.iter().map(|ip| ip.parse().expect("an address")).collect();
-            refresh(&host, &root, &state, Names { name: "zion", addresses: &ips, links: &[] })
+            refresh(&host, &root, &state, ZoneNames { name: "zion", addresses: &ips, links: &[] })
                 .expect("written");
             fs::read_to_string(&file).expect("there")
         };

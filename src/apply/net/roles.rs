@@ -5,7 +5,7 @@
 //! The host and every machine on the link believe whoever speaks in such a role, so a zone does not.
 
 use super::frame::{ETHERNET, ICMPV6, LOAD_BYTES, NET, NEXT, TO, load};
-use crate::sys::bpf::asm::{Asm, FP, If, Label, Op, R0, R1, R2, R3, R4, R6, Size};
+use crate::sys::bpf::asm::{AluOp, Asm, BpfLabel, FP, If, R0, R1, R2, R3, R4, R6, Size};
 
 /// The number of UDP in a header.
 pub const UDP: i32 = 17;
@@ -37,11 +37,11 @@ pub struct Roles {
 }
 
 /// Loads what follows the header of IPv4, whose length is in its first byte.
-fn load_behind(a: &mut Asm, to: i16, length: i32, short: Label) {
+fn load_behind(a: &mut Asm, to: i16, length: i32, short: BpfLabel) {
     a.load(Size::Byte, R2, FP, NET);
-    a.op(Op::And, R2, 0xf);
-    a.op(Op::Mul, R2, 4);
-    a.op(Op::Add, R2, ETHERNET);
+    a.op(AluOp::And, R2, 0xf);
+    a.op(AluOp::Mul, R2, 4);
+    a.op(AluOp::Add, R2, ETHERNET);
     a.copy(R1, R6);
     a.stack(R3, to);
     a.set(R4, length);
@@ -50,7 +50,7 @@ fn load_behind(a: &mut Asm, to: i16, length: i32, short: Label) {
 }
 
 /// Drops what an IPv4 packet says in a role. Its header is at [`NET`].
-pub fn check_v4(a: &mut Asm, roles: Roles, drop: Label) {
+pub fn check_v4(a: &mut Asm, roles: Roles, drop: BpfLabel) {
     let (fine, udp) = (a.label(), a.label());
     // Later parts of a packet say nothing without the first one.
     a.load(Size::Half, R0, FP, NET + 6);
@@ -93,7 +93,7 @@ pub fn check_v4(a: &mut Asm, roles: Roles, drop: Label) {
 /// Drops what an IPv6 packet says in a role, also behind headers that may stand before it. Its header is
 /// at [`NET`]. What a router says in neighbour discovery is looked at elsewhere: it is valid only without
 /// such headers.
-pub fn check_v6(a: &mut Asm, roles: Roles, drop: Label) {
+pub fn check_v6(a: &mut Asm, roles: Roles, drop: BpfLabel) {
     let (fine, udp, behind, fragment, query) = (a.label(), a.label(), a.label(), a.label(), a.label());
     a.load(Size::Byte, R0, FP, NET + 6);
     a.jump_if(R0, If::Equal, UDP, udp);
@@ -148,7 +148,7 @@ pub fn check_v6(a: &mut Asm, roles: Roles, drop: Label) {
 }
 
 /// `R0` is the kind of what comes next: it is not another header that hides what is behind it.
-fn not_hidden(a: &mut Asm, drop: Label) {
+fn not_hidden(a: &mut Asm, drop: BpfLabel) {
     for header in OPTIONS {
         a.jump_if(R0, If::Equal, header, drop);
     }
@@ -156,7 +156,7 @@ fn not_hidden(a: &mut Asm, drop: Label) {
 }
 
 /// `R0` is the kind of what comes next: it is no routing protocol.
-fn routing(a: &mut Asm, roles: Roles, drop: Label) {
+fn routing(a: &mut Asm, roles: Roles, drop: BpfLabel) {
     if roles.router {
         for protocol in ROUTING {
             a.jump_if(R0, If::Equal, protocol, drop);
@@ -165,14 +165,14 @@ fn routing(a: &mut Asm, roles: Roles, drop: Label) {
 }
 
 /// The ports of UDP, at [`NEXT`], are not those of a server or a router.
-fn ports(a: &mut Asm, roles: Roles, server: u16, fine: Label, drop: Label) {
+fn ports(a: &mut Asm, roles: Roles, server: u16, fine: BpfLabel, drop: BpfLabel) {
     if roles.dhcp {
         a.load(Size::Half, R0, FP, NEXT);
         a.jump_if(R0, If::Equal, i32::from(server.to_be()), drop);
     }
     if roles.router {
         a.load(Size::Byte, R0, FP, TO);
-        a.op(Op::And, R0, 1);
+        a.op(AluOp::And, R0, 1);
         a.jump_if(R0, If::Equal, 0, fine);
         a.load(Size::Half, R0, FP, NEXT + 2);
         for port in ROUTING_PORTS {

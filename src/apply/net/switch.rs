@@ -5,10 +5,10 @@ use super::frame::{KEY_BYTES, VALUE_BYTES, host_key, host_value, value};
 use super::uplink::{
     Audience, FIRST_LISTENERS, LIST_BYTES, LISTENER_BYTES, MAX_LISTENERS, NO_VLAN, SHARED_ZONE, shared, wire,
 };
-use super::{Done, Lack, NetworkError, bpf, net, net_unless, sys};
+use super::{Lack, NetworkError, NetworkResult, bpf, net, net_unless, sys};
 use crate::apply::fault;
-use crate::sys::bpf::{Map, Program, Shape};
-use crate::sys::netlink::filter::{self, Way};
+use crate::sys::bpf::{BpfProgram, Map, MapType};
+use crate::sys::netlink::filter::{self, Direction};
 use crate::sys::netlink::{Socket, link};
 
 /// Names of the programs on a link that zones share, and on one that a zone has for itself.
@@ -35,7 +35,7 @@ pub struct Switch {
 }
 
 /// The programs of a link in the order in which they come. The one on the way in comes last: by it all is found.
-const WAYS: [Way; 2] = [Way::Out, Way::In];
+const WAYS: [Direction; 2] = [Direction::Out, Direction::In];
 /// So many places before its last one is taken a program is replaced by one for more. The kernel checks a program
 /// for hundreds of places for some milliseconds: no boot is to wait for two of them.
 const AHEAD: [u32; 2] = [1, 0];
@@ -44,7 +44,7 @@ const AHEAD: [u32; 2] = [1, 0];
 ///
 /// # Errors
 /// [`super::NetworkError`]
-pub fn map(shape: Shape, name: &str, key: usize, value: usize, entries: u32) -> Done<Map> {
+pub fn map(shape: MapType, name: &str, key: usize, value: usize, entries: u32) -> NetworkResult<Map> {
     Map::new(shape, name, key, value, entries).map_err(bpf("cannot make a table"))
 }
 
@@ -52,15 +52,15 @@ pub fn map(shape: Shape, name: &str, key: usize, value: usize, entries: u32) -> 
 ///
 /// # Errors
 /// [`super::NetworkError`]
-pub fn load(name: &str, code: &[u64]) -> Done<Program> {
-    Program::load(name, code).map_err(bpf("the kernel refuses the rules"))
+pub fn load(name: &str, code: &[u64]) -> NetworkResult<BpfProgram> {
+    BpfProgram::load(name, code).map_err(bpf("the kernel refuses the rules"))
 }
 
 /// Makes programs possible on a link; says whether they were not before.
 ///
 /// # Errors
 /// [`super::NetworkError`]
-pub fn prepare(host: &mut Socket, index: u32) -> Done<bool> {
+pub fn prepare(host: &mut Socket, index: u32) -> NetworkResult<bool> {
     filter::prepare(host, index).map_err(net_unless(
         Lack::Clsact,
         &[libc::ENOENT, libc::EOPNOTSUPP],
@@ -72,7 +72,13 @@ pub fn prepare(host: &mut Socket, index: u32) -> Done<bool> {
 ///
 /// # Errors
 /// [`super::NetworkError`]
-pub fn attach(host: &mut Socket, index: u32, way: Way, program: &Program, name: &str) -> Done<()> {
+pub fn attach(
+    host: &mut Socket,
+    index: u32,
+    way: Direction,
+    program: &BpfProgram,
+    name: &str,
+) -> NetworkResult<()> {
     use std::os::fd::AsFd;
     filter::put(host, index, way, program.as_fd(), name).map_err(net_unless(
         Lack::Classifier,
@@ -86,17 +92,20 @@ impl Switch {
     ///
     /// # Errors
     /// [`super::NetworkError`]
-    pub fn find(host: &mut Socket, lower: u32) -> Done<Option<Self>> {
+    pub fn find(host: &mut Socket, lower: u32) -> NetworkResult<Option<Self>> {
         let mut look = |way| {
             let found = filter::find(host, lower, way).map_err(net("cannot read the link's programs"))?;
             Ok::<_, NetworkError>(found.filter(|f| f.name == SHARED))
         };
         // The way in comes last and goes first: where it is, both are.
-        let inward = look(Way::In)?;
+        let inward = look(Direction::In)?;
         let whole = inward.is_some();
-        let Some(found) = inward.map_or_else(|| look(Way::Out), |f| Ok(Some(f)))? else { return Ok(None) };
-        let ids =
-            Program::by_id(found.id).and_then(|p| p.maps()).map_err(sys("cannot open the link's program"))?;
+        let Some(found) = inward.map_or_else(|| look(Direction::Out), |f| Ok(Some(f)))? else {
+            return Ok(None);
+        };
+        let ids = BpfProgram::by_id(found.id)
+            .and_then(|p| p.maps())
+            .map_err(sys("cannot open the link's program"))?;
         let open = |at: usize, key, value| {
             ids.get(at)
                 .map(|id| Map::by_id(*id, key, value).map_err(sys("cannot open the link's table")))
@@ -114,7 +123,7 @@ impl Switch {
     ///
     /// # Errors
     /// [`super::NetworkError`]
-    pub fn open(host: &mut Socket, lower: u32, mac: [u8; 6]) -> Done<Self> {
+    pub fn open(host: &mut Socket, lower: u32, mac: [u8; 6]) -> NetworkResult<Self> {
         let fresh = prepare(host, lower)?;
         // Where no programs were possible there are none.
         if !fresh {
@@ -134,7 +143,7 @@ impl Switch {
                 return Err(NetworkError::NotShared);
             }
         }
-        let table = map(Shape::Hash, "zones_table", KEY_BYTES, VALUE_BYTES, ENTRIES)?;
+        let table = map(MapType::Hash, "zones_table", KEY_BYTES, VALUE_BYTES, ENTRIES)?;
         if fresh {
             table.set(&PREPARED, &value(1)).map_err(sys("cannot write the link's table"))?;
         }
@@ -146,12 +155,12 @@ impl Switch {
     }
 
     /// Puts the programs on the link, in place of those that are there.
-    fn attach(&self, host: &mut Socket) -> Done<()> {
+    fn attach(&self, host: &mut Socket) -> NetworkResult<()> {
         (0..WAYS.len()).try_for_each(|n| self.attach_one(host, n))
     }
 
     /// Puts one of them on the link.
-    fn attach_one(&self, host: &mut Socket, n: usize) -> Done<()> {
+    fn attach_one(&self, host: &mut Socket, n: usize) -> NetworkResult<()> {
         let (way, places) = (WAYS[n], self.places[n]);
         let all = self.listeners.as_ref().map(|list| Audience { list, places });
         let program = load("zones_shared", &shared(&self.table, all, way))?;
@@ -164,7 +173,7 @@ impl Switch {
     ///
     /// # Errors
     /// [`super::NetworkError`]
-    pub fn number(&self) -> Done<u32> {
+    pub fn number(&self) -> NetworkResult<u32> {
         self.table.id().map_err(sys("cannot read the link's table"))
     }
 
@@ -172,7 +181,7 @@ impl Switch {
     ///
     /// # Errors
     /// [`super::NetworkError`]
-    pub fn port(&self, key: &[u8]) -> Done<Option<u32>> {
+    pub fn port(&self, key: &[u8]) -> NetworkResult<Option<u32>> {
         let found = self.table.get(key).map_err(sys("cannot read the link's table"))?;
         Ok(found.map(|v| number(&v)))
     }
@@ -182,7 +191,7 @@ impl Switch {
     ///
     /// # Errors
     /// [`super::NetworkError`]
-    pub fn enter(&self, host: &mut Socket, key: &[u8], port: u32) -> Done<Option<u32>> {
+    pub fn enter(&self, host: &mut Socket, key: &[u8], port: u32) -> NetworkResult<Option<u32>> {
         let write = sys("cannot write the link's table");
         loop {
             if self.table.add(key, &value(port)).map_err(&write)? {
@@ -201,7 +210,7 @@ impl Switch {
     ///
     /// # Errors
     /// [`super::NetworkError`]
-    pub fn leave(&self, host: &mut Socket, key: &[u8], port: Option<u32>) -> Done<()> {
+    pub fn leave(&self, host: &mut Socket, key: &[u8], port: Option<u32>) -> NetworkResult<()> {
         let write = sys("cannot write the link's table");
         let Some(there) = self.table.get(key).map_err(&write)?.map(|v| number(&v)) else { return Ok(()) };
         if Some(there) == port || !is_port(host, there)? {
@@ -215,7 +224,7 @@ impl Switch {
     ///
     /// # Errors
     /// [`super::NetworkError`]
-    pub fn host_has(&self, mac: [u8; 6]) -> Done<bool> {
+    pub fn host_has(&self, mac: [u8; 6]) -> NetworkResult<bool> {
         let there = self.table.get(&host_key()).map_err(sys("cannot read the link's table"))?;
         let wanted = host_value(mac);
         if there.as_deref() == Some(&wanted) {
@@ -230,7 +239,7 @@ impl Switch {
     ///
     /// # Errors
     /// [`super::NetworkError`]
-    pub fn listen(&mut self, host: &mut Socket, port: u32, vlan: u16, shared: bool) -> Done<bool> {
+    pub fn listen(&mut self, host: &mut Socket, port: u32, vlan: u16, shared: bool) -> NetworkResult<bool> {
         let Some(mut list) = self.listeners.as_ref().map(Listeners::read).transpose()? else {
             return Ok(true);
         };
@@ -263,7 +272,7 @@ impl Switch {
     ///
     /// # Errors
     /// [`super::NetworkError`]
-    pub fn unlisten(&self, host: &mut Socket, port: Option<u32>) -> Done<()> {
+    pub fn unlisten(&self, host: &mut Socket, port: Option<u32>) -> NetworkResult<()> {
         let Some(listeners) = &self.listeners else { return Ok(()) };
         let mut list = Listeners::read(listeners)?;
         match port {
@@ -280,7 +289,7 @@ impl Switch {
     ///
     /// # Errors
     /// [`super::NetworkError`]
-    pub fn close(self, host: &mut Socket) -> Done<()> {
+    pub fn close(self, host: &mut Socket) -> NetworkResult<()> {
         // Which is the cheapest question: is there a key besides our own notes?
         let keys = self.table.some_keys(3).map_err(sys("cannot read the link's table"))?;
         if keys.iter().any(|k| *k != PREPARED && *k != host_key()) {
@@ -291,20 +300,20 @@ impl Switch {
     }
 }
 
-fn list() -> Done<Map> {
-    map(Shape::Array, "zones_all", 4, LIST_BYTES, 1)
+fn list() -> NetworkResult<Map> {
+    map(MapType::Array, "zones_all", 4, LIST_BYTES, 1)
 }
 
 /// Joins a link of the host with a zone's port, both ways.
 ///
 /// # Errors
 /// [`super::NetworkError`]
-pub fn join(host: &mut Socket, lower: u32, port: u32, vlan: u16) -> Done<()> {
+pub fn join(host: &mut Socket, lower: u32, port: u32, vlan: u16) -> NetworkResult<()> {
     if Switch::find(host, lower)?.is_some() {
         return Err(NetworkError::Shared);
     }
     prepare(host, lower)?;
-    for way in [Way::Out, Way::In] {
+    for way in [Direction::Out, Direction::In] {
         let program = load("zones_wire", &wire(port, vlan, way))?;
         attach(host, lower, way, &program, WIRE)?;
     }
@@ -315,13 +324,13 @@ pub fn join(host: &mut Socket, lower: u32, port: u32, vlan: u16) -> Done<()> {
 ///
 /// # Errors
 /// [`super::NetworkError`]
-pub fn part(host: &mut Socket, lower: u32) -> Done<()> {
+pub fn part(host: &mut Socket, lower: u32) -> NetworkResult<()> {
     if is_wire(host, lower)? { take_off(host, lower, true) } else { Ok(()) }
 }
 
-fn is_wire(host: &mut Socket, lower: u32) -> Done<bool> {
+fn is_wire(host: &mut Socket, lower: u32) -> NetworkResult<bool> {
     let mut wire = false;
-    for way in [Way::In, Way::Out] {
+    for way in [Direction::In, Direction::Out] {
         let found = filter::find(host, lower, way).map_err(net("cannot read the link's programs"))?;
         wire |= found.is_some_and(|f| f.name == WIRE);
     }
@@ -329,8 +338,8 @@ fn is_wire(host: &mut Socket, lower: u32) -> Done<bool> {
 }
 
 /// Takes the programs off a link, and what made them possible if nobody else uses that.
-fn take_off(host: &mut Socket, lower: u32, prepared: bool) -> Done<()> {
-    for way in [Way::In, Way::Out] {
+fn take_off(host: &mut Socket, lower: u32, prepared: bool) -> NetworkResult<()> {
+    for way in [Direction::In, Direction::Out] {
         match filter::remove(host, lower, way) {
             Err(e) if !matches!(e.number(), libc::ENOENT | libc::EINVAL | libc::ENODEV) => {
                 return Err(net("cannot take the programs off the link")(e));
@@ -346,8 +355,8 @@ fn take_off(host: &mut Socket, lower: u32, prepared: bool) -> Done<()> {
 ///
 /// # Errors
 /// [`super::NetworkError`]
-pub fn unprepare(host: &mut Socket, lower: u32) -> Done<()> {
-    let others = [Way::In, Way::Out].map(|way| filter::count(host, lower, way).unwrap_or(1));
+pub fn unprepare(host: &mut Socket, lower: u32) -> NetworkResult<()> {
+    let others = [Direction::In, Direction::Out].map(|way| filter::count(host, lower, way).unwrap_or(1));
     if others != [0, 0] {
         return Ok(());
     }
@@ -378,7 +387,7 @@ const FREE: (u32, u32) = (0, NO_VLAN);
 
 impl Listeners {
     /// Frees the places of ports that are gone.
-    fn prune(&mut self, host: &mut Socket) -> Done<()> {
+    fn prune(&mut self, host: &mut Socket) -> NetworkResult<()> {
         for place in &mut self.ports {
             if place.0 != 0 && !is_port(host, place.0)? {
                 *place = FREE;
@@ -387,7 +396,7 @@ impl Listeners {
         Ok(())
     }
 
-    fn read(map: &Map) -> Done<Self> {
+    fn read(map: &Map) -> NetworkResult<Self> {
         let bytes = map.get(&[0; 4]).map_err(sys("cannot read the link's listeners"))?.unwrap_or_default();
         let used = usize::try_from(number(&bytes)).unwrap_or(0);
         let places = bytes.get(8..).unwrap_or_default().chunks_exact(LISTENER_BYTES).take(used);
@@ -398,7 +407,7 @@ impl Listeners {
         Ok(Self { ports, looked_at })
     }
 
-    fn write(&self, map: &Map) -> Done<()> {
+    fn write(&self, map: &Map) -> NetworkResult<()> {
         let mut bytes = vec![0; LIST_BYTES];
         let used = u32::try_from(self.ports.len()).unwrap_or(0);
         bytes[..4].copy_from_slice(&used.to_ne_bytes());
@@ -417,12 +426,12 @@ impl Listeners {
 pub const ALIAS: &str = "zone ";
 
 /// Returns the zone's name if this is the number of a zone's port.
-pub fn zone_of(host: &mut Socket, index: u32) -> Done<Option<String>> {
+pub fn zone_of(host: &mut Socket, index: u32) -> NetworkResult<Option<String>> {
     let found = link::numbered(host, index).map_err(net("cannot look at a link"))?;
     let alias = found.filter(|l| l.kind.as_deref() == Some("veth")).and_then(|l| l.alias);
     Ok(alias.and_then(|a| a.strip_prefix(ALIAS)?.split(' ').next().map(str::to_owned)))
 }
 
-fn is_port(host: &mut Socket, index: u32) -> Done<bool> {
+fn is_port(host: &mut Socket, index: u32) -> NetworkResult<bool> {
     Ok(zone_of(host, index)?.is_some())
 }

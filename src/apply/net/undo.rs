@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use super::build::keys_of;
 use super::lock::NetLock;
 use super::switch::{Switch, part, unprepare, zone_of};
-use super::{Done, NetworkError, claims, net, sys};
+use super::{NetworkError, NetworkResult, claims, net, sys};
 use crate::apply::fault;
-use crate::plan::net::Way;
+use crate::plan::net::LinkMode;
 use crate::plan::net::link::Remains;
 use crate::sys::netlink::{NetError, Socket, link, route};
 
@@ -20,9 +20,10 @@ pub fn remove(remains: &Remains) -> Vec<String> {
     let what = format!("link {} of zone {}", remains.lower, remains.zone);
     match Socket::open() {
         Ok(mut host) => {
-            let mut note = |done: Done<()>| errors.extend(done.err().map(|e| format!("{what}: {e}")));
+            let mut note =
+                |done: NetworkResult<()>| errors.extend(done.err().map(|e| format!("{what}: {e}")));
             match remains.way {
-                Way::Moved => note(take_back(&mut host, remains)),
+                LinkMode::Moved => note(take_back(&mut host, remains)),
                 _ => note(clear(&mut host, remains)),
             }
         }
@@ -37,7 +38,7 @@ pub fn remove(remains: &Remains) -> Vec<String> {
     errors
 }
 
-fn clear(host: &mut Socket, remains: &Remains) -> Done<()> {
+fn clear(host: &mut Socket, remains: &Remains) -> NetworkResult<()> {
     let _lock = NetLock::wait().map_err(sys("cannot lock the network"))?;
     let port = link::named(host, &remains.port).map_err(net("cannot look at a link"))?;
     // A port that was made a moment before a crash says nothing of itself yet.
@@ -49,7 +50,7 @@ fn clear(host: &mut Socket, remains: &Remains) -> Done<()> {
         _ => None,
     };
     let mut first = Ok(());
-    let mut note = |done: Done<()>| {
+    let mut note = |done: NetworkResult<()>| {
         if first.is_ok() {
             first = done;
         }
@@ -57,9 +58,9 @@ fn clear(host: &mut Socket, remains: &Remains) -> Done<()> {
     let lower = link::numbered(host, remains.lower_index).map_err(net("cannot look at the host's link"))?;
     if lower.is_some() {
         match remains.way {
-            Way::Shared | Way::Own => note(leave_switch(host, remains, port)),
-            Way::Wire => note(leave_wire(host, remains)),
-            Way::Bridge | Way::Moved => {}
+            LinkMode::Shared | LinkMode::Own => note(leave_switch(host, remains, port)),
+            LinkMode::Wire => note(leave_wire(host, remains)),
+            LinkMode::Bridge | LinkMode::Moved => {}
         }
         for ip in &remains.routes {
             note(
@@ -81,7 +82,7 @@ fn gone(done: Result<(), NetError>) -> Result<(), NetError> {
     }
 }
 
-fn leave_switch(host: &mut Socket, remains: &Remains, port: Option<u32>) -> Done<()> {
+fn leave_switch(host: &mut Socket, remains: &Remains, port: Option<u32>) -> NetworkResult<()> {
     let Some(switch) = Switch::find(host, remains.lower_index)? else {
         return unprepare(host, remains.lower_index);
     };
@@ -89,28 +90,28 @@ fn leave_switch(host: &mut Socket, remains: &Remains, port: Option<u32>) -> Done
         switch.leave(host, &key, port)?;
     }
     switch.unlisten(host, port)?;
-    if remains.way == Way::Own {
+    if remains.way == LinkMode::Own {
         route::leave_frames(host, remains.lower_index, remains.mac)
             .map_err(net("cannot give the frames up"))?;
     }
     switch.close(host)
 }
 
-fn leave_wire(host: &mut Socket, remains: &Remains) -> Done<()> {
+fn leave_wire(host: &mut Socket, remains: &Remains) -> NetworkResult<()> {
     part(host, remains.lower_index)?;
     // As it was before.
     let ours = link::UP | link::PROMISCUOUS | link::ALL_MULTICAST;
-    let change = link::Change {
+    let change = link::LinkChange {
         set: remains.lower_flags & ours,
         clear: ours & !remains.lower_flags,
-        ..link::Change::default()
+        ..link::LinkChange::default()
     };
     link::change(host, remains.lower_index, &change).map_err(net("cannot put the link back as it was"))
 }
 
 /// A device comes back by itself when the zone's namespace ends, a little later, under the name that the
 /// zone has given it last.
-fn take_back(host: &mut Socket, remains: &Remains) -> Done<()> {
+fn take_back(host: &mut Socket, remains: &Remains) -> NetworkResult<()> {
     let begun = Instant::now();
     let found = loop {
         let list = link::all(host).map_err(net("cannot look at the links"))?;
@@ -127,15 +128,15 @@ fn take_back(host: &mut Socket, remains: &Remains) -> Done<()> {
         }
         std::thread::sleep(Duration::from_millis(5));
     };
-    let down = link::Change { clear: link::UP, ..link::Change::default() };
+    let down = link::LinkChange { clear: link::UP, ..link::LinkChange::default() };
     link::change(host, found.index, &down).map_err(net("cannot switch the link off"))?;
     if found.name != remains.lower {
-        let change = link::Change { name: Some(&remains.lower), ..link::Change::default() };
+        let change = link::LinkChange { name: Some(&remains.lower), ..link::LinkChange::default() };
         link::change(host, found.index, &change)
             .map_err(net(format!("'{}' cannot have its old name again", found.name)))?;
     }
     if remains.lower_flags & link::UP != 0 {
-        let change = link::Change { set: link::UP, ..link::Change::default() };
+        let change = link::LinkChange { set: link::UP, ..link::LinkChange::default() };
         link::change(host, found.index, &change).map_err(net("cannot switch the link on again"))?;
     }
     Ok(())

@@ -11,8 +11,8 @@ use super::frame::{
     load, look_up_number, send, send_to,
 };
 use crate::sys::bpf::Map;
-use crate::sys::bpf::asm::{Asm, FP, If, Label, Op, R0, R1, R2, R3, R4, R6, R7, R8, R9, Size};
-use crate::sys::netlink::filter::Way;
+use crate::sys::bpf::asm::{AluOp, Asm, BpfLabel, FP, If, R0, R1, R2, R3, R4, R6, R7, R8, R9, Size};
+use crate::sys::netlink::filter::Direction;
 
 /// A frame that is for another machine (`PACKET_OTHERHOST`).
 const OTHERS: i32 = 3;
@@ -50,7 +50,7 @@ pub struct Audience<'a> {
 
 /// Returns the program for a link that zones share. With `listeners`, zones with link-layer addresses of
 /// their own get a copy of what is for all.
-pub fn shared(table: &Map, listeners: Option<Audience<'_>>, way: Way) -> Vec<u64> {
+pub fn shared(table: &Map, listeners: Option<Audience<'_>>, way: Direction) -> Vec<u64> {
     let mut asm = Asm::new();
     let a = &mut asm;
     let (pass, mine) = (a.label(), a.label());
@@ -59,16 +59,16 @@ pub fn shared(table: &Map, listeners: Option<Audience<'_>>, way: Way) -> Vec<u64
     a.set(R9, 0);
     a.load(Size::Word, R0, R6, MARK);
     a.copy(R1, R0);
-    a.op(Op::And, R1, FROM_ZONE_BITS.cast_signed());
+    a.op(AluOp::And, R1, FROM_ZONE_BITS.cast_signed());
     let fresh = a.label();
     a.jump_if(R1, If::Differ, FROM_ZONE.cast_signed(), fresh);
-    a.op(Op::And, R0, (!FROM_ZONE_BITS).cast_signed());
+    a.op(AluOp::And, R0, (!FROM_ZONE_BITS).cast_signed());
     a.copy(R9, R0);
     a.set(R1, 0);
     a.store(Size::Word, R6, MARK, R1);
     match (way, listeners) {
         // On its way in again, for the host: other zones have not had it yet.
-        (Way::In, Some(_)) => {
+        (Direction::In, Some(_)) => {
             load(a, 0, TO, ETHERNET, pass);
             vlan_into(a);
             a.jump(mine);
@@ -92,7 +92,7 @@ pub fn shared(table: &Map, listeners: Option<Audience<'_>>, way: Way) -> Vec<u64
     a.here(by_address);
     // Shared zones are on the link itself, not on one of its VLANs.
     a.jump_if(R8, If::Differ, 0, mine);
-    if way == Way::In {
+    if way == Direction::In {
         a.load(Size::Word, R0, R6, PACKET_TYPE);
         a.jump_if(R0, If::Equal, OTHERS, mine);
     }
@@ -116,7 +116,7 @@ fn vlan_into(a: &mut Asm) {
     a.load(Size::Word, R0, R6, HAS_VLAN);
     a.jump_if(R0, If::Equal, 0, none);
     a.load(Size::Word, R8, R6, VLAN);
-    a.op(Op::And, R8, 0xfff);
+    a.op(AluOp::And, R8, 0xfff);
     a.here(none);
 }
 
@@ -126,7 +126,7 @@ fn vlan_into(a: &mut Asm) {
 /// The list is one value, and each of its places has code of its own: there is no loop, whose every turn the
 /// kernel would check on each way to it. For the same reason it is made to forget what it knows of R8 and R9:
 /// all ways that lead here are one then.
-fn copy_to_all(a: &mut Asm, listeners: Audience<'_>, end: Label) {
+fn copy_to_all(a: &mut Asm, listeners: Audience<'_>, end: BpfLabel) {
     let (untagged, over) = (a.label(), a.label());
     for (place, known) in [(CB, R8), (CB + 4, R9)] {
         a.store(Size::Word, R6, place, known);
@@ -180,18 +180,18 @@ fn copy_to(a: &mut Asm, at: i16) {
     // 1 when the VLAN is the frame's: nothing less 1 is negative.
     a.load(Size::Word, R3, R7, at + 4);
     a.load(Size::Double, R4, FP, NUMBER);
-    a.op_reg(Op::And, R3, R4);
-    a.op_reg(Op::Xor, R3, R8);
-    a.op(Op::Sub, R3, 1);
-    a.op(Op::ShiftRight, R3, 63);
+    a.op_reg(AluOp::And, R3, R4);
+    a.op_reg(AluOp::Xor, R3, R8);
+    a.op(AluOp::Sub, R3, 1);
+    a.op(AluOp::ShiftRight, R3, 63);
     a.load(Size::Word, R2, R7, at);
-    a.op_reg(Op::Mul, R3, R2);
+    a.op_reg(AluOp::Mul, R3, R2);
     // 0 when the frame came by this link.
-    a.op_reg(Op::Xor, R2, R9);
-    a.op(Op::Sub, R2, 1);
-    a.op(Op::ShiftRight, R2, 63);
-    a.op(Op::Xor, R2, 1);
-    a.op_reg(Op::Mul, R2, R3);
+    a.op_reg(AluOp::Xor, R2, R9);
+    a.op(AluOp::Sub, R2, 1);
+    a.op(AluOp::ShiftRight, R2, 63);
+    a.op(AluOp::Xor, R2, 1);
+    a.op_reg(AluOp::Mul, R2, R3);
     a.copy(R1, R6);
     a.set(R3, 0);
     a.call(CLONE_REDIRECT);
@@ -199,13 +199,13 @@ fn copy_to(a: &mut Asm, at: i16) {
 
 /// Returns the program for a link that one zone has for itself: what it receives in a VLAN (0: at all)
 /// goes to the zone's link, and the host's own frames go nowhere.
-pub fn wire(zone: u32, vlan: u16, way: Way) -> Vec<u64> {
+pub fn wire(zone: u32, vlan: u16, way: Direction) -> Vec<u64> {
     let mut asm = Asm::new();
     let a = &mut asm;
     let pass = a.label();
     a.copy(R6, R1);
     match way {
-        Way::Out => {
+        Direction::Out => {
             let other = a.label();
             a.load(Size::Word, R0, R6, MARK);
             a.jump_if(R0, If::Differ, FROM_ZONE.cast_signed(), other);
@@ -221,7 +221,7 @@ pub fn wire(zone: u32, vlan: u16, way: Way) -> Vec<u64> {
                 a.exit_with(DROP);
             }
         }
-        Way::In => {
+        Direction::In => {
             if vlan != 0 {
                 vlan_into(a);
                 a.jump_if(R8, If::Differ, i32::from(vlan), pass);

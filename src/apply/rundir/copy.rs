@@ -185,7 +185,7 @@ mod tests {
             init_start: 4,
             supervisor: 5,
             supervisor_start: 6,
-            going: None,
+            stop_reason: None,
             announced: None,
             cgroup: Some("/sys/fs/cgroup/zones/zion".into()),
         }

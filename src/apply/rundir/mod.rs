@@ -28,7 +28,7 @@ use crate::plan::bootargs::BootArgs;
 use crate::spec::ZoneName;
 use crate::spec::shown::Show;
 
-pub use record::{Going, Running, record, replace_record, write_record, write_record_only, written};
+pub use record::{Running, StopReason, record, replace_record, write_record, write_record_only, written};
 
 /// Name of the record.
 pub const RECORD: &str = "running";

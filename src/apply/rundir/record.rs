@@ -30,7 +30,7 @@ pub struct Running {
     /// When the supervisor started.
     pub supervisor_start: u64,
     /// What made the zone leave `Running`: `halt`, `reboot` or `shutdown`.
-    pub going: Option<Going>,
+    pub stop_reason: Option<StopReason>,
     /// The command that has announced the end of the zone and not yet asked for it; none as soon as it has.
     pub announced: Option<Announced>,
     /// The zone's cgroup v2 folder, when the host has that hierarchy.
@@ -39,7 +39,7 @@ pub struct Running {
 
 /// Why a zone is going down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Going {
+pub enum StopReason {
     /// `zoneadm halt` or the zone's own power-off.
     Halt,
     /// `zoneadm reboot`.
@@ -61,12 +61,12 @@ impl Running {
     /// Returns the record with which this process announces the end of the zone. Other commands have to know of it
     /// before the zone does: a halt does not wait for a shutdown.
     #[must_use]
-    pub fn announce(self, going: Going) -> Self {
+    pub fn announce(self, stop_reason: StopReason) -> Self {
         let by = i32::try_from(std::process::id()).unwrap_or(0);
         let announced = start_time(by).map(|by_start| Announced { by, by_start, before: self.state });
         // One that is on its way down has been asked before.
         let announced = announced.filter(|a| a.before != ZoneState::ShuttingDown);
-        Self { state: ZoneState::ShuttingDown, going: Some(going), announced, ..self }
+        Self { state: ZoneState::ShuttingDown, stop_reason: Some(stop_reason), announced, ..self }
     }
 
     /// Returns what is true of the zone: where the command that has announced its end died before it asked for
@@ -75,7 +75,7 @@ impl Running {
     pub fn believed(self) -> Self {
         match self.announced {
             Some(a) if start_time(a.by) != Some(a.by_start) => {
-                Self { state: a.before, going: None, announced: None, ..self }
+                Self { state: a.before, stop_reason: None, announced: None, ..self }
             }
             _ => self,
         }
@@ -113,9 +113,9 @@ impl Running {
             init_start: field("start")?.parse().ok()?,
             supervisor: field("supervisor")?.parse().ok()?,
             supervisor_start: field("sstart")?.parse().ok()?,
-            going: match field("going") {
-                Some("halt") => Some(Going::Halt),
-                Some("reboot") => Some(Going::Reboot),
+            stop_reason: match field("going") {
+                Some("halt") => Some(StopReason::Halt),
+                Some("reboot") => Some(StopReason::Reboot),
                 _ => None,
             },
             announced: announced(),
@@ -131,9 +131,9 @@ impl fmt::Display for Running {
             "id={} state={} init={} start={} supervisor={} sstart={}",
             self.id, self.state, self.init, self.init_start, self.supervisor, self.supervisor_start
         )?;
-        match self.going {
-            Some(Going::Halt) => write!(f, " going=halt")?,
-            Some(Going::Reboot) => write!(f, " going=reboot")?,
+        match self.stop_reason {
+            Some(StopReason::Halt) => write!(f, " going=halt")?,
+            Some(StopReason::Reboot) => write!(f, " going=reboot")?,
             None => {}
         }
         if let Some(a) = self.announced {
@@ -216,12 +216,12 @@ mod tests {
             init_start: 34,
             supervisor: 56,
             supervisor_start: 78,
-            going: Some(Going::Reboot),
+            stop_reason: Some(StopReason::Reboot),
             announced: Some(Announced { by: 9, by_start: 10, before: ZoneState::Ready }),
             cgroup: Some("/sys/fs/cgroup/zones/zion".into()),
         };
         assert_eq!(Running::parse(&r.to_string()), Some(r.clone()));
-        (r.going, r.announced, r.cgroup, r.state) = (None, None, None, ZoneState::Running);
+        (r.stop_reason, r.announced, r.cgroup, r.state) = (None, None, None, ZoneState::Running);
         assert_eq!(Running::parse(&r.to_string()), Some(r));
         assert_eq!(Running::parse("id=1 state=running init=x start=1 supervisor=1 sstart=1"), None);
         assert_eq!(Running::parse(""), None);
@@ -231,15 +231,18 @@ mod tests {
     fn an_end_is_believed_as_long_as_the_one_lives_who_has_announced_it() {
         let line = "id=1 state=running init=2 start=3 supervisor=4 sstart=5 cgroup=/c";
         let r = Running::parse(line).expect("the line is whole");
-        let announced = r.clone().announce(Going::Reboot);
-        assert_eq!((announced.state, announced.going), (ZoneState::ShuttingDown, Some(Going::Reboot)));
+        let announced = r.clone().announce(StopReason::Reboot);
+        assert_eq!(
+            (announced.state, announced.stop_reason),
+            (ZoneState::ShuttingDown, Some(StopReason::Reboot))
+        );
         assert_eq!(announced.clone().believed(), announced, "this process lives");
         let mut dead = announced.clone();
         dead.announced = dead.announced.map(|a| Announced { by_start: a.by_start + 1, ..a });
         assert_eq!(dead.clone().believed(), r, "another process has its number");
         dead.announced = None;
         assert_eq!(dead.clone().believed(), dead, "the zone has been asked");
-        assert_eq!(dead.clone().announce(Going::Halt).announced, None, "and goes down whoever dies");
+        assert_eq!(dead.clone().announce(StopReason::Halt).announced, None, "and goes down whoever dies");
     }
 
     #[test]

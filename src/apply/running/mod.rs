@@ -29,7 +29,7 @@ use crate::sys::process::start_time;
 use crate::sys::task::first_of_namespace;
 use crate::sys::{cgroup, made};
 
-pub use super::rundir::{Going, RECORD, Running, record};
+pub use super::rundir::{RECORD, Running, StopReason, record};
 pub use number::next_id;
 pub use processes::supervisor;
 
@@ -145,7 +145,7 @@ fn lives(init: i32, group: Option<&Path>) -> Option<Running> {
         init_start: start_time(init)?,
         supervisor: 0,
         supervisor_start: 0,
-        going: None,
+        stop_reason: None,
         announced: None,
         cgroup: group.map(|path| path.to_string_lossy().into_owned()),
     })

@@ -14,7 +14,7 @@ const FRESH: Duration = Duration::from_millis(100);
 
 /// The cgroups that were seen.
 #[derive(Default)]
-struct Seen {
+struct SeenCgroups {
     /// Names of the cgroups at the top.
     top: Vec<String>,
     /// The cgroups of the second level, by name.
@@ -42,15 +42,15 @@ pub(super) fn names(mount: &Path, suffix: &str, is_zone: impl Fn(&ZoneName) -> b
     })
 }
 
-fn with_seen<T>(mount: &Path, read: impl FnOnce(&Seen) -> T) -> T {
-    static LAST: Mutex<Option<(Instant, Seen)>> = Mutex::new(None);
+fn with_seen<T>(mount: &Path, read: impl FnOnce(&SeenCgroups) -> T) -> T {
+    static LAST: Mutex<Option<(Instant, SeenCgroups)>> = Mutex::new(None);
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     let old = last.take().filter(|(at, _)| at.elapsed() < FRESH);
     read(&last.insert(old.unwrap_or_else(|| (Instant::now(), look(mount)))).1)
 }
 
-fn look(mount: &Path) -> Seen {
-    let mut seen = Seen::default();
+fn look(mount: &Path) -> SeenCgroups {
+    let mut seen = SeenCgroups::default();
     let shared = cgroup::children(&mount.join("zones")).is_some();
     if cgroup::children(mount) == Some(u64::from(shared)) {
         return seen;

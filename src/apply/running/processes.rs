@@ -26,7 +26,7 @@ const FRESH: Duration = Duration::from_millis(100);
 
 /// A process that may be the first one of a zone.
 #[derive(Clone, Debug)]
-struct First {
+struct FirstProcess {
     pid: i32,
     start: u64,
     parent: i32,
@@ -34,9 +34,9 @@ struct First {
 
 /// The processes of zones that were seen.
 #[derive(Clone, Debug, Default)]
-struct Seen {
+struct SeenProcesses {
     supervisors: Vec<(ZoneName, i32)>,
-    firsts: Vec<First>,
+    firsts: Vec<FirstProcess>,
 }
 
 /// Finds the first process of a zone.
@@ -56,7 +56,7 @@ pub(super) fn find(root: &Root, zone: &ZoneName) -> Option<Running> {
 pub(super) fn names(root: &Root) -> Vec<ZoneName> {
     let seen = seen(root);
     let mut names: Vec<ZoneName> = seen.supervisors.iter().map(|(name, _)| name.clone()).collect();
-    let is_child = |f: &First| seen.supervisors.iter().any(|(_, pid)| *pid == f.parent);
+    let is_child = |f: &FirstProcess| seen.supervisors.iter().any(|(_, pid)| *pid == f.parent);
     let trees: Vec<_> =
         seen.firsts.iter().filter(|f| !is_child(f)).filter_map(|f| folder(&root_of(f.pid))).collect();
     if !trees.is_empty() {
@@ -86,8 +86,8 @@ fn pids() -> impl Iterator<Item = i32> {
 }
 
 /// Looks at all processes, or remembers what it has just seen.
-fn seen(root: &Root) -> Seen {
-    static LAST: Mutex<Option<(Instant, Root, Seen)>> = Mutex::new(None);
+fn seen(root: &Root) -> SeenProcesses {
+    static LAST: Mutex<Option<(Instant, Root, SeenProcesses)>> = Mutex::new(None);
     let mut last = LAST.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some((at, of, seen)) = &*last
         && at.elapsed() < FRESH
@@ -100,8 +100,8 @@ fn seen(root: &Root) -> Seen {
     seen
 }
 
-fn look(root: &Root) -> Seen {
-    let mut seen = Seen::default();
+fn look(root: &Root) -> SeenProcesses {
+    let mut seen = SeenProcesses::default();
     let Ok(users) = fs::read_link("/proc/self/ns/user") else { return seen };
     for pid in pids() {
         if let Some(name) = supervised(root, &users, pid) {
@@ -111,7 +111,7 @@ fn look(root: &Root) -> Seen {
             && let Some(start) = start_time(pid)
             && let Some(parent) = parent(pid)
         {
-            seen.firsts.push(First { pid, start, parent });
+            seen.firsts.push(FirstProcess { pid, start, parent });
         }
     }
     seen

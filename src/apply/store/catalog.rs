@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 
-use super::state::Record;
+use super::state::StateRecord;
 use super::{FileStore, STATE};
 use crate::apply::files;
 use crate::plan::{dataset, options};
@@ -31,7 +31,7 @@ const SETTLED: i64 = 2;
 
 /// What `zoneadm list` and the checks between zones need of a zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct CatalogEntry {
     /// Name.
     pub name: ZoneName,
     /// What is on disk; whether it runs is for the kernel to say.
@@ -76,8 +76,8 @@ impl Problem {
     }
 }
 
-impl Entry {
-    fn new(name: ZoneName, record: Record) -> Self {
+impl CatalogEntry {
+    fn new(name: ZoneName, record: StateRecord) -> Self {
         Self {
             name,
             state: record.state,
@@ -95,7 +95,7 @@ impl Entry {
 
     /// Returns what is left to say of a zone whose spec is gone while it runs.
     pub fn lost(name: &ZoneName) -> Self {
-        let mut entry = Self::new(name.clone(), Record::NONE);
+        let mut entry = Self::new(name.clone(), StateRecord::NONE);
         let text = format!("zone '{name}' is active, but it has no spec");
         entry.problem = Some(Problem { text, damaged: true });
         entry
@@ -151,7 +151,7 @@ impl Entry {
     }
 
     fn parse(name: &ZoneName, fields: &mut std::str::Split<'_, char>) -> Option<Self> {
-        let state = Record::parse(&format!("state={}", fields.next()?))?.state;
+        let state = StateRecord::parse(&format!("state={}", fields.next()?))?.state;
         let autoboot = fields.next()?.parse().ok()?;
         let mut text = || fields.next().map(str::to_owned);
         let (zonepath, uuid, brand, ip_type) = (text()?, text()?, text()?, text()?);
@@ -224,7 +224,7 @@ impl FileStore {
     ///
     /// # Errors
     /// The folder of the specs cannot be read.
-    pub fn catalog(&self) -> Result<Vec<Entry>, StoreError> {
+    pub fn catalog(&self) -> Result<Vec<CatalogEntry>, StoreError> {
         let names = self.names_on_disk()?;
         let specs = self.open_dir(&self.root.spec_dir());
         let lib = self.open_dir(&self.root.lib_dir());
@@ -273,18 +273,20 @@ impl FileStore {
     }
 
     /// Returns the summary of one zone, read from its files; none when there is no such zone.
-    pub fn entry(&self, name: &ZoneName) -> Option<Entry> {
+    pub fn entry(&self, name: &ZoneName) -> Option<CatalogEntry> {
         self.summarize(name.clone())
     }
 
     /// Reads one zone; none when it has just gone.
-    fn summarize(&self, name: ZoneName) -> Option<Entry> {
-        let (record, mut problem) = match Record::read(&self.root.zone_lib(&name).join(STATE)) {
+    fn summarize(&self, name: ZoneName) -> Option<CatalogEntry> {
+        let (record, mut problem) = match StateRecord::read(&self.root.zone_lib(&name).join(STATE)) {
             Ok(record) => (record, None),
             // The safe guess: nothing is removed or overwritten that may be there.
-            Err(e) => (Record { state: ZoneState::Incomplete, uuid: None }, Some(Problem::new(&name, &e))),
+            Err(e) => {
+                (StateRecord { state: ZoneState::Incomplete, uuid: None }, Some(Problem::new(&name, &e)))
+            }
         };
-        let mut entry = Entry::new(name, record);
+        let mut entry = CatalogEntry::new(name, record);
         match self.read_spec(&entry.name) {
             Ok(Some((_, spec))) => entry.describe(&spec),
             Ok(None) => return None,
@@ -332,12 +334,12 @@ fn name_of(line: &str) -> &str {
     line.split('\t').next().unwrap_or_default()
 }
 
-fn from_line(line: &str, name: &ZoneName, stamps: Stamps) -> Option<Entry> {
+fn from_line(line: &str, name: &ZoneName, stamps: Stamps) -> Option<CatalogEntry> {
     let mut fields = line.split('\t');
     fields.next()?;
     let mut stamp = || u64::from_str_radix(fields.next()?, 16).ok();
     if stamp()? != stamps.spec || stamp()? != stamps.state {
         return None;
     }
-    Entry::parse(name, &mut fields)
+    CatalogEntry::parse(name, &mut fields)
 }

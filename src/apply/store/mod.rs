@@ -26,11 +26,11 @@ use crate::apply::paths::Root;
 use crate::apply::{files, running};
 use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
-use crate::spec::store::{Commit, Revision, StoreError, Stored, Token, ZoneStore};
+use crate::spec::store::{Commit, ContentToken, Revision, StoreError, Stored, ZoneStore};
 use crate::spec::{ZoneName, ZoneSpec, schema, toml};
 
 pub use super::lock::OpLock;
-pub use catalog::{Entry, Problem, shared};
+pub use catalog::{CatalogEntry, Problem, shared};
 pub use locked::Locked;
 pub use state::first_choice;
 
@@ -156,7 +156,7 @@ impl FileStore {
 
     /// Saves a spec in place of a text that cannot be understood, which is kept as a revision. The caller holds the
     /// locks.
-    fn mend(&self, spec: &ZoneSpec) -> Result<Token, StoreError> {
+    fn mend(&self, spec: &ZoneSpec) -> Result<ContentToken, StoreError> {
         let name = &spec.name;
         let installed = self.installed_state(name)? == ZoneState::Installed;
         if let Some(zonepath) = spec.zonepath().filter(|_| installed) {
@@ -203,18 +203,18 @@ impl FileStore {
         )))
     }
 
-    fn write_spec(&self, name: &ZoneName, text: &str) -> Result<Token, StoreError> {
+    fn write_spec(&self, name: &ZoneName, text: &str) -> Result<ContentToken, StoreError> {
         if text.len() > toml::SIZE_MAX {
             return Err(StoreError::Io(format!(
                 "the spec of {name} would be larger than 16 MiB and is not saved"
             )));
         }
         files::replace(&self.root.spec_file(name), text.as_bytes())?;
-        Ok(Token(text.to_owned()))
+        Ok(ContentToken(text.to_owned()))
     }
 
     /// Moves everything of a zone to a new name. The spec is saved under it in the same step.
-    fn rename_zone(&self, from: &ZoneName, to: &ZoneName, text: &str) -> Result<Token, StoreError> {
+    fn rename_zone(&self, from: &ZoneName, to: &ZoneName, text: &str) -> Result<ContentToken, StoreError> {
         self.refuse_active(from)?;
         if self.root.spec_file(to).symlink_metadata().is_ok() || running::find(&self.root, to).is_some() {
             return Err(StoreError::NameInUse);
@@ -341,15 +341,15 @@ fn list<T: Ord>(dir: &std::path::Path, pick: impl Fn(&str) -> Option<T>) -> Resu
 impl ZoneStore for FileStore {
     fn load(&self, name: &ZoneName) -> Result<Option<Stored>, StoreError> {
         self.settle();
-        Ok(self.read_spec(name)?.map(|(text, spec)| Stored { spec, token: Token(text) }))
+        Ok(self.read_spec(name)?.map(|(text, spec)| Stored { spec, token: ContentToken(text) }))
     }
 
-    fn is_saved(&self, name: &ZoneName, token: &Token) -> bool {
+    fn is_saved(&self, name: &ZoneName, token: &ContentToken) -> bool {
         let bytes = files::read(&self.root.spec_file(name), toml::SIZE_MAX);
         bytes.is_ok_and(|b| b.is_some_and(|b| b == token.0.as_bytes()))
     }
 
-    fn commit(&self, commit: &Commit<'_>) -> Result<Token, StoreError> {
+    fn commit(&self, commit: &Commit<'_>) -> Result<ContentToken, StoreError> {
         let to = &commit.spec.name;
         let from = commit.renamed_from.unwrap_or(to);
         let mut locks = self.lock_to_change(&mut [from, to], "zonecfg commit")?;
@@ -363,7 +363,7 @@ impl ZoneStore for FileStore {
             (None, None) => {}
             (Some(_), _) if commit.overwrite => {}
             (Some((text, spec)), _) => {
-                let stored = Stored { spec: spec.clone(), token: Token(text.clone()) };
+                let stored = Stored { spec: spec.clone(), token: ContentToken(text.clone()) };
                 return Err(StoreError::Conflict(Box::new(stored)));
             }
             // Deleted meanwhile. Saving it again must be meant.
@@ -386,7 +386,7 @@ impl ZoneStore for FileStore {
             return Ok(token);
         }
         if text == *old_text {
-            return Ok(Token(text));
+            return Ok(ContentToken(text));
         }
         self.keep_revision(to, old_text.as_bytes())?;
         let token = self.write_spec(to, &text)?;
@@ -440,7 +440,7 @@ impl ZoneStore for FileStore {
     }
 
     fn by_uuid(&self, uuid: &str) -> Result<Option<ZoneName>, StoreError> {
-        let is = |e: &Entry| e.uuid.eq_ignore_ascii_case(uuid);
+        let is = |e: &CatalogEntry| e.uuid.eq_ignore_ascii_case(uuid);
         Ok(self.catalog()?.into_iter().find(is).map(|e| e.name))
     }
 

@@ -19,7 +19,7 @@ const KEPT: usize = 100;
 /// Who saved the present text last, and a digest by which an edit by hand since is noticed.
 const AUTHOR: &str = "author";
 
-struct Kept {
+struct StoredRevision {
     revision: Revision,
     file: String,
 }
@@ -29,7 +29,7 @@ impl FileStore {
         self.root.zone_lib(zone).join("revisions")
     }
 
-    fn kept(&self, zone: &ZoneName) -> Result<Vec<Kept>, StoreError> {
+    fn kept(&self, zone: &ZoneName) -> Result<Vec<StoredRevision>, StoreError> {
         let mut found = list(&self.revision_dir(zone), |file| {
             let mut parts = file.strip_suffix(".toml")?.splitn(3, '-');
             let number: u32 = parts.next()?.parse().ok()?;
@@ -37,7 +37,8 @@ impl FileStore {
             Some((number, time, parts.next()?.to_owned(), file.to_owned()))
         })?;
         found.dedup_by_key(|f| f.0);
-        let kept = |(number, time, user, file)| Kept { revision: Revision { number, time, user }, file };
+        let kept =
+            |(number, time, user, file)| StoredRevision { revision: Revision { number, time, user }, file };
         Ok(found.into_iter().map(kept).collect())
     }
 

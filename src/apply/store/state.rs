@@ -24,14 +24,14 @@ const IDMAP: &str = "idmap";
 
 /// The content of a state file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
+pub struct StateRecord {
     /// The state.
     pub state: ZoneState,
     /// The zone's id, made when it first left `configured`.
     pub uuid: Option<String>,
 }
 
-impl Record {
+impl StateRecord {
     /// The record of a zone that has none.
     pub const NONE: Self = Self { state: ZoneState::Configured, uuid: None };
 
@@ -70,8 +70,8 @@ impl Record {
 }
 
 impl FileStore {
-    fn record(&self, zone: &ZoneName) -> Result<Record, StoreError> {
-        Record::read(&self.root.zone_lib(zone).join(STATE))
+    fn record(&self, zone: &ZoneName) -> Result<StateRecord, StoreError> {
+        StateRecord::read(&self.root.zone_lib(zone).join(STATE))
     }
 
     /// Returns what is on disk of the zone, whether or not it runs: `Configured`, `Incomplete`,
@@ -98,10 +98,10 @@ impl FileStore {
             return if dir.is_dir() { files::sync_dir(&dir) } else { Ok(()) };
         }
         // A state file that cannot be read is replaced: this is the way out of it.
-        let old = self.record(zone).unwrap_or(Record::NONE);
+        let old = self.record(zone).unwrap_or(StateRecord::NONE);
         let given = self.load(zone).ok().flatten().and_then(|s| s.spec.props.text("uuid").map(str::to_owned));
         let uuid = given.or(old.uuid.clone()).unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-        let new = Record { state, uuid: Some(uuid) };
+        let new = StateRecord { state, uuid: Some(uuid) };
         // A file that is there already needs no room.
         if new == old { Ok(()) } else { files::replace_small(&dir.join(STATE), new.print().as_bytes()) }
     }
@@ -113,10 +113,10 @@ impl FileStore {
     /// The file cannot be written.
     pub fn note_state(&self, zone: &ZoneName, state: ZoneState) -> Result<(), StoreError> {
         let _lock = self.hold()?;
-        let old = self.record(zone).unwrap_or(Record::NONE);
+        let old = self.record(zone).unwrap_or(StateRecord::NONE);
         let given = self.load(zone).ok().flatten().and_then(|s| s.spec.props.text("uuid").map(str::to_owned));
         let uuid = given.or(old.uuid).unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-        let text = Record { state, uuid: Some(uuid) }.print();
+        let text = StateRecord { state, uuid: Some(uuid) }.print();
         files::replace(&self.root.zone_lib(zone).join(STATE), text.as_bytes())
     }
 
@@ -142,7 +142,7 @@ impl FileStore {
         }
         if let Some(uuid) = uuid {
             let state = self.record(zone)?.state;
-            let text = Record { state, uuid: Some(uuid.to_owned()) }.print();
+            let text = StateRecord { state, uuid: Some(uuid.to_owned()) }.print();
             files::replace(&dir.join(STATE), text.as_bytes())?;
         }
         Ok(())
@@ -347,15 +347,17 @@ mod tests {
 
     #[test]
     fn records() {
-        let r =
-            Record { state: ZoneState::Installed, uuid: Some("64788f65-1b43-47b8-9d4b-17ed5e3a0d2b".into()) };
-        assert_eq!(Record::parse(&r.print()), Some(r));
+        let r = StateRecord {
+            state: ZoneState::Installed,
+            uuid: Some("64788f65-1b43-47b8-9d4b-17ed5e3a0d2b".into()),
+        };
+        assert_eq!(StateRecord::parse(&r.print()), Some(r));
         assert_eq!(
-            Record::parse("state=incomplete\n"),
-            Some(Record { state: ZoneState::Incomplete, uuid: None })
+            StateRecord::parse("state=incomplete\n"),
+            Some(StateRecord { state: ZoneState::Incomplete, uuid: None })
         );
         for bad in ["", "state=running", "installed", "uuid=x"] {
-            assert_eq!(Record::parse(bad), None, "{bad}");
+            assert_eq!(StateRecord::parse(bad), None, "{bad}");
         }
     }
 }

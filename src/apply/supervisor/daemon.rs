@@ -9,7 +9,7 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 
-use super::{Init, Supervisor};
+use super::{InitProcess, Supervisor};
 use crate::apply::console::{Console, client, client_from};
 use crate::apply::guard;
 use crate::apply::helper::exec::{self, Carried};
@@ -20,7 +20,7 @@ use crate::spec::ZoneName;
 use crate::spec::state::ZoneState;
 use crate::sys::channel::Channel;
 use crate::sys::made;
-use crate::sys::mount::Tree;
+use crate::sys::mount::MountFd;
 use crate::sys::ns::{self, Kinds, Side};
 use crate::sys::path::{STRICT, open_beneath};
 use crate::sys::process::{self, Handle};
@@ -91,7 +91,7 @@ pub fn resume(root: &Root, name: &ZoneName) -> io::Result<Option<Supervisor>> {
     let init = match (fd("init"), running::record(root, name).or(record)) {
         (Ok(handle), Some(running)) => {
             let channel = fd("channel").ok().map(Channel::from_fd);
-            Some(Init { running, handle: Handle::from_fd(handle), channel, ended: None })
+            Some(InitProcess { running, handle: Handle::from_fd(handle), channel, ended: None })
         }
         _ => None,
     };
@@ -141,7 +141,7 @@ pub fn start_alone(root: &Root, name: &ZoneName) -> io::Result<Option<Supervisor
             running.supervisor_start = process::start_time(own).unwrap_or(0);
             write_record(root, name, &running)?;
             let handle = Handle::open(running.init)?;
-            Some(Init { running, handle, channel: None, ended: None })
+            Some(InitProcess { running, handle, channel: None, ended: None })
         }
         None => None,
     };
@@ -175,7 +175,7 @@ fn give_console(init: i32, console: &Console) -> io::Result<()> {
         }
         Ok(rustix::fs::mknodat(&dev, "console", FileType::RegularFile, Mode::from(0o600), 0)?)
     })?;
-    let tree = Tree::copy(fd.as_fd(), false)?;
+    let tree = MountFd::copy(fd.as_fd(), false)?;
     let mounts = ns::open(init, "mnt")?;
     match ns::fork()? {
         Side::Child => {

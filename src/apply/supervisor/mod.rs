@@ -35,24 +35,24 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 pub use daemon::{resume, start_alone};
 
-use super::boot::host::Ready;
+use super::boot::host::ReadyZone;
 use super::boot::start::{Begun, Goal, start_init, up};
 use super::boot::{BootArgs, observe, with_default};
 use super::console::Console;
 use super::console::client::REFUSED;
-use super::dataset::{self, withdraw::Told};
+use super::dataset::{self, withdraw::HandoverReport};
 use super::guard::{self, Guard};
 use super::helper::Watch;
 use super::net::follow::Follow;
 use super::paths::Root;
-use super::protocol::{Refusal, Request, SUPERVISOR};
+use super::protocol::{ProtocolError, SUPERVISOR, VersionedRequest};
 use super::rundir::{
-    GUARD, Going, JOURNAL, Running, copy, kept_args, make_run_dir, record, write_record, written,
+    GUARD, JOURNAL, Running, StopReason, copy, kept_args, make_run_dir, record, write_record, written,
 };
 use super::running;
 use super::store::{FileStore, Locked};
 use super::teardown::remove_run_files;
-use super::{NOTHING_SEEN, Notice, Op, claim, engine};
+use super::{NO_ZFS_FACTS, Notice, Op, claim, engine};
 use crate::plan::boot::plan;
 use crate::spec::ZoneName;
 use crate::spec::shown::Show;
@@ -68,7 +68,7 @@ const IDLE_SECONDS: u64 = 10;
 
 /// The process that the supervisor watches.
 #[derive(Debug)]
-struct Init {
+struct InitProcess {
     running: Running,
     handle: Handle,
     /// Open while the zone is ready.
@@ -83,7 +83,7 @@ pub struct Supervisor {
     root: Root,
     name: ZoneName,
     console: Console,
-    init: Option<Init>,
+    init: Option<InitProcess>,
     idle: Option<Instant>,
     /// The zone's guard, when it has delegated datasets.
     guard: Option<Watch>,
@@ -95,9 +95,9 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// Returns the supervisor of a zone that has just been brought up.
-    pub fn new(root: Root, name: ZoneName, console: Console, running: Running, ready: Ready) -> Self {
+    pub fn new(root: Root, name: ZoneName, console: Console, running: Running, ready: ReadyZone) -> Self {
         let channel = (running.state == ZoneState::Ready).then_some(ready.channel);
-        let init = Init { running, handle: ready.handle, channel, ended: None };
+        let init = InitProcess { running, handle: ready.handle, channel, ended: None };
         Self { root, name, console, init: Some(init), idle: None, guard: None, links: None, restores: None }
     }
 
@@ -287,7 +287,7 @@ impl Supervisor {
             Ok(request) => request,
             Err(why) => return refuse(stream, &why),
         };
-        let is_former = matches!(request, Request::Former(_));
+        let is_former = matches!(request, VersionedRequest::Former(_));
         let mut words = request.words().split_whitespace();
         match words.next() {
             None => {}
@@ -333,7 +333,7 @@ impl Supervisor {
         self.console.notice(&format!("NOTICE: Zone booting up{with}"));
         let word = super::boot::zone::boot_word(&args);
         let handle = Handle::open(init.running.init).map_err(|e| e.to_string())?;
-        let ready = Ready { pid: init.running.init, handle, channel, told: Told::default() };
+        let ready = ReadyZone { pid: init.running.init, handle, channel, report: HandoverReport::default() };
         init.running.state = ZoneState::Running;
         write_record(&self.root, &self.name, &init.running).map_err(|e| e.to_string())?;
         start_init(&ready, &word).map_err(|e| e.to_string()).inspect_err(|_| self.console.boot_failed())
@@ -374,17 +374,17 @@ impl Supervisor {
                 copy::put_back(&self.root, &self.name);
             }
         }
-        let asked = ours.as_ref().and_then(|r| r.going);
+        let asked = ours.as_ref().and_then(|r| r.stop_reason);
         let elsewhere = match ours {
-            None => Some(Going::Halt),
+            None => Some(StopReason::Halt),
             // Whoever has said so holds the lock until all is removed. If it is free, that one has died.
             Some(_) => asked.filter(|_| lock.is_none()),
         };
-        if let Some(going) = elsewhere {
+        if let Some(reason) = elsewhere {
             (self.init, self.links) = (None, None);
-            match going {
-                Going::Reboot => self.console.notice("NOTICE: Zone rebooting"),
-                Going::Halt => self.console.last_notice("NOTICE: Zone halted"),
+            match reason {
+                StopReason::Reboot => self.console.notice("NOTICE: Zone rebooting"),
+                StopReason::Halt => self.console.last_notice("NOTICE: Zone halted"),
             }
             if !self.console.has_client() {
                 // zoneadm waits for this, removes the rest, and opens a new socket if it boots again.
@@ -393,7 +393,7 @@ impl Supervisor {
             return;
         }
         let Some(lock) = lock else { return };
-        let again = asked.map_or(ended == Ended::Signal(libc::SIGHUP), |going| going == Going::Reboot);
+        let again = asked.map_or(ended == Ended::Signal(libc::SIGHUP), |reason| reason == StopReason::Reboot);
         // A shutdown for which zoneadm waits no longer has kept its arguments.
         let args = asked.and_then(|_| kept_args(&self.root, &self.name));
         let cgroup = init.running.cgroup.clone();
@@ -432,20 +432,20 @@ impl Supervisor {
     /// Boots the zone again, in this process, with its saved spec, and with arguments or those of the spec.
     fn again(&mut self, store: &FileStore, lock: &Locked, args: Option<BootArgs>) -> Result<(), String> {
         let spec = lock.spec().map_err(|e| e.to_string())?.ok_or("No such zone configured")?;
-        let mut out = Log(&self.name);
-        let op = Op::under(lock, store, &spec, &NOTHING_SEEN, &mut out);
+        let mut out = SystemLog(&self.name);
+        let op = Op::under(lock, store, &spec, &NO_ZFS_FACTS, &mut out);
         let args = with_default(&op, &args.unwrap_or_default());
         let (facts, asked) = observe::facts_and_answers(&op).map_err(|e| e.to_string())?;
         let plan = plan(&spec, &args, &facts).map_err(|e| e.to_string())?;
-        let ids = claim::Ids::of(store.id_map(&self.name, &spec).map_err(|e| e.to_string())?, &spec);
+        let ids = claim::ClaimedIds::of(store.id_map(&self.name, &spec).map_err(|e| e.to_string())?, &spec);
         let begun = Begun { plan: &plan, facts: &facts, asked, spec: toml::render(&spec), ids };
         let (running, ready) =
             up(&self.root, &self.name, Goal::Running, begun, &self.console).map_err(|e| e.to_string())?;
-        for text in plan.warnings.iter().chain(&ready.told.warnings) {
+        for text in plan.warnings.iter().chain(&ready.report.warnings) {
             log(&self.name, &format!("WARNING: {text}"));
             self.console.notice(&format!("WARNING: {text}"));
         }
-        self.init = Some(Init { running, handle: ready.handle, channel: None, ended: None });
+        self.init = Some(InitProcess { running, handle: ready.handle, channel: None, ended: None });
         self.watch_guard();
         self.follow_links();
         Ok(())
@@ -477,14 +477,14 @@ fn read_request(stream: &UnixStream) -> Option<String> {
 }
 
 /// Refuses a request, whatever release it is of.
-fn refuse(mut stream: UnixStream, why: &Refusal) {
+fn refuse(mut stream: UnixStream, why: &ProtocolError) {
     let _ = stream.write_all(format!("{REFUSED}{why}\n").as_bytes());
 }
 
 /// Where messages go when nobody waits for them: the system log.
-struct Log<'a>(&'a ZoneName);
+struct SystemLog<'a>(&'a ZoneName);
 
-impl Notice for Log<'_> {
+impl Notice for SystemLog<'_> {
     fn say(&mut self, text: &str) {
         log(self.0, text);
     }

@@ -9,7 +9,7 @@ use crate::apply::boot::{BootArgs, BootError, observe, with_default};
 use crate::apply::console::Console;
 use crate::apply::helper::exec;
 use crate::apply::paths::Root;
-use crate::apply::rundir::{Going, make_run_dir};
+use crate::apply::rundir::{StopReason, make_run_dir};
 use crate::apply::store::Locked;
 use crate::apply::teardown::{clear, remove_run_files, sweep, take_down};
 use crate::apply::{Op, claim, running};
@@ -38,7 +38,7 @@ pub fn start(op: &mut Op<'_>, args: &BootArgs, goal: Goal, lock: &Locked) -> Res
     }
     let (facts, asked) = observe::facts_and_answers(op)?;
     let plan = plan(op.spec, &args, &facts)?;
-    let ids = claim::Ids::of(op.store.id_map(op.name, op.spec)?, op.spec);
+    let ids = claim::ClaimedIds::of(op.store.id_map(op.name, op.spec)?, op.spec);
     let begun = Begun { plan: &plan, facts: &facts, asked, spec: toml::render(op.spec), ids };
     for text in &plan.warnings {
         op.out.warn(&format!("WARNING: {text}"));
@@ -65,7 +65,7 @@ pub fn start(op: &mut Op<'_>, args: &BootArgs, goal: Goal, lock: &Locked) -> Res
                     // left is taken away now.
                     let _ = process::wait(pid);
                     match running::find(op.store.root(), op.name) {
-                        Some(left) => take_down(op, &left, Going::Halt)?,
+                        Some(left) => take_down(op, &left, StopReason::Halt)?,
                         None => clear(op.store.root(), op.name),
                     }
                     op.out.warn("zoneadmd ended before the zone was up; what it made has been undone");
@@ -148,7 +148,7 @@ pub fn bring_up(
     let result = up(root, name, goal, begun, &console);
     match result {
         Ok((running, ready)) => {
-            for text in &ready.told.warnings {
+            for text in &ready.report.warnings {
                 console.notice(&format!("{WARNING}{text}"));
                 tell(text);
             }

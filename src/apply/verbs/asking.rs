@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::apply::Op;
 use crate::apply::boot::BootError;
-use crate::apply::login::{Login, Zone};
+use crate::apply::login::{Login, LoginZone};
 use crate::apply::rundir::Running;
 use crate::sys::made;
 use crate::sys::ns::{Side, fork};
@@ -102,7 +102,7 @@ fn request(op: &Op<'_>, running: &Running) -> io::Result<(i32, Handle)> {
                 term: None,
             };
             let done = closed.is_ok()
-                && Zone::new(op.store.root(), op.name, running)
+                && LoginZone::new(op.store.root(), op.name, running)
                     .and_then(|(zone, _)| login.run(&zone))
                     .is_ok_and(|ended| ended == process::Ended::Exit(0));
             process::exit_now(i32::from(!done))

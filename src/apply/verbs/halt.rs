@@ -4,7 +4,7 @@ use super::{asking, recover_supervisor};
 use crate::apply::boot::start::Goal;
 use crate::apply::boot::{BootArgs, BootError};
 use crate::apply::paths::Root;
-use crate::apply::rundir::{self, CONSOLE, Going, Running, write_record};
+use crate::apply::rundir::{self, CONSOLE, Running, StopReason, write_record};
 use crate::apply::supervisor::start;
 use crate::apply::teardown::{clean, clear, open, take_down, warn_unwritten};
 use crate::apply::{Op, fault, mend, running};
@@ -24,7 +24,7 @@ pub const SHUTDOWN_SECONDS: u64 = 120;
 pub fn halt(op: &mut Op<'_>, killed: bool) -> Result<(), BootError> {
     op.lock()?;
     if let Some(running) = find_and_mend(op) {
-        return take_down(op, &running, Going::Halt);
+        return take_down(op, &running, StopReason::Halt);
     }
     let strays = running::strays(op.store.root(), op.name);
     clear(op.store.root(), op.name);
@@ -75,7 +75,7 @@ pub fn shutdown(op: &mut Op<'_>, again: Option<&BootArgs>, seconds: u64) -> Resu
     let done = rundir::keep_args(op.store.root(), op.name, again);
     warn_unwritten(op, done);
     let before = running.clone();
-    running = running.announce(if again.is_some() { Going::Reboot } else { Going::Halt });
+    running = running.announce(if again.is_some() { StopReason::Reboot } else { StopReason::Halt });
     note(op, &running);
     fault::point("announced");
     if let Some(handle) = handle {

@@ -6,7 +6,7 @@ mod halt;
 use crate::apply::boot::start::Goal;
 use crate::apply::boot::{BootArgs, BootError, plan_boot, with_default};
 use crate::apply::console::client;
-use crate::apply::rundir::{Going, Running};
+use crate::apply::rundir::{Running, StopReason};
 use crate::apply::supervisor::start;
 use crate::apply::teardown::take_down;
 use crate::apply::{Op, guard};
@@ -27,7 +27,7 @@ pub fn ready(op: &mut Op<'_>) -> Result<(), BootError> {
             op.out.warn("zone is already ready");
             return Ok(());
         }
-        Some(r) => take_down(op, &r, Going::Halt)?,
+        Some(r) => take_down(op, &r, StopReason::Halt)?,
         None => {}
     }
     start::start(op, &BootArgs::default(), Goal::Ready, lock)
@@ -43,7 +43,7 @@ pub fn boot(op: &mut Op<'_>, args: &BootArgs) -> Result<(), BootError> {
         // A zone whose process 1 was killed a moment ago runs no more, though it is still there: a halt that was
         // killed in the middle leaves such a one, too. The end comes first.
         Some(r) if r.state == ZoneState::ShuttingDown || process::is_ending(r.init) => {
-            take_down(op, &r, Going::Reboot)?;
+            take_down(op, &r, StopReason::Reboot)?;
             start::start(op, args, Goal::Running, lock)
         }
         Some(r) if r.state == ZoneState::Ready => {
@@ -70,7 +70,7 @@ pub fn reboot(op: &mut Op<'_>, args: &BootArgs) -> Result<(), BootError> {
     let running = halt::find_and_mend(op).ok_or(BootError::NotRunning)?;
     // What cannot boot is not halted either.
     plan_boot(op, args)?;
-    take_down(op, &running, Going::Reboot)?;
+    take_down(op, &running, StopReason::Reboot)?;
     start::start(op, args, Goal::Running, lock)
 }
 
@@ -85,7 +85,7 @@ fn boot_ready(op: &mut Op<'_>, running: &Running, args: &BootArgs) -> Result<(),
         Err(e) => {
             // Without its supervisor a ready zone ends by itself; anything else is the zone's fault.
             op.out.warn(&e.to_string());
-            take_down(op, running, Going::Halt)?;
+            take_down(op, running, StopReason::Halt)?;
             Err(BootError::Call)
         }
     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Findings;
+use super::VerifyReport;
 use crate::apply::files::reason;
 use crate::apply::zfs::Asker;
 use crate::plan::{options, order, zfs};
@@ -15,7 +15,7 @@ const NFS_MAGIC: i64 = 0x6969;
 /// Where mount and fsck helpers lie.
 const HELPERS: [&str; 4] = ["/sbin", "/usr/sbin", "/bin", "/usr/bin"];
 
-pub fn check(resource: &Props, asker: &Asker<'_>, found: &mut Findings) {
+pub fn check(resource: &Props, asker: &Asker<'_>, found: &mut VerifyReport) {
     let text = |name| resource.text(name).unwrap_or_default();
     let (dir, special, kind) = (text("dir"), text("special"), text("type"));
     if let Some(what) = order::reserved_fs(dir) {

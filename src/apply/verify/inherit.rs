@@ -1,13 +1,13 @@
 //! Inherited directories: what of them the zone does not get, because other users of the host do not either.
 
-use super::Findings;
+use super::VerifyReport;
 use crate::apply::inherit;
 use crate::apply::paths::Root;
 use crate::plan::inherit::{runs_set_id, some};
 use crate::spec::Props;
 
 /// Looks afresh, and so puts the list of programs right that the next boot uses.
-pub fn check(root: &Root, resource: &Props, found: &mut Findings) {
+pub fn check(root: &Root, resource: &Props, found: &mut VerifyReport) {
     let dir = resource.text("dir").unwrap_or_default();
     // A directory that is a link in the zone's root as well needs no mount; a missing one is told by the boot.
     let Ok(seen) = inherit::look(root, dir) else { return };

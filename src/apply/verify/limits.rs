@@ -1,12 +1,12 @@
 //! Limits of a zone: whether this host has what keeps them. Decided as for a boot.
 
-use super::{Findings, Purpose};
+use super::{Purpose, VerifyReport};
 use crate::apply::boot::limits::host;
 use crate::plan::limits::limits;
 use crate::spec::schema::ResourceKind;
 use crate::spec::{ZoneSpec, words};
 
-pub fn check(spec: &ZoneSpec, purpose: Purpose, found: &mut Findings) {
+pub fn check(spec: &ZoneSpec, purpose: Purpose, found: &mut VerifyReport) {
     for name in spec.stored(ResourceKind::Rctl).iter().filter_map(|r| r.text("name")) {
         if !words::RCTLS.contains(&name) {
             found.warn(format!("WARNING: Ignoring unrecognized rctl '{name}'."));

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
-use super::{Findings, Purpose};
-use crate::apply::boot::shared::{self, Below, Fate, Piece};
+use super::{Purpose, VerifyReport};
+use crate::apply::boot::shared::{self, Below, Fate, SharedMount};
 use crate::apply::running;
 use crate::apply::store::FileStore;
 use crate::plan::options::{self, MountOptions};
@@ -56,7 +56,7 @@ impl Trial {
     }
 
     /// Tries a directory that holds, or is to hold, a zone's root.
-    pub fn zonepath(&self, shown: &str, path: &Path, found: &mut Findings) {
+    pub fn zonepath(&self, shown: &str, path: &Path, found: &mut VerifyReport) {
         // These could map ids before any other: a trial on each install would find out nothing.
         if rustix::fs::statfs(path).is_ok_and(|s| [EXT4_MAGIC, XFS_MAGIC].contains(&s.f_type)) {
             return;
@@ -82,7 +82,7 @@ pub fn check(
     spec: &ZoneSpec,
     purpose: Purpose,
     trial: &Trial,
-    found: &mut Findings,
+    found: &mut VerifyReport,
 ) {
     // A zone without ids of its own yet gets a range as long as any.
     let map = || {
@@ -116,7 +116,7 @@ pub fn check(
 }
 
 /// Returns what is mounted at a source; nothing when it is not there, which is said elsewhere.
-fn pieces(special: &str, options: &MountOptions, trial: &Trial) -> Vec<Piece> {
+fn pieces(special: &str, options: &MountOptions, trial: &Trial) -> Vec<SharedMount> {
     if !trial.wanted {
         return Vec::new();
     }
@@ -125,7 +125,7 @@ fn pieces(special: &str, options: &MountOptions, trial: &Trial) -> Vec<Piece> {
 }
 
 /// Says what of a shared directory a zone does not get.
-fn shares(dir: &str, pieces: &[Piece], read_only: bool, trial: &Trial, found: &mut Findings) {
+fn shares(dir: &str, pieces: &[SharedMount], read_only: bool, trial: &Trial, found: &mut VerifyReport) {
     let Some(users) = trial.users() else { return };
     visit(pieces, |piece| {
         if !matches!(shared::fate(piece, read_only, users.as_fd()), Ok(Fate::LeftOut)) {
@@ -142,12 +142,15 @@ fn shares(dir: &str, pieces: &[Piece], read_only: bool, trial: &Trial, found: &m
 }
 
 /// Walks over mounts where nothing can fail.
-fn visit<'p>(pieces: impl IntoIterator<Item = &'p Piece>, mut visit: impl FnMut(&'p Piece) -> Below) {
+fn visit<'p>(
+    pieces: impl IntoIterator<Item = &'p SharedMount>,
+    mut visit: impl FnMut(&'p SharedMount) -> Below,
+) {
     let Ok(()) = shared::walk(pieces, |piece| Ok::<_, Infallible>(visit(piece)));
 }
 
 /// Names what was mounted in a shared directory after the zone had booted.
-fn later(store: &FileStore, name: &ZoneName, dir: &str, pieces: &[Piece], found: &mut Findings) {
+fn later(store: &FileStore, name: &ZoneName, dir: &str, pieces: &[SharedMount], found: &mut VerifyReport) {
     let mut below = pieces.iter().filter(|piece| !piece.is_whole()).peekable();
     if below.peek().is_none() {
         return;

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
-use super::Findings;
-use crate::apply::boot::waypoint::{self, Base, Way, misled};
+use super::VerifyReport;
+use crate::apply::boot::waypoint::{self, OpenDirectory, PathLookup, misled};
 use crate::apply::store::FileStore;
 use crate::plan::{order, profile::Profile};
 use crate::spec::schema::ResourceKind;
@@ -53,7 +53,7 @@ impl Bases {
         above.max_by_key(|(dir, _)| dir.as_os_str().len())
     }
 
-    fn base(&self, path: &Path) -> Option<Base> {
+    fn base(&self, path: &Path) -> Option<OpenDirectory> {
         let (dir, source) = match self.above(path) {
             Some((dir, source)) => (dir.clone(), source.clone()?),
             None => (PathBuf::from("/"), self.root.clone()),
@@ -72,7 +72,7 @@ pub fn check(
     store: &FileStore,
     name: &ZoneName,
     spec: &ZoneSpec,
-    found: &mut Findings,
+    found: &mut VerifyReport,
 ) -> Result<(), StoreError> {
     let Some(zonepath) = spec.zonepath() else { return Ok(()) };
     if store.installed_state(name)? != ZoneState::Installed || !nix::unistd::geteuid().is_root() {
@@ -94,26 +94,26 @@ fn refusal(bases: &Bases, dir: &str, special: &str, is_file: bool) -> Option<Str
     let path = Path::new(dir);
     let base = |path: &Path| bases.base(path);
     match waypoint::look(path, base) {
-        Way::Link { .. } => {
+        PathLookup::Link { .. } => {
             let mut misled = misled(path, base)?;
             let made = |dir: &PathBuf| {
-                !bases.is_read_only(dir) || matches!(waypoint::look(dir, base), Way::There { .. })
+                !bases.is_read_only(dir) || matches!(waypoint::look(dir, base), PathLookup::There { .. })
             };
             misled.instead = misled.instead.filter(made);
             Some(format!("{misled}; {}", misled.way_out()))
         }
-        Way::NoDirectory(at) => Some(format!("{} is no directory in the zone", at.shown())),
-        Way::There { directory: true } if is_file => {
+        PathLookup::NoDirectory(at) => Some(format!("{} is no directory in the zone", at.shown())),
+        PathLookup::There { directory: true } if is_file => {
             Some(format!("{dir} is a directory in the zone, and {special} is a file; choose another dir"))
         }
-        Way::There { directory: false } if !is_file => {
+        PathLookup::There { directory: false } if !is_file => {
             Some(format!("{dir} is a file in the zone, and {special} is none; choose another dir"))
         }
-        Way::Missing(at) if bases.is_read_only(path) => Some(format!(
+        PathLookup::Missing(at) if bases.is_read_only(path) => Some(format!(
             "{} does not exist, and it lies in a directory that is read-only there; make it on the host, or choose \
              another dir",
             at.shown()
         )),
-        Way::There { .. } | Way::Missing(_) | Way::Unknown => None,
+        PathLookup::There { .. } | PathLookup::Missing(_) | PathLookup::Unknown => None,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Findings, Purpose};
+use super::{Purpose, VerifyReport};
 use crate::apply::net::{able, follow, observe};
 use crate::apply::store::FileStore;
 use crate::plan::net::{self, NetFacts};
@@ -16,7 +16,7 @@ pub fn check(
     name: &ZoneName,
     spec: &ZoneSpec,
     purpose: Purpose,
-    found: &mut Findings,
+    found: &mut VerifyReport,
 ) -> Result<(), StoreError> {
     // The boot itself looks at all of this again, and refuses.
     if !observe::has_network(spec) || purpose == Purpose::Boot {
@@ -29,8 +29,8 @@ pub fn check(
             return Ok(());
         }
     };
-    for told in follow::told(store.root(), name) {
-        found.warn(format!("WARNING: {told}."));
+    for warning in follow::link_warnings(store.root(), name) {
+        found.warn(format!("WARNING: {warning}."));
     }
     // A link that is missing may come later, and one that is used may become free.
     if missing(spec, &facts, found) {
@@ -58,7 +58,7 @@ pub fn check(
 }
 
 /// Tells which links cannot be used now; says whether there are any.
-fn missing(spec: &ZoneSpec, facts: &NetFacts, found: &mut Findings) -> bool {
+fn missing(spec: &ZoneSpec, facts: &NetFacts, found: &mut VerifyReport) -> bool {
     let exclusive = spec.global("ip-type").as_deref() == Some("exclusive");
     let mut any = false;
     let mut skip = |link: &str, why: String| {
@@ -92,7 +92,7 @@ fn others(
     store: &FileStore,
     name: &ZoneName,
     spec: &ZoneSpec,
-    found: &mut Findings,
+    found: &mut VerifyReport,
 ) -> Result<(), StoreError> {
     let mine: BTreeSet<(String, String)> = addresses(spec).into_iter().collect();
     if mine.is_empty() {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Gid, Mode, Uid};
 
 use super::mapping::Trial;
-use super::{Findings, Purpose};
+use super::{Purpose, VerifyReport};
 use crate::apply::files::reason;
 use crate::apply::store::FileStore;
 use crate::apply::zfs::{holding, storage};
@@ -42,7 +42,7 @@ pub fn check(
     spec: &ZoneSpec,
     purpose: Purpose,
     trial: &Trial,
-    found: &mut Findings,
+    found: &mut VerifyReport,
 ) -> Result<(), StoreError> {
     let Some(zonepath) = spec.zonepath() else { return Ok(()) };
     let before = found.errors();
@@ -97,7 +97,7 @@ pub fn check(
 }
 
 /// A zonepath that leads elsewhere by a link would let two zones share a place under two names.
-fn check_links(prefix: &Path, zonepath: &str, path: &Path, found: &mut Findings) {
+fn check_links(prefix: &Path, zonepath: &str, path: &Path, found: &mut VerifyReport) {
     let Some((existing, rest)) = nearest(path) else { return };
     let (Ok(real), Ok(base)) = (fs::canonicalize(&existing), fs::canonicalize(prefix)) else { return };
     let wanted = base.join(path.strip_prefix(prefix).unwrap_or(path));
@@ -116,7 +116,7 @@ fn check_overlap(
     store: &FileStore,
     name: &ZoneName,
     zonepath: &str,
-    found: &mut Findings,
+    found: &mut VerifyReport,
 ) -> Result<(), StoreError> {
     let path = store.root().host_path(Path::new(zonepath));
     for other in store.catalog()? {
@@ -143,7 +143,7 @@ fn check_overlap(
 
 /// Gives the zonepath to root alone. It is opened without following any link below the root, and what is
 /// open is what is changed.
-fn make_owned(prefix: &Path, shown: &str, path: &Path, mode: u32, found: &mut Findings) {
+fn make_owned(prefix: &Path, shown: &str, path: &Path, mode: u32, found: &mut VerifyReport) {
     if without("zonepath") {
         return;
     }
@@ -173,7 +173,7 @@ fn make_owned(prefix: &Path, shown: &str, path: &Path, mode: u32, found: &mut Fi
     }
 }
 
-fn complain(shown: &str, meta: &Metadata, wanted: u32, found: &mut Findings) {
+fn complain(shown: &str, meta: &Metadata, wanted: u32, found: &mut VerifyReport) {
     if meta.uid() != 0 {
         found.error(format!("{shown} is not owned by root."));
     }
@@ -187,13 +187,13 @@ fn complain(shown: &str, meta: &Metadata, wanted: u32, found: &mut Findings) {
 }
 
 /// Checks every directory from the root to the zonepath.
-fn check_parents(prefix: &Path, path: &Path, found: &mut Findings) {
+fn check_parents(prefix: &Path, path: &Path, found: &mut VerifyReport) {
     let above = path.ancestors().skip(1).take_while(|dir| dir.starts_with(prefix));
     above.for_each(|dir| check_parent(dir, found));
 }
 
 /// Whoever may write beside the zonepath could put another directory in its place.
-fn check_parent(parent: &Path, found: &mut Findings) {
+fn check_parent(parent: &Path, found: &mut VerifyReport) {
     let Ok(meta) = fs::metadata(parent) else { return };
     let shown = parent.shown();
     if meta.uid() != 0 {
@@ -210,7 +210,7 @@ fn check_parent(parent: &Path, found: &mut Findings) {
 }
 
 /// Checks the place where a missing zonepath will be made.
-fn check_above(prefix: &Path, path: &Path, purpose: Purpose, trial: &Trial, found: &mut Findings) {
+fn check_above(prefix: &Path, path: &Path, purpose: Purpose, trial: &Trial, found: &mut VerifyReport) {
     if let Some((existing, _)) = nearest(path) {
         let above = existing.ancestors().take_while(|dir| dir.starts_with(prefix));
         above.for_each(|dir| check_parent(dir, found));
@@ -220,7 +220,7 @@ fn check_above(prefix: &Path, path: &Path, purpose: Purpose, trial: &Trial, foun
     }
 }
 
-fn check_file_system(shown: &str, path: &Path, purpose: Purpose, found: &mut Findings) {
+fn check_file_system(shown: &str, path: &Path, purpose: Purpose, found: &mut VerifyReport) {
     if let Ok(kind) = rustix::fs::statfs(path).map(|s| s.f_type) {
         if kind == NFS_MAGIC {
             found.error(format!("Zonepath {shown} is on an NFS mounted file system."));
@@ -258,7 +258,7 @@ fn check_file_system(shown: &str, path: &Path, purpose: Purpose, found: &mut Fin
     }
 }
 
-fn check_root(zonepath: &str, root: &Path, state: ZoneState, found: &mut Findings) {
+fn check_root(zonepath: &str, root: &Path, state: ZoneState, found: &mut VerifyReport) {
     let shown = format!("{zonepath}/root");
     match fs::symlink_metadata(root) {
         Ok(meta) if meta.is_dir() => complain(&shown, &meta, 0o755, found),

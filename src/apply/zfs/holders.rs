@@ -14,11 +14,11 @@ use rustix::fs::{AtFlags, CWD, StatxFlags};
 
 use super::{is_of, program, zone_of, zones_now};
 use crate::apply::paths::Root;
-use crate::plan::zfs::{Holder as Mounted, Who};
+use crate::plan::zfs::{CurrentMount as Mounted, MountOwner};
 use crate::spec::shown::{Show, is_obeyed};
 use crate::sys::made;
 use crate::sys::mountinfo::{self, MountEntry};
-use crate::zfs::{Dataset, Zfs, nvlist::Value};
+use crate::zfs::{Dataset, Zfs, nvlist::NvValue};
 
 /// How a process uses a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub enum Use {
 
 /// Something that holds a dataset.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Holder {
+pub enum DatasetUser {
     /// A dataset below it.
     Child(String),
     /// A clone of one of its snapshots.
@@ -73,20 +73,22 @@ pub enum Holder {
     },
 }
 
-impl Holder {
+impl DatasetUser {
     /// Returns the command that frees the dataset from this holder.
     pub fn way_out(&self) -> String {
         match self {
             Self::Child(name) => format!("zfs destroy -r {name}"),
             Self::Clone { snapshot: _, clone } => format!("zfs promote {clone}"),
             Self::Hold { snapshot, tag } => format!("zfs release {} {snapshot}", quoted(tag)),
-            Self::Mount(Mounted { who: Who::Zone(zone), .. }) => format!("zoneadm -z {zone} halt"),
-            Self::Mount(Mounted { point, who: Who::Process { pid, .. } }) => {
+            Self::Mount(Mounted { who: MountOwner::Zone(zone), .. }) => format!("zoneadm -z {zone} halt"),
+            Self::Mount(Mounted { point, who: MountOwner::Process { pid, .. } }) => {
                 format!("nsenter -t {pid} -m umount {}", quoted(point))
             }
             // A file keeps it alive; this lists those files.
-            Self::Mount(Mounted { who: Who::Nobody, .. }) => "findmnt -t nsfs".to_owned(),
-            Self::Mount(Mounted { point, who: Who::Host | Who::Same }) => format!("umount {}", quoted(point)),
+            Self::Mount(Mounted { who: MountOwner::Nobody, .. }) => "findmnt -t nsfs".to_owned(),
+            Self::Mount(Mounted { point, who: MountOwner::Host | MountOwner::Same }) => {
+                format!("umount {}", quoted(point))
+            }
             Self::Below(path) => format!("umount {}", quoted(&path.to_string_lossy())),
             Self::Process { zone: Some(zone), .. } => format!("zoneadm -z {zone} halt"),
             Self::Process { pid, .. } => format!("kill {pid}"),
@@ -108,7 +110,7 @@ fn quoted(text: &str) -> String {
     format!("$'{}'", text.bytes().map(byte).collect::<String>())
 }
 
-impl fmt::Display for Holder {
+impl fmt::Display for DatasetUser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Child(name) => write!(f, "{name} lies below it")?,
@@ -136,13 +138,13 @@ impl fmt::Display for Holder {
 }
 
 /// Returns the holders as lines that follow a text, each indented; empty without any.
-pub fn lines(list: &[Holder]) -> String {
+pub fn lines(list: &[DatasetUser]) -> String {
     list.iter().map(|holder| format!("\n  {holder}")).collect()
 }
 
 /// Finds what holds a dataset, or the dataset of a snapshot. An empty answer means that nothing is found
 /// any more, or that the kernel itself uses it, as it does for a send or receive.
-pub fn holders(root: &Root, dataset: &str) -> Vec<Holder> {
+pub fn holders(root: &Root, dataset: &str) -> Vec<DatasetUser> {
     let name = dataset.split('@').next().unwrap_or(dataset);
     let mut found = Zfs::open().map(|zfs| of_datasets(&zfs, name)).unwrap_or_default();
     let (mounts, devices) = of_mounts(root, name);
@@ -152,10 +154,10 @@ pub fn holders(root: &Root, dataset: &str) -> Vec<Holder> {
 }
 
 /// Finds what keeps a file system from being unmounted from a path of our own mount namespace.
-pub fn of_mount(root: &Root, dataset: &str, path: &Path) -> Vec<Holder> {
+pub fn of_mount(root: &Root, dataset: &str, path: &Path) -> Vec<DatasetUser> {
     let table = mountinfo::mounts().unwrap_or_default();
     let below = mountinfo::mounts_below(&table, path).into_iter().filter(|p| p != path);
-    let mut found: Vec<_> = below.map(Holder::Below).collect();
+    let mut found: Vec<_> = below.map(DatasetUser::Below).collect();
     let devices = of_mounts(root, dataset).1;
     found.extend(of_processes(root, &devices));
     found
@@ -164,21 +166,21 @@ pub fn of_mount(root: &Root, dataset: &str, path: &Path) -> Vec<Holder> {
 /// Returns the clones of a snapshot.
 pub fn clones(snapshot: &Dataset) -> Vec<String> {
     match snapshot.props.get("clones").map(|p| &p.value) {
-        Some(Value::List(list)) => list.names().map(str::to_owned).collect(),
+        Some(NvValue::List(list)) => list.names().map(str::to_owned).collect(),
         _ => Vec::new(),
     }
 }
 
 /// Finds datasets below, clones and holds.
-pub fn of_datasets(zfs: &Zfs, name: &str) -> Vec<Holder> {
-    let children = zfs.children(name).filter_map(Result::ok).map(|child| Holder::Child(child.name));
+pub fn of_datasets(zfs: &Zfs, name: &str) -> Vec<DatasetUser> {
+    let children = zfs.children(name).filter_map(Result::ok).map(|child| DatasetUser::Child(child.name));
     let mut found: Vec<_> = children.collect();
     for snapshot in zfs.snapshots(name, true).filter_map(Result::ok) {
-        let of = |clone| Holder::Clone { snapshot: snapshot.name.clone(), clone };
+        let of = |clone| DatasetUser::Clone { snapshot: snapshot.name.clone(), clone };
         found.extend(clones(&snapshot).into_iter().map(of));
         if snapshot.number("userrefs").is_some_and(|n| n > 0) {
             let tags = zfs.get_holds(&snapshot.name).unwrap_or_default().into_keys();
-            found.extend(tags.map(|tag| Holder::Hold { snapshot: snapshot.name.clone(), tag }));
+            found.extend(tags.map(|tag| DatasetUser::Hold { snapshot: snapshot.name.clone(), tag }));
         }
     }
     found
@@ -186,7 +188,7 @@ pub fn of_datasets(zfs: &Zfs, name: &str) -> Vec<Holder> {
 
 /// Finds mounts of a dataset and of its snapshots in all mount namespaces, and the numbers of their
 /// devices.
-fn of_mounts(root: &Root, name: &str) -> (Vec<Holder>, BTreeSet<(u32, u32)>) {
+fn of_mounts(root: &Root, name: &str) -> (Vec<DatasetUser>, BTreeSet<(u32, u32)>) {
     let devices = RefCell::new(BTreeSet::new());
     let wanted = |entry: &MountEntry| {
         let rest = entry.source.to_str().and_then(|s| s.strip_prefix(name)).unwrap_or_default();
@@ -196,13 +198,13 @@ fn of_mounts(root: &Root, name: &str) -> (Vec<Holder>, BTreeSet<(u32, u32)>) {
         }
         ours
     };
-    let found = super::holders(root, &wanted).into_iter().map(|(_, mounted)| Holder::Mount(mounted));
+    let found = super::holders(root, &wanted).into_iter().map(|(_, mounted)| DatasetUser::Mount(mounted));
     let found = found.collect();
     (found, devices.into_inner())
 }
 
 /// Finds processes that use files of file systems, each of them once. Our own is left out.
-fn of_processes(root: &Root, devices: &BTreeSet<(u32, u32)>) -> Vec<Holder> {
+fn of_processes(root: &Root, devices: &BTreeSet<(u32, u32)>) -> Vec<DatasetUser> {
     if devices.is_empty() {
         return Vec::new();
     }
@@ -214,7 +216,7 @@ fn of_processes(root: &Root, devices: &BTreeSet<(u32, u32)>) -> Vec<Holder> {
     for pid in pids {
         let Some((uses, path)) = use_of(pid, devices) else { continue };
         let zone = zone_of(pid, &zones);
-        found.push(Holder::Process { pid, program: program(pid), zone, uses, path });
+        found.push(DatasetUser::Process { pid, program: program(pid), zone, uses, path });
     }
     found
 }
@@ -261,27 +263,30 @@ mod tests {
 
     #[test]
     fn each_holder_says_what_frees_it() {
-        let mounted = |who| Holder::Mount(Mounted { point: "/a b".into(), who });
-        let process = |zone: Option<&str>, uses| Holder::Process {
+        let mounted = |who| DatasetUser::Mount(Mounted { point: "/a b".into(), who });
+        let process = |zone: Option<&str>, uses| DatasetUser::Process {
             pid: 7,
             program: "sh".into(),
             zone: zone.map(str::to_owned),
             uses,
             path: "/z/root".into(),
         };
-        let in_namespace = Who::Process { pid: 7, program: "sh".into(), namespace: 42 };
+        let in_namespace = MountOwner::Process { pid: 7, program: "sh".into(), namespace: 42 };
         for (holder, text) in [
-            (Holder::Child("t/z/c".into()), "t/z/c lies below it; use zfs destroy -r t/z/c"),
+            (DatasetUser::Child("t/z/c".into()), "t/z/c lies below it; use zfs destroy -r t/z/c"),
             (
-                Holder::Clone { snapshot: "t/z@s".into(), clone: "t/c".into() },
+                DatasetUser::Clone { snapshot: "t/z@s".into(), clone: "t/c".into() },
                 "t/c is a clone of t/z@s; use zfs promote t/c",
             ),
             (
-                Holder::Hold { snapshot: "t/z@s".into(), tag: "it's".into() },
+                DatasetUser::Hold { snapshot: "t/z@s".into(), tag: "it's".into() },
                 r"t/z@s is held as 'it's'; use zfs release 'it'\''s' t/z@s",
             ),
-            (mounted(Who::Host), "mounted on /a b; use umount '/a b'"),
-            (mounted(Who::Zone("neo".into())), "mounted on /a b of zone 'neo'; use zoneadm -z neo halt"),
+            (mounted(MountOwner::Host), "mounted on /a b; use umount '/a b'"),
+            (
+                mounted(MountOwner::Zone("neo".into())),
+                "mounted on /a b of zone 'neo'; use zoneadm -z neo halt",
+            ),
             (
                 mounted(in_namespace),
                 "mounted on /a b by process 7 (sh) in mount namespace 42; use nsenter -t 7 -m umount '/a b'",
@@ -294,20 +299,26 @@ mod tests {
         ] {
             assert_eq!(holder.to_string(), text);
         }
-        let below = [Holder::Below("/z/mnt".into())];
+        let below = [DatasetUser::Below("/z/mnt".into())];
         assert_eq!(lines(&below), "\n  something is mounted on /z/mnt; use umount /z/mnt");
     }
 
     #[test]
     fn names_of_a_zone_are_one_line_also_for_a_shell() {
         let name = "it's\n\x1b[2J\u{e4}";
-        let who = Who::Process { pid: 7, program: name.into(), namespace: 42 };
+        let who = MountOwner::Process { pid: 7, program: name.into(), namespace: 42 };
         let holders = [
-            Holder::Hold { snapshot: "t/z@s".into(), tag: name.into() },
-            Holder::Mount(Mounted { point: format!("/{name}"), who }),
-            Holder::Mount(Mounted { point: format!("/{name}"), who: Who::Host }),
-            Holder::Below(format!("/{name}").into()),
-            Holder::Process { pid: 7, program: name.into(), zone: None, uses: Use::Cwd, path: name.into() },
+            DatasetUser::Hold { snapshot: "t/z@s".into(), tag: name.into() },
+            DatasetUser::Mount(Mounted { point: format!("/{name}"), who }),
+            DatasetUser::Mount(Mounted { point: format!("/{name}"), who: MountOwner::Host }),
+            DatasetUser::Below(format!("/{name}").into()),
+            DatasetUser::Process {
+                pid: 7,
+                program: name.into(),
+                zone: None,
+                uses: Use::Cwd,
+                path: name.into(),
+            },
         ];
         for holder in &holders {
             let text = holder.to_string();

@@ -9,7 +9,7 @@ use crate::plan::dataset::ZONE_MARK;
 use crate::plan::storage::{Candidate, explain};
 use crate::spec::ZoneName;
 use crate::sys::mountinfo::{self, MountEntry};
-use crate::zfs::{Dataset, Kind, Mountpoint, Source, Zfs};
+use crate::zfs::{Dataset, DatasetKind, Mountpoint, PropertySource, Zfs};
 
 /// Says whether the files of an installed zone are not to be seen. Who may not look sees them.
 pub fn is_missing(root: &Root, zonepath: &Path) -> bool {
@@ -30,7 +30,8 @@ pub fn missing(root: &Root, zone: &ZoneName, zonepath: &Path) -> String {
 pub fn candidates(root: &Root, zone: &ZoneName, zonepath: &Path) -> Result<Vec<Candidate>, String> {
     let zfs = Zfs::open().map_err(|e| chain(&e))?;
     let table = mountinfo::mounts().unwrap_or_default();
-    let look = Look { zfs: &zfs, zone: zone.as_str(), real: real_path(root, zonepath), table: &table };
+    let look =
+        StorageLookup { zfs: &zfs, zone: zone.as_str(), real: real_path(root, zonepath), table: &table };
     let mut found = Vec::new();
     for pool in zfs.pools().map_err(|e| chain(&e))?.into_keys() {
         // A pool that was exported a moment ago.
@@ -40,17 +41,18 @@ pub fn candidates(root: &Root, zone: &ZoneName, zonepath: &Path) -> Result<Vec<C
     Ok(found)
 }
 
-struct Look<'a> {
+struct StorageLookup<'a> {
     zfs: &'a Zfs,
     zone: &'a str,
     real: PathBuf,
     table: &'a [MountEntry],
 }
 
-impl Look<'_> {
+impl StorageLookup<'_> {
     fn below(&self, d: &Dataset, altroot: Option<&str>, found: &mut Vec<Candidate>) {
         found.extend(self.candidate(d, altroot));
-        for child in self.zfs.children(&d.name).flatten().filter(|c| c.kind == Some(Kind::Filesystem)) {
+        for child in self.zfs.children(&d.name).flatten().filter(|c| c.kind == Some(DatasetKind::Filesystem))
+        {
             self.below(&child, altroot, found);
         }
     }
@@ -61,7 +63,7 @@ impl Look<'_> {
             return None;
         }
         let marked = d.text(ZONE_MARK) == Some(self.zone)
-            && matches!(d.source(ZONE_MARK), Source::Local | Source::Received);
+            && matches!(d.source(ZONE_MARK), PropertySource::Local | PropertySource::Received);
         let place = match d.mountpoint().below(altroot) {
             Mountpoint::Path(path) => Some(PathBuf::from(path)),
             Mountpoint::Legacy | Mountpoint::None => None,

@@ -7,14 +7,14 @@ use lexopt::{Arg, Parser};
 
 use super::foreign;
 use crate::apply::boot::BootArgs;
-use crate::spec::verb::{Must, Operands, Opt, Role, Value, Verb};
+use crate::spec::verb::{Must, Operands, Opt, OptionValue, Role, Verb};
 
 /// Longest boot arguments, in bytes (`BOOTARGS_MAX` less the terminator).
 const BOOT_ARGS_MAX: usize = 255;
 
 /// What the words after a subcommand say.
 #[derive(Debug, Default)]
-pub(super) struct Args {
+pub(super) struct SubcommandArgs {
     /// The options, in the order in which they were given.
     given: Vec<(&'static Opt, Option<OsString>)>,
     /// The one name or keyword.
@@ -42,7 +42,7 @@ pub(super) enum ArgsError {
     Text(&'static str),
 }
 
-impl Args {
+impl SubcommandArgs {
     /// Says whether an option was given, `-F` or `--json`.
     pub(super) fn has(&self, option: &str) -> bool {
         self.given.iter().any(|(opt, _)| opt.typed() == option)
@@ -83,14 +83,14 @@ impl Args {
 ///
 /// # Errors
 /// [`ArgsError`].
-pub(super) fn read(verb: &'static Verb, args: &[OsString]) -> Result<Args, ArgsError> {
+pub(super) fn read(verb: &'static Verb, args: &[OsString]) -> Result<SubcommandArgs, ArgsError> {
     let (args, notes) = foreign::take_out(verb, args);
     let (args, profile) = foreign::profile(verb, args);
-    Ok(Args { notes, profile, ..own(verb, &args)? })
+    Ok(SubcommandArgs { notes, profile, ..own(verb, &args)? })
 }
 
-fn own(verb: &'static Verb, args: &[OsString]) -> Result<Args, ArgsError> {
-    let mut out = Args::default();
+fn own(verb: &'static Verb, args: &[OsString]) -> Result<SubcommandArgs, ArgsError> {
+    let mut out = SubcommandArgs::default();
     if let Operands::Words { .. } = verb.operands {
         if args.first().is_some_and(|word| word == "-?" || word == "--help") {
             return Err(ArgsError::HelpAsked);
@@ -156,11 +156,11 @@ fn own(verb: &'static Verb, args: &[OsString]) -> Result<Args, ArgsError> {
 }
 
 /// Says whether arguments of a boot may come now.
-fn may_boot(after: Option<char>, args: &Args) -> bool {
+fn may_boot(after: Option<char>, args: &SubcommandArgs) -> bool {
     after.is_none_or(|letter| args.has(&format!("-{letter}")))
 }
 
-fn checked(value: &Value, given: OsString) -> Result<OsString, ArgsError> {
+fn checked(value: &OptionValue, given: OsString) -> Result<OsString, ArgsError> {
     match value.must {
         Must::Any => Ok(given),
         Must::Be(word, _) if given == word => Ok(given),
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
     use crate::cli::zoneadm::table;
 
-    fn parse(name: &str, line: &str) -> Result<Args, ArgsError> {
+    fn parse(name: &str, line: &str) -> Result<SubcommandArgs, ArgsError> {
         let row = table::find(name).expect("a subcommand");
         let args = read(&row.verb, &line.split_whitespace().map(OsString::from).collect::<Vec<_>>())?;
         row.check.map_or(Ok(()), |check| check(&args)).map(|()| args)

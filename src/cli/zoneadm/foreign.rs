@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::{End, Program};
+use super::{Exit, Zoneadm};
 use crate::apply::Notice;
 use crate::apply::install::sysconfig;
 use crate::plan::sysconfig::SysConfig;
@@ -103,7 +103,7 @@ pub(super) fn profile(verb: &Verb, args: Vec<OsString>) -> (Vec<OsString>, Optio
     (kept, profile)
 }
 
-impl Program {
+impl Zoneadm {
     /// Reads the profile that words name. One that cannot be taken does not stop the automation that names it.
     pub(super) fn read_profile(&mut self, path: Option<&Path>) -> Option<SysConfig> {
         let path = path?;
@@ -118,7 +118,7 @@ impl Program {
 
     /// `mount` and `unmount`, by which tools for Solaris have a zone's root in a place where they can change it: here it
     /// is always there.
-    pub(super) fn mount(&mut self, command: &str, args: &[OsString]) -> End {
+    pub(super) fn mount(&mut self, command: &str, args: &[OsString]) -> Exit {
         if !args.iter().all(|word| word == "-f") {
             return super::usage_error(&self.name);
         }
@@ -141,7 +141,7 @@ impl Program {
         let root = self.store.root().host_path(Path::new(&path)).join("root");
         self.report
             .warn(&format!("WARNING: {command} does nothing: the zone's root is always at {}", root.shown()));
-        End::Good
+        Exit::Good
     }
 }
 

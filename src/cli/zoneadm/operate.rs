@@ -4,15 +4,15 @@
 use std::ffi::OsString;
 use std::io::{self, BufRead, IsTerminal, Write};
 
-use super::args::{Args, ArgsError};
+use super::args::{ArgsError, SubcommandArgs};
 use super::table::{self, Run, Subcommand};
-use super::{End, Program, page};
+use super::{Exit, Zoneadm, page};
 use crate::apply::boot::{self, BootArgs};
 use crate::apply::store::Locked;
 use crate::apply::verify::{self, Purpose};
-use crate::apply::{NOTHING_SEEN, Notice, Op, dataset, install, running, verbs};
+use crate::apply::{NO_ZFS_FACTS, Notice, Op, dataset, install, running, verbs};
 use crate::plan::install::InstallStep;
-use crate::plan::step::Step;
+use crate::plan::step::BootStep;
 use crate::spec::schema::ResourceKind;
 use crate::spec::shown::Show;
 use crate::spec::state::{Start, ZoneState};
@@ -22,13 +22,13 @@ use crate::spec::verify::Severity;
 use crate::spec::{ZoneName, ZoneSpec};
 
 /// How a function of a subcommand ends; the error has been said.
-pub(super) type Done = Result<(), End>;
+pub(super) type VerbResult = Result<(), Exit>;
 
 /// What the function of a subcommand works on: a zone that is locked, whose state allows it, and for which the
 /// caller has the rights. All of it was read under the lock.
-pub(super) struct Task<'a> {
+pub(super) struct VerbContext<'a> {
     pub(super) verb: &'static Verb,
-    pub(super) args: &'a Args,
+    pub(super) args: &'a SubcommandArgs,
     pub(super) lock: &'a Locked,
     pub(super) spec: &'a ZoneSpec,
     /// The spec of the zone that is the source.
@@ -40,27 +40,27 @@ pub(super) struct Task<'a> {
 /// What the plan of a subcommand is made from.
 pub(super) struct Planned<'a> {
     pub(super) verb: &'static Verb,
-    pub(super) args: &'a Args,
+    pub(super) args: &'a SubcommandArgs,
     pub(super) name: &'a ZoneName,
     pub(super) spec: &'a ZoneSpec,
 }
 
 /// `boot`.
-pub(super) fn boot_zone(program: &mut Program, task: &Task<'_>) -> Done {
+pub(super) fn boot_zone(program: &mut Zoneadm, task: &VerbContext<'_>) -> VerbResult {
     program.verify(task.spec, Purpose::Boot)?;
     let done = verbs::boot(&mut program.op_verified(task), &task.args.boot_args());
     done.map_err(|e| program.fail(e))
 }
 
 /// `ready`.
-pub(super) fn ready(program: &mut Program, task: &Task<'_>) -> Done {
+pub(super) fn ready(program: &mut Zoneadm, task: &VerbContext<'_>) -> VerbResult {
     program.verify(task.spec, Purpose::Boot)?;
     let done = verbs::ready(&mut program.op_verified(task));
     done.map_err(|e| program.fail(e))
 }
 
 /// `reboot`.
-pub(super) fn reboot(program: &mut Program, task: &Task<'_>) -> Done {
+pub(super) fn reboot(program: &mut Zoneadm, task: &VerbContext<'_>) -> VerbResult {
     program.verify(task.spec, Purpose::Boot)?;
     // What verify has seen changes before the zone is booted again.
     let done = verbs::reboot(&mut program.op(task), &task.args.boot_args());
@@ -68,13 +68,13 @@ pub(super) fn reboot(program: &mut Program, task: &Task<'_>) -> Done {
 }
 
 /// `halt`.
-pub(super) fn halt(program: &mut Program, task: &Task<'_>) -> Done {
+pub(super) fn halt(program: &mut Zoneadm, task: &VerbContext<'_>) -> VerbResult {
     let done = verbs::halt(&mut program.op(task), task.killed);
     done.map_err(|e| program.fail(e))
 }
 
 /// `shutdown`.
-pub(super) fn shutdown(program: &mut Program, task: &Task<'_>) -> Done {
+pub(super) fn shutdown(program: &mut Zoneadm, task: &VerbContext<'_>) -> VerbResult {
     let seconds = task.args.number("-t").unwrap_or(verbs::SHUTDOWN_SECONDS);
     let args = task.args.boot_args();
     let reboot_with = task.args.has("-r").then_some(&args);
@@ -83,12 +83,12 @@ pub(super) fn shutdown(program: &mut Program, task: &Task<'_>) -> Done {
 }
 
 /// `verify`.
-pub(super) fn verify_zone(program: &mut Program, task: &Task<'_>) -> Done {
+pub(super) fn verify_zone(program: &mut Zoneadm, task: &VerbContext<'_>) -> VerbResult {
     program.verify(task.spec, Purpose::Verify)
 }
 
 /// `install`.
-pub(super) fn install_zone(program: &mut Program, task: &Task<'_>) -> Done {
+pub(super) fn install_zone(program: &mut Zoneadm, task: &VerbContext<'_>) -> VerbResult {
     program.verify(task.spec, Purpose::Install)?;
     let profile = program.profile.take();
     let done = install::install(&mut program.op(task), &task.args.words, profile.as_ref());
@@ -96,7 +96,7 @@ pub(super) fn install_zone(program: &mut Program, task: &Task<'_>) -> Done {
 }
 
 /// Why a user may not have this zone installed.
-pub(super) fn install_is_closed(args: &Args, spec: &ZoneSpec) -> Option<&'static str> {
+pub(super) fn install_is_closed(args: &SubcommandArgs, spec: &ZoneSpec) -> Option<&'static str> {
     if !args.words.is_empty() {
         return Some("options of install name files of the host");
     }
@@ -106,13 +106,17 @@ pub(super) fn install_is_closed(args: &Args, spec: &ZoneSpec) -> Option<&'static
 }
 
 /// `uninstall`.
-pub(super) fn uninstall(program: &mut Program, task: &Task<'_>) -> Done {
+pub(super) fn uninstall(program: &mut Zoneadm, task: &VerbContext<'_>) -> VerbResult {
     let done = install::uninstall(&mut program.op(task), &[]);
     done.map_err(|e| program.fail_install(task.verb, &e))
 }
 
 /// Asks whether a zone is to be uninstalled.
-pub(super) fn confirm_uninstall(program: &mut Program, name: &ZoneName, args: &Args) -> Result<bool, End> {
+pub(super) fn confirm_uninstall(
+    program: &mut Zoneadm,
+    name: &ZoneName,
+    args: &SubcommandArgs,
+) -> Result<bool, Exit> {
     if args.has("-F") {
         return Ok(true);
     }
@@ -137,7 +141,7 @@ pub(super) fn confirm_uninstall(program: &mut Program, name: &ZoneName, args: &A
 }
 
 /// Returns the state that `mark` is to set; none when root may not set it that way.
-fn mark_state(args: &Args) -> Option<ZoneState> {
+fn mark_state(args: &SubcommandArgs) -> Option<ZoneState> {
     match (args.operand().as_deref(), args.has("-F")) {
         (Some("incomplete"), _) => Some(ZoneState::Incomplete),
         (Some("configured"), true) => Some(ZoneState::Configured),
@@ -147,40 +151,40 @@ fn mark_state(args: &Args) -> Option<ZoneState> {
 }
 
 /// Checks the state that `mark` is to set.
-pub(super) fn check_mark(args: &Args) -> Result<(), ArgsError> {
+pub(super) fn check_mark(args: &SubcommandArgs) -> Result<(), ArgsError> {
     mark_state(args).map(drop).ok_or(ArgsError::Silent)
 }
 
 /// `mark`.
-pub(super) fn mark(program: &mut Program, task: &Task<'_>) -> Done {
+pub(super) fn mark(program: &mut Zoneadm, task: &VerbContext<'_>) -> VerbResult {
     let state = mark_state(task.args).unwrap_or(ZoneState::Incomplete);
     program.store.set_installed_state(task.lock.name(), state).map_err(|e| program.fail(e))
 }
 
 /// What `boot` would do.
-pub(super) fn plan_boot(program: &mut Program, planned: &Planned<'_>) -> Result<Vec<String>, End> {
+pub(super) fn plan_boot(program: &mut Zoneadm, planned: &Planned<'_>) -> Result<Vec<String>, Exit> {
     program.boot_lines(planned, |_| true)
 }
 
 /// What `ready` would do: all of a boot but its last step.
-pub(super) fn plan_ready(program: &mut Program, planned: &Planned<'_>) -> Result<Vec<String>, End> {
-    program.boot_lines(planned, |step| !matches!(step, Step::Init { .. }))
+pub(super) fn plan_ready(program: &mut Zoneadm, planned: &Planned<'_>) -> Result<Vec<String>, Exit> {
+    program.boot_lines(planned, |step| !matches!(step, BootStep::Init { .. }))
 }
 
 /// What `halt` would do.
-pub(super) fn plan_stop(program: &mut Program, planned: &Planned<'_>) -> Result<Vec<String>, End> {
+pub(super) fn plan_stop(program: &mut Zoneadm, planned: &Planned<'_>) -> Result<Vec<String>, Exit> {
     Ok(program.stop_lines(planned.name, false))
 }
 
 /// What `reboot` would do.
-pub(super) fn plan_reboot(program: &mut Program, planned: &Planned<'_>) -> Result<Vec<String>, End> {
+pub(super) fn plan_reboot(program: &mut Zoneadm, planned: &Planned<'_>) -> Result<Vec<String>, Exit> {
     let mut lines = program.stop_lines(planned.name, false);
     lines.extend(program.boot_lines(planned, |_| true)?);
     Ok(lines)
 }
 
 /// What `shutdown` would do.
-pub(super) fn plan_shutdown(program: &mut Program, planned: &Planned<'_>) -> Result<Vec<String>, End> {
+pub(super) fn plan_shutdown(program: &mut Zoneadm, planned: &Planned<'_>) -> Result<Vec<String>, Exit> {
     let mut lines = program.stop_lines(planned.name, true);
     if planned.args.has("-r") {
         lines.extend(program.boot_lines(planned, |_| true)?);
@@ -189,7 +193,7 @@ pub(super) fn plan_shutdown(program: &mut Program, planned: &Planned<'_>) -> Res
 }
 
 /// What `install` would do.
-pub(super) fn plan_install(program: &mut Program, planned: &Planned<'_>) -> Result<Vec<String>, End> {
+pub(super) fn plan_install(program: &mut Zoneadm, planned: &Planned<'_>) -> Result<Vec<String>, Exit> {
     let profile = program.profile.take();
     let plan = install::install_plan(&program.op_shown(planned), &planned.args.words, profile.as_ref());
     let plan = plan.map_err(|e| program.fail_install(planned.verb, &e))?;
@@ -197,44 +201,44 @@ pub(super) fn plan_install(program: &mut Program, planned: &Planned<'_>) -> Resu
 }
 
 /// What `uninstall` would do.
-pub(super) fn plan_uninstall(program: &mut Program, planned: &Planned<'_>) -> Result<Vec<String>, End> {
+pub(super) fn plan_uninstall(program: &mut Zoneadm, planned: &Planned<'_>) -> Result<Vec<String>, Exit> {
     let plan = install::uninstall_plan(&program.op_shown(planned), &[]);
     let plan = plan.map_err(|e| program.fail_install(planned.verb, &e))?;
     Ok(plan.steps.iter().map(InstallStep::describe).collect())
 }
 
 /// Returns the states that options open.
-fn also_in(args: &Args) -> Vec<ZoneState> {
+fn also_in(args: &SubcommandArgs) -> Vec<ZoneState> {
     args.options().flat_map(|o| o.also_in).copied().collect()
 }
 
-impl Program {
+impl Zoneadm {
     /// Returns an operation on the zone of a task.
-    pub(super) fn op<'a>(&'a mut self, task: &'a Task<'_>) -> Op<'a> {
-        Op::under(task.lock, &self.store, task.spec, &NOTHING_SEEN, &mut self.report)
+    pub(super) fn op<'a>(&'a mut self, task: &'a VerbContext<'_>) -> Op<'a> {
+        Op::under(task.lock, &self.store, task.spec, &NO_ZFS_FACTS, &mut self.report)
     }
 
     /// Returns the same, with the file systems that verify has looked at a moment ago.
-    fn op_verified<'a>(&'a mut self, task: &'a Task<'_>) -> Op<'a> {
+    fn op_verified<'a>(&'a mut self, task: &'a VerbContext<'_>) -> Op<'a> {
         Op::under(task.lock, &self.store, task.spec, &self.seen, &mut self.report)
     }
 
     /// Returns an operation that is only shown.
     pub(super) fn op_shown<'a>(&'a mut self, planned: &'a Planned<'_>) -> Op<'a> {
-        Op::shown(&self.store, planned.name, planned.spec, &NOTHING_SEEN, &mut self.report)
+        Op::shown(&self.store, planned.name, planned.spec, &NO_ZFS_FACTS, &mut self.report)
     }
 
     /// Runs a subcommand that may change a zone.
-    pub(super) fn change(&mut self, sub: &'static Subcommand, args: &[OsString]) -> End {
+    pub(super) fn change(&mut self, sub: &'static Subcommand, args: &[OsString]) -> Exit {
         let done = self.read_args(sub, args).and_then(|args| {
             let alone = sub.alone.and_then(|alone| alone(self, &args));
             alone.unwrap_or_else(|| self.try_change(sub, &args))
         });
         self.report.finish();
-        done.map_or_else(|end| end, |()| End::Good)
+        done.map_or_else(|end| end, |()| Exit::Good)
     }
 
-    fn try_change(&mut self, sub: &'static Subcommand, args: &Args) -> Done {
+    fn try_change(&mut self, sub: &'static Subcommand, args: &SubcommandArgs) -> VerbResult {
         let verb = &sub.verb;
         self.require_root(sub)?;
         let name = self.subject(verb.name)?;
@@ -282,10 +286,10 @@ impl Program {
         lock: &Locked,
         mut state: Result<Option<ZoneState>, StoreError>,
         sub: &'static Subcommand,
-        args: &Args,
+        args: &SubcommandArgs,
         source: Option<&Locked>,
         killed: bool,
-    ) -> Done {
+    ) -> VerbResult {
         let verb = &sub.verb;
         if let Some(source) = source {
             self.recover(source)?;
@@ -300,7 +304,7 @@ impl Program {
         };
         let spec = self.spec(verb.spec, lock.name())?;
         self.authorize_again(verb, &spec, source.as_ref())?;
-        let task = Task { verb, args, lock, spec: &spec, source: source.as_ref(), killed };
+        let task = VerbContext { verb, args, lock, spec: &spec, source: source.as_ref(), killed };
         match sub.run {
             Run::OnZone(run) => run(self, &task),
             Run::Whole(_) => Err(self.sub_usage(verb, false)),
@@ -308,7 +312,7 @@ impl Program {
     }
 
     /// Fails with the error of an installation, with its hint or the usage.
-    pub(super) fn fail_install(&mut self, verb: &Verb, e: &install::InstallError) -> End {
+    pub(super) fn fail_install(&mut self, verb: &Verb, e: &install::InstallError) -> Exit {
         self.fail(e);
         if e.is_usage() {
             return self.sub_usage(verb, false);
@@ -316,11 +320,11 @@ impl Program {
         if let Some(hint) = e.hint() {
             self.report.hint(hint);
         }
-        End::Failed
+        Exit::Failed
     }
 
     /// Locks a zone; tells a person whom this program waits for.
-    pub(super) fn lock(&mut self, verb: &Verb, name: &ZoneName) -> Result<Locked, End> {
+    pub(super) fn lock(&mut self, verb: &Verb, name: &ZoneName) -> Result<Locked, Exit> {
         let what = format!("zoneadm {}", verb.name);
         match self.store.try_lock(name, &what) {
             Ok(Some(lock)) => return Ok(lock),
@@ -337,7 +341,7 @@ impl Program {
 
     /// Locks a zone that is to be halted. A zone for whose orderly shutdown another zoneadm waits is killed
     /// first; says whether it was.
-    fn lock_interrupting(&mut self, verb: &Verb, name: &ZoneName) -> Result<(Locked, bool), End> {
+    fn lock_interrupting(&mut self, verb: &Verb, name: &ZoneName) -> Result<(Locked, bool), Exit> {
         match self.store.try_lock(name, &format!("zoneadm {}", verb.name)) {
             Ok(Some(lock)) => return Ok((lock, false)),
             Ok(None) => {}
@@ -353,7 +357,7 @@ impl Program {
         verb: &Verb,
         state: Result<Option<ZoneState>, StoreError>,
         also_in: &[ZoneState],
-    ) -> Done {
+    ) -> VerbResult {
         let state = match state {
             Ok(Some(state)) => state,
             Ok(None) => return Err(self.fail(StoreError::NoZone)),
@@ -371,7 +375,7 @@ impl Program {
     }
 
     /// Reads the spec, if the verb cannot do without.
-    fn spec(&mut self, needed: SpecUse, name: &ZoneName) -> Result<ZoneSpec, End> {
+    fn spec(&mut self, needed: SpecUse, name: &ZoneName) -> Result<ZoneSpec, Exit> {
         if needed == SpecUse::ForRights && self.caller.is_none() {
             return Ok(ZoneSpec::new(name.clone()));
         }
@@ -386,7 +390,7 @@ impl Program {
     }
 
     /// Checks a spec against the host. What it finds has been said.
-    pub(super) fn verify(&mut self, spec: &ZoneSpec, purpose: Purpose) -> Done {
+    pub(super) fn verify(&mut self, spec: &ZoneSpec, purpose: Purpose) -> VerbResult {
         let name = &spec.name;
         let found = verify::check(&self.store, name, spec, purpose).map_err(|e| self.fail(e))?;
         let is_sound = found.is_ok();
@@ -398,7 +402,7 @@ impl Program {
         // What boot would refuse verify has to refuse as well.
         let installed = || self.store.state(name).ok().flatten() == Some(ZoneState::Installed);
         if purpose == Purpose::Verify && good && installed() {
-            let op = Op::shown(&self.store, name, spec, &NOTHING_SEEN, &mut self.report);
+            let op = Op::shown(&self.store, name, spec, &NO_ZFS_FACTS, &mut self.report);
             if let Err(e) = boot::plan_boot(&op, &BootArgs::default()) {
                 self.report.plain(&e.to_string());
                 good = false;
@@ -409,11 +413,11 @@ impl Program {
         }
         debug_assert!(found.lines.iter().any(|l| l.severity == Severity::Error) || is_sound);
         self.report.plain(&format!("{}: zone {name} failed to verify", self.name));
-        Err(End::Failed)
+        Err(Exit::Failed)
     }
 
     /// Prints what a subcommand would do.
-    pub(super) fn plan(&mut self, plan: &'static Subcommand, args: &[OsString]) -> End {
+    pub(super) fn plan(&mut self, plan: &'static Subcommand, args: &[OsString]) -> Exit {
         let Some((command, rest)) = args.split_first() else { return self.sub_usage(&plan.verb, false) };
         let command = command.to_string_lossy();
         if matches!(command.as_ref(), "-?" | "--help") {
@@ -427,7 +431,7 @@ impl Program {
                     let mut numbered = lines.iter().zip(1..);
                     numbered.try_for_each(|(line, i)| writeln!(out, "{i:>3}  {line}"))
                 },
-                End::Good,
+                Exit::Good,
             ),
             Err(end) => end,
         }
@@ -436,9 +440,9 @@ impl Program {
     fn plan_lines(
         &mut self,
         sub: &'static Subcommand,
-        lines: table::Plan,
-        args: &Args,
-    ) -> Result<Vec<String>, End> {
+        lines: table::PlanLines,
+        args: &SubcommandArgs,
+    ) -> Result<Vec<String>, Exit> {
         let verb = &sub.verb;
         self.require_root(sub)?;
         let name = self.subject(verb.name)?;
@@ -454,14 +458,14 @@ impl Program {
     fn boot_lines(
         &mut self,
         planned: &Planned<'_>,
-        is_wanted: impl Fn(&Step) -> bool,
-    ) -> Result<Vec<String>, End> {
+        is_wanted: impl Fn(&BootStep) -> bool,
+    ) -> Result<Vec<String>, Exit> {
         let plan = boot::plan_boot(&self.op_shown(planned), &planned.args.boot_args());
         let plan = plan.map_err(|e| self.fail(e))?;
         for text in &plan.warnings {
             self.report.warn(&format!("WARNING: {text}"));
         }
-        Ok(plan.steps.iter().filter(|step| is_wanted(step)).map(Step::describe).collect())
+        Ok(plan.steps.iter().filter(|step| is_wanted(step)).map(BootStep::describe).collect())
     }
 
     /// Says how a running zone is stopped.

@@ -4,31 +4,31 @@
 //! would reach into the host with the rights of root: paths of the host, and sources that the user names.
 //! A plan takes the right of what it plans: it tells of the same paths.
 
-use super::args::Args;
+use super::args::SubcommandArgs;
 use super::table::Subcommand;
-use super::{End, Program};
+use super::{Exit, Zoneadm};
 use crate::apply::broker::{self, client};
 use crate::spec::rights::{self, Auth};
 use crate::spec::store::ZoneStore;
-use crate::spec::verb::{Broker, Role, Verb};
+use crate::spec::verb::{BrokerPolicy, Role, Verb};
 use crate::spec::{ZoneName, ZoneSpec};
 
-impl Program {
+impl Zoneadm {
     /// Has the broker do it; goes on where there is none.
-    pub(super) fn hand_over(&mut self, sub: &Subcommand) -> Result<(), End> {
+    pub(super) fn hand_over(&mut self, sub: &Subcommand) -> Result<(), Exit> {
         if self.options.root.is_some() {
             return Ok(());
         }
         let args = std::env::args_os().skip(1).collect();
         // Nothing that is typed or piped is meant for a subcommand that asks no question.
         let reads = sub.confirm.is_some();
-        let done = client::run(self.store.root(), broker::Program::Zoneadm, args, reads);
+        let done = client::run(self.store.root(), broker::BrokeredProgram::Zoneadm, args, reads);
         match done {
             None => {
                 self.hint_at_broker();
                 Ok(())
             }
-            Some(Ok(status)) => Err(End::As(status)),
+            Some(Ok(status)) => Err(Exit::As(status)),
             Some(Err(why)) => Err(self.fail_unnamed(why)),
         }
     }
@@ -43,7 +43,7 @@ impl Program {
     }
 
     /// Denies a user what he may not have done in any zone.
-    pub(super) fn authorize_verb(&mut self, command: &str, broker: Broker) -> Result<(), End> {
+    pub(super) fn authorize_verb(&mut self, command: &str, broker: BrokerPolicy) -> Result<(), Exit> {
         if self.caller.is_none() {
             return Ok(());
         }
@@ -54,8 +54,8 @@ impl Program {
     }
 
     /// Denies a subcommand that the broker is not for; the log has it as `asked`.
-    fn deny_closed(&mut self, command: &str, asked: &str, broker: Broker) -> Result<(), End> {
-        if broker != Broker::Closed {
+    fn deny_closed(&mut self, command: &str, asked: &str, broker: BrokerPolicy) -> Result<(), Exit> {
+        if broker != BrokerPolicy::Closed {
             return Ok(());
         }
         Err(self.deny(asked, &format!("only a privileged user may {command} a zone.")))
@@ -65,10 +65,10 @@ impl Program {
     pub(super) fn authorize(
         &mut self,
         sub: &Subcommand,
-        args: &Args,
+        args: &SubcommandArgs,
         name: &ZoneName,
         planned: bool,
-    ) -> Result<(), End> {
+    ) -> Result<(), Exit> {
         if self.caller.is_none() {
             return Ok(());
         }
@@ -76,7 +76,7 @@ impl Program {
         let asked = if planned { format!("plan {command}") } else { command.to_owned() };
         // Before anything is said about the zone. A plan tells as much as what it plans.
         self.deny_closed(command, &asked, sub.verb.broker)?;
-        let Broker::Needs { zone, source } = sub.verb.broker else { return Ok(()) };
+        let BrokerPolicy::Needs { zone, source } = sub.verb.broker else { return Ok(()) };
         let spec = self.stored_spec(name);
         self.require_auth(command, &spec, zone)?;
         let profile = args.profile.is_some().then_some(Role::Profile);
@@ -106,11 +106,11 @@ impl Program {
         verb: &Verb,
         spec: &ZoneSpec,
         source: Option<&ZoneSpec>,
-    ) -> Result<(), End> {
+    ) -> Result<(), Exit> {
         if self.caller.is_none() {
             return Ok(());
         }
-        let Broker::Needs { zone, source: auth } = verb.broker else {
+        let BrokerPolicy::Needs { zone, source: auth } = verb.broker else {
             return self.deny_closed(verb.name, verb.name, verb.broker);
         };
         self.require_auth(verb.name, spec, zone)?;
@@ -127,7 +127,7 @@ impl Program {
     }
 
     /// Denies what takes an authorization that the user has not.
-    fn require_auth(&mut self, command: &str, spec: &ZoneSpec, auth: Auth) -> Result<(), End> {
+    fn require_auth(&mut self, command: &str, spec: &ZoneSpec, auth: Auth) -> Result<(), Exit> {
         let Some(caller) = self.caller.as_ref().filter(|c| !c.has(spec, auth)) else { return Ok(()) };
         let what = if auth == Auth::CloneFrom {
             format!("clone zone {}", spec.name)
@@ -139,7 +139,7 @@ impl Program {
     }
 
     /// Refuses something to a user: to him, and to the log.
-    pub(super) fn deny(&mut self, command: &str, why: &str) -> End {
+    pub(super) fn deny(&mut self, command: &str, why: &str) -> Exit {
         if let Some(caller) = &self.caller {
             let zone = self.options.zone.as_deref().or(self.options.uuid.as_deref()).unwrap_or_default();
             caller.refused(self.store.root(), &format!("zone '{zone}': {command}"), why);

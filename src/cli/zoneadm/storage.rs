@@ -3,13 +3,13 @@
 use std::io::Read;
 use std::path::Path;
 
-use super::args::{Args, ArgsError};
-use super::operate::{Done, Planned, Task};
-use super::{End, Program};
-use crate::apply::install::{self, AttachArgs, CloneArgs, InstallError};
+use super::args::{ArgsError, SubcommandArgs};
+use super::operate::{Planned, VerbContext, VerbResult};
+use super::{Exit, Zoneadm};
+use crate::apply::install::{self, AttachArgs, CloneOptions, InstallError};
 use crate::apply::store::Locked;
 use crate::apply::verify::Purpose;
-use crate::apply::{NOTHING_SEEN, Op, list};
+use crate::apply::{NO_ZFS_FACTS, Op, list};
 use crate::plan::install::{InstallPlan, InstallStep};
 use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
@@ -21,23 +21,23 @@ use crate::spec::{ZoneName, ZoneSpec};
 const MANIFEST_MAX: u64 = 16 << 20;
 
 /// `attach`: an attach that checks nothing and a check that attaches nothing exclude each other.
-pub(super) fn check_attach(args: &Args) -> Result<(), ArgsError> {
+pub(super) fn check_attach(args: &SubcommandArgs) -> Result<(), ArgsError> {
     if args.has("-F") && args.has("-n") {
         return Err(ArgsError::Text("-F and -n flags are mutually exclusive"));
     }
     Ok(())
 }
 
-fn clone_args(args: &Args) -> CloneArgs {
-    CloneArgs { copy: args.has("-m"), snapshot: args.text("-s"), datasets: args.has("--with-datasets") }
+fn clone_args(args: &SubcommandArgs) -> CloneOptions {
+    CloneOptions { copy: args.has("-m"), snapshot: args.text("-s"), datasets: args.has("--with-datasets") }
 }
 
-fn attach_args(args: &Args) -> AttachArgs {
+fn attach_args(args: &SubcommandArgs) -> AttachArgs {
     AttachArgs { force: args.has("-F"), update: args.has("-u") || args.has("-U"), host: "/".into() }
 }
 
 /// `clone`.
-pub(super) fn clone(program: &mut Program, task: &Task<'_>) -> Done {
+pub(super) fn clone(program: &mut Zoneadm, task: &VerbContext<'_>) -> VerbResult {
     let args = clone_args(task.args);
     program.verify(task.spec, if args.datasets { Purpose::CloneAll } else { Purpose::Install })?;
     let Some(source) = task.source else { return Err(program.sub_usage(task.verb, false)) };
@@ -47,7 +47,7 @@ pub(super) fn clone(program: &mut Program, task: &Task<'_>) -> Done {
 }
 
 /// `move`.
-pub(super) fn move_zone(program: &mut Program, task: &Task<'_>) -> Done {
+pub(super) fn move_zone(program: &mut Zoneadm, task: &VerbContext<'_>) -> VerbResult {
     program.verify(task.spec, Purpose::Boot)?;
     let path = task.args.operand().unwrap_or_default();
     let moved = install::moved_spec(task.spec, &path).map_err(|e| program.fail(e))?;
@@ -57,7 +57,7 @@ pub(super) fn move_zone(program: &mut Program, task: &Task<'_>) -> Done {
 }
 
 /// `detach`, or with `-n` its manifest.
-pub(super) fn detach(program: &mut Program, task: &Task<'_>) -> Done {
+pub(super) fn detach(program: &mut Zoneadm, task: &VerbContext<'_>) -> VerbResult {
     if task.args.has("-n") {
         let op = program.op(task);
         return match install::manifest(&op) {
@@ -74,14 +74,14 @@ pub(super) fn detach(program: &mut Program, task: &Task<'_>) -> Done {
 }
 
 /// `attach`.
-pub(super) fn attach(program: &mut Program, task: &Task<'_>) -> Done {
+pub(super) fn attach(program: &mut Zoneadm, task: &VerbContext<'_>) -> VerbResult {
     program.verify(task.spec, Purpose::Install)?;
     let done = install::attach(&mut program.op(task), &attach_args(task.args));
     done.map_err(|e| program.fail_install(task.verb, &e))
 }
 
 /// `attach -n`: looks at a manifest. No zone is needed. None: it was not asked for.
-pub(super) fn check_manifest(program: &mut Program, args: &Args) -> Option<Done> {
+pub(super) fn check_manifest(program: &mut Zoneadm, args: &SubcommandArgs) -> Option<VerbResult> {
     let file = Path::new(args.value("-n")?);
     // It opens the file that the words name.
     if program.caller.is_some() {
@@ -107,16 +107,16 @@ pub(super) fn check_manifest(program: &mut Program, args: &Args) -> Option<Done>
 }
 
 fn lines(
-    program: &mut Program,
+    program: &mut Zoneadm,
     planned: &Planned<'_>,
     plan: Result<InstallPlan, InstallError>,
-) -> Result<Vec<String>, End> {
+) -> Result<Vec<String>, Exit> {
     let plan = plan.map_err(|e| program.fail_install(planned.verb, &e))?;
     Ok(plan.steps.iter().map(InstallStep::describe).collect())
 }
 
 /// What `clone` would do.
-pub(super) fn plan_clone(program: &mut Program, planned: &Planned<'_>) -> Result<Vec<String>, End> {
+pub(super) fn plan_clone(program: &mut Zoneadm, planned: &Planned<'_>) -> Result<Vec<String>, Exit> {
     let source = program.source(&planned.args.operand().unwrap_or_default(), planned.name)?;
     let source = program.source_spec(&source)?;
     let profile = program.profile.take();
@@ -126,14 +126,14 @@ pub(super) fn plan_clone(program: &mut Program, planned: &Planned<'_>) -> Result
 }
 
 /// What `move` would do.
-pub(super) fn plan_move(program: &mut Program, planned: &Planned<'_>) -> Result<Vec<String>, End> {
+pub(super) fn plan_move(program: &mut Zoneadm, planned: &Planned<'_>) -> Result<Vec<String>, Exit> {
     let moved = install::moved_spec(planned.spec, &planned.args.operand().unwrap_or_default());
     let plan = moved.and_then(|moved| install::move_plan(&program.op_shown(planned), &moved));
     lines(program, planned, plan)
 }
 
 /// What `detach` would do.
-pub(super) fn plan_detach(program: &mut Program, planned: &Planned<'_>) -> Result<Vec<String>, End> {
+pub(super) fn plan_detach(program: &mut Zoneadm, planned: &Planned<'_>) -> Result<Vec<String>, Exit> {
     // `-n` prints only, and a plan of it is one of detach.
     program.require_state(planned.verb, program.store.state(planned.name), &[])?;
     let plan = install::detach_plan(&program.op_shown(planned));
@@ -141,14 +141,14 @@ pub(super) fn plan_detach(program: &mut Program, planned: &Planned<'_>) -> Resul
 }
 
 /// What `attach` would do.
-pub(super) fn plan_attach(program: &mut Program, planned: &Planned<'_>) -> Result<Vec<String>, End> {
+pub(super) fn plan_attach(program: &mut Zoneadm, planned: &Planned<'_>) -> Result<Vec<String>, Exit> {
     let plan = install::attach_plan(&program.op_shown(planned), &attach_args(planned.args));
     lines(program, planned, plan.map(|(plan, _)| plan))
 }
 
-impl Program {
+impl Zoneadm {
     /// Finds the zone that is cloned.
-    pub(super) fn source(&mut self, text: &str, target: &ZoneName) -> Result<ZoneName, End> {
+    pub(super) fn source(&mut self, text: &str, target: &ZoneName) -> Result<ZoneName, Exit> {
         let name = match ZoneName::new(text) {
             Ok(name) if name.is_global() => {
                 return Err(self.fail("clone operation is invalid for the global zone."));
@@ -175,7 +175,7 @@ impl Program {
         verb: &Verb,
         one: &ZoneName,
         other: &ZoneName,
-    ) -> Result<(Locked, Locked), End> {
+    ) -> Result<(Locked, Locked), Exit> {
         if one < other {
             return Ok((self.lock(verb, one)?, self.lock(verb, other)?));
         }
@@ -184,13 +184,13 @@ impl Program {
     }
 
     /// Returns the spec of the zone that is cloned, if it is exactly installed.
-    pub(super) fn source_spec(&mut self, source: &ZoneName) -> Result<ZoneSpec, End> {
+    pub(super) fn source_spec(&mut self, source: &ZoneName) -> Result<ZoneSpec, Exit> {
         match self.store.state(source) {
             Ok(Some(ZoneState::Installed)) => {}
             Ok(Some(state)) => {
                 let text = format!("{}: zone {source} is {state}; installed is required.", self.name);
                 self.report.plain(&text);
-                return Err(End::Failed);
+                return Err(Exit::Failed);
             }
             Ok(None) => return Err(self.fail(format!("{source}: {}", StoreError::NoZone))),
             Err(e) => return Err(self.fail(format!("{source}: {e}"))),
@@ -204,14 +204,14 @@ impl Program {
 
     /// Takes back or finishes what an interrupted move, detach or attach of a zone has left, and says whether there
     /// was such a thing. The caller has its lock.
-    pub(super) fn recover(&mut self, lock: &Locked) -> Result<bool, End> {
+    pub(super) fn recover(&mut self, lock: &Locked) -> Result<bool, Exit> {
         let name = lock.name();
         if !install::is_needed(self.store.root(), name) {
             return Ok(false);
         }
         // Without a spec there is no zone to bring in order.
         let Ok(Some(spec)) = lock.spec() else { return Ok(false) };
-        let mut op = Op::under(lock, &self.store, &spec, &NOTHING_SEEN, &mut self.report);
+        let mut op = Op::under(lock, &self.store, &spec, &NO_ZFS_FACTS, &mut self.report);
         install::recover(&mut op).map(|()| true).map_err(|e| self.fail(e))
     }
 }

@@ -6,15 +6,15 @@
 
 use std::ffi::OsString;
 
-use super::args::{Args, ArgsError};
-use super::operate::{Done, Planned, Task};
-use super::{End, Program, operate, storage};
+use super::args::{ArgsError, SubcommandArgs};
+use super::operate::{Planned, VerbContext, VerbResult};
+use super::{Exit, Zoneadm, operate, storage};
 use crate::spec::ZoneName;
 use crate::spec::ZoneSpec;
 use crate::spec::rights::Auth;
 use crate::spec::state::ZoneState as S;
-use crate::spec::state::{Answer, Refusal};
-use crate::spec::verb::{Broker, Lock, Must, Offer, Operands, Opt, Role, SpecUse, Subject, Verb};
+use crate::spec::state::{StateError, VerbDecision};
+use crate::spec::verb::{BrokerPolicy, Lock, Must, Offer, Operands, Opt, Role, SpecUse, Subject, Verb};
 
 /// A subcommand.
 pub struct Subcommand {
@@ -23,15 +23,15 @@ pub struct Subcommand {
     /// What carries it out.
     pub(super) run: Run,
     /// What `zoneadm plan` prints of it.
-    pub(super) plan: Option<Plan>,
+    pub(super) plan: Option<PlanLines>,
     /// What is wrong with arguments that are right one by one.
-    pub(super) check: Option<Check>,
+    pub(super) check: Option<ArgsCheck>,
     /// What an option makes of it that needs no zone; none when that option was not given.
-    pub(super) alone: Option<fn(&mut Program, &Args) -> Option<Done>>,
+    pub(super) alone: Option<fn(&mut Zoneadm, &SubcommandArgs) -> Option<VerbResult>>,
     /// Asks the user before anything is locked; false: it is not done.
     pub(super) confirm: Option<Confirm>,
     /// Why a user may not have it done by the broker to the zone with this spec.
-    pub(super) closed: Option<fn(&Args, &ZoneSpec) -> Option<&'static str>>,
+    pub(super) closed: Option<fn(&SubcommandArgs, &ZoneSpec) -> Option<&'static str>>,
 }
 
 impl Subcommand {
@@ -42,20 +42,20 @@ impl Subcommand {
 }
 
 /// Says what is wrong with arguments.
-pub(super) type Check = fn(&Args) -> Result<(), ArgsError>;
+pub(super) type ArgsCheck = fn(&SubcommandArgs) -> Result<(), ArgsError>;
 
 /// Asks the user about a zone; false: he does not want it.
-pub(super) type Confirm = fn(&mut Program, &ZoneName, &Args) -> Result<bool, End>;
+pub(super) type Confirm = fn(&mut Zoneadm, &ZoneName, &SubcommandArgs) -> Result<bool, Exit>;
 
 /// Returns the lines that `zoneadm plan` prints.
-pub(super) type Plan = fn(&mut Program, &Planned<'_>) -> Result<Vec<String>, End>;
+pub(super) type PlanLines = fn(&mut Zoneadm, &Planned<'_>) -> Result<Vec<String>, Exit>;
 
 /// What carries a subcommand out.
 pub(super) enum Run {
     /// A function that does all itself.
-    Whole(fn(&mut Program, &'static Subcommand, &[OsString]) -> End),
+    Whole(fn(&mut Zoneadm, &'static Subcommand, &[OsString]) -> Exit),
     /// A function for the zone that has been found, locked, and whose state allows it.
-    OnZone(fn(&mut Program, &Task<'_>) -> Done),
+    OnZone(fn(&mut Zoneadm, &VerbContext<'_>) -> VerbResult),
 }
 
 /// Subcommands of Solaris that come later.
@@ -67,19 +67,19 @@ pub fn find(name: &str) -> Option<&'static Subcommand> {
 }
 
 // The cells of the state table.
-const Y: Answer = Answer::Go;
-const N: Answer = Answer::Invalid;
-const I: Answer = Answer::Refuse(Refusal::AlreadyInstalled);
-const C: Answer = Answer::Refuse(Refusal::AlreadyConfigured);
-const U: Answer = Answer::Refuse(Refusal::Incomplete);
-const B: Answer = Answer::Refuse(Refusal::NotInstalled);
-const R: Answer = Answer::Refuse(Refusal::NotRunning);
-const READY: Answer = Answer::Already("zone is already ready");
-const BOOTED: Answer = Answer::Already("zone is already booted");
-const HALTED: Answer = Answer::Already("zone is already halted");
+const Y: VerbDecision = VerbDecision::Go;
+const N: VerbDecision = VerbDecision::Invalid;
+const I: VerbDecision = VerbDecision::Refuse(StateError::AlreadyInstalled);
+const C: VerbDecision = VerbDecision::Refuse(StateError::AlreadyConfigured);
+const U: VerbDecision = VerbDecision::Refuse(StateError::Incomplete);
+const B: VerbDecision = VerbDecision::Refuse(StateError::NotInstalled);
+const R: VerbDecision = VerbDecision::Refuse(StateError::NotRunning);
+const READY: VerbDecision = VerbDecision::Already("zone is already ready");
+const BOOTED: VerbDecision = VerbDecision::Already("zone is already booted");
+const HALTED: VerbDecision = VerbDecision::Already("zone is already halted");
 
 const ACTIVE: &[S] = &[S::Ready, S::Running, S::ShuttingDown, S::Down, S::Mounted];
-const MANAGE: Broker = Broker::Needs { zone: Auth::Manage, source: None };
+const MANAGE: BrokerPolicy = BrokerPolicy::Needs { zone: Auth::Manage, source: None };
 const PROFILE: Opt = Opt::value('c', "profile", Offer::Files, "profile")
     .role(Role::Profile)
     .root_only("-c names a file of the host");
@@ -89,7 +89,12 @@ const TAKES_UPDATES: &str = "-F and -u take or change what another host has writ
 const JSON: Opt = Opt::long("json", "as JSON");
 
 /// What most subcommands have in common: a subcommand about one zone without options.
-const fn zone(name: &'static str, brief: &'static str, states: [Answer; 9], help: &'static str) -> Verb {
+const fn zone(
+    name: &'static str,
+    brief: &'static str,
+    states: [VerbDecision; 9],
+    help: &'static str,
+) -> Verb {
     Verb {
         name,
         brief,
@@ -107,7 +112,7 @@ const fn zone(name: &'static str, brief: &'static str, states: [Answer; 9], help
 /// A subcommand that does all itself.
 const fn own(name: &'static str, subject: Subject, brief: &'static str, help: &'static str) -> Verb {
     let verb = zone(name, brief, [Y; 9], help);
-    Verb { subject, states: None, lock: Lock::Own, broker: Broker::Closed, ..verb }
+    Verb { subject, states: None, lock: Lock::Own, broker: BrokerPolicy::Closed, ..verb }
 }
 
 const fn row(verb: Verb, run: Run) -> Subcommand {
@@ -131,7 +136,7 @@ pub static SUBCOMMANDS: &[Subcommand] = &[
                 "Print this message, or that of one subcommand.",
             )
         },
-        Run::Whole(Program::help),
+        Run::Whole(Zoneadm::help),
     ),
     Subcommand {
         plan: Some(operate::plan_boot),
@@ -242,7 +247,7 @@ pub static SUBCOMMANDS: &[Subcommand] = &[
                  -v  as a table               -p  for programs  --json  for programs",
             )
         },
-        Run::Whole(Program::list),
+        Run::Whole(Zoneadm::list),
     ),
     row(
         zone(
@@ -331,7 +336,7 @@ pub static SUBCOMMANDS: &[Subcommand] = &[
                     offer: Offer::Zones,
                 },
                 lock: Lock::ZoneAndSource,
-                broker: Broker::Needs { zone: Auth::Manage, source: Some(Auth::CloneFrom) },
+                broker: BrokerPolicy::Needs { zone: Auth::Manage, source: Some(Auth::CloneFrom) },
                 ..zone(
                     "clone",
                     "make this zone from an installed one",
@@ -354,7 +359,7 @@ pub static SUBCOMMANDS: &[Subcommand] = &[
                     is_optional: false,
                     offer: Offer::Folders,
                 },
-                broker: Broker::Closed,
+                broker: BrokerPolicy::Closed,
                 ..zone(
                     "move",
                     "give the zone another zonepath",
@@ -448,7 +453,7 @@ pub static SUBCOMMANDS: &[Subcommand] = &[
                  capabilities and no devices. Tells what it finds. -F makes that harmless and goes on.",
             )
         },
-        Run::Whole(Program::reclaim),
+        Run::Whole(Zoneadm::reclaim),
     ),
     row(
         Verb {
@@ -469,7 +474,7 @@ pub static SUBCOMMANDS: &[Subcommand] = &[
                  to the 65,536 ids of the host from first; 0 for the host's own users.",
             )
         },
-        Run::Whole(Program::shift_ids),
+        Run::Whole(Zoneadm::shift_ids),
     ),
     row(
         Verb {
@@ -482,7 +487,7 @@ pub static SUBCOMMANDS: &[Subcommand] = &[
                  Fails when no zone could run. Changes nothing; as root it tries more.",
             )
         },
-        Run::Whole(Program::doctor),
+        Run::Whole(Zoneadm::doctor),
     ),
     row(
         Verb {
@@ -491,7 +496,7 @@ pub static SUBCOMMANDS: &[Subcommand] = &[
                 manual: "Ar subcommand Op Ar arguments",
                 offer: Offer::Planned,
             },
-            broker: Broker::Open,
+            broker: BrokerPolicy::Open,
             ..own(
                 "plan",
                 Subject::Zone,
@@ -500,7 +505,7 @@ pub static SUBCOMMANDS: &[Subcommand] = &[
                  shutdown or halt would take, and touch nothing.",
             )
         },
-        Run::Whole(Program::plan),
+        Run::Whole(Zoneadm::plan),
     ),
 ];
 
@@ -515,15 +520,15 @@ mod tests {
         let cell = |verb: &Verb, state| match verb.start(state) {
             Ok(Start::Go) => 'y',
             Ok(Start::Already(_)) => 'm',
-            Err(Refusal::Invalid(v, s)) => {
+            Err(StateError::Invalid(v, s)) => {
                 assert_eq!((v, s), (verb.name, state));
                 'n'
             }
-            Err(Refusal::AlreadyInstalled) => 'I',
-            Err(Refusal::AlreadyConfigured) => 'C',
-            Err(Refusal::Incomplete) => 'U',
-            Err(Refusal::NotInstalled) => 'B',
-            Err(Refusal::NotRunning) => 'R',
+            Err(StateError::AlreadyInstalled) => 'I',
+            Err(StateError::AlreadyConfigured) => 'C',
+            Err(StateError::Incomplete) => 'U',
+            Err(StateError::NotInstalled) => 'B',
+            Err(StateError::NotRunning) => 'R',
         };
         let mut table = String::from("          conf inco inst read runn shut down moun unav\n");
         for verb in SUBCOMMANDS.iter().map(|s| &s.verb).filter(|v| v.states.is_some()) {
@@ -562,7 +567,7 @@ mark         y    y    y    n    n    n    n    n    y
     /// The broker lends the rights of root for these alone: a new row has to be opened on purpose.
     #[test]
     fn what_the_broker_is_for() {
-        let open = SUBCOMMANDS.iter().filter(|s| s.verb.broker != Broker::Closed).map(|s| s.verb.name);
+        let open = SUBCOMMANDS.iter().filter(|s| s.verb.broker != BrokerPolicy::Closed).map(|s| s.verb.name);
         let open: Vec<_> = open.collect();
         assert_eq!(
             open,

@@ -1,30 +1,30 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::guard::Tree;
+use crate::guard::DelegatedDataset;
 
 fn locks() -> Locks {
     let list = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect();
-    let tree = Tree {
+    let tree = DelegatedDataset {
         name: "tank/z/a".to_owned(),
         root: list(&["quota", "reservation", "sharenfs"]),
         below: list(&["sharenfs"]),
     };
-    Locks { trees: vec![tree.clone(), Tree { name: "tank/z/b".to_owned(), ..tree }] }
+    Locks { trees: vec![tree.clone(), DelegatedDataset { name: "tank/z/b".to_owned(), ..tree }] }
 }
 
-fn request(call: Checked, name: &str) -> Request {
+fn request(call: Checked, name: &str) -> CheckedRequest {
     let (value, origin) = (String::new(), String::new());
-    Request { call, name: name.to_owned(), value, origin, cookie: 0, arguments: None, local: None }
+    CheckedRequest { call, name: name.to_owned(), value, origin, cookie: 0, arguments: None, local: None }
 }
 
 fn list(names: &[&str]) -> List {
-    names.iter().map(|n| ((*n).to_owned(), Value::U64(1))).collect()
+    names.iter().map(|n| ((*n).to_owned(), NvValue::U64(1))).collect()
 }
 
 /// "ok", with what was left out; or error number and reason.
-fn told(request: Request, target: &[&str]) -> String {
-    let target = Target { set: target.iter().map(|n| (*n).to_owned()).collect() };
+fn told(request: CheckedRequest, target: &[&str]) -> String {
+    let target = ReceiveTarget { set: target.iter().map(|n| (*n).to_owned()).collect() };
     match decide(request, &locks(), &target) {
         Verdict::Perform { left_out, .. } if left_out.is_empty() => "ok".to_owned(),
         Verdict::Perform { left_out, .. } => format!("ok without {}", left_out.join(" ")),
@@ -37,7 +37,7 @@ fn told(request: Request, target: &[&str]) -> String {
 #[test]
 fn set() {
     let set = |name: &str, props: &[&str]| {
-        told(Request { arguments: Some(list(props)), ..request(Checked::SetProp, name) }, &[])
+        told(CheckedRequest { arguments: Some(list(props)), ..request(Checked::SetProp, name) }, &[])
     };
     assert_eq!(set("tank/z/a", &["compression"]), "ok");
     assert_eq!(set("tank/z/a", &["compression", "reservation"]), "EPERM property reservation is locked");
@@ -47,7 +47,7 @@ fn set() {
     assert_eq!(set("tank/z/a/x@s", &["org:x"]), "ok");
     assert_eq!(set("tank/z", &["compression"]), "EPERM tank/z is above what is delegated to the zone");
     assert_eq!(set("tank/y", &["compression"]), "ENOENT tank/y is not delegated to the zone");
-    let received = Request { cookie: 1, ..request(Checked::SetProp, "tank/z/a") };
+    let received = CheckedRequest { cookie: 1, ..request(Checked::SetProp, "tank/z/a") };
     assert_eq!(told(received, &[]), "EPERM properties cannot be set as received ones");
     assert_eq!(told(request(Checked::SetProp, "tank/z/a"), &[]), "ok");
 }
@@ -58,8 +58,8 @@ fn rename_into_a_tree_with_further_locks() {
     locks.trees[1].below.push("compression".to_owned());
     locks.trees[1].root.push("compression".to_owned());
     let rename = |name: &str, to: &str| {
-        let request = Request { value: to.to_owned(), ..request(Checked::Rename, name) };
-        match decide(request, &locks, &Target::default()) {
+        let request = CheckedRequest { value: to.to_owned(), ..request(Checked::Rename, name) };
+        match decide(request, &locks, &ReceiveTarget::default()) {
             Verdict::Perform { .. } => "ok".to_owned(),
             Verdict::Refuse { reason, .. } => reason.to_string(),
         }
@@ -79,7 +79,7 @@ fn rename_into_a_tree_with_further_locks() {
 fn inherit() {
     let inherit = |name: &str, property: &str, cookie: u64| {
         let value = property.to_owned();
-        told(Request { value, cookie, ..request(Checked::Inherit, name) }, &[])
+        told(CheckedRequest { value, cookie, ..request(Checked::Inherit, name) }, &[])
     };
     for received in [0, 1] {
         assert_eq!(inherit("tank/z/a", "quota", received), "EPERM property quota is locked");
@@ -90,21 +90,21 @@ fn inherit() {
 
 #[test]
 fn birth() {
-    let with = |call, name: &str, key: &str, value: Value| {
+    let with = |call, name: &str, key: &str, value: NvValue| {
         let arguments: List = [(key, value), ("origin", "tank/z/b/x@s".into())].into();
-        told(Request { arguments: Some(arguments), ..request(call, name) }, &[])
+        told(CheckedRequest { arguments: Some(arguments), ..request(call, name) }, &[])
     };
     for call in [Checked::Create, Checked::Clone, Checked::ChangeKey] {
-        assert_eq!(with(call, "tank/z/a/x", "props", Value::List(list(&["quota"]))), "ok");
-        let shared = with(call, "tank/z/a/x", "props", Value::List(list(&["SHARENFS"])));
+        assert_eq!(with(call, "tank/z/a/x", "props", NvValue::List(list(&["quota"]))), "ok");
+        let shared = with(call, "tank/z/a/x", "props", NvValue::List(list(&["SHARENFS"])));
         assert_eq!(shared, "EPERM property SHARENFS is locked");
-        assert!(with(call, "tank/z/a/x", "props", Value::U64(1)).starts_with("EINVAL"));
-        assert!(with(call, "tank/y", "props", Value::List(List::new())).starts_with("ENOENT"));
+        assert!(with(call, "tank/z/a/x", "props", NvValue::U64(1)).starts_with("EINVAL"));
+        assert!(with(call, "tank/y", "props", NvValue::List(List::new())).starts_with("ENOENT"));
     }
-    assert!(with(Checked::Clone, "tank/z/a/x", "origin2", Value::U64(1)) == "ok");
+    assert!(with(Checked::Clone, "tank/z/a/x", "origin2", NvValue::U64(1)) == "ok");
     let origin = |name: &str| {
         let arguments: List = [("origin", name)].into();
-        told(Request { arguments: Some(arguments), ..request(Checked::Clone, "tank/z/a/x") }, &[])
+        told(CheckedRequest { arguments: Some(arguments), ..request(Checked::Clone, "tank/z/a/x") }, &[])
     };
     assert_eq!(origin("tank/z/a/y@s"), "ok");
     assert!(origin("tank/y@s").starts_with("ENOENT"));
@@ -115,8 +115,9 @@ fn birth() {
 #[test]
 fn the_delegated_dataset_stays() {
     let destroy = |name: &str| told(request(Checked::Destroy, name), &[]);
-    let rename =
-        |name: &str, to: &str| told(Request { value: to.to_owned(), ..request(Checked::Rename, name) }, &[]);
+    let rename = |name: &str, to: &str| {
+        told(CheckedRequest { value: to.to_owned(), ..request(Checked::Rename, name) }, &[])
+    };
     let root = "EPERM it is delegated to the zone, or holds a dataset that is";
     assert_eq!(destroy("tank/z/a"), root);
     assert_eq!(destroy("tank/z/a@s"), "ok");
@@ -127,35 +128,35 @@ fn the_delegated_dataset_stays() {
     assert_eq!(rename("tank/z/a/x", "tank/z/b/x"), "ok");
     assert!(rename("tank/z/a/x", "tank/z/x").starts_with("ENOENT"));
     assert!(rename("tank/z/a/x", "tank/z").starts_with("EPERM"));
-    let outer = Tree { name: "tank".to_owned(), ..Tree::default() };
+    let outer = DelegatedDataset { name: "tank".to_owned(), ..DelegatedDataset::default() };
     let mut nested = locks();
     nested.trees.push(outer);
-    let over = decide(request(Checked::Destroy, "tank/z"), &nested, &Target::default());
-    assert!(matches!(over, Verdict::Refuse { reason: Reason::Root, .. }));
+    let over = decide(request(Checked::Destroy, "tank/z"), &nested, &ReceiveTarget::default());
+    assert!(matches!(over, Verdict::Refuse { reason: DenialReason::Root, .. }));
 }
 
 #[test]
 fn streams() {
-    let new = |snapshot: &str, props: Option<&[&str]>, by_hand: &[(&str, Value)], set: &[&str]| {
+    let new = |snapshot: &str, props: Option<&[&str]>, by_hand: &[(&str, NvValue)], set: &[&str]| {
         let mut arguments: List = [("snapname", snapshot)].into();
         if let Some(props) = props {
-            arguments.insert("props", Value::List(list(props)));
+            arguments.insert("props", NvValue::List(list(props)));
         }
         if !by_hand.is_empty() {
             let local = by_hand.iter().map(|(n, v)| ((*n).to_owned(), v.clone())).collect();
-            arguments.insert("localprops", Value::List(local));
+            arguments.insert("localprops", NvValue::List(local));
         }
-        let one = Request { arguments: Some(arguments), ..request(Checked::ReceiveNew, "tank/z/a") };
+        let one = CheckedRequest { arguments: Some(arguments), ..request(Checked::ReceiveNew, "tank/z/a") };
         told(one, set)
     };
-    let old = |snapshot: &str, props: Option<&[&str]>, by_hand: &[(&str, Value)], set: &[&str]| {
+    let old = |snapshot: &str, props: Option<&[&str]>, by_hand: &[(&str, NvValue)], set: &[&str]| {
         let local = (!by_hand.is_empty())
             .then(|| by_hand.iter().map(|(n, v)| ((*n).to_owned(), v.clone())).collect());
         let value = snapshot.to_owned();
         let arguments = props.map(list);
-        told(Request { value, arguments, local, ..request(Checked::Receive, "tank/z/a") }, set)
+        told(CheckedRequest { value, arguments, local, ..request(Checked::Receive, "tank/z/a") }, set)
     };
-    type Way<'a> = &'a dyn Fn(&str, Option<&[&str]>, &[(&str, Value)], &[&str]) -> String;
+    type Way<'a> = &'a dyn Fn(&str, Option<&[&str]>, &[(&str, NvValue)], &[&str]) -> String;
     for way in [&new as Way<'_>, &old] {
         assert_eq!(way("tank/z/a/x@s", None, &[], &[]), "ok");
         assert_eq!(way("tank/z/a/x@s", Some(&["atime", "quota"]), &[], &["atime"]), "ok");
@@ -164,17 +165,17 @@ fn streams() {
         // What is set there and locked would be taken away.
         let kept = way("tank/z/a@s", Some(&["atime"]), &[], &["quota", "atime"]);
         assert_eq!(kept, "ok without atime");
-        assert_eq!(way("tank/z/a/x@s", None, &[("atime", Value::U64(0))], &[]), "ok");
+        assert_eq!(way("tank/z/a/x@s", None, &[("atime", NvValue::U64(0))], &[]), "ok");
         let given = way("tank/z/a/x@s", None, &[("sharenfs", "on".into())], &[]);
         assert_eq!(given, "EPERM property sharenfs is locked");
-        assert_eq!(way("tank/z/a/x@s", None, &[("sharenfs", Value::Present)], &[]), "ok");
+        assert_eq!(way("tank/z/a/x@s", None, &[("sharenfs", NvValue::Present)], &[]), "ok");
         // The first name is the zone's own, the second is not.
         assert!(way("tank/y@s", None, &[], &[]).starts_with("ENOENT"));
         assert!(way("tank/z@s", None, &[], &[]).starts_with("EPERM"));
     }
     let legacy = |origin: &str| {
         let (value, origin) = ("tank/z/a/x@s".to_owned(), origin.to_owned());
-        told(Request { value, origin, ..request(Checked::Receive, "tank/z/a") }, &[])
+        told(CheckedRequest { value, origin, ..request(Checked::Receive, "tank/z/a") }, &[])
     };
     assert_eq!(legacy("tank/z/b@s"), "ok");
     assert!(legacy("tank/y@s").starts_with("ENOENT"));
@@ -182,16 +183,16 @@ fn streams() {
 
 #[test]
 fn nothing_is_left_of_what_would_take_away() {
-    let set = Target { set: ["quota".to_owned()].into() };
+    let set = ReceiveTarget { set: ["quota".to_owned()].into() };
     let arguments = Some(list(&["atime"]));
     let value = "tank/z/a@s".to_owned();
-    let one = Request { value, arguments, ..request(Checked::Receive, "tank/z/a") };
+    let one = CheckedRequest { value, arguments, ..request(Checked::Receive, "tank/z/a") };
     assert_eq!(one.received_into(), Some("tank/z/a"));
     let Verdict::Perform { request, .. } = decide(one, &locks(), &set) else { panic!("it is performed") };
     assert_eq!(request.arguments, None);
     let arguments: List =
-        [("snapname", Value::from("tank/z/a@s")), ("props", Value::List(list(&["atime"])))].into();
-    let one = Request { arguments: Some(arguments), ..self::request(Checked::ReceiveNew, "tank/z/a") };
+        [("snapname", NvValue::from("tank/z/a@s")), ("props", NvValue::List(list(&["atime"])))].into();
+    let one = CheckedRequest { arguments: Some(arguments), ..self::request(Checked::ReceiveNew, "tank/z/a") };
     assert_eq!(one.received_into(), Some("tank/z/a"));
     let Verdict::Perform { request, .. } = decide(one, &locks(), &set) else { panic!("it is performed") };
     assert!(!request.arguments.is_some_and(|a| a.contains("props")));
@@ -240,8 +241,8 @@ fn property() -> impl Strategy<Value = String> {
     prop::sample::select(NAMES).prop_map(str::to_owned)
 }
 
-fn value() -> impl Strategy<Value = Value> {
-    prop_oneof![Just(Value::Present), Just(Value::U64(1)), Just(Value::from("on"))]
+fn value() -> impl Strategy<Value = NvValue> {
+    prop_oneof![Just(NvValue::Present), Just(NvValue::U64(1)), Just(NvValue::from("on"))]
 }
 
 fn properties() -> impl Strategy<Value = List> {
@@ -254,7 +255,7 @@ prop_compose! {
         name in name(), second in name(), origin in name(), property in property(), as_property in any::<bool>(),
         cookie in 0u64..2, bare in prop::option::of(properties()), props in prop::option::of(properties()),
         local in prop::option::of(properties()), wrong in 0u8..8,
-    ) -> Request {
+    ) -> CheckedRequest {
         let mut arguments = bare.unwrap_or_default();
         if call != Checked::SetProp && call != Checked::Receive {
             arguments = List::new();
@@ -263,15 +264,15 @@ prop_compose! {
                 arguments.insert("origin", origin.as_str());
             }
             if let Some(props) = props {
-                arguments.insert("props", if wrong == 2 { Value::U64(0) } else { Value::List(props) });
+                arguments.insert("props", if wrong == 2 { NvValue::U64(0) } else { NvValue::List(props) });
             }
             if let Some(local) = &local {
-                arguments.insert("localprops", Value::List(local.clone()));
+                arguments.insert("localprops", NvValue::List(local.clone()));
             }
         }
         let value = if as_property { property } else { second };
         let arguments = (wrong != 3).then_some(arguments);
-        Request { call, name, value, origin, cookie, arguments, local }
+        CheckedRequest { call, name, value, origin, cookie, arguments, local }
     }
 }
 
@@ -280,17 +281,17 @@ proptest! {
     fn what_is_locked_is_never_performed(request in requests(), set in prop::collection::btree_set(property(), 0..3)) {
         let locks = locks();
         let before = request.clone();
-        let Verdict::Perform { request: done, .. } = decide(request, &locks, &Target { set: set.clone() }) else {
+        let Verdict::Perform { request: done, .. } = decide(request, &locks, &ReceiveTarget { set: set.clone() }) else {
             return Ok(());
         };
         // All but lists is as it was.
-        let same = Request { arguments: before.arguments.clone(), local: before.local.clone(), ..done.clone() };
+        let same = CheckedRequest { arguments: before.arguments.clone(), local: before.local.clone(), ..done.clone() };
         prop_assert_eq!(&same, &before);
         let place = locks.place(&done.name);
-        let writable = |p: &Place<'_>| matches!(p, Place::Root(_) | Place::Below(_));
+        let writable = |p: &DatasetPosition<'_>| matches!(p, DatasetPosition::Root(_) | DatasetPosition::Below(_));
         prop_assert!(writable(&place) || done.call == Checked::WaitFs);
         let arguments = done.arguments.clone().unwrap_or_default();
-        let none = |list: Option<&List>, place: Place<'_>| {
+        let none = |list: Option<&List>, place: DatasetPosition<'_>| {
             list.is_none_or(|l| l.names().all(|n| !place.locks(n)))
         };
         match done.call {
@@ -316,7 +317,7 @@ proptest! {
                 prop_assert!(done.name.contains(['@', '#']) || !locks.holds_root(&done.name));
                 prop_assert!(done.call == Checked::Destroy || writable(&locks.place(&done.value)));
             }
-            Checked::WaitFs => prop_assert!(place != Place::Outside),
+            Checked::WaitFs => prop_assert!(place != DatasetPosition::Outside),
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::{
-    CopyFrom, Found, InstallFacts, InstallPlan, InstallStep, LOST_FOUND, NewDataset, Refusal, inherited,
-    make_zonepath, mount_points,
+    CopyFrom, InstallFacts, InstallPlan, InstallPlanError, InstallStep, LOST_FOUND, NewDataset,
+    ZonepathState, inherited, make_zonepath, mount_points,
 };
 use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
@@ -25,7 +25,7 @@ pub struct SourceZone {
 
 /// A delegated dataset to be cloned.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tree {
+pub struct CloneTarget {
     /// The source's.
     pub from: String,
     /// The target's, which does not exist yet.
@@ -46,7 +46,7 @@ pub struct CloneFacts {
     /// `-s`: the snapshot, whole name.
     pub snapshot: Option<String>,
     /// `--with-datasets`.
-    pub trees: Vec<Tree>,
+    pub trees: Vec<CloneTarget>,
     /// The first number that no `SUNWzone` snapshot of what is cloned has.
     pub number: u64,
 }
@@ -71,7 +71,7 @@ impl CloneFacts {
         if pool(dataset) != pool(name) {
             return Err(format!("{name} is in another pool than {dataset}"));
         }
-        if matches!(target.found, Found::Directory { mounted: true, .. }) {
+        if matches!(target.found, ZonepathState::Directory { mounted: true, .. }) {
             return Err(format!("a file system is already mounted on {}", target.zonepath.shown()));
         }
         Ok((dataset, name))
@@ -85,19 +85,19 @@ fn pool(name: &str) -> &str {
 /// Returns the steps that make a zone from another one.
 ///
 /// # Errors
-/// [`Refusal`] when the zonepath or the source does not allow it.
-pub fn plan_clone(facts: &CloneFacts, spec: &ZoneSpec) -> Result<InstallPlan, Refusal> {
+/// [`InstallPlanError`] when the zonepath or the source does not allow it.
+pub fn plan_clone(facts: &CloneFacts, spec: &ZoneSpec) -> Result<InstallPlan, InstallPlanError> {
     let CloneFacts { target, source, copy, snapshot, trees, number } = facts;
     if !source.mounts.is_empty() {
         let mounts = source.mounts.clone();
-        return Err(Refusal::Mounted { root: source.zonepath.join("root"), mounts });
+        return Err(InstallPlanError::Mounted { root: source.zonepath.join("root"), mounts });
     }
     let made = make_zonepath(target)?;
     let clone = match facts.clonable() {
         _ if *copy => None,
         Ok((dataset, name)) => Some((dataset, name)),
         Err(why) => match snapshot {
-            Some(snapshot) => return Err(Refusal::CannotClone { snapshot: snapshot.clone(), why }),
+            Some(snapshot) => return Err(InstallPlanError::CannotClone { snapshot: snapshot.clone(), why }),
             None => None,
         },
     };

@@ -11,7 +11,7 @@ use crate::spec::state::ZoneState;
 
 /// What has the place of the zonepath.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum ZonepathState {
     /// Nothing; the folders above that are missing as well, outermost first.
     Absent {
         /// Folders to make.
@@ -36,7 +36,7 @@ pub enum Found {
 
 /// A top-level link of the host, like `/bin`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HostLink {
+pub struct HostSymlink {
     /// Its name.
     pub name: PathBuf,
     /// Where it points.
@@ -69,13 +69,13 @@ pub struct InstallFacts {
     /// The zonepath as the host sees it.
     pub zonepath: PathBuf,
     /// What is there.
-    pub found: Found,
+    pub found: ZonepathState,
     /// Type of the file system that it will lie on, as the mount table has it.
     pub file_system: String,
     /// The ZFS file system that it can be, when the folder above is the mount point of one.
     pub dataset: Option<NewDataset>,
     /// Links at the top of the host's root.
-    pub host_links: Vec<HostLink>,
+    pub host_links: Vec<HostSymlink>,
     /// Zonepaths of all zones and our own folders: nothing of a zone is copied into another.
     pub private: Vec<PathBuf>,
     /// Mounts of the host that are part of its system.
@@ -88,7 +88,7 @@ pub struct UninstallFacts {
     /// The zonepath as the host sees it.
     pub zonepath: PathBuf,
     /// What is there.
-    pub found: Found,
+    pub found: ZonepathState,
     /// Mount points at or below the zone's root and our other entries.
     pub mounts: Vec<PathBuf>,
     /// The ZFS file system that was made for the zone.
@@ -112,7 +112,7 @@ pub struct Elsewhere {
 
 /// Why there is no plan. Nothing has been touched.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum Refusal {
+pub enum InstallPlanError {
     /// The spec has no zonepath.
     #[error("zonepath is not set")]
     NoZonepath,

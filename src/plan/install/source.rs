@@ -67,7 +67,7 @@ pub struct LeaveOut {
 /// Where the content of the zone's root comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Source {
+pub enum InstallSource {
     /// The host's software is mounted at boot; only `/etc`, `/var` and the like are made.
     Sparse {
         /// The host's root; `/` but in tests.
@@ -167,14 +167,14 @@ impl Suite {
 
 /// What was asked for on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Request {
+pub enum InstallRequest {
     /// Nothing: sparse if the spec inherits directories, else a copy of the host.
     Default,
     /// A source.
-    Given(Source),
+    Given(InstallSource),
 }
 
-impl Source {
+impl InstallSource {
     /// Returns the end of a sentence: the root is filled …
     pub fn describe(&self) -> String {
         match self {

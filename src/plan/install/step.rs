@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{HostLink, Source, Storage};
+use super::{HostSymlink, InstallSource, Storage};
 use crate::plan::sysconfig::SysConfig;
 use crate::spec::ZoneName;
 use crate::spec::shown::Show;
@@ -87,7 +87,7 @@ pub enum InstallStep {
         /// Path of the root.
         root: PathBuf,
         /// From where.
-        source: Source,
+        source: InstallSource,
     },
     /// Makes what boot mounts over, and the links of the host that go with it.
     MountPoints {
@@ -96,7 +96,7 @@ pub enum InstallStep {
         /// Directories below the root.
         dirs: Vec<PathBuf>,
         /// Links at the top of the root.
-        links: Vec<HostLink>,
+        links: Vec<HostSymlink>,
     },
     /// Gives the root its own name and machine id, and passwords to nobody.
     Identity {
@@ -309,7 +309,7 @@ impl InstallStep {
                 for dir in dirs {
                     text.push_str(&format!(" {}", dir.shown()));
                 }
-                for HostLink { name, target } in links {
+                for HostSymlink { name, target } in links {
                     text.push_str(&format!(" {} -> {}", name.shown(), target.shown()));
                 }
                 text

@@ -13,8 +13,8 @@ fn spec(inherit: &[&str]) -> ZoneSpec {
     spec
 }
 
-fn facts(found: Found) -> InstallFacts {
-    let link = |name: &str, target: &str| HostLink { name: name.into(), target: target.into() };
+fn facts(found: ZonepathState) -> InstallFacts {
+    let link = |name: &str, target: &str| HostSymlink { name: name.into(), target: target.into() };
     InstallFacts {
         zonepath: "/zones/zion".into(),
         found,
@@ -26,18 +26,18 @@ fn facts(found: Found) -> InstallFacts {
     }
 }
 
-fn absent() -> Found {
-    Found::Absent { missing: vec!["/zones".into()] }
+fn absent() -> ZonepathState {
+    ZonepathState::Absent { missing: vec!["/zones".into()] }
 }
 
-fn directory(entries: &[&str], mode: u32) -> Found {
+fn directory(entries: &[&str], mode: u32) -> ZonepathState {
     let entries = entries.iter().map(|e| (*e).to_owned()).collect();
-    Found::Directory { entries, mode, uid: 0, mounted: false }
+    ZonepathState::Directory { entries, mode, uid: 0, mounted: false }
 }
 
 #[test]
 fn a_profile_comes_before_all_is_brought_to_disk() {
-    let plan = plan_install(&facts(absent()), &spec(&["/usr"]), &Request::Default).expect("plan");
+    let plan = plan_install(&facts(absent()), &spec(&["/usr"]), &InstallRequest::Default).expect("plan");
     assert_eq!(plan.clone().with_profile(None), plan);
     let profile = SysConfig { hostname: Some("www".into()), ..SysConfig::default() };
     let with = plan.clone().with_profile(Some(&profile));
@@ -54,7 +54,7 @@ fn a_profile_comes_before_all_is_brought_to_disk() {
 
 #[test]
 fn a_sparse_zone() {
-    let plan = plan_install(&facts(absent()), &spec(&["/usr", "/bin", "/opt/x"]), &Request::Default);
+    let plan = plan_install(&facts(absent()), &spec(&["/usr", "/bin", "/opt/x"]), &InstallRequest::Default);
     assert_eq!(
         plan.expect("plan").to_string(),
         "  1  mark the zone incomplete\n\
@@ -71,8 +71,9 @@ fn a_sparse_zone() {
 
 #[test]
 fn a_whole_root_leaves_out_every_zone() {
-    let plan = plan_install(&facts(absent()), &spec(&[]), &Request::Default).expect("plan");
-    let Some(InstallStep::Populate { source: Source::Host { enter, leave_out, .. }, .. }) = plan.steps.get(4)
+    let plan = plan_install(&facts(absent()), &spec(&[]), &InstallRequest::Default).expect("plan");
+    let Some(InstallStep::Populate { source: InstallSource::Host { enter, leave_out, .. }, .. }) =
+        plan.steps.get(4)
     else {
         panic!("{plan}")
     };
@@ -85,18 +86,18 @@ fn a_whole_root_leaves_out_every_zone() {
 #[test]
 fn every_plan_survives_the_journal() {
     let sources = [
-        Source::Sparse { host: "/".into() },
-        Source::Host { host: "/".into(), enter: vec!["/usr".into()], leave_out: Vec::new() },
-        Source::Tree { dir: "/tree".into() },
-        Source::Archive { file: "/a.tar".into(), packing: Packing::Xz },
-        Source::Image {
+        InstallSource::Sparse { host: "/".into() },
+        InstallSource::Host { host: "/".into(), enter: vec!["/usr".into()], leave_out: Vec::new() },
+        InstallSource::Tree { dir: "/tree".into() },
+        InstallSource::Archive { file: "/a.tar".into(), packing: Packing::Xz },
+        InstallSource::Image {
             layout: "/l".into(),
             layers: vec![Layer { sha256: "00".into(), size: 1, packing: Packing::Gzip }],
         },
-        Source::Suite(suite(&["openssh-server"])),
+        InstallSource::Suite(suite(&["openssh-server"])),
     ];
     for source in sources {
-        let plan = plan_install(&facts(absent()), &spec(&[]), &Request::Given(source)).expect("plan");
+        let plan = plan_install(&facts(absent()), &spec(&[]), &InstallRequest::Given(source)).expect("plan");
         let text = serde_json::to_string(&plan).expect("write");
         assert_eq!(serde_json::from_str::<InstallPlan>(&text).expect("read"), plan);
         // Only copies of the host bring passwords that must not be valid.
@@ -109,10 +110,10 @@ fn every_plan_survives_the_journal() {
 #[test]
 fn inverses_take_back_what_was_made_and_nothing_else() {
     let found = directory(&[], 0o755);
-    let plan = plan_install(&facts(found), &spec(&["/usr"]), &Request::Default).expect("plan");
+    let plan = plan_install(&facts(found), &spec(&["/usr"]), &InstallRequest::Default).expect("plan");
     assert_eq!(plan.steps[1], InstallStep::OwnDir { path: "/zones/zion".into(), mode: 0o700 });
     assert_eq!(plan.steps[1].inverse(), None, "the directory was there before");
-    let plan = plan_install(&facts(absent()), &spec(&["/usr"]), &Request::Default).expect("plan");
+    let plan = plan_install(&facts(absent()), &spec(&["/usr"]), &InstallRequest::Default).expect("plan");
     let before: Vec<_> = plan.steps.iter().take_while(|s| !s.is_past_return()).collect();
     let inverses: Vec<_> = before.iter().filter_map(|s| s.inverse()).map(|s| s.describe()).collect();
     assert_eq!(
@@ -128,7 +129,8 @@ fn inverses_take_back_what_was_made_and_nothing_else() {
 
 #[test]
 fn refusals() {
-    let plan = |found| plan_install(&facts(found), &spec(&["/usr"]), &Request::Default).expect_err("refused");
+    let plan =
+        |found| plan_install(&facts(found), &spec(&["/usr"]), &InstallRequest::Default).expect_err("refused");
     assert_eq!(
         plan(directory(&["a", "lost+found"], 0o700)).to_string(),
         "zonepath /zones/zion is not empty: it holds 'a'; empty it or choose another zonepath"
@@ -137,18 +139,21 @@ fn refusals() {
         plan(directory(&[DETACHED, "root"], 0o700)).to_string(),
         "Cannot install detached zone.\nUse attach or remove /zones/zion directory."
     );
-    assert!(matches!(plan(Found::Link("/zones".into())), Refusal::Link { .. }));
-    assert!(matches!(plan(Found::NotADirectory("/zones".into())), Refusal::NotADirectory { .. }));
+    assert!(matches!(plan(ZonepathState::Link("/zones".into())), InstallPlanError::Link { .. }));
+    assert!(matches!(
+        plan(ZonepathState::NotADirectory("/zones".into())),
+        InstallPlanError::NotADirectory { .. }
+    ));
     let tree = |dir: &str| {
-        let request = Request::Given(Source::Tree { dir: dir.into() });
+        let request = InstallRequest::Given(InstallSource::Tree { dir: dir.into() });
         plan_install(&facts(absent()), &spec(&[]), &request)
     };
-    assert!(matches!(tree("/zones"), Err(Refusal::SourceHoldsZonepath { .. })));
-    assert!(matches!(tree("/zones/zion/x"), Err(Refusal::SourceInZonepath { .. })));
+    assert!(matches!(tree("/zones"), Err(InstallPlanError::SourceHoldsZonepath { .. })));
+    assert!(matches!(tree("/zones/zion/x"), Err(InstallPlanError::SourceInZonepath { .. })));
     assert!(tree("/zones/zion2").is_ok());
 }
 
-fn removal(found: Found, mounts: &[&str]) -> Result<InstallPlan, Refusal> {
+fn removal(found: ZonepathState, mounts: &[&str]) -> Result<InstallPlan, InstallPlanError> {
     let mounts = mounts.iter().map(PathBuf::from).collect();
     let facts = UninstallFacts {
         zonepath: "/zones/zion".into(),
@@ -166,9 +171,9 @@ fn removal(found: Found, mounts: &[&str]) -> Result<InstallPlan, Refusal> {
 fn a_zonepath_that_is_a_file_system_of_zfs() {
     let plan = |exists, found| {
         let dataset = Some(NewDataset { name: "tank/zones/zion".into(), exists });
-        plan_install(&InstallFacts { dataset, ..facts(found) }, &spec(&["/usr"]), &Request::Default)
+        plan_install(&InstallFacts { dataset, ..facts(found) }, &spec(&["/usr"]), &InstallRequest::Default)
     };
-    let here = || Found::Absent { missing: Vec::new() };
+    let here = || ZonepathState::Absent { missing: Vec::new() };
     let made = plan(false, here()).expect("plan");
     assert_eq!(
         made.steps[1].describe(),
@@ -180,7 +185,10 @@ fn a_zonepath_that_is_a_file_system_of_zfs() {
     );
     let text = serde_json::to_string(&made).expect("write");
     assert_eq!(serde_json::from_str::<InstallPlan>(&text).expect("read"), made);
-    assert!(matches!(plan(true, here()), Err(Refusal::DatasetExists { .. })), "it would be mounted over");
+    assert!(
+        matches!(plan(true, here()), Err(InstallPlanError::DatasetExists { .. })),
+        "it would be mounted over"
+    );
     // A directory that is there is used as it is.
     assert!(!plan(false, directory(&[], 0o700)).expect("plan").to_string().contains("ZFS"));
 
@@ -199,10 +207,12 @@ fn a_zonepath_that_is_a_file_system_of_zfs() {
         plan_uninstall(&facts, &ZoneName::new("zion").expect("name"))
     };
     let own = |entries: &[&str]| match directory(entries, 0o700) {
-        Found::Directory { entries, mode, uid, .. } => Found::Directory { entries, mode, uid, mounted: true },
+        ZonepathState::Directory { entries, mode, uid, .. } => {
+            ZonepathState::Directory { entries, mode, uid, mounted: true }
+        }
         other => other,
     };
-    let steps = |plan: Result<InstallPlan, Refusal>| plan.expect("plan").to_string();
+    let steps = |plan: Result<InstallPlan, InstallPlanError>| plan.expect("plan").to_string();
     assert_eq!(
         steps(remove(true, own(&[".zfs", "root"]), ZoneState::Installed)),
         "  1  mark the zone incomplete\n\
@@ -212,7 +222,7 @@ fn a_zonepath_that_is_a_file_system_of_zfs() {
     let kept = steps(remove(true, own(&["mine", "root"]), ZoneState::Installed));
     assert!(!kept.contains("destroy") && kept.contains("additional user data"), "{kept}");
     let unmounted = remove(false, directory(&[], 0o700), ZoneState::Installed);
-    assert!(matches!(unmounted, Err(Refusal::Forgets { .. })));
+    assert!(matches!(unmounted, Err(InstallPlanError::Forgets { .. })));
     assert!(unmounted.expect_err("refused").to_string().contains("use zoneadm -z zion mark incomplete"));
     assert!(steps(remove(false, here(), ZoneState::Incomplete)).contains("destroy"));
 }
@@ -232,15 +242,15 @@ fn what_cannot_be_seen_is_not_forgotten() {
         };
         plan_uninstall(&facts, &ZoneName::new("zion").expect("name"))
     };
-    assert!(matches!(plan(ZoneState::Installed, false), Err(Refusal::Forgets { .. })));
-    assert!(matches!(plan(ZoneState::Incomplete, true), Err(Refusal::Marked { .. })));
+    assert!(matches!(plan(ZoneState::Installed, false), Err(InstallPlanError::Forgets { .. })));
+    assert!(matches!(plan(ZoneState::Incomplete, true), Err(InstallPlanError::Marked { .. })));
     // Nothing tells what was removed already from what is away; an interrupted removal must end.
     assert_eq!(plan(ZoneState::Incomplete, false).expect("plan").steps.len(), 2);
 }
 
 #[test]
 fn removals() {
-    let text = |plan: Result<InstallPlan, Refusal>| plan.expect("plan").to_string();
+    let text = |plan: Result<InstallPlan, InstallPlanError>| plan.expect("plan").to_string();
     assert_eq!(
         text(removal(directory(&["dev", "root"], 0o700), &[])),
         "  1  mark the zone incomplete\n\
@@ -252,7 +262,7 @@ fn removals() {
     assert!(text(removal(directory(&["mine", "root"], 0o700), &[])).contains("additional user data"));
     assert_eq!(removal(absent(), &[]).expect("plan").steps.len(), 2, "nothing is there any more");
     // A file system of its own stays mounted.
-    let own = Found::Directory {
+    let own = ZonepathState::Directory {
         entries: vec!["lost+found".into(), "root".into()],
         mode: 0o700,
         uid: 0,
@@ -276,7 +286,7 @@ fn source_zone(dataset: Option<&str>) -> SourceZone {
 }
 
 fn clone_facts(dataset: Option<&str>, new: Option<(&str, bool)>) -> CloneFacts {
-    let mut target = facts(Found::Absent { missing: Vec::new() });
+    let mut target = facts(ZonepathState::Absent { missing: Vec::new() });
     target.dataset = new.map(|(name, exists)| NewDataset { name: name.into(), exists });
     CloneFacts {
         target,
@@ -316,19 +326,19 @@ fn a_clone_in_one_pool_and_a_copy_elsewhere() {
         let text = plan(&facts).expect("plan");
         assert!(text.contains("copy /zones/source to /zones/zion\n") && !text.contains("snapshot"), "{text}");
         facts.snapshot = Some("tank/source@mine".into());
-        assert!(matches!(plan(&facts), Err(Refusal::CannotClone { .. })), "{dataset:?} {new:?}");
+        assert!(matches!(plan(&facts), Err(InstallPlanError::CannotClone { .. })), "{dataset:?} {new:?}");
     }
     let hidden = clone_facts(Some("tank/source"), Some(("tank/zion", true)));
-    assert!(matches!(plan(&hidden), Err(Refusal::DatasetExists { .. })));
+    assert!(matches!(plan(&hidden), Err(InstallPlanError::DatasetExists { .. })));
     let mut busy = clone_facts(None, None);
     busy.source.mounts.push("/zones/source/root/mnt".into());
-    assert!(matches!(plan(&busy), Err(Refusal::Mounted { .. })));
+    assert!(matches!(plan(&busy), Err(InstallPlanError::Mounted { .. })));
 }
 
 #[test]
 fn all_of_a_clone_is_taken_in_one_moment_and_can_be_taken_back() {
     let mut facts = clone_facts(Some("tank/source"), Some(("tank/zion", false)));
-    let tree = |from: &str, to: &str| Tree {
+    let tree = |from: &str, to: &str| CloneTarget {
         from: from.into(),
         to: to.into(),
         members: vec![from.into(), format!("{from}/sub")],
@@ -354,7 +364,7 @@ fn all_of_a_clone_is_taken_in_one_moment_and_can_be_taken_back() {
 }
 
 fn move_facts(source: MoveSource, new: Option<(&str, bool)>) -> MoveFacts {
-    let mut target = facts(Found::Absent { missing: Vec::new() });
+    let mut target = facts(ZonepathState::Absent { missing: Vec::new() });
     target.dataset = new.map(|(name, exists)| NewDataset { name: name.into(), exists });
     MoveFacts {
         zonepath: "/old/zion".into(),
@@ -418,7 +428,7 @@ fn how_a_zone_moves() {
     let InstallStep::MoveDataset { from, to } = &back.steps[0] else { panic!("{back}") };
     assert_eq!((from.mountpoint.as_deref(), to.mountpoint.as_deref()), (Some("/old/zion"), None));
     let taken = plan(&move_facts(own(None, true), Some(("tank/z/zion", true))));
-    assert!(matches!(taken, Err(Refusal::DatasetExists { .. })));
+    assert!(matches!(taken, Err(InstallPlanError::DatasetExists { .. })));
     let mut inside = move_facts(MoveSource::Directory, None);
     inside.zonepath = "/zones".into();
     assert_eq!(
@@ -451,6 +461,6 @@ fn a_suite_is_a_system_with_an_init() {
     let with_another = arguments(&["sysvinit-core"]);
     assert!(!with_another.contains("systemd") && with_another.contains("sysvinit-core"), "{with_another}");
     let old = r#"{"suite":{"suite":"sid","tool":"/t"}}"#;
-    let read = serde_json::from_str::<Source>(old).expect("the journal of an older release");
-    assert!(matches!(read, Source::Suite(s) if s.suite == "sid" && s.packages.is_empty()));
+    let read = serde_json::from_str::<InstallSource>(old).expect("the journal of an older release");
+    assert!(matches!(read, InstallSource::Suite(s) if s.suite == "sid" && s.packages.is_empty()));
 }

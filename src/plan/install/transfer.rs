@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use super::clone::is_empty;
 use super::{
-    ATTACHED, CopyFrom, DETACHED, DatasetPlace, Found, InstallFacts, InstallPlan, InstallStep, NewDataset,
-    Refusal, make_zonepath,
+    ATTACHED, CopyFrom, DETACHED, DatasetPlace, InstallFacts, InstallPlan, InstallPlanError, InstallStep,
+    NewDataset, ZonepathState, make_zonepath,
 };
 use crate::spec::ZoneName;
 use crate::spec::shown::Show;
@@ -52,11 +52,11 @@ pub struct MoveFacts {
 /// Returns the steps that move a zone.
 ///
 /// # Errors
-/// [`Refusal`] when the new place does not allow it, or something is mounted in the zone.
-pub fn plan_move(facts: &MoveFacts, zone: &ZoneName) -> Result<InstallPlan, Refusal> {
+/// [`InstallPlanError`] when the new place does not allow it, or something is mounted in the zone.
+pub fn plan_move(facts: &MoveFacts, zone: &ZoneName) -> Result<InstallPlan, InstallPlanError> {
     let MoveFacts { zonepath: old, written, wanted, source, target, same_mount, mounts } = facts;
     let new = &target.zonepath;
-    let refuse = |why: &str| Err(Refusal::CannotMove { path: wanted.into(), why: why.to_owned() });
+    let refuse = |why: &str| Err(InstallPlanError::CannotMove { path: wanted.into(), why: why.to_owned() });
     if new == old {
         return refuse("the zone is there already");
     }
@@ -64,21 +64,21 @@ pub fn plan_move(facts: &MoveFacts, zone: &ZoneName) -> Result<InstallPlan, Refu
         return refuse("it lies in the zone");
     }
     if !mounts.is_empty() {
-        return Err(Refusal::Mounted { root: old.clone(), mounts: mounts.clone() });
+        return Err(InstallPlanError::Mounted { root: old.clone(), mounts: mounts.clone() });
     }
     let mut parents = Vec::new();
     let mut taken = false;
     match &target.found {
-        Found::Absent { missing } => {
+        ZonepathState::Absent { missing } => {
             parents.extend(missing.iter().map(|p| InstallStep::MakeDir { path: p.clone(), mode: 0o755 }));
         }
-        Found::Directory { entries, mode: _, uid: _, mounted } => {
+        ZonepathState::Directory { entries, mode: _, uid: _, mounted } => {
             if !is_empty(entries) {
                 return refuse("directory not empty");
             }
             taken = *mounted;
         }
-        Found::Link(_) | Found::NotADirectory(_) => drop(make_zonepath(target)?),
+        ZonepathState::Link(_) | ZonepathState::NotADirectory(_) => drop(make_zonepath(target)?),
     }
     let mut steps = Vec::new();
     let mut after = Vec::new();
@@ -113,7 +113,7 @@ fn new_place(
     free: bool,
     altroot: Option<&str>,
     target: &InstallFacts,
-) -> Result<DatasetPlace, Refusal> {
+) -> Result<DatasetPlace, InstallPlanError> {
     let path = target.zonepath.clone();
     let pool = |name: &str| name.split('/').next().unwrap_or_default().to_owned();
     if let Some(NewDataset { name, exists }) = &target.dataset {
@@ -121,7 +121,7 @@ fn new_place(
             return Ok(DatasetPlace { name: name.clone(), path, mountpoint: None });
         }
         if *exists {
-            return Err(Refusal::DatasetExists { path, dataset: name.clone() });
+            return Err(InstallPlanError::DatasetExists { path, dataset: name.clone() });
         }
         if free && pool(name) == pool(&place.name) && !name.starts_with(&format!("{}/", place.name)) {
             return Ok(DatasetPlace { name: name.clone(), path, mountpoint: None });
@@ -136,7 +136,7 @@ fn new_place(
     let mountpoint = path.strip_prefix(altroot).ok().and_then(|below| below.to_str());
     let Some(mountpoint) = mountpoint.map(|below| Some(format!("/{below}"))) else {
         let why = format!("it is not below the alternate root {} of the pool", altroot.shown());
-        return Err(Refusal::CannotMove { path, why });
+        return Err(InstallPlanError::CannotMove { path, why });
     };
     Ok(DatasetPlace { name: place.name.clone(), path, mountpoint })
 }
@@ -153,11 +153,11 @@ pub struct DetachFacts {
 /// Returns the steps that detach a zone.
 ///
 /// # Errors
-/// [`Refusal::Mounted`].
-pub fn plan_detach(facts: &DetachFacts, zone: &ZoneName) -> Result<InstallPlan, Refusal> {
+/// [`InstallPlanError::Mounted`].
+pub fn plan_detach(facts: &DetachFacts, zone: &ZoneName) -> Result<InstallPlan, InstallPlanError> {
     let DetachFacts { zonepath, mounts } = facts;
     if !mounts.is_empty() {
-        return Err(Refusal::Mounted { root: zonepath.join("root"), mounts: mounts.clone() });
+        return Err(InstallPlanError::Mounted { root: zonepath.join("root"), mounts: mounts.clone() });
     }
     let steps = vec![
         InstallStep::WriteManifest { path: zonepath.join(DETACHED) },
@@ -172,7 +172,7 @@ pub struct AttachFacts {
     /// The zonepath as the host sees it.
     pub zonepath: PathBuf,
     /// What is there.
-    pub found: Found,
+    pub found: ZonepathState,
     /// The state of the zone.
     pub state: ZoneState,
     /// `-F`.
@@ -188,37 +188,37 @@ pub struct AttachFacts {
 /// Returns the steps that attach a zone.
 ///
 /// # Errors
-/// [`Refusal`] when there is none at its zonepath.
-pub fn plan_attach(facts: &AttachFacts, zone: &ZoneName) -> Result<InstallPlan, Refusal> {
+/// [`InstallPlanError`] when there is none at its zonepath.
+pub fn plan_attach(facts: &AttachFacts, zone: &ZoneName) -> Result<InstallPlan, InstallPlanError> {
     let AttachFacts { zonepath, found, state, force, identity, refresh, dataset } = facts;
     let entries = match found {
-        Found::Directory { entries, .. } => entries,
-        Found::Absent { missing: _ } => {
-            return Err(Refusal::CannotAttach(format!("{} does not exist", zonepath.shown())));
+        ZonepathState::Directory { entries, .. } => entries,
+        ZonepathState::Absent { missing: _ } => {
+            return Err(InstallPlanError::CannotAttach(format!("{} does not exist", zonepath.shown())));
         }
-        Found::Link(link) => {
-            return Err(Refusal::Link { path: zonepath.clone(), link: link.clone() });
+        ZonepathState::Link(link) => {
+            return Err(InstallPlanError::Link { path: zonepath.clone(), link: link.clone() });
         }
-        Found::NotADirectory(at) => {
-            return Err(Refusal::NotADirectory { path: zonepath.clone(), at: at.clone() });
+        ZonepathState::NotADirectory(at) => {
+            return Err(InstallPlanError::NotADirectory { path: zonepath.clone(), at: at.clone() });
         }
     };
     let has = |name: &str| entries.iter().any(|e| e == name);
     if !has("root") {
-        return Err(Refusal::CannotAttach(format!(
+        return Err(InstallPlanError::CannotAttach(format!(
             "{} has no directory root: no zone is there",
             zonepath.shown()
         )));
     }
     let manifest = zonepath.join(DETACHED);
     if !has(DETACHED) && !force {
-        return Err(Refusal::CannotAttach(format!(
+        return Err(InstallPlanError::CannotAttach(format!(
             "{} does not exist: no zone was detached there; -F attaches what is there without a check",
             manifest.shown()
         )));
     }
     let mut steps = vec![InstallStep::OwnDir { path: zonepath.clone(), mode: 0o700 }];
-    if let Found::Directory { mode: 0o700, uid: 0, .. } = found {
+    if let ZonepathState::Directory { mode: 0o700, uid: 0, .. } = found {
         steps.clear();
     }
     if let Some((name, mark)) = dataset.as_ref().filter(|(_, mark)| *mark != zone.as_str()) {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{HostLink, NetFacts, Refusal};
+use super::{HostLink, NetFacts, NetworkPlanError};
 
 /// Returns the addresses that a text means: one with or without prefix, or all of a host name.
 pub fn given(
@@ -13,8 +13,8 @@ pub fn given(
     lower: &HostLink,
     facts: &NetFacts,
     warnings: &mut Vec<String>,
-) -> Result<Vec<IpNet>, Refusal> {
-    let refuse = |why: String| Refusal::new(format!("{what} address={text}"), why);
+) -> Result<Vec<IpNet>, NetworkPlanError> {
+    let refuse = |why: String| NetworkPlanError::new(format!("{what} address={text}"), why);
     let (host, prefix) = match text.split_once('/') {
         Some((host, prefix)) => (host, prefix.parse::<u8>().ok()),
         None => (text, None),
@@ -71,10 +71,10 @@ pub fn routers<'t>(
     texts: impl Iterator<Item = &'t str>,
     addresses: &[IpNet],
     facts: &NetFacts,
-) -> Result<Vec<IpAddr>, Refusal> {
+) -> Result<Vec<IpAddr>, NetworkPlanError> {
     let mut found = Vec::new();
     for text in texts {
-        let refuse = |why: String| Refusal::new(format!("{what} defrouter={text}"), why);
+        let refuse = |why: String| NetworkPlanError::new(format!("{what} defrouter={text}"), why);
         let mut list = resolve(text, facts).map_err(&refuse)?;
         // A name may have addresses of a kind that this link has not.
         let has = |ip: &IpAddr| addresses.iter().any(|a| a.addr().is_ipv4() == ip.is_ipv4());

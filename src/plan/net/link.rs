@@ -12,7 +12,7 @@ use super::{HostLink, Mac};
 /// How a zone's link reaches the host's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Way {
+pub enum LinkMode {
     /// With the link-layer address of the host's link; told apart by addresses.
     #[default]
     Shared,
@@ -28,7 +28,7 @@ pub enum Way {
 
 /// What a zone is held to, from outside.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Guard {
+pub struct LinkGuard {
     /// To its link-layer address.
     pub mac: bool,
     /// To these addresses; none: to no addresses.
@@ -57,7 +57,7 @@ pub enum Advertised {
 
 /// A link of a zone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Link {
+pub struct ZoneLink {
     /// The resource, as messages name it.
     pub what: String,
     /// Its name in the zone.
@@ -77,7 +77,7 @@ pub struct Link {
     /// Name of its device on its bus.
     pub lower_device: Option<String>,
     /// How it reaches that.
-    pub way: Way,
+    pub way: LinkMode,
     /// Its link-layer address.
     pub mac: Mac,
     /// Largest packet in bytes.
@@ -105,7 +105,7 @@ pub struct Link {
     /// What it does with advertisements of routers.
     pub advertised: Advertised,
     /// What it is held to.
-    pub guard: Guard,
+    pub guard: LinkGuard,
     /// Largest bandwidth in bits per second, each way.
     pub maxbw: Option<u64>,
     /// The zone.
@@ -120,7 +120,7 @@ pub struct Remains {
     /// The zone.
     pub zone: String,
     /// How it reached the host's link.
-    pub way: Way,
+    pub way: LinkMode,
     /// Its other end, on the host.
     pub port: String,
     /// The host's link.
@@ -146,7 +146,7 @@ pub struct Remains {
     pub claims: PathBuf,
 }
 
-impl Link {
+impl ZoneLink {
     /// Returns the addresses that no other may have: those given, else those it is held to.
     pub fn claimed(&self) -> Vec<IpAddr> {
         if self.addresses.is_empty() {
@@ -184,7 +184,7 @@ impl Link {
         let global = |ip: &IpAddr| matches!(ip, IpAddr::V6(v6) if !v6.is_unicast_link_local());
         let named = self.routers.iter().any(IpAddr::is_ipv6);
         // A shared zone has the host's routers.
-        if self.way == Way::Shared || named || !allowed.iter().any(global) {
+        if self.way == LinkMode::Shared || named || !allowed.iter().any(global) {
             Advertised::Ignored
         } else {
             Advertised::Routers
@@ -213,11 +213,11 @@ impl Link {
     /// Returns one line for `zoneadm plan` and for messages.
     pub fn describe(&self) -> String {
         let mut line = match self.way {
-            Way::Moved => return format!("{}: move {} into the zone", self.what, self.lower),
-            Way::Shared => format!("{}: share {} as {}", self.what, self.lower, self.name),
-            Way::Own => format!("{}: make {} on {}", self.what, self.name, self.lower),
-            Way::Bridge => format!("{}: make {} on the bridge {}", self.what, self.name, self.lower),
-            Way::Wire => format!("{}: join {} with {} in the zone", self.what, self.lower, self.name),
+            LinkMode::Moved => return format!("{}: move {} into the zone", self.what, self.lower),
+            LinkMode::Shared => format!("{}: share {} as {}", self.what, self.lower, self.name),
+            LinkMode::Own => format!("{}: make {} on {}", self.what, self.name, self.lower),
+            LinkMode::Bridge => format!("{}: make {} on the bridge {}", self.what, self.name, self.lower),
+            LinkMode::Wire => format!("{}: join {} with {} in the zone", self.what, self.lower, self.name),
         };
         let words = |list: &[IpAddr]| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         // Writing to a string does not fail.

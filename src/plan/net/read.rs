@@ -2,14 +2,15 @@
 
 use std::net::IpAddr;
 
-use super::{ANSWERED, Refusal};
+use super::{ANSWERED, NetworkPlanError};
 use crate::spec::ZoneSpec;
 
 /// Returns the addresses that are the zone's although somebody answers for them.
-pub fn answered(spec: &ZoneSpec) -> Result<Vec<IpAddr>, Refusal> {
+pub fn answered(spec: &ZoneSpec) -> Result<Vec<IpAddr>, NetworkPlanError> {
     let texts = spec.attrs(ANSWERED).flat_map(|v| v.split(',')).map(str::trim);
     let read = |text: &str| {
-        let why = || Refusal::new(format!("attr name={ANSWERED}"), format!("'{text}' is no address"));
+        let why =
+            || NetworkPlanError::new(format!("attr name={ANSWERED}"), format!("'{text}' is no address"));
         text.parse().map_err(|_| why())
     };
     texts.map(read).collect()

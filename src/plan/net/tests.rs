@@ -71,7 +71,7 @@ fn facts() -> NetFacts {
     }
 }
 
-fn good(spec: &ZoneSpec) -> Network {
+fn good(spec: &ZoneSpec) -> NetworkPlan {
     plan(spec, &facts()).expect("it can be had")
 }
 
@@ -91,7 +91,7 @@ fn addresses_of_one_link_share_one_interface() {
     assert_eq!(names, [("eth0", "zabc-0"), ("eth1", "zabc-1")]);
     let eth0 = &network.links[0];
     assert_eq!(eth0.addresses.len(), 2);
-    assert_eq!((eth0.way, eth0.mac), (Way::Shared, Mac([2, 0, 0, 0, 0, 2])));
+    assert_eq!((eth0.way, eth0.mac), (LinkMode::Shared, Mac([2, 0, 0, 0, 0, 2])));
     // A router was given, so the host's are not taken over.
     assert!(eth0.routers.is_empty());
     assert_eq!(network.links[1].routers, [ip("203.0.113.1")]);
@@ -213,7 +213,7 @@ fn what_cannot_be_had_is_named() {
 #[test]
 fn a_link_of_ones_own() {
     let moved = good(&exclusive(&[&[("physical", "eth1")]]));
-    assert_eq!(moved.links[0].way, Way::Moved);
+    assert_eq!(moved.links[0].way, LinkMode::Moved);
     assert_eq!(moved.links[0].describe(), "net physical=eth1: move eth1 into the zone");
     // Held to an address it stays outside, where the rule is out of the zone's reach.
     let held = good(&exclusive(&[&[
@@ -222,27 +222,27 @@ fn a_link_of_ones_own() {
         ("defrouter", "203.0.113.1"),
     ]]));
     let link = &held.links[0];
-    assert_eq!((link.way, link.mac), (Way::Wire, Mac([2, 0, 0, 0, 0, 3])));
+    assert_eq!((link.way, link.mac), (LinkMode::Wire, Mac([2, 0, 0, 0, 0, 3])));
     assert_eq!(link.addresses[0].to_string(), "203.0.113.7/24");
     assert_eq!(link.guard.addresses, Some(vec![ip("203.0.113.7"), ip("fe80::ff:fe00:3")]));
     // The kernel would destroy it with the zone.
     let kept = good(&exclusive(&[&[("physical", "veth9")]]));
-    assert_eq!(kept.links[0].way, Way::Wire);
-    assert_eq!(kept.links[0].guard, Guard::default());
+    assert_eq!(kept.links[0].way, LinkMode::Wire);
+    assert_eq!(kept.links[0].guard, LinkGuard::default());
     let made = good(&exclusive(&[
         &[("physical", "net0"), ("global-nic", "eth0"), ("vlan-id", "42"), ("mac-addr", "2:8:20:0:0:1")],
         &[("physical", "net1"), ("global-nic", "br0")],
     ]));
-    assert_eq!((made.links[0].way, made.links[0].vlan), (Way::Own, 42));
+    assert_eq!((made.links[0].way, made.links[0].vlan), (LinkMode::Own, 42));
     assert_eq!(made.links[0].mac.to_string(), "02:08:20:00:00:01");
-    assert_eq!(made.links[1].way, Way::Bridge);
+    assert_eq!(made.links[1].way, LinkMode::Bridge);
     assert!(made.links[1].guard.mac && made.links[1].guard.addresses.is_none());
 }
 
 #[test]
 fn a_made_link_has_the_same_address_at_every_boot() {
     let first = good(&anet(&[])).links[0].clone();
-    assert_eq!((first.name.as_str(), first.lower.as_str(), first.way), ("net0", "eth0", Way::Own));
+    assert_eq!((first.name.as_str(), first.lower.as_str(), first.way), ("net0", "eth0", LinkMode::Own));
     assert_eq!(good(&anet(&[])).links[0].mac, first.mac);
     assert_eq!(first.mac.0[0] & 3, 2, "for one link, of nobody's hardware");
     let named = good(&anet(&[("linkname", "net1")])).links[0].clone();

@@ -9,7 +9,7 @@ use ::toml_edit::{
 use ::toml_edit::{Value as Scalar, value};
 
 use super::{TextError, parse};
-use crate::spec::schema::{Kind, PropDef, ResourceDef, ResourceKind, globals};
+use crate::spec::schema::{PropDef, ResourceDef, ResourceKind, ValueKind, globals};
 use crate::spec::{Item, Props, Value, ZoneSpec};
 
 const EMPTY: &str = "format = 1\n";
@@ -489,13 +489,13 @@ fn scalar(def: &PropDef, value: &Value) -> Scalar {
     }
 }
 
-fn simple(kind: Kind, text: &str) -> Scalar {
+fn simple(kind: ValueKind, text: &str) -> Scalar {
     let number = || text.parse::<i64>().ok().filter(|n| n.to_string() == text && *n >= 0);
     match kind {
-        Kind::Bool if text == "true" => true.into(),
-        Kind::Bool if text == "false" => false.into(),
-        Kind::Uint(..) | Kind::CpuRange => number().map_or_else(|| text.into(), Scalar::from),
-        Kind::CpuCap => text.parse::<f64>().map_or_else(|_| text.into(), Scalar::from),
+        ValueKind::Bool if text == "true" => true.into(),
+        ValueKind::Bool if text == "false" => false.into(),
+        ValueKind::Uint(..) | ValueKind::CpuRange => number().map_or_else(|| text.into(), Scalar::from),
+        ValueKind::CpuCap => text.parse::<f64>().map_or_else(|_| text.into(), Scalar::from),
         _ => text.into(),
     }
 }
@@ -506,7 +506,7 @@ fn element(item: &Item) -> Scalar {
         Item::Complex(members) => {
             let mut table = InlineTable::new();
             for (name, text) in members {
-                let kind = if name == "limit" { Kind::Uint(0, u64::MAX) } else { Kind::Text };
+                let kind = if name == "limit" { ValueKind::Uint(0, u64::MAX) } else { ValueKind::Text };
                 table.insert(name, simple(kind, text));
             }
             Scalar::InlineTable(table)

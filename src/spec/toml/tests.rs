@@ -218,32 +218,34 @@ fn props(def: &'static ResourceDef, number: usize) -> BoxedStrategy<Props> {
 fn value_of(def: &'static PropDef, number: usize) -> BoxedStrategy<(&'static PropDef, Option<Value>)> {
     let text = "[ !#-~éß]{1,12}";
     let one: BoxedStrategy<String> = match def.kind {
-        Kind::Bool => prop_oneof!["true", "false"].boxed(),
-        Kind::Word(words) => proptest::sample::select(words).prop_map(str::to_owned).boxed(),
-        Kind::Uint(low, high) => (low..=high).prop_map(|n| n.to_string()).boxed(),
-        Kind::Size(low) => (low..u64::MAX >> 8).prop_map(|n| crate::spec::ByteSize(n).to_string()).boxed(),
-        Kind::CpuRange => prop_oneof![Just("2".to_owned()), Just("2-4".to_owned())].boxed(),
-        Kind::Text | Kind::AttrValue => text.boxed(),
-        Kind::Option => text.prop_map(|t: String| t.replace(',', "_")).boxed(),
+        ValueKind::Bool => prop_oneof!["true", "false"].boxed(),
+        ValueKind::Word(words) => proptest::sample::select(words).prop_map(str::to_owned).boxed(),
+        ValueKind::Uint(low, high) => (low..=high).prop_map(|n| n.to_string()).boxed(),
+        ValueKind::Size(low) => {
+            (low..u64::MAX >> 8).prop_map(|n| crate::spec::ByteSize(n).to_string()).boxed()
+        }
+        ValueKind::CpuRange => prop_oneof![Just("2".to_owned()), Just("2-4".to_owned())].boxed(),
+        ValueKind::Text | ValueKind::AttrValue => text.boxed(),
+        ValueKind::Option => text.prop_map(|t: String| t.replace(',', "_")).boxed(),
         _ => Just(def.example.to_owned()).boxed(),
     };
-    let one = if def.key && !matches!(def.kind, Kind::Word(_)) {
+    let one = if def.key && !matches!(def.kind, ValueKind::Word(_)) {
         match def.kind {
-            Kind::Uint(..) => Just(number.to_string()).boxed(),
-            Kind::Address | Kind::AddressList => Just(format!("192.0.2.{number}/24")).boxed(),
-            Kind::Router => Just(format!("192.0.2.{number}")).boxed(),
-            Kind::RctlName => Just(format!("{}-{}", def.example, "abcd".repeat(number + 1))).boxed(),
+            ValueKind::Uint(..) => Just(number.to_string()).boxed(),
+            ValueKind::Address | ValueKind::AddressList => Just(format!("192.0.2.{number}/24")).boxed(),
+            ValueKind::Router => Just(format!("192.0.2.{number}")).boxed(),
+            ValueKind::RctlName => Just(format!("{}-{}", def.example, "abcd".repeat(number + 1))).boxed(),
             _ => Just(format!("{}{number}", def.example)).boxed(),
         }
     } else {
         one
     };
     let value = match def.shape {
-        Shape::One => one.prop_map(Value::Simple).boxed(),
-        Shape::List => {
+        ValueShape::One => one.prop_map(Value::Simple).boxed(),
+        ValueShape::List => {
             proptest::collection::vec(text.prop_map(Item::Simple), 0..3).prop_map(Value::List).boxed()
         }
-        Shape::Groups(members) => {
+        ValueShape::Groups(members) => {
             let member = |m: &'static str| -> BoxedStrategy<(String, String)> {
                 let value = match m {
                     "priv" => Just("privileged".to_owned()).boxed(),
@@ -315,7 +317,7 @@ fn with_alias_keys(spec: &ZoneSpec, count: usize) -> (String, ZoneSpec) {
     for (_, def) in super::edit::alias_keys().filter(|(k, _)| k.is_none()).take(count) {
         if let Some(value) = spec.alias(def) {
             rest.clear_alias(def);
-            let quoted = if matches!(def.kind, Kind::Size(_)) { format!("'{value}'") } else { value };
+            let quoted = if matches!(def.kind, ValueKind::Size(_)) { format!("'{value}'") } else { value };
             text.push_str(&format!("# about {}\n{} = {quoted} # kept\n", def.name, def.name));
         }
     }

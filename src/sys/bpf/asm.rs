@@ -86,7 +86,7 @@ impl If {
 
 /// Arithmetic on 64 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Op {
+pub enum AluOp {
     /// Sum.
     Add,
     /// Difference.
@@ -103,7 +103,7 @@ pub enum Op {
     ShiftLeft,
 }
 
-impl Op {
+impl AluOp {
     fn code(self) -> u8 {
         match self {
             Self::Add => 0x00,
@@ -119,13 +119,13 @@ impl Op {
 
 /// A place in the program that jumps lead to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Label(usize);
+pub struct BpfLabel(usize);
 
 /// A program that is being written.
 #[derive(Clone, Debug, Default)]
 pub struct Asm {
     code: Vec<u64>,
-    jumps: Vec<(usize, Label)>,
+    jumps: Vec<(usize, BpfLabel)>,
     places: Vec<Option<usize>>,
 }
 
@@ -146,13 +146,13 @@ impl Asm {
     }
 
     /// Makes a label that has no place yet.
-    pub fn label(&mut self) -> Label {
+    pub fn label(&mut self) -> BpfLabel {
         self.places.push(None);
-        Label(self.places.len() - 1)
+        BpfLabel(self.places.len() - 1)
     }
 
     /// Puts a label here.
-    pub fn here(&mut self, label: Label) {
+    pub fn here(&mut self, label: BpfLabel) {
         self.places[label.0] = Some(self.code.len());
     }
 
@@ -184,19 +184,19 @@ impl Asm {
     }
 
     /// Computes with a number.
-    pub fn op(&mut self, op: Op, dst: Reg, value: i32) {
+    pub fn op(&mut self, op: AluOp, dst: Reg, value: i32) {
         self.put(0x07 | op.code(), dst, R0, 0, value);
     }
 
     /// Computes with a register.
-    pub fn op_reg(&mut self, op: Op, dst: Reg, src: Reg) {
+    pub fn op_reg(&mut self, op: AluOp, dst: Reg, src: Reg) {
         self.put(0x0f | op.code(), dst, src, 0, 0);
     }
 
     /// Points a register at a place of the stack.
     pub fn stack(&mut self, dst: Reg, at: i16) {
         self.copy(dst, FP);
-        self.op(Op::Add, dst, i32::from(at));
+        self.op(AluOp::Add, dst, i32::from(at));
     }
 
     /// Loads from memory.
@@ -220,37 +220,37 @@ impl Asm {
     }
 
     /// Jumps.
-    pub fn jump(&mut self, to: Label) {
+    pub fn jump(&mut self, to: BpfLabel) {
         self.jumps.push((self.code.len(), to));
         self.put(JUMP, R0, R0, 0, 0);
     }
 
     /// Jumps if the lower 32 bits of a register compare so with a number.
-    pub fn jump_if(&mut self, reg: Reg, when: If, value: i32, to: Label) {
+    pub fn jump_if(&mut self, reg: Reg, when: If, value: i32, to: BpfLabel) {
         self.jumps.push((self.code.len(), to));
         self.put(0x06 | when.code(), reg, R0, 0, value);
     }
 
     /// Jumps if a register compares so, on 64 bits, with a number.
-    pub fn jump_if_wide(&mut self, reg: Reg, when: If, value: i32, to: Label) {
+    pub fn jump_if_wide(&mut self, reg: Reg, when: If, value: i32, to: BpfLabel) {
         self.jumps.push((self.code.len(), to));
         self.put(0x05 | when.code(), reg, R0, 0, value);
     }
 
     /// Jumps if two registers compare so, on 64 bits.
-    pub fn jump_if_reg(&mut self, reg: Reg, when: If, other: Reg, to: Label) {
+    pub fn jump_if_reg(&mut self, reg: Reg, when: If, other: Reg, to: BpfLabel) {
         self.jumps.push((self.code.len(), to));
         self.put(0x0d | when.code(), reg, other, 0, 0);
     }
 
     /// Jumps if a register is negative.
-    pub fn jump_if_negative(&mut self, reg: Reg, to: Label) {
+    pub fn jump_if_negative(&mut self, reg: Reg, to: BpfLabel) {
         self.jumps.push((self.code.len(), to));
         self.put(0xc5, reg, R0, 0, 0);
     }
 
     /// Jumps unless the bytes at a place of the stack are these. Destroys `scratch`.
-    pub fn jump_unless_bytes(&mut self, at: i16, bytes: &[u8], scratch: Reg, to: Label) {
+    pub fn jump_unless_bytes(&mut self, at: i16, bytes: &[u8], scratch: Reg, to: BpfLabel) {
         let mut at = at;
         let mut rest = bytes;
         // The verifier wants accesses to the stack aligned.

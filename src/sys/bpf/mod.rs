@@ -40,7 +40,7 @@ const MAX_MAPS: usize = 8;
 
 /// The purpose of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ProgramType {
     /// It filters what a link receives or sends (`BPF_PROG_TYPE_SCHED_CLS`).
     Classifier = 3,
     /// It decides whether processes of a cgroup read or write a setting (`BPF_PROG_TYPE_CGROUP_SYSCTL`).
@@ -49,7 +49,7 @@ pub enum Kind {
 
 /// How a map finds its values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
+pub enum MapType {
     /// By any key; values come and go.
     Hash,
     /// By number from 0; every value is there from the beginning, zeroed.
@@ -108,11 +108,11 @@ impl Map {
     ///
     /// # Errors
     /// The system's error; `ENOSYS` for a kernel without bpf(2), `EPERM` where it is forbidden.
-    pub fn new(shape: Shape, name: &str, key: usize, value: usize, entries: u32) -> io::Result<Self> {
+    pub fn new(shape: MapType, name: &str, key: usize, value: usize, entries: u32) -> io::Result<Self> {
         // 1 is BPF_F_NO_PREALLOC: memory is taken as values come.
         let (kind, flags) = match shape {
-            Shape::Hash => (1, 1),
-            Shape::Array => (2, 0),
+            MapType::Hash => (1, 1),
+            MapType::Array => (2, 0),
         };
         let size = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let [low, high] = name_words(name);
@@ -245,24 +245,24 @@ impl Map {
 
 /// A program that the kernel has checked and taken.
 #[derive(Debug)]
-pub struct Program {
+pub struct BpfProgram {
     fd: OwnedFd,
 }
 
-impl Program {
+impl BpfProgram {
     /// Gives the kernel a program that filters frames.
     ///
     /// # Errors
-    /// As [`Program::load_as`].
+    /// As [`BpfProgram::load_as`].
     pub fn load(name: &str, code: &[u64]) -> io::Result<Self> {
-        Self::load_as(Kind::Classifier, name, code)
+        Self::load_as(ProgramType::Classifier, name, code)
     }
 
     /// Gives a program to the kernel.
     ///
     /// # Errors
     /// The system's error with, when the kernel finds fault with the program, the end of its report.
-    pub fn load_as(kind: Kind, name: &str, code: &[u64]) -> io::Result<Self> {
+    pub fn load_as(kind: ProgramType, name: &str, code: &[u64]) -> io::Result<Self> {
         match Self::try_load(kind, name, code, &mut []) {
             // Once more, for the report: making it costs time.
             Err(e) if matches!(e.raw_os_error(), Some(libc::EACCES | libc::EINVAL)) => {
@@ -282,7 +282,7 @@ impl Program {
         }
     }
 
-    fn try_load(kind: Kind, name: &str, code: &[u64], log: &mut [u8]) -> io::Result<Self> {
+    fn try_load(kind: ProgramType, name: &str, code: &[u64], log: &mut [u8]) -> io::Result<Self> {
         let license = b"MIT\0";
         let [low, high] = name_words(name);
         let size = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -303,7 +303,7 @@ impl Program {
         Ok(Self { fd: own(bpf(PROG_LOAD, &mut block)?) })
     }
 
-    /// Attaches a program of [`Kind::Sysctl`] to a cgroup, for as long as that is there.
+    /// Attaches a program of [`ProgramType::Sysctl`] to a cgroup, for as long as that is there.
     ///
     /// # Errors
     /// The system's error; `EPERM` where a cgroup above forbids it.
@@ -313,7 +313,7 @@ impl Program {
         bpf(PROG_ATTACH, &mut block).map(drop)
     }
 
-    /// Takes a program of [`Kind::Sysctl`] off a cgroup.
+    /// Takes a program of [`ProgramType::Sysctl`] off a cgroup.
     ///
     /// # Errors
     /// The system's error; `ENOENT` when it is not attached there.
@@ -322,7 +322,7 @@ impl Program {
         bpf(PROG_DETACH, &mut block).map(drop)
     }
 
-    /// Returns the numbers of the programs of [`Kind::Sysctl`] that are attached to a cgroup itself, as many as
+    /// Returns the numbers of the programs of [`ProgramType::Sysctl`] that are attached to a cgroup itself, as many as
     /// there is room for.
     ///
     /// # Errors
@@ -416,7 +416,7 @@ impl Program {
     }
 }
 
-impl AsFd for Program {
+impl AsFd for BpfProgram {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use super::asm::{Asm, FP, If, R0, R1, R2, R3, R4, Size};
-use super::{Kind, Program};
+use super::{BpfProgram, ProgramType};
 
 /// `bpf_sysctl_get_name`.
 const GET_NAME: i32 = 101;
@@ -53,7 +53,7 @@ pub fn refuse(cgroup: BorrowedFd<'_>, names: &[&str]) -> io::Result<()> {
     if ours(cgroup, &name).next().is_some() {
         return Ok(());
     }
-    Program::load_as(Kind::Sysctl, &name, &code)?.attach(cgroup)
+    BpfProgram::load_as(ProgramType::Sysctl, &name, &code)?.attach(cgroup)
 }
 
 /// Takes such programs off a cgroup.
@@ -73,11 +73,11 @@ fn name(code: &[u64]) -> String {
 }
 
 /// Returns the programs of that name on a cgroup.
-fn ours(cgroup: BorrowedFd<'_>, name: &str) -> impl Iterator<Item = Program> {
-    let attached = Program::attached(cgroup).unwrap_or_default();
+fn ours(cgroup: BorrowedFd<'_>, name: &str) -> impl Iterator<Item = BpfProgram> {
+    let attached = BpfProgram::attached(cgroup).unwrap_or_default();
     attached
         .into_iter()
-        .filter_map(|id| Program::by_id(id).ok())
+        .filter_map(|id| BpfProgram::by_id(id).ok())
         .filter(move |program| program.is_named(name).unwrap_or(false))
 }
 
@@ -88,7 +88,7 @@ fn ours(cgroup: BorrowedFd<'_>, name: &str) -> impl Iterator<Item = Program> {
 /// when it plans. It is asked what is attached, for the check of a program takes as long as twenty such questions.
 pub fn is_possible(hierarchy: &Path) -> bool {
     static ANSWER: OnceLock<bool> = OnceLock::new();
-    let ask = || File::open(hierarchy).and_then(|top| Program::attached(top.as_fd())).is_ok();
+    let ask = || File::open(hierarchy).and_then(|top| BpfProgram::attached(top.as_fd())).is_ok();
     *ANSWER.get_or_init(|| !rustix::process::geteuid().is_root() || ask())
 }
 
@@ -98,13 +98,13 @@ mod tests {
 
     #[test]
     fn the_kernel_takes_the_program() {
-        let load = |names| Program::load_as(Kind::Sysctl, "test", &program(names));
+        let load = |names| BpfProgram::load_as(ProgramType::Sysctl, "test", &program(names));
         match load(&["net/netfilter/nf_hooks_lwtunnel", "a/b"]) {
             Ok(_) => {}
             // The test may run without rights, or on a kernel that has no bpf(2).
             Err(e) if matches!(e.raw_os_error(), Some(libc::EPERM | libc::ENOSYS)) => {}
             // A kernel without CONFIG_CGROUP_BPF finds fault with any program of this type.
-            Err(e) => assert!(Program::load_as(Kind::Sysctl, "test", &bare()).is_err(), "{e}"),
+            Err(e) => assert!(BpfProgram::load_as(ProgramType::Sysctl, "test", &bare()).is_err(), "{e}"),
         }
     }
 

@@ -104,7 +104,7 @@ impl Builder {
 
 /// A message that was received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Message<'a> {
+pub struct NetlinkMessage<'a> {
     /// Its kind.
     pub kind: u16,
     /// Its flags.
@@ -116,14 +116,14 @@ pub struct Message<'a> {
 }
 
 /// Takes the messages of a buffer apart. What is cut off at the end is passed over.
-pub fn messages(buffer: &[u8]) -> impl Iterator<Item = Message<'_>> {
+pub fn messages(buffer: &[u8]) -> impl Iterator<Item = NetlinkMessage<'_>> {
     let mut rest = buffer;
     std::iter::from_fn(move || {
         let length = usize::try_from(u32_at(rest, 0)?).ok()?;
         if length < HEADER || length > rest.len() {
             return None;
         }
-        let message = Message {
+        let message = NetlinkMessage {
             kind: u16_at(rest, 4)?,
             flags: u16_at(rest, 6)?,
             sequence: u32_at(rest, 8)?,

@@ -43,14 +43,14 @@ const HANDLE: u32 = 0x7a6f_6e65;
 
 /// Which way a program looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Direction {
     /// What the link receives.
     In,
     /// What the link sends.
     Out,
 }
 
-impl Way {
+impl Direction {
     fn parent(self) -> u32 {
         match self {
             Self::In => 0xffff_fff2,
@@ -125,7 +125,7 @@ pub fn shape(socket: &mut Socket, link: u32, bits: u64) -> Result<(), NetError> 
 pub fn put(
     socket: &mut Socket,
     link: u32,
-    way: Way,
+    way: Direction,
     program: BorrowedFd<'_>,
     name: &str,
 ) -> Result<(), NetError> {
@@ -144,7 +144,7 @@ pub fn put(
 ///
 /// # Errors
 /// [`NetError`]; `ENOENT` when there is none.
-pub fn remove(socket: &mut Socket, link: u32, way: Way) -> Result<(), NetError> {
+pub fn remove(socket: &mut Socket, link: u32, way: Direction) -> Result<(), NetError> {
     let request = Builder::new(RTM_DELTFILTER, 0)
         .fixed(&header(link, HANDLE, way.parent(), PRIORITY << 16 | ALL))
         .text(TCA_KIND, "bpf");
@@ -153,7 +153,7 @@ pub fn remove(socket: &mut Socket, link: u32, way: Way) -> Result<(), NetError> 
 
 /// A program on a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Program {
+pub struct AttachedProgram {
     /// Its name.
     pub name: String,
     /// Its number in the kernel.
@@ -164,12 +164,12 @@ pub struct Program {
 ///
 /// # Errors
 /// [`NetError`].
-pub fn find(socket: &mut Socket, link: u32, way: Way) -> Result<Option<Program>, NetError> {
+pub fn find(socket: &mut Socket, link: u32, way: Direction) -> Result<Option<AttachedProgram>, NetError> {
     let list = list(socket, link, way, |fixed, rest| {
         let options = attribute(rest, TCA_OPTIONS)?;
         let ours = u32_at(fixed, 8) == Some(HANDLE) && attribute(rest, TCA_KIND).map(text)? == "bpf";
         ours.then(|| {
-            Some(Program {
+            Some(AttachedProgram {
                 name: text(attribute(options, TCA_BPF_NAME)?),
                 id: attribute(options, TCA_BPF_ID).and_then(|v| u32_at(v, 0))?,
             })
@@ -182,7 +182,7 @@ pub fn find(socket: &mut Socket, link: u32, way: Way) -> Result<Option<Program>,
 ///
 /// # Errors
 /// [`NetError`].
-pub fn count(socket: &mut Socket, link: u32, way: Way) -> Result<usize, NetError> {
+pub fn count(socket: &mut Socket, link: u32, way: Direction) -> Result<usize, NetError> {
     // The kernel tells the chain of filters of a priority as well, as an element without a handle.
     let list = list(socket, link, way, |fixed, _| (u32_at(fixed, 8) != Some(0)).then_some(()))?;
     Ok(list.len())
@@ -191,7 +191,7 @@ pub fn count(socket: &mut Socket, link: u32, way: Way) -> Result<usize, NetError
 fn list<T>(
     socket: &mut Socket,
     link: u32,
-    way: Way,
+    way: Direction,
     each: impl Fn(&[u8], &[u8]) -> Option<T>,
 ) -> Result<Vec<T>, NetError> {
     let request = Builder::new(RTM_GETTFILTER, 0).fixed(&header(link, 0, way.parent(), 0));

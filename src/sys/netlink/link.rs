@@ -206,7 +206,7 @@ pub struct Near<'a> {
 
 /// The far end of a pair that is made for a zone.
 #[derive(Clone, Copy, Debug)]
-pub struct Peer<'a> {
+pub struct VethPeer<'a> {
     /// Its name there.
     pub name: &'a str,
     /// The namespace that it is made in.
@@ -224,7 +224,7 @@ pub struct Peer<'a> {
 ///
 /// # Errors
 /// [`NetError`]; `EEXIST` for a name that is taken, `EOPNOTSUPP` for a kernel without such links.
-pub fn add_pair(socket: &mut Socket, near: Near<'_>, peer: Peer<'_>) -> Result<(), NetError> {
+pub fn add_pair(socket: &mut Socket, near: Near<'_>, peer: VethPeer<'_>) -> Result<(), NetError> {
     let mut request =
         Builder::new(RTM_NEWLINK, CREATE | EXCLUSIVE).fixed(&header(0, 0, 0)).text(IFLA_IFNAME, near.name);
     if let Some(mac) = near.mac {
@@ -261,7 +261,7 @@ pub enum LinkLocal {
 
 /// What is changed of a link.
 #[derive(Clone, Debug, Default)]
-pub struct Change<'a> {
+pub struct LinkChange<'a> {
     /// Flags to set.
     pub set: u32,
     /// Flags to clear.
@@ -288,7 +288,7 @@ pub struct Change<'a> {
 ///
 /// # Errors
 /// [`NetError`].
-pub fn change(socket: &mut Socket, index: u32, what: &Change<'_>) -> Result<(), NetError> {
+pub fn change(socket: &mut Socket, index: u32, what: &LinkChange<'_>) -> Result<(), NetError> {
     let mut request = Builder::new(RTM_SETLINK, 0).fixed(&header(index, what.set, what.set | what.clear));
     if let Some(fd) = what.namespace {
         request = request.number(IFLA_NET_NS_FD, fd.as_raw_fd().cast_unsigned());
@@ -320,7 +320,7 @@ pub fn change(socket: &mut Socket, index: u32, what: &Change<'_>) -> Result<(), 
     match socket.change(request) {
         // Without IPv6 in the kernel there is no such address to be kept away.
         Err(e) if e.number() == libc::EAFNOSUPPORT && what.no_link_local => {
-            change(socket, index, &Change { no_link_local: false, ..what.clone() })
+            change(socket, index, &LinkChange { no_link_local: false, ..what.clone() })
         }
         other => other,
     }

@@ -5,9 +5,9 @@
 //! let unprivileged users through before. Where a group is named, an administrator can open the call to a
 //! zone.
 
-use super::confine::Rule;
+use super::confine::SyscallRule;
 
-/// Columns of [`Call::numbers`].
+/// Columns of [`RestrictedCall::numbers`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Machine {
     /// 64-bit x86.
@@ -22,13 +22,13 @@ pub enum Machine {
 
 /// A call that is not simply allowed.
 #[derive(Clone, Copy, Debug)]
-pub struct Call {
+pub struct RestrictedCall {
     /// Its name.
     pub name: &'static str,
     /// Its number on each [`Machine`], [`NONE`] where there is no such call.
     pub numbers: [u32; 4],
     /// What becomes of it.
-    pub rule: Rule,
+    pub rule: SyscallRule,
     /// The word of `allow-syscalls` that opens it.
     pub group: Option<&'static str>,
 }
@@ -40,17 +40,22 @@ pub const NONE: u32 = u32::MAX;
 /// every machine. What is above is refused as unknown to the kernel.
 pub const LAST: u32 = 469;
 
-const fn call(name: &'static str, numbers: [u32; 4], rule: Rule) -> Call {
-    Call { name, numbers, rule, group: None }
+const fn call(name: &'static str, numbers: [u32; 4], rule: SyscallRule) -> RestrictedCall {
+    RestrictedCall { name, numbers, rule, group: None }
 }
 
-const fn opened_by(group: &'static str, name: &'static str, numbers: [u32; 4], rule: Rule) -> Call {
-    Call { name, numbers, rule, group: Some(group) }
+const fn opened_by(
+    group: &'static str,
+    name: &'static str,
+    numbers: [u32; 4],
+    rule: SyscallRule,
+) -> RestrictedCall {
+    RestrictedCall { name, numbers, rule, group: Some(group) }
 }
 
 /// A request of fcntl(2) or ioctl(2) that is refused unless its group is opened.
 #[derive(Clone, Copy, Debug)]
-pub struct Request {
+pub struct RestrictedRequest {
     /// Its name.
     pub name: &'static str,
     /// Its number, the same on every [`Machine`].
@@ -61,14 +66,14 @@ pub struct Request {
     pub group: &'static str,
 }
 
-const fn request(name: &'static str, number: u32, error: i32, group: &'static str) -> Request {
-    Request { name, number, error, group }
+const fn request(name: &'static str, number: u32, error: i32, group: &'static str) -> RestrictedRequest {
+    RestrictedRequest { name, number, error, group }
 }
 
 /// Requests of fcntl(2) by which the owner of a file does something to it without write access. Root of a zone
 /// owns the files of the host that it is shown with mapped ids. The error is that of a kernel without them.
 #[rustfmt::skip] // rows, not lines
-pub const FCNTL: &[Request] = &[
+pub const FCNTL: &[RestrictedRequest] = &[
     // A process that opens or executes the file waits for the holder of a lease, up to fs.lease-break-time.
     request("F_SETLEASE", 1024, libc::EINVAL, "leases"),
     request("F_SETDELEG", 1040, libc::EINVAL, "leases"),
@@ -81,19 +86,19 @@ pub const FCNTL: &[Request] = &[
 
 /// Requests of ioctl(2) by which the owner of a file does something to it without write access.
 #[rustfmt::skip] // rows, not lines
-pub const IOCTL: &[Request] = &[
+pub const IOCTL: &[RestrictedRequest] = &[
     // The owner of a subvolume makes a writable copy of it, wherever on the file system he can write.
     request("BTRFS_IOC_SNAP_CREATE", 0x5000_9401, libc::EPERM, "snapshots"),
     request("BTRFS_IOC_SNAP_CREATE_V2", 0x5000_9417, libc::EPERM, "snapshots"),
 ];
 
-const REFUSE: Rule = Rule::Refuse(libc::EPERM);
+const REFUSE: SyscallRule = SyscallRule::Refuse(libc::EPERM);
 /// As on a kernel built without the call: who tries it has something else to do then.
-const MISSING: Rule = Rule::Refuse(libc::ENOSYS);
+const MISSING: SyscallRule = SyscallRule::Refuse(libc::ENOSYS);
 
 /// The table. x86-64, 32-bit x86, 64-bit ARM, 32-bit ARM.
 #[rustfmt::skip] // rows, not lines
-pub const CALLS: &[Call] = &[
+pub const CALLS: &[RestrictedCall] = &[
     // The kernel itself.
     call("kexec_load", [246, 283, 104, 347], REFUSE),
     call("kexec_file_load", [320, NONE, 294, 401], REFUSE),
@@ -135,13 +140,13 @@ pub const CALLS: &[Call] = &[
     opened_by("io-uring", "io_uring_enter", [426, 426, 426, 426], MISSING),
     opened_by("io-uring", "io_uring_register", [427, 427, 427, 427], MISSING),
     // Looked at more closely.
-    call("ioctl", [16, 54, 29, 54], Rule::Ioctl),
-    call("fcntl", [72, 55, 25, 55], Rule::Fcntl),
-    call("fcntl64", [NONE, 221, NONE, 221], Rule::Fcntl),
-    call("personality", [135, 136, 92, 136], Rule::Personality),
-    call("socket", [41, 359, 198, 281], Rule::Socket),
-    call("socketpair", [53, 360, 199, 288], Rule::Socket),
-    opened_by("socketcall", "socketcall", [NONE, 102, NONE, NONE], Rule::SocketCall),
-    call("mount", [165, 21, 40, 21], Rule::Mount),
-    call("fsopen", [430, 430, 430, 430], Rule::NewFileSystem),
+    call("ioctl", [16, 54, 29, 54], SyscallRule::Ioctl),
+    call("fcntl", [72, 55, 25, 55], SyscallRule::Fcntl),
+    call("fcntl64", [NONE, 221, NONE, 221], SyscallRule::Fcntl),
+    call("personality", [135, 136, 92, 136], SyscallRule::Personality),
+    call("socket", [41, 359, 198, 281], SyscallRule::Socket),
+    call("socketpair", [53, 360, 199, 288], SyscallRule::Socket),
+    opened_by("socketcall", "socketcall", [NONE, 102, NONE, NONE], SyscallRule::SocketCall),
+    call("mount", [165, 21, 40, 21], SyscallRule::Mount),
+    call("fsopen", [430, 430, 430, 430], SyscallRule::NewFileSystem),
 ];

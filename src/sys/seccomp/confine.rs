@@ -14,12 +14,12 @@
 //! itself.
 
 use super::asm::{AT_MACHINE, AT_NUMBER, Assembler, Instruction, Label, Leaf, RET_ALLOW, argument, errno};
-use super::calls::{CALLS, Call, FCNTL, IOCTL, LAST, Machine, NONE, Request};
+use super::calls::{CALLS, FCNTL, IOCTL, LAST, Machine, NONE, RestrictedCall, RestrictedRequest};
 use super::filter as zfs;
 
 /// What becomes of a call that is not simply allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
+pub enum SyscallRule {
     /// It fails with this error number.
     Refuse(i32),
     /// By the request: none that pushes input into a terminal, none of [`IOCTL`], and none of ZFS' that nobody
@@ -41,7 +41,7 @@ pub enum Rule {
 
 /// What one zone's filter lets through.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Policy {
+pub struct SyscallPolicy {
     /// Groups of calls that are opened, as the table names them, and [`FAMILIES`].
     pub open: Vec<&'static str>,
     /// Flags that personality(2) may not set.
@@ -114,11 +114,11 @@ struct Blocks {
 }
 
 /// Makes the filter for the machine that this program runs on.
-pub fn program(policy: &Policy) -> Vec<Instruction> {
+pub fn program(policy: &SyscallPolicy) -> Vec<Instruction> {
     program_for(HERE, policy)
 }
 
-fn program_for(machines: &[Machine], policy: &Policy) -> Vec<Instruction> {
+fn program_for(machines: &[Machine], policy: &SyscallPolicy) -> Vec<Instruction> {
     let mut a = Assembler::default();
     let blocks = Blocks {
         ioctl: a.label(),
@@ -144,25 +144,25 @@ fn program_for(machines: &[Machine], policy: &Policy) -> Vec<Instruction> {
 }
 
 /// Returns what becomes of a call.
-fn leaf(call: &Call, policy: &Policy, blocks: &Blocks) -> Leaf {
+fn leaf(call: &RestrictedCall, policy: &SyscallPolicy, blocks: &Blocks) -> Leaf {
     if call.group.is_some_and(|g| policy.open.contains(&g)) {
         return Leaf::Return(RET_ALLOW);
     }
     match call.rule {
-        Rule::Refuse(number) => Leaf::Return(errno(number)),
-        Rule::Ioctl => Leaf::Goto(blocks.ioctl),
-        Rule::Fcntl => Leaf::Goto(blocks.fcntl),
-        Rule::Personality => Leaf::Goto(blocks.personality),
-        Rule::Socket => Leaf::Goto(blocks.socket),
-        Rule::SocketCall => Leaf::Goto(blocks.socketcall),
-        Rule::Mount | Rule::NewFileSystem if policy.mounts => Leaf::Return(RET_ALLOW),
-        Rule::Mount => Leaf::Goto(blocks.mount),
-        Rule::NewFileSystem => Leaf::Return(errno(libc::EPERM)),
+        SyscallRule::Refuse(number) => Leaf::Return(errno(number)),
+        SyscallRule::Ioctl => Leaf::Goto(blocks.ioctl),
+        SyscallRule::Fcntl => Leaf::Goto(blocks.fcntl),
+        SyscallRule::Personality => Leaf::Goto(blocks.personality),
+        SyscallRule::Socket => Leaf::Goto(blocks.socket),
+        SyscallRule::SocketCall => Leaf::Goto(blocks.socketcall),
+        SyscallRule::Mount | SyscallRule::NewFileSystem if policy.mounts => Leaf::Return(RET_ALLOW),
+        SyscallRule::Mount => Leaf::Goto(blocks.mount),
+        SyscallRule::NewFileSystem => Leaf::Return(errno(libc::EPERM)),
     }
 }
 
 /// Divides all numbers into ranges of one fate.
-fn ranges(machine: Machine, policy: &Policy, blocks: &Blocks) -> Vec<(u32, Leaf)> {
+fn ranges(machine: Machine, policy: &SyscallPolicy, blocks: &Blocks) -> Vec<(u32, Leaf)> {
     let (allowed, unknown) = (Leaf::Return(RET_ALLOW), Leaf::Return(errno(libc::ENOSYS)));
     let mut calls: Vec<(u32, Leaf)> = CALLS
         .iter()
@@ -193,14 +193,14 @@ fn ranges(machine: Machine, policy: &Policy, blocks: &Blocks) -> Vec<(u32, Leaf)
 }
 
 /// Refuses the requests of a list whose group is not opened.
-fn requests(a: &mut Assembler, list: &[Request], policy: &Policy) {
+fn requests(a: &mut Assembler, list: &[RestrictedRequest], policy: &SyscallPolicy) {
     for request in list.iter().filter(|r| !policy.open.contains(&r.group)) {
         a.ret_if(request.number, errno(request.error));
     }
 }
 
 /// Looks at arguments. Of each the kernel takes the lower half only.
-fn arguments(a: &mut Assembler, policy: &Policy, blocks: &Blocks) {
+fn arguments(a: &mut Assembler, policy: &SyscallPolicy, blocks: &Blocks) {
     let refused = errno(libc::EPERM);
     a.here(blocks.ioctl);
     a.load(argument(1));
@@ -271,8 +271,8 @@ mod tests {
 
     const ALL: [Machine; 4] = [Machine::X86_64, Machine::I386, Machine::Aarch64, Machine::Arm];
 
-    fn policy() -> Policy {
-        Policy { open: Vec::new(), personality: 0x0050_0000, mounts: true, zfs: false }
+    fn policy() -> SyscallPolicy {
+        SyscallPolicy { open: Vec::new(), personality: 0x0050_0000, mounts: true, zfs: false }
     }
 
     fn refused(number: i32) -> u32 {
@@ -280,7 +280,7 @@ mod tests {
     }
 
     /// Calls one call of the table on every machine that has it.
-    fn everywhere(policy: &Policy, name: &str, args: &[u64]) -> Vec<u32> {
+    fn everywhere(policy: &SyscallPolicy, name: &str, args: &[u64]) -> Vec<u32> {
         let call = CALLS.iter().find(|c| c.name == name).expect("in the table");
         let program = program_for(&ALL, policy);
         let list = MACHINES.iter().filter(|(m, _)| call.numbers[*m as usize] != NONE);
@@ -290,11 +290,11 @@ mod tests {
     #[test]
     fn what_the_table_refuses_is_refused_on_every_machine() {
         for call in CALLS {
-            let Rule::Refuse(number) = call.rule else { continue };
+            let SyscallRule::Refuse(number) = call.rule else { continue };
             let results = everywhere(&policy(), call.name, &[]);
             assert!(!results.is_empty() && results.iter().all(|r| *r == refused(number)), "{}", call.name);
             let Some(group) = call.group else { continue };
-            let open = Policy { open: vec![group], ..policy() };
+            let open = SyscallPolicy { open: vec![group], ..policy() };
             assert!(everywhere(&open, call.name, &[]).iter().all(|r| *r == RET_ALLOW), "{}", call.name);
         }
     }
@@ -333,20 +333,20 @@ mod tests {
 
     #[test]
     fn what_an_owner_does_without_write_access_is_refused_unless_its_group_is_opened() {
-        let ways: &[(&str, usize, &[Request])] =
+        let ways: &[(&str, usize, &[RestrictedRequest])] =
             &[("fcntl", 4, FCNTL), ("fcntl64", 2, FCNTL), ("ioctl", 4, IOCTL)];
         for (name, machines, list) in ways {
-            let all = |p: &Policy, number: u64, wanted: u32| {
+            let all = |p: &SyscallPolicy, number: u64, wanted: u32| {
                 let results = everywhere(p, name, &[0, number]);
                 assert_eq!(results, vec![wanted; *machines], "{name} {number:#x}");
             };
             for request in *list {
-                let open = Policy { open: vec![request.group], ..policy() };
+                let open = SyscallPolicy { open: vec![request.group], ..policy() };
                 for upper in [0, 0xdead << 32] {
                     all(&policy(), upper | u64::from(request.number), refused(request.error));
                     all(&open, upper | u64::from(request.number), RET_ALLOW);
                 }
-                let other = Policy { open: vec!["perf"], ..policy() };
+                let other = SyscallPolicy { open: vec!["perf"], ..policy() };
                 all(&other, request.number.into(), refused(request.error));
             }
             for number in (0..64).chain(1024..1100).chain(0x5000_9400..0x5000_9440) {
@@ -359,7 +359,7 @@ mod tests {
 
     #[test]
     fn zfs_is_asked_for_nothing_where_nobody_looks() {
-        let guarded = Policy { zfs: true, ..policy() };
+        let guarded = SyscallPolicy { zfs: true, ..policy() };
         for request in [0x5a00, 0x5a12, 0x5aff, 0xdead_0000_5a3c] {
             let results = everywhere(&policy(), "ioctl", &[0, request]);
             assert!(results.iter().all(|r| *r == refused(libc::EPERM)), "{request:#x}");
@@ -392,9 +392,9 @@ mod tests {
 
     #[test]
     fn families() {
-        let open = Policy { open: vec![FAMILIES], ..policy() };
+        let open = SyscallPolicy { open: vec![FAMILIES], ..policy() };
         for name in ["socket", "socketpair"] {
-            let all = |p: &Policy, args: &[u64], wanted: u32| {
+            let all = |p: &SyscallPolicy, args: &[u64], wanted: u32| {
                 assert!(everywhere(p, name, args).iter().all(|r| *r == wanted), "{name} {args:?}");
             };
             for family in 0..64 {
@@ -417,8 +417,8 @@ mod tests {
 
     #[test]
     fn a_zone_without_file_systems_of_its_own() {
-        let none = Policy { mounts: false, ..policy() };
-        let all = |p: &Policy, flags: u64, wanted: u32| {
+        let none = SyscallPolicy { mounts: false, ..policy() };
+        let all = |p: &SyscallPolicy, flags: u64, wanted: u32| {
             let results = everywhere(p, "mount", &[0, 0, 0, flags, 0]);
             assert!(results.len() == 4 && results.iter().all(|r| *r == wanted), "{flags:#x}");
         };

@@ -14,7 +14,7 @@ use asm::Instruction;
 
 /// `struct sock_fprog`.
 #[repr(C)]
-struct Program {
+struct SockFprog {
     length: u16,
     instructions: *const Instruction,
 }
@@ -57,7 +57,7 @@ pub fn confine(program: &[Instruction]) -> io::Result<()> {
 fn set_filter(program: &[Instruction], flags: u32) -> io::Result<i32> {
     const SET_MODE_FILTER: i32 = 1;
     let length = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let program = Program { length, instructions: program.as_ptr() };
+    let program = SockFprog { length, instructions: program.as_ptr() };
     // SAFETY: the program points to as many instructions as it says, which outlive the call.
     let done = unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, flags, &raw const program) };
     i32::try_from(done).ok().filter(|done| *done >= 0).ok_or_else(io::Error::last_os_error)

@@ -18,11 +18,11 @@ const OPEN: usize = 64;
 pub(super) struct Chain {
     top: OwnedFd,
     /// Below the top. The last one is open.
-    below: Vec<Place>,
+    below: Vec<ChainLink>,
 }
 
 #[derive(Debug)]
-enum Place {
+enum ChainLink {
     Open(OwnedFd),
     /// Device and inode of a directory that was closed.
     Left((u64, u64)),
@@ -47,7 +47,7 @@ impl Chain {
     /// Returns the innermost directory.
     pub(super) fn last(&self) -> BorrowedFd<'_> {
         match self.below.last() {
-            Some(Place::Open(fd)) => fd.as_fd(),
+            Some(ChainLink::Open(fd)) => fd.as_fd(),
             _ => self.top.as_fd(),
         }
     }
@@ -57,12 +57,12 @@ impl Chain {
     /// # Errors
     /// The system's error.
     pub(super) fn push(&mut self, fd: OwnedFd) -> io::Result<()> {
-        self.below.push(Place::Open(fd));
+        self.below.push(ChainLink::Open(fd));
         if let Some(outer) = self.below.len().checked_sub(OPEN + 1)
-            && let Place::Open(fd) = &self.below[outer]
+            && let ChainLink::Open(fd) = &self.below[outer]
             && !without("depth")
         {
-            self.below[outer] = Place::Left(id(fd.as_fd())?);
+            self.below[outer] = ChainLink::Left(id(fd.as_fd())?);
         }
         Ok(())
     }
@@ -72,16 +72,16 @@ impl Chain {
     /// # Errors
     /// The system's error, or the one around it has become another directory.
     pub(super) fn pop(&mut self) -> io::Result<Option<OwnedFd>> {
-        let Some(Place::Open(left)) = self.below.pop() else { return Ok(None) };
+        let Some(ChainLink::Open(left)) = self.below.pop() else { return Ok(None) };
         if let Some(outer) = self.below.last_mut()
-            && let Place::Left(was) = outer
+            && let ChainLink::Left(was) = outer
         {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let fd = rustix::fs::openat(&left, "..", flags, Mode::empty())?;
             if id(fd.as_fd())? != *was {
                 return Err(io::Error::other("the directory was moved while the tree was read"));
             }
-            *outer = Place::Open(fd);
+            *outer = ChainLink::Open(fd);
         }
         Ok(Some(left))
     }
@@ -109,14 +109,14 @@ mod tests {
     fn the_way_back_is_the_way_down() {
         let temp = tempfile::tempdir().expect("temp");
         let mut chain = descend(temp.path(), 1000);
-        let open = chain.below.iter().filter(|place| matches!(place, Place::Open(_))).count();
+        let open = chain.below.iter().filter(|place| matches!(place, ChainLink::Open(_))).count();
         assert_eq!(open, OPEN);
         let mut ids: Vec<_> = chain
             .below
             .iter()
             .map(|place| match place {
-                Place::Open(fd) => id(fd.as_fd()).expect("stat"),
-                Place::Left(id) => *id,
+                ChainLink::Open(fd) => id(fd.as_fd()).expect("stat"),
+                ChainLink::Left(id) => *id,
             })
             .collect();
         while let Some(left) = chain.pop().expect("pop") {

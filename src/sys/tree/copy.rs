@@ -14,8 +14,8 @@ use thiserror::Error;
 
 use super::chain::Chain;
 use super::data::{Lost, Mover, copy_attributes};
-use super::filter::{CopyFilter, Rule};
-use super::links::Links;
+use super::filter::{CopyFilter, CopyRule};
+use super::links::HardLinks;
 use crate::sys::path::{At, Dir, PathError, SAME_MOUNT, STRICT, open_beneath};
 
 /// The first id that a zone's usual range of 65,536 does not hold.
@@ -127,39 +127,40 @@ pub fn measure(from: &Dir, filter: &CopyFilter) -> Result<Measured, CopyError> {
 /// What is done at each entry of a walk.
 trait Visitor {
     /// A directory is entered.
-    fn enter(&mut self, place: &Place<'_>, fd: BorrowedFd<'_>) -> Result<(), CopyError>;
+    fn enter(&mut self, place: &SourceEntry<'_>, fd: BorrowedFd<'_>) -> Result<(), CopyError>;
     /// A directory is left: everything in it has been visited.
     fn leave(&mut self, fd: BorrowedFd<'_>, stat: &Stat, path: &Path) -> Result<(), CopyError>;
     /// A directory is made without entering it.
-    fn bare(&mut self, place: &Place<'_>, stat: &Stat, mount: bool) -> Result<(), CopyError>;
+    fn bare(&mut self, place: &SourceEntry<'_>, stat: &Stat, mount: bool) -> Result<(), CopyError>;
     /// Anything else.
-    fn leaf(&mut self, place: &Place<'_>, kind: FileType, filter: &CopyFilter) -> Result<(), CopyError>;
+    fn leaf(&mut self, place: &SourceEntry<'_>, kind: FileType, filter: &CopyFilter)
+    -> Result<(), CopyError>;
 }
 
 /// An entry of the source.
-pub(super) struct Place<'a> {
+pub(super) struct SourceEntry<'a> {
     parent: BorrowedFd<'a>,
     pub(super) name: &'a OsStr,
     /// Below the tree.
     pub(super) path: &'a Path,
     /// For messages.
-    source: Shown<'a>,
+    source: LazyPath<'a>,
 }
 
 /// A path for messages, put together when there is one: in a deep tree it is long.
-struct Shown<'a> {
+struct LazyPath<'a> {
     top: Rc<Path>,
     below: &'a Path,
     whole: OnceCell<PathBuf>,
 }
 
-impl<'a> Shown<'a> {
+impl<'a> LazyPath<'a> {
     fn new(top: &Rc<Path>, below: &'a Path) -> Self {
         Self { top: Rc::clone(top), below, whole: OnceCell::new() }
     }
 }
 
-impl AsRef<Path> for Shown<'_> {
+impl AsRef<Path> for LazyPath<'_> {
     fn as_ref(&self) -> &Path {
         self.whole.get_or_init(|| self.top.join(self.below))
     }
@@ -190,7 +191,7 @@ fn walk(
     let top: Rc<Path> = from.path().into();
     while let Some(level) = levels.last_mut() {
         let Some((name, kind)) = level.todo.pop() else {
-            let left = chain.pop().at("open", Shown::new(&top, &path))?;
+            let left = chain.pop().at("open", LazyPath::new(&top, &path))?;
             if let (Some(left), Some(level)) = (left, levels.pop()) {
                 visitor.leave(left.as_fd(), &level.stat, &path)?;
                 path.pop();
@@ -199,15 +200,15 @@ fn walk(
             break;
         };
         path.push(&name);
-        let source = Shown::new(&top, &path);
-        let place = Place { parent: chain.last(), name: &name, path: &path, source };
+        let source = LazyPath::new(&top, &path);
+        let place = SourceEntry { parent: chain.last(), name: &name, path: &path, source };
         let rule = match filter.rule(&path) {
-            Rule::Copy if level.dirs_only => Rule::DirsOnly,
+            CopyRule::Copy if level.dirs_only => CopyRule::DirsOnly,
             rule => rule,
         };
         match visit(&place, kind, rule, filter, visitor)? {
             Some((fd, next)) => {
-                chain.push(fd).at("read", Shown::new(&top, &path))?;
+                chain.push(fd).at("read", LazyPath::new(&top, &path))?;
                 levels.push(next);
             }
             None => {
@@ -220,13 +221,13 @@ fn walk(
 
 /// Visits one entry; returns a directory that is to be entered, and its level.
 fn visit(
-    place: &Place<'_>,
+    place: &SourceEntry<'_>,
     mut kind: FileType,
-    rule: Rule,
+    rule: CopyRule,
     filter: &CopyFilter,
     visitor: &mut dyn Visitor,
 ) -> Result<Option<(OwnedFd, Level)>, CopyError> {
-    if rule == Rule::Skip {
+    if rule == CopyRule::Skip {
         return Ok(None);
     }
     let stat = || match rustix::fs::statat(place.parent, place.name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -239,7 +240,7 @@ fn visit(
         kind = FileType::from_raw_mode(stat.st_mode);
     }
     if kind != FileType::Directory {
-        if rule == Rule::Copy {
+        if rule == CopyRule::Copy {
             visitor.leaf(place, kind, filter)?;
         }
         return Ok(None);
@@ -263,14 +264,14 @@ fn visit(
     if !filter.lets(stat.st_mode, true) {
         return Ok(None);
     }
-    if rule == Rule::Empty {
+    if rule == CopyRule::Empty {
         visitor.bare(place, &stat, false)?;
         return Ok(None);
     }
     visitor.enter(place, fd.as_fd())?;
     let mut todo = crate::sys::path::entries(fd.as_fd()).at("read", &place.source)?;
     todo.reverse();
-    Ok(Some((fd, Level { stat, todo, dirs_only: rule == Rule::DirsOnly })))
+    Ok(Some((fd, Level { stat, todo, dirs_only: rule == CopyRule::DirsOnly })))
 }
 
 #[derive(Default)]
@@ -281,7 +282,7 @@ struct Measure {
 }
 
 impl Visitor for Measure {
-    fn enter(&mut self, _: &Place<'_>, _: BorrowedFd<'_>) -> Result<(), CopyError> {
+    fn enter(&mut self, _: &SourceEntry<'_>, _: BorrowedFd<'_>) -> Result<(), CopyError> {
         self.sum.entries += 1;
         Ok(())
     }
@@ -290,12 +291,17 @@ impl Visitor for Measure {
         Ok(())
     }
 
-    fn bare(&mut self, _: &Place<'_>, _: &Stat, _: bool) -> Result<(), CopyError> {
+    fn bare(&mut self, _: &SourceEntry<'_>, _: &Stat, _: bool) -> Result<(), CopyError> {
         self.sum.entries += 1;
         Ok(())
     }
 
-    fn leaf(&mut self, place: &Place<'_>, kind: FileType, filter: &CopyFilter) -> Result<(), CopyError> {
+    fn leaf(
+        &mut self,
+        place: &SourceEntry<'_>,
+        kind: FileType,
+        filter: &CopyFilter,
+    ) -> Result<(), CopyError> {
         self.sum.entries += 1;
         if kind == FileType::RegularFile {
             match rustix::fs::statat(place.parent, place.name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -319,7 +325,7 @@ struct Copy<'a> {
     to: Chain,
     /// Path of the first one.
     top: Rc<Path>,
-    links: Links,
+    links: HardLinks,
     mover: Mover,
     progress: Progress<'a>,
     done: Copied,
@@ -330,7 +336,7 @@ impl<'a> Copy<'a> {
     fn new(to: &Dir, progress: Progress<'a>) -> Result<Self, PathError> {
         let top = to.path().into();
         let to = Chain::new(to.open(".", OFlags::RDONLY | OFlags::DIRECTORY, 0, STRICT)?);
-        let (links, mover, done) = (Links::default(), Mover::new(), Copied::default());
+        let (links, mover, done) = (HardLinks::default(), Mover::new(), Copied::default());
         Ok(Self { to, top, links, mover, progress, done, keep: false })
     }
 
@@ -348,7 +354,7 @@ impl<'a> Copy<'a> {
         Ok(self.done)
     }
 
-    fn count(&mut self, place: &Place<'_>, stat: &Stat, bytes: u64) {
+    fn count(&mut self, place: &SourceEntry<'_>, stat: &Stat, bytes: u64) {
         self.done.entries += 1;
         self.done.bytes += bytes;
         self.done.foreign_ids += u64::from(stat.st_uid >= ID_LIMIT || stat.st_gid >= ID_LIMIT);
@@ -356,8 +362,8 @@ impl<'a> Copy<'a> {
     }
 
     /// Makes a directory, closed to all but root until it has its content.
-    fn make(&self, place: &Place<'_>) -> Result<OwnedFd, PathError> {
-        let target = Shown::new(&self.top, place.path);
+    fn make(&self, place: &SourceEntry<'_>) -> Result<OwnedFd, PathError> {
+        let target = LazyPath::new(&self.top, place.path);
         match rustix::fs::mkdirat(self.to.last(), place.name, Mode::from_raw_mode(0o700)) {
             Err(Errno::EXIST) if self.keep => {}
             other => other.at("create", &target)?,
@@ -367,7 +373,7 @@ impl<'a> Copy<'a> {
             .at("open", &target)
     }
 
-    fn file(&mut self, place: &Place<'_>, filter: &CopyFilter) -> Result<(), CopyError> {
+    fn file(&mut self, place: &SourceEntry<'_>, filter: &CopyFilter) -> Result<(), CopyError> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let open =
             |flags| open_beneath(place.parent, Path::new(place.name), flags, Mode::empty(), SAME_MOUNT);
@@ -393,7 +399,7 @@ impl<'a> Copy<'a> {
             return Ok(());
         }
         let here = self.to.last();
-        let target = Shown::new(&self.top, place.path);
+        let target = LazyPath::new(&self.top, place.path);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let to = match rustix::fs::openat(here, place.name, flags, Mode::from_raw_mode(0o600)) {
             Err(Errno::EXIST) if self.keep => return Ok(()),
@@ -409,11 +415,11 @@ impl<'a> Copy<'a> {
     }
 
     /// Makes a hard link when the file has been copied under another name.
-    fn linked(&mut self, place: &Place<'_>, stat: &Stat) -> Result<bool, CopyError> {
+    fn linked(&mut self, place: &SourceEntry<'_>, stat: &Stat) -> Result<bool, CopyError> {
         if stat.st_nlink < 2 {
             return Ok(false);
         }
-        let target = Shown::new(&self.top, place.path);
+        let target = LazyPath::new(&self.top, place.path);
         match self.links.link(&self.to, place.name, stat) {
             None => return Ok(false),
             Some(Err(Errno::EXIST)) if self.keep => {}
@@ -425,28 +431,28 @@ impl<'a> Copy<'a> {
 }
 
 impl Visitor for Copy<'_> {
-    fn enter(&mut self, place: &Place<'_>, fd: BorrowedFd<'_>) -> Result<(), CopyError> {
+    fn enter(&mut self, place: &SourceEntry<'_>, fd: BorrowedFd<'_>) -> Result<(), CopyError> {
         let dir = self.make(place)?;
         let stat = rustix::fs::fstat(fd).at("read", &place.source)?;
-        self.to.push(dir).at("create", Shown::new(&self.top, place.path))?;
+        self.to.push(dir).at("create", LazyPath::new(&self.top, place.path))?;
         self.count(place, &stat, 0);
         Ok(())
     }
 
     fn leave(&mut self, fd: BorrowedFd<'_>, stat: &Stat, path: &Path) -> Result<(), CopyError> {
-        let target = Shown::new(&self.top, path);
+        let target = LazyPath::new(&self.top, path);
         let Some(dir) = self.to.pop().at("open", &target)? else { return Ok(()) };
         let lost = copy_attributes(fd, dir.as_fd(), stat).at("set attributes of", &target)?;
         self.done.lose(lost, &target);
         Ok(())
     }
 
-    fn bare(&mut self, place: &Place<'_>, stat: &Stat, mount: bool) -> Result<(), CopyError> {
+    fn bare(&mut self, place: &SourceEntry<'_>, stat: &Stat, mount: bool) -> Result<(), CopyError> {
         let dir = self.make(place)?;
         let mode = stat.st_mode & 0o7777;
         let owned = crate::sys::path::Owned { mode, uid: stat.st_uid, gid: stat.st_gid };
         crate::sys::path::set_owned(dir.as_fd(), owned)
-            .at("set owner and mode of", Shown::new(&self.top, place.path))?;
+            .at("set owner and mode of", LazyPath::new(&self.top, place.path))?;
         if mount {
             self.done.mounts.push(place.source.as_ref().to_owned());
         }
@@ -454,7 +460,12 @@ impl Visitor for Copy<'_> {
         Ok(())
     }
 
-    fn leaf(&mut self, place: &Place<'_>, kind: FileType, filter: &CopyFilter) -> Result<(), CopyError> {
+    fn leaf(
+        &mut self,
+        place: &SourceEntry<'_>,
+        kind: FileType,
+        filter: &CopyFilter,
+    ) -> Result<(), CopyError> {
         match kind {
             FileType::RegularFile => return self.file(place, filter),
             FileType::Socket => self.done.sockets += 1,
@@ -485,9 +496,9 @@ impl Visitor for Copy<'_> {
 
 impl Copy<'_> {
     /// Copies a link, a pipe or a whiteout.
-    fn special(&mut self, place: &Place<'_>, kind: FileType, stat: &Stat) -> Result<(), CopyError> {
+    fn special(&mut self, place: &SourceEntry<'_>, kind: FileType, stat: &Stat) -> Result<(), CopyError> {
         let here = self.to.last();
-        let target = Shown::new(&self.top, place.path);
+        let target = LazyPath::new(&self.top, place.path);
         let made = if kind == FileType::Symlink {
             let text =
                 rustix::fs::readlinkat(place.parent, place.name, Vec::new()).at("read", &place.source)?;

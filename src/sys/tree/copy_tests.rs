@@ -113,10 +113,10 @@ fn rules_leave_out() {
         .expect("chmod");
     std::fs::set_permissions(from.join("tmp"), std::fs::Permissions::from_mode(0o1777)).expect("chmod");
     let mut filter = CopyFilter::new().public_only();
-    filter.add("tmp", Rule::Empty);
-    filter.add("var/log", Rule::DirsOnly);
-    filter.add("etc/shadow", Rule::Skip);
-    filter.add("zone", Rule::Skip);
+    filter.add("tmp", CopyRule::Empty);
+    filter.add("var/log", CopyRule::DirsOnly);
+    filter.add("etc/shadow", CopyRule::Skip);
+    filter.add("zone", CopyRule::Skip);
     copy(&from, &to, &filter);
     let mut found = Vec::new();
     let mut todo = vec![to.clone()];

@@ -10,7 +10,7 @@ const NAME_MAX: usize = 255;
 
 /// What happens to an entry of the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
+pub enum CopyRule {
     /// It is copied, with what is below it.
     Copy,
     /// It is left out, with what is below it.
@@ -24,9 +24,9 @@ pub enum Rule {
 /// What of a tree is copied: everything, but for the rules.
 #[derive(Clone, Debug, Default)]
 pub struct CopyFilter {
-    exact: HashMap<PathBuf, Rule>,
+    exact: HashMap<PathBuf, CopyRule>,
     /// By folder: what a name starts and ends with.
-    globs: HashMap<PathBuf, Vec<(OsString, OsString, Rule)>>,
+    globs: HashMap<PathBuf, Vec<(OsString, OsString, CopyRule)>>,
     enter: HashSet<PathBuf>,
     public_only: bool,
     /// Length of the longest path that a rule can be about. Looking a path up takes time by its length, and
@@ -49,7 +49,7 @@ impl CopyFilter {
     }
 
     /// Adds a rule for a path of the tree. Its last part may hold one `*`.
-    pub fn add(&mut self, pattern: impl AsRef<Path>, rule: Rule) {
+    pub fn add(&mut self, pattern: impl AsRef<Path>, rule: CopyRule) {
         let pattern = pattern.as_ref();
         let pattern = pattern.strip_prefix("/").unwrap_or(pattern);
         let name = pattern.file_name().unwrap_or_default().as_bytes();
@@ -72,24 +72,27 @@ impl CopyFilter {
         self.enter.insert(path.to_owned());
     }
 
-    pub(super) fn rule(&self, path: &Path) -> Rule {
+    pub(super) fn rule(&self, path: &Path) -> CopyRule {
         if path.as_os_str().len() > self.longest {
-            return Rule::Copy;
+            return CopyRule::Copy;
         }
         if let Some(rule) = self.exact.get(path) {
             return *rule;
         }
         if self.globs.is_empty() {
-            return Rule::Copy;
+            return CopyRule::Copy;
         }
-        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Rule::Copy };
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return CopyRule::Copy };
         let name = name.as_bytes();
-        let fits = |(start, end, _): &&(OsString, OsString, Rule)| {
+        let fits = |(start, end, _): &&(OsString, OsString, CopyRule)| {
             name.len() >= start.len() + end.len()
                 && name.starts_with(start.as_bytes())
                 && name.ends_with(end.as_bytes())
         };
-        self.globs.get(folder).and_then(|list| list.iter().find(fits)).map_or(Rule::Copy, |(.., rule)| *rule)
+        self.globs
+            .get(folder)
+            .and_then(|list| list.iter().find(fits))
+            .map_or(CopyRule::Copy, |(.., rule)| *rule)
     }
 
     pub(super) fn may_enter(&self, path: &Path) -> bool {
@@ -110,18 +113,18 @@ mod tests {
     #[test]
     fn rules_match_whole_paths_and_one_star() {
         let mut filter = CopyFilter::new();
-        filter.add("/etc/shadow", Rule::Skip);
-        filter.add("etc/ssh/ssh_host_*_key", Rule::Skip);
-        filter.add("tmp", Rule::Empty);
+        filter.add("/etc/shadow", CopyRule::Skip);
+        filter.add("etc/ssh/ssh_host_*_key", CopyRule::Skip);
+        filter.add("tmp", CopyRule::Empty);
         for (path, rule) in [
-            ("etc/shadow", Rule::Skip),
-            ("etc/shadow-", Rule::Copy),
-            ("x/etc/shadow", Rule::Copy),
-            ("etc/ssh/ssh_host_rsa_key", Rule::Skip),
-            ("etc/ssh/ssh_host_rsa_key.pub", Rule::Copy),
-            ("etc/ssh/ssh_host_key", Rule::Copy),
-            ("etc/ssh/sub/ssh_host_rsa_key", Rule::Copy),
-            ("tmp", Rule::Empty),
+            ("etc/shadow", CopyRule::Skip),
+            ("etc/shadow-", CopyRule::Copy),
+            ("x/etc/shadow", CopyRule::Copy),
+            ("etc/ssh/ssh_host_rsa_key", CopyRule::Skip),
+            ("etc/ssh/ssh_host_rsa_key.pub", CopyRule::Copy),
+            ("etc/ssh/ssh_host_key", CopyRule::Copy),
+            ("etc/ssh/sub/ssh_host_rsa_key", CopyRule::Copy),
+            ("tmp", CopyRule::Empty),
         ] {
             assert_eq!(filter.rule(Path::new(path)), rule, "{path}");
         }

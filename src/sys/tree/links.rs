@@ -14,7 +14,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::chain::Chain;
-use super::copy::{CopyError, Place};
+use super::copy::{CopyError, SourceEntry};
 use super::remove::{RemoveError, remove_tree};
 use crate::sys::path::{Dir, PathError, SAME_MOUNT, open_beneath, random_name};
 
@@ -31,12 +31,12 @@ enum First {
 
 /// The files of a source with more than one name that have been copied.
 #[derive(Debug, Default)]
-pub(super) struct Links {
+pub(super) struct HardLinks {
     first: HashMap<(u64, u64), First>,
     aside: Option<(OsString, OwnedFd)>,
 }
 
-impl Links {
+impl HardLinks {
     /// Gives a copied file another name in the last directory of the target. None when it has not been copied,
     /// or has as many names as the file system gives one file: then it is to be copied.
     pub(super) fn link(&mut self, to: &Chain, name: &OsStr, stat: &Stat) -> Option<Result<(), Errno>> {
@@ -57,7 +57,7 @@ impl Links {
     }
 
     /// Notes where a file with several names has been made.
-    pub(super) fn made(&mut self, to: &Chain, place: &Place<'_>, stat: &Stat) -> io::Result<()> {
+    pub(super) fn made(&mut self, to: &Chain, place: &SourceEntry<'_>, stat: &Stat) -> io::Result<()> {
         if stat.st_nlink < 2 {
             return Ok(());
         }

@@ -21,16 +21,16 @@ const CAPABILITY: &CStr = c"security.capability";
 const ACLS: [&CStr; 2] = [c"system.posix_acl_access", c"system.posix_acl_default"];
 
 /// Says which id stands for another one; none for one that stays.
-pub struct Ids<'a> {
+pub struct IdShift<'a> {
     /// User ids.
     pub uid: &'a dyn Fn(u32) -> Option<u32>,
     /// Group ids.
     pub gid: &'a dyn Fn(u32) -> Option<u32>,
 }
 
-impl std::fmt::Debug for Ids<'_> {
+impl std::fmt::Debug for IdShift<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ids").finish_non_exhaustive()
+        f.debug_struct("IdShift").finish_non_exhaustive()
     }
 }
 
@@ -40,7 +40,7 @@ impl std::fmt::Debug for Ids<'_> {
 ///
 /// # Errors
 /// [`CopyError`]; a part of the tree is then changed.
-pub fn shift_ids(top: &Dir, ids: &Ids<'_>, progress: &mut dyn FnMut(u64)) -> Result<u64, CopyError> {
+pub fn shift_ids(top: &Dir, ids: &IdShift<'_>, progress: &mut dyn FnMut(u64)) -> Result<u64, CopyError> {
     let stat = rustix::fs::fstat(top).at("read", top.path())?;
     let mut shift = Shift { ids, seen: HashSet::new(), done: 0 };
     shift.open(top.as_fd(), &stat, top.path())?;
@@ -73,7 +73,7 @@ pub fn shift_ids(top: &Dir, ids: &Ids<'_>, progress: &mut dyn FnMut(u64)) -> Res
 type Level = (OwnedFd, Vec<(OsString, FileType)>);
 
 struct Shift<'a> {
-    ids: &'a Ids<'a>,
+    ids: &'a IdShift<'a>,
     /// Files of several names that have been seen: their new ids may be old ids of others.
     seen: HashSet<(u64, u64)>,
     done: u64,
@@ -177,7 +177,7 @@ fn attribute(fd: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<Vec<u8>>> {
 
 /// Returns a file capability for the root of the other zone (`struct vfs_ns_cap_data`: the id of the root
 /// is the last of six words).
-fn capability_of(value: &[u8], ids: &Ids<'_>) -> Vec<u8> {
+fn capability_of(value: &[u8], ids: &IdShift<'_>) -> Vec<u8> {
     let mut out = value.to_vec();
     if let Some(word) = out.get_mut(20..24)
         && let Ok(bytes) = <[u8; 4]>::try_from(&*word)
@@ -190,7 +190,7 @@ fn capability_of(value: &[u8], ids: &Ids<'_>) -> Vec<u8> {
 
 /// Returns an access list with other ids, if any differs: a word with the version, then entries of tag,
 /// permissions and id.
-fn acl_of(value: &[u8], ids: &Ids<'_>) -> Option<Vec<u8>> {
+fn acl_of(value: &[u8], ids: &IdShift<'_>) -> Option<Vec<u8>> {
     const USER: u16 = 2;
     const GROUP: u16 = 8;
     let mut out = value.to_vec();
@@ -240,7 +240,7 @@ mod tests {
         chown(at("d"), Some(1000), Some(3)).expect("chown");
         let top = Dir::open_host(&temp.path().join("tree")).expect("open");
         // Ids that overlap with their own successors.
-        let ids = Ids { uid: &|id| (1000..3000).contains(&id).then(|| id + 1000), gid: &up };
+        let ids = IdShift { uid: &|id| (1000..3000).contains(&id).then(|| id + 1000), gid: &up };
         let count = shift_ids(&top, &ids, &mut |_| {}).expect("shift");
         let owner = |p: &str| {
             let stat = at(p).symlink_metadata().expect("stat");
@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn ids_in_attributes() {
-        let ids = Ids { uid: &up, gid: &up };
+        let ids = IdShift { uid: &up, gid: &up };
         let mut acl = vec![2, 0, 0, 0];
         for (tag, id) in [(1u16, u32::MAX), (2, 1001), (2, 7), (8, 1002), (4, u32::MAX)] {
             acl.extend(tag.to_le_bytes());

@@ -34,7 +34,7 @@ pub struct Survey {
 
 /// The kinds of files that are looked for.
 #[derive(Clone, Copy)]
-pub struct Wanted<'a> {
+pub struct SurveyFilter<'a> {
     /// Everything that not everybody can read; otherwise such directories are passed over.
     pub closed: bool,
     /// Says of a directory, by its relative path, that no programs are looked for in it.
@@ -43,9 +43,9 @@ pub struct Wanted<'a> {
     pub also: &'a dyn Fn(&Path) -> bool,
 }
 
-impl std::fmt::Debug for Wanted<'_> {
+impl std::fmt::Debug for SurveyFilter<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Wanted").field("closed", &self.closed).finish_non_exhaustive()
+        f.debug_struct("SurveyFilter").field("closed", &self.closed).finish_non_exhaustive()
     }
 }
 
@@ -68,7 +68,7 @@ fn is_open_to_all(directory: u32) -> bool {
 ///
 /// # Errors
 /// The directory itself cannot be listed.
-pub fn survey(top: &Dir, wanted: &Wanted<'_>) -> io::Result<Survey> {
+pub fn survey(top: &Dir, wanted: &SurveyFilter<'_>) -> io::Result<Survey> {
     let list = |fd: OwnedFd| -> io::Result<Level> {
         let dir = Dir::from_fd(fd.try_clone()?, PathBuf::new());
         let mut names = dir.entries().map_err(|e| e.cause)?;
@@ -120,7 +120,7 @@ fn file(
     name: &OsStr,
     path: &Path,
     data: bool,
-    wanted: &Wanted<'_>,
+    wanted: &SurveyFilter<'_>,
     found: &mut Survey,
 ) {
     let Ok(stat) = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) else { return };
@@ -144,7 +144,7 @@ fn directory(
     name: &OsStr,
     path: &Path,
     data: bool,
-    wanted: &Wanted<'_>,
+    wanted: &SurveyFilter<'_>,
     found: &mut Survey,
 ) -> Option<(OwnedFd, bool)> {
     let data = data || (wanted.data)(path);
@@ -228,16 +228,16 @@ mod tests {
         let top = Dir::open_host(tree.path()).expect("open");
         let data = |p: &Path| p == Path::new("share");
         let also = |p: &Path| p == Path::new("lib/plugin.so");
-        let all = survey(&top, &Wanted { closed: true, data: &data, also: &also }).expect("a list");
+        let all = survey(&top, &SurveyFilter { closed: true, data: &data, also: &also }).expect("a list");
         assert_eq!(paths(&all.programs), ["bin/su", "bin/wall", "lib/plugin.so"]);
         assert_eq!(paths(&all.hidden), ["bin/group", "bin/hidden"]);
         let closed =
             ["bin/group", "bin/hidden", "known", "lib/run", "lib/secret", "listed", "share/key", "shut"];
         assert_eq!(paths(&all.closed), closed);
-        let quick = survey(&top, &Wanted { closed: false, data: &data, also: &also }).expect("a list");
+        let quick = survey(&top, &SurveyFilter { closed: false, data: &data, also: &also }).expect("a list");
         assert_eq!((quick.programs, quick.closed), (all.programs, Vec::new()));
         fs::set_permissions(tree.path(), PermissionsExt::from_mode(0o711)).expect("chmod");
-        let shut = survey(&top, &Wanted { closed: true, data: &data, also: &also }).expect("a list");
+        let shut = survey(&top, &SurveyFilter { closed: true, data: &data, also: &also }).expect("a list");
         assert_eq!(shut, Survey { closed: vec![".".into()], ..Survey::default() });
     }
 }

@@ -129,14 +129,14 @@ pub enum CoreError {
 
 /// The end of a call that may answer with a list also when it fails.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Answer {
+pub struct LzcReply {
     /// 0, or the error number.
     pub errno: i32,
     /// The list, packed; empty when the library returned none.
     pub list: Vec<u8>,
 }
 
-impl Answer {
+impl LzcReply {
     /// Returns the list of a call that succeeded.
     ///
     /// # Errors
@@ -234,10 +234,10 @@ impl Core {
     }
 
     /// Runs a call that may leave a list behind.
-    pub(super) fn answer(&self, call: impl FnOnce(*mut *mut Nv) -> c_int) -> Result<Answer, CoreError> {
+    pub(super) fn answer(&self, call: impl FnOnce(*mut *mut Nv) -> c_int) -> Result<LzcReply, CoreError> {
         let mut out = NvOwned { raw: ptr::null_mut(), owner: &self.free };
         let errno = call(&raw mut out.raw);
-        Ok(Answer { errno, list: self.bytes(&out)? })
+        Ok(LzcReply { errno, list: self.bytes(&out)? })
     }
 }
 
@@ -317,7 +317,7 @@ impl Core {
     }
 
     /// Takes snapshots, all or none.
-    pub fn snapshot(&self, snaps: &[u8], props: &[u8]) -> Result<Answer, CoreError> {
+    pub fn snapshot(&self, snaps: &[u8], props: &[u8]) -> Result<LzcReply, CoreError> {
         let f = function!(self, snapshot, "lzc_snapshot");
         let (snaps, props) = (self.list(snaps)?, self.list(props)?);
         // SAFETY: both lists live until the call returns; the answer is freed by its owner.
@@ -325,7 +325,7 @@ impl Core {
     }
 
     /// Destroys snapshots.
-    pub fn destroy_snaps(&self, snaps: &[u8], defer: bool) -> Result<Answer, CoreError> {
+    pub fn destroy_snaps(&self, snaps: &[u8], defer: bool) -> Result<LzcReply, CoreError> {
         let f = function!(self, destroy_snaps, "lzc_destroy_snaps");
         let snaps = self.list(snaps)?;
         // SAFETY: the list lives until the call returns; the answer is freed by its owner.
@@ -351,7 +351,7 @@ impl Core {
     }
 
     /// Makes bookmarks.
-    pub fn bookmark(&self, bookmarks: &[u8]) -> Result<Answer, CoreError> {
+    pub fn bookmark(&self, bookmarks: &[u8]) -> Result<LzcReply, CoreError> {
         let f = function!(self, bookmark, "lzc_bookmark");
         let bookmarks = self.list(bookmarks)?;
         // SAFETY: the list lives until the call returns; the answer is freed by its owner.
@@ -359,7 +359,7 @@ impl Core {
     }
 
     /// Lists bookmarks with the properties asked for.
-    pub fn get_bookmarks(&self, name: &str, props: &[u8]) -> Result<Answer, CoreError> {
+    pub fn get_bookmarks(&self, name: &str, props: &[u8]) -> Result<LzcReply, CoreError> {
         let f = function!(self, get_bookmarks, "lzc_get_bookmarks");
         let (name, props) = (c(name)?, self.list(props)?);
         // SAFETY: name and list live until the call returns; the answer is freed by its owner.
@@ -367,7 +367,7 @@ impl Core {
     }
 
     /// Returns the properties of one bookmark.
-    pub fn get_bookmark_props(&self, name: &str) -> Result<Answer, CoreError> {
+    pub fn get_bookmark_props(&self, name: &str) -> Result<LzcReply, CoreError> {
         let f = function!(self, get_bookmark_props, "lzc_get_bookmark_props");
         let name = c(name)?;
         // SAFETY: the name lives until the call returns; the answer is freed by its owner.
@@ -375,7 +375,7 @@ impl Core {
     }
 
     /// Destroys bookmarks.
-    pub fn destroy_bookmarks(&self, bookmarks: &[u8]) -> Result<Answer, CoreError> {
+    pub fn destroy_bookmarks(&self, bookmarks: &[u8]) -> Result<LzcReply, CoreError> {
         let f = function!(self, destroy_bookmarks, "lzc_destroy_bookmarks");
         let bookmarks = self.list(bookmarks)?;
         // SAFETY: the list lives until the call returns; the answer is freed by its owner.
@@ -383,7 +383,7 @@ impl Core {
     }
 
     /// Holds snapshots; with a descriptor of the control device, until that is closed.
-    pub fn hold(&self, holds: &[u8], cleanup: c_int) -> Result<Answer, CoreError> {
+    pub fn hold(&self, holds: &[u8], cleanup: c_int) -> Result<LzcReply, CoreError> {
         let f = function!(self, hold, "lzc_hold");
         let holds = self.list(holds)?;
         // SAFETY: the list lives until the call returns; a bad descriptor is the kernel's to refuse.
@@ -391,7 +391,7 @@ impl Core {
     }
 
     /// Ends holds.
-    pub fn release(&self, holds: &[u8]) -> Result<Answer, CoreError> {
+    pub fn release(&self, holds: &[u8]) -> Result<LzcReply, CoreError> {
         let f = function!(self, release, "lzc_release");
         let holds = self.list(holds)?;
         // SAFETY: the list lives until the call returns; the answer is freed by its owner.
@@ -399,7 +399,7 @@ impl Core {
     }
 
     /// Lists the holds of a snapshot.
-    pub fn get_holds(&self, name: &str) -> Result<Answer, CoreError> {
+    pub fn get_holds(&self, name: &str) -> Result<LzcReply, CoreError> {
         let f = function!(self, get_holds, "lzc_get_holds");
         let name = c(name)?;
         // SAFETY: the name lives until the call returns; the answer is freed by its owner.

@@ -4,7 +4,7 @@
 
 use std::ffi::c_int;
 
-use super::core::{Answer, Core, CoreError, c, check, function};
+use super::core::{Core, CoreError, LzcReply, c, check, function};
 
 impl Core {
     /// Runs a channel program; `sync` makes it change things.
@@ -16,7 +16,7 @@ impl Core {
         memory: u64,
         args: &[u8],
         sync: bool,
-    ) -> Result<Answer, CoreError> {
+    ) -> Result<LzcReply, CoreError> {
         let f = if sync {
             function!(self, channel_program, "lzc_channel_program")
         } else {
@@ -88,7 +88,7 @@ impl Core {
     }
 
     /// Returns a pool's properties (2.3 and later).
-    pub fn get_props(&self, pool: &str) -> Result<Answer, CoreError> {
+    pub fn get_props(&self, pool: &str) -> Result<LzcReply, CoreError> {
         let f = function!(self, get_props, "lzc_get_props");
         let pool = c(pool)?;
         // SAFETY: the name lives until the call returns; the answer is freed by its owner.
@@ -96,7 +96,7 @@ impl Core {
     }
 
     /// Returns what the boot loader keeps in a pool.
-    pub fn get_bootenv(&self, pool: &str) -> Result<Answer, CoreError> {
+    pub fn get_bootenv(&self, pool: &str) -> Result<LzcReply, CoreError> {
         let f = function!(self, get_bootenv, "lzc_get_bootenv");
         let pool = c(pool)?;
         // SAFETY: the name lives until the call returns; the answer is freed by its owner.
@@ -112,7 +112,7 @@ impl Core {
     }
 
     /// Returns properties of devices of a pool (2.2 and later).
-    pub fn get_vdev_prop(&self, pool: &str, args: &[u8]) -> Result<Answer, CoreError> {
+    pub fn get_vdev_prop(&self, pool: &str, args: &[u8]) -> Result<LzcReply, CoreError> {
         let f = function!(self, get_vdev_prop, "lzc_get_vdev_prop");
         let (pool, args) = (c(pool)?, self.list(args)?);
         // SAFETY: name and list live until the call returns; the answer is freed by its owner.
@@ -120,7 +120,7 @@ impl Core {
     }
 
     /// Sets properties of a device of a pool (2.2 and later).
-    pub fn set_vdev_prop(&self, pool: &str, args: &[u8]) -> Result<Answer, CoreError> {
+    pub fn set_vdev_prop(&self, pool: &str, args: &[u8]) -> Result<LzcReply, CoreError> {
         let f = function!(self, set_vdev_prop, "lzc_set_vdev_prop");
         let (pool, args) = (c(pool)?, self.list(args)?);
         // SAFETY: name and list live until the call returns; the answer is freed by its owner.

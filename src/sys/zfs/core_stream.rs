@@ -6,7 +6,7 @@ use std::ffi::{CString, c_int, c_uint};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
-use super::core::{Answer, Core, CoreError, c, check, function, or_null};
+use super::core::{Core, CoreError, LzcReply, c, check, function, or_null};
 
 /// Bytes of a stream's first record (`dmu_replay_record_t`).
 pub const RECORD_SIZE: usize = 312;
@@ -280,7 +280,7 @@ impl Core {
         call: impl FnOnce(*mut u64, *mut u64, *mut u64, *mut *mut super::core::Nv) -> c_int,
     ) -> Result<Received, CoreError> {
         let (mut bytes, mut flags) = (0u64, 0u64);
-        let Answer { errno, list } =
+        let LzcReply { errno, list } =
             self.answer(|out| call(&raw mut bytes, &raw mut flags, ptr::null_mut(), out))?;
         Ok(Received { errno, bytes, flags, errors: list })
     }

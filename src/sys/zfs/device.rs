@@ -1,7 +1,7 @@
 //! `/dev/zfs`: the ioctls that libzfs_core lacks.
 //!
 //! Every one takes a `struct zfs_cmd` whose layout has not changed from 2.2 to 2.4 (13,744 bytes on
-//! 64-bit machines), with pointers to packed lists. [`Request`] owns such a structure and fills the
+//! 64-bit machines), with pointers to packed lists. [`ZfsRequest`] owns such a structure and fills the
 //! pointers in only for the time of the call.
 
 #![allow(unsafe_code)]
@@ -64,7 +64,7 @@ pub(super) struct RawStats {
 /// `struct zfs_cmd`. Fields that we never touch are only there for their size.
 #[derive(Clone)]
 #[repr(C)]
-pub(super) struct Command {
+pub(super) struct ZfsCmd {
     pub(super) name: [u8; 4096],
     pub(super) src: u64,
     pub(super) src_size: u64,
@@ -101,18 +101,18 @@ pub(super) struct Command {
 }
 
 const _: () = {
-    assert!(size_of::<Command>() == 13_744);
+    assert!(size_of::<ZfsCmd>() == 13_744);
     assert!(size_of::<RawStats>() == 288 && offset_of!(RawStats, _pad) == 287);
-    assert!(offset_of!(Command, src) == 4096);
-    assert!(offset_of!(Command, value) == 4144);
-    assert!(offset_of!(Command, string) == 12_336);
-    assert!(offset_of!(Command, conf) == 12_600);
-    assert!(offset_of!(Command, cookie) == 12_616);
-    assert!(offset_of!(Command, history_range) == 12_640);
-    assert!(offset_of!(Command, objset_type) == 12_624);
-    assert!(offset_of!(Command, take_away) == 12_632);
-    assert!(offset_of!(Command, stats) == 12_704);
-    assert!(offset_of!(Command, cleanup_fd) == 13_664);
+    assert!(offset_of!(ZfsCmd, src) == 4096);
+    assert!(offset_of!(ZfsCmd, value) == 4144);
+    assert!(offset_of!(ZfsCmd, string) == 12_336);
+    assert!(offset_of!(ZfsCmd, conf) == 12_600);
+    assert!(offset_of!(ZfsCmd, cookie) == 12_616);
+    assert!(offset_of!(ZfsCmd, history_range) == 12_640);
+    assert!(offset_of!(ZfsCmd, objset_type) == 12_624);
+    assert!(offset_of!(ZfsCmd, take_away) == 12_632);
+    assert!(offset_of!(ZfsCmd, stats) == 12_704);
+    assert!(offset_of!(ZfsCmd, cleanup_fd) == 13_664);
 };
 
 /// What the kernel counts of a dataset.
@@ -136,22 +136,22 @@ pub struct Stats {
 
 /// One request to the control device.
 #[derive(Clone)]
-pub struct Request {
-    command: Box<Command>,
+pub struct ZfsRequest {
+    command: Box<ZfsCmd>,
     source: Vec<u8>,
 }
 
 /// The largest answer that is asked for: more than any dataset or pool has.
 const ANSWER_MAX: usize = 256 << 20;
 
-impl Request {
+impl ZfsRequest {
     /// Starts a request about a dataset or pool.
     ///
     /// # Errors
     /// `ENAMETOOLONG` or `EINVAL` when the name cannot be put into a request.
     pub fn new(name: &str) -> Result<Self, i32> {
         // SAFETY: the structure holds integers and arrays of integers; all zeros is a value of it.
-        let command: Box<Command> = Box::new(unsafe { std::mem::zeroed() });
+        let command: Box<ZfsCmd> = Box::new(unsafe { std::mem::zeroed() });
         let mut request = Self { command, source: Vec::new() };
         put(&mut request.command.name, name)?;
         Ok(request)
@@ -160,7 +160,7 @@ impl Request {
     /// Adds a text: the name of the property for [`Ioctl::InheritProp`].
     ///
     /// # Errors
-    /// As [`Request::new`].
+    /// As [`ZfsRequest::new`].
     pub fn value(mut self, text: &str) -> Result<Self, i32> {
         put(&mut self.command.value, text)?;
         Ok(self)
@@ -201,7 +201,7 @@ impl Request {
     /// Goes on with an enumeration after an answer: same request, name and place of before.
     ///
     /// # Errors
-    /// As [`Request::new`].
+    /// As [`ZfsRequest::new`].
     pub fn next(&mut self, name: &str, cookie: u64) -> Result<(), i32> {
         self.command.name.fill(0);
         self.command.cookie = cookie;
@@ -260,7 +260,7 @@ impl Device {
     ///
     /// # Errors
     /// The error number, with the list that came all the same (the properties that could not be set).
-    pub fn call(&self, number: Ioctl, request: &Request, answer: usize) -> Result<Reply, (i32, Vec<u8>)> {
+    pub fn call(&self, number: Ioctl, request: &ZfsRequest, answer: usize) -> Result<Reply, (i32, Vec<u8>)> {
         let mut room = answer;
         loop {
             let mut command = request.command.clone();
@@ -297,7 +297,7 @@ impl Device {
         }
     }
 
-    fn once(&self, number: Ioctl, command: &mut Command, source: &[u8], buffer: &mut [u8]) -> i32 {
+    fn once(&self, number: Ioctl, command: &mut ZfsCmd, source: &[u8], buffer: &mut [u8]) -> i32 {
         command.src = if source.is_empty() { 0 } else { source.as_ptr() as u64 };
         command.src_size = source.len() as u64;
         command.dst = if buffer.is_empty() { 0 } else { buffer.as_mut_ptr() as u64 };
@@ -322,9 +322,9 @@ mod tests {
 
     #[test]
     fn names_that_do_not_fit() {
-        assert_eq!(Request::new(&"x".repeat(4096)).err(), Some(errno::ENAMETOOLONG));
-        assert_eq!(Request::new("a\0b").err(), Some(errno::EINVAL));
-        let mut request = Request::new("tank/a").unwrap().value("quota").unwrap().cookie(7);
+        assert_eq!(ZfsRequest::new(&"x".repeat(4096)).err(), Some(errno::ENAMETOOLONG));
+        assert_eq!(ZfsRequest::new("a\0b").err(), Some(errno::EINVAL));
+        let mut request = ZfsRequest::new("tank/a").unwrap().value("quota").unwrap().cookie(7);
         assert_eq!((get(&request.command.name), request.command.cookie), ("tank/a".to_owned(), 7));
         request.next("t", 8).unwrap();
         assert_eq!((get(&request.command.name), request.command.cookie), ("t".to_owned(), 8));

@@ -5,21 +5,21 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use super::device::Command;
+use super::device::ZfsCmd;
 use super::errno;
 
 /// Bytes of a request.
-pub const SIZE: usize = size_of::<Command>();
+pub const SIZE: usize = size_of::<ZfsCmd>();
 
 /// A copy of a request. Its addresses and descriptors mean something in the other process only.
 #[derive(Clone)]
-pub struct Foreign {
-    command: Box<Command>,
+pub struct ForeignRequest {
+    command: Box<ZfsCmd>,
 }
 
 /// A piece of the other process' memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece {
+pub struct MemoryRange {
     /// Where it begins; 0 for none.
     pub at: u64,
     /// Its length in bytes.
@@ -40,29 +40,29 @@ pub struct Inputs<'a> {
 }
 
 /// The end of a request.
-pub struct Done {
+pub struct IoctlReply {
     /// 0, or the error number.
     pub errno: i32,
     /// The request as the kernel has left it, with the other process' addresses and descriptors.
-    pub request: Foreign,
+    pub request: ForeignRequest,
     /// The packed list that came back.
     pub answer: Vec<u8>,
 }
 
-impl Foreign {
+impl ForeignRequest {
     /// Reads a request; none if the bytes are not as many as one has.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         if bytes.len() != SIZE {
             return None;
         }
         // SAFETY: as many bytes as the structure has, which holds integers only: any bits are a value.
-        let command = unsafe { bytes.as_ptr().cast::<Command>().read_unaligned() };
+        let command = unsafe { bytes.as_ptr().cast::<ZfsCmd>().read_unaligned() };
         Some(Self { command: Box::new(command) })
     }
 
     /// Returns the bytes of the request.
     pub fn as_bytes(&self) -> &[u8] {
-        let start = std::ptr::from_ref::<Command>(&self.command).cast::<u8>();
+        let start = std::ptr::from_ref::<ZfsCmd>(&self.command).cast::<u8>();
         // SAFETY: the structure lives as long as `self`; all its padding is named, so that every byte is set.
         unsafe { std::slice::from_raw_parts(start, SIZE) }
     }
@@ -88,22 +88,22 @@ impl Foreign {
     }
 
     /// Returns where the packed arguments are.
-    pub fn source(&self) -> Piece {
-        Piece { at: self.command.src, size: self.command.src_size }
+    pub fn source(&self) -> MemoryRange {
+        MemoryRange { at: self.command.src, size: self.command.src_size }
     }
 
     /// Returns where the second packed list is.
-    pub fn local(&self) -> Piece {
-        Piece { at: self.command.conf, size: self.command.conf_size }
+    pub fn local(&self) -> MemoryRange {
+        MemoryRange { at: self.command.conf, size: self.command.conf_size }
     }
 
     /// Returns where the answer goes.
-    pub fn answer(&self) -> Piece {
-        Piece { at: self.command.dst, size: self.command.dst_size }
+    pub fn answer(&self) -> MemoryRange {
+        MemoryRange { at: self.command.dst, size: self.command.dst_size }
     }
 
     /// Carries the request out with these inputs, through a descriptor of the control device.
-    pub fn perform(&self, device: BorrowedFd<'_>, number: u32, inputs: &Inputs<'_>) -> Done {
+    pub fn perform(&self, device: BorrowedFd<'_>, number: u32, inputs: &Inputs<'_>) -> IoctlReply {
         let mut command = self.command.clone();
         let mut buffer = vec![0u8; inputs.room];
         let piece = |bytes: Option<&[u8]>| bytes.map_or((0, 0), |b| (b.as_ptr() as u64, b.len() as u64));
@@ -134,7 +134,7 @@ impl Foreign {
         if stream == Some(command.cookie) {
             command.cookie = ours.cookie;
         }
-        Done { errno, request: Self { command }, answer: buffer }
+        IoctlReply { errno, request: Self { command }, answer: buffer }
     }
 }
 
@@ -158,26 +158,29 @@ mod tests {
         bytes[4144..4149].copy_from_slice(b"quota");
         bytes[12_600..12_608].copy_from_slice(&99u64.to_ne_bytes());
         bytes[12_616..12_624].copy_from_slice(&1u64.to_ne_bytes());
-        let request = Foreign::from_bytes(&bytes).expect("the size is right");
+        let request = ForeignRequest::from_bytes(&bytes).expect("the size is right");
         assert_eq!(
             (request.name(), request.value(), request.origin()),
             (Some("tank/a"), Some("quota"), Some(""))
         );
-        assert_eq!(request.source(), Piece { at: 77, size: 5 });
+        assert_eq!(request.source(), MemoryRange { at: 77, size: 5 });
         assert_eq!((request.answer().at, request.local().at, request.cookie()), (88, 99, 1));
         assert_eq!(request.as_bytes(), bytes);
-        assert!(Foreign::from_bytes(&bytes[1..]).is_none());
+        assert!(ForeignRequest::from_bytes(&bytes[1..]).is_none());
         bytes[0] = 0xff;
-        assert!(Foreign::from_bytes(&bytes).expect("the size is right").name().is_none());
+        assert!(ForeignRequest::from_bytes(&bytes).expect("the size is right").name().is_none());
         bytes[..4096].fill(b'x');
-        assert_eq!(Foreign::from_bytes(&bytes).expect("the size is right").name().map(str::len), Some(4095));
+        assert_eq!(
+            ForeignRequest::from_bytes(&bytes).expect("the size is right").name().map(str::len),
+            Some(4095)
+        );
     }
 
     #[test]
     fn what_is_another_process_stays_its_own() {
         let mut bytes = vec![0xa5u8; SIZE];
         bytes[4128..4132].fill(0);
-        let request = Foreign::from_bytes(&bytes).expect("the size is right");
+        let request = ForeignRequest::from_bytes(&bytes).expect("the size is right");
         let null = std::fs::File::open("/dev/null").expect("there is one");
         let inputs = Inputs { source: Some(b"x"), local: Some(b"y"), stream: None, room: 16 };
         let done = request.perform(std::os::fd::AsFd::as_fd(&null), 0x5a12, &inputs);

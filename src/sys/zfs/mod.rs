@@ -12,6 +12,6 @@ pub mod errno;
 pub mod foreign;
 pub mod volume;
 
-pub use core::{Answer, Core, CoreError};
+pub use core::{Core, CoreError, LzcReply};
 pub use core_stream::{RECORD_SIZE, ReceiveCall, Received, SendCall};
-pub use device::{Device, Ioctl, Request, Stats};
+pub use device::{Device, Ioctl, Stats, ZfsRequest};

@@ -1,6 +1,6 @@
 //! Name-value lists: the maps in which ZFS takes arguments and gives answers.
 //!
-//! [`List`] is such a map, [`Value`] one of its values, with each of the types that the C library
+//! [`List`] is such a map, [`NvValue`] one of its values, with each of the types that the C library
 //! knows. Two encodings exist. [`List::to_native`] is what the kernel's descriptor takes and returns,
 //! [`List::to_xdr`] what is stored on disks. [`List::decode`] reads either: the first byte says which.
 //!
@@ -22,7 +22,7 @@ pub const MAX_DEPTH: usize = 20;
 
 /// A value in a [`List`].
 #[derive(Clone, Debug, PartialEq)]
-pub enum Value {
+pub enum NvValue {
     /// The name alone says something (`DATA_TYPE_BOOLEAN`); sets are maps to this.
     Present,
     /// True or false.
@@ -53,33 +53,33 @@ pub enum Value {
     Text(Vec<u8>),
     /// A map.
     List(List),
-    /// Several of [`Value::Bool`].
+    /// Several of [`NvValue::Bool`].
     Bools(Vec<bool>),
-    /// Several of [`Value::Byte`]; keys are passed so.
+    /// Several of [`NvValue::Byte`]; keys are passed so.
     Bytes(Vec<u8>),
-    /// Several of [`Value::I8`].
+    /// Several of [`NvValue::I8`].
     I8s(Vec<i8>),
-    /// Several of [`Value::U8`].
+    /// Several of [`NvValue::U8`].
     U8s(Vec<u8>),
-    /// Several of [`Value::I16`].
+    /// Several of [`NvValue::I16`].
     I16s(Vec<i16>),
-    /// Several of [`Value::U16`].
+    /// Several of [`NvValue::U16`].
     U16s(Vec<u16>),
-    /// Several of [`Value::I32`].
+    /// Several of [`NvValue::I32`].
     I32s(Vec<i32>),
-    /// Several of [`Value::U32`].
+    /// Several of [`NvValue::U32`].
     U32s(Vec<u32>),
-    /// Several of [`Value::I64`].
+    /// Several of [`NvValue::I64`].
     I64s(Vec<i64>),
-    /// Several of [`Value::U64`].
+    /// Several of [`NvValue::U64`].
     U64s(Vec<u64>),
-    /// Several of [`Value::Text`].
+    /// Several of [`NvValue::Text`].
     Texts(Vec<Vec<u8>>),
-    /// Several of [`Value::List`].
+    /// Several of [`NvValue::List`].
     Lists(Vec<List>),
 }
 
-impl Value {
+impl NvValue {
     /// Returns the text, if this is one and UTF-8.
     pub fn as_str(&self) -> Option<&str> {
         match self {
@@ -121,7 +121,7 @@ impl Value {
 
 macro_rules! from {
     ($($from:ty => $variant:ident),* $(,)?) => {
-        $(impl From<$from> for Value {
+        $(impl From<$from> for NvValue {
             fn from(value: $from) -> Self {
                 Self::$variant(value)
             }
@@ -131,13 +131,13 @@ macro_rules! from {
 
 from!(bool => Bool, u32 => U32, u64 => U64, i32 => I32, i64 => I64, Vec<u64> => U64s, List => List, Vec<List> => Lists);
 
-impl From<&str> for Value {
+impl From<&str> for NvValue {
     fn from(value: &str) -> Self {
         Self::Text(value.as_bytes().to_vec())
     }
 }
 
-impl From<String> for Value {
+impl From<String> for NvValue {
     fn from(value: String) -> Self {
         Self::Text(value.into_bytes())
     }
@@ -154,7 +154,7 @@ impl From<String> for Value {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct List(BTreeMap<String, Value>);
+pub struct List(BTreeMap<String, NvValue>);
 
 impl List {
     /// Returns an empty map.
@@ -164,21 +164,21 @@ impl List {
 
     /// Returns a set: each name present, without a value.
     pub fn set<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> Self {
-        names.into_iter().map(|name| (name.as_ref().to_owned(), Value::Present)).collect()
+        names.into_iter().map(|name| (name.as_ref().to_owned(), NvValue::Present)).collect()
     }
 
     /// Puts a value under a name; returns the one that was there.
-    pub fn insert(&mut self, name: impl Into<String>, value: impl Into<Value>) -> Option<Value> {
+    pub fn insert(&mut self, name: impl Into<String>, value: impl Into<NvValue>) -> Option<NvValue> {
         self.0.insert(name.into(), value.into())
     }
 
     /// Takes a value out.
-    pub fn remove(&mut self, name: &str) -> Option<Value> {
+    pub fn remove(&mut self, name: &str) -> Option<NvValue> {
         self.0.remove(name)
     }
 
     /// Returns the value under a name.
-    pub fn get(&self, name: &str) -> Option<&Value> {
+    pub fn get(&self, name: &str) -> Option<&NvValue> {
         self.0.get(name)
     }
 
@@ -213,7 +213,7 @@ impl List {
     }
 
     /// Walks through names and values.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &NvValue)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }
 
@@ -263,21 +263,21 @@ impl List {
     }
 }
 
-impl FromIterator<(String, Value)> for List {
-    fn from_iter<I: IntoIterator<Item = (String, Value)>>(pairs: I) -> Self {
+impl FromIterator<(String, NvValue)> for List {
+    fn from_iter<I: IntoIterator<Item = (String, NvValue)>>(pairs: I) -> Self {
         Self(pairs.into_iter().collect())
     }
 }
 
-impl<N: Into<String>, V: Into<Value>, const K: usize> From<[(N, V); K]> for List {
+impl<N: Into<String>, V: Into<NvValue>, const K: usize> From<[(N, V); K]> for List {
     fn from(pairs: [(N, V); K]) -> Self {
         Self(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
     }
 }
 
 impl IntoIterator for List {
-    type Item = (String, Value);
-    type IntoIter = std::collections::btree_map::IntoIter<String, Value>;
+    type Item = (String, NvValue);
+    type IntoIter = std::collections::btree_map::IntoIter<String, NvValue>;
     fn into_iter(self) -> Self::IntoIter {
         self.0.into_iter()
     }
@@ -371,7 +371,7 @@ mod kind {
     pub const DOUBLE: i32 = 27;
 }
 
-impl Value {
+impl NvValue {
     /// The number of the type, and of the elements.
     fn kind(&self) -> (i32, usize) {
         match self {

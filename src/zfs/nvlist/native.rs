@@ -8,7 +8,9 @@
 //! maps    as value: 8 zeros each, 24 bytes each; the pairs and ends follow the pair
 //! ```
 
-use super::{Cursor, DecodeError, EncodeError, List, MAX_DEPTH, Value, align, element_count, kind, writable};
+use super::{
+    Cursor, DecodeError, EncodeError, List, MAX_DEPTH, NvValue, align, element_count, kind, writable,
+};
 
 /// Names are unique (`NV_UNIQUE_NAME`).
 const UNIQUE: u32 = 1;
@@ -30,8 +32,8 @@ fn pairs(list: &List, out: &mut Vec<u8>, depth: usize) -> Result<(), EncodeError
     for (name, value) in list.iter() {
         pair(name, value, out)?;
         match value {
-            Value::List(inner) => pairs(inner, out, depth + 1)?,
-            Value::Lists(inner) => inner.iter().try_for_each(|l| pairs(l, out, depth + 1))?,
+            NvValue::List(inner) => pairs(inner, out, depth + 1)?,
+            NvValue::Lists(inner) => inner.iter().try_for_each(|l| pairs(l, out, depth + 1))?,
             _ => {}
         }
     }
@@ -39,7 +41,7 @@ fn pairs(list: &List, out: &mut Vec<u8>, depth: usize) -> Result<(), EncodeError
     Ok(())
 }
 
-fn pair(name: &str, value: &Value, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+fn pair(name: &str, value: &NvValue, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     writable(name.as_bytes())?;
     let too_long = || EncodeError::TooLong(name.chars().take(80).collect());
     let name_size = i16::try_from(name.len() + 1).map_err(|_| too_long())?;
@@ -65,40 +67,40 @@ fn pad(out: &mut Vec<u8>, start: usize) {
     out.resize(start + length, 0);
 }
 
-fn payload(value: &Value, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+fn payload(value: &NvValue, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     macro_rules! numbers {
         ($list:expr) => {
             $list.iter().for_each(|n| out.extend(n.to_ne_bytes()))
         };
     }
     match value {
-        Value::Present => {}
-        Value::Bool(b) => out.extend(i32::from(*b).to_ne_bytes()),
-        Value::Byte(n) | Value::U8(n) => out.push(*n),
-        Value::I8(n) => out.extend(n.to_ne_bytes()),
-        Value::I16(n) => out.extend(n.to_ne_bytes()),
-        Value::U16(n) => out.extend(n.to_ne_bytes()),
-        Value::I32(n) => out.extend(n.to_ne_bytes()),
-        Value::U32(n) => out.extend(n.to_ne_bytes()),
-        Value::I64(n) | Value::HrTime(n) => out.extend(n.to_ne_bytes()),
-        Value::U64(n) => out.extend(n.to_ne_bytes()),
-        Value::Double(n) => out.extend(n.to_ne_bytes()),
-        Value::Text(text) => string(text, out)?,
-        Value::List(_) => embedded(out),
-        Value::Bools(v) => v.iter().for_each(|b| out.extend(i32::from(*b).to_ne_bytes())),
-        Value::Bytes(v) | Value::U8s(v) => out.extend(v),
-        Value::I8s(v) => numbers!(v),
-        Value::I16s(v) => numbers!(v),
-        Value::U16s(v) => numbers!(v),
-        Value::I32s(v) => numbers!(v),
-        Value::U32s(v) => numbers!(v),
-        Value::I64s(v) => numbers!(v),
-        Value::U64s(v) => numbers!(v),
-        Value::Texts(v) => {
+        NvValue::Present => {}
+        NvValue::Bool(b) => out.extend(i32::from(*b).to_ne_bytes()),
+        NvValue::Byte(n) | NvValue::U8(n) => out.push(*n),
+        NvValue::I8(n) => out.extend(n.to_ne_bytes()),
+        NvValue::I16(n) => out.extend(n.to_ne_bytes()),
+        NvValue::U16(n) => out.extend(n.to_ne_bytes()),
+        NvValue::I32(n) => out.extend(n.to_ne_bytes()),
+        NvValue::U32(n) => out.extend(n.to_ne_bytes()),
+        NvValue::I64(n) | NvValue::HrTime(n) => out.extend(n.to_ne_bytes()),
+        NvValue::U64(n) => out.extend(n.to_ne_bytes()),
+        NvValue::Double(n) => out.extend(n.to_ne_bytes()),
+        NvValue::Text(text) => string(text, out)?,
+        NvValue::List(_) => embedded(out),
+        NvValue::Bools(v) => v.iter().for_each(|b| out.extend(i32::from(*b).to_ne_bytes())),
+        NvValue::Bytes(v) | NvValue::U8s(v) => out.extend(v),
+        NvValue::I8s(v) => numbers!(v),
+        NvValue::I16s(v) => numbers!(v),
+        NvValue::U16s(v) => numbers!(v),
+        NvValue::I32s(v) => numbers!(v),
+        NvValue::U32s(v) => numbers!(v),
+        NvValue::I64s(v) => numbers!(v),
+        NvValue::U64s(v) => numbers!(v),
+        NvValue::Texts(v) => {
             out.resize(out.len() + v.len() * 8, 0);
             v.iter().try_for_each(|text| string(text, out))?;
         }
-        Value::Lists(v) => {
+        NvValue::Lists(v) => {
             out.resize(out.len() + v.len() * 8, 0);
             v.iter().for_each(|_| embedded(out));
         }
@@ -150,12 +152,12 @@ fn read_pairs(cursor: &mut Cursor<'_>, depth: usize) -> Result<List, DecodeError
     }
 }
 
-struct Head {
+struct PairHeader {
     kind: i32,
     count: usize,
 }
 
-fn read_head(pair: &mut Cursor<'_>) -> Result<(String, Head), DecodeError> {
+fn read_head(pair: &mut Cursor<'_>) -> Result<(String, PairHeader), DecodeError> {
     let name_size = i16::from_ne_bytes(pair.array()?);
     pair.take(2)?;
     let count = i32::from_ne_bytes(pair.array()?);
@@ -168,12 +170,17 @@ fn read_head(pair: &mut Cursor<'_>) -> Result<(String, Head), DecodeError> {
     };
     let name = std::str::from_utf8(name).map_err(|_| DecodeError::Name)?.to_owned();
     let count = usize::try_from(count).map_err(|_| DecodeError::Type { kind, count })?;
-    Ok((name, Head { kind, count }))
+    Ok((name, PairHeader { kind, count }))
 }
 
 /// Reads the value in `data`; the maps in it come from `after`, behind the pair.
-fn read_value(head: &Head, data: &[u8], after: &mut Cursor<'_>, depth: usize) -> Result<Value, DecodeError> {
-    let &Head { kind, count } = head;
+fn read_value(
+    head: &PairHeader,
+    data: &[u8],
+    after: &mut Cursor<'_>,
+    depth: usize,
+) -> Result<NvValue, DecodeError> {
+    let &PairHeader { kind, count } = head;
     let wrong = DecodeError::Type { kind, count: i32::try_from(count).unwrap_or(i32::MAX) };
     let wanted = match kind {
         kind::BOOLEAN => 0,
@@ -200,41 +207,41 @@ fn read_value(head: &Head, data: &[u8], after: &mut Cursor<'_>, depth: usize) ->
         }};
     }
     let value = match kind {
-        kind::BOOLEAN => Value::Present,
-        kind::BOOLEAN_VALUE => Value::Bool(truth(one!(i32))?),
-        kind::BYTE => Value::Byte(one!(u8)),
-        kind::INT8 => Value::I8(one!(i8)),
-        kind::UINT8 => Value::U8(one!(u8)),
-        kind::INT16 => Value::I16(one!(i16)),
-        kind::UINT16 => Value::U16(one!(u16)),
-        kind::INT32 => Value::I32(one!(i32)),
-        kind::UINT32 => Value::U32(one!(u32)),
-        kind::INT64 => Value::I64(one!(i64)),
-        kind::UINT64 => Value::U64(one!(u64)),
-        kind::HRTIME => Value::HrTime(one!(i64)),
-        kind::DOUBLE => Value::Double(one!(f64)),
-        kind::STRING => Value::Text(read_string(&mut data)?),
-        kind::BOOLEAN_ARRAY => Value::Bools(many!(i32).map(truth).collect::<Result<_, _>>()?),
-        kind::BYTE_ARRAY => Value::Bytes(data.take(count)?.to_vec()),
-        kind::UINT8_ARRAY => Value::U8s(data.take(count)?.to_vec()),
-        kind::INT8_ARRAY => Value::I8s(many!(i8).collect()),
-        kind::INT16_ARRAY => Value::I16s(many!(i16).collect()),
-        kind::UINT16_ARRAY => Value::U16s(many!(u16).collect()),
-        kind::INT32_ARRAY => Value::I32s(many!(i32).collect()),
-        kind::UINT32_ARRAY => Value::U32s(many!(u32).collect()),
-        kind::INT64_ARRAY => Value::I64s(many!(i64).collect()),
-        kind::UINT64_ARRAY => Value::U64s(many!(u64).collect()),
+        kind::BOOLEAN => NvValue::Present,
+        kind::BOOLEAN_VALUE => NvValue::Bool(truth(one!(i32))?),
+        kind::BYTE => NvValue::Byte(one!(u8)),
+        kind::INT8 => NvValue::I8(one!(i8)),
+        kind::UINT8 => NvValue::U8(one!(u8)),
+        kind::INT16 => NvValue::I16(one!(i16)),
+        kind::UINT16 => NvValue::U16(one!(u16)),
+        kind::INT32 => NvValue::I32(one!(i32)),
+        kind::UINT32 => NvValue::U32(one!(u32)),
+        kind::INT64 => NvValue::I64(one!(i64)),
+        kind::UINT64 => NvValue::U64(one!(u64)),
+        kind::HRTIME => NvValue::HrTime(one!(i64)),
+        kind::DOUBLE => NvValue::Double(one!(f64)),
+        kind::STRING => NvValue::Text(read_string(&mut data)?),
+        kind::BOOLEAN_ARRAY => NvValue::Bools(many!(i32).map(truth).collect::<Result<_, _>>()?),
+        kind::BYTE_ARRAY => NvValue::Bytes(data.take(count)?.to_vec()),
+        kind::UINT8_ARRAY => NvValue::U8s(data.take(count)?.to_vec()),
+        kind::INT8_ARRAY => NvValue::I8s(many!(i8).collect()),
+        kind::INT16_ARRAY => NvValue::I16s(many!(i16).collect()),
+        kind::UINT16_ARRAY => NvValue::U16s(many!(u16).collect()),
+        kind::INT32_ARRAY => NvValue::I32s(many!(i32).collect()),
+        kind::UINT32_ARRAY => NvValue::U32s(many!(u32).collect()),
+        kind::INT64_ARRAY => NvValue::I64s(many!(i64).collect()),
+        kind::UINT64_ARRAY => NvValue::U64s(many!(u64).collect()),
         kind::STRING_ARRAY => {
             data.take(count.checked_mul(8).ok_or(DecodeError::Length)?)?;
-            Value::Texts((0..count).map(|_| read_string(&mut data)).collect::<Result<_, _>>()?)
+            NvValue::Texts((0..count).map(|_| read_string(&mut data)).collect::<Result<_, _>>()?)
         }
         kind::NVLIST => {
             data.take(EMBEDDED)?;
-            Value::List(read_pairs(after, depth + 1)?)
+            NvValue::List(read_pairs(after, depth + 1)?)
         }
         kind::NVLIST_ARRAY => {
             data.take(count.checked_mul(8 + EMBEDDED).ok_or(DecodeError::Length)?)?;
-            Value::Lists((0..count).map(|_| read_pairs(after, depth + 1)).collect::<Result<_, _>>()?)
+            NvValue::Lists((0..count).map(|_| read_pairs(after, depth + 1)).collect::<Result<_, _>>()?)
         }
         _ => return Err(wrong),
     };

@@ -14,35 +14,35 @@ fn several<T: std::fmt::Debug + Clone>(one: impl Strategy<Value = T>) -> impl St
     prop::collection::vec(one, 0..5)
 }
 
-fn scalar() -> impl Strategy<Value = Value> {
+fn scalar() -> impl Strategy<Value = NvValue> {
     let one = prop_oneof![
-        Just(Value::Present),
-        any::<bool>().prop_map(Value::Bool),
-        any::<u8>().prop_map(Value::Byte),
-        any::<i8>().prop_map(Value::I8),
-        any::<u8>().prop_map(Value::U8),
-        any::<i16>().prop_map(Value::I16),
-        any::<u16>().prop_map(Value::U16),
-        any::<i32>().prop_map(Value::I32),
-        any::<u32>().prop_map(Value::U32),
-        any::<i64>().prop_map(Value::I64),
-        any::<u64>().prop_map(Value::U64),
-        any::<i64>().prop_map(Value::HrTime),
-        prop::num::f64::NORMAL.prop_map(Value::Double),
-        text().prop_map(Value::Text),
+        Just(NvValue::Present),
+        any::<bool>().prop_map(NvValue::Bool),
+        any::<u8>().prop_map(NvValue::Byte),
+        any::<i8>().prop_map(NvValue::I8),
+        any::<u8>().prop_map(NvValue::U8),
+        any::<i16>().prop_map(NvValue::I16),
+        any::<u16>().prop_map(NvValue::U16),
+        any::<i32>().prop_map(NvValue::I32),
+        any::<u32>().prop_map(NvValue::U32),
+        any::<i64>().prop_map(NvValue::I64),
+        any::<u64>().prop_map(NvValue::U64),
+        any::<i64>().prop_map(NvValue::HrTime),
+        prop::num::f64::NORMAL.prop_map(NvValue::Double),
+        text().prop_map(NvValue::Text),
     ];
     let many = prop_oneof![
-        several(any::<bool>()).prop_map(Value::Bools),
-        several(any::<u8>()).prop_map(Value::Bytes),
-        several(any::<i8>()).prop_map(Value::I8s),
-        several(any::<u8>()).prop_map(Value::U8s),
-        several(any::<i16>()).prop_map(Value::I16s),
-        several(any::<u16>()).prop_map(Value::U16s),
-        several(any::<i32>()).prop_map(Value::I32s),
-        several(any::<u32>()).prop_map(Value::U32s),
-        several(any::<i64>()).prop_map(Value::I64s),
-        several(any::<u64>()).prop_map(Value::U64s),
-        several(text()).prop_map(Value::Texts),
+        several(any::<bool>()).prop_map(NvValue::Bools),
+        several(any::<u8>()).prop_map(NvValue::Bytes),
+        several(any::<i8>()).prop_map(NvValue::I8s),
+        several(any::<u8>()).prop_map(NvValue::U8s),
+        several(any::<i16>()).prop_map(NvValue::I16s),
+        several(any::<u16>()).prop_map(NvValue::U16s),
+        several(any::<i32>()).prop_map(NvValue::I32s),
+        several(any::<u32>()).prop_map(NvValue::U32s),
+        several(any::<i64>()).prop_map(NvValue::I64s),
+        several(any::<u64>()).prop_map(NvValue::U64s),
+        several(text()).prop_map(NvValue::Texts),
     ];
     prop_oneof![one, many]
 }
@@ -52,8 +52,8 @@ fn list() -> impl Strategy<Value = List> {
     leaf.prop_recursive(4, 40, 5, |inner| {
         let value = prop_oneof![
             scalar(),
-            inner.clone().prop_map(Value::List),
-            prop::collection::vec(inner, 0..3).prop_map(Value::Lists),
+            inner.clone().prop_map(NvValue::List),
+            prop::collection::vec(inner, 0..3).prop_map(NvValue::Lists),
         ];
         prop::collection::btree_map(name(), value, 0..5).prop_map(List)
     })
@@ -109,15 +109,15 @@ proptest! {
 fn known_bytes() {
     let inner: List = [("n", 7u64)].into();
     let mut list: List =
-        [("a", Value::Present), ("bv", true.into()), ("by", Value::Bytes(vec![1, 2, 255]))].into();
-    list.insert("e", Value::U32s(vec![]));
-    list.insert("i8", Value::I8(3));
-    list.insert("i8a", Value::I8s(vec![1, 2, 3]));
+        [("a", NvValue::Present), ("bv", true.into()), ("by", NvValue::Bytes(vec![1, 2, 255]))].into();
+    list.insert("e", NvValue::U32s(vec![]));
+    list.insert("i8", NvValue::I8(3));
+    list.insert("i8a", NvValue::I8s(vec![1, 2, 3]));
     list.insert("la", vec![inner.clone(), inner.clone()]);
     list.insert("m", inner);
     list.insert("s", "hi");
-    list.insert("sa", Value::Texts(vec![b"x".to_vec(), vec![]]));
-    list.insert("u16", Value::U16s(vec![1, 2, 65535]));
+    list.insert("sa", NvValue::Texts(vec![b"x".to_vec(), vec![]]));
+    list.insert("u16", NvValue::U16s(vec![1, 2, 65535]));
     let native =
         hex("00010000 00000000 01000000 18000000 02000000 00000000 01000000 61000000 00000000 20000000 \
          03000000 01000000 15000000 62760000 00000000 01000000 00000000 20000000 03000000 03000000 \
@@ -157,7 +157,7 @@ fn known_bytes() {
 /// The C library outside the kernel extends the sign of a character (-3 here); the kernel does not.
 #[test]
 fn sign_of_a_character() {
-    let list: List = [("i8", Value::I8(-3))].into();
+    let list: List = [("i8", NvValue::I8(-3))].into();
     let head = "01010000 00000000 00000001 0000001c 00000020 00000002 69380000 00000016 00000001";
     for word in ["fffffffd", "000000fd"] {
         let bytes = hex(&format!("{head} {word} 00000000 00000000"));

@@ -7,7 +7,9 @@
 //! array   count (not for bytes and texts), each element; nothing at all when it has none
 //! ```
 
-use super::{Cursor, DecodeError, EncodeError, List, MAX_DEPTH, Value, align, element_count, kind, writable};
+use super::{
+    Cursor, DecodeError, EncodeError, List, MAX_DEPTH, NvValue, align, element_count, kind, writable,
+};
 
 const UNIQUE: u32 = 1;
 
@@ -31,7 +33,7 @@ fn whole(list: &List, out: &mut Vec<u8>, depth: usize) -> Result<(), EncodeError
     Ok(())
 }
 
-fn pair(name: &str, value: &Value, out: &mut Vec<u8>, depth: usize) -> Result<(), EncodeError> {
+fn pair(name: &str, value: &NvValue, out: &mut Vec<u8>, depth: usize) -> Result<(), EncodeError> {
     let too_long = || EncodeError::TooLong(name.chars().take(80).collect());
     i16::try_from(name.len() + 1).map_err(|_| too_long())?;
     let (kind, count) = value.kind();
@@ -52,13 +54,13 @@ fn pair(name: &str, value: &Value, out: &mut Vec<u8>, depth: usize) -> Result<()
 }
 
 /// Says whether an array of this type starts with its count.
-fn counts(value: &Value) -> bool {
+fn counts(value: &NvValue) -> bool {
     let (kind, _) = value.kind();
     matches!(kind, kind::INT16_ARRAY..=kind::UINT64_ARRAY | kind::BOOLEAN_ARRAY..=kind::UINT8_ARRAY)
 }
 
 /// The size of the pair in memory, which the C reader allocates beforehand.
-fn native_size(name: &str, value: &Value) -> usize {
+fn native_size(name: &str, value: &NvValue) -> usize {
     let (kind, count) = value.kind();
     let each = match kind {
         kind::BYTE | kind::INT8 | kind::UINT8 | kind::BYTE_ARRAY | kind::INT8_ARRAY | kind::UINT8_ARRAY => 1,
@@ -71,14 +73,14 @@ fn native_size(name: &str, value: &Value) -> usize {
         _ => 8,
     };
     let texts = match value {
-        Value::Text(text) => text.len() + 1,
-        Value::Texts(all) => all.iter().map(|text| text.len() + 1).sum(),
+        NvValue::Text(text) => text.len() + 1,
+        NvValue::Texts(all) => all.iter().map(|text| text.len() + 1).sum(),
         _ => 0,
     };
     align(16 + name.len() + 1, 8) + align(each * count + texts, 8)
 }
 
-fn payload(value: &Value, out: &mut Vec<u8>, depth: usize) -> Result<(), EncodeError> {
+fn payload(value: &NvValue, out: &mut Vec<u8>, depth: usize) -> Result<(), EncodeError> {
     macro_rules! words {
         ($list:expr, $as:ty) => {{
             word(out, $list.len() as u32);
@@ -86,35 +88,35 @@ fn payload(value: &Value, out: &mut Vec<u8>, depth: usize) -> Result<(), EncodeE
         }};
     }
     match value {
-        Value::Present => {}
-        Value::Bool(b) => word(out, u32::from(*b)),
-        Value::Byte(n) | Value::U8(n) => word(out, u32::from(*n)),
+        NvValue::Present => {}
+        NvValue::Bool(b) => word(out, u32::from(*b)),
+        NvValue::Byte(n) | NvValue::U8(n) => word(out, u32::from(*n)),
         // The kernel reads a character as a number below 256, also where it is signed.
-        Value::I8(n) => word(out, u32::from(n.cast_unsigned())),
-        Value::I16(n) => out.extend(i32::from(*n).to_be_bytes()),
-        Value::U16(n) => word(out, u32::from(*n)),
-        Value::I32(n) => out.extend(n.to_be_bytes()),
-        Value::U32(n) => word(out, *n),
-        Value::I64(n) | Value::HrTime(n) => out.extend(n.to_be_bytes()),
-        Value::U64(n) => out.extend(n.to_be_bytes()),
-        Value::Double(n) => out.extend(n.to_be_bytes()),
-        Value::Text(text) => string(text, out)?,
-        Value::List(inner) => whole(inner, out, depth + 1)?,
-        Value::Bools(v) => words!(v, u32),
-        Value::Bytes(v) => opaque(v, out),
-        Value::U8s(v) => words!(v, u32),
-        Value::I8s(v) => {
+        NvValue::I8(n) => word(out, u32::from(n.cast_unsigned())),
+        NvValue::I16(n) => out.extend(i32::from(*n).to_be_bytes()),
+        NvValue::U16(n) => word(out, u32::from(*n)),
+        NvValue::I32(n) => out.extend(n.to_be_bytes()),
+        NvValue::U32(n) => word(out, *n),
+        NvValue::I64(n) | NvValue::HrTime(n) => out.extend(n.to_be_bytes()),
+        NvValue::U64(n) => out.extend(n.to_be_bytes()),
+        NvValue::Double(n) => out.extend(n.to_be_bytes()),
+        NvValue::Text(text) => string(text, out)?,
+        NvValue::List(inner) => whole(inner, out, depth + 1)?,
+        NvValue::Bools(v) => words!(v, u32),
+        NvValue::Bytes(v) => opaque(v, out),
+        NvValue::U8s(v) => words!(v, u32),
+        NvValue::I8s(v) => {
             word(out, v.len() as u32);
             v.iter().for_each(|n| word(out, u32::from(n.cast_unsigned())));
         }
-        Value::I16s(v) => words!(v, i32),
-        Value::U16s(v) => words!(v, u32),
-        Value::I32s(v) => words!(v, i32),
-        Value::U32s(v) => words!(v, u32),
-        Value::I64s(v) => words!(v, i64),
-        Value::U64s(v) => words!(v, u64),
-        Value::Texts(v) => v.iter().try_for_each(|text| string(text, out))?,
-        Value::Lists(v) => v.iter().try_for_each(|list| whole(list, out, depth + 1))?,
+        NvValue::I16s(v) => words!(v, i32),
+        NvValue::U16s(v) => words!(v, u32),
+        NvValue::I32s(v) => words!(v, i32),
+        NvValue::U32s(v) => words!(v, u32),
+        NvValue::I64s(v) => words!(v, i64),
+        NvValue::U64s(v) => words!(v, u64),
+        NvValue::Texts(v) => v.iter().try_for_each(|text| string(text, out))?,
+        NvValue::Lists(v) => v.iter().try_for_each(|list| whole(list, out, depth + 1))?,
     }
     Ok(())
 }
@@ -209,7 +211,7 @@ fn read_whole(cursor: &mut Cursor<'_>, depth: usize) -> Result<List, DecodeError
     }
 }
 
-fn read_value(cursor: &mut Cursor<'_>, kind: i32, count: i32, depth: usize) -> Result<Value, DecodeError> {
+fn read_value(cursor: &mut Cursor<'_>, kind: i32, count: i32, depth: usize) -> Result<NvValue, DecodeError> {
     let wrong = DecodeError::Type { kind, count };
     let array = matches!(kind, kind::BYTE_ARRAY..=kind::STRING_ARRAY | kind::NVLIST_ARRAY)
         || matches!(kind, kind::BOOLEAN_ARRAY..=kind::UINT8_ARRAY);
@@ -238,33 +240,33 @@ fn read_value(cursor: &mut Cursor<'_>, kind: i32, count: i32, depth: usize) -> R
     let long = |c: &mut Cursor<'_>| Ok(i64::from_be_bytes(c.array()?));
     let ulong = |c: &mut Cursor<'_>| Ok(u64::from_be_bytes(c.array()?));
     Ok(match kind {
-        kind::BOOLEAN => Value::Present,
-        kind::BOOLEAN_VALUE => Value::Bool(cursor.truth()?),
-        kind::BYTE => Value::Byte(cursor.small()?),
-        kind::UINT8 => Value::U8(cursor.small()?),
-        kind::INT8 => Value::I8(cursor.small()?.cast_signed()),
-        kind::INT16 => Value::I16(short(cursor)?),
-        kind::UINT16 => Value::U16(ushort(cursor)?),
-        kind::INT32 => Value::I32(cursor.number()?),
-        kind::UINT32 => Value::U32(cursor.word()?),
-        kind::INT64 => Value::I64(long(cursor)?),
-        kind::UINT64 => Value::U64(ulong(cursor)?),
-        kind::HRTIME => Value::HrTime(long(cursor)?),
-        kind::DOUBLE => Value::Double(f64::from_be_bytes(cursor.array()?)),
-        kind::STRING => Value::Text(cursor.string()?),
-        kind::NVLIST => Value::List(read_whole(cursor, depth + 1)?),
-        kind::BYTE_ARRAY => Value::Bytes(cursor.opaque(count)?.to_vec()),
-        kind::BOOLEAN_ARRAY => Value::Bools(many!(Cursor::truth)),
-        kind::INT8_ARRAY => Value::I8s(many!(|c: &mut Cursor<'_>| Ok(c.small()?.cast_signed()))),
-        kind::UINT8_ARRAY => Value::U8s(many!(Cursor::small)),
-        kind::INT16_ARRAY => Value::I16s(many!(short)),
-        kind::UINT16_ARRAY => Value::U16s(many!(ushort)),
-        kind::INT32_ARRAY => Value::I32s(many!(Cursor::number)),
-        kind::UINT32_ARRAY => Value::U32s(many!(Cursor::word)),
-        kind::INT64_ARRAY => Value::I64s(many!(long)),
-        kind::UINT64_ARRAY => Value::U64s(many!(ulong)),
-        kind::STRING_ARRAY => Value::Texts(many!(Cursor::string)),
-        kind::NVLIST_ARRAY => Value::Lists(many!(|c: &mut Cursor<'_>| read_whole(c, depth + 1))),
+        kind::BOOLEAN => NvValue::Present,
+        kind::BOOLEAN_VALUE => NvValue::Bool(cursor.truth()?),
+        kind::BYTE => NvValue::Byte(cursor.small()?),
+        kind::UINT8 => NvValue::U8(cursor.small()?),
+        kind::INT8 => NvValue::I8(cursor.small()?.cast_signed()),
+        kind::INT16 => NvValue::I16(short(cursor)?),
+        kind::UINT16 => NvValue::U16(ushort(cursor)?),
+        kind::INT32 => NvValue::I32(cursor.number()?),
+        kind::UINT32 => NvValue::U32(cursor.word()?),
+        kind::INT64 => NvValue::I64(long(cursor)?),
+        kind::UINT64 => NvValue::U64(ulong(cursor)?),
+        kind::HRTIME => NvValue::HrTime(long(cursor)?),
+        kind::DOUBLE => NvValue::Double(f64::from_be_bytes(cursor.array()?)),
+        kind::STRING => NvValue::Text(cursor.string()?),
+        kind::NVLIST => NvValue::List(read_whole(cursor, depth + 1)?),
+        kind::BYTE_ARRAY => NvValue::Bytes(cursor.opaque(count)?.to_vec()),
+        kind::BOOLEAN_ARRAY => NvValue::Bools(many!(Cursor::truth)),
+        kind::INT8_ARRAY => NvValue::I8s(many!(|c: &mut Cursor<'_>| Ok(c.small()?.cast_signed()))),
+        kind::UINT8_ARRAY => NvValue::U8s(many!(Cursor::small)),
+        kind::INT16_ARRAY => NvValue::I16s(many!(short)),
+        kind::UINT16_ARRAY => NvValue::U16s(many!(ushort)),
+        kind::INT32_ARRAY => NvValue::I32s(many!(Cursor::number)),
+        kind::UINT32_ARRAY => NvValue::U32s(many!(Cursor::word)),
+        kind::INT64_ARRAY => NvValue::I64s(many!(long)),
+        kind::UINT64_ARRAY => NvValue::U64s(many!(ulong)),
+        kind::STRING_ARRAY => NvValue::Texts(many!(Cursor::string)),
+        kind::NVLIST_ARRAY => NvValue::Lists(many!(|c: &mut Cursor<'_>| read_whole(c, depth + 1))),
         _ => return Err(wrong),
     })
 }

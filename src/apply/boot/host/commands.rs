@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use super::{Build, StepError, fail};
 use crate::plan::step::{COMMANDS, ENDING};
-use crate::sys::mount::{Attrs, Tree};
+use crate::sys::mount::{Attrs, MountFd};
 use crate::sys::path::{IN_ROOT, STRICT, open_beneath, write_all};
 
 /// The covers share one text, which goes by the name that it is called by.
@@ -67,7 +67,7 @@ impl Build<'_> {
             .map_err(|e| fail(what, "cannot open ours", e))?;
         let attrs = Attrs::RDONLY | Attrs::NOSUID | Attrs::NODEV;
         let covered = self.within(|| {
-            let ours = Tree::peer(file.as_fd(), false)?.set(attrs, Attrs::empty(), None)?;
+            let ours = MountFd::peer(file.as_fd(), false)?.set(attrs, Attrs::empty(), None)?;
             // The first that is attached is copied for the others, attributes and all.
             let mut attached = false;
             for name in ENDING.map(OsStr::new) {
@@ -88,7 +88,7 @@ impl Build<'_> {
             let e = crate::sys::path::reason(&e);
             let text =
                 format!("{what} of this zone is the host's and does not end it; {COMMANDS}/init does ({e})");
-            self.told.warnings.push(text);
+            self.report.warnings.push(text);
         }
         Ok(())
     }

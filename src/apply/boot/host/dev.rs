@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, mkdirat, mk
 use super::{Build, Cause, StepError, fail};
 use crate::plan::step::Node;
 use crate::spec::shown::Show;
-use crate::sys::mount::{Attrs, NewFs, Tree};
+use crate::sys::mount::{Attrs, MountFd, NewFs};
 
 impl Build<'_> {
     /// Makes and mounts the zone's `/dev`.
@@ -98,7 +98,7 @@ impl Build<'_> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| fail(what, "cannot open it", e))?;
         self.target("/dev/console", false).map_err(|e| StepError::new(what, e))?;
-        self.terminal = Some(Tree::copy(fd.as_fd(), false).map_err(|e| fail(what, "cannot mount it", e))?);
+        self.terminal = Some(MountFd::copy(fd.as_fd(), false).map_err(|e| fail(what, "cannot mount it", e))?);
         Ok(())
     }
 }

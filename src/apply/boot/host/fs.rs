@@ -8,7 +8,7 @@ use rustix::fs::OFlags;
 use super::super::{fsck, shared, source};
 use super::{Build, Cause, StepError, fail};
 use crate::apply::dataset::withdraw::NOWHERE;
-use crate::plan::step::{Mount, Source};
+use crate::plan::step::{Mount, MountSource};
 use crate::spec::idmap::IdMap;
 use crate::sys::loopdev;
 use crate::sys::mount::{Attrs, NewFs};
@@ -39,16 +39,16 @@ impl Build<'_> {
             attrs.set(attr, on);
         }
         match mount.source {
-            Source::Bind => self.share(&what, mount, attrs),
-            Source::Tmpfs => {
+            MountSource::Bind => self.share(&what, mount, attrs),
+            MountSource::Tmpfs => {
                 let map = IdMap { uid: self.ids.maps.0.clone(), gid: self.ids.maps.1.clone() };
                 let options = o.of_memory(&map).map_err(|e| StepError::new(&what, e))?;
                 let options: Vec<_> = options.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
                 let tree = self.tmpfs(&what, attrs, &options)?;
                 self.attach_fs(&tree, &what, &mount.dir, true)
             }
-            Source::Device | Source::Zfs => self.disk(&what, mount, attrs, &mount.special),
-            Source::Image => {
+            MountSource::Device | MountSource::Zfs => self.disk(&what, mount, attrs, &mount.special),
+            MountSource::Image => {
                 let flags = if o.read_only { OFlags::RDONLY } else { OFlags::RDWR };
                 let image = source::open(&mount.special, mount.within.as_deref(), flags | OFlags::NONBLOCK);
                 let image: File =
@@ -68,7 +68,7 @@ impl Build<'_> {
     fn disk(&self, what: &str, mount: &Mount, attrs: Attrs, source: &str) -> Result<(), StepError> {
         let made = NewFs::open(&mount.fstype).and_then(|fs| {
             fs.set("source", source)?;
-            if mount.source == Source::Zfs {
+            if mount.source == MountSource::Zfs {
                 fs.set("mntpoint", NOWHERE)?;
             }
             if mount.options.read_only {
@@ -84,7 +84,7 @@ impl Build<'_> {
         });
         let tree = made.map_err(|source| {
             let cause = match source.source.raw_os_error() {
-                Some(libc::ENODEV) if mount.source == Source::Zfs => Cause::NoZfs(source),
+                Some(libc::ENODEV) if mount.source == MountSource::Zfs => Cause::NoZfs(source),
                 Some(libc::ENODEV) => Cause::NoFileSystem { fstype: mount.fstype.clone(), source },
                 _ => {
                     let action = format!("cannot mount {} as {}", mount.special, mount.fstype).into();
@@ -96,8 +96,9 @@ impl Build<'_> {
         let read_only = mount.options.read_only || is_image(&mount.fstype);
         match self.shift(&tree, what, attrs, false) {
             // What can only be read shows its owners as unknown ids, and is readable as its modes say.
-            Err(_) if read_only && mount.source != Source::Zfs && !shared::is_of_kernel(&mount.fstype) => {}
-            Err(e) if mount.source == Source::Zfs => {
+            Err(_)
+                if read_only && mount.source != MountSource::Zfs && !shared::is_of_kernel(&mount.fstype) => {}
+            Err(e) if mount.source == MountSource::Zfs => {
                 return Err(StepError::new(what, Cause::NoIdMapping(e.cause)));
             }
             Err(e) => {

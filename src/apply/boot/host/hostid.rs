@@ -10,7 +10,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 
 use super::{Build, Cause, StepError, fail};
-use crate::sys::mount::{Attrs, Tree};
+use crate::sys::mount::{Attrs, MountFd};
 use crate::sys::path::{STRICT, open_beneath};
 
 /// Where gethostid(3) looks.
@@ -41,7 +41,7 @@ impl Build<'_> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let source = rustix::fs::openat(&dev, SOURCE, flags, Mode::empty())
             .map_err(|e| failed("cannot open its file", e))?;
-        let tree = self.within(|| Tree::copy(source.as_fd(), false));
+        let tree = self.within(|| MountFd::copy(source.as_fd(), false));
         let tree = tree.map_err(|e| fail(what, "cannot mount its file", e))?;
         let attrs = Attrs::RDONLY | Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC;
         tree.set(attrs, Attrs::empty(), None, false).map_err(|e| fail(what, "cannot protect its file", e))?;

@@ -16,7 +16,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 
 use super::{Build, StepError, fail};
 use crate::spec::shown::Show;
-use crate::sys::mount::{Attrs, Tree};
+use crate::sys::mount::{Attrs, MountFd};
 use crate::sys::naive::without;
 use crate::sys::path::{SAME_MOUNT, open_beneath};
 use crate::sys::tree::is_readable_to_all;
@@ -32,7 +32,7 @@ impl Build<'_> {
         let tree = if without("unmapped") {
             self.mapped(fd.as_fd(), &what, attrs)?
         } else {
-            let copy = Tree::peer(fd.as_fd(), false).map_err(|e| fail(&what, "cannot mount it", e))?;
+            let copy = MountFd::peer(fd.as_fd(), false).map_err(|e| fail(&what, "cannot mount it", e))?;
             copy.set(attrs, Attrs::empty(), None).map_err(|e| fail(&what, "cannot set its attributes", e))?
         };
         self.attach(&tree, &what, dir, true)?;
@@ -52,8 +52,14 @@ impl Build<'_> {
     }
 
     /// Mounts programs over themselves, with mapped ids.
-    fn programs(&self, tree: &Tree, mapped: &Tree, what: &str, list: &[String]) -> Result<(), StepError> {
-        let open = |top: &Tree, folder: &Path| {
+    fn programs(
+        &self,
+        tree: &MountFd,
+        mapped: &MountFd,
+        what: &str,
+        list: &[String],
+    ) -> Result<(), StepError> {
+        let open = |top: &MountFd, folder: &Path| {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             open_beneath(top.as_fd(), folder, flags, Mode::empty(), SAME_MOUNT).ok()
         };
@@ -73,7 +79,7 @@ impl Build<'_> {
 
 /// Mounts the program of a folder with mapped ids over the one of the same folder without.
 fn program(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
-    let mount = match Tree::part(from, name) {
+    let mount = match MountFd::part(from, name) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other?,
     };

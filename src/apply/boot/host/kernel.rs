@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use super::super::{proc, zone};
 use super::{Build, NO_PROCESS, StepError, fail};
 use crate::apply::net;
-use crate::sys::mount::{Attrs, Tree};
+use crate::sys::mount::{Attrs, MountFd};
 use crate::sys::ns;
 
 /// Closes a folder of the host's `/proc` to all users but root, in every `/proc` that is mounted from now on.
@@ -49,7 +49,7 @@ impl Build<'_> {
             let dir = format!("/proc/{folder}");
             let target = self.target(&dir, true).map_err(|e| StepError::new(&dir, e))?;
             let cover = self
-                .within(|| Tree::copy(target.as_fd(), false))
+                .within(|| MountFd::copy(target.as_fd(), false))
                 .map_err(|e| fail(&dir, "cannot mount it", e))?;
             cover
                 .set(Attrs::RDONLY, Attrs::empty(), None, false)
@@ -67,7 +67,7 @@ impl Build<'_> {
         let Some(net) = &self.net else { return Ok(()) };
         // The zone works without it.
         let handed_on = net::ordinary::hand_on(net.as_fd(), &self.ids.maps.1);
-        self.told.warnings.extend(handed_on.err().map(|e| e.to_string()));
+        self.report.warnings.extend(handed_on.err().map(|e| e.to_string()));
         let target = self.target(what, true).map_err(|e| StepError::new(what, e))?;
         let tree = proc::sys(net.as_fd()).map_err(|e| fail(what, "cannot make it", e))?;
         self.within(|| tree.attach(target.as_fd())).map_err(|e| fail(what, "cannot attach the mount", e))

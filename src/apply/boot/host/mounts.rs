@@ -8,10 +8,10 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, mkdirat, mknodat};
 
 use super::super::error::MountPointError;
 use super::super::waypoint;
-use super::place::Place;
+use super::place::ZoneMountNs;
 use super::{Build, Cause, StepError, fail};
 use crate::spec::shown::Show;
-use crate::sys::mount::{Attrs, NewFs, Tree};
+use crate::sys::mount::{Attrs, MountFd, NewFs};
 use crate::sys::naive::without;
 use crate::sys::path::{STRICT, open_beneath};
 use crate::sys::process;
@@ -31,7 +31,7 @@ impl Build<'_> {
     /// Maps the ids of a detached mount and sets its attributes.
     pub(super) fn shift(
         &self,
-        tree: &Tree,
+        tree: &MountFd,
         what: &str,
         set: Attrs,
         recursive: bool,
@@ -42,8 +42,8 @@ impl Build<'_> {
     }
 
     /// Makes a copy of the mount at a descriptor that has attributes and mapped ids from the beginning.
-    pub(super) fn mapped(&self, at: BorrowedFd<'_>, what: &str, set: Attrs) -> Result<Tree, StepError> {
-        let copy = Tree::peer(at, false).map_err(|e| fail(what, "cannot mount it", e))?;
+    pub(super) fn mapped(&self, at: BorrowedFd<'_>, what: &str, set: Attrs) -> Result<MountFd, StepError> {
+        let copy = MountFd::peer(at, false).map_err(|e| fail(what, "cannot mount it", e))?;
         let ids = self.users.as_ref().map(AsFd::as_fd);
         copy.set(set, Attrs::empty(), ids).map_err(|e| not_mapped(what, e))
     }
@@ -61,7 +61,7 @@ impl Build<'_> {
         Ok(())
     }
 
-    pub(super) fn place(&self) -> io::Result<&Place<'_>> {
+    pub(super) fn place(&self) -> io::Result<&ZoneMountNs<'_>> {
         self.place.as_ref().ok_or_else(|| io::Error::other("the plan makes no namespaces before it"))
     }
 
@@ -140,13 +140,13 @@ impl Build<'_> {
     }
 
     /// Returns the zone's root, where the way to a mount point begins.
-    fn base(&self) -> Option<waypoint::Base> {
+    fn base(&self) -> Option<waypoint::OpenDirectory> {
         Some((self.root_fd().try_clone_to_owned().ok()?, PathBuf::from("/")))
     }
 
     pub(super) fn attach(
         &self,
-        tree: &Tree,
+        tree: &MountFd,
         what: &str,
         dir: &str,
         directory: bool,
@@ -158,7 +158,7 @@ impl Build<'_> {
     /// As [`Self::attach`], for an `fs` resource, whose `dir` can be another one.
     pub(super) fn attach_fs(
         &self,
-        tree: &Tree,
+        tree: &MountFd,
         what: &str,
         dir: &str,
         directory: bool,
@@ -176,7 +176,7 @@ impl Build<'_> {
         what: &str,
         attrs: Attrs,
         options: &[(&str, &str)],
-    ) -> Result<Tree, StepError> {
+    ) -> Result<MountFd, StepError> {
         let made = NewFs::open("tmpfs").and_then(|fs| {
             for (key, value) in options {
                 fs.set(key, value)?;

@@ -28,7 +28,7 @@ use rustix::fs::{Mode, OFlags, mkdirat, openat};
 use rustix::mount::{MountPropagationFlags, mount_change};
 
 use crate::sys::made;
-use crate::sys::mount::{Attrs, NewFs, Tree};
+use crate::sys::mount::{Attrs, MountFd, NewFs};
 use crate::sys::ns::{self, Kinds};
 use crate::sys::process::is_kernel_thread;
 
@@ -45,13 +45,13 @@ const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CL
 
 /// A mount namespace of one zone, seen from the host's.
 #[derive(Debug)]
-pub(super) struct Place<'h> {
+pub(super) struct ZoneMountNs<'h> {
     namespace: OwnedFd,
     host: BorrowedFd<'h>,
     root: OwnedFd,
 }
 
-impl<'h> Place<'h> {
+impl<'h> ZoneMountNs<'h> {
     /// Makes it, and does something in it: what is started there stays there. `run` is the folder of
     /// run-time files.
     ///
@@ -74,7 +74,7 @@ impl<'h> Place<'h> {
     ///
     /// # Errors
     /// The system's error.
-    pub fn set_aside(&self, tree: &Tree) -> io::Result<()> {
+    pub fn set_aside(&self, tree: &MountFd) -> io::Result<()> {
         tree.attach(rustix::fs::open("/aside", DIRECTORY, Mode::empty())?.as_fd())
     }
 
@@ -91,7 +91,7 @@ impl<'h> Place<'h> {
 }
 
 fn make(run: &Path) -> io::Result<(OwnedFd, OwnedFd)> {
-    let copy = |dir: &str| Tree::copy(rustix::fs::open(dir, DIRECTORY, Mode::empty())?.as_fd(), false);
+    let copy = |dir: &str| MountFd::copy(rustix::fs::open(dir, DIRECTORY, Mode::empty())?.as_fd(), false);
     let shown = [("proc", copy("/proc")?), ("sys", copy("/sys")?)];
     let small = kernels(run).and_then(|pid| ns::open(pid, "mnt").ok());
     // Refused in a container, or by a security module: the host's serves as well.

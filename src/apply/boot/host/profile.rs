@@ -8,7 +8,7 @@
 use std::os::fd::AsFd;
 
 use super::{Build, StepError, fail};
-use crate::sys::mount::{Attrs, Tree};
+use crate::sys::mount::{Attrs, MountFd};
 
 impl Build<'_> {
     /// Mounts a directory of the root over itself: it keeps its own attributes when those around it change,
@@ -16,7 +16,7 @@ impl Build<'_> {
     pub(super) fn part(&self, dir: &str, writable: bool) -> Result<(), StepError> {
         let target = self.target(dir, true).map_err(|e| StepError::new(dir, e))?;
         // The copy keeps the mapping of ids and whatever the zone's root is mounted with.
-        let tree = self.within(|| Tree::copy(target.as_fd(), false));
+        let tree = self.within(|| MountFd::copy(target.as_fd(), false));
         let tree = tree.map_err(|e| fail(dir, "cannot mount it", e))?;
         if !writable {
             tree.set(Attrs::RDONLY, Attrs::empty(), None, false)
@@ -34,7 +34,7 @@ impl Build<'_> {
         }
         let root = self.root_fd().try_clone_to_owned();
         let root = root.map_err(|e| fail(what, "cannot open the zone's root", e))?;
-        self.within(|| Tree::from_fd(root).set(Attrs::RDONLY, Attrs::empty(), None, false))
+        self.within(|| MountFd::from_fd(root).set(Attrs::RDONLY, Attrs::empty(), None, false))
             .map_err(|e| fail(what, "cannot make the zone's root read-only", e))
     }
 }

@@ -61,7 +61,7 @@ impl Build<'_> {
         if let Some(why) = failed {
             let text =
                 format!("{LINK} is a link to {}, and the zone has no name server: {why}", target.shown());
-            self.told.warnings.push(text);
+            self.report.warnings.push(text);
         }
     }
 

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags};
 
-use super::super::shared::{self, Below, Piece};
+use super::super::shared::{self, Below, SharedMount};
 use super::super::source;
 use super::{Build, StepError, fail};
 use crate::plan::step::Mount;
 use crate::spec::shown::Show;
-use crate::sys::mount::{Attrs, Tree};
+use crate::sys::mount::{Attrs, MountFd};
 use crate::sys::path::{STRICT, open_beneath};
 
 impl Build<'_> {
@@ -21,7 +21,7 @@ impl Build<'_> {
         let stat = rustix::fs::fstat(&fd).map_err(|e| fail(what, "cannot look at the source", e))?;
         let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
         let recursive = mount.options.recursive && directory;
-        let tree = Tree::copy(fd.as_fd(), recursive).map_err(|e| fail(what, "cannot mount", e))?;
+        let tree = MountFd::copy(fd.as_fd(), recursive).map_err(|e| fail(what, "cannot mount", e))?;
         let ids = self.users.as_ref().map(AsFd::as_fd);
         match tree.set(attrs, Attrs::empty(), ids, recursive) {
             Ok(()) => return self.attach_fs(&tree, what, &mount.dir, directory),
@@ -43,7 +43,7 @@ impl Build<'_> {
                 }
                 None => {
                     self.cover(what, mount, piece)?;
-                    self.told.warnings.push(format!("{what}: {}", piece.left_out()));
+                    self.report.warnings.push(format!("{what}: {}", piece.left_out()));
                     return Ok(Below::Closed);
                 }
             }
@@ -52,7 +52,7 @@ impl Build<'_> {
     }
 
     /// Puts a mount where it is in the shared directory. A mount point that is gone meanwhile is not made.
-    fn put(&self, what: &str, mount: &Mount, piece: &Piece, tree: &Tree) -> Result<(), StepError> {
+    fn put(&self, what: &str, mount: &Mount, piece: &SharedMount, tree: &MountFd) -> Result<(), StepError> {
         let path = Path::new(mount.dir.trim_start_matches('/')).join(&piece.inner);
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let target = open_beneath(self.root_fd(), &path, flags, Mode::empty(), STRICT)
@@ -61,7 +61,7 @@ impl Build<'_> {
     }
 
     /// Puts an empty directory there that nobody can write to.
-    fn cover(&self, what: &str, mount: &Mount, piece: &Piece) -> Result<(), StepError> {
+    fn cover(&self, what: &str, mount: &Mount, piece: &SharedMount) -> Result<(), StepError> {
         if !piece.is_directory() {
             return Ok(());
         }
