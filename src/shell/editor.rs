@@ -304,7 +304,7 @@ fn coloured(line: &str) -> String {
             StatementStart::Verb(_, span) => pieces.push((span.start, span.end, "\x1b[1;34m")),
             // While it is typed any command looks unknown.
             StatementStart::Other(_, span) if span.end < line.len() => {
-                pieces.push((span.start, span.end, "\x1b[31m"))
+                pieces.push((span.start, span.end, "\x1b[31m"));
             }
             StatementStart::Other(..) => (),
         }
