@@ -92,9 +92,9 @@ impl Argument {
 pub enum Pick {
     /// Whatever there is.
     Any,
-    /// The one with this number, counting from 0 (Solaris 11).
+    /// The resource with this number, counting from 0 (Solaris 11).
     Number(usize),
-    /// Those whose properties have these values.
+    /// The resources whose properties have these values.
     Where(Vec<(Word, Word)>),
 }
 
@@ -120,7 +120,7 @@ pub enum CreateFrom {
     Blank,
     /// `-t`: a template or another zone.
     Template(Word),
-    /// `-a`: what a detached zone left in its zonepath.
+    /// `-a`: the manifest that a detached zone left in its zonepath.
     Detached(Word),
     /// `-X`: the spec that is already in place.
     Present,

@@ -1,5 +1,5 @@
-//! What may come next on an unfinished line: the same lexer, read up to the cursor. The names that
-//! only the host knows are filled in by `shell::host`.
+//! Completion of an unfinished line: the same lexer, read up to the cursor, says what may come next. Names that only
+//! the host knows are filled in by `shell::host`.
 
 use crate::spec::schema::{self, Candidates, PropDef, ResourceKind, ValueKind, ValueShape};
 use crate::spec::{privilege, words};
@@ -27,7 +27,7 @@ pub enum CandidateSource {
     Revisions,
 }
 
-/// What is expected at the cursor.
+/// The words that may stand at the cursor.
 #[derive(Clone, Debug)]
 pub struct Expected {
     /// Where the unfinished word begins.
@@ -38,7 +38,7 @@ pub struct Expected {
     pub quoted: bool,
     /// The known words that fit here, whether or not they begin with the prefix.
     pub words: Vec<&'static str>,
-    /// What to put behind a word.
+    /// The text to put behind a word.
     pub suffix: &'static str,
     /// Where more comes from.
     pub source: CandidateSource,
@@ -84,7 +84,7 @@ fn verbs(scope: Option<ResourceKind>) -> Vec<&'static str> {
     CommandWord::ALL.into_iter().filter(fits).map(CommandWord::name).collect()
 }
 
-/// Returns what is expected at the end of `text`, which is the line up to the cursor.
+/// Returns the words that may stand at the end of `text`, which is the line up to the cursor.
 pub fn expected(text: &str, scope: Option<ResourceKind>) -> Expected {
     let mut lexer = Lexer::new(text, 1);
     let mut words = Vec::new();
@@ -365,7 +365,7 @@ mod tests {
         assert_eq!(fits("e", Some(ResourceKind::Net)).1, ["end", "exit"]);
         assert_eq!(fits("select fs d", None), (10, vec!["dir"]));
         assert_eq!(fits("set limitpriv=default,!sys_ti", None), (23, vec!["sys_time"]));
-        // What stands in a resource is known there alone, and what is open after "end" is too.
+        // A nested resource is known only inside its parent, and so is the resource that is open after "end".
         let anet = Some(ResourceKind::Anet);
         assert_eq!(fits("add ma", None).1, Vec::<&str>::new());
         assert_eq!(fits("add ma", anet), (4, vec!["mac"]));

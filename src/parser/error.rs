@@ -1,4 +1,4 @@
-//! What can be wrong with the text of a command.
+//! Errors in the text of a command.
 
 use thiserror::Error;
 
@@ -42,7 +42,7 @@ impl ParseError {
     }
 }
 
-/// Returns the known names that are close to what was typed, best first, at most three.
+/// Returns the known names that are close to the typed one, best first, at most three.
 pub fn close_names(typed: &str, known: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
     let typed = typed.to_ascii_lowercase();
     let mut scored: Vec<(f64, &'static str)> = known

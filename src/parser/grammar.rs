@@ -20,10 +20,10 @@ pub struct Parser<'a> {
     words: Vec<Token<'a>>,
 }
 
-/// What became of one statement.
+/// The result of parsing one statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parsed {
-    /// The command, or what is wrong.
+    /// The command, or the error.
     pub command: Result<Command>,
     /// Line in which the statement stands, counting from 1.
     pub line: usize,

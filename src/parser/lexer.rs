@@ -33,7 +33,7 @@ pub enum Tok<'a> {
 /// A word or sign with its place in the text.
 #[derive(Clone, Copy, Debug)]
 pub struct Token<'a> {
-    /// What it is.
+    /// The kind of token.
     pub tok: Tok<'a>,
     /// Where it is, quotes included.
     pub span: Span,

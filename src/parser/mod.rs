@@ -1,5 +1,4 @@
-//! Text of the command language to [`Command`]s. No files, no terminal: what is read here comes from
-//! `shell`.
+//! Text of the command language to [`Command`]s. No files, no terminal: the text comes from `shell`.
 //!
 //! The language is the union of what illumos, Solaris 10, Solaris 11, OmniOS and SmartOS accept;
 //! [`lexer`] says where the dialects differ.

@@ -1,10 +1,10 @@
-//! What a session needs from the outside.
+//! The things outside of a session that it needs.
 
 use std::fmt;
 
 use crate::parser::Span;
 
-/// An error as it is told to the user.
+/// An error as it is reported to the user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Complaint {
     /// The exact text, for standard error.
@@ -15,7 +15,7 @@ pub struct Complaint {
     pub span: Option<Span>,
     /// The text names the line of the command file itself.
     pub placed: bool,
-    /// What may have been meant; shown on a terminal.
+    /// Suggestions; shown on a terminal.
     pub meant: Vec<&'static str>,
 }
 
@@ -51,7 +51,7 @@ pub enum Confirmation {
     Yes,
     /// No.
     No,
-    /// Nobody is there to answer.
+    /// No user is there to answer.
     Nobody,
 }
 

@@ -41,8 +41,8 @@ pub fn run(session: &mut EditSession<'_>, greet: bool) -> u8 {
     if greet {
         session.greet(&mut con);
     }
-    // Outside of the editor ^C would end the program and lose what is not saved. What we start (the
-    // pager) gets it all the same, since starting a program empties the mask.
+    // Outside of the editor ^C would end the program and lose unsaved changes. The pager that we start gets it all
+    // the same, since starting a program empties the mask.
     let mut interrupt = SigSet::empty();
     interrupt.add(Signal::SIGINT);
     let _ = interrupt.thread_block();
@@ -108,7 +108,7 @@ impl UserInterface for Terminal<'_, '_> {
         self.streams.warn(text);
     }
 
-    /// ^C means no, ^D that nobody answers.
+    /// ^C means no, ^D that no user answers.
     fn ask(&mut self, question: &str) -> Confirmation {
         let prompt = format!("{question} (y/[n])? ");
         loop {
@@ -188,7 +188,7 @@ fn save_history(editor: &mut Lines<'_, '_>, path: &Path) {
     }
 }
 
-/// Completes, hints at and colours what is typed; looks into the session for names.
+/// Completes, hints at and colours the typed line; looks into the session for names.
 struct Typist<'a, 's> {
     session: &'a RefCell<&'a mut EditSession<'s>>,
 }
@@ -240,7 +240,7 @@ impl Completer for Typist<'_, '_> {
     }
 }
 
-/// What is shown behind the cursor.
+/// The hint behind the cursor.
 struct Suggestion {
     shown: String,
     /// How much of it the right arrow takes over.
@@ -266,7 +266,7 @@ impl Hinter for Typist<'_, '_> {
         }
         let expected = self.expected(line)?;
         if expected.prefix.is_empty() {
-            // What the value must look like.
+            // The rule that the value must follow.
             let rule = rule_text(expected.value_of?);
             return (!rule.is_empty()).then(|| Suggestion { shown: format!("  ({rule})"), taken: None });
         }

@@ -1,4 +1,4 @@
-//! What `export` prints: the commands that make the same spec again, and the forms for programs.
+//! The output of `export`: the commands that make the same spec again, and the forms for programs.
 
 use std::fmt::Write as _;
 

@@ -33,7 +33,7 @@ pub struct CommandHelp {
     pub scope: CommandScope,
     /// One sentence, imperative, no full stop.
     pub doc: &'static str,
-    /// What else there is to know; empty when the sentence says it all.
+    /// Further explanation; empty when the sentence says it all.
     pub more: &'static str,
     /// An example.
     pub example: &'static str,
@@ -514,7 +514,7 @@ fn honour_text(honour: Honour) -> String {
     }
 }
 
-/// Says in words what a value must look like; empty where anything goes.
+/// Says in words which values are allowed; empty where anything goes.
 pub fn rule_text(def: &PropDef) -> String {
     if let ValueShape::Groups(members) = def.shape {
         return format!("a list of groups with {}", members.join(", "));

@@ -1,5 +1,5 @@
-//! Names that only the host knows: for completion, and to tell whether a user exists. Never read when no
-//! person is typing, but for the one question about a user.
+//! Names that only the host knows: for completion, and to check whether a user exists. Without a person at a
+//! terminal only that check is made.
 
 use std::fs;
 use std::io;

@@ -32,8 +32,8 @@ fn value_of<'p>(def: &'static PropDef, props: &'p Props) -> Option<&'p str> {
     props.text(def.name).or(def.default)
 }
 
-/// Places of one kind. A removal moves what is behind it, so a place is only an upper bound: the
-/// resource is at most `removed` before it.
+/// Places of one kind. A removal moves the later resources, so a place is only an upper bound: the resource is at
+/// most `removed` before it.
 #[derive(Debug, Default)]
 struct Keys {
     places: HashMap<String, usize>,
@@ -212,7 +212,7 @@ mod tests {
         let both = [by("physical", "eth1"), by("address", "192.0.2.7/24")];
         assert_eq!(index.having(&spec, kind, &both), [7]);
         assert!(index.having(&spec, kind, &[by("physical", "eth2")]).is_empty());
-        // What is changed, taken out and added is followed.
+        // The index follows changes, removals and additions.
         index.remove(kind, &net(7, "eth1"));
         index.insert(kind, 7, &net(7, "eth2"));
         spec.stored_mut(kind)[7] = net(7, "eth2");

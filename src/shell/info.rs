@@ -1,4 +1,4 @@
-//! What `info` prints: the format of illumos, byte for byte, from the table.
+//! The output of `info`: the format of illumos, byte for byte, from the table.
 
 use std::fmt::Write as _;
 
@@ -21,7 +21,7 @@ pub fn all(spec: &ZoneSpec) -> String {
     out
 }
 
-/// Returns the line of a global property; nothing for one that is only shown when set.
+/// Returns the line of a global property; nothing for an unset property that is only shown when set.
 pub fn global(spec: &ZoneSpec, def: &PropDef) -> String {
     // Where the zone lies; "export" keeps the tokens.
     let value = if def.name == "zonepath" { spec.zonepath() } else { spec.global(def.name) };
@@ -40,7 +40,7 @@ pub fn resources(spec: &ZoneSpec, kind: ResourceKind, pick: &Pick) -> String {
     let view = spec.view(kind);
     let mut out = String::new();
     for place in places {
-        // Solaris 11.4 numbers what it lets the user select by number.
+        // Solaris 11.4 numbers the resources that the user can select by number.
         let number = (kind == ResourceKind::Anet).then_some(place);
         block(kind, &view[place], number, "", &mut out);
     }

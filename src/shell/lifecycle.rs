@@ -60,7 +60,7 @@ impl EditSession<'_> {
             }
         }
         let spec = self.source(source, con)?;
-        // What is saved now is what the commit replaces.
+        // The commit replaces the spec that is saved now.
         self.base = stored.map(|s| Base { name: self.zone.clone(), token: s.token, spec: Some(s.spec) });
         self.plain = *source == CreateFrom::Default;
         self.whole.clear();
@@ -122,13 +122,13 @@ impl EditSession<'_> {
         let stored = self.store.load(&other).map_err(|e| Complaint::new(format!("{name}: {e}")))?;
         let mut spec = stored.map(|s| s.spec).ok_or_else(|| missing(name))?;
         spec.name = self.zone.clone();
-        // One zone alone has a uuid.
+        // A uuid identifies one zone, so a copy has none.
         spec.props.clear("uuid");
         Ok(spec)
     }
 
-    /// Checks the configuration. `explicit` is the command `verify`, which names what is doubtful as
-    /// well; a commit is silent about that.
+    /// Checks the configuration. `explicit` is the command `verify`, which also names doubtful settings; a commit is
+    /// silent about those.
     pub(super) fn verify(&mut self, explicit: bool, con: &mut dyn UserInterface) -> CommandResult {
         let spec = self.spec.as_ref().ok_or_else(|| self.failed(&StoreError::NoZone))?;
         let findings = {
@@ -199,7 +199,7 @@ impl EditSession<'_> {
         }
     }
 
-    /// Takes in what somebody else has saved since this edit began.
+    /// Merges the spec that another user has saved since this edit began.
     pub(super) fn merge(&mut self, con: &mut dyn UserInterface) -> CommandResult {
         let name = self.base.as_ref().map_or(&self.zone, |b| &b.name);
         let theirs = self.store.load(name).map_err(|e| self.failed(&e))?;
@@ -328,7 +328,7 @@ impl EditSession<'_> {
         Ok(Flow::Go)
     }
 
-    /// Leaves an installed zone where it is, and what it is: another zonepath would lose its root.
+    /// Keeps the zonepath and the brand of an installed zone: another zonepath would lose its root.
     fn stay(&self, spec: &mut ZoneSpec, con: &mut dyn UserInterface) -> CommandResult {
         let Some(saved) = self.spec.as_ref().filter(|_| self.is_installed().unwrap_or(true)) else {
             return Ok(());
@@ -361,8 +361,8 @@ impl EditSession<'_> {
         Ok(Flow::Exit { force })
     }
 
-    /// Ends the session: saves what is not saved. Returns the exit status, or none when the user
-    /// wants to go on after all.
+    /// Ends the session: saves unsaved changes. Returns the exit status, or none when the user wants to go on after
+    /// all.
     pub fn finish(&mut self, ending: InputEnd, may_ask: bool, con: &mut dyn UserInterface) -> Option<u8> {
         let ask = |question: &str, con: &mut dyn UserInterface| {
             if may_ask { con.ask(question) } else { Confirmation::Nobody }

@@ -114,7 +114,8 @@ pub(super) fn meant(list: &[Props], kind: R, pick: &Pick) -> Vec<usize> {
     }
 }
 
-/// Says whether the resources that are meant are to go, after a question when several are and nobody said which.
+/// Says whether the selected resources are to be removed, after a question when there are several and the command
+/// does not say which.
 pub(super) fn may_remove(
     kind: R,
     places: &[usize],
@@ -166,8 +167,8 @@ impl EditSession<'_> {
         Ok(picked(self.loaded()?, kind, pick))
     }
 
-    /// Says whether the `anet` is meant that a zone of Solaris 11 has after `create`, in one that has been begun by
-    /// it and has none.
+    /// Says whether the command means the `anet` that a zone of Solaris 11 has after `create`, while this zone began
+    /// with `create` and has none.
     pub(super) fn is_plain_anet(&self, kind: R, pick: &Pick) -> bool {
         let first = match pick {
             Pick::Any => true,

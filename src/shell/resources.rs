@@ -225,7 +225,7 @@ impl EditSession<'_> {
                     let text = value.as_str().unwrap_or_default();
                     spec.set_alias(def, text).map_err(|e| Complaint::new(format!("{}: {e}", def.name)))?;
                 }
-                // An alias that cannot be shown belongs to somebody else and stays.
+                // An alias that cannot be shown belongs to another control and stays.
                 (Some(_), None) if spec.alias(def).is_some() => {
                     spec.clear_alias(def);
                 }
@@ -242,7 +242,7 @@ impl EditSession<'_> {
     }
 
     /// A link without an address of the host's exists only where zones have a stack of their own by default; a
-    /// command file from there does not say so. What somebody has set stays.
+    /// command file from there does not say so. A value that was set stays.
     fn imply_exclusive(&mut self, kind: R, props: &Props, con: &mut dyn UserInterface) {
         let Some(spec) = &mut self.spec else { return };
         let reason = match kind {
@@ -462,7 +462,7 @@ impl EditSession<'_> {
         let checked = def.check(&typed, None).map_err(|e| refused(&e, span))?;
         let spec = self.loaded()?;
         match def.name {
-            // What a damaged text said of them nobody knows.
+            // A damaged spec (`mends`) does not say what they were, so any value is accepted.
             "zonepath" | "brand" if !force && !self.mends && self.is_installed()? => {
                 let text = format!("Zone {} already installed; set {} not allowed.", self.zone, def.name);
                 return Err(Complaint::new(text).at(prop.span));

@@ -65,12 +65,12 @@ impl StandardStreams {
         self.colour
     }
 
-    /// Notes what a person has typed.
+    /// Notes the line that was typed.
     pub fn typed(&mut self, line: &str) {
         self.typed = Some(line.to_owned());
     }
 
-    /// Below the exact text, for people only: where it is and what may have been meant.
+    /// Below the exact text, for people only: the place of the error, and suggestions.
     fn explain(&self, span: Option<Span>, meant: &[&str]) {
         if !std::io::stderr().is_terminal() {
             return;
@@ -94,7 +94,7 @@ impl StandardStreams {
     }
 }
 
-/// Writes to standard output. When nobody reads it any more the program ends quietly.
+/// Writes to standard output. When its reader has gone the program ends quietly.
 #[allow(clippy::exit)] // from deep inside of a session whose output nobody can see
 fn to_stdout(text: &str) {
     let mut out = std::io::stdout().lock();

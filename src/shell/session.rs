@@ -1,5 +1,4 @@
-//! A session of `zonecfg` on one zone: which spec is edited, in which scope, and what each command
-//! does to it.
+//! A session of `zonecfg` on one zone: the spec that is edited, the scope, and the effect of each command on it.
 //!
 //! ```text
 //!            add RES, select RES                  
@@ -24,7 +23,7 @@ use super::console::{Complaint, UserInterface};
 use super::help;
 use super::index::KeyIndex;
 
-/// Result of a command: done, or what to tell the user.
+/// Result of a command: done, or the error to report.
 pub(super) type CommandResult = Result<(), Complaint>;
 
 /// How a session is set up.
@@ -32,7 +31,7 @@ pub(super) type CommandResult = Result<(), Complaint>;
 pub struct SessionOptions {
     /// `-R` was given: `set -F zonepath` is allowed.
     pub alternate_root: bool,
-    /// What the program was called, for prompts and messages.
+    /// The name by which the program was called, for prompts and messages.
     pub program: String,
 }
 
@@ -42,7 +41,7 @@ impl Default for SessionOptions {
     }
 }
 
-/// What the loop does after a command.
+/// The loop's action after a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
     /// Goes on.
@@ -111,7 +110,7 @@ pub struct EditSession<'s> {
     pub(super) draft: Option<Draft>,
     pub(super) index: KeyIndex,
     pub(super) dirty: bool,
-    /// The next commit overwrites what is saved (`create -F`).
+    /// The next commit overwrites the saved spec (`create -F`).
     pub(super) overwrite: bool,
     /// The saved spec cannot be understood, and the next commit replaces it.
     pub(super) mends: bool,
@@ -172,7 +171,7 @@ impl<'s> EditSession<'s> {
         self.spec.as_ref()
     }
 
-    /// Does not say how to begin a zone that is missing: nobody is there to do it.
+    /// Does not explain how to begin a missing zone: no user is there to read it.
     pub fn without_invitation(&mut self) {
         self.invites = false;
     }
@@ -202,12 +201,12 @@ impl<'s> EditSession<'s> {
         let seen = self.saw_error;
         if let Err(complaint) = self.need_zone() {
             self.report(&complaint, con);
-            // Only a damaged spec counts; "create" is what a new zone begins with.
+            // Only a damaged spec counts; a missing one is normal, since "create" begins a new zone.
             self.saw_error = seen || complaint.after.is_none();
         }
     }
 
-    /// Tells an error and remembers that there was one.
+    /// Reports an error and remembers that there was one.
     pub fn report(&mut self, complaint: &Complaint, con: &mut dyn UserInterface) {
         self.saw_error = true;
         con.complain(complaint);
@@ -216,8 +215,8 @@ impl<'s> EditSession<'s> {
         }
     }
 
-    /// Tells that a statement is no command. `place` is the line, and the name of the command file
-    /// unless that is standard input.
+    /// Reports that a statement is no command. `place` is the line, and the name of the command file unless that is
+    /// standard input.
     pub fn report_syntax(
         &mut self,
         error: &ParseError,
@@ -388,8 +387,8 @@ impl<'s> EditSession<'s> {
         Ok(())
     }
 
-    /// Reads the zone unless there is a spec already. One that is not being edited is read again when
-    /// somebody else has saved it since.
+    /// Reads the zone unless there is a spec already. A spec without unsaved changes is read again when another user
+    /// has saved it since.
     pub(super) fn need_zone(&mut self) -> CommandResult {
         let edited = self.dirty || self.draft.is_some();
         let stale = match &self.base {

@@ -1,4 +1,4 @@
-//! What a session shows: `info`, `export`, and names for completion.
+//! The output of a session: `info`, `export`, and names for completion.
 
 use crate::parser::{Command, ExportFormat, Pick, Span, Word};
 use crate::spec::Value;
@@ -107,7 +107,7 @@ impl EditSession<'_> {
     }
 }
 
-/// Says so when nothing of what was asked for by more than its kind is there.
+/// Says so when the command selected resources by more than their kind and none matches.
 fn found(text: String, kind: ResourceKind, pick: &Pick) -> String {
     let filtered = !matches!(pick, Pick::Any);
     if text.is_empty() && filtered { format!("No such {kind} resource.\n") } else { text }

@@ -1,6 +1,6 @@
 //! Which of our templates stands in for one of another platform.
 
-/// A template of another platform and what is taken in its place.
+/// A template of another platform and the template that takes its place here.
 #[derive(Debug)]
 pub(super) struct ForeignTemplate {
     /// Its name there.

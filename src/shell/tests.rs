@@ -1,4 +1,4 @@
-//! What needs two sessions at once, or a store that refuses.
+//! Tests that need two sessions at once, or a store that refuses.
 
 use super::console::{Complaint, Confirmation, UserInterface};
 use super::session::{EditSession, Flow, InputEnd, SessionOptions};
@@ -101,7 +101,7 @@ fn the_second_of_two_editors_is_told_what_changed() {
     run(&mut first, &mut user, "commit -F");
     assert_eq!(store.saved("zion").expect("saved").props.text("bootargs"), Some("third"));
     assert_eq!(store.saved("zion").expect("saved").props.text("autoboot"), None);
-    // Who has changed nothing goes on with what is saved now.
+    // A user who has changed nothing continues with the spec that is saved now.
     assert_eq!(run(&mut second, &mut user, "set pool=db; commit"), "");
     assert_eq!(store.saved("zion").expect("saved").props.text("bootargs"), Some("third"));
 }
@@ -184,7 +184,7 @@ fn answers() {
     user.answers = vec![Confirmation::Yes];
     run(&mut editor, &mut user, "create -b; info zonepath");
     assert!(user.out.ends_with("Zone zion already exists; create anyway?\nzonepath: \n"));
-    // What cannot be saved: back to the prompt, then out.
+    // A spec cannot be saved: the session returns to the prompt, then ends.
     user.answers = vec![Confirmation::No, Confirmation::Yes];
     assert_eq!(editor.finish(InputEnd::Eof, true, &mut user), None);
     assert_eq!(editor.finish(InputEnd::Eof, true, &mut user), Some(1));

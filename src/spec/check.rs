@@ -311,7 +311,7 @@ pub fn check_attr(kind: &str, value: &str) -> Result<(), ValueError> {
     if good { Ok(()) } else { Err(ValueError::AttrValue(kind.to_owned())) }
 }
 
-/// Refuses what the command language cannot write.
+/// Refuses a value that the command language cannot write.
 fn writable(name: &'static str, text: &str) -> Result<(), ValueError> {
     let bad = |c: char| c == '"' || (c.is_control() && c != '\t');
     if text.contains(bad) { Err(ValueError::Unwritable(name)) } else { Ok(()) }

@@ -1,4 +1,4 @@
-//! What differs between two specs: typed changes, and the lines that `zonecfg diff` prints of them.
+//! The differences between two specs: typed changes, and the lines that `zonecfg diff` prints of them.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -80,7 +80,7 @@ pub enum Change {
     Within {
         /// The one.
         outer: ResourceKey,
-        /// What has changed in it.
+        /// The changes in it.
         change: Box<Self>,
     },
 }
@@ -132,7 +132,7 @@ impl fmt::Display for Change {
             Self::Removed { kind, props } => write!(f, "- {}", whole(*kind, props)),
             Self::Moved { kind, .. } => write!(f, "~ order of {kind} resources"),
             Self::Within { outer, change } => {
-                // The sign of what has changed stands first.
+                // The sign (`+`, `-`) stands first.
                 let text = change.to_string();
                 let (sign, rest) = text.split_at_checked(2).unwrap_or(("", &text));
                 write!(f, "{sign}{outer} {rest}")
@@ -201,8 +201,8 @@ fn diff_props(
     }
 }
 
-/// What pairs the resources of two lists: the unique key, and how many of the list have had it before. Specs
-/// that no check has seen hold several resources of one key.
+/// Pairs the resources of two lists: by the unique key, and by how many resources of the list have had it before. A
+/// spec that was not checked may hold several resources of one key.
 pub(super) type Pairing = (String, usize);
 
 /// Returns the pairing of each resource of a list.
@@ -400,7 +400,7 @@ mod tests {
         let changes = diff(&old, &new);
         assert_eq!((changes.len(), &changes[1]), (2, &moved));
         assert_eq!(lines(&old, &new), ["+ attr name=d type=int value=4"]);
-        // One that goes moves the others up, which is no other order.
+        // A removal moves the later resources up, which is no other order.
         let mut fewer = old.clone();
         fewer.stored_mut(R::Attr).remove(0);
         assert_eq!(diff(&old, &fewer).len(), 1);

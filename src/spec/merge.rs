@@ -8,7 +8,7 @@ use super::schema::{self, PropDef, ResourceKind as R};
 use super::value::Value;
 use super::{Props, ZoneSpec};
 
-/// What both edits changed in different ways.
+/// A property or resource that both edits changed in different ways.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Clash {
     /// Both have given a property a value of their own.
@@ -49,7 +49,7 @@ impl fmt::Display for Clash {
 pub struct Merged {
     /// Both edits together; where they clash, mine.
     pub spec: ZoneSpec,
-    /// What both edits changed in different ways.
+    /// The properties and resources that both edits changed in different ways.
     pub clashes: Vec<Clash>,
 }
 

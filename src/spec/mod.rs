@@ -1,5 +1,5 @@
-//! What a zone is: the spec, its table of resources and properties, and its rules. No input or
-//! output, no clock, no randomness; everything else of the crate builds on this module.
+//! The configuration of a zone: the spec, its table of resources and properties, and its rules. No input or output,
+//! no clock, no randomness; everything else of the crate builds on this module.
 
 pub mod check;
 pub mod diff;
@@ -104,7 +104,7 @@ impl Props {
         self.values.is_empty() && self.inner.values().all(Vec::is_empty)
     }
 
-    /// Returns what is set, sorted by name.
+    /// Returns the properties that are set, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Value)> {
         self.values.iter().map(|(n, e)| (*n, &e.value))
     }
@@ -146,8 +146,8 @@ impl ZoneSpec {
 
     /// Returns the resources that are stored under a kind, in their order.
     ///
-    /// `capped-cpu` is never stored (it is a view on a control) and `capped-memory` only with what
-    /// is not an alias; [`ZoneSpec::view`] shows both whole.
+    /// `capped-cpu` is never stored (it is a view on a control) and `capped-memory` only with properties that are
+    /// not aliases; [`ZoneSpec::view`] shows both whole.
     pub fn stored(&self, kind: ResourceKind) -> &[Props] {
         self.resources.get(&kind).map_or(&[], Vec::as_slice)
     }

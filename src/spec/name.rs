@@ -28,8 +28,8 @@ impl ZoneName {
     /// Returns the checked name.
     ///
     /// # Errors
-    /// [`BogusZoneName`] when the text breaks the rule. `global` and `SUNW…` pass: what may be done
-    /// with those is decided by [`ZoneName::is_global`] and [`ZoneName::is_reserved`].
+    /// [`BogusZoneName`] when the text breaks the rule. `global` and `SUNW…` pass: which operations they allow is
+    /// decided by [`ZoneName::is_global`] and [`ZoneName::is_reserved`].
     pub fn new(text: &str) -> Result<Self, BogusZoneName> {
         let bytes = text.as_bytes();
         let good = bytes.first().is_some_and(u8::is_ascii_alphanumeric)

@@ -36,14 +36,14 @@ pub enum Grant {
     Never(&'static str),
 }
 
-/// What a privilege of Solaris is on Linux.
+/// The meaning of a Solaris privilege on Linux.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Means {
     /// Capabilities, by name.
     Capabilities {
-        /// Those that it gives.
+        /// The capabilities that it gives.
         gives: &'static [&'static str],
-        /// Those that must go for it to be gone, besides.
+        /// Further capabilities that must be dropped for the privilege to be gone.
         with: &'static [&'static str],
     },
     /// Every process on Linux has it. With `true`, it is one of the set `basic`, which every process of
@@ -60,14 +60,14 @@ pub enum Means {
 pub struct Privilege {
     /// Name without the prefix `priv_`.
     pub name: &'static str,
-    /// What it is here.
+    /// The meaning here.
     pub means: Means,
 }
 
-/// What is wrong with a list of privileges.
+/// An error in a list of privileges.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum PrivilegeError {
-    /// Nobody knows the name.
+    /// No system knows the name.
     #[error("unknown privilege \"{0}\" specified in the zone's privilege set")]
     Unknown(String),
     /// It cannot be given.
@@ -89,7 +89,7 @@ pub enum PrivilegeError {
     Everyone(&'static str),
 }
 
-/// What a list of privileges comes to.
+/// The result of reading a list of privileges.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Granted {
     /// The capabilities that the zone keeps: bit N is capability N.
@@ -323,9 +323,9 @@ pub fn names(keep: u64) -> Vec<&'static str> {
 /// A list on its way to be read.
 struct Reading {
     granted: Granted,
-    /// Those of [`Means::Everyone`] that the list has; they are all named in the end or it is an error.
+    /// The privileges of [`Means::Everyone`] in the list: in the end all of them are named, or it is an error.
     everyone: Vec<&'static str>,
-    /// Those that the list takes away by name.
+    /// The privileges that the list removes by name.
     refused: Vec<&'static str>,
     errors: Vec<PrivilegeError>,
 }
@@ -457,7 +457,7 @@ mod tests {
                     assert!(!matches!(c.grant, Grant::Never(_)), "{} gives {name}", p.name);
                 }
             }
-            // What both systems call by one name is one thing.
+            // A privilege and a capability of the same name mean the same.
             if let Some(c) = capability(p.name) {
                 match p.means {
                     Means::Capabilities { gives, .. } => assert_eq!(gives, [c.name], "{}", p.name),
@@ -493,13 +493,13 @@ mod tests {
         assert_eq!(keeps("default,-CAP_NET_RAW"), without(&["net_raw"]));
         assert_eq!(keeps("default,!PRIV_SYS_MOUNT"), without(&["sys_admin"]));
         assert_eq!(keeps("default,!proc_setid"), without(&["setuid", "setgid"]));
-        // Whoever may write to every file can make it readable.
+        // A process that may write to every file can make it readable.
         assert_eq!(keeps("default,!file_dac_read"), without(&["dac_read_search", "dac_override"]));
         assert_eq!(keeps("basic,file_dac_read"), ["dac_read_search"]);
         assert_eq!(keeps("basic, net_privaddr ,cap_kill"), ["kill", "net_bind_service"]);
         assert!(keeps("default,sys_resource").contains(&"sys_resource"));
         assert!(keeps("all").contains(&"checkpoint_restore"));
-        // What was not there can be taken away.
+        // A privilege that was not in the set can be removed.
         assert_eq!(keeps("default,!sys_time,!sys_nfs,!contract_event"), default);
         // The last word counts.
         assert_eq!(keeps("default,!sys_mount,sys_admin"), default);

@@ -1,4 +1,4 @@
-//! What the `admin` resources of a spec allow to users of the host.
+//! The rights that the `admin` resources of a spec give to users of the host.
 //!
 //! As on Solaris: `manage` is for all of `zoneadm` and for logins that ask for no password, `login` for
 //! interactive logins that the zone's own login(1) checks, `clonefrom` for being the source of a clone,
@@ -15,7 +15,7 @@ use super::{Props, ZoneName, ZoneSpec, words};
 /// An authorization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Auth {
-    /// To log in as a user of the zone who knows a password of the zone.
+    /// To log in as a user of the zone, with that user's password in the zone.
     Login,
     /// To start and stop, install and uninstall, and to log in as anybody.
     Manage,
@@ -63,12 +63,12 @@ pub fn has(spec: &ZoneSpec, user: &str, auth: Auth) -> bool {
         .any(|a| gives(&a))
 }
 
-/// Returns what of a change the authorization `config` does not allow, as it is told to the user; none
-/// when all of it is allowed.
+/// Returns the part of a change that the authorization `config` does not allow, as reported to the user; none when
+/// all of it is allowed.
 pub fn forbidden(old: &ZoneSpec, new: &ZoneSpec) -> Option<String> {
     let changes = diff(old, new);
     let closed = changes.iter().filter(|change| !is_open(change));
-    // Of several attributes the first of the new spec is named, and one that is gone only when there is none.
+    // Of several attributes the first of the new spec is named; a removed one only when there is no other.
     let place = |change: &&Change| match change.resource() {
         _ if change.kind() != Some(R::Attr) => None,
         Some(key) => {
@@ -90,7 +90,7 @@ fn named(attr: &ResourceKey) -> String {
     attr.text("name").map_or_else(|| attr.kind.name().to_owned(), |name| format!("{} {name}", attr.kind))
 }
 
-/// Says whether who has the authorization `config` may make a change.
+/// Says whether a holder of the authorization `config` may make a change.
 fn is_open(change: &Change) -> bool {
     let delegable = |kind: R| kind == R::Attr && kind.def().props.iter().all(|p| p.delegable);
     let is_free = |key: &ResourceKey| key.text("name").is_some_and(words::is_free_attr);
@@ -160,12 +160,12 @@ mod tests {
         }
         // A value that says what holds anyway is no change.
         assert_eq!(with(&set("ip-type", "shared")), None);
-        // Every kind of resource but one, so that a new kind is closed until somebody opens it.
+        // Lists every kind of resource but one, so that a new kind is closed until it is opened on purpose.
         for kind in R::all().filter(|k| *k != R::Attr) {
             let first = kind.def().props.first().expect("a property");
             assert_eq!(with(&|s| add(s, kind, &[(first.name, "1")])).as_deref(), Some(kind.name()));
         }
-        // What stands in a resource is as closed as that.
+        // A nested resource is as closed as the resource that holds it.
         let mut old_link = old.clone();
         add(&mut old_link, R::Anet, &[("linkname", "net0")]);
         let mut new_link = old_link.clone();
@@ -198,7 +198,7 @@ mod tests {
             let text = Some(format!("attr {name}"));
             assert_eq!(attr(name), (text.clone(), text));
         }
-        // The one that is changed is named, not another one.
+        // The message names the resource that is changed, not another one.
         let mut old = old.clone();
         add(&mut old, R::Attr, &[("name", "a"), ("type", "string"), ("value", "x")]);
         let mut new = old.clone();

@@ -79,7 +79,7 @@ pub enum PropertyOrigin {
     Linux,
 }
 
-/// Whether a Linux host can do what the property asks for. `verify` names everything but `Yes`.
+/// Whether a Linux host supports the property. `verify` names everything but `Yes`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Honour {
     /// It is carried out.
@@ -92,16 +92,16 @@ pub enum Honour {
 
 /// When a change takes effect on a zone that is installed, counted from the commit of `zonecfg`.
 ///
-/// It says what this release does, and that is more than a promise of the text: what a zone was booted with is
-/// kept in its runtime directory, and zlogin, the guard of datasets and halt read that copy. A property that
-/// can be changed in a running zone one day is [`TakesEffect::NextBoot`] until the programs do that.
+/// It says what this release does, and the code relies on it: the spec that a zone was booted with is kept in its
+/// runtime directory, and zlogin, the guard of datasets and halt read that copy. A property that can be changed in a
+/// running zone one day is [`TakesEffect::NextBoot`] until the programs do that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TakesEffect {
     /// With the commit, whether or not the zone runs: the saved spec is read whenever the value is needed.
     /// The text says what reads it, or which state of the zone it takes.
     Now(&'static str),
-    /// When the zone boots next (`ready`, `boot`, `reboot`, or a reboot from inside). Until then a running zone,
-    /// and whoever logs in to it, has what the zone was booted with. The text is empty where that is obvious.
+    /// When the zone boots next (`ready`, `boot`, `reboot`, or a reboot from inside). Until then a running zone, and
+    /// every login to it, has the values that the zone was booted with. The text is empty where that is obvious.
     NextBoot(&'static str),
     /// Not without another install: zonecfg refuses to set it from install to uninstall. The text says why,
     /// and the other way if there is one.
@@ -129,7 +129,7 @@ impl TakesEffect {
         if self.why().is_empty() { text } else { format!("{text}: {}", self.why()) }
     }
 
-    /// Corrects what a row says by whether the host carries it out at all.
+    /// Corrects a row for a property that the host does not carry out at all.
     fn as_honoured(self, honour: Honour) -> Self {
         match honour {
             Honour::Yes => self,
@@ -140,7 +140,7 @@ impl TakesEffect {
     }
 }
 
-/// What a single text of a property must look like.
+/// The rule for a single text of a property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueKind {
     /// `true` or `false`.
@@ -308,7 +308,7 @@ pub struct PropDef {
     pub default: Option<&'static str>,
     /// Set when the value lives in a resource control.
     pub alias: Option<Alias>,
-    /// Which zones have it, when it is a global property. One that is a view on a control all have.
+    /// The zones that have it, when it is a global property. All zones have one that is a view on a control.
     pub scope: ZoneScope,
     /// Part of what makes the resource unique.
     pub key: bool,
@@ -324,8 +324,7 @@ pub struct PropDef {
     pub effect: TakesEffect,
     /// Where it comes from.
     pub origin: PropertyOrigin,
-    /// Who has the authorization `config` may change it: nothing of the host comes into the zone by it,
-    /// and nobody gets a right.
+    /// Changeable with the authorization `config`: it exposes nothing of the host to the zone and grants no rights.
     pub delegable: bool,
     /// One sentence for help and manual, imperative or noun phrase, no full stop.
     pub doc: &'static str,
@@ -340,7 +339,7 @@ pub struct ResourceDef {
     pub kind: ResourceKind,
     /// Name as typed and as in the prompt.
     pub name: &'static str,
-    /// The kind in whose resources those of this one stand; none for one that stands in the zone itself.
+    /// The kind whose resources hold those of this one; none for a resource that stands in the zone itself.
     pub within: Option<ResourceKind>,
     /// At most one per zone.
     pub singleton: bool,
@@ -363,8 +362,8 @@ impl PropDef {
         self.alias.is_some() || self.scope.has(global)
     }
 
-    /// Returns when a change takes effect; `of` is the kind of resource that has the property, none for a
-    /// global property. What is not carried out has no moment of its own.
+    /// Returns when a change takes effect; `of` is the kind of resource that has the property, none for a global
+    /// property. A property that the host does not carry out has no moment of its own.
     pub fn takes_effect(&self, of: Option<ResourceKind>) -> TakesEffect {
         let own = self.effect.as_honoured(self.honour);
         of.map_or(own, |kind| own.as_honoured(kind.def().honour))
@@ -498,7 +497,7 @@ mod tests {
             let effect = p.takes_effect(*kind);
             assert!(matches!(effect, TakesEffect::NextBoot(_)) || !effect.why().is_empty(), "{}", p.name);
             assert!(!effect.why().ends_with('.'), "{}", p.name);
-            // What the host does not carry out has that as its reason.
+            // A property that the host does not carry out has that as its reason.
             let honours = [p.honour, kind.map_or(Honour::Yes, |kind| kind.def().honour)];
             let ignored = honours.iter().any(|h| matches!(h, Honour::Ignored(_)));
             assert!(!ignored || matches!(effect, TakesEffect::Never(_)), "{}", p.name);

@@ -1,8 +1,8 @@
 //! How a name that others have chosen is shown.
 //!
-//! A zone names its files, processes and users as it likes, with line ends and what a terminal obeys. Put
-//! into a message as it is, such a name could say in the message's place what it wants: a line of its own,
-//! with the name of our program in front. So paths and names go into texts by [`Show::shown`] only.
+//! A zone chooses the names of its files, processes and users, and may put line ends and control sequences of the
+//! terminal into them. Printed as it is, such a name could forge a line of a message, with the name of our program
+//! in front. So paths and names go into texts by [`Show::shown`] only.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -76,7 +76,7 @@ const WHOLE: usize = 4096;
 /// Of a longer one, bytes of its start and of its end.
 const PART: usize = 1024;
 
-/// Returns what is shown of a name.
+/// Returns the printable form of a name.
 fn text_of(name: &OsStr) -> Cow<'_, str> {
     let bytes = name.as_encoded_bytes();
     if bytes.len() <= WHOLE {

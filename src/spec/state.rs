@@ -1,4 +1,4 @@
-//! The states of a zone, and what an operation answers that is to start in one.
+//! The states of a zone, and the answer to an operation that is to start in one.
 //!
 //! ```text
 //!             install            boot (through ready)
@@ -79,7 +79,7 @@ impl fmt::Display for ZoneState {
     }
 }
 
-/// What a verb does in a state that allows it.
+/// The effect of a verb in a state that allows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
     /// It starts.
@@ -111,7 +111,7 @@ pub enum StateError {
     NotRunning,
 }
 
-/// What a verb answers in a state: one cell of the table.
+/// The answer of a verb in a state: one cell of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VerbDecision {
     /// It starts.

@@ -5,7 +5,7 @@ use thiserror::Error;
 use super::state::ZoneState;
 use super::{ZoneName, ZoneSpec, words};
 
-/// Identifies the content of a saved spec, to notice that somebody else has changed it since.
+/// Identifies the content of a saved spec. A commit notices by it that the spec was changed since it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContentToken(pub String);
 
@@ -14,20 +14,20 @@ pub struct ContentToken(pub String);
 pub struct Stored {
     /// The spec.
     pub spec: ZoneSpec,
-    /// What was read.
+    /// The spec that was read.
     pub token: ContentToken,
 }
 
 /// A request to save.
 #[derive(Clone, Debug)]
 pub struct Commit<'a> {
-    /// What to save. Its name is the new name of the zone.
+    /// The spec to save. Its name is the new name of the zone.
     pub spec: &'a ZoneSpec,
-    /// What the edit started from; none for a zone that did not exist.
+    /// The token of the spec that the edit started from; none for a zone that did not exist.
     pub base: Option<&'a ContentToken>,
     /// The former name, when the zone is renamed.
     pub renamed_from: Option<&'a ZoneName>,
-    /// Save even if somebody else has changed it since `base` was read.
+    /// Save even if the spec was changed since `base` was read.
     pub overwrite: bool,
     /// Replace a saved text that cannot be understood; it is kept as a revision.
     pub mends: bool,
@@ -40,7 +40,7 @@ pub struct Revision {
     pub number: u32,
     /// When it was saved, seconds since the epoch.
     pub time: u64,
-    /// Who saved it, a login name.
+    /// Login name of the user who saved it.
     pub user: String,
 }
 
@@ -62,7 +62,7 @@ pub enum StoreError {
     /// The caller may not.
     #[error("Permission denied")]
     Denied,
-    /// Somebody else has saved the spec since it was read; holds what is saved now.
+    /// The spec was saved by another user since it was read; holds the spec that is saved now.
     #[error("the configuration was changed by somebody else meanwhile")]
     Conflict(Box<Stored>),
     /// The file cannot be understood; the text has file, line and column.
@@ -83,9 +83,9 @@ pub enum StoreError {
 pub trait ZoneStore {
     /// Reads a spec; none when there is no such zone.
     fn load(&self, name: &ZoneName) -> Result<Option<Stored>, StoreError>;
-    /// Says whether what is saved is still what the token stands for.
+    /// Says whether the saved spec is still the one that the token stands for.
     fn is_saved(&self, name: &ZoneName, token: &ContentToken) -> bool;
-    /// Saves a spec atomically and returns what is saved now. Keeps the former one as a revision.
+    /// Saves a spec atomically and returns the saved spec. Keeps the former one as a revision.
     fn commit(&self, commit: &Commit<'_>) -> Result<ContentToken, StoreError>;
     /// Deletes a spec. With `force` also one whose zone is incomplete or installed, or whose file is broken.
     fn delete(&self, name: &ZoneName, force: bool) -> Result<(), StoreError>;
@@ -101,8 +101,8 @@ pub trait ZoneStore {
     fn names(&self) -> Result<Vec<ZoneName>, StoreError>;
     /// Finds a zone by its uuid.
     fn by_uuid(&self, uuid: &str) -> Result<Option<ZoneName>, StoreError>;
-    /// Says whether this host runs zones of a brand: its own, or one that its configuration, that of the
-    /// global zone, names as another word for it.
+    /// Says whether this host runs zones of a brand: its own, or one that the configuration of the global zone names
+    /// as another word for it.
     fn runs_brand(&self, brand: &str) -> bool {
         let is_alias = |aliases: &str| aliases.split(',').any(|alias| alias == brand);
         let host = || self.load(&ZoneName::global()).ok().flatten();

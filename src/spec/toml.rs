@@ -23,9 +23,8 @@
 //! value = [{ priv = "privileged", limit = 1000, action = "deny" }]
 //! ```
 //!
-//! The text belongs to people: [`edit::update`] changes only what differs. What cannot be understood
-//! is refused with line and column, because a key that is silently skipped is a limit that is
-//! silently missing.
+//! The text belongs to people: [`edit::update`] changes only the values that differ. An unknown key is refused with
+//! line and column, because a key that is silently skipped is a limit that is silently missing.
 
 pub mod edit;
 
@@ -57,7 +56,7 @@ pub struct TextError {
     pub line: usize,
     /// Column in characters, counting from 1.
     pub column: usize,
-    /// What is wrong.
+    /// The error.
     pub text: String,
 }
 
@@ -84,7 +83,7 @@ pub fn parse(name: &ZoneName, bytes: &[u8]) -> Result<ZoneSpec, TextError> {
     Reader { text, spec: ZoneSpec::new(name.clone()), controls: HashSet::new() }.read(document.get_ref())
 }
 
-/// Checks what can be said of the bytes before they are taken for TOML.
+/// Checks the bytes for errors that can be named before they are parsed as TOML.
 fn decode(bytes: &[u8]) -> Result<&str, TextError> {
     if bytes.len() > SIZE_MAX {
         return Err(TextError::at(bytes, SIZE_MAX, "the file is larger than 16 MiB, which no zone spec is"));

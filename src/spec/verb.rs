@@ -1,8 +1,8 @@
-//! The data of a subcommand of `zoneadm`: how it is called, in which states of a zone it starts, what it
-//! locks, and to whom the broker lends the rights of root for it.
+//! The data of a subcommand of `zoneadm`: its name, the states of a zone in which it starts, the locks it takes, and
+//! the users to whom the broker lends the rights of root for it.
 //!
-//! The rows themselves are in the table of the program, each with the functions that carry it out; what is
-//! said of a subcommand elsewhere (usage, help, completions, the manual's synopsis) comes from them.
+//! The rows themselves are in the table of the program, each with the functions that carry it out; usage, help,
+//! completions and the manual's synopsis are generated from them.
 
 use super::rights::Auth;
 use super::state::{Start, StateError, VerbDecision, ZoneState};
@@ -12,35 +12,35 @@ use super::state::{Start, StateError, VerbDecision, ZoneState};
 pub struct Verb {
     /// The word as typed.
     pub name: &'static str,
-    /// What it does, in a few words, as shells show it.
+    /// A few words that say what it does, as shells show them.
     pub brief: &'static str,
-    /// What it does, in a few sentences.
+    /// A few sentences that say what it does.
     pub help: &'static str,
     /// Its options, in the order of the usage.
     pub options: &'static [Opt],
-    /// What else may follow the name.
+    /// The operands that may follow the name.
     pub operands: Operands,
-    /// What `-z` and `-u` mean to it.
+    /// The meaning of `-z` and `-u`.
     pub subject: Subject,
-    /// What it answers in each state of the zone, in the order of [`ZoneState::ALL`]; none where the state does
-    /// not decide.
+    /// The answer in each state of the zone, in the order of [`ZoneState::ALL`]; none where the state does not
+    /// decide.
     pub states: Option<[VerbDecision; 9]>,
-    /// What it locks.
+    /// The locks it takes.
     pub lock: Lock,
     /// Whether it needs the zone's spec.
     pub spec: SpecUse,
-    /// Who may ask the broker for it.
+    /// The users who may ask the broker for it.
     pub broker: BrokerPolicy,
 }
 
-/// What a subcommand is about.
+/// The object of a subcommand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// About the program itself.
     Program,
     /// About the host: no zone is named.
     Host,
-    /// About all zones, or one that is named.
+    /// All zones, or one that is named.
     Zones,
     /// About the one zone that is named.
     Zone,
@@ -55,11 +55,11 @@ pub enum Lock {
     Zone,
     /// The zone's; a zone for whose orderly shutdown another zoneadm waits is killed first.
     Interrupting,
-    /// Those of the zone and of the one that is its source, in the order of their names.
+    /// Locks of the zone and of its source, in the order of their names.
     ZoneAndSource,
 }
 
-/// What becomes of a subcommand when the zone's spec cannot be read.
+/// The effect of a zone's unreadable spec on a subcommand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpecUse {
     /// It fails.
@@ -70,7 +70,7 @@ pub enum SpecUse {
     ForRights,
 }
 
-/// Who may ask the broker for a subcommand.
+/// The users who may ask the broker for a subcommand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BrokerPolicy {
     /// Root only.
@@ -86,12 +86,12 @@ pub enum BrokerPolicy {
     },
 }
 
-/// What may follow the options of a subcommand.
+/// The operands that may follow the options of a subcommand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operands {
     /// Nothing.
     None,
-    /// One word of these; whatever else is typed ends the program without a message, as on Solaris.
+    /// One of these words; any other ends the program without a message, as on Solaris.
     Keyword(&'static str),
     /// One name.
     Name {
@@ -101,7 +101,7 @@ pub enum Operands {
         manual: &'static str,
         /// Whether it may be left out.
         is_optional: bool,
-        /// What shells offer.
+        /// The candidates that shells offer.
         offer: Offer,
     },
     /// Arguments of a boot, after `--`; with an option, only after that.
@@ -115,12 +115,12 @@ pub enum Operands {
         usage: &'static str,
         /// Their synopsis in mdoc(7).
         manual: &'static str,
-        /// What shells offer first.
+        /// The candidates that shells offer first.
         offer: Offer,
     },
 }
 
-/// What a shell offers for a word.
+/// The candidates that a shell offers for a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offer {
     /// Nothing.
@@ -150,11 +150,11 @@ pub struct Opt {
     pub letter: Option<char>,
     /// `--json`.
     pub long: Option<&'static str>,
-    /// What follows it.
+    /// Its value.
     pub value: Option<OptionValue>,
-    /// What it does, in a few words.
+    /// A few words that say what it does.
     pub brief: &'static str,
-    /// Who knows it.
+    /// The use of it.
     pub role: Role,
     /// Whether it is an alternative to the one before it.
     pub is_alternative: bool,
@@ -166,33 +166,33 @@ pub struct Opt {
     pub also_in: &'static [ZoneState],
 }
 
-/// What an option is.
+/// The use of an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// One that usage, completions and manual show.
+    /// An option that usage, completions and manual show.
     Shown,
-    /// One that is taken and not shown.
+    /// An option that is accepted and not shown.
     Hidden,
-    /// One that is not shown and goes into the arguments of the boot as it is.
+    /// An option that is not shown and is added to the arguments of the boot as it is.
     BootWord,
     /// The profile of a system: what cannot be taken of it is warned of.
     Profile,
-    /// One of another system, without a meaning here: a warning says why.
+    /// An option of another system, without a meaning here: a warning says why.
     Foreign(&'static str),
 }
 
-/// What follows an option.
+/// The value of an option.
 #[derive(Clone, Copy, Debug)]
 pub struct OptionValue {
     /// Its name in the usage.
     pub name: &'static str,
-    /// What it has to be.
+    /// The rule for it.
     pub must: Must,
-    /// What shells offer.
+    /// The candidates that shells offer.
     pub offer: Offer,
 }
 
-/// What the value of an option has to be.
+/// The rule for the value of an option.
 #[derive(Clone, Copy, Debug)]
 pub enum Must {
     /// Anything.
@@ -338,7 +338,7 @@ impl Verb {
         }
     }
 
-    /// Returns what may follow the name, as the usage has it.
+    /// Returns the operands that may follow the name, as the usage has them.
     pub fn usage(&self) -> String {
         let one = |opt: &&Opt| {
             let value = opt.value.map(|v| format!(" {}", v.name)).unwrap_or_default();
@@ -368,7 +368,7 @@ impl Verb {
         words.join(" ")
     }
 
-    /// Returns what may follow the name, in mdoc(7): each piece, and whether it is optional.
+    /// Returns the operands that may follow the name, in mdoc(7): each piece, and whether it is optional.
     pub fn manual(&self) -> Vec<(String, bool)> {
         let dashes = r"Cm \-\- Ar boot arguments";
         let one = |opt: &&Opt| {

@@ -1,5 +1,5 @@
-//! What is wrong with a spec as such, without a look at the machine: the checks of `zonecfg verify`
-//! and of every commit. Whether paths, links and datasets exist is the business of `zoneadm verify`.
+//! Checks of a spec as such, without a look at the machine: those of `zonecfg verify` and of every commit. Whether
+//! paths, links and datasets exist is checked by `zoneadm verify`.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use super::{Props, ZoneSpec, words};
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// The spec can be saved; something in it will not do what it says.
+    /// The spec can be saved; something in it will not work as written.
     Warning,
     /// The spec cannot be saved.
     Error,
@@ -58,12 +58,12 @@ impl SpecFindings {
         self.push(Severity::Error, reason, text.into(), true);
     }
 
-    /// Warns of what will not do what it says.
+    /// Warns of settings that will not work as written.
     fn warn(&mut self, text: impl Into<String>) {
         self.push(Severity::Warning, FindingReason::Invalid, text.into(), false);
     }
 
-    /// Warns of what can be saved, but with which no zone boots here.
+    /// Warns of settings that can be saved, but with which no zone boots here.
     fn warn_of_obstacle(&mut self, text: impl Into<String>) {
         self.push(Severity::Warning, FindingReason::Invalid, text.into(), true);
     }
@@ -75,7 +75,7 @@ impl SpecFindings {
 
 /// Checks a spec and returns everything that is wrong with it, not only the first.
 ///
-/// What the checks have to know of the host.
+/// The facts of the host that the checks need.
 pub struct HostKnows<'a> {
     /// Says whether it knows a login name.
     pub is_user: &'a dyn Fn(&str) -> bool,
@@ -217,7 +217,7 @@ pub fn unique_key(kind: R, props: &Props) -> String {
     key
 }
 
-/// Says whether a resource can clash with another one. One that stands in a resource needs no key.
+/// Says whether a resource can clash with another one. A nested resource needs no key.
 pub fn can_clash(kind: R, props: &Props) -> bool {
     kind.def().within.is_none() || kind.def().keys().any(|def| props.get(def.name).is_some())
 }
@@ -299,7 +299,7 @@ fn verify_net(spec: &ZoneSpec, found: &mut SpecFindings) {
 const NAME_MAX: usize = 255;
 const PATH_MAX: usize = 4096;
 
-/// Returns what no boot can do, with the reason, of what a spec says by itself.
+/// Returns the settings of a spec that no boot can carry out, each with the reason.
 pub fn obstacles(spec: &ZoneSpec) -> Vec<(String, String)> {
     let mut out = Vec::new();
     for kind in [R::Fs, R::InheritPkgDir] {
@@ -372,7 +372,7 @@ fn verify_memory(spec: &ZoneSpec, found: &mut SpecFindings) {
     }
 }
 
-/// Returns what is wrong between the three lists of security flags; unset ones set no bound.
+/// Returns the contradictions between the three lists of security flags; unset ones set no bound.
 pub fn security_flag_errors(flags: &Props) -> Vec<&'static str> {
     let bits = |name| flags.text(name).and_then(words::security_flags);
     let (lower, default, upper) = (bits("lower"), bits("default"), bits("upper"));

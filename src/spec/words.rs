@@ -36,8 +36,8 @@ pub fn security_flags(list: &str) -> Option<u8> {
     list.split(',').map(str::trim).try_fold(0, |bits, word| match word.to_ascii_lowercase().as_str() {
         "none" => Some(bits),
         "all" => Some(all),
-        // What "default" and "current" mean is known only to a running system; both keep the
-        // flags that a Linux process has.
+        // The meaning of "default" and "current" is known only to a running system; both keep the flags that a Linux
+        // process has.
         "default" | "current" => Some(bits | 1),
         word => SECURITY_FLAGS.iter().position(|f| *f == word).map(|i| bits | 1 << i),
     })

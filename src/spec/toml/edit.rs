@@ -21,8 +21,7 @@ pub fn render(spec: &ZoneSpec) -> String {
     document.to_string()
 }
 
-/// Returns the text changed so that it reads as `spec`. Comments, order and form of what did not
-/// change are kept.
+/// Returns the text changed so that it reads as `spec`. Unchanged values keep their comments, order and form.
 ///
 /// # Errors
 /// The existing text cannot be read; it is not for us to replace it.
@@ -41,8 +40,8 @@ pub fn update(existing: &str, spec: &ZoneSpec) -> Result<String, TextError> {
     if existing.contains('\n') && existing.lines().count() == existing.matches("\r\n").count() {
         text = text.replace("\r\n", "\n").replace('\n', "\r\n");
     }
-    // What is saved must be what was asked for. Should an unforeseen layout defeat the editing
-    // above, the comments are worth less than the content.
+    // The saved text must read as the spec that was asked for. Should an unforeseen layout defeat the editing above,
+    // correct values matter more than the comments.
     match parse(&spec.name, text.as_bytes()) {
         Ok(read) if read == *spec => Ok(text),
         _ => Ok(render(spec)),
@@ -285,8 +284,8 @@ fn alias_text(def: &'static PropDef) -> impl Fn(&Node) -> Option<String> {
     }
 }
 
-/// Pairs each new resource with the old one that it continues: the one of the same key, else the
-/// one that stood in its place and has no successor by key.
+/// Pairs each new resource with the old one that it continues: the old resource of the same key, else the old one in
+/// the same place whose key has no successor.
 fn pair(def: &ResourceDef, before: &[Props], after: &[Props]) -> Vec<Option<usize>> {
     let key = |p: &Props| -> Vec<Option<String>> {
         def.keys().map(|k| p.text(k.name).map(str::to_owned)).collect()
@@ -296,8 +295,8 @@ fn pair(def: &ResourceDef, before: &[Props], after: &[Props]) -> Vec<Option<usiz
     let mut free: Vec<_> = by_key.into_values().collect();
     free.sort_unstable();
     let mut free = free.into_iter().peekable();
-    // Walks both lists side by side: an old one without successor between two that are kept belongs
-    // to the new one that now stands there.
+    // Walks both lists side by side: an old resource without successor between two kept ones belongs to the new
+    // resource in its place.
     let mut following = vec![None; pairs.len()];
     for i in (1..pairs.len()).rev() {
         following[i - 1] = pairs[i].or(following[i]);
@@ -331,7 +330,7 @@ fn order(tables: &mut [Table], place: Option<isize>) {
             last = places.next();
         }
         table.set_position(last);
-        // What stands in it follows it.
+        // Nested resources follow the resource that holds them.
         for (_, node) in table.iter_mut() {
             let Node::ArrayOfTables(inner) = node else { continue };
             inner.iter_mut().for_each(|table| table.set_position(None));
@@ -434,7 +433,7 @@ fn edit_array(old: &mut Array, new: &Array) -> bool {
     if kept == 0 {
         return false;
     }
-    // What follows the last element, as if there were a comma behind it.
+    // Returns the text after the last element, as if there were a comma behind it.
     let mut tail = old.trailing().as_str().unwrap_or_default().to_owned();
     if let Some(last) = old.len().checked_sub(1).and_then(|i| old.get_mut(i)) {
         tail.insert_str(0, &text_of(last.decor().suffix()));

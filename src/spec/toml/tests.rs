@@ -373,7 +373,7 @@ fn resources_in_a_resource_are_read_and_kept() {
     let updated = update(text, &turned).unwrap();
     assert_eq!(read(&updated), turned, "{updated}");
     assert!(updated.contains("# the web\n[[anet.mac]]") && updated.contains("# seven"), "{updated}");
-    // What goes out of a list leaves the others as they were written.
+    // An element that is removed from a list leaves the others as they were written.
     let mut fewer = spec.clone();
     fewer.stored_mut(ResourceKind::Anet)[1].inner_mut(ResourceKind::Vlan).remove(1);
     let updated = update(text, &fewer).unwrap();
