@@ -32,7 +32,7 @@ fn planned() -> String {
     names.join(" ")
 }
 
-/// Returns what is offered for the word that is no option.
+/// Returns the candidates for a word that is no option.
 fn operand(verb: &Verb) -> Offer {
     match verb.operands {
         Operands::None | Operands::BootArgs { .. } => Offer::Nothing,

@@ -127,7 +127,7 @@ fn resources() -> String {
     out
 }
 
-/// What a Linux host does not carry out, so that nobody has to find it by trying.
+/// Lists the properties that a Linux host does not carry out, so that a user does not have to find out by trying.
 fn foreign() -> String {
     let mut out = String::from(".Bl -tag -width Ds\n");
     let mut row = |name: String, is: Honour| {
@@ -172,7 +172,7 @@ fn keys_of<'a>(out: &mut String, props: impl Iterator<Item = &'a PropDef>) {
     line(out, &format!("{}.", named.join(", ")));
 }
 
-/// What each privilege of Solaris is on Linux, those of one meaning together; then the capabilities.
+/// Lists the meaning of each Solaris privilege on Linux, those of one meaning together; then the capabilities.
 fn privileges() -> String {
     let mut out = String::from(".Bl -tag -width Ds\n");
     let mut row = |names: &[&str], text: &str| {
@@ -237,7 +237,7 @@ fn form(def: &PropDef) -> &'static str {
     }
 }
 
-/// Writes one property; `known` is the origin that the reader has been told already.
+/// Writes one property; `known` is the origin that the page has already named.
 fn property(out: &mut String, of: Option<ResourceKind>, def: &PropDef, known: PropertyOrigin) {
     let _ = writeln!(out, ".It {}", words(def.name));
     line(out, &sentence(def.doc));
@@ -265,7 +265,7 @@ fn property(out: &mut String, of: Option<ResourceKind>, def: &PropDef, known: Pr
         origin(out, def.origin);
     }
     honour(out, def.honour);
-    // What the resource as a whole has said is not repeated.
+    // Statements about the resource as a whole are not repeated.
     let known = of.map(|kind| kind.def().takes_effect());
     if def.honour == Honour::Yes && known != Some(def.takes_effect(of)) {
         effect(out, "A change", def.takes_effect(of));
@@ -347,7 +347,7 @@ fn origin(out: &mut String, origin: PropertyOrigin) {
     });
 }
 
-/// Writes when something takes effect, unless that is what the beginning of the part says of all.
+/// Writes when a change takes effect, unless the beginning of the part says the same of all.
 fn effect(out: &mut String, what: &str, effect: TakesEffect) {
     if effect != TakesEffect::NextBoot("") {
         line(out, &sentence(&effect.sentence(what)));

@@ -1,4 +1,4 @@
-//! What the programs do with their command lines.
+//! The command lines of the programs.
 
 pub mod completion;
 pub mod manual;

@@ -1,4 +1,4 @@
-//! What an operation says, on a terminal and elsewhere.
+//! The output of an operation, on a terminal and elsewhere.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
@@ -40,8 +40,8 @@ impl Report {
     pub fn plain(&mut self, text: &str) {
         let text = harmless(text);
         self.aside(|| {
-            // Nobody is left to tell when standard error is closed.
-            // In one piece: other programs may write to the same place now.
+            // An error is ignored: with standard error closed there is no reader. One write, since other programs
+            // may write to the same place now.
             let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
         });
     }
@@ -69,8 +69,8 @@ impl Report {
     }
 }
 
-/// Returns a text without what a terminal would obey. Its own line ends and tabs stay: those of names that a
-/// zone has given were escaped when the name was put into the text (see [`crate::spec::shown`]).
+/// Returns a text without the control characters that a terminal would obey. Its own line ends and tabs stay: those
+/// in names chosen by a zone were escaped when the name was put into the text (see [`crate::spec::shown`]).
 fn harmless(text: &str) -> Cow<'_, str> {
     let obeyed = |c: char| is_obeyed(c) && !matches!(c, '\n' | '\t');
     if !text.contains(obeyed) {

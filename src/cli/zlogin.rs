@@ -41,7 +41,7 @@ Runs a command or a login shell in a running zone, or connects to its console.
 
 At the start of a line ~. disconnects, and ~~ sends one ~.";
 
-/// What the command line asks for.
+/// The options and operands of the command line.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Options {
     console: bool,
@@ -58,12 +58,12 @@ struct Options {
     command: Vec<OsString>,
 }
 
-/// What the command line may be besides.
+/// The forms of a command line.
 #[derive(Debug, PartialEq, Eq)]
 enum Invocation {
     Run(Options),
     Print(String),
-    /// Wrong; with what is wrong, if that is not obvious.
+    /// A wrong command line; with the reason, if that is not obvious.
     Usage(Option<String>),
 }
 
@@ -310,7 +310,7 @@ fn describe(zone: &ZoneName, error: &LoginError) -> String {
 
 fn login(options: &Options, authenticate: bool) -> Login {
     Login {
-        // Who has to show a password is asked for a name as well.
+        // A user who has to show a password is asked for a name as well.
         user: if authenticate { options.user.clone().unwrap_or_default() } else { user(options).to_owned() },
         authenticate,
         safe: options.safe,
@@ -320,7 +320,7 @@ fn login(options: &Options, authenticate: bool) -> Login {
     }
 }
 
-/// Returns the exit status that tells how a command ended.
+/// Returns the exit status for the end of a command.
 ///
 /// Linux: death by a signal is 128 and the number of the signal, as every shell has it; illumos gives 0.
 fn status(ended: Ended) -> u8 {
@@ -377,7 +377,7 @@ fn ended_by(signal: nix::sys::signal::Signal) -> u8 {
     status(Ended::Signal(signal as i32))
 }
 
-/// Prints on standard output; nobody there is no reason to fail.
+/// Prints on standard output; a reader that has gone is no failure.
 fn say(text: &str) {
     let mut out = io::stdout();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());

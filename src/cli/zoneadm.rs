@@ -62,7 +62,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// What stands before the subcommand.
+/// The options before the subcommand.
 #[derive(Debug, Default)]
 struct Options {
     zone: Option<String>,
@@ -78,9 +78,9 @@ struct Zoneadm {
     report: Report,
     /// The user for whom this is done with the rights of root.
     caller: Option<Caller>,
-    /// What verify has found out.
+    /// The file systems that verify has looked at.
     seen: SeenDatasets,
-    /// What `-c` says of the zone that is made.
+    /// The profile of `-c` for the zone that is made.
     profile: Option<SysConfig>,
 }
 
@@ -345,7 +345,7 @@ impl Zoneadm {
         }
     }
 
-    /// Says what this host offers and lacks for zones.
+    /// Reports which of the things that zones need this host has and lacks.
     fn doctor(&mut self, sub: &'static Subcommand, args: &[OsString]) -> Exit {
         let json = match self.read_args(sub, args) {
             Ok(args) => args.has("--json"),

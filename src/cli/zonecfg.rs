@@ -16,12 +16,12 @@ use crate::spec::shown::Show;
 use crate::spec::store::ZoneStore;
 use crate::sys::trace;
 
-/// The rules that are told after a bad name.
+/// The rules that are printed after a bad name.
 const NAME_RULES: &str = "A zone name begins with a letter or digit, followed by letters, digits, '_', '-' and '.'.\n\
      The name 'global' and names that start with 'SUNW' are reserved.\n\
      Name must be less than 64 characters.";
 
-/// What the command line asks for.
+/// The options and operands of the command line.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Arguments {
     zone: Option<String>,
@@ -33,7 +33,7 @@ struct Arguments {
     words: Vec<String>,
 }
 
-/// What to do instead of editing a zone.
+/// The actions in place of editing a zone.
 #[derive(Debug, PartialEq, Eq)]
 enum Instead {
     /// `-?`: usage on standard output, status 2.
@@ -180,7 +180,7 @@ fn edit(arguments: Arguments, program: String) -> Result<u8, u8> {
         check_root(root)?;
     }
     let files = FileStore::open(Root::new(arguments.root.as_deref()));
-    // What a user may change is saved by the broker. Everything else is done with the rights of the user.
+    // Changes that `admin` allows a user are saved by the broker. Everything else is done with the user's own rights.
     let brokered = match (&arguments.root, rustix::process::geteuid().is_root()) {
         (None, false) => BrokeredStore::open(&files),
         _ => None,
@@ -232,8 +232,8 @@ fn edit(arguments: Arguments, program: String) -> Result<u8, u8> {
     Ok(status)
 }
 
-/// Saves what a user hands over through the broker, on standard input. Nothing else is done for a user
-/// with the rights of root.
+/// Saves a configuration that a user hands over through the broker, on standard input. Nothing else is done for a
+/// user with the rights of root.
 fn take(arguments: &Arguments, files: &FileStore, zone: &ZoneName, caller: &Caller) -> u8 {
     let only_zone = Arguments { zone: arguments.zone.clone(), ..Arguments::default() };
     if *arguments != only_zone || zone.is_reserved() || zone.is_global() {

@@ -55,7 +55,7 @@ pub fn main() -> ExitCode {
     match options(Parser::from_env()) {
         Ok(Some(options)) => match run(&options) {
             Ok(status) => status,
-            // Whoever read us has gone: nothing to complain about.
+            // The reader of our output has gone, which is no error.
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             Err(e) => {
                 eprintln!("zonestat: {e}");

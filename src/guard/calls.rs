@@ -1,11 +1,11 @@
 //! The requests of `/dev/zfs`, each with what becomes of it when a zone makes it.
 //!
-//! The numbers are those of OpenZFS 2.2 to 2.4. What is not in the table is refused: a later release
-//! may add requests that nobody here has looked at.
+//! The numbers are those of OpenZFS 2.2 to 2.4. Requests that are not in the table are refused: a later release may
+//! add some that were never examined here.
 
 use super::decide::Checked;
 
-/// What becomes of a request.
+/// The treatment of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IoctlRule {
     /// The kernel decides alone.
@@ -23,7 +23,7 @@ pub struct ZfsIoctl {
     pub number: u32,
     /// Name, without `ZFS_IOC_`.
     pub name: &'static str,
-    /// What becomes of it.
+    /// The treatment.
     pub rule: IoctlRule,
     /// Why.
     pub why: &'static str,
@@ -151,7 +151,7 @@ pub const CALLS: &[ZfsIoctl] = &[
     refuse(0x5a88, "GET_BOOTENV", POOL),
 ];
 
-/// Returns the request of a number; none for one that is not known.
+/// Returns the request of a number; none for an unknown number.
 pub fn find(number: u32) -> Option<&'static ZfsIoctl> {
     CALLS.iter().find(|c| c.number == number)
 }
@@ -178,8 +178,8 @@ mod tests {
 
     #[test]
     fn what_reaches_beyond_the_zone_is_refused() {
-        // The requests that releases before the correction let any root of a user namespace make, and
-        // those that act on or tell of more than the zone's datasets.
+        // The requests that releases before the correction let any root of a user namespace make, and those that
+        // change or reveal more than the zone's datasets.
         for number in (0x5a00..=0x5a03)
             .chain(0x5a06..=0x5a11)
             .chain(0x5a1d..=0x5a21)

@@ -32,7 +32,7 @@ pub enum Checked {
 }
 
 impl Checked {
-    /// Returns what a user would call it.
+    /// Returns the action as a user would call it.
     pub fn verb(self) -> &'static str {
         match self {
             Self::SetProp => "set",
@@ -67,7 +67,7 @@ pub struct CheckedRequest {
     pub local: Option<List>,
 }
 
-/// What was found of the dataset that a stream goes into; empty when there is none yet.
+/// The properties of the dataset that a stream goes into; empty when there is none yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReceiveTarget {
     /// Names of the properties that are set on it, locally or by a receive.
@@ -79,12 +79,12 @@ pub struct ReceiveTarget {
 pub enum Verdict {
     /// Carry this out, in the caller's name.
     Perform {
-        /// The request, without what was left out.
+        /// The request, without the properties that were left out.
         request: CheckedRequest,
         /// Properties of a stream that the zone does not get.
         left_out: Vec<String>,
     },
-    /// Tell the caller this error.
+    /// Return this error to the caller.
     Refuse {
         /// Which.
         error: Error,
@@ -123,7 +123,7 @@ impl fmt::Display for DenialReason {
     }
 }
 
-/// What the caller is told.
+/// The error that the caller gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
     /// `EPERM`.
@@ -211,7 +211,7 @@ fn check(
         Checked::Rename => {
             movable(locks, &request.name)?;
             let to = inside(locks, &request.value)?;
-            // What is set where it was not locked would come along.
+            // Properties set where they were not locked would come along.
             if let Some(property) = to.locked_beyond(place) {
                 return Err(locked(property));
             }
@@ -262,9 +262,9 @@ fn props(request: &CheckedRequest, place: DatasetPosition<'_>) -> Result<(), Den
 
 /// Takes locked properties out of a stream; refuses those given by hand.
 ///
-/// A receive into a dataset that exists first takes away what is set there and does not come with the
-/// stream; the first receive even what is set locally. Where something locked would go that way, none
-/// of the stream's properties is taken over.
+/// A receive into a dataset that exists first removes every property that is set there and missing in the stream;
+/// the first receive even locally set ones. Where that would remove a locked property, none of the stream's
+/// properties is taken over.
 fn receive(
     request: &mut CheckedRequest,
     locks: &Locks,
@@ -297,7 +297,7 @@ fn receive(
         if let Some(list) = &mut request.arguments {
             sift(list);
         }
-        // An empty list would still take away what is set.
+        // Even an empty list would remove the properties that are set.
         if keeps {
             request.arguments = None;
         }
@@ -322,7 +322,7 @@ fn receive(
     Ok(())
 }
 
-/// Checks `receive -o`. What `-x` keeps away the lock keeps away as well, so that is taken out.
+/// Checks `receive -o`. Properties of `-x` are kept away by the lock as well, so they are taken out.
 fn by_hand(list: &mut List, place: DatasetPosition<'_>) -> Result<(), Denial> {
     let names: Vec<String> = list.names().filter(|n| place.locks(n)).map(str::to_owned).collect();
     for name in names {

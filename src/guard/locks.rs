@@ -25,13 +25,13 @@ pub enum DatasetPosition<'a> {
     Root(&'a DelegatedDataset),
     /// It lies below one.
     Below(&'a DelegatedDataset),
-    /// One lies below it: the zone can see it, and no more.
+    /// A delegated dataset lies below it: the zone can see it, and no more.
     Ancestor,
     /// The zone cannot see it.
     Outside,
 }
 
-/// Locked everywhere, whatever the lists say: each gives a dataset to somebody else.
+/// Locked everywhere, whatever the lists say: each gives a dataset to another owner.
 const ALWAYS: &[&str] = &["zoned", "zoned_uid"];
 
 impl Locks {
@@ -60,8 +60,8 @@ impl Locks {
 }
 
 impl<'a> DatasetPosition<'a> {
-    /// Returns a property that is locked here and was not where a dataset comes from. Both are as what lies
-    /// below a delegated dataset, which itself stays where it is.
+    /// Returns a property that is locked at the target and was not at the origin of a moved dataset. Both are judged
+    /// as datasets below a delegated one, which itself cannot move.
     pub fn locked_beyond(&self, from: DatasetPosition<'_>) -> Option<&'a str> {
         let (Self::Root(tree) | Self::Below(tree)) = self else { return None };
         tree.below.iter().map(String::as_str).find(|property| !from.locks(property))

@@ -1,4 +1,4 @@
-//! What a zone may ask of ZFS, beyond what the kernel itself decides. Nothing is touched here.
+//! The requests to ZFS that a zone may make, beyond the checks of the kernel itself. This module only computes.
 //!
 //! [`calls`] says of each request that `/dev/zfs` knows whether a zone gets it, gets it checked, or does
 //! not get it. [`decide`] checks one: a copy of the request against the locked properties.

@@ -1,20 +1,19 @@
 //! The built-in init: process 1 of a zone whose root has none of its own.
 //!
-//! It reaps, runs `/etc/rc.local` when that is executable, gives a shell on the console to whoever
-//! presses Enter there, and ends the zone in order when asked to:
+//! It reaps, runs `/etc/rc.local` when that is executable, gives a shell on the console when Enter is pressed there,
+//! and ends the zone in order when asked to:
 //!
 //! | asked by | effect |
 //! |---|---|
 //! | SIGTERM, SIGPWR, SIGUSR1, SIGUSR2, SIGRTMIN+3, SIGRTMIN+4, runlevel 0 on `/run/initctl` | power off |
 //! | SIGINT, SIGRTMIN+5, runlevel 6 on `/run/initctl` | restart |
 //!
-//! `SIGRTMIN+n` are the numbers of systemd, so that one signal does for both; `/run/initctl` is what
-//! `poweroff`, `reboot` and `shutdown` of systemd and sysvinit turn to when systemd does not run.
-//! With `-s` (or `-m milestone=single-user`) a shell starts at once, and `/etc/rc.local` and the rest
-//! wait until it ends.
+//! `SIGRTMIN+n` are the numbers of systemd, so that one signal does for both; `/run/initctl` is the pipe that
+//! `poweroff`, `reboot` and `shutdown` of systemd and sysvinit write to when systemd does not run. With `-s` (or `-m
+//! milestone=single-user`) a shell starts at once, and `/etc/rc.local` and the rest wait until it ends.
 //!
-//! Thousands of idle zones may run on a host, so nothing is held that is not needed: no shell before
-//! somebody types, no heap, no library. The program is a static one without libc and works in any root.
+//! Thousands of idle zones may run on a host, so it holds no more than it needs: no shell before a key is pressed,
+//! no heap, no library. The program is a static one without libc and works in any root.
 
 #![no_std]
 #![no_main]
@@ -238,7 +237,7 @@ impl Init {
         }
     }
 
-    /// Somebody has typed a line on the console.
+    /// A line was typed on the console.
     fn on_console(&mut self) {
         let mut byte = [0_u8; 1];
         // An empty line only asks for a shell; a line with text is for the shell, and stays for it.
@@ -362,7 +361,7 @@ impl Init {
         sys::exit(127)
     }
 
-    /// Returns our own environment, and below it what a login is used to find.
+    /// Returns our own environment, and below it the variables that a login usually has.
     fn child_env(&self) -> impl Iterator<Item = &'static CStr> {
         const DEFAULTS: [&CStr; 6] = [
             c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -431,7 +430,8 @@ fn alone() -> bool {
 fn finish(again: bool) -> ! {
     sys::unlink(INITCTL);
     sys::reboot(again);
-    // Not allowed to: the end of the first process ends the zone as well. The status tells the two apart.
+    // Without the right to do so: the end of the first process ends the zone as well. The status says which end it
+    // was.
     sys::exit(if again { 6 } else { 0 })
 }
 

@@ -1,6 +1,5 @@
-//! The few system calls of the built-in init, made directly: the program has no libc, so that it runs
-//! in a root that has none, and stays small. All `unsafe` of the init is in this file; what it offers
-//! is safe to call.
+//! The few system calls of the built-in init, made directly: the program has no libc, so that it runs in a root that
+//! has none, and stays small. All `unsafe` of the init is in this file; its functions are safe to call.
 
 #![allow(unsafe_code)]
 
@@ -154,7 +153,7 @@ core::arch::global_asm!(
 #[cfg(target_arch = "riscv64")]
 core::arch::global_asm!(".globl _start", "_start:", "mv a0, sp", "andi sp, sp, -16", "tail zone_init_start",);
 
-/// Makes a system call and returns what the kernel returns (a negated errno on failure).
+/// Makes a system call and returns the kernel's result (a negated errno on failure).
 ///
 /// # Safety
 /// The arguments must be what the call expects; pointers must be good for as long as it runs.
@@ -252,7 +251,7 @@ pub fn close(fd: i32) {
     unsafe { call(nr::CLOSE, [fd as usize, 0, 0, 0, 0]) };
 }
 
-/// Reads what is there.
+/// Reads the available bytes.
 pub fn read(fd: i32, buf: &mut [u8]) -> Result<usize, Errno> {
     // SAFETY: the buffer is writable for its length.
     check(unsafe { call(nr::READ, [fd as usize, buf.as_mut_ptr() as usize, buf.len(), 0, 0]) })
@@ -452,8 +451,8 @@ pub fn now() -> i64 {
     time[0] * 1000 + time[1] / 1_000_000
 }
 
-/// Ends the zone: in a pid namespace the kernel kills its first process, and the one who waits for
-/// that sees SIGINT (power off) or SIGHUP (restart).
+/// Ends the zone: in a pid namespace the kernel kills its first process, and its parent sees it end by SIGINT (power
+/// off) or SIGHUP (restart).
 pub fn reboot(again: bool) {
     const AUTOBOOT: usize = 0x0123_4567;
     const POWER_OFF: usize = 0x4321_fedc;
@@ -486,7 +485,7 @@ unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, n: usize) -> *mut u8 {
 unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, n: usize) -> *mut u8 {
     for k in 0..n {
         let i = if (to as usize) < (from as usize) { k } else { n - 1 - k };
-        // SAFETY: the caller gives `n` bytes on both sides; the order keeps what is still to be read.
+        // SAFETY: the caller gives `n` bytes on both sides; the order keeps bytes that are still to be read.
         unsafe { ptr::write_volatile(to.add(i), ptr::read_volatile(from.add(i))) };
     }
     to

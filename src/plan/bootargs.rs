@@ -13,7 +13,7 @@ pub struct BootArgs {
     pub milestone: Option<String>,
     /// `boot -w`, no word of the line: the whole root is writable, whatever the profile.
     pub writable: bool,
-    /// What was not understood.
+    /// The word that was not understood.
     pub ignored: Vec<String>,
 }
 

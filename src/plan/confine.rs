@@ -1,5 +1,5 @@
-//! What the processes of a zone may ask of the kernel: system calls, personalities, file systems. The same
-//! decision serves `verify`, the boot and whoever enters with `zlogin`.
+//! The confinement of a zone's processes: system calls, personalities, file systems. The same decision serves
+//! `verify`, the boot and processes that enter with `zlogin`.
 
 use thiserror::Error;
 
@@ -11,7 +11,7 @@ use crate::spec::{ZoneSpec, words};
 /// Name of the `attr` that opens groups of system calls.
 pub const ALLOW: &str = "allow-syscalls";
 
-/// Groups of system calls that can be opened, with what they are.
+/// Groups of system calls that can be opened, each with a description.
 pub const GROUPS: &[(&str, &str)] = &[
     ("bpf", "bpf(2)"),
     ("dnotify", "F_NOTIFY of fcntl(2)"),
@@ -116,8 +116,8 @@ pub struct Confinement {
     pub forbidden: u32,
     /// File systems can be mounted, as far as the kernel lets a user namespace.
     pub mounts: bool,
-    /// There are delegated datasets, and a guard that looks at what is asked of ZFS. Without, nothing can be
-    /// asked of it: the control device may be there all the same, by a `device` resource or with a folder.
+    /// There are delegated datasets, and a guard that checks requests to ZFS. Otherwise every request is refused:
+    /// the control device may be there all the same, by a `device` resource or with a folder.
     pub zfs: bool,
     /// There is a filter of system calls.
     pub filtered: bool,
@@ -158,7 +158,7 @@ pub enum ConfineError {
         /// The reason, and the way out.
         why: &'static str,
     },
-    /// What only a filter keeps, on a machine without.
+    /// Protections that need a filter, and are missing on a machine without one.
     #[error("could not verify {0}: it takes a filter of system calls, and {UNFILTERED}; remove it")]
     NoFilter(&'static str),
     /// A type that no zone can mount.
@@ -177,7 +177,7 @@ pub enum ConfineError {
 }
 
 impl Confinement {
-    /// Decides what the processes of a zone may do.
+    /// Decides the confinement of a zone's processes.
     ///
     /// # Errors
     /// All that cannot be kept.
@@ -217,7 +217,8 @@ impl Confinement {
         }
     }
 
-    /// Returns what holds when nobody can tell what the spec says: everything that can be asked for.
+    /// Returns the strictest confinement, used when the spec is unreadable: every group stays closed that could be
+    /// opened.
     pub fn strictest() -> Self {
         let forbidden = MMAP_PAGE_ZERO | READ_IMPLIES_EXEC | ADDR_NO_RANDOMIZE;
         Self { open: Vec::new(), personality: 0, forbidden, mounts: false, zfs: false, filtered: true }
@@ -275,7 +276,7 @@ fn flags(spec: &ZoneSpec, kernel: Kernel, errors: &mut Vec<ConfineError>) -> (u8
     let Some(flags) = spec.stored(ResourceKind::SecurityFlags).first() else { return (0, ASLR) };
     let bits = |name| flags.text(name).and_then(words::security_flags);
     let lower = bits("lower").unwrap_or(0);
-    // Without a word, what is always on, and what Linux gives.
+    // An empty `limitpriv` gives the groups that are always on, and those that Linux gives.
     let default = bits("default").unwrap_or(lower | ASLR);
     let mut refuse = |list, why| errors.push(ConfineError::Flags { list, why });
     if bits("upper").is_some_and(|upper| upper & (ASLR | FORBID_NULL_MAP) != ASLR | FORBID_NULL_MAP) {

@@ -1,5 +1,5 @@
-//! `dataset` resources: what was observed of a dataset, whether a zone can have it, and what of it the
-//! zone cannot change. Nothing is touched here.
+//! `dataset` resources: the facts of a dataset, whether a zone can have it, and its properties that the zone cannot
+//! change. This module only computes.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -31,9 +31,9 @@ pub const ROOT_LOCKS: &[&str] = &[
 
 /// Properties of everything below a delegated dataset that its zone cannot change.
 ///
-/// `snapdir`: whoever looks at a snapshot below `.zfs` has the kernel start mount(8) as root of the host, in
-/// the host's mount namespace, on the path that the file system was mounted with. That is the zone's to say,
-/// and so is what lies there, a symbolic link to `/etc` for one.
+/// `snapdir`: a look at a snapshot below `.zfs` makes the kernel start mount(8) as root of the host, in the host's
+/// mount namespace, on the path that the file system was mounted with. The zone chooses that path and its content,
+/// for one a symbolic link to `/etc`.
 ///
 /// `volmode`: the kernel and udev of the host read a volume that has a block device there, and its bytes are the
 /// zone's.
@@ -42,7 +42,7 @@ pub const CHILD_LOCKS: &[&str] = &["sharenfs", "sharesmb", "snapdir", "volmode",
 /// The property that says which zone a file system was made for by `zoneadm install`.
 pub const ZONE_MARK: &str = "zones:zone";
 
-/// What a dataset is.
+/// The kind of a dataset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DatasetLookup {
     /// ZFS cannot be asked, cannot delegate, or answers with an error; why.
@@ -66,11 +66,11 @@ pub struct FilesystemTree {
     pub zoned: bool,
     /// Its pool is imported read-only.
     pub read_only: bool,
-    /// The release of ZFS, when it is one that cannot hide snapshots (before 2.3).
-    pub shows: Option<String>,
-    /// The filesystems whose snapshots are to be hidden: those on which that is not said.
+    /// The release of ZFS, when it cannot hide snapshots (before 2.3).
+    pub cannot_hide_snapshots: Option<String>,
+    /// The filesystems whose snapshots are to be hidden: those without `snapdir=disabled`.
     pub hide: Vec<String>,
-    /// What `volmode` is where it is set or received: on filesystems and volumes, by their names.
+    /// The values of `volmode` where it is set or received: on filesystems and volumes, by their names.
     pub volmodes: Vec<(String, String)>,
     /// Where the host has it, or something below it, mounted; in the order of mounting.
     pub mounted: Vec<String>,
@@ -98,15 +98,16 @@ pub struct FilesystemMember {
     pub no_overlay: bool,
     /// It is encrypted and its key is not loaded.
     pub locked: bool,
-    /// What its properties (`readonly`, `setuid`, `devices`, `exec`, `atime`) say of a mount.
+    /// The mount options in its properties (`readonly`, `setuid`, `devices`, `exec`, `atime`).
     pub limits: MountOptions,
     /// The zone whose zonepath it was made for.
     pub zone: Option<String>,
 }
 
 impl FilesystemMember {
-    /// Says whether the host looks whose its root directory is. What the zone's first process mounts that one looks
-    /// at: each boot looks at each filesystem once, for a rollback, a stream or another zone may have changed it.
+    /// Says whether the host checks the owner of its root directory. The zone's first process checks the filesystems
+    /// that it mounts. Each boot checks each filesystem once, for a rollback, a stream or another zone may have
+    /// changed it.
     fn is_looked_at(&self) -> bool {
         !self.locked && (!self.given || self.point.is_none())
     }
@@ -162,7 +163,7 @@ pub enum DelegationProblem {
     /// Snapshots cannot be delegated.
     #[error("it is a snapshot; delegate the file system")]
     Snapshot,
-    /// What is mounted where must be for the zone to say.
+    /// The zone must be able to say what is mounted where, so the property must be its own.
     #[error("mountpoint cannot be inherited: it comes from {from}; use zfs set mountpoint=PATH {dataset}")]
     Inherited {
         /// The dataset.
@@ -173,10 +174,10 @@ pub enum DelegationProblem {
     /// The spec has it already.
     #[error("the zone has {0} already, and everything below it")]
     Twice(String),
-    /// Somebody else is to have it.
+    /// Another zone or resource claims it.
     #[error("it overlaps with {0}")]
     Overlap(DatasetClaim),
-    /// The zone's root could have the host mount snapshots anywhere, and nobody has said that it may.
+    /// The zone's root could have the host mount snapshots anywhere, and no attribute of the spec allows it.
     #[error(
         "the ZFS of this host ({release}) lets the root of a zone have a snapshot mounted over any directory of the host; install OpenZFS 2.3 or newer, or, if the zone's root is trusted like the host's, type:\nzonecfg -z {zone} 'add attr; set name={SNAPSHOTS_ATTR}; set type=boolean; set value=true; end'"
     )]
@@ -191,7 +192,7 @@ pub enum DelegationProblem {
         "its pool {0} is imported read-only, and what makes it a zone's cannot be set; use zpool export {0} && zpool import {0}"
     )]
     ReadOnly(String),
-    /// A whole pool, and nobody has said so twice.
+    /// It is a whole pool, and no attribute of the spec confirms it.
     #[error(
         "it is the whole pool {pool}, with all that anybody ever makes in it; if the zone is to have that, type:\nzonecfg -z {zone} 'add attr; set name={POOL_ATTR}; set type=string; set value={pool}; end'"
     )]
@@ -259,8 +260,8 @@ fn with_own_locks(always: &[&str], spec: &ZoneSpec, name: &str) -> Vec<String> {
     all
 }
 
-/// Checks the `dataset` resources of a spec; `found` looks one up, `claims` are the datasets that the
-/// zones of this host are configured to have, this one among them. Returns what is refused.
+/// Checks the `dataset` resources of a spec; `found` looks one up, `claims` are the datasets that the zones of this
+/// host are configured to have, this one among them. Returns the refusals.
 ///
 /// Below the file system of a zonepath a dataset may be delegated: it is mounted by itself.
 pub fn check<'f>(
@@ -339,7 +340,10 @@ fn read_only(spec: &ZoneSpec, name: &str, tree: &FilesystemTree) -> Option<Deleg
 }
 
 fn snapshots(spec: &ZoneSpec, tree: &FilesystemTree) -> Option<DelegationProblem> {
-    let release = tree.shows.clone().filter(|_| !spec.attrs(SNAPSHOTS_ATTR).any(|value| value == "true"))?;
+    let release = tree
+        .cannot_hide_snapshots
+        .clone()
+        .filter(|_| !spec.attrs(SNAPSHOTS_ATTR).any(|value| value == "true"))?;
     Some(DelegationProblem::Snapshots { zone: spec.name.to_string(), release })
 }
 
@@ -351,10 +355,10 @@ fn whole_pool(spec: &ZoneSpec, name: &str) -> Option<DelegationProblem> {
     (!said).then(|| DelegationProblem::Pool { zone: spec.name.to_string(), pool: name.to_owned() })
 }
 
-/// Returns the step on the host before the zone's namespaces are made: where they begin with a copy of the
-/// host's mounts, one that still holds a dataset would keep it busy.
+/// Returns the step on the host before the zone's namespaces are made: they begin with a copy of the host's mounts,
+/// and a copied mount of the dataset would keep it busy.
 ///
-/// `volmode` is what the dataset gets; what lies below it inherits that.
+/// `volmode` is the value that the dataset gets; datasets below it inherit that.
 pub fn withdraw(name: &str, tree: &FilesystemTree, volmode: String) -> BootStep {
     let says =
         |dataset: &str| tree.volmodes.iter().find(|(d, _)| d == dataset).map(|(_, mode)| mode.as_str());
@@ -363,7 +367,7 @@ pub fn withdraw(name: &str, tree: &FilesystemTree, volmode: String) -> BootStep 
         dataset: name.to_owned(),
         mounted: tree.mounted.clone(),
         zoned: tree.zoned,
-        hide: if tree.shows.is_none() { tree.hide.clone() } else { Vec::new() },
+        hide: if tree.cannot_hide_snapshots.is_none() { tree.hide.clone() } else { Vec::new() },
         volmode: (says(name) != Some(&volmode)).then(|| volmode.clone()),
         volumes: others.map(|(d, _)| d.clone()).collect(),
         members: tree.members.iter().filter(|m| m.is_looked_at()).map(|m| m.name.clone()).collect(),
@@ -429,7 +433,7 @@ mod tests {
     fn a_release_that_shows_snapshots_is_accepted_twice_or_not_at_all() {
         let mut s = spec(&["tank/a"]);
         let tree = FilesystemTree {
-            shows: Some("2.2.2".into()),
+            cannot_hide_snapshots: Some("2.2.2".into()),
             hide: vec!["tank/a".into()],
             ..FilesystemTree::default()
         };
@@ -448,7 +452,7 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert!(hidden(&tree).is_empty());
-        assert_eq!(hidden(&FilesystemTree { shows: None, ..tree }), ["tank/a"]);
+        assert_eq!(hidden(&FilesystemTree { cannot_hide_snapshots: None, ..tree }), ["tank/a"]);
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! What of a host's own system never goes into a zone, and what a sparse zone takes from its `/etc`.
+//! The parts of a host's system that never go into a zone, and the files that a sparse zone takes from its `/etc`.
 
 use super::install::Keep;
 
-/// Places of the host that a whole-root copy leaves out: what is not the system's, what passes, and
-/// what is secret.
+/// Places of the host that a whole-root copy leaves out: data that is not the system's, temporary files, and
+/// secrets.
 pub const LEAVE_OUT: &[(&str, Keep)] = &[
     // Made by the kernel or at boot, or passing.
     ("/proc", Keep::Directory),
@@ -94,8 +94,8 @@ pub const LEAVE_OUT: &[(&str, Keep)] = &[
     ("/var/cache/apt/archives", Keep::Directories),
 ];
 
-/// Names in the host's `/etc` that a sparse zone takes over so that the host's programs find what
-/// they expect. Only what every user of the host may read is taken, and never a password.
+/// Names in the host's `/etc` that a sparse zone takes over so that the host's programs find what they expect. Only
+/// files that every user of the host may read are taken, and never a password.
 pub const SPARSE_ETC: &[&str] = &[
     // The dynamic linker and the links that make up commands.
     "alternatives",
@@ -148,7 +148,7 @@ pub const SPARSE_ETC: &[&str] = &[
     "ssl/cert.pem",
     "ssl/certs",
     "ssl/openssl.cnf",
-    // What the distribution is.
+    // The release of the distribution.
     "debian_version",
     "lsb-release",
     "redhat-release",

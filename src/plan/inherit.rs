@@ -1,9 +1,9 @@
 //! `inherit-pkg-dir`: the host's directories in a sparse root.
 //!
-//! Their ids are not mapped: what the host's users own belongs to nobody in the zone, and its root is there
-//! what every other user of the host is. So the kernel closes to it whatever is closed to others, from the
-//! moment on in which somebody closes it. Only the programs that run with rights of their own get a mount with
-//! mapped ids, each file by itself; without it they would run as whoever starts them.
+//! Their ids are not mapped: files of the host's users belong to an unmapped id in the zone, and the zone's root has
+//! the rights of any other user of the host. So the kernel closes to it every file that is closed to others, from
+//! the moment on in which it is closed. Only programs that run with rights of their own (set-user-ID) get a mount
+//! with mapped ids, each file by itself; without it they would run with the rights of their caller.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ const SYSTEM: [&str; 7] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", 
 /// The administrator's part of it.
 const LOCAL: &str = "/usr/local";
 
-/// Directories of a system that hold data, kernels and what is no part of the running one.
+/// Directories of a system that hold data, kernels and files that are no part of the running system.
 const DATA: [&str; 6] = ["share", "include", "src", "lib/modules", "lib/firmware", "lib/debug"];
 
 /// Parts of programs that refuse to be anybody's but root's: the end of the directory.

@@ -1,9 +1,8 @@
-//! What installing and uninstalling a zone consist of: a list of steps, decided from a spec and from
-//! what was observed, before anything is touched.
+//! The steps of installing and uninstalling a zone, decided from a spec and the facts of the machine, before
+//! anything is touched.
 //!
-//! The list is printed by `zoneadm plan`, written to the journal, and carried out by
-//! [`crate::apply::install`]. Steps hold every decision already made; who carries them out decides
-//! nothing any more.
+//! The list is printed by `zoneadm plan`, written to the journal, and carried out by [`crate::apply::install`]. The
+//! steps hold every decision; carrying them out decides nothing.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -32,10 +31,10 @@ pub use transfer::{AttachFacts, DetachFacts, MoveFacts, MoveSource, plan_attach,
 /// Names in a zonepath that are ours; everything else there belongs to the administrator.
 pub const STANDARD_ENTRIES: [&str; 5] = ["dev", "lu", "root", ATTACHED, "SUNWattached.xml"];
 
-/// What a fresh file system of its own brings along at its top.
+/// Names that a fresh file system of its own has at its top.
 pub const LOST_FOUND: &str = "lost+found";
 
-/// What ZFS shows at the top of a file system whose `snapdir` is visible.
+/// The name that ZFS shows at the top of a file system whose `snapdir` is visible.
 const SNAPSHOTS: &str = ".zfs";
 
 /// The manifest that marks a zonepath as one of a detached zone.
@@ -44,7 +43,7 @@ pub const DETACHED: &str = "SUNWdetached.toml";
 /// The same as Solaris writes it.
 const DETACHED_XML: &str = "SUNWdetached.xml";
 
-/// What becomes of the manifest of a zone that was attached without checks.
+/// The treatment of the manifest of a zone that was attached without checks.
 pub const ATTACHED: &str = "SUNWattached.toml";
 
 /// Where the zone's root lies. Chosen from the facts by [`Storage::choose`].
@@ -94,7 +93,7 @@ impl InstallPlan {
         self.operation == "uninstall"
     }
 
-    /// Adds what a profile says of the zone, before everything is brought to disk.
+    /// Adds the steps for a profile, before all files are synced to disk.
     #[must_use]
     pub fn with_profile(mut self, profile: Option<&SysConfig>) -> Self {
         let sync = self.steps.iter().enumerate().find_map(|(at, step)| match step {
@@ -107,7 +106,7 @@ impl InstallPlan {
         self
     }
 
-    /// Says whether a failure in a step leaves what was done.
+    /// Says whether a failure in a step leaves the results of the earlier steps in place.
     pub fn is_past_return(&self, step: usize) -> bool {
         if self.is_transfer() {
             return self.decisive().is_some_and(|at| step > at);
@@ -242,11 +241,11 @@ fn host_copy(facts: &InstallFacts) -> InstallSource {
     InstallSource::Host { host: "/".into(), enter: facts.system_mounts.clone(), leave_out }
 }
 
-/// Returns the steps that remove an installed or incomplete zone. It is the same list for one whose
-/// removal was interrupted: what has gone already is no error.
+/// Returns the steps that remove an installed or incomplete zone. An interrupted removal gets the same list: a
+/// missing file is no error.
 ///
 /// # Errors
-/// [`InstallPlanError`] when something is mounted in the zone, or the zonepath is not what it was.
+/// [`InstallPlanError`] when something is mounted in the zone, or the zonepath has another kind than before.
 pub fn plan_uninstall(facts: &UninstallFacts, zone: &ZoneName) -> Result<InstallPlan, InstallPlanError> {
     let zonepath = &facts.zonepath;
     let mut removals = Vec::new();
@@ -254,7 +253,7 @@ pub fn plan_uninstall(facts: &UninstallFacts, zone: &ZoneName) -> Result<Install
         let (name, path) = (d.name.clone(), zonepath.clone());
         InstallStep::DestroyDataset { name, path, fresh: d.fresh && !d.mounted }
     };
-    // One that is not mounted was being made or destroyed when something stopped that.
+    // A dataset that is not mounted was left by an installation or removal that was interrupted.
     let unmounted = facts.dataset.as_ref().filter(|d| !d.mounted);
     if let Some(Elsewhere { marked, text }) = &facts.elsewhere {
         let (path, why) = (zonepath.clone(), text.clone());

@@ -12,7 +12,7 @@ use crate::spec::schema::{self, ResourceKind};
 use crate::spec::shown::Show;
 use crate::spec::{Props, ZoneSpec, words};
 
-/// What the host offers.
+/// The mechanisms that the host has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Host {
     /// Where cgroup v2 is mounted.
@@ -34,7 +34,7 @@ pub struct Host {
 pub struct Setting {
     /// Name of the file.
     pub file: &'static str,
-    /// What is written.
+    /// The value that is written.
     pub value: String,
     /// The control, as the person has set it.
     pub subject: String,
@@ -48,7 +48,7 @@ pub enum SchedPolicy {
     Normal,
     /// `SCHED_BATCH`: as if always busy.
     Batch,
-    /// `SCHED_IDLE`: only what nobody else wants.
+    /// `SCHED_IDLE`: runs only when no other process wants the processor.
     Idle,
 }
 
@@ -63,7 +63,7 @@ pub struct Limits {
     pub locked: Option<u64>,
     /// How its processes are scheduled.
     pub policy: SchedPolicy,
-    /// What is asked for and cannot be had, and the spec says that this is no harm.
+    /// The limits that cannot be enforced, and that the spec allows to be left out.
     pub warnings: Vec<String>,
 }
 
@@ -79,7 +79,7 @@ pub enum LimitError {
     NoController {
         /// The control.
         subject: String,
-        /// What enforces it.
+        /// The mechanism that enforces it.
         controller: &'static str,
     },
     /// Linux has nothing like it.
@@ -96,7 +96,7 @@ pub enum LimitError {
          given away now (one stays with the host)"
     )]
     TooFewCpus {
-        /// What the spec says.
+        /// The value in the spec.
         wanted: String,
         /// How many the host has.
         online: usize,
@@ -132,7 +132,7 @@ fn mark(subject: &str) -> String {
 /// Name of the `attr` that marks controls as best effort.
 pub const BEST_EFFORT: &str = "best-effort";
 
-/// What a resource control becomes.
+/// The mechanism for a resource control.
 enum Control {
     /// A file of the cgroup; the value is computed.
     Group(&'static str, &'static str, fn(u64) -> String),
@@ -140,7 +140,7 @@ enum Control {
     Ipc(&'static str),
     /// Limit of each process.
     Locked,
-    /// Held by what a zone is.
+    /// Enforced by the construction of a zone.
     Held,
     /// Not there on Linux; why.
     Nothing(&'static str),
@@ -251,7 +251,7 @@ pub fn limits(spec: &ZoneSpec, host: &Host) -> Result<Limits, Vec<LimitError>> {
             Control::Held => {}
             Control::Nothing(why) => {
                 let error = LimitError::NoSuchThing { subject: subject.clone(), why };
-                // The priority is a wish, not a limit: nobody is harmed without it.
+                // The priority is a wish, not a limit: without it no limit is lost.
                 if name == "zone.zfs-io-priority" {
                     found.warnings.push(format!("{subject} is not kept: {why}"));
                 } else {

@@ -1,5 +1,5 @@
-//! A spec and what was observed of the machine become a plan: data that can be printed, tested and
-//! carried out. No input or output here.
+//! A spec and the facts of the machine become a plan: data that can be printed, tested and carried out. No input or
+//! output here.
 
 pub mod boot;
 pub mod bootargs;

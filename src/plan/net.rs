@@ -1,5 +1,5 @@
-//! The network of a zone, decided: which links it gets, from which links of the host, with which
-//! addresses, and what it is held to. Data in, data out.
+//! The network of a zone, decided: its links, the links of the host below them, its addresses and its limits. Data
+//! in, data out.
 
 mod address;
 pub mod link;
@@ -20,23 +20,22 @@ use self::read::{answered, bandwidth};
 use crate::spec::schema::ResourceKind;
 use crate::spec::{Props, ZoneSpec};
 
-/// Name of the `attr` whose value lists addresses that somebody else answers for, and that are the zone's all
-/// the same.
+/// Name of the `attr` whose value lists addresses that the zone has although another machine answers for them.
 pub const ANSWERED: &str = "answered-addresses";
 
 /// The table of a zone's first link, where links have tables of their own.
 const FIRST_TABLE: u32 = 12_200;
 
-/// What the machine looks like, as far as a zone's network depends on it.
+/// The facts of the machine that a zone's network depends on.
 #[derive(Clone, Debug, Default)]
 pub struct NetFacts {
     /// The host's links that the spec names, those that `auto` may mean, and those that they are part of.
     pub links: BTreeMap<String, HostLink>,
-    /// What `auto` means: the link of the host's default route.
+    /// The link that `auto` stands for: that of the host's default route.
     pub default_link: Option<String>,
     /// Every address of the host, with the name of its link.
     pub host_addresses: Vec<(IpAddr, String)>,
-    /// What host names in the spec stand for, or why that is not known.
+    /// The addresses of host names in the spec, or why they are not known.
     pub names: BTreeMap<String, Result<Vec<IpAddr>, String>>,
     /// Running zones that have an address on a link: VLAN, address, zone.
     pub taken: BTreeMap<(String, u16, IpAddr), String>,
@@ -46,9 +45,9 @@ pub struct NetFacts {
     pub port: String,
     /// Folder where zones note which addresses they have.
     pub claims: PathBuf,
-    /// What is the same at every boot of this zone and differs from zone to zone.
+    /// A seed that is the same at every boot of this zone and differs from zone to zone.
     pub seed: String,
-    /// What differs from boot to boot.
+    /// A seed that differs from boot to boot.
     pub chance: [u8; 16],
 }
 
@@ -57,7 +56,7 @@ pub struct NetFacts {
 pub struct HostLink {
     /// Its number.
     pub index: u32,
-    /// What made it: `veth`, `bridge`, …; none for a device of the machine.
+    /// Its driver: `veth`, `bridge`, …; none for a device of the machine.
     pub kind: Option<String>,
     /// It carries ethernet frames and is not the loopback.
     pub ethernet: bool,
@@ -85,7 +84,7 @@ pub struct NetworkPlanError {
     pub what: String,
     /// The reason, and what to do.
     pub why: String,
-    /// It may pass without a change of the spec: somebody else has an address now.
+    /// The cause may pass without a change of the spec: another machine has an address now.
     pub passing: bool,
 }
 
@@ -100,7 +99,7 @@ impl NetworkPlanError {
 pub struct NetworkPlan {
     /// The zone's links, in the order of the spec.
     pub links: Vec<ZoneLink>,
-    /// What is done otherwise than the spec says, harmlessly.
+    /// Harmless deviations from the spec.
     pub warnings: Vec<String>,
 }
 
@@ -342,9 +341,9 @@ impl<'a> Build<'a> {
         self.facts.default_link.as_deref().ok_or_else(|| NetworkPlanError::new(what, why))
     }
 
-    /// A link that the zone has for itself. A device goes into the zone. What the kernel would destroy
-    /// with the zone stays on the host and is joined with a link of the zone, and so is a device whose
-    /// zone is held to addresses: rules on a link inside would be the zone's own to change.
+    /// Decides a link that the zone has for itself. A device goes into the zone. A link that the kernel would
+    /// destroy with the zone stays on the host and is joined with a link of the zone, and so is a device whose zone
+    /// is limited to addresses: the zone could change rules on a link inside.
     fn given_away(&self, made: &Made<'_>, host: &HostLink, held: bool) -> Result<ZoneLink, NetworkPlanError> {
         let mac = match made.mac {
             None => host.mac.unwrap_or_default(),
@@ -465,8 +464,8 @@ impl<'a> Build<'a> {
             mtu: number("mtu").map(u32::from),
         };
         let mut link = self.made(&made, host)?;
-        // A zone whose addresses are given has no need to give any. One that is to serve DHCP is told apart
-        // by a link-protection without dhcp-nospoof.
+        // A zone whose addresses are given has no need to give any. A zone that is to serve DHCP has a
+        // link-protection without dhcp-nospoof.
         let configured = anet.text("allowed-address").is_some();
         let usual = if configured { "mac-nospoof,dhcp-nospoof" } else { "mac-nospoof" };
         let protection = anet.text("link-protection").unwrap_or(usual);
@@ -512,8 +511,8 @@ impl<'a> Build<'a> {
         Ok(())
     }
 
-    /// Where several links have routers, what the zone sends from an address of one of them leaves by that one:
-    /// its guard would drop it on another. Such a link has a table of its own.
+    /// Where several links have routers, packets from an address of one of them leave by that link: the guard of
+    /// another would drop them. Such a link has a table of its own.
     fn separate(&mut self) {
         let routed = self.network.links.iter().filter(|l| !l.routers.is_empty()).count();
         if routed < 1 || self.network.links.len() < 2 {

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::spec::idmap::IdMap;
 
-/// What the options of one `fs` resource ask for.
+/// The meaning of the options of one `fs` resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MountOptions {
     /// `ro`.
@@ -23,11 +23,11 @@ pub struct MountOptions {
     pub strict_atime: bool,
     /// With everything that is mounted below the source; `nosub` switches it off.
     pub recursive: bool,
-    /// What is left for the file system itself, in order: name and value.
+    /// The options left for the file system itself, in order: name and value.
     pub data: Vec<(String, Option<String>)>,
 }
 
-/// An option that nobody understands.
+/// An option that is not known.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("option '{option}' is not known for type {fstype}")]
 pub struct UnknownOption {
@@ -78,7 +78,7 @@ pub fn parse<'a>(
             "strictatime" => out.strict_atime = true,
             "sub" | "rbind" => out.recursive = true,
             "nosub" | "norbind" | "bind" => out.recursive = false,
-            // What a mount does anyway, and what only Solaris' file systems know.
+            // Options that every mount has, and those that only Solaris' file systems know.
             "atime" | "relatime" | "diratime" | "defaults" | "nbmand" | "nonbmand" | "xattr" | "noxattr"
             | "logging" | "nologging" | "largefiles" | "nolargefiles" | "quota" | "noquota" => {}
             other => {
@@ -92,7 +92,7 @@ pub fn parse<'a>(
                         name,
                         "size" | "nr_inodes" | "nr_blocks" | "mode" | "uid" | "gid" | "huge" | "inode64"
                     ),
-                    // The module passes over what it does not know.
+                    // Options that the module ignores.
                     "zfs" => {
                         matches!(name, "context" | "fscontext" | "defcontext" | "rootcontext")
                     }
@@ -109,10 +109,10 @@ pub fn parse<'a>(
 }
 
 impl MountOptions {
-    /// Returns what a tmpfs is mounted with: `uid` and `gid` are ids of the zone, and by default its root's.
+    /// Returns the mount options of a tmpfs: `uid` and `gid` are ids of the zone, and by default its root's.
     ///
     /// # Errors
-    /// [`NoId`] for one that the zone does not have.
+    /// [`NoId`] for an id that the zone does not have.
     pub fn of_memory(&self, map: &IdMap) -> Result<Vec<(String, String)>, NoId> {
         let (uid, gid) = map.root();
         let mut out = vec![("uid".to_owned(), uid.to_string()), ("gid".to_owned(), gid.to_string())];

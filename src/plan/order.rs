@@ -1,4 +1,4 @@
-//! The order of mounts: what is mounted on a directory hides everything that was mounted below it.
+//! The order of mounts: a mount hides everything that was mounted below its directory before.
 
 use std::path::Path;
 
@@ -37,7 +37,7 @@ pub fn memory(spec: &ZoneSpec, profile: Option<Profile>) -> Vec<(&'static str, u
 /// Directories of the zone's own, which nothing of the host's is mounted on or below.
 const KERNEL: &[(&str, &str)] = &[("/dev", "devices"), ("/proc", "/proc"), ("/sys", "/sys")];
 
-/// A directory that every zone has of its own: which, and what lies there.
+/// A directory that every zone has of its own, and the mount in it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("could not verify inherit-pkg-dir {0}: every zone has its own {1} there; inherit another directory")]
 pub struct Reserved(String, &'static str);
@@ -97,7 +97,7 @@ pub fn order<'a>(
     let mut then: Vec<(String, BootStep)> =
         late.into_iter().map(|dir| (dir.to_owned(), inherited(dir))).collect();
     then.extend(mounts.into_iter().map(|m| (m.dir.clone(), BootStep::Fs(Box::new(m)))));
-    // The sort keeps what is equal as it is: inherited, then mounted.
+    // The sort is stable: inherited directories come before mounts.
     then.sort_by(|a, b| Path::new(&a.0).cmp(Path::new(&b.0)));
     Order { first, then: then.into_iter().map(|(_, step)| step).collect() }
 }

@@ -1,7 +1,7 @@
 //! `file-mac-profile`: which parts of the zone's root can be written to.
 //!
-//! The root as a whole becomes read-only, and what stays writable is mounted over itself before that. A
-//! part lies on the zone's disk like everything else: what is written there is kept.
+//! The root as a whole becomes read-only; its writable parts are mounted over themselves before that. A part lies on
+//! the zone's disk like everything else: files written there are kept.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -19,7 +19,7 @@ pub enum Profile {
     Flexible,
 }
 
-/// A directory of the root that differs from what is around it.
+/// A directory of the root whose mode differs from that of its surroundings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
     /// The directory, as the zone sees it.
@@ -34,21 +34,21 @@ const fn part(dir: &'static str, writable: bool, made: bool) -> Part {
     Part { dir, writable, made }
 }
 
-/// What `fixed-configuration` leaves writable. Parents of a read-only part are parts themselves: a
+/// The parts that `fixed-configuration` leaves writable. Parents of a read-only part are parts themselves: a
 /// directory that something is mounted on cannot be renamed, so nothing else gets their names.
 const FIXED: &[Part] = &[
     part("/var", true, true),
     part("/var/lib", true, true),
-    // What is installed: the records of dpkg, rpm and pacman.
+    // The records of installed packages: dpkg, rpm and pacman.
     part("/var/lib/dpkg", false, false),
     part("/var/lib/pacman", false, false),
     part("/var/lib/rpm", false, false),
     part("/var/spool", true, true),
-    // What runs when: made, so that nobody else can.
+    // Folders of jobs and units: made, so that a process of the zone cannot make them.
     part("/var/spool/cron", false, true),
 ];
 
-/// What `flexible-configuration` leaves writable.
+/// The parts that `flexible-configuration` leaves writable.
 const FLEXIBLE: &[Part] = &[
     part("/etc", true, true),
     part("/home", true, false),
@@ -104,8 +104,8 @@ impl Profile {
         self.table().iter().filter(|p| !p.made).map(|p| p.dir)
     }
 
-    /// Says whether something mounted on a directory would take the place of what is to stay as it is: the
-    /// system's software and configuration, what is installed and what runs when.
+    /// Says whether a mount on a directory would replace something that the profile protects: the system's software
+    /// and configuration, the records of installed packages, jobs and units.
     pub fn is_closed(self, dir: &Path) -> bool {
         let meets = |closed: &str| dir.starts_with(closed) || Path::new(closed).starts_with(dir);
         let parts = FIXED.iter().filter(|p| !p.writable).map(|p| p.dir);

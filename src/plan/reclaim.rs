@@ -1,5 +1,5 @@
-//! `zoneadm reclaim`: what speaks against giving a dataset back to the host, and what is done about it.
-//! Nothing is touched here.
+//! `zoneadm reclaim`: the dangers in a dataset that is to return to the host, and what is done about them. This
+//! module only computes.
 
 use crate::spec::shown::Show;
 use std::fmt;
@@ -17,7 +17,7 @@ const SHARED: &[&str] = &["/", "/home", "/media", "/mnt", "/opt", "/srv", "/zone
 /// How many files of one filesystem are named.
 pub const NAMED: usize = 20;
 
-/// What makes a file dangerous to the host.
+/// The reason why a file is dangerous to the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Danger {
     /// Runs with the rights of its owner.
@@ -78,7 +78,7 @@ pub enum ReclaimFinding {
         source: String,
         /// How many.
         count: usize,
-        /// What they are, each once.
+        /// The kinds of danger, each once.
         dangers: Vec<Danger>,
     },
     /// A filesystem or snapshot that could not be looked through.
@@ -116,7 +116,7 @@ impl fmt::Display for ReclaimFinding {
     }
 }
 
-/// Why a path should not be a mount point of the host, as far as the path alone tells.
+/// Returns why a path should not be a mount point of the host, as far as the path alone shows.
 pub fn bad_mountpoint(path: &str) -> Option<&'static str> {
     let p = Path::new(path);
     if !p.is_absolute() || p.components().any(|c| c == Component::ParentDir) {
@@ -128,8 +128,8 @@ pub fn bad_mountpoint(path: &str) -> Option<&'static str> {
     None
 }
 
-/// Says whether a symbolic link would be on the way to a mount point. The file system that it lies on may take
-/// capital letters for small ones, and a letter with an accent for two: what may be the same counts as such.
+/// Says whether a symbolic link would be on the way to a mount point. Its file system may ignore case, or treat an
+/// accented letter as two, so names that may be the same count as the same.
 pub fn leads(link: &Path, place: &Path) -> bool {
     let same = |a: Component<'_>, b: Component<'_>| {
         let (a, b) = (a.as_os_str().to_string_lossy(), b.as_os_str().to_string_lossy());
@@ -139,7 +139,7 @@ pub fn leads(link: &Path, place: &Path) -> bool {
     link.components().all(|part| way.next().is_some_and(|w| same(part, w)))
 }
 
-/// What is set so that a filesystem cannot do harm in spite of what was found.
+/// The properties that are set so that a filesystem cannot do harm in spite of the findings.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mend {
     /// The filesystem.
@@ -179,7 +179,7 @@ pub fn mend(findings: &[ReclaimFinding]) -> Vec<Mend> {
                 add(&dataset, property, value);
                 let (dataset, property, value) = file(source, Danger::Device);
                 add(&dataset, property, value);
-                // There may be links in it, on the way to what would be mounted below it.
+                // It may hold links on the way to the mount points below it.
                 if !source.contains('@') {
                     add(source, "canmount", "noauto");
                 }

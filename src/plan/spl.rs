@@ -1,11 +1,11 @@
-//! What a zone has of `/proc/spl`, where OpenZFS counts what is done with each pool and dataset, by name, and every
-//! user of the host can read it.
+//! A zone's view of `/proc/spl`, where OpenZFS counts the work on each pool and dataset, by name, readable by every
+//! user of the host.
 //!
-//! No zone is to know the names of another's datasets. A cover over the folder hides them, and the kernel then gives
-//! no second `/proc` to anybody in the zone, since that would show what is covered (`mount_too_revealing()`): no
+//! No zone is to know the names of another's datasets. A cover over the folder hides them, but then the kernel
+//! refuses every further mount of `/proc` in the zone, since that would uncover it (`mount_too_revealing()`): no
 //! container with processes of its own starts. A folder that is closed by its mode is closed in every `/proc`, to
-//! every id that is not the host's root, and needs no cover. But that closes it to the host's users as well, so it is
-//! for the host's administrator to say so: by chmod(1), or by an `attr`.
+//! every id but the host's root, and needs no cover. But that closes it to the host's users as well, so the host's
+//! administrator decides it: by chmod(1), or by an `attr`.
 
 use super::step::BootStep;
 use crate::spec::ZoneSpec;
@@ -14,7 +14,7 @@ use crate::spec::words::SPL_ATTR;
 /// The folder, below `/proc`.
 pub const FOLDER: &str = "spl";
 
-/// What the folder is on the host.
+/// The state of the folder on the host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Spl {
     /// There is none: ZFS is not loaded.
@@ -26,14 +26,14 @@ pub enum Spl {
     Open,
 }
 
-/// What is done about it for a zone.
+/// The treatment of it for a zone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decision {
     /// The folders of `/proc` that are covered.
     pub hidden: Vec<&'static str>,
-    /// What is done on the host.
+    /// The change on the host.
     pub step: Option<BootStep>,
-    /// What the administrator should know of it.
+    /// The warning for the administrator.
     pub note: Option<&'static str>,
 }
 
@@ -45,7 +45,7 @@ const CLOSES: &str = "attr proc-spl=closed: a boot of the zone closes /proc/spl 
 const SHOWS: &str = "attr proc-spl=shown: everybody in the zone can read /proc/spl, with the names of all pools and \
      datasets of the host and how much is read and written there";
 
-/// Decides what a zone sees.
+/// Decides a zone's view of it.
 ///
 /// # Errors
 /// A text that names the attr and the values that it can have.

@@ -1,5 +1,5 @@
-//! A zone whose files cannot be seen: what of ZFS may hold them, and what is to be typed. Nothing is touched
-//! here.
+//! A zone whose files cannot be seen: the places in ZFS that may hold them, and the command to type. This module
+//! only computes.
 
 use std::path::{Path, PathBuf};
 
@@ -35,7 +35,7 @@ impl Candidate {
     }
 }
 
-/// Says where the files of a zone may be, and what is to be typed. `zonepath` is where they were, as the host
+/// Says where the files of a zone may be, and which command to type. `zonepath` is the former place, as the host
 /// sees it; `found` are the filesystems of the imported pools, or why ZFS cannot be asked.
 pub fn explain(zonepath: &Path, found: &Result<Vec<Candidate>, String>) -> String {
     let Ok(list) = found else {

@@ -1,7 +1,7 @@
 //! The profiles that `install -c` and `clone -c` take: of sysconfig(8) of Solaris 11, and sysidcfg(5) of Solaris 10.
 //!
-//! Of both is read what has a meaning here: host name, root's password and keys, a first user, time zone and
-//! locale. All else is named, so that it can be told.
+//! Only settings that have a meaning here are read from both: host name, root's password and keys, a first user,
+//! time zone and locale. All others are named, so that they can be reported.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::spec::shown::Show;
 /// Longest profile that is read.
 pub const LIMIT: usize = 1 << 20;
 
-/// What a profile says.
+/// The settings of a profile.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SysConfig {
     /// Host name.
@@ -25,7 +25,7 @@ pub struct SysConfig {
     pub root: Account,
     /// The first user, when it has a login.
     pub user: Account,
-    /// Names of what has no meaning here.
+    /// Names of the settings without a meaning here.
     pub ignored: BTreeSet<String>,
 }
 
@@ -70,7 +70,7 @@ pub enum SysConfigError {
 }
 
 impl SysConfig {
-    /// Names what the profile sets, for a plan: no password, and of keys only that there are some.
+    /// Names the settings of the profile, for a plan: no password, and of keys only their existence.
     pub fn describe(&self) -> String {
         let account = |account: &Account, who: &str| {
             let password = account.password.as_ref().map(|_| "password");
@@ -90,7 +90,7 @@ impl SysConfig {
         if parts.is_empty() { "nothing of it has a meaning here".into() } else { parts.join(", ") }
     }
 
-    /// Reads a profile of either kind, in addition to what has been read.
+    /// Reads a profile of either kind, in addition to earlier ones.
     ///
     /// # Errors
     /// [`SysConfigError`] with the first fault.
@@ -173,8 +173,8 @@ impl Account {
     }
 }
 
-/// Returns a password for shadow(5): one that nobody has, for the words that lock an account. The outer none is a
-/// value that can be neither.
+/// Returns a password for shadow(5): an impossible one for the words that lock an account. The outer none is a value
+/// that can be neither.
 #[allow(clippy::option_option)]
 fn password(value: &str) -> Option<Option<String>> {
     if matches!(value, "" | "NP" | "*" | "!" | "*LK*" | "*NP*") {

@@ -1,4 +1,4 @@
-//! `fs` resources of type `zfs`: what was observed of a dataset, and whether a zone can have it.
+//! `fs` resources of type `zfs`: the facts of a dataset, and whether a zone can have it.
 
 use crate::spec::shown::Show;
 use std::fmt;
@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::dataset::{DatasetClaim, delegated_elsewhere};
 use super::options::MountOptions;
 
-/// What a dataset is.
+/// The kind of a dataset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DatasetFacts {
     /// ZFS cannot be asked, or answers with an error; why.
@@ -21,15 +21,15 @@ pub enum DatasetFacts {
     Filesystem(FilesystemFacts),
 }
 
-/// What matters of a filesystem.
+/// The facts of a filesystem that a mount depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FilesystemFacts {
     /// Its `mountpoint` is `legacy`.
     pub legacy: bool,
     /// It is encrypted and its key is not loaded.
     pub locked: bool,
-    /// What its properties (`readonly`, `setuid`, `devices`, `exec`, `atime`) say of a mount. The
-    /// kernel leaves most of them to whoever mounts.
+    /// The mount options in its properties (`readonly`, `setuid`, `devices`, `exec`, `atime`). The kernel leaves
+    /// most of them to the caller of mount(2).
     pub limits: MountOptions,
     /// Where it is mounted already, the zone itself aside.
     pub mounted: Option<CurrentMount>,
@@ -40,14 +40,14 @@ pub struct FilesystemFacts {
 pub struct CurrentMount {
     /// The mount point as its holder sees it.
     pub point: String,
-    /// Who has it.
+    /// The owner of the mount.
     pub who: MountOwner,
 }
 
-/// Who has a dataset mounted.
+/// The owner of a dataset's mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MountOwner {
-    /// The host: whoever shares our own mount namespace.
+    /// The host: a process in our own mount namespace.
     Host,
     /// Another resource of the same zone.
     Same,
@@ -128,14 +128,14 @@ pub enum ZfsMountError {
         /// Whose it is.
         claim: DatasetClaim,
     },
-    /// Somebody has it.
+    /// It is mounted already.
     #[error("could not verify fs {dir}: zfs '{special}' is already mounted {holder}")]
     Mounted {
         /// Mount point.
         dir: String,
         /// Dataset.
         special: String,
-        /// Who and where.
+        /// The place and the owner.
         holder: CurrentMount,
     },
 }

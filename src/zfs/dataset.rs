@@ -6,7 +6,7 @@ use super::nvlist::List;
 use super::{Zfs, error};
 use crate::sys::zfs::errno;
 
-/// What a dataset is.
+/// The kind of a dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DatasetKind {
     /// Holds files.
@@ -160,7 +160,7 @@ impl Zfs {
         })
     }
 
-    /// Makes a clone the owner of the snapshots up to its origin; what was cloned becomes the clone
+    /// Makes a clone the owner of the snapshots up to its origin; its former origin becomes the clone
     /// (`lzc_promote`).
     ///
     /// ```no_run
@@ -235,8 +235,8 @@ impl Zfs {
         })
     }
 
-    /// Says whether there is a filesystem, volume or snapshot of this name (`lzc_exists`). In a zone,
-    /// what is invisible does not exist.
+    /// Says whether there is a filesystem, volume or snapshot of this name (`lzc_exists`). In a zone, a dataset that
+    /// it cannot see does not exist.
     ///
     /// ```no_run
     /// # use zones::zfs::Zfs;

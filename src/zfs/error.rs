@@ -1,4 +1,4 @@
-//! What can go wrong: one enum for each function, and [`CallFailure`] for what can happen to any.
+//! The errors: one enum for each function, and [`CallFailure`] for those that any call can have.
 //!
 //! The same error number means different things in different calls. Each enum lists the meanings that
 //! a call gives them, with the number in the description of the variant; the names are those of the
@@ -12,7 +12,7 @@ use thiserror::Error;
 use super::nvlist::{DecodeError, EncodeError, List};
 use crate::sys::zfs::{CoreError, LzcReply, errno};
 
-/// What can happen to any call.
+/// An error that any call can have.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum CallFailure {
     /// `EIO`: the disk or the pool has a fault.
@@ -68,7 +68,7 @@ pub enum CallFailure {
     /// Any other number.
     #[error("'{name}': error {errno}, which has no special meaning here")]
     ZFSGenericError {
-        /// What the call was about.
+        /// The object of the call.
         name: String,
         /// The number.
         errno: i32,
@@ -129,7 +129,7 @@ impl CallFailure {
         }
     }
 
-    /// Says whether trying again later can help: somebody uses it at the moment.
+    /// Says whether trying again later can help: the dataset is in use at the moment.
     pub fn is_busy(&self) -> bool {
         matches!(self, Self::DatasetBusy(_))
     }
@@ -143,10 +143,10 @@ pub trait Meaning: std::error::Error + From<CallFailure> + Sized {
     /// Returns the name of the variant.
     fn name(&self) -> &'static str;
 
-    /// Returns what can happen to any call, if it is that.
+    /// Returns the error that any call can have, if it is one.
     fn failure(&self) -> Option<&CallFailure>;
 
-    /// Says whether trying again later can help: somebody uses it at the moment.
+    /// Says whether trying again later can help: the dataset is in use at the moment.
     fn is_busy(&self) -> bool {
         self.failure().is_some_and(CallFailure::is_busy) || self.name().ends_with("Busy")
     }
@@ -165,8 +165,8 @@ pub trait Meaning: std::error::Error + From<CallFailure> + Sized {
     }
 }
 
-/// Declares the errors of a call: `EXXX => Name "text"`. A meaning that is `told_apart` is found by the
-/// call's own code; the others are what the number means if that found nothing.
+/// Declares the errors of a call: `EXXX => Name "text"`. A meaning that is `told_apart` is found by the call's own
+/// code; the others are the meaning of the number if that code found nothing.
 macro_rules! errors {
     ($($(#[$meta:meta])* $enum:ident {
         $($($errno:ident)|+ => $variant:ident $text:literal $(, $apart:ident)?;)*
@@ -203,7 +203,7 @@ macro_rules! errors {
                 #[error($text)]
                 $variant(String),
             )*
-            /// What can happen to any call.
+            /// An error that any call can have.
             #[error(transparent)]
             Any(#[from] $crate::zfs::error::CallFailure),
         }
@@ -217,16 +217,16 @@ macro_rules! errors {
 }
 pub(super) use errors;
 
-/// The failure of a call about several objects: what each of them had.
+/// The failure of a call about several objects: the error of each.
 ///
 /// When the kernel does not say which object it was, the single error stands under no name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch<E> {
-    /// What could not be done, in words.
+    /// The failed action, in words.
     what: &'static str,
     /// The error of each object, by its name.
     pub errors: Vec<(Option<String>, E)>,
-    /// How many more errors there were than could be told.
+    /// How many more errors there were than were reported.
     pub suppressed: u64,
 }
 

@@ -6,7 +6,7 @@ use super::error::{Meaning, errors, pack};
 use super::nvlist::List;
 use crate::sys::zfs::errno;
 
-/// What [`Zfs::change_key`] does.
+/// The changes that [`Zfs::change_key`] can make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyChange {
     /// Becomes, or stays, an encryption root, with a new key.

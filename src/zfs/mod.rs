@@ -7,9 +7,8 @@
 //! what the error number means *for that call* ([`error`]). A call about several objects fails with a
 //! [`error::Batch`]: each object's error by its name.
 //!
-//! What the library does not do (read, set and inherit properties, list children and snapshots, give
-//! a dataset to a user namespace, list pools) goes to the kernel directly, through one descriptor of
-//! the control device.
+//! Operations that the library lacks (read, set and inherit properties, list children and snapshots, give a dataset
+//! to a user namespace, list pools) go to the kernel directly, through one descriptor of the control device.
 //!
 //! ```no_run
 //! use zones::zfs::{Kind, Zfs, nvlist::List};

@@ -1,4 +1,4 @@
-//! Which names ZFS takes, to tell a bad name from another invalid argument.
+//! The names that ZFS accepts, to distinguish a bad name from another invalid argument.
 
 /// Longest name of a dataset, snapshot or bookmark, in bytes (`ZFS_MAX_DATASET_NAME_LEN` - 1).
 pub const NAME_MAX: usize = 255;

@@ -18,10 +18,10 @@ errors! {
 }
 
 impl Zfs {
-    /// Returns the permissions that are set on a dataset itself; empty without any. The names are the
-    /// kernel's: whom they are for (`u` a user, `g` a group, `e` everyone, `c` whoever creates, `s` a set),
-    /// where they count (`l` there, `d` below, `-` for sets), a dollar sign, and the id or name. Ids are those
-    /// of the host, whoever gave the permission.
+    /// Returns the permissions that are set on a dataset itself; empty without any. The names are the kernel's: whom
+    /// they are for (`u` a user, `g` a group, `e` everyone, `c` the creator, `s` a set), where they count (`l`
+    /// there, `d` below, `-` for sets), a dollar sign, and the id or name. Ids are those of the host, no matter in
+    /// which user namespace the permission was given.
     ///
     /// ```no_run
     /// # use zones::zfs::Zfs;

@@ -12,7 +12,7 @@ pub const ZCP_INSTRUCTIONS: u64 = 10_000_000;
 /// Bytes that a channel program may take if nothing else is said.
 pub const ZCP_MEMORY: u64 = 10 << 20;
 
-/// What [`Zfs::wait`] waits for.
+/// The activities that [`Zfs::wait`] waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
 pub enum PoolActivity {
@@ -36,7 +36,7 @@ pub enum PoolActivity {
     RaidzExpand = 8,
 }
 
-/// What [`Zfs::wait_fs`] waits for.
+/// The activities that [`Zfs::wait_fs`] waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
 pub enum FilesystemActivity {
@@ -250,7 +250,7 @@ impl Zfs {
     }
 
     /// Returns the directory below which everything of a pool is mounted (`zpool import -R`); none for most pools,
-    /// and for one that cannot be asked.
+    /// and when the pool cannot be queried.
     ///
     /// ```no_run
     /// # use zones::zfs::Zfs;
@@ -269,7 +269,7 @@ impl Zfs {
         props.is_ok_and(|props| props.list("readonly").and_then(|p| p.u64("value")) == Some(1))
     }
 
-    /// Returns what the boot loader keeps in a pool (`lzc_get_bootenv`).
+    /// Returns the boot environment of a pool, the data of the boot loader (`lzc_get_bootenv`).
     ///
     /// # Errors
     /// [`PoolError`].
@@ -277,7 +277,7 @@ impl Zfs {
         read(self.core().and_then(|c| c.get_bootenv(pool)), pool)
     }
 
-    /// Replaces what the boot loader keeps in a pool (`lzc_set_bootenv`).
+    /// Replaces the boot environment of a pool (`lzc_set_bootenv`).
     ///
     /// # Errors
     /// [`PoolError`].
@@ -338,7 +338,7 @@ impl Zfs {
         Ok(list.into_iter().filter_map(pool).collect())
     }
 
-    /// Returns configuration, state and statistics of a pool, also of one that cannot be used.
+    /// Returns configuration, state and statistics of a pool, also of an unusable one.
     ///
     /// # Errors
     /// [`PoolError`].

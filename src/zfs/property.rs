@@ -1,5 +1,5 @@
-//! What libzfs_core lacks: read, set and inherit the properties of datasets, list children and
-//! snapshots. Through the control device.
+//! The functions that libzfs_core lacks: read, set and inherit the properties of datasets, list children and
+//! snapshots. They use the control device.
 
 use std::collections::BTreeMap;
 
@@ -52,7 +52,7 @@ errors! {
     }
 }
 
-/// The failure of [`Zfs::set_props`]: what each property had.
+/// The failure of [`Zfs::set_props`]: the error of each property.
 pub type SetPropFailure = super::error::Batch<SetPropError>;
 
 /// Where the value of a property comes from.
@@ -77,12 +77,12 @@ pub struct Property {
     pub source: PropertySource,
 }
 
-/// What a dataset is and has.
+/// A dataset with its kind and its properties.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
     /// Its name.
     pub name: String,
-    /// What it is; none for what this release does not know.
+    /// Its kind; none for a kind that this release does not know.
     pub kind: Option<DatasetKind>,
     /// Is a snapshot.
     pub is_snapshot: bool,
@@ -96,8 +96,8 @@ pub struct Dataset {
     pub inconsistent: bool,
     /// The snapshot from which it was cloned.
     pub origin: Option<String>,
-    /// Its properties: those that are set here or above, and what the kernel computes. What has its
-    /// default is not among them: [`Dataset::number`] and [`Dataset::mountpoint`] know the defaults.
+    /// Its properties: those that are set here or above, and what the kernel computes. Properties with their default
+    /// are not among them: [`Dataset::number`] and [`Dataset::mountpoint`] know the defaults.
     pub props: BTreeMap<String, Property>,
 }
 
@@ -208,7 +208,7 @@ fn source(from: Option<&str>, name: &str) -> PropertySource {
 }
 
 impl Zfs {
-    /// Returns what a filesystem, volume or snapshot is, with its properties.
+    /// Returns a filesystem, volume or snapshot with its properties.
     ///
     /// ```no_run
     /// # use zones::zfs::{Source, Zfs};
@@ -283,8 +283,8 @@ impl Zfs {
         })
     }
 
-    /// Removes what is set on a dataset so that it inherits; with `received`, so that what a stream
-    /// brought counts again.
+    /// Removes the local value of a property so that the dataset inherits it; with `received`, so that the value
+    /// that a stream brought counts again.
     ///
     /// ```no_run
     /// # use zones::zfs::Zfs;
@@ -306,8 +306,8 @@ impl Zfs {
         })
     }
 
-    /// Walks through the children of a filesystem, with their properties; what is hidden from the
-    /// caller's zone is left out. Not recursive.
+    /// Walks through the children of a filesystem, with their properties; children that are hidden from the caller's
+    /// zone are left out. Not recursive.
     ///
     /// ```no_run
     /// # use zones::zfs::Zfs;

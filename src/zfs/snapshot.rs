@@ -113,7 +113,7 @@ fn pools_differ(names: &[&str]) -> bool {
     names.windows(2).any(|w| pool(w[0]) != pool(w[1]))
 }
 
-/// Tells the meanings of `EINVAL` for snapshots apart that holds and releases share.
+/// Distinguishes the meanings of `EINVAL` for snapshots that holds and releases share.
 fn invalid_snapshot<E: Meaning>(name: Option<&str>, all: &[&str], invalid: fn(String) -> E) -> Option<E> {
     match name {
         Some(name) if !is_snapshot(name) => Some(invalid(name.to_owned())),
@@ -308,7 +308,7 @@ impl Zfs {
         if let Ok(good) = &answer
             && good.errno == 0
         {
-            // What is told beside a success are the snapshots that are not there.
+            // A successful call returns the snapshots that do not exist.
             let list = if good.list.is_empty() { Ok(List::new()) } else { List::decode(&good.list) };
             return Ok(list
                 .map_err(|e| Batch::single(WHAT, CallFailure::from(e).into()))?
@@ -333,8 +333,8 @@ impl Zfs {
         failed.map(|()| Vec::new())
     }
 
-    /// Ends holds (`lzc_release`): each snapshot with the names of the holds. Returns what did not
-    /// exist, as the kernel names it; that is no failure.
+    /// Ends holds (`lzc_release`): each snapshot with the names of the holds. Returns the missing snapshots and
+    /// holds, as the kernel names them; they are no failure.
     ///
     /// ```no_run
     /// # use zones::zfs::Zfs;
@@ -469,7 +469,7 @@ fn rollback_error(
     Ok(RollbackError::from_core(error, about))
 }
 
-/// Tells the meanings of `EINVAL` for bookmarks apart; none of them: it is not known which.
+/// Distinguishes the meanings of `EINVAL` for bookmarks; none when the meaning cannot be found.
 fn invalid_bookmark(name: Option<&str>, bookmarks: &[(&str, &str)], names: &[&str]) -> Option<BookmarkError> {
     let Some(name) = name else {
         let bad = names.iter().find(|n| !is_bookmark(n))?;

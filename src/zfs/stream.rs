@@ -13,7 +13,7 @@ use super::nvlist::List;
 use crate::sys::zfs::{CoreError, RECORD_SIZE, ReceiveCall, Received, SendCall, errno};
 
 bitflags! {
-    /// What may be in a stream.
+    /// The features that a stream may have.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub struct SendFlags: u32 {
         /// Blocks so small that they lie in their pointers.
@@ -24,12 +24,12 @@ bitflags! {
         const COMPRESSED = 4;
         /// Encrypted blocks as they are.
         const RAW = 8;
-        /// What an interrupted receive left behind.
+        /// The state that an interrupted receive left behind.
         const SAVED = 16;
     }
 }
 
-/// What to send: see [`Zfs::send`].
+/// The data to send: see [`Zfs::send`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Send<'a> {
     snapshot: &'a str,
@@ -52,7 +52,7 @@ impl<'a> Send<'a> {
         self
     }
 
-    /// Sets what may be in the stream.
+    /// Sets the features that the stream may have.
     #[must_use]
     pub fn flags(mut self, flags: SendFlags) -> Self {
         self.flags = flags;
@@ -66,7 +66,7 @@ impl<'a> Send<'a> {
         self
     }
 
-    /// Leaves out what a bookmark of [`Zfs::redact`] names (`lzc_send_redacted`).
+    /// Leaves out the blocks that a bookmark of [`Zfs::redact`] names (`lzc_send_redacted`).
     #[must_use]
     pub fn redacted(mut self, bookmark: &'a str) -> Self {
         self.redactions = Some(bookmark);
@@ -270,7 +270,7 @@ errors! {
     }
 }
 
-/// What [`Zfs::receive_one`] and the calls after it tell.
+/// The result of [`Zfs::receive_one`] and the calls after it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReceiveReport {
     /// Bytes read from the stream.
@@ -376,7 +376,7 @@ impl Zfs {
     }
 
     /// Estimates the size of a stream in bytes (`lzc_send_space`, and for a resumed or redacted one
-    /// `lzc_send_space_resume_redacted`, where `sent` is what has gone out already).
+    /// `lzc_send_space_resume_redacted`, where `sent` is the number of bytes already sent).
     ///
     /// ```no_run
     /// # use zones::zfs::{Send, Zfs};
@@ -399,8 +399,8 @@ impl Zfs {
         done.map_err(|e| send_space_error(e, snapshot, from))
     }
 
-    /// Makes a redaction bookmark on a snapshot: what its clones' snapshots have changed will be left
-    /// out of streams (`lzc_redact`). `bookmark` is the part of its name after `#`.
+    /// Makes a redaction bookmark on a snapshot: blocks that its clones' snapshots have changed will be left out of
+    /// streams (`lzc_redact`). `bookmark` is the part of its name after `#`.
     ///
     /// ```no_run
     /// # use zones::zfs::Zfs;
@@ -457,8 +457,8 @@ impl Zfs {
             .map(drop)
     }
 
-    /// As [`Zfs::receive_with_header`], and tells how much was read and which properties could not be
-    /// set (`lzc_receive_one`).
+    /// As [`Zfs::receive_with_header`]; also returns how much was read and which properties could not be set
+    /// (`lzc_receive_one`).
     ///
     /// # Errors
     /// [`ReceiveError`].

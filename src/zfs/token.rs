@@ -1,4 +1,4 @@
-//! What an interrupted receive tells the sender.
+//! The token that an interrupted receive gives to the sender.
 
 use std::io::Read;
 use std::str::FromStr;
@@ -38,7 +38,7 @@ pub struct ResumeToken {
     pub offset: u64,
     /// Bytes received so far.
     pub bytes: u64,
-    /// What was in the stream.
+    /// The features of the stream.
     pub flags: SendFlags,
 }
 
@@ -54,14 +54,14 @@ pub enum TokenError {
     /// Damaged in transit.
     #[error("the resume token is damaged: its checksum is wrong")]
     Checksum,
-    /// What is in it cannot be read, or lacks something.
+    /// Its content cannot be read, or lacks a part.
     #[error("the resume token is damaged")]
     Content,
 }
 
 impl ResumeToken {
-    /// Returns what is left to send. An incremental stream needs [`Send::from`], too: the snapshot or
-    /// bookmark of [`ResumeToken::from_guid`].
+    /// Returns the data left to send. An incremental stream needs [`Send::from`], too: the snapshot or bookmark of
+    /// [`ResumeToken::from_guid`].
     pub fn send(&self) -> Send<'_> {
         Send::new(&self.name).flags(self.flags).resume(self.object, self.offset)
     }

@@ -34,9 +34,9 @@ errors! {
 impl Zfs {
     /// Makes a dataset and all below it visible in a user namespace, and writable where `zoned` is on.
     ///
-    /// The kernel remembers the *name*: it outlives a destroy and does not follow a rename. Nothing
-    /// lists what is attached, and the namespace stays alive until the last detach. Whether the dataset
-    /// exists, is a filesystem or belongs to another zone is not checked: the caller has to.
+    /// The kernel remembers the *name*: it outlives a destroy and does not follow a rename. No call lists the
+    /// attached datasets, and the namespace stays alive until the last detach. Whether the dataset exists, is a
+    /// filesystem or belongs to another zone is not checked: the caller has to check.
     ///
     /// ```no_run
     /// # use std::{fs::File, os::fd::AsFd};
@@ -53,7 +53,7 @@ impl Zfs {
         done.map_err(|number| AttachError::from_errno(number, name))
     }
 
-    /// Takes a dataset from a user namespace. What is mounted there stays mounted.
+    /// Takes a dataset from a user namespace. Its mounts there stay.
     ///
     /// ```no_run
     /// # use std::{fs::File, os::fd::AsFd};

@@ -1,8 +1,7 @@
 //! The native properties that are not texts: which number the kernel keeps for which word, and what
 //! holds when nothing is set.
 //!
-//! From OpenZFS 2.3; 2.2 and 2.4 use the same numbers. Where several words stand for one number, the
-//! first is the one that is shown.
+//! From OpenZFS 2.3; 2.2 and 2.4 use the same numbers. Where several words stand for one number, the first is shown.
 
 type WordTable = &'static [(&'static str, u64)];
 
@@ -123,7 +122,7 @@ const CHOICES: &[(&str, u64, WordTable)] = &[
     ("longname", 0, SWITCH),
 ];
 
-/// Properties kept as a plain number, with the one that holds when nothing is set.
+/// Properties kept as a plain number, with their default.
 const NUMBERS: &[(&str, u64)] = &[
     ("quota", 0),
     ("reservation", 0),
@@ -185,12 +184,11 @@ pub fn index_number(property: &str, word: &str) -> Option<u64> {
 pub fn index_word(property: &str, number: u64) -> Option<String> {
     let (_, _, words) = CHOICES.iter().find(|(name, ..)| *name == property)?;
     let listed = words.iter().find(|(_, n)| *n == number).map(|(w, _)| (*w).to_owned());
-    // The number of zstd-fast is that of its first level; the level is what is shown.
+    // The number of zstd-fast is that of its first level; the level itself is shown.
     zstd_word(number).filter(|_| property == "compression").or(listed)
 }
 
-/// Returns the number that holds for a native property when nothing is set, if it is one that is kept
-/// as a number.
+/// Returns the default of a native property, if it is kept as a number.
 pub fn default_number(property: &str) -> Option<u64> {
     let choice = CHOICES.iter().find(|(name, ..)| *name == property).map(|(_, default, _)| *default);
     choice.or_else(|| NUMBERS.iter().find(|(name, _)| *name == property).map(|(_, default)| *default))

@@ -75,7 +75,7 @@ fn tree(zfs: &Zfs, d: &Dataset, locks: &[String]) -> Result<FilesystemTree, List
         zoned: d.zoned() && *d.source("zoned") == PropertySource::Local,
         mounted: mounted.collect(),
         read_only,
-        shows: shows_snapshots(),
+        cannot_hide_snapshots: shows_snapshots(),
         hide,
         volmodes,
         members,

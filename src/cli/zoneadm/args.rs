@@ -12,7 +12,7 @@ use crate::spec::verb::{Must, Operands, Opt, OptionValue, Role, Verb};
 /// Longest boot arguments, in bytes (`BOOTARGS_MAX` less the terminator).
 const BOOT_ARGS_MAX: usize = 255;
 
-/// What the words after a subcommand say.
+/// The words after a subcommand, parsed.
 #[derive(Debug, Default)]
 pub(super) struct SubcommandArgs {
     /// The options, in the order in which they were given.
@@ -98,7 +98,7 @@ fn own(verb: &'static Verb, args: &[OsString]) -> Result<SubcommandArgs, ArgsErr
         out.words = args.iter().map(|word| word.to_string_lossy().into_owned()).collect();
         return Ok(out);
     }
-    // What follows "--" is never an option; only a boot takes it as it is.
+    // Words after "--" are never options; only a boot takes them as they are.
     let is_parted = matches!(verb.operands, Operands::Keyword(_) | Operands::BootArgs { .. });
     let (own, after) = match args.iter().position(|word| word == "--") {
         Some(at) if is_parted => (&args[..at], &args[at + 1..]),

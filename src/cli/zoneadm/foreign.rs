@@ -31,7 +31,7 @@ fn without_meaning(verb: &Verb, letter: char) -> Option<(&'static Opt, &'static 
     })
 }
 
-/// Takes what has no meaning out of the words after a subcommand; returns the rest, and what to say.
+/// Takes options without a meaning here out of the words after a subcommand; returns the rest, and the warnings.
 pub(super) fn take_out(verb: &Verb, args: &[OsString]) -> (Vec<OsString>, Vec<String>) {
     let (mut kept, mut said) = (Vec::new(), Vec::new());
     let mut words = args.iter();
@@ -104,7 +104,7 @@ pub(super) fn profile(verb: &Verb, args: Vec<OsString>) -> (Vec<OsString>, Optio
 }
 
 impl Zoneadm {
-    /// Reads the profile that words name. One that cannot be taken does not stop the automation that names it.
+    /// Reads the profile that words name. An unreadable profile is no error: the automation that names it goes on.
     pub(super) fn read_profile(&mut self, path: Option<&Path>) -> Option<SysConfig> {
         let path = path?;
         match sysconfig::read(path) {

@@ -24,8 +24,8 @@ use crate::spec::{ZoneName, ZoneSpec};
 /// How a function of a subcommand ends; the error has been said.
 pub(super) type VerbResult = Result<(), Exit>;
 
-/// What the function of a subcommand works on: a zone that is locked, whose state allows it, and for which the
-/// caller has the rights. All of it was read under the lock.
+/// The object of a subcommand's function: a zone that is locked, whose state allows it, and for which the caller has
+/// the rights. All of it was read under the lock.
 pub(super) struct VerbContext<'a> {
     pub(super) verb: &'static Verb,
     pub(super) args: &'a SubcommandArgs,
@@ -37,7 +37,7 @@ pub(super) struct VerbContext<'a> {
     killed: bool,
 }
 
-/// What the plan of a subcommand is made from.
+/// The input for the plan of a subcommand.
 pub(super) struct Planned<'a> {
     pub(super) verb: &'static Verb,
     pub(super) args: &'a SubcommandArgs,
@@ -62,7 +62,7 @@ pub(super) fn ready(program: &mut Zoneadm, task: &VerbContext<'_>) -> VerbResult
 /// `reboot`.
 pub(super) fn reboot(program: &mut Zoneadm, task: &VerbContext<'_>) -> VerbResult {
     program.verify(task.spec, Purpose::Boot)?;
-    // What verify has seen changes before the zone is booted again.
+    // The file systems that verify has looked at change before the zone is booted again.
     let done = verbs::reboot(&mut program.op(task), &task.args.boot_args());
     done.map_err(|e| program.fail(e))
 }
@@ -161,29 +161,29 @@ pub(super) fn mark(program: &mut Zoneadm, task: &VerbContext<'_>) -> VerbResult 
     program.store.set_installed_state(task.lock.name(), state).map_err(|e| program.fail(e))
 }
 
-/// What `boot` would do.
+/// Plans `boot`.
 pub(super) fn plan_boot(program: &mut Zoneadm, planned: &Planned<'_>) -> Result<Vec<String>, Exit> {
     program.boot_lines(planned, |_| true)
 }
 
-/// What `ready` would do: all of a boot but its last step.
+/// Plans `ready`: all of a boot but its last step.
 pub(super) fn plan_ready(program: &mut Zoneadm, planned: &Planned<'_>) -> Result<Vec<String>, Exit> {
     program.boot_lines(planned, |step| !matches!(step, BootStep::Init { .. }))
 }
 
-/// What `halt` would do.
+/// Plans `halt`.
 pub(super) fn plan_stop(program: &mut Zoneadm, planned: &Planned<'_>) -> Result<Vec<String>, Exit> {
     Ok(program.stop_lines(planned.name, false))
 }
 
-/// What `reboot` would do.
+/// Plans `reboot`.
 pub(super) fn plan_reboot(program: &mut Zoneadm, planned: &Planned<'_>) -> Result<Vec<String>, Exit> {
     let mut lines = program.stop_lines(planned.name, false);
     lines.extend(program.boot_lines(planned, |_| true)?);
     Ok(lines)
 }
 
-/// What `shutdown` would do.
+/// Plans `shutdown`.
 pub(super) fn plan_shutdown(program: &mut Zoneadm, planned: &Planned<'_>) -> Result<Vec<String>, Exit> {
     let mut lines = program.stop_lines(planned.name, true);
     if planned.args.has("-r") {
@@ -192,7 +192,7 @@ pub(super) fn plan_shutdown(program: &mut Zoneadm, planned: &Planned<'_>) -> Res
     Ok(lines)
 }
 
-/// What `install` would do.
+/// Plans `install`.
 pub(super) fn plan_install(program: &mut Zoneadm, planned: &Planned<'_>) -> Result<Vec<String>, Exit> {
     let profile = program.profile.take();
     let plan = install::install_plan(&program.op_shown(planned), &planned.args.words, profile.as_ref());
@@ -200,7 +200,7 @@ pub(super) fn plan_install(program: &mut Zoneadm, planned: &Planned<'_>) -> Resu
     Ok(plan.steps.iter().map(InstallStep::describe).collect())
 }
 
-/// What `uninstall` would do.
+/// Plans `uninstall`.
 pub(super) fn plan_uninstall(program: &mut Zoneadm, planned: &Planned<'_>) -> Result<Vec<String>, Exit> {
     let plan = install::uninstall_plan(&program.op_shown(planned), &[]);
     let plan = plan.map_err(|e| program.fail_install(planned.verb, &e))?;
@@ -248,7 +248,7 @@ impl Zoneadm {
         }
         self.profile = self.read_profile(args.profile.as_deref());
         if let Some(confirm) = sub.confirm {
-            // The user is not asked about what would be refused.
+            // A subcommand that would be refused asks no question.
             self.require_state(verb, self.store.state(&name), &[])?;
             if !confirm(self, &name, args)? {
                 return Ok(());
@@ -323,7 +323,7 @@ impl Zoneadm {
         Exit::Failed
     }
 
-    /// Locks a zone; tells a person whom this program waits for.
+    /// Locks a zone; on a terminal it names the process that it waits for.
     pub(super) fn lock(&mut self, verb: &Verb, name: &ZoneName) -> Result<Locked, Exit> {
         let what = format!("zoneadm {}", verb.name);
         match self.store.try_lock(name, &what) {
@@ -389,7 +389,7 @@ impl Zoneadm {
         }
     }
 
-    /// Checks a spec against the host. What it finds has been said.
+    /// Checks a spec against the host, and prints the findings.
     pub(super) fn verify(&mut self, spec: &ZoneSpec, purpose: Purpose) -> VerbResult {
         let name = &spec.name;
         let found = verify::check(&self.store, name, spec, purpose).map_err(|e| self.fail(e))?;
@@ -399,7 +399,7 @@ impl Zoneadm {
         for line in &found.lines {
             self.report.plain(&line.text);
         }
-        // What boot would refuse verify has to refuse as well.
+        // verify has to refuse everything that boot would refuse.
         let installed = || self.store.state(name).ok().flatten() == Some(ZoneState::Installed);
         if purpose == Purpose::Verify && good && installed() {
             let op = Op::shown(&self.store, name, spec, &NO_ZFS_FACTS, &mut self.report);
@@ -416,7 +416,7 @@ impl Zoneadm {
         Err(Exit::Failed)
     }
 
-    /// Prints what a subcommand would do.
+    /// Prints the plan of a subcommand.
     pub(super) fn plan(&mut self, plan: &'static Subcommand, args: &[OsString]) -> Exit {
         let Some((command, rest)) = args.split_first() else { return self.sub_usage(&plan.verb, false) };
         let command = command.to_string_lossy();

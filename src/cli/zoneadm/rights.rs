@@ -1,8 +1,8 @@
-//! What a user of the host may do who is not root: by the zone's `admin` resources, through the broker.
+//! The rights of a user of the host who is not root: by the zone's `admin` resources, through the broker.
 //!
-//! With `manage`, as on Solaris: everything that works on the zone as its spec has it. Refused is what
-//! would reach into the host with the rights of root: paths of the host, and sources that the user names.
-//! A plan takes the right of what it plans: it tells of the same paths.
+//! With `manage`, as on Solaris: everything that works on the zone as its spec has it. Requests are refused that
+//! would reach into the host with the rights of root: paths of the host, and sources that the user names. A plan
+//! needs the right of the subcommand that it plans: it prints the same paths.
 
 use super::args::SubcommandArgs;
 use super::table::Subcommand;
@@ -33,7 +33,7 @@ impl Zoneadm {
         }
     }
 
-    /// Tells a person who would have the right that it takes a broker.
+    /// Reports to a user who would have the right that a broker is needed.
     fn hint_at_broker(&mut self) {
         let name = self.options.zone.as_deref().and_then(|zone| ZoneName::new(zone).ok());
         let spec = name.map(|name| self.stored_spec(&name));
@@ -61,7 +61,7 @@ impl Zoneadm {
         Err(self.deny(asked, &format!("only a privileged user may {command} a zone.")))
     }
 
-    /// Denies what this user may not do to this zone, or, when it is `planned` only, see done.
+    /// Refuses a subcommand, or, when it is only `planned`, its plan, that this user has no right to for this zone.
     pub(super) fn authorize(
         &mut self,
         sub: &Subcommand,
@@ -74,7 +74,7 @@ impl Zoneadm {
         }
         let command = sub.verb.name;
         let asked = if planned { format!("plan {command}") } else { command.to_owned() };
-        // Before anything is said about the zone. A plan tells as much as what it plans.
+        // Checked before anything is printed about the zone. A plan reveals as much as the subcommand itself.
         self.deny_closed(command, &asked, sub.verb.broker)?;
         let BrokerPolicy::Needs { zone, source } = sub.verb.broker else { return Ok(()) };
         let spec = self.stored_spec(name);
@@ -120,7 +120,7 @@ impl Zoneadm {
         }
     }
 
-    /// Reads a spec; one that cannot be read gives no rights.
+    /// Reads a spec; an unreadable one gives no rights.
     fn stored_spec(&self, name: &ZoneName) -> ZoneSpec {
         let stored = self.store.load(name).ok().flatten();
         stored.map_or_else(|| ZoneSpec::new(name.clone()), |s| s.spec)

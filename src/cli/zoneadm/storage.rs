@@ -1,4 +1,4 @@
-//! `clone`, `move`, `detach` and `attach`: what is checked before, what they do, and what they would do.
+//! `clone`, `move`, `detach` and `attach`: their checks, functions and plans.
 
 use std::io::Read;
 use std::path::Path;
@@ -115,7 +115,7 @@ fn lines(
     Ok(plan.steps.iter().map(InstallStep::describe).collect())
 }
 
-/// What `clone` would do.
+/// Plans `clone`.
 pub(super) fn plan_clone(program: &mut Zoneadm, planned: &Planned<'_>) -> Result<Vec<String>, Exit> {
     let source = program.source(&planned.args.operand().unwrap_or_default(), planned.name)?;
     let source = program.source_spec(&source)?;
@@ -125,14 +125,14 @@ pub(super) fn plan_clone(program: &mut Zoneadm, planned: &Planned<'_>) -> Result
     lines(program, planned, plan)
 }
 
-/// What `move` would do.
+/// Plans `move`.
 pub(super) fn plan_move(program: &mut Zoneadm, planned: &Planned<'_>) -> Result<Vec<String>, Exit> {
     let moved = install::moved_spec(planned.spec, &planned.args.operand().unwrap_or_default());
     let plan = moved.and_then(|moved| install::move_plan(&program.op_shown(planned), &moved));
     lines(program, planned, plan)
 }
 
-/// What `detach` would do.
+/// Plans `detach`.
 pub(super) fn plan_detach(program: &mut Zoneadm, planned: &Planned<'_>) -> Result<Vec<String>, Exit> {
     // `-n` prints only, and a plan of it is one of detach.
     program.require_state(planned.verb, program.store.state(planned.name), &[])?;
@@ -140,7 +140,7 @@ pub(super) fn plan_detach(program: &mut Zoneadm, planned: &Planned<'_>) -> Resul
     lines(program, planned, plan)
 }
 
-/// What `attach` would do.
+/// Plans `attach`.
 pub(super) fn plan_attach(program: &mut Zoneadm, planned: &Planned<'_>) -> Result<Vec<String>, Exit> {
     let plan = install::attach_plan(&program.op_shown(planned), &attach_args(planned.args));
     lines(program, planned, plan.map(|(plan, _)| plan))
@@ -169,7 +169,8 @@ impl Zoneadm {
         }
     }
 
-    /// Takes the locks of two zones, in the order of their names: whoever else wants both does the same.
+    /// Takes the locks of two zones in the order of their names, as every program does: two of them never wait for
+    /// each other.
     pub(super) fn lock_both(
         &mut self,
         verb: &Verb,
@@ -202,8 +203,8 @@ impl Zoneadm {
         }
     }
 
-    /// Takes back or finishes what an interrupted move, detach or attach of a zone has left, and says whether there
-    /// was such a thing. The caller has its lock.
+    /// Undoes or finishes an interrupted move, detach or attach of a zone, and says whether there was one. The
+    /// caller has its lock.
     pub(super) fn recover(&mut self, lock: &Locked) -> Result<bool, Exit> {
         let name = lock.name();
         if !install::is_needed(self.store.root(), name) {

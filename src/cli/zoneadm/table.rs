@@ -1,4 +1,4 @@
-//! The subcommands of zoneadm, one row each: what is said of them and what carries them out.
+//! The subcommands of zoneadm, one row each: their data and the functions that carry them out.
 //!
 //! Usage, help, completions and the manual's synopsis are made from these rows (`UPDATE=1 cargo test --test
 //! completions --test manual` writes the files anew), and the rights that the broker lends are in them. A new
@@ -18,15 +18,15 @@ use crate::spec::verb::{BrokerPolicy, Lock, Must, Offer, Operands, Opt, Role, Sp
 
 /// A subcommand.
 pub struct Subcommand {
-    /// How it is called, and what it is allowed.
+    /// Its name, and where and for whom it starts.
     pub verb: Verb,
-    /// What carries it out.
+    /// The function that carries it out.
     pub(super) run: Run,
-    /// What `zoneadm plan` prints of it.
+    /// The function whose lines `zoneadm plan` prints.
     pub(super) plan: Option<PlanLines>,
-    /// What is wrong with arguments that are right one by one.
+    /// The check of arguments that are right one by one.
     pub(super) check: Option<ArgsCheck>,
-    /// What an option makes of it that needs no zone; none when that option was not given.
+    /// A check or action of an option that needs no zone; none when that option was not given.
     pub(super) alone: Option<fn(&mut Zoneadm, &SubcommandArgs) -> Option<VerbResult>>,
     /// Asks the user before anything is locked; false: it is not done.
     pub(super) confirm: Option<Confirm>,
@@ -41,7 +41,7 @@ impl Subcommand {
     }
 }
 
-/// Says what is wrong with arguments.
+/// Returns the error in the arguments of a subcommand.
 pub(super) type ArgsCheck = fn(&SubcommandArgs) -> Result<(), ArgsError>;
 
 /// Asks the user about a zone; false: he does not want it.
@@ -50,7 +50,7 @@ pub(super) type Confirm = fn(&mut Zoneadm, &ZoneName, &SubcommandArgs) -> Result
 /// Returns the lines that `zoneadm plan` prints.
 pub(super) type PlanLines = fn(&mut Zoneadm, &Planned<'_>) -> Result<Vec<String>, Exit>;
 
-/// What carries a subcommand out.
+/// The function that carries a subcommand out.
 pub(super) enum Run {
     /// A function that does all itself.
     Whole(fn(&mut Zoneadm, &'static Subcommand, &[OsString]) -> Exit),
@@ -88,7 +88,7 @@ const WRITABLE: Opt = Opt::flag('w', "with a writable root")
 const TAKES_UPDATES: &str = "-F and -u take or change what another host has written";
 const JSON: Opt = Opt::long("json", "as JSON");
 
-/// What most subcommands have in common: a subcommand about one zone without options.
+/// The values that most subcommands have in common: a subcommand about one zone without options.
 const fn zone(
     name: &'static str,
     brief: &'static str,

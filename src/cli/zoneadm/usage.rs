@@ -9,7 +9,7 @@ fn synopsis(verb: &Verb) -> String {
     format!("{} {}", verb.name, verb.usage()).trim_end().to_owned()
 }
 
-/// Prints a subcommand's usage, with what it does when asked for.
+/// Prints a subcommand's usage, with a description when asked for.
 ///
 /// # Errors
 /// The system's error.
@@ -21,7 +21,7 @@ pub fn print_verb(verb: &Verb, program: &str, asked: bool, out: &mut dyn Write) 
     Ok(())
 }
 
-/// Prints the usage of the program, with what the subcommands do when asked for.
+/// Prints the usage of the program, with descriptions of the subcommands when asked for.
 ///
 /// # Errors
 /// The system's error.

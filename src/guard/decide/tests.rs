@@ -22,7 +22,7 @@ fn list(names: &[&str]) -> List {
     names.iter().map(|n| ((*n).to_owned(), NvValue::U64(1))).collect()
 }
 
-/// "ok", with what was left out; or error number and reason.
+/// Returns "ok" with the properties left out, or error number and reason.
 fn told(request: CheckedRequest, target: &[&str]) -> String {
     let target = ReceiveTarget { set: target.iter().map(|n| (*n).to_owned()).collect() };
     match decide(request, &locks(), &target) {
@@ -162,7 +162,7 @@ fn streams() {
         assert_eq!(way("tank/z/a/x@s", Some(&["atime", "quota"]), &[], &["atime"]), "ok");
         let shared = way("tank/z/a/x@s", Some(&["atime", "sharenfs", "zoned"]), &[], &[]);
         assert_eq!(shared, "ok without sharenfs zoned");
-        // What is set there and locked would be taken away.
+        // The receive would remove a locked property that is set there.
         let kept = way("tank/z/a@s", Some(&["atime"]), &[], &["quota", "atime"]);
         assert_eq!(kept, "ok without atime");
         assert_eq!(way("tank/z/a/x@s", None, &[("atime", NvValue::U64(0))], &[]), "ok");

@@ -1,4 +1,4 @@
-//! What cloning a zone consists of.
+//! The steps of cloning a zone.
 
 use std::path::PathBuf;
 
@@ -34,7 +34,7 @@ pub struct CloneTarget {
     pub members: Vec<String>,
 }
 
-/// What `clone` must know of the machine, and what was asked for.
+/// The facts of the machine that `clone` needs, and its options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloneFacts {
     /// The place of the new zone.
@@ -47,7 +47,7 @@ pub struct CloneFacts {
     pub snapshot: Option<String>,
     /// `--with-datasets`.
     pub trees: Vec<CloneTarget>,
-    /// The first number that no `SUNWzone` snapshot of what is cloned has.
+    /// The first number that no `SUNWzone` snapshot of the cloned datasets has.
     pub number: u64,
 }
 
@@ -55,7 +55,7 @@ impl CloneFacts {
     /// Says whether the zonepath can become a ZFS clone; the reason when it cannot.
     ///
     /// # Errors
-    /// What is missing.
+    /// The reason why a file system of the source is not usable.
     pub fn clonable(&self) -> Result<(&str, &str), String> {
         let Some(dataset) = &self.source.dataset else {
             return Err(format!("{} is not a ZFS file system", self.source.zonepath.shown()));
@@ -148,7 +148,7 @@ pub fn plan_clone(facts: &CloneFacts, spec: &ZoneSpec) -> Result<InstallPlan, In
     Ok(InstallPlan { zone: spec.name.clone(), operation: "clone".into(), steps })
 }
 
-/// Returns one step for each pool: what is in one pool is taken in one moment.
+/// Returns one snapshot step for each pool: ZFS takes the snapshots within a pool in one moment.
 fn take(names: &[String], zone: &ZoneName) -> Vec<InstallStep> {
     let mut steps: Vec<(&str, Vec<String>)> = Vec::new();
     for name in names {

@@ -1,4 +1,4 @@
-//! What was observed of the machine, and what of it forbids a plan.
+//! The facts of the machine, and the reasons in them that forbid a plan.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use super::InstallStep;
 use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
 
-/// What has the place of the zonepath.
+/// The state of the zonepath.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ZonepathState {
     /// Nothing; the folders above that are missing as well, outermost first.
@@ -63,12 +63,12 @@ pub struct OwnDataset {
     pub fresh: bool,
 }
 
-/// What `install` must know of the machine.
+/// The facts of the machine that `install` needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstallFacts {
     /// The zonepath as the host sees it.
     pub zonepath: PathBuf,
-    /// What is there.
+    /// The state of the zonepath.
     pub found: ZonepathState,
     /// Type of the file system that it will lie on, as the mount table has it.
     pub file_system: String,
@@ -82,12 +82,12 @@ pub struct InstallFacts {
     pub system_mounts: Vec<PathBuf>,
 }
 
-/// What `uninstall` must know of the machine.
+/// The facts of the machine that `uninstall` needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UninstallFacts {
     /// The zonepath as the host sees it.
     pub zonepath: PathBuf,
-    /// What is there.
+    /// The state of the zonepath.
     pub found: ZonepathState,
     /// Mount points at or below the zone's root and our other entries.
     pub mounts: Vec<PathBuf>,
@@ -97,7 +97,7 @@ pub struct UninstallFacts {
     pub state: ZoneState,
     /// Where the zone's files may be when they are not at the zonepath; none when they are.
     pub elsewhere: Option<Elsewhere>,
-    /// What an interrupted `clone` has left elsewhere, as the steps that remove it.
+    /// The steps that remove leftovers of an interrupted `clone` elsewhere.
     pub left: Vec<InstallStep>,
 }
 
@@ -106,7 +106,7 @@ pub struct UninstallFacts {
 pub struct Elsewhere {
     /// A file system carries the zone's mark.
     pub marked: bool,
-    /// What is missing, and what is to be typed ([`crate::plan::storage::explain`]).
+    /// The missing file system, and the command to type ([`crate::plan::storage::explain`]).
     pub text: String,
 }
 
@@ -142,7 +142,7 @@ pub enum InstallPlanError {
     NotADirectory {
         /// The zonepath.
         path: PathBuf,
-        /// What is in the way.
+        /// The obstacle.
         at: PathBuf,
     },
     /// The zonepath would be copied into itself.
@@ -171,7 +171,7 @@ pub enum InstallPlanError {
         /// The dataset.
         dataset: String,
     },
-    /// What is to be removed cannot be seen.
+    /// The files to be removed cannot be seen.
     #[error(
         "zonepath {}: {why}\nif its files are gone for good, use zoneadm -z {zone} mark incomplete && zoneadm -z {zone} uninstall -F", path.shown()
     )]
@@ -180,17 +180,17 @@ pub enum InstallPlanError {
         zone: String,
         /// The zonepath.
         path: PathBuf,
-        /// What is missing, and what is to be typed.
+        /// The missing file system, and the command to type.
         why: String,
     },
-    /// What is not to be seen belongs to the zone, which is incomplete.
+    /// The unseen file system belongs to the zone, which is incomplete.
     #[error(
         "zonepath {}: {why}\nif the zone is not to have it any more, use zfs inherit {} FILESYSTEM", path.shown(), crate::plan::dataset::ZONE_MARK
     )]
     Marked {
         /// The zonepath.
         path: PathBuf,
-        /// What is missing, and what is to be typed.
+        /// The missing file system, and the command to type.
         why: String,
     },
     /// The files of the zone cannot be seen.
@@ -198,7 +198,7 @@ pub enum InstallPlanError {
     Missing {
         /// The zonepath.
         path: PathBuf,
-        /// What is missing, and what is to be typed.
+        /// The missing file system, and the command to type.
         why: String,
     },
     /// The snapshot cannot become the zonepath.
@@ -206,7 +206,7 @@ pub enum InstallPlanError {
     CannotClone {
         /// The snapshot.
         snapshot: String,
-        /// What is missing.
+        /// The missing file system.
         why: String,
     },
     /// The place to which a zone shall move is taken.
@@ -214,7 +214,7 @@ pub enum InstallPlanError {
     CannotMove {
         /// The new zonepath.
         path: PathBuf,
-        /// What is in the way.
+        /// The obstacle.
         why: String,
     },
     /// There is no zone to attach, or not one for this host.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::spec::shown::Show;
 
-/// How an archive is packed, told by its first bytes and never by its name.
+/// How an archive is packed: its first bytes decide, never its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Packing {
@@ -43,7 +43,7 @@ pub struct Layer {
     pub packing: Packing,
 }
 
-/// What is kept of a place that is not copied.
+/// How much is kept of a place that is not copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Keep {
@@ -60,7 +60,7 @@ pub enum Keep {
 pub struct LeaveOut {
     /// Path; its last part may hold a `*`.
     pub path: PathBuf,
-    /// What is kept of it.
+    /// How much is kept of it.
     pub keep: Keep,
 }
 
@@ -79,7 +79,7 @@ pub enum InstallSource {
         host: PathBuf,
         /// Mounts that belong to the system: a `/usr` or `/var` of its own.
         enter: Vec<PathBuf>,
-        /// What is not copied.
+        /// The places that are not copied.
         leave_out: Vec<LeaveOut>,
     },
     /// A copy of a tree.
@@ -105,7 +105,7 @@ pub enum InstallSource {
     Suite(Suite),
 }
 
-/// A release of a distribution, and what is wanted of it.
+/// A release of a distribution, and the packages to install.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suite {
     /// Its name.
@@ -165,7 +165,7 @@ impl Suite {
     }
 }
 
-/// What was asked for on the command line.
+/// The source that the command line asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InstallRequest {
     /// Nothing: sparse if the spec inherits directories, else a copy of the host.

@@ -1,4 +1,4 @@
-//! The steps of the operations that change what is on disk of a zone.
+//! The steps of the operations that change a zone's files on disk.
 
 use std::path::PathBuf;
 
@@ -79,7 +79,7 @@ pub enum InstallStep {
     MakeRoot {
         /// Path.
         path: PathBuf,
-        /// What it lies on.
+        /// The kind of file system below it.
         storage: Storage,
     },
     /// Fills the root.
@@ -98,7 +98,7 @@ pub enum InstallStep {
         /// Links at the top of the root.
         links: Vec<HostSymlink>,
     },
-    /// Gives the root its own name and machine id, and passwords to nobody.
+    /// Gives the root its own name and machine id, and locks all passwords.
     Identity {
         /// Path of the root.
         root: PathBuf,
@@ -109,7 +109,7 @@ pub enum InstallStep {
         /// Whether the password files are made new: they would be the host's otherwise.
         lock_passwords: bool,
     },
-    /// Puts into the root what a profile says: `install -c` and `clone -c`.
+    /// Writes the settings of a profile into the root: `install -c` and `clone -c`.
     Configure {
         /// Path of the root.
         root: PathBuf,
@@ -176,7 +176,7 @@ pub enum InstallStep {
         /// The zone that has the dataset now: its ids are on the files.
         source: ZoneName,
     },
-    /// Destroys what the clones of a tree are, and nothing else.
+    /// Destroys the datasets of a tree that are clones, and nothing else.
     DestroyTree {
         /// The dataset that was cloned.
         from: String,
@@ -229,7 +229,7 @@ pub enum InstallStep {
         /// The value after.
         to: String,
     },
-    /// Removes what a zone that has moved to another file system has left.
+    /// Removes the old files of a zone that has moved to another file system.
     CleanUp {
         /// The former zonepath.
         path: PathBuf,
@@ -267,7 +267,7 @@ pub enum InstallStep {
         /// First host id of the private range; none when that is taken here or there was none.
         first: Option<u32>,
     },
-    /// Takes what goes with the host's software from this host, again.
+    /// Takes over again the files that go with the host's software.
     Refresh {
         /// Path of the root.
         root: PathBuf,
@@ -286,7 +286,7 @@ pub enum InstallStep {
 }
 
 impl InstallStep {
-    /// Returns a sentence without full stop that says what the step does.
+    /// Returns a sentence without full stop that describes the step.
     pub fn describe(&self) -> String {
         match self {
             Self::SetState { from: _, to } => format!("mark the zone {to}"),
@@ -389,8 +389,8 @@ impl InstallStep {
         }
     }
 
-    /// Returns the step that takes this one back; none when there is nothing to take back, or when
-    /// it goes with what an earlier step has made.
+    /// Returns the step that undoes this one; none when there is nothing to undo, or when the result goes with that
+    /// of an earlier step.
     pub fn inverse(&self) -> Option<Self> {
         match self {
             Self::SetState { from, to } => Some(Self::SetState { from: *to, to: *from }),

@@ -45,7 +45,7 @@ fn a_profile_comes_before_all_is_brought_to_disk() {
     assert_eq!(with.steps[at].describe(), "apply the profile: host name www");
     assert!(with.is_past_return(at) && matches!(with.steps[at + 1], InstallStep::Sync { .. }));
     assert_eq!(with.steps.len(), plan.steps.len() + 1);
-    // A journal has the step, and nothing of what is in the profile.
+    // A journal has the step, and no content of the profile.
     let text = serde_json::to_string(&with).expect("JSON");
     assert!(text.contains("configure") && !text.contains("www"), "{text}");
     let read: InstallPlan = serde_json::from_str(&text).expect("a plan");
@@ -244,7 +244,7 @@ fn what_cannot_be_seen_is_not_forgotten() {
     };
     assert!(matches!(plan(ZoneState::Installed, false), Err(InstallPlanError::Forgets { .. })));
     assert!(matches!(plan(ZoneState::Incomplete, true), Err(InstallPlanError::Marked { .. })));
-    // Nothing tells what was removed already from what is away; an interrupted removal must end.
+    // A missing file does not say whether it was removed already; an interrupted removal must end all the same.
     assert_eq!(plan(ZoneState::Incomplete, false).expect("plan").steps.len(), 2);
 }
 
@@ -353,7 +353,8 @@ fn all_of_a_clone_is_taken_in_one_moment_and_can_be_taken_back() {
         "{text}"
     );
     assert!(text.contains("take snapshot big/source@SUNWzone3, big/source/sub@SUNWzone3\n"), "{text}");
-    // Everything up to the first step that cannot be undone has an inverse, or makes only what goes with it.
+    // Every step before the first one that cannot be undone has an inverse, or its result goes with that of an
+    // earlier step.
     let made: Vec<_> = plan.steps.iter().filter_map(InstallStep::inverse).map(|s| s.describe()).collect();
     assert_eq!(made.len(), 7, "{made:?}");
     assert!(

@@ -1,5 +1,5 @@
-//! What moving, detaching and attaching a zone consist of: it stays whole, and is elsewhere or in other
-//! hands afterwards.
+//! The steps of moving, detaching and attaching a zone: it stays whole, and is elsewhere or in other hands
+//! afterwards.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use crate::spec::ZoneName;
 use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
 
-/// What a zonepath is that shall move.
+/// The kind of the zonepath that is to move.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MoveSource {
     /// A directory.
@@ -30,7 +30,7 @@ pub enum MoveSource {
     },
 }
 
-/// What `move` must know of the machine.
+/// The facts of the machine that `move` needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MoveFacts {
     /// The zonepath as the host sees it.
@@ -39,7 +39,7 @@ pub struct MoveFacts {
     pub written: String,
     /// The property as it will be.
     pub wanted: String,
-    /// What is at the zonepath.
+    /// The state of the zonepath.
     pub source: MoveSource,
     /// The new place.
     pub target: InstallFacts,
@@ -127,12 +127,12 @@ fn new_place(
             return Ok(DatasetPlace { name: name.clone(), path, mountpoint: None });
         }
     }
-    // Without a text for it there is no property.
+    // A path that is no text cannot be the value of the property.
     let Some(altroot) = altroot else {
         let mountpoint = path.to_str().map(str::to_owned);
         return Ok(DatasetPlace { name: place.name.clone(), path, mountpoint });
     };
-    // The property does not have what comes before it.
+    // The value of the property does not include the alternate root.
     let mountpoint = path.strip_prefix(altroot).ok().and_then(|below| below.to_str());
     let Some(mountpoint) = mountpoint.map(|below| Some(format!("/{below}"))) else {
         let why = format!("it is not below the alternate root {} of the pool", altroot.shown());
@@ -141,7 +141,7 @@ fn new_place(
     Ok(DatasetPlace { name: place.name.clone(), path, mountpoint })
 }
 
-/// What `detach` must know of the machine.
+/// The facts of the machine that `detach` needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DetachFacts {
     /// The zonepath as the host sees it.
@@ -166,12 +166,12 @@ pub fn plan_detach(facts: &DetachFacts, zone: &ZoneName) -> Result<InstallPlan, 
     Ok(InstallPlan { zone: zone.clone(), operation: "detach".into(), steps })
 }
 
-/// What `attach` must know of the machine. That the zone fits this host has been found out already.
+/// The facts of the machine that `attach` needs. That the zone fits this host was checked before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttachFacts {
     /// The zonepath as the host sees it.
     pub zonepath: PathBuf,
-    /// What is there.
+    /// The state of the zonepath.
     pub found: ZonepathState,
     /// The state of the zone.
     pub state: ZoneState,

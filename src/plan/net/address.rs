@@ -47,8 +47,8 @@ fn resolve(host: &str, facts: &NetFacts) -> Result<Vec<IpAddr>, String> {
     }
 }
 
-/// Returns the prefix length of an address that was given without: that of the host's subnet on the link
-/// that holds it, else what its class says.
+/// Returns the prefix length of an address that was given without one: that of the host's subnet on the link that
+/// holds it, else that of its class.
 fn subnet(ip: &IpAddr, lower: &HostLink, what: &str, warnings: &mut Vec<String>) -> u8 {
     if let Some(own) = lower.addresses.iter().find(|n| n.contains(ip)) {
         return own.prefix_len();

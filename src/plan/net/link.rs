@@ -13,7 +13,7 @@ use super::{HostLink, Mac};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkMode {
-    /// With the link-layer address of the host's link; told apart by addresses.
+    /// With the link-layer address of the host's link; the zones are distinguished by their addresses.
     #[default]
     Shared,
     /// With a link-layer address of its own, on a link that carries others as well.
@@ -26,7 +26,7 @@ pub enum LinkMode {
     Moved,
 }
 
-/// What a zone is held to, from outside.
+/// The limits on a zone's traffic, enforced from outside.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LinkGuard {
     /// To its link-layer address.
@@ -37,19 +37,19 @@ pub struct LinkGuard {
     pub may_ask: bool,
     /// To IPv4, IPv6 and ARP.
     pub restricted: bool,
-    /// To what a client says in DHCP.
+    /// It may send only what a client sends in DHCP.
     pub dhcp: bool,
-    /// To what a host says, not a router.
+    /// It may send only what a host sends, not a router.
     pub router: bool,
 }
 
-/// What a link does with what routers of IPv6 advertise.
+/// The reaction of a link to router advertisements of IPv6.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Advertised {
     /// As the zone's own settings say: it takes routers, and makes itself addresses.
     #[default]
     Obeyed,
-    /// It takes routers, and makes itself no addresses: its guard would drop what it sends from them.
+    /// It takes routers, and makes itself no addresses: its guard would drop packets from them.
     Routers,
     /// Nothing.
     Ignored,
@@ -88,23 +88,23 @@ pub struct ZoneLink {
     pub vlan: u16,
     /// The addresses that it is given.
     pub addresses: Vec<IpNet>,
-    /// The address for the link alone that it is given, in place of the one that the kernel would make.
+    /// The link-local address that it is given, in place of the one that the kernel would make.
     pub link_local: Option<Ipv6Addr>,
     /// Its default routers, the first one first.
     pub routers: Vec<IpAddr>,
     /// Routers of the host on that link.
     pub gateways: Vec<IpAddr>,
-    /// Addresses that are the zone's although somebody answers for them.
+    /// Addresses that the zone has although another machine answers for them.
     pub answered: Vec<IpAddr>,
-    /// The table of its own routes, for what the zone sends from the link's addresses; none: it needs none.
+    /// The table of its own routes, for packets from the link's addresses; none: it needs no table.
     pub table: Option<u32>,
     /// Hosts on the link that its subnets do not hold: addresses of the host.
     pub beside: Vec<IpAddr>,
-    /// The same from the host's side: addresses of the zone, and the one that the host speaks from.
+    /// The same from the host's side: addresses of the zone, and the source address of the host.
     pub beside_host: Vec<(IpAddr, IpAddr)>,
-    /// What it does with advertisements of routers.
+    /// Its reaction to router advertisements.
     pub advertised: Advertised,
-    /// What it is held to.
+    /// Its limits.
     pub guard: LinkGuard,
     /// Largest bandwidth in bits per second, each way.
     pub maxbw: Option<u64>,
@@ -114,7 +114,7 @@ pub struct ZoneLink {
     pub claims: PathBuf,
 }
 
-/// What a link leaves on the host, and how to find it: enough to take it away.
+/// The remains of a link on the host, and how to find them: enough to remove them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remains {
     /// The zone.
@@ -156,7 +156,7 @@ impl ZoneLink {
         self.addresses.iter().map(IpNet::addr).collect()
     }
 
-    /// Returns what is left on the host when nothing takes it away.
+    /// Returns the remains on the host when nothing removes them.
     pub fn remains(&self) -> Remains {
         let mut addresses = self.claimed();
         addresses.extend(self.link_local.map(IpAddr::from));
@@ -177,8 +177,8 @@ impl ZoneLink {
         }
     }
 
-    /// Returns what a link that is held to some addresses does with advertisements of routers. It learns
-    /// those that the spec does not name, where it has an address to use them from.
+    /// Returns the reaction of a link to router advertisements when it is limited to some addresses. It learns the
+    /// routers that the spec does not name, if it has an address to use them from.
     pub(super) fn heeds(&self) -> Advertised {
         let Some(allowed) = &self.guard.addresses else { return Advertised::Obeyed };
         let global = |ip: &IpAddr| matches!(ip, IpAddr::V6(v6) if !v6.is_unicast_link_local());

@@ -29,8 +29,8 @@ impl fmt::Display for Mac {
 impl FromStr for Mac {
     type Err = ();
 
-    /// Reads six bytes in hexadecimal, leading zeros optional. An address for many, or the one that is all
-    /// zeros, is refused: no link can have it.
+    /// Reads six bytes in hexadecimal, leading zeros optional. A multicast address and the all-zero address are
+    /// refused: no link can have them.
     fn from_str(text: &str) -> Result<Self, ()> {
         let bytes = octets(text).ok_or(())?;
         let bytes: [u8; 6] = bytes.try_into().map_err(|_| ())?;
@@ -51,8 +51,8 @@ pub fn prefix(text: &str) -> Option<Vec<u8>> {
     octets(text).filter(|p| (1..=5).contains(&p.len()) && p[0] & 1 == 0)
 }
 
-/// Returns an address that follows from a seed and the name of the link. Without a prefix it is one that
-/// no maker of hardware gives out.
+/// Returns an address that follows from a seed and the name of the link. Without a prefix it is a locally
+/// administered one, which no maker of hardware gives out.
 pub fn derived(prefix: &[u8], seed: &[u8], link: &str) -> Mac {
     let hash = digest(&[b"mac", seed, link.as_bytes()]);
     let mut bytes: [u8; 6] = hash[..6].try_into().unwrap_or_default();

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::{ANSWERED, NetworkPlanError};
 use crate::spec::ZoneSpec;
 
-/// Returns the addresses that are the zone's although somebody answers for them.
+/// Returns the addresses that the zone has although another machine answers for them.
 pub fn answered(spec: &ZoneSpec) -> Result<Vec<IpAddr>, NetworkPlanError> {
     let texts = spec.attrs(ANSWERED).flat_map(|v| v.split(',')).map(str::trim);
     let read = |text: &str| {
@@ -28,6 +28,6 @@ pub fn bandwidth(text: &str) -> Option<u64> {
     };
     let plain = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     let bits = number.parse::<f64>().ok().filter(|_| plain)? * unit;
-    // Between a byte per millisecond and what no link has.
+    // The limits: a byte per millisecond, and more than any link has.
     (8_000.0..=1e15).contains(&bits).then_some(bits as u64)
 }

@@ -1,12 +1,12 @@
 //! Name-value lists: the maps in which ZFS takes arguments and gives answers.
 //!
-//! [`List`] is such a map, [`NvValue`] one of its values, with each of the types that the C library
-//! knows. Two encodings exist. [`List::to_native`] is what the kernel's descriptor takes and returns,
-//! [`List::to_xdr`] what is stored on disks. [`List::decode`] reads either: the first byte says which.
+//! [`List`] is such a map, [`NvValue`] one of its values, with each of the types that the C library knows. Two
+//! encodings exist. [`List::to_native`] is the encoding of the kernel's descriptor, [`List::to_xdr`] that of disks.
+//! [`List::decode`] reads either: the first byte says which.
 //!
-//! A decoder may be given bytes that somebody else wrote. It never panics, never allocates more than a
-//! small multiple of its input, and refuses what has two readings: duplicate names, bytes after the
-//! end, nesting deeper than the kernel's own limit.
+//! A decoder may be given bytes of an untrusted writer. It never panics, never allocates more than a small multiple
+//! of its input, and refuses input that has two readings: duplicate names, bytes after the end, nesting deeper than
+//! the kernel's own limit.
 
 mod native;
 #[cfg(test)]
@@ -167,7 +167,7 @@ impl List {
         names.into_iter().map(|name| (name.as_ref().to_owned(), NvValue::Present)).collect()
     }
 
-    /// Puts a value under a name; returns the one that was there.
+    /// Puts a value under a name; returns the former value.
     pub fn insert(&mut self, name: impl Into<String>, value: impl Into<NvValue>) -> Option<NvValue> {
         self.0.insert(name.into(), value.into())
     }
@@ -329,7 +329,7 @@ pub enum DecodeError {
     /// A truth value that is neither 0 nor 1, or a small number out of its range.
     #[error("a value in a list is out of range")]
     Range,
-    /// One name twice: which one counts depends on the reader.
+    /// A name that occurs twice is refused: readers differ in which one counts.
     #[error("the name '{0}' is twice in a list")]
     Duplicate(String),
     /// See [`MAX_DEPTH`].

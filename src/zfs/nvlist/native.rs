@@ -245,7 +245,7 @@ fn read_value(
         }
         _ => return Err(wrong),
     };
-    // What is left may only be the padding.
+    // The rest may only be the padding.
     if data.0.len() >= 8 { Err(DecodeError::Length) } else { Ok(value) }
 }
 

@@ -74,7 +74,7 @@ proptest! {
         prop_assert_eq!(List::decode(&bytes).unwrap(), list);
     }
 
-    /// Whatever the bytes, decoding ends; what it accepts it can write and read again.
+    /// Decoding ends for any bytes; every list that it accepts can be written and read again.
     #[test]
     fn any_bytes(encoding in 0u8..2, mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         bytes.splice(0..0, [encoding, 1, 0, 0]);
@@ -103,7 +103,7 @@ proptest! {
     }
 }
 
-/// What libnvpair 2.3.2 packed on x86-64 for the same list.
+/// The bytes that libnvpair 2.3.2 packed on x86-64 for the same list.
 #[test]
 #[cfg(target_endian = "little")]
 fn known_bytes() {
