@@ -10,7 +10,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use super::ns::{self, Kinds};
 use super::process;
 
-/// Who a process is, in ids of the host.
+/// The ids of a process, as the host counts them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Credentials {
     /// User ids: real, effective, saved, file system.
@@ -46,8 +46,7 @@ impl Credentials {
     }
 }
 
-/// Becomes somebody else in a user namespace, for good. Only a single-threaded process with all rights of
-/// the host can.
+/// Takes on other ids in a user namespace, for good. Only a single-threaded process with all rights of the host can.
 ///
 /// The ids come first, as the host knows them: inside the namespace they have other numbers. Joining it
 /// gives all capabilities there, of which those are kept that the other has.
@@ -67,7 +66,7 @@ pub fn become_other(who: &Credentials, users: BorrowedFd<'_>) -> io::Result<()> 
         check(libc::syscall(libc::SYS_setgroups, who.further.len(), who.further.as_ptr()) == 0)?;
         check(libc::syscall(libc::SYS_setresgid, real_group, effective_group, saved_group) == 0)?;
         check(libc::syscall(libc::SYS_setresuid, real, effective, saved) == 0)?;
-        // These two return what was before, and say nothing of failure: asked a second time they tell.
+        // These two calls return the former id and no failure: a second call returns the id that is set now.
         libc::setfsgid(files_group);
         libc::setfsuid(files);
         let now = (libc::setfsuid(u32::MAX), libc::setfsgid(u32::MAX));

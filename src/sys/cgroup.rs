@@ -15,8 +15,8 @@ use rustix::io::Errno;
 use super::made;
 use super::naive::without;
 
-/// How deep a zone may nest cgroups of its own, and how many it may have. Without a limit it could build
-/// a tree that takes minutes to remove, or that outgrows the names and stacks of whoever walks it.
+/// How deep a zone may nest cgroups of its own, and how many it may have. Without a limit it could build a tree that
+/// takes minutes to remove, or that outgrows the path lengths and stacks of programs that walk it.
 const LIMITS: [(&str, &str); 2] = [("cgroup.max.depth", "32"), ("cgroup.max.descendants", "4096")];
 
 /// How long killed processes may take to leave a folder.
@@ -66,9 +66,9 @@ pub fn enable(path: &Path, controllers: &[&str]) -> io::Result<()> {
     Ok(())
 }
 
-/// Switches every controller on for a folder that this host has: for zonestat, and for what the zone limits itself. A
-/// limit of the folder holds for all below it, whatever is set there. One that the host does not let us have is left
-/// out.
+/// Switches every controller on for a folder that this host has: for zonestat, and for limits that the zone sets
+/// itself. A limit of the folder holds for all below it, whatever is set there. A controller that the host does not
+/// delegate is left out.
 pub fn enable_all(path: &Path) {
     let all = mount_point().and_then(|m| made::read(m.join("cgroup.controllers")).ok()).unwrap_or_default();
     let words: Vec<&str> = all.split_whitespace().collect();
@@ -113,8 +113,7 @@ pub fn is_populated(path: &Path) -> bool {
     events.lines().any(|l| l == "populated 1")
 }
 
-/// Returns the processes in the folder and below it, those of the folder first. What cannot be read is
-/// passed over.
+/// Returns the processes in the folder and below it, those of the folder first. Unreadable folders are passed over.
 pub fn members(path: &Path) -> Vec<i32> {
     let mut list = Vec::new();
     if let Ok(folder) = rustix::fs::open(path, FOLDER, Mode::empty()) {

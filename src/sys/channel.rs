@@ -64,7 +64,7 @@ impl Channel {
         }
     }
 
-    /// Connects to a socket that takes whole messages. Waits for nobody: a full queue is an error.
+    /// Connects to a socket that takes whole messages. Does not wait: a full queue is an error.
     ///
     /// # Errors
     /// The system's error.
@@ -135,7 +135,8 @@ impl Channel {
                 RecvFlags::CMSG_CLOEXEC,
             ) {
                 Err(rustix::io::Errno::INTR) => {}
-                // Told once, when the other end has gone without having read all; what it had sent is here.
+                // The error is reported once, when the other end has gone without having read all; all that it had
+                // sent is here.
                 Err(rustix::io::Errno::CONNRESET) if !reset => reset = true,
                 Err(rustix::io::Errno::CONNRESET) => return Ok(Message::default()),
                 other => break other?,

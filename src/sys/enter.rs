@@ -1,7 +1,7 @@
-//! Entering a zone that runs: from a root process of the host to a process that has nothing of the
-//! host but what it was given on purpose.
+//! Entering a zone that runs: from a root process of the host to a process that has nothing of the host but the
+//! descriptors that it was given on purpose.
 //!
-//! The order is part of the design:
+//! The order matters:
 //!
 //! | # | where | step | why so |
 //! |---|---|---|---|
@@ -75,19 +75,19 @@ pub struct SeccompFilter<'a> {
     pub hand_over: &'a dyn Fn(BorrowedFd<'_>) -> io::Result<()>,
 }
 
-/// What every process that enters is held to.
+/// The limits of every process that enters.
 #[derive(Clone, Copy, Debug)]
 pub struct Confine<'a> {
     /// The filter; none where the numbers of system calls are not known.
     pub program: Option<&'a [Instruction]>,
-    /// The personality of what it executes (personality(2)).
+    /// The personality of the program that it executes (personality(2)).
     pub personality: u32,
 }
 
 /// How long the kernel may take to end a process that was killed, in milliseconds.
 const PATIENCE: u64 = 1000;
 
-/// What the new process and its parent say to each other about the filter.
+/// The words that the new process and its parent exchange about the filter.
 const LISTENER: &str = "listener";
 
 /// The process that entered, as the host sees it.
@@ -140,14 +140,13 @@ impl EnterTarget {
     /// The process is held to `confine`. With `filter`, the process is put under it before it does anything else in the zone, and goes on once
     /// what hears the filter has been given away.
     ///
-    /// `inside` ends in [`exec`]; what it returns is why it could not, and goes to [`Entered::channel`].
+    /// `inside` ends in [`exec`]; the error that it returns otherwise goes to [`Entered::channel`].
     ///
     /// A zone can hold up a process in its cgroup. So `stop` is asked, whenever `wake` has something to
     /// read, whether to give up.
     ///
     /// # Errors
-    /// When the system refuses what is done on the host, or `stop` said so; what fails later is told on the
-    /// channel.
+    /// When the system refuses an action on the host, or `stop` said so; later failures are reported on the channel.
     pub fn enter(
         &self,
         streams: [Option<OwnedFd>; 3],
@@ -193,7 +192,7 @@ impl EnterTarget {
         wait(number.as_fd())?;
         let told = number.receive().map_err(at("hear the new process"))?;
         let Ok(pid) = told.text.parse() else {
-            // It has failed before there was another process: it is waited for in that one's place.
+            // It has failed before there was another process: the caller waits for it in place of that one.
             let child = Child::new(porter).map_err(at("wait for a process"))?;
             return Ok(Entered { child, channel: ours });
         };
@@ -280,7 +279,7 @@ impl EnterTarget {
     }
 }
 
-/// Steps 9 and 10: what is left to do for the process that the zone sees.
+/// Steps 9 and 10: the rest of the work, for the process that the zone sees.
 fn begin(channel: &Channel) -> Result<(), EnterError> {
     trace::stop();
     process::close_all_but(&[channel.as_fd().as_raw_fd()]).map_err(at("close descriptors"))?;
@@ -376,7 +375,7 @@ pub fn open_regular(path: &str) -> io::Result<File> {
     }
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
     let top = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    // What it names is looked at before it is opened: opening alone starts a device, or a pipe's writer.
+    // The file is checked before it is opened: opening alone starts a device, or a pipe's writer.
     let name = path::open_beneath(top.as_fd(), Path::new(path), OFlags::PATH, Mode::empty(), path::IN_ROOT)?;
     let regular = |fd: BorrowedFd<'_>| -> io::Result<(u64, u64)> {
         let stat = rustix::fs::fstat(fd)?;

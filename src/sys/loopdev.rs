@@ -69,7 +69,7 @@ pub fn attach(image: &File, read_only: bool) -> io::Result<LoopDevice> {
             return Ok(LoopDevice { path, _open: device });
         }
         let error = io::Error::last_os_error();
-        // Somebody else may have taken the free device in between.
+        // Another process may have taken the free device in between.
         tries += 1;
         if error.raw_os_error() != Some(libc::EBUSY) || tries > 50 {
             return Err(error);

@@ -12,7 +12,8 @@ const PAGE: usize = 4096;
 /// Reads such a file. They are said to be empty, so that a read that goes by the size asks the kernel for it again
 /// and again, some bytes at a time; this one asks for a page.
 ///
-/// A process may call itself by any bytes. What is no text of them becomes U+FFFD: the rest of the file counts.
+/// A process may give itself a name of any bytes. Bytes that are no text become U+FFFD, so that the rest of the file
+/// counts.
 ///
 /// # Errors
 /// The system's error.

@@ -1,8 +1,8 @@
 //! Mounts as descriptors: the mount interface of Linux 5.2 and later (fsopen(2), open_tree(2),
 //! mount_setattr(2), move_mount(2)).
 //!
-//! A mount is made detached, gets its attributes while nobody can see it, and is attached onto a
-//! descriptor or a name in one, never onto a path: a link or rename in the zone cannot lead it astray.
+//! A mount is made detached, gets its attributes while no process can see it, and is attached onto a descriptor or a
+//! name in one, never onto a path: a link or rename in the zone cannot lead it astray.
 
 #![allow(unsafe_code)]
 
@@ -62,9 +62,9 @@ pub struct MountFd {
 }
 
 impl MountFd {
-    /// Makes a detached copy of the mount at a descriptor, of its subtree from there on, with the
-    /// mounts below it when `recursive`. Its propagation is private: on most hosts mounts are shared, and
-    /// what is mounted below a copy in a zone would be mounted on the host as well.
+    /// Makes a detached copy of the mount at a descriptor, of its subtree from there on, with the mounts below it
+    /// when `recursive`. Its propagation is private: on most hosts mounts are shared, and a mount below a copy in a
+    /// zone would appear on the host as well.
     ///
     /// # Errors
     /// The system's error.
@@ -150,7 +150,7 @@ impl MountFd {
     }
 }
 
-/// A copy that is still a peer of what it was made of. It can be attached only as the [`MountFd`] that it becomes
+/// A copy that is still a peer of the original mount. It can be attached only as the [`MountFd`] that it becomes
 /// with its attributes, by the same call that makes its propagation private.
 #[derive(Debug)]
 pub struct PeerMount {
@@ -203,13 +203,13 @@ fn mount_setattr(fd: BorrowedFd<'_>, flags: i32, attr: &MountAttr) -> io::Result
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// A file system could not be made; `log` is what the kernel said about it.
+/// A file system could not be made; `log` is the kernel's message about it.
 #[derive(Debug, Error)]
 #[error("{}", self.text())]
 pub struct FsError {
     /// The option that was refused, when it was one.
     pub option: Option<String>,
-    /// What the kernel wrote, empty when nothing.
+    /// The kernel's message, empty when there is none.
     pub log: String,
     /// The error number.
     pub source: io::Error,

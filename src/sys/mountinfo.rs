@@ -13,7 +13,7 @@ const TABLE: &str = "/proc/self/mountinfo";
 pub struct MountEntry {
     /// Number of the mount.
     pub id: u64,
-    /// Number of the file system's device, major and minor, as stat(2) tells it of its files.
+    /// Number of the file system's device, major and minor, as stat(2) returns it for its files.
     pub device: (u32, u32),
     /// Directory of the file system that is shown.
     pub root: PathBuf,
@@ -21,7 +21,7 @@ pub struct MountEntry {
     pub point: PathBuf,
     /// Type of the file system.
     pub kind: String,
-    /// What is mounted.
+    /// The source of the mount.
     pub source: PathBuf,
 }
 

@@ -19,13 +19,13 @@ pub const fn without(_defence: &str) -> bool {
     false
 }
 
-/// Returns what a program has to find in its environment to leave out the same defences.
+/// Returns the environment with which a program leaves out the same defences.
 #[cfg(feature = "naive")]
 pub fn handed_on() -> Option<(&'static str, String)> {
     std::env::var("ZONES_TEST_WITHOUT").ok().map(|list| ("ZONES_TEST_WITHOUT", list))
 }
 
-/// Returns what a program has to find in its environment to leave out the same defences: nothing.
+/// Returns the environment with which a program leaves out the same defences: an empty one.
 #[cfg(not(feature = "naive"))]
 pub const fn handed_on() -> Option<(&'static str, String)> {
     None

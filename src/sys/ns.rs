@@ -75,9 +75,9 @@ pub fn spawn(kinds: Kinds, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Side> {
     clone3(args)
 }
 
-/// Makes a copy of this process that is a child of this process' parent, and tells that one of its end
-/// as this process would. The process id that is returned is the one that this process' parent knows it
-/// by, when both are in one pid namespace.
+/// Makes a copy of this process that is a child of this process' parent, and signals its end to that parent as this
+/// process would. The process id that is returned is the one that the parent knows, when both are in one pid
+/// namespace.
 ///
 /// # Errors
 /// The system's error.
@@ -105,7 +105,7 @@ fn clone3(mut args: CloneArgs) -> io::Result<Side> {
     match pid {
         0 => Ok(Side::Child),
         1.. => {
-            // SAFETY: on success the kernel has stored a fresh descriptor that nobody else owns.
+            // SAFETY: on success the kernel has stored a fresh descriptor that no other object owns.
             let fd = unsafe { OwnedFd::from_raw_fd(pidfd) };
             Ok(Side::Parent(i32::try_from(pid).unwrap_or(i32::MAX), fd))
         }

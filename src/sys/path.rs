@@ -1,4 +1,4 @@
-//! Names below a directory that somebody else may have laid out.
+//! Names below a directory whose content is not trusted.
 //!
 //! A zone's root is hostile: a name in it may be a link to anywhere, or become one between two
 //! calls. Everything that this crate opens, makes or links below such a root goes through [`Dir`]:
@@ -30,11 +30,11 @@ const MAX_TRIES: usize = 64;
 #[derive(Debug, Error)]
 #[error("cannot {action} {}: {}", path.shown(), reason(cause))]
 pub struct PathError {
-    /// What was tried: `open`, `create`, `remove`.
+    /// The action: `open`, `create`, `remove`.
     pub action: &'static str,
     /// The object.
     pub path: PathBuf,
-    /// What the system said. Part of the text, so it is no `source`.
+    /// The system's reason. Part of the text, so it is no `source`.
     pub cause: io::Error,
 }
 
@@ -52,7 +52,7 @@ impl PathError {
 
 /// Adds action and path to a result of a system call.
 pub trait At<T> {
-    /// Turns the error into one that names what was tried on which path.
+    /// Turns the error into one that names the action and the path.
     ///
     /// # Errors
     /// The same failures, now with their object.
@@ -74,7 +74,7 @@ pub fn reason(error: &io::Error) -> String {
     }
 }
 
-/// What happens when a name leads through a symbolic link.
+/// The treatment of a name that leads through a symbolic link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SymlinkPolicy {
     /// The name is refused (`ELOOP`).
@@ -231,7 +231,7 @@ fn walk_open(
                 }
                 return Ok(fd);
             }
-            // Opened again by name: what is there now must be what was looked at.
+            // Opened again by name: the file must be the one that was checked.
             let again = rustix::fs::openat(at, &part, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, mode)?;
             let (was, is) = (rustix::fs::fstat(&fd)?, rustix::fs::fstat(&again)?);
             if (was.st_dev, was.st_ino) != (is.st_dev, is.st_ino) {
@@ -248,7 +248,7 @@ fn walk_open(
     rustix::fs::openat(at, here, flags | OFlags::CLOEXEC, mode)
 }
 
-/// Returns what tells mounts apart: the mount's number, or the device on kernels before 5.8.
+/// Returns the identity of a mount: its number, or the device on kernels before 5.8.
 pub fn mount_of(fd: BorrowedFd<'_>) -> rustix::io::Result<u64> {
     let stat = rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS | StatxFlags::MNT_ID)?;
     if stat.stx_mask & StatxFlags::MNT_ID.bits() != 0 {
@@ -412,7 +412,7 @@ impl Dir {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let create = |name: &OsStr| rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o600));
         let mut made = create(&beside);
-        // Left by an earlier, interrupted run; or somebody has made a directory of this name.
+        // Left by an earlier, interrupted run; or a directory of this name that was made by hand.
         if made.as_ref().err() == Some(&Errno::EXIST) {
             if rustix::fs::unlinkat(&parent, &beside, AtFlags::empty()).is_err() && !without("beside") {
                 beside = random_name(".new.").at("create", &whole)?;
@@ -429,7 +429,7 @@ impl Dir {
         put.at("write", whole)
     }
 
-    /// Makes a symbolic link, or leaves the one that already says the same.
+    /// Makes a symbolic link, or leaves one that has the same target already.
     ///
     /// # Errors
     /// [`PathError`] when something else has the name.
@@ -459,7 +459,7 @@ impl Dir {
         }
     }
 
-    /// Returns what has a name, the link itself for a link; none when nothing has it.
+    /// Returns the metadata of a name, of the link itself for a link; none when there is no such name.
     ///
     /// # Errors
     /// [`PathError`] when a parent is a link or cannot be searched.
@@ -526,7 +526,7 @@ impl Dir {
     }
 }
 
-/// Returns a name that nobody has chosen before.
+/// Returns a name that was not used before.
 ///
 /// # Errors
 /// The system gives no random numbers.

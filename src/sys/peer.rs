@@ -1,4 +1,4 @@
-//! Who is at the other end of a socket of the host, by what the kernel says and nothing else.
+//! The process at the other end of a socket of the host, by the kernel's word and nothing else.
 
 #![allow(unsafe_code)]
 
@@ -22,7 +22,7 @@ pub struct Peer {
     pub pid: i32,
     /// Its effective user id then, as this process' user namespace has it.
     pub uid: u32,
-    /// The process itself. Before Linux 6.5, whoever has the number now.
+    /// The process itself. Before Linux 6.5, the process that has the number now.
     handle: Option<Handle>,
     by_number: bool,
 }
@@ -81,7 +81,7 @@ fn pidfd(socket: BorrowedFd<'_>) -> Option<OwnedFd> {
     if done != 0 || fd < 0 {
         return None;
     }
-    // SAFETY: on success the kernel has stored a fresh descriptor that nobody else owns.
+    // SAFETY: on success the kernel has stored a fresh descriptor that no other object owns.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     rustix::io::fcntl_setfd(fd.as_fd(), rustix::io::FdFlags::CLOEXEC).ok()?;
     Some(fd)
@@ -103,7 +103,7 @@ mod tests {
         assert!(Peer { by_number: true, ..own }.is_of_this_host());
         let own = Peer::of(a.as_fd()).expect("a peer");
         assert!(!Peer { by_number: true, uid: own.uid + 1, ..own }.is_of_this_host());
-        // What cannot be seen or has ended is nobody.
+        // A process that cannot be seen or has ended has no rights.
         assert!(!Peer { pid: 0, ..Peer::of(a.as_fd()).expect("a peer") }.is_of_this_host());
         assert!(!Peer { handle: None, ..peer }.is_of_this_host());
     }

@@ -1,4 +1,4 @@
-//! Processes: pidfds, start times, and what a process sheds before it becomes a zone's.
+//! Processes: pidfds, start times, and the state that a process sheds before it becomes a zone's.
 
 #![allow(unsafe_code)]
 
@@ -125,8 +125,8 @@ pub fn wait_readable(fd: BorrowedFd<'_>, millis: u64) -> io::Result<bool> {
     }
 }
 
-/// Runs `work` with the file-system ids of another user, so that what it makes belongs to that user
-/// and permission is checked as for that user (setfsuid(2)).
+/// Runs `work` with the file-system ids of another user, so that new files belong to that user and permission is
+/// checked as for that user (setfsuid(2)).
 ///
 /// Needed below id-mapped mounts, on which host ids that the map lacks can create nothing.
 pub fn with_fs_ids<T>(uid: u32, gid: u32, work: impl FnOnce() -> T) -> T {
@@ -147,9 +147,9 @@ pub fn with_fs_ids<T>(uid: u32, gid: u32, work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// Runs `work` as another user of the host who keeps this process' capabilities, such as the one that is
-/// to own a user namespace: what a namespace uses of a user's limits (user.max_*, inotify, signals that
-/// wait) is counted against its owner.
+/// Runs `work` as another user of the host who keeps this process' capabilities, such as the one that is to own a
+/// user namespace: the use of a user's limits by a namespace (user.max_*, inotify, pending signals) is counted
+/// against its owner.
 ///
 /// The saved user id stays, so that there is a way back. The ids of a child that `work` makes stay as they
 /// are there.
@@ -302,7 +302,7 @@ pub fn raise_descriptor_limit() -> io::Result<()> {
     Ok(setrlimit(Resource::Nofile, Rlimit { current: now.maximum, maximum: now.maximum })?)
 }
 
-/// Resets what a process inherits across exec: signal mask and dispositions, umask.
+/// Resets the state that a process inherits across exec: signal mask and dispositions, umask.
 pub fn reset_signals() {
     // SAFETY: the set is initialised by sigemptyset; the dispositions set are the default ones, and their
     // struct is at least as long as the kernel's.
@@ -356,7 +356,7 @@ pub fn take_oom_score(pid: i32) -> io::Result<()> {
 
 /// Lets this process run on every processor that its cpuset has, whatever its caller was bound to.
 pub fn run_anywhere() {
-    // Larger than any machine: the kernel takes what there is.
+    // Larger than any machine: the kernel uses the processors that there are.
     let all = [u8::MAX; 1024];
     // SAFETY: the mask is readable for the length that is passed.
     unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, all.len(), all.as_ptr()) };
@@ -370,10 +370,10 @@ pub fn ignore(signals: &[i32]) {
     }
 }
 
-/// Has this process and what it executes leave no core behind: there may be secrets of others in it.
+/// Has this process and the program that it executes leave no core behind: it may hold secrets of others.
 pub fn no_core() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    // What enters a zone takes that one's limits, which must not be beyond reach then.
+    // A process that enters takes the limits of the zone, which must not be beyond reach then.
     let now = getrlimit(Resource::Core);
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: now.maximum });
 }
@@ -444,12 +444,12 @@ pub struct Child {
     handle: Handle,
 }
 
-/// What is known of the end of a child.
+/// The end of a child, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChildEnd {
     /// How it ended.
     Known(Ended),
-    /// It has ended, and somebody who traces it keeps to himself how.
+    /// It has ended, and a tracer withholds its exit status.
     Kept,
 }
 
@@ -539,7 +539,7 @@ pub fn adopt_fd(number: i32) -> io::Result<OwnedFd> {
     if number < 3 || unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } != 0 {
         return Err(io::Error::from_raw_os_error(libc::EBADF));
     }
-    // SAFETY: it is open, and by contract nobody else in this process owns it.
+    // SAFETY: it is open, and by contract no other object of this process owns it.
     Ok(unsafe { std::os::fd::FromRawFd::from_raw_fd(number) })
 }
 

@@ -15,7 +15,7 @@ const PTMX: (u32, u32) = (5, 2);
 /// Both sides of a new pseudo-terminal.
 #[derive(Debug)]
 pub struct Pty {
-    /// The side of whoever plays the terminal. Reads and writes do not wait.
+    /// The side of the program that plays the terminal. Reads and writes do not wait.
     pub master: OwnedFd,
     /// The side of the programs.
     pub slave: OwnedFd,
@@ -25,7 +25,7 @@ pub struct Pty {
 
 /// Makes a pseudo-terminal in the devpts instance that is mounted at `folder`.
 ///
-/// What is opened is checked afterwards, not before: another process could exchange it in between.
+/// The file is checked after it was opened, not before: another process could exchange it in between.
 ///
 /// # Errors
 /// The system's error; `ENOTTY` when the folder is not the root of a devpts instance.

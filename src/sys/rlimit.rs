@@ -120,9 +120,9 @@ pub(super) fn policy_of(pid: i32) -> i32 {
     if [BATCH, IDLE].contains(&policy) { policy } else { NORMAL }
 }
 
-/// Sets the scheduling policy, one of the three without priorities. What this process starts inherits it.
+/// Sets the scheduling policy, one of the three without priorities. Its children inherit it.
 pub(super) fn set_policy(policy: i32) -> io::Result<()> {
-    // SAFETY: an all-zero parameter is the one that these policies demand; it is readable for the call.
+    // SAFETY: these policies demand an all-zero parameter; it is readable for the call.
     let done = unsafe {
         let param: libc::sched_param = std::mem::zeroed();
         libc::sched_setscheduler(0, policy, &raw const param)
@@ -130,8 +130,8 @@ pub(super) fn set_policy(policy: i32) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Sets the scheduling policy, one of the three without priorities, the normal nice value and the normal
-/// input and output priority. What this process starts inherits all of them.
+/// Sets the scheduling policy, one of the three without priorities, the normal nice value and the normal input and
+/// output priority. Its children inherit all of them.
 ///
 /// # Errors
 /// The system's error.

@@ -38,8 +38,8 @@ impl StableHash {
         self
     }
 
-    /// Adds the names of a path, and a number that tells where each of them ends. Paths that differ in
-    /// repeated slashes, in a slash at the end and in `.` are the same; so are `/a` and `a`.
+    /// Adds the names of a path, and a number that marks where each of them ends. Paths that differ in repeated
+    /// slashes, in a slash at the end and in `.` are the same; so are `/a` and `a`.
     pub fn path(mut self, path: &Path) -> Self {
         let mut ends = 0_u64;
         for (i, name) in path.as_os_str().as_bytes().split(|byte| *byte == b'/').enumerate() {

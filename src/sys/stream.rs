@@ -1,8 +1,8 @@
 //! Standard streams of this process, used so that no read and no write waits.
 //!
-//! Other processes of the host share a stream: the shell, the rest of a pipeline, a log. So its flags stay as
-//! they are (`O_NONBLOCK` would be theirs as well). A pipe or a terminal is opened once more instead, which
-//! gives this process flags of its own; a socket is told with each call.
+//! Other processes of the host share a stream: the shell, the rest of a pipeline, a log. So its flags stay as they
+//! are (`O_NONBLOCK` would be theirs as well). A pipe or a terminal is opened once more instead, which gives this
+//! process flags of its own; a socket gets the flag with each call.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -18,7 +18,7 @@ use super::tty;
 /// The number of bytes that a pipe surely takes once it has said that it takes something.
 const PIPE_BUF: usize = 4096;
 
-/// Kinds of streams, by what is different about them.
+/// Kinds of streams, as far as they need different treatment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StreamKind {
     Pipe,
@@ -65,12 +65,12 @@ impl Stream {
         Self { shared, own, kind, name }
     }
 
-    /// Returns what it is called in a message.
+    /// Returns its name for a message.
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Reads what is there; `WouldBlock` when that is nothing yet.
+    /// Reads the available bytes; `WouldBlock` when there are none yet.
     ///
     /// # Errors
     /// The system's error.
@@ -81,7 +81,7 @@ impl Stream {
         })
     }
 
-    /// Writes what there is room for; `WouldBlock` when that is nothing yet. To be called when poll(2) says
+    /// Writes as much as there is room for; `WouldBlock` when there is no room yet. To be called when poll(2) says
     /// that there is room.
     ///
     /// # Errors
@@ -98,17 +98,17 @@ impl Stream {
         })
     }
 
-    /// Says whether poll(2) tells of itself that nobody reads any more.
+    /// Says whether poll(2) reports by itself that the reader has gone.
     pub fn tells_its_end(&self) -> bool {
         matches!(self.kind, StreamKind::Pipe | StreamKind::Socket)
     }
 
-    /// Says whether what is there can be looked at without taking it away.
+    /// Says whether the available bytes can be looked at without taking them.
     pub fn can_show(&self) -> bool {
         matches!(self.kind, StreamKind::Pipe | StreamKind::Positioned)
     }
 
-    /// Reads what is there, at most one page of it, and leaves it there.
+    /// Reads the available bytes, at most one page of them, and leaves them there.
     ///
     /// # Errors
     /// As [`Stream::read`].
@@ -150,13 +150,13 @@ impl Stream {
         }
     }
 
-    /// Says whether an error of reading tells no more than that there is nothing to read: the stream is for
-    /// writing only, or is a terminal that was hung up.
+    /// Says whether an error of reading means only that there is nothing to read: the stream is for writing only, or
+    /// is a terminal that was hung up.
     pub fn has_just_ended(&self, e: &io::Error) -> bool {
         e.raw_os_error() == Some(libc::EBADF) || self.was_hung_up(e)
     }
 
-    /// Says whether an error tells that a terminal was hung up.
+    /// Says whether an error means that a terminal was hung up.
     pub fn was_hung_up(&self, e: &io::Error) -> bool {
         self.kind == StreamKind::Terminal && e.raw_os_error() == Some(libc::EIO)
     }

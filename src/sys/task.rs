@@ -1,4 +1,4 @@
-//! Processes in other pid namespaces, also those that are just ending, as the kernel tells of them.
+//! Processes in other pid namespaces, also those that are just ending, as the kernel reports them.
 
 use super::made;
 use super::process::stat;
@@ -16,7 +16,7 @@ pub fn parent(pid: i32) -> Option<i32> {
     stat(pid)?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// A task of a process, as proc_pid_stat(5) tells of it.
+/// A task of a process, as in proc_pid_stat(5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Task {
     /// Process id, as we see it.

@@ -1,4 +1,4 @@
-//! Lines that tell what a program does, for an administrator who has asked for them with `ZONES_LOG`.
+//! Log lines about the steps of a program, for an administrator who has asked for them with `ZONES_LOG`.
 //!
 //! | `ZONES_LOG` | where the lines go |
 //! |---|---|
@@ -36,7 +36,7 @@ struct Trace {
 
 static TRACE: OnceLock<Trace> = OnceLock::new();
 
-/// Begins to tell, if that is asked for. The stream is a copy of standard error, which others may replace.
+/// Begins to log, if `ZONES_LOG` asks for it. The stream is a copy of standard error, which others may replace.
 pub fn begin(program: &'static str) {
     if !is_asked_for() {
         return;
@@ -51,7 +51,7 @@ pub fn begin(program: &'static str) {
     }
 }
 
-/// Begins to tell in the system log: for a program that nobody waits for.
+/// Begins to log to the system log: for a program that runs in the background.
 pub fn begin_in_background(program: &'static str) {
     begin(program);
     to_system();
@@ -61,14 +61,14 @@ fn is_asked_for() -> bool {
     std::env::var_os(VARIABLE).is_some_and(|value| !value.is_empty() && value != "0")
 }
 
-/// Lets go of standard error: who reads it to its end must not have to wait for a supervisor.
+/// Closes standard error: a program that reads it to its end must not have to wait for a supervisor.
 pub fn to_system() {
     if let Some(trace) = TRACE.get() {
         *trace.sink() = Sink::System;
     }
 }
 
-/// Tells no more: for a process that goes into a zone, where the system log is the zone's.
+/// Ends the log: for a process that goes into a zone, where the system log is the zone's.
 pub fn stop() {
     log::set_max_level(LevelFilter::Off);
 }
@@ -94,7 +94,7 @@ pub fn descriptor() -> Option<RawFd> {
     }
 }
 
-/// Returns what a supervisor has to find in its environment to tell as well.
+/// Returns the environment with which a supervisor logs as well.
 pub fn handed_on() -> Option<(&'static str, &'static str)> {
     TRACE.get().map(|_| (VARIABLE, "1"))
 }
@@ -107,7 +107,7 @@ impl Trace {
 
 impl Log for Trace {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        // Libraries have nothing to tell of zones.
+        // Libraries have nothing to log about zones.
         metadata.target().starts_with("zones")
     }
 

@@ -1,4 +1,4 @@
-//! Whole trees: removing them, copying them, giving them other ids, looking for what is special in them.
+//! Whole trees: removing them, copying them, giving them other ids, looking for special files in them.
 //!
 //! Both walk by descriptors ([`super::path`]): a link is never followed and a mount never entered
 //! unless the caller names it, whatever happens to the tree meanwhile.

@@ -12,7 +12,7 @@ use rustix::termios::{OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize
 
 use super::naive::without;
 
-/// What a terminal looks like to programs: its modes, if it has any, and its size.
+/// A terminal's state as programs see it: its modes, if it has any, and its size.
 #[derive(Clone, Debug)]
 pub struct TerminalState {
     modes: Option<Termios>,
@@ -41,7 +41,7 @@ impl TerminalState {
 
     /// Returns the byte of a special character (`libc::VEOF`, …), none when it is switched off.
     pub fn special(&self, which: usize) -> Option<u8> {
-        // The bytes of a terminal that nobody has changed; indices as in termios(3).
+        // The control characters of a fresh terminal; indices as in termios(3).
         const USUAL: &[(usize, u8)] =
             &[(libc::VINTR, 3), (libc::VKILL, 21), (libc::VEOF, 4), (libc::VSUSP, 26)];
         let usual = || USUAL.iter().find(|(i, _)| *i == which).map_or(0, |(_, byte)| *byte);
@@ -95,9 +95,9 @@ impl<'a> Raw<'a> {
 
 impl Drop for Raw<'_> {
     fn drop(&mut self) {
-        // After what was written has left: the last output was meant for raw mode. What was typed and not
-        // read is thrown away: it was meant for the other side, or is the terminal's answer to a question
-        // that the other side has asked, and whoever reads next would take it for a command.
+        // The modes change after all output has left: the last output was meant for raw mode. Unread input is thrown
+        // away: it was meant for the other side, or is the terminal's answer to a question of the other side, and
+        // the next reader would take it for a command.
         let _ = tcsetattr(self.fd, OptionalActions::Flush, &self.before);
     }
 }
@@ -147,7 +147,7 @@ pub fn stop_self() {
     let _ = raise(Signal::SIGSTOP);
 }
 
-/// Ends this process by a signal, so that whoever waits for it sees which.
+/// Ends this process by a signal, so that its parent sees which.
 pub fn die_by(signal: Signal) {
     let _ = raise(signal);
 }
@@ -162,7 +162,7 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 
 /// Makes a pipe for a zone, whose programs can open it by name as well (`/dev/stdin`, `/dev/stdout`).
 ///
-/// It belongs to root of the host, and only whoever already has it can come by its name, in `/proc/PID/fd`.
+/// It belongs to root of the host, and only a process that already has it can come by its name, in `/proc/PID/fd`.
 ///
 /// # Errors
 /// The system's error.
@@ -208,7 +208,7 @@ pub fn readable(fd: BorrowedFd<'_>) -> usize {
     rustix::io::ioctl_fionread(fd).ok().and_then(|n| usize::try_from(n).ok()).unwrap_or(0)
 }
 
-/// Reads what is there, past the buffers of the standard library.
+/// Reads the available bytes, past the buffers of the standard library.
 ///
 /// # Errors
 /// The system's error.
@@ -216,7 +216,7 @@ pub fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(rustix::io::read(fd, buffer)?)
 }
 
-/// Writes what there is room for, past the buffers of the standard library.
+/// Writes as much as there is room for, past the buffers of the standard library.
 ///
 /// # Errors
 /// The system's error.
@@ -224,8 +224,7 @@ pub fn write(fd: BorrowedFd<'_>, text: &[u8]) -> io::Result<usize> {
     Ok(rustix::io::write(fd, text)?)
 }
 
-/// Writes all, past the buffers of the standard library; also to a stream that somebody else has made
-/// one that does not wait.
+/// Writes all, past the buffers of the standard library; also to a stream that another process has set to not block.
 ///
 /// # Errors
 /// The system's error.
@@ -248,8 +247,8 @@ pub fn resize_pipe(fd: BorrowedFd<'_>, bytes: usize) -> bool {
     rustix::pipe::fcntl_setpipe_size(fd, bytes).is_ok()
 }
 
-/// Opens the side to read of a pipe that this process has the side to write of; none where that is not
-/// allowed. What it reads does not wait.
+/// Opens the side to read of a pipe that this process has the side to write of; none where that is not allowed.
+/// Reads from it do not wait.
 pub fn other_end(write: BorrowedFd<'_>) -> Option<OwnedFd> {
     let is_pipe = fstat(write).is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::Fifo);
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -262,18 +261,18 @@ pub fn other_end(write: BorrowedFd<'_>) -> Option<OwnedFd> {
 pub enum Given {
     /// `/dev/null`, opened for the command alone.
     Null,
-    /// A pipe, and this process carries what goes through it.
+    /// A pipe whose data this process carries.
     Pipe,
     /// The stream itself. Only a build that leaves a defence out does that.
     Itself,
 }
 
-/// Decides what a command of a zone is given for a stream of the caller: only what cannot be harmed is open to
-/// a zone, and that is `/dev/null`.
+/// Decides the descriptor that a command of a zone gets for a stream of the caller: only `/dev/null` is given
+/// directly, since no other file is safe in a zone.
 ///
-/// A process that holds a file that is open for writing can truncate it, write over it and let it grow, whether or not
-/// it was opened to append. Of one that is open for reading he can move the position, which the caller shares,
-/// lock it and read its path; of a pipe change the size, and make it one that does not wait for everybody who
+/// A process that holds a file that is open for writing can truncate it, write over it and let it grow, whether or
+/// not it was opened to append. On a file that is open for reading it can move the position, which the caller
+/// shares, lock it and read its path; on a pipe change the size, and make it non-blocking for every process that
 /// uses it. A socket passes descriptors, a terminal takes input, a directory leads out of the zone, and a name
 /// (`O_PATH`) can be opened anew.
 pub fn given_for(fd: BorrowedFd<'_>) -> Given {

@@ -95,7 +95,7 @@ pub enum AluOp {
     Mul,
     /// Bits that both have.
     And,
-    /// Bits that one of them has.
+    /// Bitwise exclusive or.
     Xor,
     /// Towards the lower bits.
     ShiftRight,
@@ -214,7 +214,7 @@ impl Asm {
         self.put(0x62 | size.code(), dst, R0, at, value);
     }
 
-    /// Stores `src` at an address if `R0` is what is there; `R0` is then what was there.
+    /// Stores `src` at an address if `R0` equals the value there; `R0` is the former value then.
     pub fn compare_exchange(&mut self, dst: Reg, at: i16, src: Reg) {
         self.put(0xdb, dst, src, at, 0xf1);
     }
@@ -289,8 +289,8 @@ impl Asm {
         self.exit();
     }
 
-    /// Returns the instructions, with jumps that lead to their labels. What nothing leads to is left out:
-    /// the kernel refuses it.
+    /// Returns the instructions, with jumps that lead to their labels. Unreachable instructions are left out: the
+    /// kernel refuses them.
     ///
     /// # Panics
     /// When a label was never put anywhere or is too far away: a mistake in a program of ours.
@@ -301,7 +301,7 @@ impl Asm {
             .map(|(from, label)| (*from, self.places[label.0].expect("every label has a place")))
             .collect();
         let reached = self.reached(&targets);
-        // Where each instruction, or the next one that is kept, comes to lie.
+        // New index of each instruction, or of the next kept one.
         let mut places = Vec::with_capacity(reached.len() + 1);
         let mut kept = 0_i64;
         for reached in &reached {
@@ -321,7 +321,7 @@ impl Asm {
         code
     }
 
-    /// Tells of each instruction whether the program can come to it.
+    /// Says of each instruction whether it is reachable.
     fn reached(&self, targets: &BTreeMap<usize, usize>) -> Vec<bool> {
         let mut reached = vec![false; self.code.len()];
         let mut open = vec![0];

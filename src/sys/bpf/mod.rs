@@ -1,7 +1,7 @@
 //! Programs and maps of the kernel's virtual machine (bpf(2)).
 //!
-//! Programs are put together by [`asm`] when they are needed: what they compare with is part of them,
-//! so there is nothing beside them that could be changed or lost.
+//! Programs are put together by [`asm`] when they are needed: the values that they compare with are part of the
+//! code, so no table beside them could be changed or lost.
 
 #![allow(unsafe_code)]
 
@@ -41,7 +41,7 @@ const MAX_MAPS: usize = 8;
 /// The purpose of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProgramType {
-    /// It filters what a link receives or sends (`BPF_PROG_TYPE_SCHED_CLS`).
+    /// It filters the packets that a link receives or sends (`BPF_PROG_TYPE_SCHED_CLS`).
     Classifier = 3,
     /// It decides whether processes of a cgroup read or write a setting (`BPF_PROG_TYPE_CGROUP_SYSCTL`).
     Sysctl = 23,
@@ -58,8 +58,8 @@ pub enum MapType {
 
 /// Calls the kernel with a block of arguments: 32-bit words, at the places that bpf.h gives them.
 fn bpf(command: i32, arguments: &mut [u64]) -> io::Result<i32> {
-    // SAFETY: the block lives across the call and its size is passed along; each caller has put addresses
-    // of memory that lives as long into it. What the kernel does not know in it must be zero, and is.
+    // SAFETY: the block lives across the call and its size is passed along; each caller has put addresses of memory
+    // that lives as long into it. Fields that the kernel does not know must be zero, and are.
     let done =
         unsafe { libc::syscall(libc::SYS_bpf, command, arguments.as_mut_ptr(), size_of_val(arguments)) };
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(i32::try_from(done).unwrap_or(0)) }
@@ -91,7 +91,7 @@ fn number(fd: BorrowedFd<'_>) -> u32 {
 }
 
 fn own(fd: i32) -> OwnedFd {
-    // SAFETY: the kernel has just made the descriptor, close-on-exec, and nobody else owns it.
+    // SAFETY: the kernel has just made the descriptor, close-on-exec, and no other object owns it.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
@@ -184,7 +184,7 @@ impl Map {
         }
     }
 
-    /// Gives a key a value, in place of the one that it has.
+    /// Sets the value of a key, in place of the former one.
     ///
     /// # Errors
     /// The system's error; `E2BIG` when the map is full.
@@ -211,7 +211,7 @@ impl Map {
         }
     }
 
-    /// Takes a key away; one that is not there is no error.
+    /// Removes a key; a missing one is no error.
     ///
     /// # Errors
     /// The system's error.
@@ -381,8 +381,8 @@ impl BpfProgram {
         Ok(ids[..count].to_vec())
     }
 
-    /// Returns how many instructions the kernel has walked to check the program: what loading it costs, whatever
-    /// else the machine does. None on Linux before 5.16, which does not tell.
+    /// Returns how many instructions the kernel has walked to check the program: the cost of loading it, whatever
+    /// else the machine does. None on Linux before 5.16, which does not report it.
     ///
     /// # Errors
     /// The system's error.

@@ -11,7 +11,7 @@ use super::{BpfProgram, ProgramType};
 
 /// `bpf_sysctl_get_name`.
 const GET_NAME: i32 = 101;
-/// Room for a name on the stack; one that is longer is none of ours.
+/// Room for a name on the stack; a longer name is none of ours.
 const ROOM: i16 = 64;
 
 /// Builds the program: 0, which is `EPERM`, for a write to one of these files, else 1.
@@ -64,7 +64,7 @@ pub fn allow(cgroup: BorrowedFd<'_>, names: &[&str]) -> io::Result<()> {
     ours(cgroup, &name(&program(names))).try_for_each(|program| program.detach(cgroup))
 }
 
-/// The name of a program tells its text: another release may refuse other files.
+/// The name of a program identifies its text: another release may refuse other files.
 fn name(code: &[u64]) -> String {
     // FNV-1a, which is the same in every release of the language.
     let bytes = code.iter().flat_map(|word| word.to_ne_bytes());
@@ -84,8 +84,9 @@ fn ours(cgroup: BorrowedFd<'_>, name: &str) -> impl Iterator<Item = BpfProgram> 
 /// Says whether this kernel takes such a program on the cgroups of a hierarchy. Without root's rights that cannot be
 /// asked, and is taken to be so.
 ///
-/// A kernel answers the same as long as it runs, so that it is asked once: a boot needs to know when it verifies and
-/// when it plans. It is asked what is attached, for the check of a program takes as long as twenty such questions.
+/// A kernel answers the same as long as it runs, so it is asked once: a boot needs the answer when it verifies and
+/// when it plans. The query is for the attached programs, since loading a program to see whether it is accepted
+/// takes as long as twenty such queries.
 pub fn is_possible(hierarchy: &Path) -> bool {
     static ANSWER: OnceLock<bool> = OnceLock::new();
     let ask = || File::open(hierarchy).and_then(|top| BpfProgram::attached(top.as_fd())).is_ok();

@@ -111,11 +111,11 @@ pub struct NetlinkMessage<'a> {
     pub flags: u16,
     /// The number of the request that it answers.
     pub sequence: u32,
-    /// What follows the header.
+    /// The bytes after the header.
     pub body: &'a [u8],
 }
 
-/// Takes the messages of a buffer apart. What is cut off at the end is passed over.
+/// Takes the messages of a buffer apart. A message that is cut off at the end is passed over.
 pub fn messages(buffer: &[u8]) -> impl Iterator<Item = NetlinkMessage<'_>> {
     let mut rest = buffer;
     std::iter::from_fn(move || {

@@ -1,4 +1,4 @@
-//! What happens to some links, as the kernel tells it.
+//! Changes of some links, as the kernel reports them.
 
 #![allow(unsafe_code)]
 
@@ -63,8 +63,8 @@ impl Events {
         Ok(Self { fd })
     }
 
-    /// Takes everything that has been told. What it was is asked of the links: more may have happened since,
-    /// and what finds no room in the socket is lost.
+    /// Reads and discards all reports. The links are queried afterwards: more may have changed since, and reports
+    /// that find no room in the socket are lost.
     pub fn take(&self) {
         let mut buffer = [0_u8; 8192];
         loop {
@@ -96,7 +96,7 @@ fn filter(links: &[u32]) -> Vec<libc::sock_filter> {
     }
     let mut code = vec![one(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, INDEX_AT)];
     for (n, link) in links.iter().enumerate() {
-        // What is loaded is read in network order.
+        // Values are loaded in network order.
         code.push(one(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, links.len() - n, 0, link.to_be()));
     }
     code.push(one(libc::BPF_RET | libc::BPF_K, 0, 0, 0));

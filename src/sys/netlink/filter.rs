@@ -24,7 +24,7 @@ const DIRECT: u32 = 1;
 const TCA_TBF_PARMS: u16 = 1;
 const TCA_TBF_RATE64: u16 = 4;
 const TCA_TBF_BURST: u16 = 6;
-/// The parent of what a link sends by (`TC_H_ROOT`).
+/// The parent of the queue that a link sends by (`TC_H_ROOT`).
 const ROOT: u32 = 0xffff_ffff;
 /// Least bytes of a token bucket, and of the queue before it. A sender hands over up to 64 KiB at once, and
 /// several of these before it learns how much the link takes.
@@ -36,17 +36,17 @@ const CLSACT: u32 = 0xffff_0000;
 const CLSACT_PARENT: u32 = 0xffff_fff1;
 /// Every protocol (`ETH_P_ALL`), in network order.
 const ALL: u32 = 0x0003_u16.to_be() as u32;
-/// Ours is asked first; what it does not want goes on to the others.
+/// Our filter comes first; packets that it does not match go on to the others.
 const PRIORITY: u32 = 1;
-/// The filter's number, so that it is not confused with one of somebody else: `zone`.
+/// The filter's number, `zone`, so that it is not confused with a foreign one.
 const HANDLE: u32 = 0x7a6f_6e65;
 
 /// Which way a program looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// What the link receives.
+    /// Packets that the link receives.
     In,
-    /// What the link sends.
+    /// Packets that the link sends.
     Out,
 }
 
@@ -91,8 +91,8 @@ pub fn unprepare(socket: &mut Socket, link: u32) -> Result<(), NetError> {
     socket.change(Builder::new(RTM_DELQDISC, 0).fixed(&header(link, CLSACT, CLSACT_PARENT, 0)))
 }
 
-/// Has a link send no more than so many bits per second: a token bucket filter (tc-tbf(8)), which keeps
-/// what is too much for up to a tenth of a second, or up to 256,000 bytes of it where that is longer.
+/// Has a link send no more than so many bits per second: a token bucket filter (tc-tbf(8)), which queues excess
+/// packets for up to a tenth of a second, or up to 256,000 bytes of them where that is longer.
 ///
 /// # Errors
 /// [`NetError`]; `ENOENT` for a kernel without such a queue.
@@ -101,8 +101,8 @@ pub fn shape(socket: &mut Socket, link: u32, bits: u64) -> Result<(), NetError> 
     let part = |divisor: u64, least: u32| u32::try_from(rate / divisor).unwrap_or(u32::MAX).max(least);
     // At least a few packets, also of the largest size that is common.
     let (burst, queue) = (part(100, BURST), part(10, QUEUE));
-    // `struct tc_tbf_qopt`: two of `struct tc_ratespec` (for ethernet), the second one nothing; limit of
-    // the queue; bucket, which is told in bytes elsewhere; nothing.
+    // `struct tc_tbf_qopt`: two of `struct tc_ratespec` (for ethernet), the second one nothing; limit of the queue;
+    // bucket, which another attribute gives in bytes; nothing.
     let mut options = [0; 36];
     options[1] = 1;
     let plain = u32::try_from(rate).unwrap_or(u32::MAX);
@@ -118,7 +118,7 @@ pub fn shape(socket: &mut Socket, link: u32, bits: u64) -> Result<(), NetError> 
     socket.change(request)
 }
 
-/// Puts a program on a link, at once in place of the one that zones have there.
+/// Attaches a program to a link, in one step in place of the one that zones have there.
 ///
 /// # Errors
 /// [`NetError`]; `ENOENT` for a kernel without `cls_bpf`.
@@ -183,7 +183,7 @@ pub fn find(socket: &mut Socket, link: u32, way: Direction) -> Result<Option<Att
 /// # Errors
 /// [`NetError`].
 pub fn count(socket: &mut Socket, link: u32, way: Direction) -> Result<usize, NetError> {
-    // The kernel tells the chain of filters of a priority as well, as an element without a handle.
+    // The kernel lists the chain of filters of a priority as well, as an element without a handle.
     let list = list(socket, link, way, |fixed, _| (u32_at(fixed, 8) != Some(0)).then_some(()))?;
     Ok(list.len())
 }

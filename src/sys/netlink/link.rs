@@ -1,4 +1,4 @@
-//! Links: network interfaces and what they are made of.
+//! Links: network interfaces and their kinds.
 
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -65,20 +65,20 @@ pub const NO_ARP: u32 = 0x80;
 /// Number of the hardware type of ethernet.
 pub const ETHERNET: u16 = 1;
 
-/// A link as the kernel tells it.
+/// A link as the kernel reports it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Link {
     /// Its number in its namespace.
     pub index: u32,
     /// Its name.
     pub name: String,
-    /// What made it: `veth`, `bridge`, `vlan`, …; none for a device of the machine.
+    /// Its driver: `veth`, `bridge`, `vlan`, …; none for a device of the machine.
     pub kind: Option<String>,
     /// Hardware type; [`ETHERNET`] for all that zones can use.
     pub hardware: u16,
     /// Link-layer address.
     pub mac: Option<[u8; 6]>,
-    /// The one that the hardware came with.
+    /// The permanent address, which the hardware came with.
     pub permanent: Option<[u8; 6]>,
     /// Name of its device on its bus, such as `0000:00:03.0`.
     pub device: Option<String>,
@@ -92,7 +92,7 @@ pub struct Link {
     pub lower: Option<u32>,
     /// Whether it waits for something besides its partner.
     pub waits: bool,
-    /// What people wrote about it.
+    /// The alias, a text for people.
     pub alias: Option<String>,
 }
 
@@ -102,7 +102,7 @@ impl Link {
         self.flags & UP != 0
     }
 
-    /// Says whether somebody has set it dormant: it has a partner, but programs are told not to use it.
+    /// Says whether it was set dormant: it has a partner, but programs are asked not to use it.
     pub fn is_dormant(&self) -> bool {
         self.waits
     }
@@ -259,7 +259,7 @@ pub enum LinkLocal {
     Never,
 }
 
-/// What is changed of a link.
+/// Changes of a link.
 #[derive(Clone, Debug, Default)]
 pub struct LinkChange<'a> {
     /// Flags to set.
@@ -270,7 +270,7 @@ pub struct LinkChange<'a> {
     pub mac: Option<[u8; 6]>,
     /// A new largest packet in bytes.
     pub mtu: Option<u32>,
-    /// Programs are told not to use it (no `IFF_RUNNING`), or that they can again; what is sent passes.
+    /// Programs are asked not to use it (no `IFF_RUNNING`), or allowed to again; packets pass all the same.
     pub dormant: Option<bool>,
     /// A text for people.
     pub alias: Option<&'a str>,

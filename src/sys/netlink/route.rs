@@ -28,7 +28,7 @@ const RTA_PREFSRC: u16 = 7;
 const RTA_TABLE: u16 = 15;
 
 const TABLE_MAIN: u8 = 254;
-/// Where `struct rtmsg` has the number of the table; 0 where it is one that needs more than a byte.
+/// The number of the table in `struct rtmsg`; 0 where it needs more than a byte.
 const TABLE_AT: usize = 4;
 const SCOPE_UNIVERSE: u8 = 0;
 const SCOPE_LINK: u8 = 253;
@@ -38,7 +38,7 @@ const STATIC: u8 = 4;
 /// The gateway is on the link, whatever the addresses say.
 const ONLINK: u32 = 4;
 
-/// Number by which routes of zones on the host can be told from others (`/etc/iproute2/rt_protos`).
+/// Number that marks the routes of zones on the host (`/etc/iproute2/rt_protos`).
 pub const PROTOCOL: u8 = 122;
 
 const NDA_DST: u16 = 1;
@@ -88,7 +88,7 @@ pub fn add_default_to(socket: &mut Socket, table: u32, link: u32, gateway: &IpAd
     socket.change(request)
 }
 
-/// Adds a route to what is on a link to a table of its own.
+/// Adds a route to the subnet of a link to a table of its own.
 ///
 /// # Errors
 /// [`NetError`].
@@ -104,7 +104,7 @@ pub fn add_near_to(socket: &mut Socket, table: u32, link: u32, near: &IpNet) -> 
     socket.change(request)
 }
 
-/// Has what is sent from an address find its way by a table.
+/// Routes packets that are sent from an address by a table.
 ///
 /// # Errors
 /// [`NetError`]; `EOPNOTSUPP` or `EAFNOSUPPORT` for a kernel without rules.
@@ -231,7 +231,7 @@ fn neighbour(family: u8, link: u32, state: u16, flags: u8) -> [u8; 12] {
     bytes
 }
 
-/// Has the kernel ask on a link who has an address: by ARP, or by neighbour solicitation.
+/// Has the kernel ask on a link which machine has an address: by ARP, or by neighbour solicitation.
 ///
 /// # Errors
 /// [`NetError`].
@@ -257,7 +257,7 @@ pub fn answer(socket: &mut Socket, link: u32, ip: &IpAddr) -> Result<Option<[u8;
     Ok(mac.filter(|_| state & answered != 0).and_then(|m| m.try_into().ok()))
 }
 
-/// Forgets what is known of an address on a link.
+/// Removes an address of a link from the neighbour cache.
 ///
 /// # Errors
 /// [`NetError`]; an address of which nothing is known is no error.

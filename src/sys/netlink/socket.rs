@@ -137,7 +137,7 @@ impl Socket {
         Ok(found)
     }
 
-    /// Sends a request and reads until its end. Says whether what was read is of one moment.
+    /// Sends a request and reads until its end. Returns whether the replies are a consistent snapshot.
     fn exchange(
         &mut self,
         request: Builder,

@@ -41,7 +41,7 @@ pub const fn argument(number: u32) -> u32 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Label(usize);
 
-/// What becomes of a range of values.
+/// The treatment of a range of values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leaf {
     /// The program ends with this result.
@@ -153,7 +153,7 @@ pub const fn errno(number: i32) -> u32 {
 pub(super) mod tests {
     use super::*;
 
-    /// Runs a program as the kernel does; panics on what the kernel would not load.
+    /// Runs a program as the kernel does; panics on a program that the kernel would not load.
     pub fn run(program: &[Instruction], machine: u32, number: u32, args: &[u64]) -> u32 {
         let mut data = [0u8; 64];
         data[0..4].copy_from_slice(&number.to_ne_bytes());

@@ -27,7 +27,7 @@ pub struct RestrictedCall {
     pub name: &'static str,
     /// Its number on each [`Machine`], [`NONE`] where there is no such call.
     pub numbers: [u32; 4],
-    /// What becomes of it.
+    /// Its treatment.
     pub rule: SyscallRule,
     /// The word of `allow-syscalls` that opens it.
     pub group: Option<&'static str>,
@@ -36,8 +36,8 @@ pub struct RestrictedCall {
 /// The machine has no such call.
 pub const NONE: u32 = u32::MAX;
 
-/// The highest number of a call that was looked at for this table: `file_setattr` of Linux 6.17, the same on
-/// every machine. What is above is refused as unknown to the kernel.
+/// The highest number of a call that was examined for this table: `file_setattr` of Linux 6.17, the same on every
+/// machine. Higher numbers are refused as unknown to the kernel.
 pub const LAST: u32 = 469;
 
 const fn call(name: &'static str, numbers: [u32; 4], rule: SyscallRule) -> RestrictedCall {
@@ -79,7 +79,7 @@ pub const FCNTL: &[RestrictedRequest] = &[
     request("F_SETDELEG", 1040, libc::EINVAL, "leases"),
     // A watch on a directory that no limit counts.
     request("F_NOTIFY", 1026, libc::EINVAL, "dnotify"),
-    // The hint stays with the file and decides where the device puts what the host writes later.
+    // The hint stays with the file and decides where the device puts later writes of the host.
     request("F_SET_RW_HINT", 1036, libc::EINVAL, "write-hints"),
     request("F_SET_FILE_RW_HINT", 1038, libc::EINVAL, "write-hints"),
 ];
@@ -93,7 +93,7 @@ pub const IOCTL: &[RestrictedRequest] = &[
 ];
 
 const REFUSE: SyscallRule = SyscallRule::Refuse(libc::EPERM);
-/// As on a kernel built without the call: who tries it has something else to do then.
+/// The error is that of a kernel built without the call: programs that try it have a fallback then.
 const MISSING: SyscallRule = SyscallRule::Refuse(libc::ENOSYS);
 
 /// The table. x86-64, 32-bit x86, 64-bit ARM, 32-bit ARM.
@@ -135,7 +135,7 @@ pub const CALLS: &[RestrictedCall] = &[
     // request_key has the host's root start a program of the host; add_key has the kernel read certificates.
     opened_by("keys", "add_key", [248, 286, 217, 309], MISSING),
     opened_by("keys", "request_key", [249, 287, 218, 310], MISSING),
-    // What it carries out passes no filter.
+    // The calls that it carries out pass no filter.
     opened_by("io-uring", "io_uring_setup", [425, 425, 425, 425], MISSING),
     opened_by("io-uring", "io_uring_enter", [426, 426, 426, 426], MISSING),
     opened_by("io-uring", "io_uring_register", [427, 427, 427, 427], MISSING),

@@ -7,8 +7,9 @@
 //!                  └─ ioctl, fcntl, personality, socket, mount: by their arguments
 //! ```
 //!
-//! What a call points to is never looked at: another thread could change it meanwhile. So `socketcall`, the
-//! 32-bit call whose arguments lie in memory, makes no sockets at all unless the zone is allowed to.
+//! The memory that an argument points to is never looked at: another thread could change it meanwhile. So
+//! `socketcall`, the 32-bit call whose arguments lie in memory, makes no sockets at all unless the zone is allowed
+//! to.
 //!
 //! The number -1 is let through. No call has it: a tracer puts it in the place of a call that it answers
 //! itself.
@@ -17,13 +18,13 @@ use super::asm::{AT_MACHINE, AT_NUMBER, Assembler, Instruction, Label, Leaf, RET
 use super::calls::{CALLS, FCNTL, IOCTL, LAST, Machine, NONE, RestrictedCall, RestrictedRequest};
 use super::filter as zfs;
 
-/// What becomes of a call that is not simply allowed.
+/// The treatment of a call that is not simply allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyscallRule {
     /// It fails with this error number.
     Refuse(i32),
-    /// By the request: none that pushes input into a terminal, none of [`IOCTL`], and none of ZFS' that nobody
-    /// guards.
+    /// By the request: refused are those that push input into a terminal, those of [`IOCTL`], and those of ZFS
+    /// unless a guard checks them.
     Ioctl,
     /// By the request: none of [`FCNTL`].
     Fcntl,
@@ -39,7 +40,7 @@ pub enum SyscallRule {
     NewFileSystem,
 }
 
-/// What one zone's filter lets through.
+/// The calls that one zone's filter lets through.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyscallPolicy {
     /// Groups of calls that are opened, as the table names them, and [`FAMILIES`].

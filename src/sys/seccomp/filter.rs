@@ -17,10 +17,10 @@ use super::asm::{AT_MACHINE, AT_NUMBER, Assembler, Instruction, Label, RET_ALLOW
 
 /// Group of ioctl numbers of `/dev/zfs`: `0x5a00` to `0x5aff`.
 pub const GROUP: u32 = 0x5a00;
-/// What of a number says which group it is of.
+/// The bits of a number that say to which group it belongs.
 pub const GROUP_MASK: u32 = 0xffff_ff00;
 
-/// What happens to one ioctl number.
+/// The treatment of one ioctl number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// The kernel carries it out.

@@ -22,7 +22,7 @@ struct SockFprog {
 // A process of a zone keeps its speed; no sandbox for untrusted code in one process is meant.
 const SPEC_ALLOW: u32 = 4;
 
-/// Puts a filter over this process and all that it ever starts, and returns what is asked by it.
+/// Installs a filter in this process and all its children, and returns the listener for its notifications.
 ///
 /// The caller needs `CAP_SYS_ADMIN` in its user namespace, and must be single-threaded.
 ///
@@ -39,11 +39,11 @@ pub fn install(program: &[Instruction]) -> io::Result<Listener> {
         Err(e) if e.raw_os_error() == Some(libc::EINVAL) => set_filter(program, flags)?,
         other => other?,
     };
-    // SAFETY: the kernel has just made the descriptor; nobody else owns it.
+    // SAFETY: the kernel has just made the descriptor; no other object owns it.
     Ok(Listener { fd: unsafe { OwnedFd::from_raw_fd(fd) } })
 }
 
-/// Puts a filter that asks nobody over this process and all that it ever starts.
+/// Installs a filter without notifications in this process and all its children.
 ///
 /// The caller needs `CAP_SYS_ADMIN` in its user namespace, and must be single-threaded. Set-user-id programs
 /// keep working.
@@ -128,7 +128,7 @@ impl Listener {
         }
     }
 
-    /// Says whether the caller still waits: what was found by its number before this was its own.
+    /// Says whether the caller still waits: only then was everything found by its number before this call its own.
     pub fn is_waiting(&self, id: u64) -> bool {
         const IS_VALID: u32 = 0x4008_2102;
         let mut id = id;

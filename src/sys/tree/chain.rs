@@ -1,7 +1,7 @@
 //! A way down a tree, however deep: of its directories only the innermost ones are open.
 //!
-//! The others are opened again, by `..`, on the way back. What is found there must be the directory that
-//! was left: a tree may be changed meanwhile, and then the walk ends.
+//! The others are opened again, by `..`, on the way back. It must be the directory that was left: a tree may be
+//! changed meanwhile, and then the walk ends.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -67,7 +67,7 @@ impl Chain {
         Ok(())
     }
 
-    /// Goes out of the innermost directory; returns that one, none at the top.
+    /// Leaves the innermost directory; returns it, none at the top.
     ///
     /// # Errors
     /// The system's error, or the one around it has become another directory.

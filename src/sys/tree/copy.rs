@@ -29,7 +29,7 @@ pub enum CopyError {
     Path(#[from] PathError),
 }
 
-/// What a copy has done.
+/// The result of a copy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Copied {
     /// Entries made.
@@ -52,11 +52,11 @@ pub struct Copied {
     pub foreign_ids: u64,
 }
 
-/// Names of attributes that are told: a zone can make a million of them.
+/// Number of attributes that are named in a message: a zone can make a million of them.
 const NAMED: usize = 16;
 
 impl Copied {
-    /// Notes what is lost of a file or directory.
+    /// Notes the attributes that a file or directory loses.
     fn lose(&mut self, lost: Lost, path: impl AsRef<Path>) {
         for name in lost.names {
             if self.lost_xattrs.len() < NAMED {
@@ -97,8 +97,8 @@ pub fn copy_tree(
     Copy::new(to, progress)?.run(from, None, filter)
 }
 
-/// The same for some names of a directory. Names that are missing are passed over, and so is what
-/// the target has already, but for directories, which are filled.
+/// The same for some names of a directory. Missing names are passed over, and so are those that the target has
+/// already, but for directories, which are filled.
 ///
 /// # Errors
 /// [`CopyError`].
@@ -124,7 +124,7 @@ pub fn measure(from: &Dir, filter: &CopyFilter) -> Result<Measured, CopyError> {
     Ok(measure.sum)
 }
 
-/// What is done at each entry of a walk.
+/// The work at each entry of a walk.
 trait Visitor {
     /// A directory is entered.
     fn enter(&mut self, place: &SourceEntry<'_>, fd: BorrowedFd<'_>) -> Result<(), CopyError>;
@@ -340,7 +340,7 @@ impl<'a> Copy<'a> {
         Ok(Self { to, top, links, mover, progress, done, keep: false })
     }
 
-    /// Copies by a walk, and takes away what it needed beside that.
+    /// Copies by a walk, and removes its temporary files.
     fn run(
         mut self,
         from: &Dir,

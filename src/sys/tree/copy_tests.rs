@@ -1,4 +1,4 @@
-//! What a copy keeps, leaves out, and never touches.
+//! A copy keeps some things, leaves out others, and never touches the source.
 
 use super::*;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};

@@ -13,7 +13,7 @@ use crate::sys::path::{Owned, set_owned, write_all};
 /// Runs of zeros of this length become holes.
 const HOLE: usize = 4096;
 
-/// How content is moved between two files. Remembers what the file systems have refused.
+/// Ways to copy content between two files. Remembers those that the file systems have refused.
 #[derive(Debug)]
 pub(super) struct Mover {
     clone: bool,
@@ -36,7 +36,7 @@ impl Mover {
         if self.clone {
             match rustix::fs::ioctl_ficlone(to, from) {
                 Ok(()) => return Ok(true),
-                // Another file system, or one that cannot: no use to ask for the next file.
+                // Another file system, or one that does not support it: the next file needs no attempt.
                 Err(Errno::XDEV | Errno::OPNOTSUPP | Errno::NOTTY | Errno::NOSYS) => self.clone = false,
                 // This file only. ZFS says AGAIN while the source is not on disk yet.
                 Err(Errno::INVAL | Errno::TXTBSY | Errno::PERM | Errno::AGAIN) => {}
@@ -72,7 +72,7 @@ impl Mover {
             let (mut in_at, mut out_at) = (at, at);
             let length = usize::try_from(end - at).unwrap_or(usize::MAX).min(1 << 30);
             match rustix::fs::copy_file_range(from, Some(&mut in_at), to, Some(&mut out_at), length) {
-                // Some files tell a size and give nothing this way; reading decides.
+                // Some files report a size and give nothing this way; reading decides.
                 Ok(0) => break,
                 Ok(n) => at += n as u64,
                 Err(Errno::INTR) => {}
@@ -130,7 +130,7 @@ impl<'a> SparseWriter<'a> {
     /// Writes the next bytes.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     pub fn write(&mut self, content: &[u8]) -> io::Result<()> {
         // Stretches that hold anything but zeros are written, each with one call.
         let mut start = 0;
@@ -148,7 +148,7 @@ impl<'a> SparseWriter<'a> {
         Ok(())
     }
 
-    /// Leaves a hole up to an offset, which must not lie before what was written.
+    /// Leaves a hole up to an offset, which must not lie before the bytes written so far.
     pub fn skip_to(&mut self, at: u64) {
         self.at = self.at.max(at);
     }
@@ -156,7 +156,7 @@ impl<'a> SparseWriter<'a> {
     /// Gives the file the size that was reached.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     pub fn finish(self) -> io::Result<u64> {
         rustix::fs::ftruncate(self.to, self.at)?;
         Ok(self.at)
@@ -180,7 +180,7 @@ fn put(to: BorrowedFd<'_>, mut at: u64, mut content: &[u8]) -> io::Result<()> {
 /// Sets the time of last change (and of last use) of an open file or directory.
 ///
 /// # Errors
-/// What the system says.
+/// The system's error.
 pub fn set_times(fd: BorrowedFd<'_>, seconds: i64, nanos: i64) -> io::Result<()> {
     Ok(rustix::fs::futimens(fd, &times(seconds, nanos))?)
 }
@@ -195,7 +195,7 @@ pub(super) fn times(seconds: i64, nanos: i64) -> Timestamps {
 /// Labels of a security module belong to the host's policy: a refusal of those is no error.
 ///
 /// # Errors
-/// What the system says, but for "not supported".
+/// The system's error, but for "not supported".
 pub fn set_xattr(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> io::Result<bool> {
     let label = [c"security.selinux", c"security.ima", c"security.evm", c"security.SMACK64"];
     match rustix::fs::fsetxattr(fd, name, value, XattrFlags::empty()) {
@@ -215,7 +215,7 @@ pub(super) struct Lost {
     pub(super) unlisted: bool,
 }
 
-/// Gives a file or directory owner, mode, attributes and times of another. Returns what the copy does not have.
+/// Gives a file or directory owner, mode, attributes and times of another. Returns the attributes that the copy lacks.
 pub(super) fn copy_attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>, stat: &Stat) -> io::Result<Lost> {
     // The owner first: changing it clears set-id bits and file capabilities.
     let mode = Mode::from_raw_mode(stat.st_mode).bits() & 0o7777;
@@ -239,7 +239,7 @@ pub(super) fn copy_attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>, stat: &S
 /// The access list of a file.
 const ACCESS: &CStr = c"system.posix_acl_access";
 
-/// Attributes that decide what may be done with a file.
+/// Attributes that decide who may use a file, and how.
 const PERMISSIONS: [&CStr; 3] = [ACCESS, c"system.posix_acl_default", c"security.capability"];
 
 fn copy_xattrs(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<Lost> {
@@ -264,14 +264,14 @@ fn copy_xattrs(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<Lost> {
     Ok(lost)
 }
 
-/// Returns the names of a file's attributes, each with a NUL behind it. `E2BIG` when they are longer than
-/// 64 KiB together, which is all that the kernel tells of.
+/// Returns the names of a file's attributes, each with a NUL behind it. `E2BIG` when they are longer than 64 KiB
+/// together, which is the kernel's own limit.
 fn xattr_names(from: BorrowedFd<'_>) -> rustix::io::Result<Vec<u8>> {
     let size = match rustix::fs::flistxattr_query(from) {
         Ok(0) | Err(Errno::NOTSUP) => return Ok(Vec::new()),
         other => other?,
     };
-    // Room for what is added meanwhile.
+    // Slack for attributes that are added between the two calls.
     let mut names = vec![0u8; size + 1024];
     let size = rustix::fs::flistxattr(from, &mut names[..])?;
     names.truncate(size);

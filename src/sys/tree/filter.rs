@@ -1,4 +1,4 @@
-//! What of a tree is copied.
+//! The filter of a copy.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 /// Longest name of a file, in bytes, on any file system of Linux.
 const NAME_MAX: usize = 255;
 
-/// What happens to an entry of the source.
+/// The treatment of an entry of the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CopyRule {
-    /// It is copied, with what is below it.
+    /// It is copied, with all below it.
     Copy,
-    /// It is left out, with what is below it.
+    /// It is left out, with all below it.
     Skip,
     /// A directory is made, without anything in it; anything else is left out.
     Empty,
@@ -21,11 +21,11 @@ pub enum CopyRule {
     DirsOnly,
 }
 
-/// What of a tree is copied: everything, but for the rules.
+/// The entries of a tree that are copied: everything, but for the rules.
 #[derive(Clone, Debug, Default)]
 pub struct CopyFilter {
     exact: HashMap<PathBuf, CopyRule>,
-    /// By folder: what a name starts and ends with.
+    /// By folder: the beginning and end of a name.
     globs: HashMap<PathBuf, Vec<(OsString, OsString, CopyRule)>>,
     enter: HashSet<PathBuf>,
     public_only: bool,

@@ -19,13 +19,13 @@ use crate::sys::path::{At, Dir, PathError, SAME_MOUNT, open_beneath};
 /// Entries between two reports.
 const REPORT: u64 = 512;
 
-/// Why a tree could not be removed. What was removed before stays removed.
+/// Why a tree could not be removed. Files removed before the error stay removed.
 #[derive(Debug, Error)]
 pub enum RemoveError {
     /// Something is mounted in the tree.
     #[error("something is mounted on {}: unmount it first", .0.shown())]
     Mounted(PathBuf),
-    /// Somebody makes new entries as fast as they go.
+    /// A process makes new entries as fast as they are removed.
     #[error("{} does not become empty: something still writes to it", .0.shown())]
     Restless(PathBuf),
     /// The system refused.
@@ -47,7 +47,7 @@ impl Level {
     }
 }
 
-/// Removes what has a name in a directory: a file, a link, or a tree with all below it.
+/// Removes a name from a directory: a file, a link, or a tree with all below it.
 ///
 /// Never follows a link and never enters a mount. A name that does not exist is no error. `report`
 /// is called with the number of removed entries now and then, and at the end. Returns that number.
@@ -144,7 +144,7 @@ impl Removal {
         path
     }
 
-    /// Opens a directory of the innermost level as the next one; one that has gone is no error.
+    /// Opens a directory of the innermost level as the next one; a missing one is no error.
     fn enter(&mut self, level: Level) -> Result<(), RemoveError> {
         let opened = open(self.chain.last(), &level.name);
         let Some(fd) = opened.map_err(|e| refused("open", e, || self.path(Some(&level.name))))? else {
@@ -196,8 +196,8 @@ impl Removal {
     }
 }
 
-/// Reads a directory once from its start, removes what is no directory and notes the others. The error holds
-/// the name, empty for the directory itself.
+/// Reads a directory once from its start, removes files and notes the directories. The error holds the name, empty
+/// for the directory itself.
 fn scan(
     dir: BorrowedFd<'_>,
     dirs: &mut VecDeque<CString>,
@@ -220,7 +220,7 @@ fn scan(
         match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
             Ok(()) => count.add(),
             Err(Errno::NOENT) => {}
-            // The file system did not tell the type, or the entry has changed: EISDIR, or by POSIX EPERM.
+            // The file system did not report the type, or the entry has changed: EISDIR, or by POSIX EPERM.
             Err(Errno::ISDIR) => dirs.push_back(name.to_owned()),
             Err(e) => return Err((OsStr::from_bytes(name.to_bytes()).to_owned(), e)),
         }

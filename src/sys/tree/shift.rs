@@ -20,7 +20,7 @@ const ATTRIBUTE_MAX: usize = 65_536;
 const CAPABILITY: &CStr = c"security.capability";
 const ACLS: [&CStr; 2] = [c"system.posix_acl_access", c"system.posix_acl_default"];
 
-/// Says which id stands for another one; none for one that stays.
+/// Maps ids; none for an id that stays.
 pub struct IdShift<'a> {
     /// User ids.
     pub uid: &'a dyn Fn(u32) -> Option<u32>,
@@ -34,9 +34,9 @@ impl std::fmt::Debug for IdShift<'_> {
     }
 }
 
-/// Changes owners, groups, access lists and file capabilities of a directory and all below it; modes stay
-/// as they are. Links are not followed and mounts not entered. Nobody else may write to the tree
-/// meanwhile. Returns the number of entries.
+/// Changes owners, groups, access lists and file capabilities of a directory and all below it; modes stay as they
+/// are. Links are not followed and mounts not entered. No other process may write to the tree meanwhile. Returns the
+/// number of entries.
 ///
 /// # Errors
 /// [`CopyError`]; a part of the tree is then changed.
@@ -106,7 +106,7 @@ impl Shift<'_> {
         };
         let fd = open_beneath(parent, Path::new(name), flags | OFlags::NOFOLLOW, Mode::empty(), SAME_MOUNT);
         let fd = match fd {
-            // A mount is somebody else's.
+            // A mount belongs to another file system, whose files are not this tree's.
             Err(e) if Errno::from_io_error(&e) == Some(Errno::XDEV) => return Ok(None),
             other => other.at("open", path)?,
         };

@@ -34,14 +34,14 @@ pub(super) fn make_writable(dir: BorrowedFd<'_>) -> io::Result<()> {
     }
     // SAFETY: BTRFS_IOC_SUBVOL_SETFLAGS reads one number of 64 bits.
     let set = unsafe { Setter::<{ opcode::write::<u64>(0x94, 26) }, u64>::new(flags & !READ_ONLY) };
-    // SAFETY: the request is what its type says.
+    // SAFETY: the type of the argument is that of the request.
     Ok(unsafe { ioctl(dir, set) }?)
 }
 
 fn flags(dir: BorrowedFd<'_>) -> rustix::io::Result<u64> {
     // SAFETY: BTRFS_IOC_SUBVOL_GETFLAGS writes one number of 64 bits.
     let get = unsafe { Getter::<{ opcode::read::<u64>(0x94, 25) }, u64>::new() };
-    // SAFETY: the request is what its type says.
+    // SAFETY: the type of the argument is that of the request.
     unsafe { ioctl(dir, get) }
 }
 

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use crate::sys::path::{Dir, SAME_MOUNT, open_beneath};
 
-/// Levels of a tree that are held open at once; what lies deeper is not looked at.
+/// Levels of a tree that are held open at once; deeper levels are not looked at.
 const DEPTH: usize = 400;
 
 const CAPABILITY: &CStr = c"security.capability";
@@ -155,7 +155,7 @@ fn directory(
     let fd = match open_beneath(parent, Path::new(name), flags, Mode::empty(), SAME_MOUNT) {
         Ok(fd) => fd,
         Err(e) => {
-            // Of a user who is not root: then it is closed to him as well.
+            // Without the rights of root the file is closed to this process as well.
             if wanted.closed && Errno::from_io_error(&e) == Some(Errno::ACCESS) {
                 found.closed.push(path.to_owned());
             }
@@ -170,7 +170,7 @@ fn directory(
     is_open_to_all(mode).then_some((fd, data))
 }
 
-/// Says whether a file gives capabilities to who executes it.
+/// Says whether a file gives capabilities to the process that executes it.
 fn has_capability(parent: BorrowedFd<'_>, name: &OsStr) -> bool {
     let mut path = format!("/proc/self/fd/{}/", parent.as_raw_fd()).into_bytes();
     path.extend(name.as_bytes());

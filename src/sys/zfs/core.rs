@@ -107,7 +107,7 @@ functions! {
     }
 }
 
-/// Why a call did not reach the kernel, or what it answered.
+/// Why a call did not reach the kernel, or the kernel's answer to it.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum CoreError {
     /// The library has no such function.
@@ -168,7 +168,7 @@ pub(super) struct NvOwned<'a> {
 impl Drop for NvOwned<'_> {
     fn drop(&mut self) {
         if let Some(free) = self.owner.free {
-            // SAFETY: the pointer is null or a list that the library allocated and nobody else frees.
+            // SAFETY: the pointer is null or a list that the library allocated and no other code frees.
             unsafe { free(self.raw) };
         }
     }
@@ -440,7 +440,7 @@ impl Core {
         check(unsafe { f(name.as_ptr()) })
     }
 
-    /// Changes a key or who inherits it.
+    /// Changes a key, or from which dataset it is inherited.
     pub fn change_key(
         &self,
         name: &str,

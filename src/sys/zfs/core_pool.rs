@@ -95,7 +95,7 @@ impl Core {
         self.answer(|out| unsafe { f(pool.as_ptr(), out) })
     }
 
-    /// Returns what the boot loader keeps in a pool.
+    /// Returns the boot environment of a pool.
     pub fn get_bootenv(&self, pool: &str) -> Result<LzcReply, CoreError> {
         let f = function!(self, get_bootenv, "lzc_get_bootenv");
         let pool = c(pool)?;
@@ -103,7 +103,7 @@ impl Core {
         self.answer(|out| unsafe { f(pool.as_ptr(), out) })
     }
 
-    /// Replaces what the boot loader keeps in a pool.
+    /// Replaces the boot environment of a pool.
     pub fn set_bootenv(&self, pool: &str, env: &[u8]) -> Result<(), CoreError> {
         let f = function!(self, set_bootenv, "lzc_set_bootenv");
         let (pool, env) = (c(pool)?, self.list(env)?);

@@ -11,7 +11,7 @@ use super::core::{Core, CoreError, LzcReply, c, check, function, or_null};
 /// Bytes of a stream's first record (`dmu_replay_record_t`).
 pub const RECORD_SIZE: usize = 312;
 
-/// What to send.
+/// The data to send.
 #[derive(Clone, Copy, Debug)]
 pub struct SendCall<'a> {
     /// The snapshot.
@@ -26,7 +26,7 @@ pub struct SendCall<'a> {
     pub redactions: Option<&'a str>,
 }
 
-/// What to receive, and how.
+/// The data to receive, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct ReceiveCall<'a> {
     /// The snapshot to make.
@@ -39,7 +39,7 @@ pub struct ReceiveCall<'a> {
     pub key: Option<&'a [u8]>,
     /// The origin of a clone.
     pub origin: Option<&'a str>,
-    /// Roll back and destroy what is in the way.
+    /// Roll back and destroy whatever is in the way.
     pub force: bool,
     /// Repair damaged blocks only.
     pub heal: bool,
@@ -53,7 +53,7 @@ pub struct ReceiveCall<'a> {
     pub header: Option<&'a [u8; RECORD_SIZE]>,
 }
 
-/// What a receive did, also one that failed.
+/// The result of a receive, also of a failed one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Received {
     /// 0, or the error number.
@@ -121,7 +121,7 @@ impl Core {
         Ok(space)
     }
 
-    /// Estimates what is left of an interrupted stream of which `bytes` have been sent.
+    /// Estimates the rest of an interrupted stream of which `bytes` have been sent.
     pub fn send_space_resume(&self, call: &SendCall<'_>, bytes: u64) -> Result<u64, CoreError> {
         let f = function!(self, send_space_resume_redacted, "lzc_send_space_resume_redacted");
         let (snapshot, from) = (c(call.snapshot)?, call.from.map(c).transpose()?);
@@ -187,7 +187,7 @@ impl Core {
         })
     }
 
-    /// `lzc_receive_one`: as with header, and tells which properties could not be set.
+    /// `lzc_receive_one`: as with header; also returns which properties could not be set.
     pub fn receive_one(&self, call: &ReceiveCall<'_>) -> Result<Received, CoreError> {
         let f = function!(self, receive_one, "lzc_receive_one");
         let (names, props) = (ReceiveNames::new(call)?, self.list(call.props)?);

@@ -46,7 +46,7 @@ pub enum Ioctl {
     UsernsDetach = 0x5a86,
 }
 
-/// What every answer about a dataset holds (`dmu_objset_stats_t`).
+/// The data in every answer about a dataset (`dmu_objset_stats_t`).
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(super) struct RawStats {
@@ -115,7 +115,7 @@ const _: () = {
     assert!(offset_of!(ZfsCmd, cleanup_fd) == 13_664);
 };
 
-/// What the kernel counts of a dataset.
+/// The kernel's counts for a dataset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stats {
     /// The number by which it is known for ever.
@@ -193,7 +193,7 @@ impl ZfsRequest {
     /// Adds a descriptor.
     pub fn descriptor(mut self, fd: BorrowedFd<'_>) -> Self {
         self.command.cleanup_fd = fd.as_raw_fd();
-        // What the C library sets; no released kernel module looks at it.
+        // A field that the C library sets; no released kernel module looks at it.
         self.command.objset_type = 2;
         self
     }
@@ -234,7 +234,7 @@ pub struct Reply {
     pub cookie: u64,
     /// The list that came back, packed.
     pub list: Vec<u8>,
-    /// What is always told of a dataset.
+    /// The data that is always returned for a dataset.
     pub stats: Stats,
 }
 

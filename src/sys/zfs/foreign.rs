@@ -26,7 +26,7 @@ pub struct MemoryRange {
     pub size: u64,
 }
 
-/// What takes the place of the addresses and descriptors.
+/// The values in place of the addresses and descriptors.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Inputs<'a> {
     /// The packed arguments; none: the request has none.

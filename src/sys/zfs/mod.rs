@@ -1,7 +1,7 @@
 //! OpenZFS as the machine offers it: the C library, opened at run time, and the control device.
 //!
-//! Lists go in and out as packed bytes; what they mean is the business of `crate::zfs`. A host without
-//! ZFS has neither library nor device, and nothing of this is touched there.
+//! Lists go in and out as packed bytes; their meaning is the business of `crate::zfs`. A host without ZFS has
+//! neither library nor device, and this module is not used there.
 
 pub mod core;
 mod core_pool;
