@@ -1,4 +1,4 @@
-//! The user of the host for whom the broker has started this program, and the log of what was asked for.
+//! The user of the host for whom the broker has started this program, and the log of the requests.
 
 use nix::unistd::{Uid, User};
 
@@ -10,7 +10,7 @@ use crate::spec::{ZoneName, ZoneSpec};
 /// Name of the log in the folder of states. No zone can be called so.
 pub const LOG: &str = ".broker.log";
 
-/// Environment variable that tells a program for whom it works. It only ever takes rights away.
+/// Environment variable that names the user for whom a program works. It only ever takes rights away.
 const CALLER: &str = "ZONES_CALLER";
 
 /// Returns the name of the user that this process belongs to.
@@ -33,8 +33,8 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Returns for whom this program works; none when it works for who has started it. A value that makes
-    /// no sense is a user without any right.
+    /// Returns the user for whom this program works; none when it works for its own caller. A value that makes no
+    /// sense is a user without any right.
     pub fn from_env() -> Option<Self> {
         let text = std::env::var_os(CALLER)?;
         let text = text.to_string_lossy();
@@ -90,8 +90,8 @@ pub(super) fn log(root: &Root, line: &str) {
 
 fn append(root: &Root, line: &str) -> std::io::Result<()> {
     let dir = root.lib_dir();
-    // The lock lets one writer in at a time: two that find the log full would put one that has just begun in the older
-    // one's place.
+    // The lock lets one writer in at a time: of two that find the log full, the second would rotate the log that the
+    // first has just begun.
     let folder = std::fs::File::open(&dir)?;
     folder.lock()?;
     logfile::append(&dir.join(LOG), line)

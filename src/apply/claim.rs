@@ -1,4 +1,4 @@
-//! Which ids of the host a running zone has, told to the zones of all other roots of the machine.
+//! The host ids of a running zone, published to the zones of all other roots of the machine.
 //!
 //! A store keeps the id ranges of its own zones apart. Zones of another root (`-R`) have a store of their own
 //! and the same host. So a boot notes in the machine's `/run/zones/.ids`, whatever its root is, which ids its
@@ -6,7 +6,7 @@
 //! the boot, and a range that such a zone has is given to no zone.
 //!
 //! A file there is called as the zone's cgroup is, `NAME@HASH`, or `NAME` in the root `/`. When the zone has one
-//! private range, `:FIRST` follows, so that one look at the folder tells the ranges of a thousand zones. Its lines:
+//! private range, `:FIRST` follows, so that one look at the folder shows the ranges of a thousand zones. Its lines:
 //!
 //! | line | meaning |
 //! |---|---|
@@ -14,8 +14,8 @@
 //! | `uid FIRST COUNT`, `gid FIRST COUNT` | ids of the host; `shared` behind them: zones may share them |
 //! | `root PATH` | the root, up to the end of the file |
 //!
-//! A file is believed while that process lives or the zone runs. A zone that runs without one, since somebody
-//! has removed it, is found by its cgroup.
+//! A file is believed while that process lives or the zone runs. A zone that runs without one, because it was
+//! removed, is found by its cgroup.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -36,7 +36,7 @@ use crate::sys::naive::without;
 use crate::sys::process::start_time;
 use crate::sys::task::first_of_namespace;
 
-/// The ids of a zone, and those of them that it shares with nobody.
+/// The ids of a zone, and those that it shares with no other zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimedIds {
     all: IdMap,
@@ -139,7 +139,7 @@ pub fn claim(root: &Root, zone: &ZoneName, ids: ClaimedIds) -> Result<(), ClaimE
     // The claim is written by one call: a reader without the lock finds none, as a moment before, or all of it.
     let path = dir.join(file.to_string());
     fs::write(&path, claim.print()).inspect_err(|_| drop(fs::remove_file(&path))).map_err(failed)?;
-    // One that an earlier boot has left is of no use any more.
+    // The file of an earlier boot is of no use any more.
     for old in names.iter().filter(|name| name.group == file.group && **name != file) {
         let _ = fs::remove_file(dir.join(old.to_string()));
     }
@@ -154,10 +154,10 @@ pub fn release(root: &Root, zone: &ZoneName) {
     }
 }
 
-/// The ids that zones have, by what is noted.
+/// The ids of zones, as the files say.
 #[derive(Debug, Default)]
 pub struct Known {
-    /// Of the zones of this root. The note of one that has just ended may be among them.
+    /// Zones of this root. The file of a zone that has just ended may be among them.
     pub own: BTreeMap<ZoneName, Vec<IdRange>>,
     /// Of the running zones of other roots.
     pub others: Vec<IdRange>,
@@ -244,8 +244,7 @@ fn folder() -> PathBuf {
     Root::new(Some(Path::new("/"))).run_dir().join(".ids")
 }
 
-/// Locks the folder, which is made when there is none. Nobody but root can open it, so nobody else can
-/// hold the lock.
+/// Locks the folder, which is made when there is none. Only root can open it, so no other user can hold the lock.
 fn lock(dir: &Path) -> io::Result<File> {
     if !dir.is_dir() {
         if let Some(above) = dir.parent() {

@@ -1,5 +1,4 @@
-//! Puts processes of a zone under what its plan says of system calls: the first one at boot, and each that
-//! enters.
+//! Puts processes of a zone under the system call filter of its plan: the first one at boot, and each that enters.
 
 use std::fs;
 use std::io;
@@ -78,9 +77,9 @@ pub fn because(error: &io::Error) -> String {
     }
 }
 
-/// Returns what the processes of a running zone are held to: what the spec says that it was booted with.
+/// Returns the confinement of a running zone: by the spec that it was booted with.
 pub fn of_running(root: &Root, name: &ZoneName) -> Confinement {
-    // What the host's settings were at the boot is decided; none of them changes the rest.
+    // The host's settings at the boot have been decided then; none of them changes the rest.
     let read = || {
         let bytes = fs::read(root.zone_run(name).join(SPEC)).ok()?;
         Confinement::of(&toml::parse(name, &bytes).ok()?, Kernel::default()).ok()

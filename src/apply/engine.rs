@@ -1,4 +1,4 @@
-//! Undoes what a boot has done, by what its journal tells.
+//! Undoes a boot by its journal.
 
 use std::fs;
 use std::path::Path;
@@ -17,8 +17,8 @@ pub fn undo_all(journal: &mut BootJournal) -> Vec<String> {
     errors
 }
 
-/// Undoes what a boot has left that has crashed, or whose zone has ended. What one who was killed meanwhile has undone
-/// is not undone a second time.
+/// Undoes the steps of a boot that has crashed, or whose zone has ended. Steps that an interrupted command has
+/// already undone are not undone a second time.
 pub fn recover(path: &Path) -> Vec<String> {
     let Some(steps) = boot::pending(path) else { return Vec::new() };
     // Undoing does not depend on a file system that can be written to.

@@ -8,7 +8,7 @@
 //! | a name with the number of a step, such as `started-3` | the line of the journal that says so |
 //! | a number | the point that it passes as the n-th, whatever its name |
 
-/// A fault point. Names are in small letters and say what has just been done.
+/// A fault point. Names are in small letters and name the action that has just ended.
 pub fn point(name: &str) {
     #[cfg(debug_assertions)]
     {

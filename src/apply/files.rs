@@ -1,4 +1,4 @@
-//! Reading and replacing small files so that nobody ever sees half of one.
+//! Reads and replaces small files so that no reader ever sees half of one.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -28,8 +28,8 @@ pub fn failed(action: &str, path: &Path) -> impl Fn(io::Error) -> StoreError {
 
 /// Opens a file for reading; none when it does not exist.
 ///
-/// Neither a link is followed nor is a pipe waited for: the folder belongs to the administrator, but
-/// what lies in it may not be what it seems.
+/// No link is followed and no pipe is waited for: the folder belongs to the administrator, but a file in it may not
+/// be of the kind that it seems.
 pub fn open(path: &Path) -> Result<Option<File>, StoreError> {
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
     match OpenOptions::new().read(true).custom_flags(flags).open(path) {
@@ -43,7 +43,7 @@ pub fn open(path: &Path) -> Result<Option<File>, StoreError> {
     }
 }
 
-/// Reads a regular file of at most `limit` bytes; one byte more is read, so that the caller can tell.
+/// Reads a regular file of at most `limit` bytes; one byte more is read, so that the caller notices a longer one.
 pub fn read(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, StoreError> {
     read_if(path, limit, |_| Ok(()))
 }
@@ -99,7 +99,7 @@ pub fn remove(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Removes a folder with what is in it; it may be gone already.
+/// Removes a folder with its files; it may be gone already.
 #[allow(clippy::disallowed_methods)] // a folder of ours: nothing is mounted in it
 pub fn remove_tree(path: &Path) -> Result<(), StoreError> {
     match fs::remove_dir_all(path) {
@@ -130,8 +130,8 @@ impl Drop for TempFile {
 
 /// Replaces a file: written beside, synced, renamed, folder synced.
 ///
-/// A crash leaves the old or the new content under the name, and at most a draft beside it, which
-/// nobody reads and the next replacement takes away. Owner and mode of the old file stay.
+/// A crash leaves the old or the new content under the name, and at most a temporary file beside it, which no
+/// program reads and the next replacement removes. Owner and mode of the old file stay.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else {
         return Err(StoreError::Io(format!("cannot write {}: not a file name", path.shown())));
@@ -159,7 +159,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         }
         mode = old.mode() & 0o777;
     }
-    // Set aloud: the umask of whoever edits is not for others to suffer from.
+    // The mode is set explicitly: it must not depend on the umask of the user who edits.
     file.set_permissions(fs::Permissions::from_mode(mode)).map_err(&write)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(&write)?;
     fs::rename(&draft, path).map_err(&write)?;

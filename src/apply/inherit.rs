@@ -1,10 +1,10 @@
 //! Inherited directories: which programs of them run with rights of their own, and what of them is closed to
 //! a zone.
 //!
-//! To find the programs takes a look at every file, so the list is kept beside the state of zones, with a
-//! stamp of what changes when programs come and go: the data base of the host's packages and the
-//! directories that hold programs. The list is only ever a hint. The mount of each looks at the file itself, and a
-//! program that the list lacks runs without rights of its own until somebody looks afresh: [`look`].
+//! Finding the programs takes a look at every file, so the list is kept beside the state of zones, with a stamp of
+//! the files that change when programs come and go: the data base of the host's packages and the directories that
+//! hold programs. The list is only ever a hint. The mount of each program checks the file itself, and a program that
+//! the list lacks runs without rights of its own until the next full search: [`look`].
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -40,8 +40,8 @@ const USUAL: [&str; 7] = [".", "bin", "sbin", "lib", "lib64", "libexec", "games"
 /// A file that was changed so many seconds ago may change again without a new time.
 const SETTLED: i64 = 2;
 
-/// Returns the programs of a directory that run with rights of their own and can be read by everybody, as
-/// paths below it. What only shows a plan leaves the list as it was kept.
+/// Returns the programs of a directory that run with rights of their own and are readable for every user, as paths
+/// below it. A command that only shows a plan does not write the list.
 pub fn programs(root: &Root, dir: &str, may_keep: bool) -> Vec<String> {
     let top = Path::new(dir);
     if let Some(known) = kept(root, top) {
@@ -56,7 +56,7 @@ pub fn programs(root: &Root, dir: &str, may_keep: bool) -> Vec<String> {
     programs
 }
 
-/// Looks afresh at everything in a directory: at its programs, and at what is closed to others.
+/// Searches a directory anew: for its programs, and for files that are closed to others.
 ///
 /// # Errors
 /// The directory cannot be read.
@@ -78,7 +78,7 @@ fn cache(root: &Root, top: &Path) -> PathBuf {
     root.lib_dir().join(format!(".inherit.{:016x}", StableHash::new().path(top).finish()))
 }
 
-/// Returns the list that was kept, as long as nothing tells that it is old.
+/// Returns the stored list, unless its stamp is out of date.
 fn kept(root: &Root, top: &Path) -> Option<Vec<String>> {
     let bytes = files::read(&cache(root, top), 1 << 24).ok()??;
     let text = String::from_utf8(bytes).ok()?;
@@ -89,13 +89,14 @@ fn kept(root: &Root, top: &Path) -> Option<Vec<String>> {
     (noted == stamp(top, &programs).0).then_some(programs)
 }
 
-/// Returns the programs that were found. One that no line can hold runs without rights of its own.
+/// Returns the programs that were found. A path that does not fit on one line is left out: the program runs without
+/// rights of its own.
 fn lines(found: &Survey) -> Vec<String> {
     let name = |path: &PathBuf| path.to_str().filter(|p| !p.contains(char::is_control)).map(str::to_owned);
     found.programs.iter().filter_map(name).collect()
 }
 
-/// Keeps a list as far as that is possible: whoever may not write it looks again.
+/// Stores a list as far as that is possible: a process that may not write it searches again.
 fn keep(root: &Root, top: &Path, programs: &[String]) {
     let (stamp, changed) = stamp(top, programs);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs().cast_signed());

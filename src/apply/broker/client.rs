@@ -26,7 +26,7 @@ pub(super) const PASSED: &[Signal] =
 const PATIENCE: u64 = 60_000;
 /// How long a login may take to end when a signal asks for it: more than `zlogin` takes at most.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
-/// And how long whoever reads its output may let it wait.
+/// The time that the reader of its output may let it wait.
 const READ_WITHIN: Duration = Duration::from_secs(6);
 
 /// Connects to a broker; none when there is none. Only root may be one.
@@ -49,8 +49,7 @@ pub fn run(
 ) -> Option<Result<u8, String>> {
     let channel = connect(&socket(root))?;
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
-    // A terminal is taken over whole or not at all: one that another program of a pipeline reads as well is
-    // that one's.
+    // A terminal is taken over whole or not at all: in a pipeline another program may own the terminal.
     let terminal = tty::is_tty(stdout.as_fd()) && tty::is_tty(stdin.as_fd());
     let errors = terminal && tty::is_tty(stderr.as_fd());
     let var = |name: &str| std::env::var_os(name).unwrap_or_default();
@@ -60,7 +59,7 @@ pub fn run(
     Some(talk(&channel, &request))
 }
 
-/// What a program has answered that was given a text.
+/// The answer of a program that was given a text.
 pub(super) struct Answered {
     pub status: u8,
     pub out: String,
@@ -83,7 +82,7 @@ pub(super) fn exchange(
             return Err("the broker has not answered as agreed".to_owned());
         };
         channel.send_bytes(order::GO.as_bytes()).map_err(|e| lost(&e))?;
-        // One that does not want to read more has said why.
+        // EPIPE: the child has already reported why it stopped reading.
         let _ = input.write_all(text);
         drop(input);
         let read = |file: &mut File| {
@@ -165,14 +164,14 @@ fn talk(channel: &Channel, request: &BrokerRequest) -> Result<u8, String> {
 struct BrokeredRun<'a> {
     channel: &'a Channel,
     signals: Signals,
-    /// The program's terminal, as who plays it has it.
+    /// The program's terminal, on the side that plays it.
     terminal: Option<File>,
     raw: bool,
     /// A signal that asks for the end is obeyed in time, whatever the other side does.
     ends: bool,
     /// The first such signal.
     asked: Option<(Signal, Instant)>,
-    /// The program has ended; what it has written may still be on its way.
+    /// The program has ended; its output may still be on its way.
     status: Option<u8>,
 }
 
@@ -216,7 +215,7 @@ impl BrokeredRun<'_> {
         }
     }
 
-    /// Hears what the broker says of the program.
+    /// Receives the broker's report about the program.
     fn listen<'t>(&mut self, raw: &mut Option<Raw<'t>>, relay: &mut Relay) -> io::Result<()> {
         let bytes = self.channel.receive_bytes(MESSAGE_MAX, 0)?;
         let bytes = bytes.ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -254,19 +253,19 @@ impl BrokeredRun<'_> {
     }
 }
 
-/// Returns the status of whoever a signal has ended.
+/// Returns the exit status for an end by a signal.
 fn status_of(signal: Signal) -> u8 {
     u8::try_from(128 + signal as i32).unwrap_or(u8::MAX)
 }
 
-/// Stops this process and what else the shell has started with it, as the suspend character does.
+/// Stops this process and the others of its job, as the suspend character does.
 fn stop() {
     // This process has blocked it, and takes it as read.
     let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(0), Signal::SIGTSTP);
     tty::stop_self();
 }
 
-/// Reads how the program has ended, as a shell would tell it; none when it has not.
+/// Reads the end of the program as a shell would show it; none when it still runs.
 fn status(text: &str) -> Option<u8> {
     let number = |text: &str| text.parse::<u8>().ok();
     match (text.strip_prefix(answer::EXIT), text.strip_prefix(answer::KILLED)) {

@@ -40,10 +40,10 @@ pub const SOCKET: &str = ".broker";
 const REQUEST_MAX: usize = 64 << 10;
 /// Longest other message.
 const MESSAGE_MAX: usize = 4 << 10;
-/// What a request begins with: the release of this way of talking.
+/// The beginning of a request: the version of the protocol.
 const MAGIC: &str = "zones-broker 1";
 
-/// What the monitor says.
+/// The messages of the monitor.
 mod answer {
     pub const REFUSED: &str = "refused ";
     pub const OPEN: &str = "open";
@@ -52,7 +52,7 @@ mod answer {
     pub const STOPPED: &str = "stopped";
 }
 
-/// What the client says after its request.
+/// The messages of the client after its request.
 mod order {
     pub const GO: &str = "go";
     pub const SIGNAL: &str = "signal ";
@@ -96,7 +96,7 @@ impl BrokeredProgram {
     }
 }
 
-/// What a client wants.
+/// The request of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct BrokerRequest {
     program: BrokeredProgram,

@@ -33,7 +33,7 @@ pub struct Room {
 }
 
 impl Room {
-    /// Says whether there is nobody.
+    /// Says whether no place is taken.
     pub fn is_empty(&self) -> bool {
         self.taken.is_empty()
     }

@@ -60,7 +60,7 @@ struct Strangers {
 }
 
 impl Strangers {
-    /// Returns what is to be logged now of a peer that was hung up on, if anything is.
+    /// Returns the log line for a peer that was refused, if one is due.
     fn note(&mut self, peer: &Peer) -> Option<String> {
         if self.told.is_some_and(|at| at.elapsed() < STRANGERS_EACH) {
             self.untold = self.untold.saturating_add(1);
@@ -79,7 +79,7 @@ impl Broker {
     /// Takes over the socket of the service manager (sd_listen_fds(3)), else makes one.
     ///
     /// # Errors
-    /// A text that says what is wrong.
+    /// Returns the message of an error.
     pub fn open(root: &Root) -> Result<Self, String> {
         let (listener, activated) = match inherited()? {
             Some(listener) => (listener, true),
@@ -94,7 +94,7 @@ impl Broker {
         })
     }
 
-    /// Serves until it is told to end, or nobody has come for a while.
+    /// Serves until a signal ends it, or no client has come for a while.
     ///
     /// # Errors
     /// The system's error.
@@ -112,7 +112,7 @@ impl Broker {
             let called = !fds[0].revents().is_empty();
             while let Some(signal) = signals.next() {
                 if signal != Signal::SIGCHLD {
-                    // Who is served is served to the end.
+                    // A client that is being served is served to the end.
                     if !self.activated {
                         let _ = fs::remove_file(socket(&self.root));
                     }
@@ -127,7 +127,7 @@ impl Broker {
     }
 
     fn answer(&mut self) {
-        // One who has gone again is no failure.
+        // A client that has gone again is no failure.
         let Ok(connection) = accept_with(&self.listener, SocketFlags::CLOEXEC) else { return };
         let Ok(peer) = Peer::of(connection.as_fd()) else { return };
         let channel = Channel::from_fd(connection);
@@ -148,7 +148,7 @@ impl Broker {
         match ns::fork() {
             Ok(Side::Parent(pid, _)) => self.room.take(pid, user),
             Ok(Side::Child) => {
-                // Were it open here, it would look as if somebody listened when the broker is gone.
+                // An open copy here would look like a listening broker after its end.
                 let Ok(null) = tty::null() else { process::exit_now(1) };
                 self.listener = null;
                 process::exit_now(i32::from(serve(&self.root, &channel, &peer).is_err()))
@@ -211,7 +211,7 @@ fn serve(root: &Root, channel: &Channel, peer: &Peer) -> io::Result<()> {
     rustix::process::setsid()?;
     let (caller, request) = match admit(channel, peer) {
         Ok(Some(admitted)) => admitted,
-        // Somebody has only looked whether anybody listens.
+        // The peer only checked whether the broker listens.
         Ok(None) => return Ok(()),
         Err(why) => {
             log(root, &format!("uid {}, pid {}: refused: {why}", peer.uid, peer.pid));
@@ -254,7 +254,7 @@ fn serve(root: &Root, channel: &Channel, peer: &Peer) -> io::Result<()> {
     }
 }
 
-/// Finds out who it is and what is wanted; none when nothing is.
+/// Finds out the caller and its request; none when there is no request.
 fn admit(channel: &Channel, peer: &Peer) -> Result<Option<(Caller, BrokerRequest)>, String> {
     let bytes = channel.receive_bytes(REQUEST_MAX, PATIENCE).map_err(|e| match e.raw_os_error() {
         Some(libc::ETIMEDOUT) => "no request in time".to_owned(),
@@ -263,7 +263,7 @@ fn admit(channel: &Channel, peer: &Peer) -> Result<Option<(Caller, BrokerRequest
         _ => format!("no request: {}", crate::sys::path::reason(&e)),
     })?;
     let Some(bytes) = bytes else { return Ok(None) };
-    // Asked again, after the request: a process that has ended since is nobody.
+    // Looked up again, after the request: a process that has ended since has no rights.
     if !peer.is_of_this_host() {
         return Err(STRANGER.into());
     }
@@ -277,12 +277,12 @@ fn admit(channel: &Channel, peer: &Peer) -> Result<Option<(Caller, BrokerRequest
     Ok(Some((Caller { uid: peer.uid, pid: peer.pid, name }, request)))
 }
 
-/// What a program is started with.
+/// The arguments and environment of a program to start.
 struct ExecSpec {
     file: CString,
     args: Vec<CString>,
     env: Vec<CString>,
-    /// It finishes what it has begun, whatever becomes of who wanted it.
+    /// It finishes its work, whatever becomes of its user.
     steady: bool,
 }
 
@@ -360,7 +360,7 @@ impl ExecSpec {
             let own = Pid::this();
             nix::unistd::setpgid(own, own)?;
             if let (Some(terminal), Some(own)) = (terminal, rustix::process::Pid::from_raw(own.as_raw())) {
-                // SIGTTOU is blocked: who is in the background may say who is in front.
+                // SIGTTOU is blocked: a background process may set the foreground group.
                 rustix::termios::tcsetpgrp(terminal, own)?;
             }
             let [input, output, errors] = streams;
@@ -392,7 +392,7 @@ impl ExecSpec {
     }
 }
 
-/// Waits for the end of the program, passing on what the client says.
+/// Waits for the end of the program, passing on the client's messages.
 fn watch(channel: &Channel, pid: Pid, signals: &Signals) -> io::Result<()> {
     let mut present = true;
     loop {
@@ -431,14 +431,14 @@ fn watch(channel: &Channel, pid: Pid, signals: &Signals) -> io::Result<()> {
             Err(e) => return Err(e.into()),
         };
         if let Some(told) = told {
-            // Nobody may be left to hear it.
+            // An error is ignored: the client may have gone.
             let _ = channel.send_bytes(told.as_bytes());
             return Ok(());
         }
     }
 }
 
-/// Tells the program that its user is gone; one that was stopped goes on first.
+/// Signals the program that its user is gone; a stopped program continues first.
 fn leave(group: Pid) {
     let _ = killpg(group, Signal::SIGHUP);
     let _ = killpg(group, Signal::SIGCONT);

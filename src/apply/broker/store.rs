@@ -15,7 +15,7 @@ use crate::spec::store::{Commit, ContentToken, Revision, StoreError, Stored, Zon
 use crate::spec::verify::{HostKnows, Severity, verify};
 use crate::spec::{ZoneName, ZoneSpec, toml};
 
-/// Exit status that tells that somebody else has saved the spec meanwhile.
+/// Exit status that means that another user has saved the spec meanwhile.
 pub const CONFLICT: u8 = 3;
 
 /// Longest input: two specs.
@@ -33,7 +33,8 @@ impl BrokeredStore {
         is_listening(inner.root()).then(|| Self { inner: inner.clone(), user: own_name() })
     }
 
-    /// Says what the user lacks to change a zone; none when it is nothing, or there is no such zone.
+    /// Returns the authorization that the user lacks to change a zone; none when it lacks none, or there is no such
+    /// zone.
     pub fn lacks(&self, zone: &ZoneName) -> Option<String> {
         let stored = self.inner.load(zone).ok()??;
         (!rights::has(&stored.spec, &self.user, Auth::Config)).then(|| not_authorized(&self.user, zone))
@@ -55,7 +56,7 @@ impl ZoneStore for BrokeredStore {
 
     fn commit(&self, commit: &Commit<'_>) -> Result<ContentToken, StoreError> {
         let zone = &commit.spec.name;
-        // What is new or renamed is nobody's yet.
+        // A new or renamed zone has no `admin` resource yet, so no user has a right to it.
         let (Some(base), None) = (commit.base, commit.renamed_from) else { return Err(StoreError::Denied) };
         let text = [base.0.as_bytes(), &[0], toml::render(commit.spec).as_bytes()].concat();
         let args = vec![OsString::from("-z"), zone.as_str().into()];
@@ -112,8 +113,8 @@ impl ZoneStore for BrokeredStore {
     }
 }
 
-/// Saves, with the rights of root, what a user has handed over: the text that the edit began with, a zero
-/// byte, and the new spec. Returns the exit status and what is to be said.
+/// Saves, with the rights of root, the input of a user: the text that the edit began with, a zero byte, and the new
+/// spec. Returns the exit status and the messages.
 pub fn take_commit(store: &FileStore, zone: &ZoneName, caller: &Caller, input: impl Read) -> (u8, String) {
     match try_commit(store, zone, caller, input) {
         Ok(()) => (0, String::new()),
@@ -161,7 +162,7 @@ fn try_commit(
     if let Some(error) = error {
         return Err(failed(error.text));
     }
-    // What was compared is what is replaced, or nothing is.
+    // The spec that was compared is the one that is replaced, or none is.
     let request =
         Commit { spec: &new, base: Some(&saved.token), renamed_from: None, overwrite: false, mends: false };
     store.commit(&request).map_err(store_failed)?;

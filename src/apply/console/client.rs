@@ -21,7 +21,7 @@ use crate::sys::path::reason;
 use crate::sys::process::{default_sigchld, start_time};
 use crate::sys::trace;
 
-/// Why the supervisor could not be asked, or what it answered.
+/// Why the supervisor could not be asked, or its refusal.
 #[derive(Debug, Error)]
 pub enum CallError {
     /// No process listens.
@@ -40,7 +40,7 @@ pub fn is_listening(root: &Root, name: &ZoneName) -> bool {
     UnixStream::connect(root.zone_run(name).join(CONSOLE)).is_ok()
 }
 
-/// Says whether somebody watches the console.
+/// Says whether a client watches the console.
 pub fn is_watched(root: &Root, name: &ZoneName) -> bool {
     let text = trust::read(&root.zone_run(name).join(WATCHED), 32).unwrap_or_default();
     text.trim().parse().is_ok_and(|pid| start_time(pid).is_some())
@@ -55,7 +55,7 @@ pub const REFUSED: &str = "ERROR ";
 /// The first word of the answer to a client of a console that has one already; its process id follows.
 pub const BUSY: &str = "BUSY ";
 
-/// The one line that a supervisor answers with.
+/// The one line of a supervisor's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SupervisorReply {
     /// It does it.
@@ -68,8 +68,8 @@ pub enum SupervisorReply {
     Former(String),
 }
 
-/// Asks a supervisor, in the present way or, where it does not know that, in the former one. What it says after its
-/// answer is still to be read from the connection.
+/// Asks a supervisor, in the present protocol or, where it does not know that, in the former one. Its output after
+/// the answer is still to be read from the connection.
 ///
 /// # Errors
 /// The system's error; `NotFound` or `ConnectionRefused` when there is no supervisor.
@@ -153,9 +153,9 @@ pub fn boot(root: &Root, name: &ZoneName, args: &BootArgs) -> Result<(), CallErr
     }
 }
 
-/// Ends the supervisor that serves the console of a halted zone; who watches is told why.
+/// Ends the supervisor that serves the console of a halted zone; a client that watches gets the reason.
 pub fn dismiss(root: &Root, name: &ZoneName, notice: &str) {
-    // The second descriptor is the connection of the one who watches; the first is the socket itself.
+    // The second descriptor is the connection of the client; the first is the socket itself.
     if let Ok(Some(message)) = take_over(&root.zone_run(name).join(CONSOLE))
         && let Some(watcher) = message.fds.into_iter().nth(1)
     {
@@ -175,8 +175,8 @@ pub fn program() -> Option<PathBuf> {
     [beside, above].into_iter().find(|p| p.is_file())
 }
 
-/// Starts a supervisor for a zone that has none: it takes a running zone over, or serves the console
-/// of one that is halted. Returns when it answers.
+/// Starts a supervisor for a zone that has none: it takes a running zone over, or serves the console of a halted
+/// one. Returns when it answers.
 ///
 /// # Errors
 /// [`CallError`].
@@ -214,7 +214,7 @@ mod tests {
     use super::*;
 
     /// Serves a socket as supervisors up to 0.1.0 did: a blank line closes the connection, `BOOT` is answered,
-    /// `HANDOVER` is not as long as the zone runs, and any other word takes the console. Returns what was asked.
+    /// `HANDOVER` is not as long as the zone runs, and any other word takes the console. Returns the requests.
     fn former(socket: &Path, connections: usize) -> JoinHandle<Vec<String>> {
         let listener = UnixListener::bind(socket).expect("a socket");
         std::thread::spawn(move || {

@@ -18,23 +18,23 @@ use crate::apply::rundir::{CONSOLE, WATCHED, make_run_dir};
 use crate::spec::ZoneName;
 use crate::spec::shown::Show;
 
-/// The signal that has a supervisor look after its run-time folder, which somebody has removed.
+/// The signal at which a supervisor restores its run-time folder after it was removed.
 pub const RESTORE: i32 = libc::SIGHUP;
 
-/// What is kept at most for a reader that does not keep up.
+/// Most bytes that are kept for a reader that does not keep up.
 const PENDING_MAX: usize = 4096;
 
-/// How much of the zone's output is read in one [`PERIOD`]. A zone that writes more waits, as at any slow
-/// terminal: what the supervisor does for it costs the host, not the zone.
+/// How much of the zone's output is read in one [`PERIOD`]. A zone that writes more waits, as at any slow terminal:
+/// the supervisor's work for it costs the host, not the zone.
 const OUTPUT_MAX: usize = 256 << 10;
 const PERIOD: Duration = Duration::from_millis(100);
 
-/// Who watches the console.
+/// A client that watches the console.
 #[derive(Debug)]
 pub struct ConsoleClient {
     /// The connection.
     pub stream: UnixStream,
-    /// Process id, as the client told it.
+    /// Process id, by the client's own word.
     pub pid: i32,
     /// Leave when the zone halts (`zlogin -C -d`).
     pub leaves: bool,
@@ -51,13 +51,13 @@ pub struct Console {
     pub master: OwnedFd,
     /// The zone's end, kept open so that the terminal outlives every process of the zone.
     pub slave: OwnedFd,
-    /// Who watches.
+    /// The client.
     pub client: Option<ConsoleClient>,
     /// Input that the zone has not taken yet.
     pub typed: Vec<u8>,
     /// Where the watcher's process id is noted.
     watched: std::path::PathBuf,
-    /// When the present period began, and what was read in it.
+    /// When the present period began, and how many bytes were read in it.
     read: (Instant, usize),
 }
 
@@ -79,7 +79,7 @@ impl Console {
         Self::new(root, name, listen(&path)?, None)
     }
 
-    /// Makes the socket anew when its file has gone; who watches stays.
+    /// Makes the socket anew when its file has gone; the client stays.
     ///
     /// # Errors
     /// The system's error.
@@ -145,19 +145,19 @@ impl Console {
         self.slave.as_fd()
     }
 
-    /// Says whether somebody watches.
+    /// Says whether a client watches.
     pub fn has_client(&self) -> bool {
         self.client.is_some()
     }
 
-    /// Writes a notice for whoever watches, on one line of its own: what a user of the host or the zone has
-    /// named in it is not obeyed by the terminal.
+    /// Writes a notice for the client, on one line of its own: control characters in names that a user of the host
+    /// or the zone has chosen are escaped.
     pub fn notice(&mut self, text: &str) {
         crate::spec::shown::leave_out(crate::sys::naive::without("names"));
         self.show(format!("\r\n[{}]\r\n", text.shown()).as_bytes());
     }
 
-    /// Tells that the boot failed, and lets a client go that wants to.
+    /// Reports that the boot failed, and lets a client go that wants to.
     pub fn boot_failed(&mut self) {
         self.last_notice("NOTICE: Zone boot failed");
     }
@@ -182,7 +182,7 @@ impl Console {
         if stream.write_all(b"OK\n").is_err() || stream.set_nonblocking(true).is_err() {
             return;
         }
-        // Only a hint for `halt`, which waits for a supervisor that nobody watches.
+        // Only a hint for `halt`, which waits for a supervisor without a client.
         let _ = fs::write(&self.watched, pid.to_string());
         self.client = Some(ConsoleClient { stream, pid, leaves, pending: Vec::new() });
     }
@@ -193,7 +193,7 @@ impl Console {
         let _ = fs::remove_file(&self.watched);
     }
 
-    /// Passes what the zone wrote on to the client; without one it is lost, as on any console.
+    /// Passes the zone's output on to the client; without one it is lost, as on any console.
     pub fn pump_out(&mut self) {
         let mut buffer = [0u8; 4096];
         if let Ok(n) = rustix::io::read(&self.master, &mut buffer) {
@@ -210,7 +210,7 @@ impl Console {
         (self.read.1 >= OUTPUT_MAX).then(|| PERIOD.checked_sub(self.read.0.elapsed())).flatten()
     }
 
-    /// Passes what the client typed on to the zone. Says whether the client is still there.
+    /// Passes the client's input on to the zone. Says whether the client is still there.
     pub fn pump_in(&mut self) -> bool {
         let Some(client) = &mut self.client else { return false };
         let mut buffer = [0u8; 1024];
@@ -224,7 +224,7 @@ impl Console {
         true
     }
 
-    /// Gives the zone what it has not taken yet.
+    /// Gives the zone the rest of the input.
     pub fn flush_in(&mut self) {
         while !self.typed.is_empty() {
             match rustix::io::write(&self.master, &self.typed) {
@@ -235,7 +235,7 @@ impl Console {
         self.typed.truncate(PENDING_MAX);
     }
 
-    /// Gives the client what it has not taken yet. Says whether the client is still there.
+    /// Gives the client the rest of the output. Says whether the client is still there.
     pub fn flush_out(&mut self) -> bool {
         let Some(client) = &mut self.client else { return false };
         while !client.pending.is_empty() {

@@ -20,8 +20,8 @@ use crate::sys::path::reason;
 /// Places of the kernel, which nothing is mounted on or below.
 const FORBIDDEN: [&str; 3] = ["/proc", "/sys", "/dev"];
 
-/// Directories without which nobody can work in the zone, not even its administrator to undo it. What is made of
-/// a stream of another system wants to be mounted on them.
+/// Directories without which no work in the zone is possible, not even its administrator's to undo it. Datasets of a
+/// stream of another system have their mount points on them.
 const SYSTEM: [&str; 14] = [
     "/bin",
     "/etc",
@@ -49,7 +49,7 @@ pub struct MountRequest<'a> {
     pub name: &'a str,
     /// Its mount point.
     pub dir: &'a str,
-    /// What its properties say of the mount.
+    /// The mount options in its properties.
     pub options: &'a MountOptions,
     /// Its `overlay` is off: it covers no files.
     pub no_overlay: bool,
@@ -57,13 +57,13 @@ pub struct MountRequest<'a> {
     pub closed: Option<Profile>,
 }
 
-/// What has come of a filesystem. Its mount point is what the zone's administrator has set, so whatever is wrong
-/// with it is told and keeps no zone from booting.
+/// The result for a filesystem. Its mount point was set by the zone's administrator, so an error is only reported
+/// and keeps no zone from booting.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// Why it is not mounted.
     pub problem: Option<String>,
-    /// The mount, when its root directory seems to belong to nobody of the zone.
+    /// The mount, when its root directory seems to belong to no user of the zone.
     pub foreign: Option<MountFd>,
 }
 
@@ -73,8 +73,8 @@ pub fn mounted_by_boot() -> Vec<PathBuf> {
     table.into_iter().map(|m| m.point).filter(|point| point != Path::new("/")).collect()
 }
 
-/// Mounts a filesystem, unless that would cover one of these mount points or a directory of the system. Also what
-/// is not mounted is looked at: the zone may mount it elsewhere.
+/// Mounts a filesystem, unless that would cover one of these mount points or a directory of the system. A filesystem
+/// that is not mounted is checked too: the zone may mount it elsewhere.
 pub fn mount_at(wanted: &MountRequest<'_>, own: &[PathBuf]) -> Outcome {
     let MountRequest { name, dir, options, .. } = *wanted;
     let failed = |why: &dyn Display| Some(format!("cannot mount {name} on {}: {why}", dir.shown()));

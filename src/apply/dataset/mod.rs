@@ -10,10 +10,9 @@
 //! | [`shift`] | its files get the ids of another zone |
 //! | [`record`] | what they were like, for the next boot to compare |
 //!
-//! The kernel forgets nothing and tells nothing: an attachment lives until it is taken back through its
-//! user namespace, also when all processes of the zone are dead, and nothing lists it. So the names are
-//! written down and the namespace is pinned *before* the first attachment: whenever we are killed, the
-//! next command finds both and undoes it.
+//! The kernel forgets no attachment and lists none: it lives until it is taken back through its user namespace, also
+//! when all processes of the zone are dead. So the names are written down and the namespace is pinned *before* the
+//! first attachment: whenever we are killed, the next command finds both and undoes it.
 
 pub mod inside;
 pub mod observe;

@@ -1,4 +1,4 @@
-//! What a dataset that is to be delegated is, and who else is configured to have it. Reads only.
+//! The facts of a dataset that is to be delegated, and the other zones that claim it. Reads only.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,14 +18,13 @@ use crate::sys::made;
 use crate::sys::mountinfo::{self, MountEntry};
 use crate::zfs::{self, Dataset, DatasetError, DatasetKind, ListError, Mountpoint, PropertySource, Zfs};
 
-/// The property that says who finds snapshots below `.zfs`.
+/// The property that decides whether snapshots are visible below `.zfs`.
 pub const SNAPDIR: &str = "snapdir";
 
 /// The property that says which block devices a volume has.
 pub const VOLMODE: &str = "volmode";
 
-/// Finds out what a dataset is, with everything below it. `locks` are the properties of it whose values
-/// are noted.
+/// Reads a dataset with everything below it. `locks` are the properties of it whose values are noted.
 pub fn look(asker: &Asker<'_>, name: &str, locks: &[String]) -> DatasetLookup {
     if let Some(version) = too_old() {
         return DatasetLookup::Unknown(format!(
@@ -53,7 +52,7 @@ pub fn look(asker: &Asker<'_>, name: &str, locks: &[String]) -> DatasetLookup {
 
 fn tree(zfs: &Zfs, d: &Dataset, locks: &[String]) -> Result<FilesystemTree, ListError> {
     let (mut members, mut table, mut hide, mut volmodes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    // What inherits goes by the dataset itself.
+    // A filesystem that inherits follows the dataset itself.
     if !(hides(d) && *d.source(SNAPDIR) == PropertySource::Local) {
         hide.push(d.name.clone());
     }
@@ -82,7 +81,7 @@ fn tree(zfs: &Zfs, d: &Dataset, locks: &[String]) -> Result<FilesystemTree, List
     })
 }
 
-/// Says whether nobody finds snapshots below `.zfs` of a filesystem.
+/// Says whether the snapshots of a filesystem are hidden below `.zfs`.
 pub fn hides(d: &Dataset) -> bool {
     d.word(SNAPDIR).as_deref() == Some("disabled")
 }
@@ -166,7 +165,7 @@ fn member(d: &Dataset, altroot: Option<&str>) -> FilesystemMember {
     }
 }
 
-/// Tells which filesystems would be shared: no zone's are, and ZFS' own library does not let them be.
+/// Warns of filesystems that would be shared: none of a zone is, and ZFS' own library does not let them be.
 pub fn shares(found: &DatasetLookup) -> Vec<String> {
     let DatasetLookup::Filesystem(tree) = found else { return Vec::new() };
     let mut told = Vec::new();
@@ -191,7 +190,7 @@ fn values<'p>(d: &Dataset, properties: impl Iterator<Item = &'p str>) -> BTreeMa
 
 /// Returns the value of a property as it is shown to people.
 pub fn value(d: &Dataset, property: &str) -> String {
-    // What is inherited is on from the first boot on.
+    // An inherited value is on from the first boot on.
     if property == "zoned" && *d.source(property) != PropertySource::Local {
         return "on".to_owned();
     }
@@ -227,8 +226,8 @@ fn misc(list: &str) -> Option<(u32, u32)> {
     words.find_map(|mut w| Some((10, w.next()?.parse().ok().filter(|_| w.next() == Some("zfs"))?)))
 }
 
-/// Returns all datasets that the configured zones of this host are to have, and with `zonepaths` those that
-/// hold their zonepaths. These must be mounted: who asks about datasets without a mount need not know them.
+/// Returns all datasets that the configured zones of this host are to have, and with `zonepaths` those that hold
+/// their zonepaths. These must be mounted; a caller that asks about datasets without a mount does not need them.
 ///
 /// # Errors
 /// The store cannot be read.

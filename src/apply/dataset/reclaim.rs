@@ -1,9 +1,9 @@
 //! `zoneadm reclaim`: a dataset that a zone has had goes back to the host.
 //!
-//! Whoever administers a zone could write anything into its datasets: programs that run with the rights of
-//! the host's root, device nodes, mount points over the host's system. As long as `zoned` is on, none of
-//! that matters. So it is looked for before `zoned` is turned off, through mounts that nobody sees and in
-//! which nothing has an effect.
+//! The administrator of a zone could write anything into its datasets: programs that run with the rights of the
+//! host's root, device nodes, mount points over the host's system. As long as `zoned` is on, none of that matters.
+//! So they are searched before `zoned` is turned off, through mounts that no other process sees and in which no file
+//! takes effect.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -30,7 +30,7 @@ use crate::zfs::{
     self, Dataset, DatasetKind, ListError, Mountpoint, PropertySource, Zfs, index_number, nvlist::NvValue,
 };
 
-/// Properties by which systemd's generator of mounts would act on what the zone has written.
+/// Properties by which systemd's generator of mounts would act on values that the zone has set.
 const SYSTEMD: &str = "org.openzfs.systemd:";
 
 /// So deep and so many may empty folders be.
@@ -46,12 +46,12 @@ pub enum ReclaimError {
     /// ZFS cannot be asked, or refuses.
     #[error("{}", chain(&**.0))]
     Zfs(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// A volume, a snapshot, or one that is not zoned.
+    /// A volume, a snapshot, or a dataset that is not zoned.
     #[error("{dataset} {why}")]
     Wrong {
         /// The dataset.
         dataset: String,
-        /// What it is.
+        /// Its kind.
         why: String,
     },
     /// A zone has it or is to have it.
@@ -67,10 +67,10 @@ pub enum ReclaimError {
     Mounted {
         /// The dataset.
         dataset: String,
-        /// Who has it, or which of those below it.
+        /// The user of it, or of a dataset below it.
         source: StillMounted,
     },
-    /// Something speaks against it; it has been told.
+    /// Dangers were found and reported.
     #[error(
         "{dataset} is not reclaimed because of the above; put it right and try again, or use -F to reclaim it with what was found made harmless"
     )]
@@ -87,8 +87,8 @@ fn zfs_error(error: impl std::error::Error + Send + Sync + 'static) -> ReclaimEr
     ReclaimError::Zfs(Box::new(error))
 }
 
-/// Turns `zoned` off on a dataset and all below it when nothing speaks against that, or with `force`.
-/// Tells what it found and what it did.
+/// Turns `zoned` off on a dataset and all below it when no danger was found, or with `force`. Reports its findings
+/// and changes.
 ///
 /// # Errors
 /// [`ReclaimError`]; without [`ReclaimError::Zfs`], nothing has been changed.
@@ -177,8 +177,7 @@ fn descend(zfs: &Zfs, d: Dataset, tree: &mut Vec<Dataset>) -> Result<(), ListErr
     Ok(())
 }
 
-/// Refuses a dataset that a zone has, is to have, or that is mounted. What a zone has left that has died
-/// is taken back.
+/// Refuses a dataset that a zone has, is to have, or that is mounted. The attachments of a dead zone are taken back.
 fn unused(store: &FileStore, zfs: &Zfs, name: &str) -> Result<(), ReclaimError> {
     let in_use = |why: String| ReclaimError::InUse { dataset: name.to_owned(), why };
     let root = store.root();
@@ -305,7 +304,7 @@ fn others(zfs: &Zfs, not: &str) -> Result<Vec<MountTarget>, ListError> {
     Ok(out)
 }
 
-/// Says what the host has at a path that should not be covered.
+/// Describes the host's file at a path that should not be covered.
 fn on_host(path: &Path, table: &[MountEntry]) -> Option<String> {
     if let Some(mount) = table.iter().find(|m| m.point == path) {
         return Some(format!("has {} mounted on it", mount.source.shown()));
@@ -437,7 +436,7 @@ fn dangers(entry: &WalkEntry<'_>) -> Vec<Danger> {
     }
 }
 
-/// Sets what takes the harm out of what was found.
+/// Sets the properties that make the findings harmless.
 fn make_harmless(
     zfs: &Zfs,
     tree: &[Dataset],
@@ -452,7 +451,7 @@ fn make_harmless(
         let value = index_number(m.property, m.value).unwrap_or(0);
         match zfs.set_props(&m.dataset, &[(m.property, NvValue::from(value))].into()) {
             Ok(()) => out.say(&format!("{}: {}={}", m.dataset, m.property, m.value)),
-            // Releases before 2.3 always show snapshots to whoever knows the path.
+            // Releases before 2.3 always show snapshots to a process that knows the path.
             Err(e) if m.property == SNAPDIR => out.warn(&format!(
                 "{}: its snapshots cannot be hidden ({e}); destroy those that are named above",
                 m.dataset
@@ -464,7 +463,7 @@ fn make_harmless(
 }
 
 /// Takes `volmode=none` from a dataset without volumes, which the boot has set for the zone. Volumes stay without
-/// block devices: with them the kernel and udev of the host would read at once what the zone has written.
+/// block devices: with them the kernel and udev of the host would read the zone's data at once.
 fn volumes(zfs: &Zfs, tree: &[Dataset], out: &mut dyn Notice) -> Result<(), ReclaimError> {
     let Some(top) = tree.first() else { return Ok(()) };
     if top.word(VOLMODE).as_deref() != Some("none") || *top.source(VOLMODE) != PropertySource::Local {
@@ -483,8 +482,9 @@ fn volumes(zfs: &Zfs, tree: &[Dataset], out: &mut dyn Notice) -> Result<(), Recl
     Ok(())
 }
 
-/// Takes away what the zone may have set to make the host act on its own, shares and mounts of systemd, what
-/// it may have allowed to users of the host, and what hid its snapshots, unless they are to stay `hidden`.
+/// Removes properties by which the zone may have made the host act on its own (shares, mounts of systemd),
+/// permissions that it may have given to users of the host, and `snapdir=disabled`, unless snapshots are to stay
+/// `hidden`.
 fn tidy(zfs: &Zfs, d: &Dataset, hidden: bool, out: &mut dyn Notice) -> Result<(), ReclaimError> {
     if hides(d) && *d.source(SNAPDIR) == PropertySource::Local && !hidden {
         zfs.inherit(&d.name, SNAPDIR, false).map_err(zfs_error)?;

@@ -1,9 +1,9 @@
-//! What a zone's datasets were like: noted at boot and at the zone's end, in `datasets.toml` below
+//! The state of a zone's datasets: noted at boot and at the zone's end, in `datasets.toml` below
 //! `/var/lib/zones/NAME`.
 //!
-//! The locked properties can be changed by the host only, and not even the host changes `mountpoint` of
-//! a delegated dataset through ZFS' own library. So a difference between what is noted and what is found
-//! is told to the administrator.
+//! The locked properties can be changed by the host only, and not even the host changes `mountpoint` of a delegated
+//! dataset through ZFS' own library. So a difference between the note and the dataset is reported to the
+//! administrator.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -55,8 +55,8 @@ fn path(root: &Root, zone: &ZoneName) -> PathBuf {
     root.zone_lib(zone).join("datasets.toml")
 }
 
-/// Reads the record of a zone; an empty one when there is none, or one that is not understood: it is
-/// written anew at the next boot.
+/// Reads the record of a zone; an empty one when there is none, or it cannot be parsed: it is written anew at the
+/// next boot.
 pub fn read(root: &Root, zone: &ZoneName) -> DatasetRecord {
     let bytes = files::read(&path(root, zone), LARGEST).ok().flatten().unwrap_or_default();
     let record = std::str::from_utf8(&bytes).ok().and_then(|text| toml::from_str::<DatasetRecord>(text).ok());
@@ -90,7 +90,7 @@ impl DatasetRecord {
         }
     }
 
-    /// Says what is different now.
+    /// Returns the differences from the record.
     pub fn differences(&self, found: &DatasetLookup) -> Vec<String> {
         let DatasetLookup::Filesystem(tree) = found else { return Vec::new() };
         let mut told = Vec::new();
@@ -130,7 +130,7 @@ impl DatasetRecord {
     }
 }
 
-/// Notes what a zone's datasets are like at its boot. What is the same is not written again.
+/// Notes the state of a zone's datasets at its boot. An unchanged record is not written again.
 ///
 /// # Errors
 /// The file cannot be written.
@@ -141,8 +141,8 @@ pub fn note_boot(root: &Root, zone: &ZoneName, now: &DatasetRecord) -> Result<()
     now.save(root, zone)
 }
 
-/// Notes where the datasets are mounted when a zone ends: until its next boot nobody but the host can
-/// change that, and the host's library refuses to. To be called before [`registry::release`].
+/// Notes where the datasets are mounted when a zone ends: until its next boot only the host can change that, and the
+/// host's library refuses to. To be called before [`registry::release`].
 pub fn note_end(root: &Root, zone: &ZoneName) {
     if registry::noted(&root.zone_run(zone)).is_empty() {
         return;

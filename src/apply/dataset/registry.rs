@@ -1,4 +1,4 @@
-//! What has been given to a zone's user namespace, written down so that it can always be taken back.
+//! The datasets attached to a zone's user namespace, written down so that they can always be taken back.
 //!
 //! In the zone's run-time folder: `datasets`, one name a line, and `userns`, the namespace itself,
 //! mounted there. Both are there before the first attachment and until after the last detachment.
@@ -37,7 +37,7 @@ const BETWEEN: Duration = Duration::from_millis(10);
 /// The system's error.
 pub fn pin(run: &Path, users: BorrowedFd<'_>) -> io::Result<()> {
     let path = run.join(USERS);
-    // What a zone before this one has left would hide this one.
+    // A leftover of an earlier zone would hide this one.
     unpin(&path)?;
     fs::write(&path, "")?;
     let target = rustix::fs::open(&path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
@@ -80,7 +80,7 @@ pub fn note(run: &Path, dataset: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns what is attached to a zone, or may be.
+/// Returns the datasets that are attached to a zone, or may be.
 pub fn noted(run: &Path) -> Vec<String> {
     let text = fs::read_to_string(run.join(DATASETS)).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
@@ -94,13 +94,13 @@ pub fn attach(zfs: &Zfs, dataset: &str, users: BorrowedFd<'_>) -> Result<(), Att
     let done = zfs.userns_attach(dataset, users);
     fault::point("attached");
     match done {
-        // This very namespace has it: nobody else can have a namespace made a moment ago.
+        // This very namespace has it: it was made a moment ago, so no other process can have attached it.
         Ok(()) | Err(AttachError::AlreadyAttached(_)) => Ok(()),
         Err(e) => Err(e),
     }
 }
 
-/// Says whether a zone's run-time folder tells of anything to take back.
+/// Says whether a zone's run-time folder lists datasets to take back.
 pub fn is_left(run: &Path) -> bool {
     [USERS, DATASETS, DATASETS_DRAFT].iter().any(|file| run.join(file).symlink_metadata().is_ok())
 }
@@ -183,7 +183,7 @@ pub fn mounted(zfs: &Zfs, name: &str) -> Option<String> {
         .find_map(|c| mounted(zfs, &c.name))
 }
 
-/// Says who has a dataset mounted, as far as processes show it.
+/// Returns the process that has a dataset mounted, as far as `/proc` shows it.
 fn holder(dataset: &str) -> String {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = processes.filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());

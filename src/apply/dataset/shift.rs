@@ -85,7 +85,7 @@ fn zfs_error(error: impl std::error::Error + Send + Sync + 'static) -> ShiftErro
     ShiftError::Zfs(Box::new(error))
 }
 
-/// Returns what an id of the host becomes; none for one that stays.
+/// Maps an id of the host; none for one that stays.
 ///
 /// With `first` the range of ids from there, else those of any private range of a zone.
 fn new_id(id: u32, first: Option<u32>, own: &[IdRange]) -> Option<u32> {
@@ -99,8 +99,9 @@ fn new_id(id: u32, first: Option<u32>, own: &[IdRange]) -> Option<u32> {
     own.iter().find_map(|range| range.host(inside))
 }
 
-/// Gives the files of a dataset of the zone, or of all, and of what lies below, the zone's ids. The zone is locked
-/// and does not run. Interrupted, it is finished by the next one: what has the zone's ids stays as it is.
+/// Gives the files of a dataset of the zone, or of all, and of those below, the zone's ids. The zone is locked and
+/// does not run. An interrupted run is finished by the next one: files that have the zone's ids already stay as they
+/// are.
 ///
 /// # Errors
 /// [`ShiftError`]; files that were changed before stay so.
@@ -156,8 +157,7 @@ fn below(
     Ok(())
 }
 
-/// Changes one filesystem, through a mount that nobody else has. Returns how many ids of users and groups were
-/// replaced.
+/// Changes one filesystem, through a private mount. Returns how many ids of users and groups were replaced.
 fn one(name: &str, map: &IdMap, first: Option<u32>, out: &mut dyn Notice) -> Result<u64, FilesError> {
     let careful = MountOptions { no_suid: true, no_exec: true, no_atime: true, ..MountOptions::default() };
     let tree = mount(name, &careful, None).map_err(FilesError::Mount)?;
@@ -190,7 +190,7 @@ mod tests {
         let to = |inside| Some(PRIVATE_FIRST + 3 * PRIVATE_COUNT + inside);
         assert_eq!(new_id(PRIVATE_FIRST + 33, None, &own), to(33));
         assert_eq!(new_id(PRIVATE_FIRST + 9 * PRIVATE_COUNT + 7, None, &own), to(7));
-        // What is the zone's stays, so that it can be done again; what is the host's is meant to be.
+        // Ids of the zone stay, so that the change can be repeated; ids of the host stay unless `-f` names them.
         assert_eq!(new_id(PRIVATE_FIRST + 3 * PRIVATE_COUNT + 7, None, &own), None);
         assert_eq!((new_id(0, None, &own), new_id(1000, None, &own)), (None, None));
         assert_eq!((new_id(1000, Some(0), &own), new_id(PRIVATE_FIRST, Some(0), &own)), (to(1000), None));

@@ -20,7 +20,7 @@ pub struct WalkEntry<'a> {
     dir: BorrowedFd<'a>,
     name: &'a OsStr,
     above: &'a [OsString],
-    /// What it is.
+    /// Its metadata.
     pub stat: Stat,
 }
 
@@ -33,7 +33,7 @@ impl WalkEntry<'_> {
         path
     }
 
-    /// Says whether it is a regular file that gives capabilities to whoever executes it.
+    /// Says whether it is a regular file that gives capabilities to the process that executes it.
     pub fn has_capabilities(&self) -> bool {
         if FileType::from_raw_mode(self.stat.st_mode) != FileType::RegularFile {
             return false;
@@ -48,8 +48,8 @@ impl WalkEntry<'_> {
     }
 }
 
-/// Looks at everything in a detached mount that nobody else has, each directory before what is in it;
-/// `visit` may break it off. The top itself is not visited.
+/// Walks through a private detached mount, each directory before its entries; `visit` may break it off. The top
+/// itself is not visited.
 ///
 /// # Errors
 /// The system's error, with the path.
@@ -92,7 +92,7 @@ pub fn walk(
                 if above.pop().is_none() {
                     return Ok(());
                 }
-                // Nobody else has the mount, so the way up is the way that led down.
+                // No other process has the mount, so the way up is the way that led down.
                 at = rustix::fs::openat(&at, "..", DIR, Mode::empty()).map_err(|e| failed(e, &above))?;
                 fresh = false;
             }

@@ -1,7 +1,7 @@
 //! The host lets go of a dataset that a zone is to have.
 //!
-//! Setting `zoned` through ZFS' own library unmounts first; so do we, for a mount of the host would keep
-//! the zone from mounting it. What was unmounted is mounted again when it cannot be had after all.
+//! Setting `zoned` through ZFS' own library unmounts first; so do we, for a mount of the host would keep the zone
+//! from mounting it. The unmounted filesystems are mounted again when the delegation fails after all.
 
 use std::fmt;
 use std::io;
@@ -74,7 +74,7 @@ pub struct DelegationRequest<'a> {
     pub members: &'a [String],
 }
 
-/// What is to be said of a dataset that a zone has got.
+/// The report about the datasets that a zone has got.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HandoverReport {
     /// For the administrator.
@@ -98,7 +98,7 @@ pub enum WithdrawError {
         filesystem: String,
         /// Where it is mounted.
         point: PathBuf,
-        /// What keeps it busy, where that is seen.
+        /// The user that keeps it busy, where it is known.
         user: Option<MountUser>,
         /// The system's reason.
         source: io::Error,
@@ -155,16 +155,16 @@ impl WithdrawError {
 pub struct StillMounted {
     /// The filesystem.
     pub dataset: String,
-    /// Where, and who has it.
+    /// The mount point, and the process that has it.
     pub holder: CurrentMount,
 }
 
-/// What keeps a mount of the host busy.
+/// A user that keeps a mount of the host busy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MountUser {
     /// Another mount below it.
     Mount {
-        /// What is mounted.
+        /// The source of the mount.
         source: PathBuf,
         /// Where.
         point: PathBuf,
@@ -175,7 +175,7 @@ pub enum MountUser {
         pid: i32,
         /// Its name.
         name: String,
-        /// What it uses.
+        /// The way in which it uses it.
         path: PathBuf,
     },
 }
@@ -197,14 +197,14 @@ impl fmt::Display for MountUser {
 pub struct NotGiven {
     /// The filesystem.
     pub dataset: String,
-    /// What was tried, and what that means for the zone.
+    /// The failed action, and its consequence for the zone.
     pub action: &'static str,
     /// The reason.
     pub source: io::Error,
 }
 
 impl NotGiven {
-    /// Returns a function that names the filesystem and what was tried.
+    /// Returns a function that names the filesystem and the failed action.
     fn of<E: Into<io::Error>>(dataset: &str, action: &'static str) -> impl Fn(E) -> Self {
         move |e| Self { dataset: dataset.to_owned(), action, source: e.into() }
     }
@@ -295,7 +295,7 @@ fn number_of(property: &'static str, word: &str) -> Result<u64, WithdrawError> {
     index_number(property, word).ok_or_else(|| WithdrawError::NotKnown { property, word: word.to_owned() })
 }
 
-/// One mount of the host that was taken away.
+/// One unmounted mount of the host.
 struct Unmounted {
     source: String,
     point: PathBuf,
@@ -305,7 +305,7 @@ fn unmount_all(zfs: &Zfs, dataset: &str) -> Result<Vec<Unmounted>, WithdrawError
     let mut done = Vec::new();
     loop {
         let table = mountinfo::mounts()?;
-        // What was mounted last lies on top.
+        // The last mount lies on top.
         let Some(mount) = table.iter().rev().find(|m| is_of(m, dataset)) else { return Ok(done) };
         let source = mount.source.to_string_lossy().into_owned();
         if let Err(e) = rustix::mount::unmount(&mount.point, UnmountFlags::NOFOLLOW) {
@@ -331,7 +331,7 @@ fn user(mount: &MountEntry, table: &[MountEntry]) -> Option<MountUser> {
         let open = std::fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten();
         let mapped = std::fs::read_dir(process.path().join("map_files")).into_iter().flatten().flatten();
         for link in links.chain(open.chain(mapped).map(|e| e.path())) {
-            // Never opened, only asked for: what it leads to may be anything.
+            // Never opened, only looked at: the path may lead to any file.
             if std::fs::metadata(&link).is_ok_and(|m| m.dev() == device) {
                 let name = made::read(process.path().join("comm")).unwrap_or_default();
                 let path = std::fs::read_link(&link).unwrap_or_default();
@@ -342,12 +342,13 @@ fn user(mount: &MountEntry, table: &[MountEntry]) -> Option<MountUser> {
     None
 }
 
-/// Mounts again what was unmounted, as its properties say. Snapshots come back by themselves.
+/// Mounts again the filesystems that were unmounted, with the options in their properties. Snapshots come back by
+/// themselves.
 fn mount_again(zfs: &Zfs, list: &[Unmounted]) {
     for Unmounted { source, point } in list.iter().rev().filter(|u| !u.source.contains('@')) {
         let Ok(d) = zfs.dataset(source) else { continue };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        // Failing here leaves the mount to the administrator, who is told about the first error.
+        // A failure leaves the mount to the administrator; the first error is reported.
         let _ = mount(source, &limits(&d), point.to_str()).map_err(|e| e.source).and_then(|tree| {
             let target = rustix::fs::open(point, flags, Mode::empty())?;
             tree.attach(target.as_fd())
@@ -355,10 +356,10 @@ fn mount_again(zfs: &Zfs, list: &[Unmounted]) {
     }
 }
 
-/// Waits until nobody has any of the tree mounted.
+/// Waits until no process has a mount of the tree.
 ///
 /// # Errors
-/// [`StillMounted`]: who has.
+/// [`StillMounted`]: the process that has one.
 pub fn free(root: &Root, zfs: &Zfs, dataset: &str) -> Result<(), StillMounted> {
     let start = Instant::now();
     while let Some(busy) = mounted(zfs, dataset) {
@@ -372,10 +373,10 @@ pub fn free(root: &Root, zfs: &Zfs, dataset: &str) -> Result<(), StillMounted> {
     Ok(())
 }
 
-/// What is told to ZFS as the mount point of what a zone can write to: no snapshot is ever mounted below it.
+/// The mount point that ZFS is given for filesystems that a zone can write to: no snapshot is ever mounted below it.
 pub const NOWHERE: &str = "/dev/null";
 
-/// Makes a detached mount of a filesystem with what its properties say. `point` is where the host has it.
+/// Makes a detached mount of a filesystem with the options in its properties. `point` is where the host has it.
 ///
 /// # Errors
 /// [`FsError`].
@@ -392,7 +393,7 @@ pub fn mount(name: &str, options: &MountOptions, point: Option<&str>) -> Result<
     }
     let fs = NewFs::open("zfs")?;
     fs.set("source", name)?;
-    // Below this the host mounts the snapshots at which somebody looks; the kernel takes no comma here.
+    // Below this the host mounts snapshots when a process looks at them; the kernel takes no comma here.
     fs.set("mntpoint", point.filter(|p| !p.contains(',')).unwrap_or(NOWHERE))?;
     if options.read_only {
         fs.flag("ro")?;
@@ -400,8 +401,8 @@ pub fn mount(name: &str, options: &MountOptions, point: Option<&str>) -> Result<
     fs.mount(attrs)
 }
 
-/// Gives the root directory of a filesystem that the zone has mounted to the zone's root, unless somebody of the
-/// zone has it. Returns a warning.
+/// Gives the root directory of a filesystem that the zone has mounted to the zone's root, unless a user of the zone
+/// owns it. Returns a warning.
 ///
 /// # Errors
 /// [`NotGiven`]: the directory is not the zone's.
@@ -409,7 +410,7 @@ pub fn adopt(member: &str, mount: Option<OwnedFd>, ids: &ZoneIds) -> Result<Opti
     const GIVE: &str = "cannot give its root directory to the zone";
     let tree = MountFd::from_fd(mount.ok_or(io::ErrorKind::NotFound).map_err(NotGiven::of(member, GIVE))?);
     let stat = rustix::fs::fstat(&tree).map_err(NotGiven::of(member, GIVE))?;
-    // The zone may have the id that stands for nobody there.
+    // The zone may have the overflow id there (65534).
     if ids.has(stat.st_uid, stat.st_gid) {
         return Ok(None);
     }
@@ -419,8 +420,8 @@ pub fn adopt(member: &str, mount: Option<OwnedFd>, ids: &ZoneIds) -> Result<Opti
     Ok(Zfs::open().ok().and_then(|zfs| foreign(&zfs, member, &tree, ids)))
 }
 
-/// Gives the root directory of a filesystem to the zone's root unless somebody of the zone has it, and
-/// nothing else: what a tree of other owners means only its administrator knows. Returns a warning.
+/// Gives the root directory of a filesystem to the zone's root unless a user of the zone owns it, and nothing else:
+/// only the administrator knows the meaning of other owners in a tree. Returns a warning.
 fn give(zfs: &Zfs, member: &str, ids: &ZoneIds) -> Result<Option<String>, NotGiven> {
     const LOOK: &str = "cannot look at its root directory, which the zone's root may not be able to use";
     const GIVE: &str =
@@ -450,7 +451,7 @@ fn foreign(zfs: &Zfs, member: &str, tree: &MountFd, ids: &ZoneIds) -> Option<Str
     let walked = walk(tree, &mut |entry| {
         if !ids.has(entry.stat.st_uid, entry.stat.st_gid) {
             let path = entry.path();
-            // The folder of the snapshots, and the one that a child is mounted on, are nobody's loss.
+            // `.zfs` and the mount points of children are not files of the zone; skip them.
             let child = path.to_str().is_some_and(|p| zfs.dataset(&format!("{member}{p}")).is_ok());
             if !child && path != Path::new("/.zfs") {
                 found = Some((path, entry.stat.st_uid, entry.stat.st_gid));
@@ -459,11 +460,11 @@ fn foreign(zfs: &Zfs, member: &str, tree: &MountFd, ids: &ZoneIds) -> Option<Str
         left -= 1;
         if found.is_some() || left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
-    // What cannot be read is seen by nobody, the zone included.
+    // An unreadable directory cannot be read by the zone either.
     let (path, uid, gid) = found.filter(|_| walked.is_ok())?;
     let (zone_uid, zone_gid) = ids.root;
     let zone = &ids.zone;
-    // Those of another zone are known as such.
+    // Ids in the range of private zones are recognized without `-f`.
     let from = if uid.min(gid) < PRIVATE_FIRST { "-f 0 " } else { "" };
     Some(format!(
         "dataset {member}: {} and perhaps other files belong to ids of the host ({uid}:{gid}), which are \

@@ -1,4 +1,4 @@
-//! What the doctor has seen, as plain data.
+//! The doctor's observations, as plain data.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use crate::plan::spl::Spl;
 /// Everything that was seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostFacts {
-    /// The caller may do everything on the host, so what has to be tried was tried.
+    /// The caller may do everything on the host, so the trials were made.
     pub root: bool,
     /// Release of the kernel, as uname(2) has it.
     pub kernel: String,
@@ -25,7 +25,7 @@ pub struct HostFacts {
     pub places: Vec<ZoneStorage>,
     /// Control groups.
     pub cgroup: Cgroup,
-    /// What a seccomp filter may answer; none when the kernel has no filters.
+    /// The actions that a seccomp filter may have; none when the kernel has no filters.
     pub seccomp: Option<Vec<String>>,
     /// `/dev/loop-control` is there.
     pub loop_control: bool,
@@ -33,7 +33,7 @@ pub struct HostFacts {
     pub fuse: bool,
     /// The kernel has overlay, built in, loaded or as a module that it can load.
     pub overlay: bool,
-    /// Ids in the range of zones that somebody else has, each as `FILE: WHO has FIRST-LAST`.
+    /// Ids in the range of zones that have another owner, each as `FILE: WHO has FIRST-LAST`.
     pub foreign_ids: Vec<String>,
     /// Directories that zones inherit, with what of them is closed to others.
     pub inherited: BTreeMap<String, Inherited>,
@@ -61,9 +61,9 @@ pub struct UserNamespaces {
     pub supported: bool,
     /// `user.max_user_namespaces`.
     pub max: Option<u64>,
-    /// What came of making one with mapped ids; none when it was not tried.
+    /// The result of making one with mapped ids; none when it was not tried.
     pub tried: Option<Result<(), String>>,
-    /// The doctor itself is in one that is not the host's.
+    /// The doctor itself runs in a user namespace that is not the host's.
     pub inside: bool,
 }
 
@@ -87,9 +87,9 @@ pub struct ZoneStorage {
     pub path: PathBuf,
     /// Type of its file system.
     pub kind: String,
-    /// What came of mounting it with mapped ids; none when it was not tried.
+    /// The result of mounting it with mapped ids; none when it was not tried.
     pub idmap: Option<Result<(), String>>,
-    /// What the file system does to what is on it.
+    /// The file system's effect on files on it.
     pub held: Holding,
     /// It can be limited how much a zone takes of it; none when that is not known.
     pub quotas: Option<bool>,

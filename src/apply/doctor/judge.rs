@@ -1,4 +1,4 @@
-//! What the facts mean for zones. Pure: everything comes from [`HostFacts`].
+//! The meaning of the facts for zones. Pure: everything comes from [`HostFacts`].
 
 use super::facts::{Cgroup, HostFacts, Layout, ZoneStorage};
 use super::{Diagnosis, judge_zfs};
@@ -14,7 +14,7 @@ const KERNEL_KILL: Release = Release(5, 14, 0);
 /// Fewer user namespaces than this are soon used up: each zone takes one, and programs in it take more.
 const FEW_NAMESPACES: u64 = 100;
 
-/// What each controller of cgroup v2 is needed for, in the words of the spec.
+/// The use of each controller of cgroup v2, in the words of the spec.
 const CONTROLLERS: [(&str, &str); 4] = [
     ("cpu", "capped-cpu, cpu-shares"),
     ("cpuset", "dedicated-cpu, pool"),
@@ -171,7 +171,7 @@ fn idmap(place: &ZoneStorage, root: bool, out: &mut Diagnosis) {
     held(place, &topic, out);
 }
 
-/// Says what the file system does to what is on it.
+/// Reports the file system's effect on files on it.
 fn held(place: &ZoneStorage, topic: &str, out: &mut Diagnosis) {
     let (path, held) = (place.path.shown(), &place.held);
     let advice = |setting: &str, other: &str| match held.command(setting).strip_prefix("; ") {
@@ -249,7 +249,7 @@ fn security(facts: &HostFacts, out: &mut Diagnosis) {
     }
 }
 
-/// Tells what keeps zones from settings of the host; where they have no group at all, [`NO_GROUP`] does.
+/// Reports the protection of the host's settings from zones; where they have no group at all, [`NO_GROUP`] does.
 fn settings(cgroup: &Cgroup, out: &mut Diagnosis) {
     let topic = "settings of the host";
     match cgroup.guards_settings {

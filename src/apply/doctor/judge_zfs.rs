@@ -1,4 +1,4 @@
-//! What the facts about ZFS mean for zones.
+//! The meaning of the facts about ZFS for zones.
 
 use super::Diagnosis;
 use super::facts::{HostFacts, ZfsOnHost};
@@ -109,7 +109,7 @@ fn device(zfs: &ZfsOnHost, release: Option<Release>, out: &mut Diagnosis) {
     }
 }
 
-/// What zones may know of the datasets of others, and what comes of that.
+/// Reports how far zones can see the datasets of others, and the consequences.
 fn names(spl: Spl, out: &mut Diagnosis) {
     match spl {
         Spl::Absent => {}

@@ -1,4 +1,4 @@
-//! Small readings of `/proc`, `/sys` and `/etc`. What cannot be read counts as not there.
+//! Small readings of `/proc`, `/sys` and `/etc`. An unreadable file counts as missing.
 
 use std::fs;
 use std::path::Path;
@@ -31,7 +31,7 @@ pub fn taken(table: &str) -> Vec<String> {
     .collect()
 }
 
-/// Returns who has ids in the range of zones, from a file of `/etc`: `subuid` and `subgid` hold ranges
+/// Returns the owners of ids in the range of zones, from a file of `/etc`: `subuid` and `subgid` hold ranges
 /// (`name:first:count`), `passwd` and `group` single ids in the third field.
 pub fn foreign_ids(file: &str, content: &str) -> Vec<String> {
     let first_of_ours = u64::from(PRIVATE_FIRST);
@@ -45,7 +45,7 @@ pub fn foreign_ids(file: &str, content: &str) -> Vec<String> {
             continue;
         };
         let (first, count) = range;
-        // 65534 is nobody's and the last two mean "no id"; none of them is in a range of ours.
+        // 65534 is the overflow id and the last two mean "no id"; none of them is in a range of ours.
         let last = first.saturating_add(count.saturating_sub(1));
         if count == 0 || last < first_of_ours || first >= u64::from(u32::MAX) - 1 {
             continue;

@@ -1,8 +1,8 @@
-//! `zoneadm doctor`: what this host offers and lacks for zones.
+//! `zoneadm doctor`: reports which of the things that zones need this host has and lacks.
 //!
-//! [`observe`] looks and tries, [`judge`] says what that means: the judgement is a function of
-//! [`facts::HostFacts`] alone. What is tried is gone when the answer is known; the host is left as it was, but for the cache of
-//! the catalog that every listing refreshes.
+//! [`observe`] looks and tries, [`judge`] decides the meaning: the judgement is a function of [`facts::HostFacts`]
+//! alone. Trials leave nothing behind; the host is left as it was, but for the cache of the catalog that every
+//! listing refreshes.
 
 pub mod facts;
 pub mod judge;
@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use super::store::FileStore;
 
-/// What one thing is for zones.
+/// The judgement on one check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
@@ -27,7 +27,7 @@ pub enum Health {
     Ok,
     /// There is something to know, or to mend.
     Warning,
-    /// What needs it cannot be used.
+    /// Features that need it cannot be used.
     Missing,
 }
 
@@ -42,18 +42,18 @@ impl Health {
     }
 }
 
-/// One thing that was looked at.
+/// One check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// What was looked at, a few words.
+    /// The topic, a few words.
     pub topic: String,
     /// How it is.
     pub state: Health,
-    /// What was found.
+    /// The observation.
     pub found: String,
-    /// What that means for zones.
+    /// Its meaning for zones.
     pub means: String,
-    /// What to do about it; none when there is nothing.
+    /// The remedy; none when none is needed.
     pub advice: Option<String>,
     /// No zone can run as long as this is missing.
     pub blocks: bool,
@@ -109,7 +109,7 @@ impl Diagnosis {
         self.advise(advice);
     }
 
-    /// The same for what no zone can do without.
+    /// The same for a feature that every zone needs.
     fn needed(
         &mut self,
         topic: &str,

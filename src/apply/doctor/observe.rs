@@ -1,4 +1,4 @@
-//! Looks at the host, and tries what can only be known by trying: a user namespace, and mounts with
+//! Looks at the host, and tries the features that can only be known by trying: a user namespace, and mounts with
 //! mapped ids. Both are gone again when the answer is known; the mounts are never attached anywhere.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -104,7 +104,7 @@ fn kinds(wanted: impl Fn(&str) -> bool) -> Vec<String> {
 
 fn security() -> Security {
     let modules = look::text("/sys/kernel/security/lsm").unwrap_or_default();
-    // These have no say in what a zone may do.
+    // These modules do not restrict zones.
     let modules = modules.split(',').filter(|m| !matches!(*m, "" | "capability"));
     Security {
         modules: modules.map(str::to_owned).collect(),
@@ -115,8 +115,8 @@ fn security() -> Security {
     }
 }
 
-/// Says whether everybody sees the kernel's addresses: where nothing else forbids it, whoever may look into the
-/// kernel with perf does.
+/// Says whether every process sees the kernel's addresses: where nothing else forbids it, a process that may trace
+/// the kernel with perf does.
 fn shows_addresses() -> bool {
     let setting = |name: &str| look::text(format!("/proc/sys/kernel/{name}"))?.trim().parse::<i32>().ok();
     setting("kptr_restrict") == Some(0) && setting("perf_event_paranoid").is_some_and(|n| n <= 1)
@@ -197,7 +197,7 @@ fn try_idmap(directory: &Path, users: std::os::fd::BorrowedFd<'_>) -> io::Result
 fn mount_of(directory: &Path) -> (String, String) {
     let directory = fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
     let table = mountinfo::mounts().unwrap_or_default();
-    // The last of those that lie over each other is the one that is seen.
+    // Of mounts over each other the last one is seen.
     let best =
         table.iter().filter(|m| directory.starts_with(&m.point)).max_by_key(|m| m.point.as_os_str().len());
     let Some(point) = best.map(|m| m.point.clone()) else { return ("unknown".to_owned(), String::new()) };

@@ -1,4 +1,4 @@
-//! Looks at ZFS: what is installed, what its datasets say, and who else acts on them.
+//! Looks at ZFS: the installed release, its datasets, and other programs that act on them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -47,7 +47,7 @@ pub fn facts(store: &FileStore) -> ZfsOnHost {
 
 /// Returns the release of the `zfs` command.
 fn program() -> Option<String> {
-    // The command itself is asked: it is what sparse zones run, and no library tells its release.
+    // The command itself is asked: sparse zones run it, and no library reports its release.
     #[allow(clippy::disallowed_methods)]
     let done = Command::new("zfs")
         .arg("version")

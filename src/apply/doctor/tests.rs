@@ -55,7 +55,7 @@ fn complaints(change: impl FnOnce(&mut HostFacts)) -> (bool, Vec<Check>) {
     (good, diagnosis.checks.into_iter().filter(|c| c.state != Health::Ok).collect())
 }
 
-/// The one complaint after a change.
+/// Returns the one complaint after a change.
 fn complaint(change: impl FnOnce(&mut HostFacts)) -> (bool, Check) {
     let (good, mut all) = complaints(change);
     assert_eq!(all.len(), 1, "{all:?}");

@@ -1,10 +1,10 @@
-//! What a sparse zone has in `/etc` of the host's programs follows the host.
+//! The files in a sparse zone's `/etc` that go with the host's programs follow the host.
 //!
 //! The programs are the host's of today, and so the links of `alternatives`, the dynamic linker's cache and the
 //! certificates have to be. A stamp of the host's files is kept beside the state of the zone; while it is the same,
-//! a boot does nothing. Else what is still as it was taken is taken anew. What the zone's administrator has changed
-//! since, which its time of change tells, is the zone's own and is noted as such; nothing is removed that the host
-//! does not have.
+//! a boot does nothing. Else every file that is still as it was taken is taken anew. A file that the zone's
+//! administrator has changed since, as its change time shows, is the zone's own and is noted as such; nothing is
+//! removed that the host does not have.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -53,7 +53,7 @@ const INNER: &[&str] = &["pki/ca-trust/extracted/openssl", "pki/ca-trust/extract
 /// Directories are no deeper.
 const DEPTH: usize = 8;
 
-/// What was taken last.
+/// The record of the last copy.
 #[derive(Debug, Default)]
 struct FollowRecord {
     stamp: String,
@@ -63,7 +63,7 @@ struct FollowRecord {
     own: BTreeSet<PathBuf>,
 }
 
-/// Returns what changes when the host's files do. Directories are looked at, not what is in them.
+/// Returns the files that change when the host's programs do. Directories are looked at, not their entries.
 fn stamp(host: &Path) -> String {
     let mut hash = StableHash::new();
     for name in followed().chain(INNER.iter().copied()) {
@@ -102,7 +102,7 @@ pub fn note(host: &Path, state: &Path) -> Result<(), PathError> {
     write(state, &FollowRecord { stamp: stamp(host), time: now(), own: BTreeSet::new() })
 }
 
-/// Has a clone know of its root what its source knew.
+/// Gives a clone the record of its source.
 pub fn inherit(from: &Path, to: &Path) -> Result<(), PathError> {
     read(from).map_or(Ok(()), |record| write(to, &record))
 }
@@ -121,7 +121,7 @@ pub fn boot(host: &Path, root: &Path, state: &Path) -> Result<(), EtcError> {
     let (from, to) = (Dir::open_host(&host.join("etc"))?, root.dir("etc", STRICT)?);
     let mut record = record.unwrap_or_default();
     if record.time == 0 {
-        // A zone of an earlier release: what its installation wrote last tells when that was.
+        // A zone of an earlier release: the time of the last file that its installation wrote stands for the record.
         record.time = to.stat("machine-id")?.map_or_else(now, |stat| mtime(&stat).0);
     }
     let mut own = BTreeSet::new();
@@ -133,7 +133,7 @@ pub fn boot(host: &Path, root: &Path, state: &Path) -> Result<(), EtcError> {
     Ok(write(state, &FollowRecord { stamp: present, time: now(), own })?)
 }
 
-/// Makes room for what the host has under a name, where the zone's is as it was taken.
+/// Removes the zone's file where it is as it was taken, to make room for that of the host.
 fn renew(
     from: &Dir,
     to: &Dir,
@@ -141,7 +141,7 @@ fn renew(
     record: &FollowRecord,
     own: &mut BTreeSet<PathBuf>,
 ) -> Result<(), EtcError> {
-    // A parent that is a link is the zone's doing, and so is what lies there.
+    // A parent that is a link was made by the zone, and so were the files below it.
     let Ok(Some(there)) = to.stat(path) else { return Ok(()) };
     let Some(theirs) = from.stat(path)? else { return Ok(()) };
     if is_same(from, to, path, &theirs, &there)? {

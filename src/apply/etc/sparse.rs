@@ -1,4 +1,4 @@
-//! The root of a sparse zone: what is its own beside the host's software.
+//! The root of a sparse zone: its own files beside the host's software.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -73,8 +73,8 @@ pub fn populate(host: &Path, root: &Dir, ids: &IdMap) -> Result<(), EtcError> {
     Ok(())
 }
 
-/// Takes what goes with the host's programs from another host: what is there of it already is replaced,
-/// but accounts stay.
+/// Takes the files that go with the host's programs from another host: existing ones are replaced, but accounts
+/// stay.
 ///
 /// # Errors
 /// [`EtcError`] naming the file.
@@ -125,7 +125,7 @@ fn profile(root: &Dir) -> Result<(), EtcError> {
     Ok(dir.write("zone.sh", Owned::root(0o644), text.as_bytes())?)
 }
 
-/// Takes over of the host's `/etc` what its programs look for there.
+/// Takes over the files of the host's `/etc` that its programs look for there.
 ///
 /// # Errors
 /// [`EtcError`] naming the file.

@@ -14,8 +14,8 @@ use crate::sys::zfs::foreign::MemoryRange;
 /// Device and number of a namespace's file: its identity.
 pub type Identity = (u64, u64);
 
-/// What the kernel says of a thread that waits in its request. Its ids and rights stay what they are while the
-/// request waits: only the thread itself could change them.
+/// The kernel's data about a thread that waits in its request. Its ids and rights do not change while the request
+/// waits: only the thread itself could change them.
 #[derive(Clone, Debug)]
 pub struct Status {
     /// Its ids and capabilities.
@@ -53,11 +53,11 @@ impl Status {
     }
 }
 
-/// A thread that waits in its request, opened. What is here was found by its number: it is the caller's
-/// only if the request is still waiting afterwards.
+/// A thread that waits in its request, opened. It was found by its number: the data is the caller's only if the
+/// request is still waiting afterwards.
 #[derive(Debug)]
 pub struct WaitingThread<'a> {
-    /// What was read of it before.
+    /// The data that was read before.
     pub status: &'a Status,
     /// Its user namespace.
     pub users: File,
@@ -134,7 +134,7 @@ fn open_process(thread: i32, leader: i32) -> io::Result<OwnedFd> {
     }
 }
 
-/// Keeps what a zone has named from writing anything but text into a log.
+/// Escapes control characters in names that a zone has chosen, so that they are plain text in a log.
 pub fn printable(c: char) -> char {
     if c.is_ascii_graphic() || c == ' ' { c } else { '?' }
 }

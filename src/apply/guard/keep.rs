@@ -1,4 +1,5 @@
-//! How others reach the guard: zlogin with the listener of a process that enters, and whoever finds the guard dead.
+//! Access to the guard: for zlogin with the listener of a process that enters, and for a command that finds the
+//! guard dead.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -30,7 +31,7 @@ pub enum RefuseReason {
     Supervisor(#[from] CallError),
 }
 
-/// What was found of a zone's guard.
+/// The state of a zone's guard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guarded {
     /// It answers, or the zone needs none.
@@ -40,7 +41,7 @@ pub enum Guarded {
 }
 
 impl Guarded {
-    /// Returns what the administrator should know.
+    /// Returns the warning for the administrator.
     pub fn warning(self) -> Option<&'static str> {
         match self {
             Self::Yes => None,

@@ -10,13 +10,12 @@
 //!                        └─ keeps  ──> zoneadmd: holds every listener as well
 //! ```
 //!
-//! A process of its own, so that the end of zoneadmd changes nothing for the zone. It never touches the
-//! memory of a caller, which may make whoever does wait for ever: a worker for each request does.
-//! It ends with the zone.
+//! A process of its own, so that the end of zoneadmd changes nothing for the zone. It never touches the memory of a
+//! caller, an access that may block for ever: a worker for each request does. It ends with the zone.
 //!
-//! While somebody holds a listener, a dead guard can be replaced, and zoneadmd does so. When all who held
-//! one are dead, the kernel answers every request that would have been checked with `ENOSYS`: they fail,
-//! and nothing can bring them back for the processes that run. All other requests go on.
+//! While a process holds a listener, a dead guard can be replaced, and zoneadmd does so. When all holders are dead,
+//! the kernel answers every request that would have been checked with `ENOSYS`: they fail, and nothing can bring
+//! them back for the processes that run. All other requests go on.
 
 mod caller;
 mod keep;
@@ -61,13 +60,13 @@ pub fn program() -> Vec<Instruction> {
     filter(&rules)
 }
 
-/// Says whether a test asks for a zone without its guard, to show what the guard is good for. Only in
-/// builds with debug assertions.
+/// Says whether a test asks for a zone without its guard, to show the guard's effect. Only in builds with debug
+/// assertions.
 pub fn is_left_out() -> bool {
     cfg!(debug_assertions) && std::env::var_os("ZONES_TEST_UNGUARDED").is_some()
 }
 
-/// Returns what a zone cannot change.
+/// Returns the properties that a zone cannot change.
 pub fn locks(spec: &ZoneSpec) -> Locks {
     let tree = |name: String| DelegatedDataset {
         root: dataset::locks(spec, &name),

@@ -47,7 +47,7 @@ struct Queued {
 }
 
 impl Queued {
-    /// Returns the user whose share of the workers it takes; one of nobody's when the caller is gone.
+    /// Returns the user whose share of the workers it takes; `u32::MAX` when the caller is gone.
     fn user(&self) -> u32 {
         self.caller.as_ref().map_or(u32::MAX, Status::user)
     }
@@ -155,7 +155,7 @@ impl Guard {
             process::exit_now(0);
         }
         let (connection, report) = (!next().is_empty(), !next().is_empty());
-        // From behind, so that what is removed moves nothing that is still to be looked at.
+        // From behind, so that a removal does not move the elements that are still to be looked at.
         let flags: Vec<PollFlags> = (0..listeners).map(|_| next()).collect();
         let ended: Vec<bool> = (0..workers).map(|_| !next().is_empty()).collect();
         let hung_up: Vec<bool> = (0..self.door.keepers().len()).map(|_| !next().is_empty()).collect();
@@ -221,7 +221,7 @@ impl Guard {
     }
 
     fn start_worker(&mut self, queued: Queued) {
-        // What it costs is the zone's: there, too, it ends when the zone is killed.
+        // The zone pays for it: in the zone's cgroup it also ends when the zone is killed.
         let folder = self.cgroup.as_deref().and_then(|zone| cgroup_of(queued.waiting.thread, zone));
         let side = ns::spawn(Kinds::empty(), folder.as_ref().map(AsFd::as_fd))
             .or_else(|_| ns::spawn(Kinds::empty(), None));
@@ -249,7 +249,7 @@ impl Guard {
 
     fn has_ended(&mut self, worker: &Worker) {
         let ended = process::reap(worker.pid);
-        // One that was killed before it could answer.
+        // The worker was killed before it could answer.
         if worker.of.listener.answer(worker.of.waiting.id, libc::EPERM) {
             self.note(&format!("refused: a check ended without an answer ({ended:?})"));
         }
@@ -299,7 +299,7 @@ pub(super) fn log_line(name: &ZoneName, text: &str) {
     }
 }
 
-/// Reads what is locked from the spec as the zone was booted with.
+/// Reads the locked properties from the spec that the zone was booted with.
 fn read_locks(root: &Root, name: &ZoneName) -> Result<Locks, String> {
     let bytes = fs::read(root.zone_run(name).join(SPEC)).map_err(|e| e.to_string())?;
     Ok(super::locks(&toml::parse(name, &bytes).map_err(|e| e.to_string())?))

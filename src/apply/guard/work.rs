@@ -39,9 +39,9 @@ const ANSWER_MAX: u64 = 16 << 20;
 /// serves (userfaultfd(2), FUSE) may take for ever.
 const COPY_SECONDS: u32 = 10;
 
-/// What a worker is given.
+/// The input of a worker.
 pub struct GuardJob<'a> {
-    /// What is locked.
+    /// The locked properties.
     pub locks: &'a Locks,
     /// The zone's user namespace.
     pub users: Identity,
@@ -49,7 +49,7 @@ pub struct GuardJob<'a> {
     pub listener: &'a Listener,
     /// The request.
     pub waiting: Waiting,
-    /// What was read of its caller meanwhile.
+    /// The data that was read of its caller meanwhile.
     pub status: &'a Result<Status, String>,
     /// Where the log is written.
     pub reports: &'a Channel,
@@ -174,7 +174,7 @@ impl GuardJob<'_> {
 /// An early end.
 struct RequestFailure {
     errno: i32,
-    /// For the log; none for what is an error of the caller's alone.
+    /// For the log; none for an error of the caller's alone.
     why: Option<String>,
 }
 
@@ -195,13 +195,13 @@ fn low(argument: u64) -> i32 {
 
 fn is_control_device(fd: &OwnedFd) -> io::Result<bool> {
     let theirs = rustix::fs::fstat(fd)?;
-    // Where there is none, nobody can have it open.
+    // Where there is no device, no process can have it open.
     let Ok(ours) = rustix::fs::stat("/dev/zfs") else { return Ok(false) };
     let is_device = |mode| FileType::from_raw_mode(mode) == FileType::CharacterDevice;
     Ok(is_device(ours.st_mode) && is_device(theirs.st_mode) && ours.st_rdev == theirs.st_rdev)
 }
 
-/// Copies what is checked of a request.
+/// Copies the checked part of a request.
 fn copied(
     caller: &WaitingThread<'_>,
     copy: &ForeignRequest,
@@ -247,7 +247,7 @@ fn copied(
 /// Looks at the dataset that properties are received into.
 fn target(request: &CheckedRequest) -> ReceiveTarget {
     let Some(name) = request.received_into() else { return ReceiveTarget::default() };
-    // What cannot be looked at may have anything set.
+    // A dataset that cannot be read may have any property set.
     let unknown = || ReceiveTarget { set: BTreeSet::from(["zoned".to_owned()]) };
     let Ok(zfs) = Zfs::open() else { return unknown() };
     let mut set = BTreeSet::new();

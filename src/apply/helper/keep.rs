@@ -1,4 +1,4 @@
-//! How a helper is reached: by whoever has a descriptor for it, and by zoneadmd, which holds all of them as well.
+//! Access to a helper: for a command with a descriptor for it, and for zoneadmd, which holds all of them as well.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -45,8 +45,8 @@ pub fn enlist(kind: &Helper, root: &Root, name: &ZoneName, fd: BorrowedFd<'_>) -
     if message.text == HEARD { Ok(()) } else { Err(io::ErrorKind::ConnectionReset.into()) }
 }
 
-/// Sends a request to the helper and returns its first answer. One of a former release, which closes the connection
-/// on a request with a version, is asked again in its way.
+/// Sends a request to the helper and returns its first answer. A helper of a former release, which closes the
+/// connection on a request with a version, is asked again in the former protocol.
 fn call(
     kind: &Helper,
     root: &Root,
@@ -91,7 +91,7 @@ impl Keeper {
         }
     }
 
-    /// Takes what the helper has sent. Says whether the helper lives.
+    /// Takes the descriptors that the helper has sent. Says whether the helper lives.
     pub fn take(&mut self) -> bool {
         let Ok(message) = self.channel.receive() else { return false };
         if message.text.is_empty() {
@@ -121,7 +121,7 @@ fn is_dead(fd: &OwnedFd) -> bool {
     poll(&mut fds, Some(&now)).is_ok_and(|n| n > 0) && fds[0].revents().contains(PollFlags::HUP)
 }
 
-/// The helper's side: its socket, and those who keep what it serves.
+/// The helper's side: its socket, and the processes that keep the descriptors that it serves.
 #[derive(Debug)]
 pub struct Door {
     socket: UnixListener,
@@ -143,7 +143,7 @@ pub struct Arrived {
 pub struct FdSender(Channel);
 
 impl FdSender {
-    /// Tells him that it is served.
+    /// Confirms to the sender that it is served.
     pub fn confirm(self) {
         let _ = self.0.send(HEARD, &[]);
     }
@@ -155,7 +155,7 @@ impl Door {
         Self { socket, protocol, keepers: Vec::new() }
     }
 
-    /// Returns the connections of those who keep what is served; they have nothing to say.
+    /// Returns the connections of the processes that keep the descriptors; they send nothing.
     pub fn keepers(&self) -> &[Channel] {
         &self.keepers
     }
@@ -165,10 +165,10 @@ impl Door {
         self.keepers.retain(|_| !has_gone.next().unwrap_or(false));
     }
 
-    /// Answers a connection; `held` is what is served. Returns a descriptor that is to be served as well.
+    /// Answers a connection; `held` are the descriptors that are served. Returns another descriptor to serve.
     pub fn answer(&mut self, held: &[BorrowedFd<'_>]) -> Option<Arrived> {
         let (stream, _) = self.socket.accept().ok()?;
-        // The folder is closed to others; this holds even if somebody opens it.
+        // The folder is closed to others; this holds even if its mode is changed.
         let is_root = rustix::net::sockopt::socket_peercred(&stream).is_ok_and(|c| c.uid.is_root());
         let patience = Some(Duration::from_secs(1));
         if !is_root
@@ -199,7 +199,7 @@ impl Door {
                     self.keepers.push(channel);
                 }
             }
-            // Somebody who has connected to see whether the helper lives says nothing.
+            // A process that only checks whether the helper lives sends nothing.
             ("", _) => {}
             _ => refuse(self.protocol.unknown(request)),
         }
@@ -244,7 +244,7 @@ mod tests {
         World { root, name, socket, _folder: folder }
     }
 
-    /// Guards up to 0.1.0 closed the connection on what they did not know.
+    /// Guards up to 0.1.0 closed the connection on an unknown request.
     #[test]
     fn a_guard_of_the_former_release_is_asked_in_its_way() {
         let World { root, name, socket, _folder } = world();

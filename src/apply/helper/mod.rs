@@ -11,8 +11,8 @@
 //! It is a process of its own so that the end of zoneadmd changes nothing for the zone. The guard of the zone's
 //! datasets is the first of its kind; another one implements [`Serve`].
 //!
-//! What goes through the exec (the environment variable, and the names in it) is read by the zoneadmd that is
-//! installed then, which may be of a later release than the one that starts the helper: it does not change.
+//! The environment variable of the exec, and the names in it, are read by the zoneadmd that is installed then, which
+//! may be of a later release than the one that starts the helper: their format does not change.
 
 pub mod exec;
 mod keep;
@@ -46,17 +46,17 @@ pub struct Helper {
     pub state: &'static str,
     /// Name of its socket below the zone's run-time folder.
     pub socket: &'static str,
-    /// What is spoken on the socket.
+    /// The protocol of the socket.
     pub protocol: Protocol,
-    /// What its own log calls it.
+    /// Its name in its own log.
     pub own_name: &'static str,
-    /// What the supervisor's log calls it.
+    /// Its name in the supervisor's log.
     pub name: &'static str,
-    /// What does not work without it.
+    /// The feature that does not work without it.
     pub loss: &'static str,
 }
 
-/// What a helper works with.
+/// The descriptors and data that a helper works with.
 #[derive(Debug)]
 pub struct HelperState {
     /// The zone's first process.
@@ -69,7 +69,7 @@ pub struct HelperState {
     pub held: Vec<OwnedFd>,
 }
 
-/// What is to be known of a kind of helper.
+/// The properties of a kind of helper.
 pub trait Serve: Sized {
     /// The kind.
     const HELPER: Helper;

@@ -1,4 +1,5 @@
-//! The supervisor's eye on a helper: it holds what the helper serves, and starts another one when it dies.
+//! The supervisor's watch over a helper: it holds the descriptors that the helper serves, and starts another one
+//! when it dies.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -26,18 +27,18 @@ impl Watch {
     /// Begins to watch the helper of a running zone; starts one when there is none. None: it cannot be started.
     pub fn begin<S: Serve>(root: &Root, name: &ZoneName, init: i32, log: LogLine) -> Option<Self> {
         let keeper = Keeper::connect(&S::HELPER, root, name).or_else(|| {
-            // What it would serve for the processes of the zone is lost; it serves those that come.
+            // Its descriptors for the running processes of the zone are lost; it serves those of new ones.
             started::<S>(root, name, init, &[], log)
         });
         Some(Self { keeper: keeper?, deaths: Vec::new(), log })
     }
 
-    /// Takes what the helper has sent. Says whether it lives.
+    /// Takes the descriptors that the helper has sent. Says whether it lives.
     pub fn take(&mut self) -> bool {
         self.keeper.take()
     }
 
-    /// Starts another helper in the place of one that has died.
+    /// Starts another helper in the place of a dead one.
     pub fn replace<S: Serve>(mut self, root: &Root, name: &ZoneName, init: i32) -> Option<Self> {
         let (called, loss) = (S::HELPER.name, S::HELPER.loss);
         self.deaths.retain(|at| at.elapsed() < WITHIN);
