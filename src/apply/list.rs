@@ -61,14 +61,14 @@ pub struct Row {
     pub ip_type: String,
     /// Whether the host boots it.
     pub autoboot: bool,
-    /// Why spec or state cannot be read; then the fields above hold what is known.
+    /// Why spec or state cannot be read; then the fields above hold the known part.
     pub problem: Option<Problem>,
 }
 
 /// The word in place of the state of a zone that does not run and whose files make no sense.
 pub const DAMAGED: &str = "damaged";
 
-/// What a listing has found.
+/// The result of a listing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
     /// The zones, in order.
@@ -76,7 +76,7 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Returns what has become of the host's links that zones of the listing use while they run.
+    /// Returns the changes of the host's links that running zones of the listing use.
     pub fn links(&self, root: &Root) -> Vec<String> {
         let running = self.rows.iter().filter(|row| row.state.is_active() && row.name != "global");
         let zones = running.filter_map(|row| ZoneName::new(&row.name).ok());
@@ -125,7 +125,7 @@ impl Row {
             problem,
         } = entry;
         Self {
-            // A zone that only the kernel tells of has no number yet.
+            // A zone that is known from the kernel alone has no number yet.
             id: active.map(|r| r.id).filter(|id| *id != 0),
             name: name.to_string(),
             state: active.map_or_else(|| stored(root, state, &zonepath), |r| r.state),
@@ -220,7 +220,7 @@ pub fn by_id(store: &FileStore, id: u32) -> Option<ZoneName> {
     running::all(store.root()).into_iter().find(|(_, r)| r.id == id).map(|(name, _)| name)
 }
 
-/// Finds a zone by what a person types after `-z`: a name, else the number of a running zone.
+/// Finds a zone by the operand of `-z`: a name, else the number of a running zone.
 ///
 /// # Errors
 /// The store cannot be read.
@@ -252,7 +252,7 @@ pub fn print(rows: &[Row], format: ListFormat, out: &mut dyn Write) -> io::Resul
             };
             line(out, ["ID", "NAME", "STATUS", "PATH", "BRAND", "IP"])?;
             rows.iter().try_for_each(|r| {
-                // Each column has a word: whoever splits at blanks still finds the one that is wanted.
+                // Each column has a word: a script that splits at blanks still finds its column.
                 let path = if r.path.is_empty() { "-" } else { &r.path };
                 line(out, [&id(r), &r.name, r.status(), path, &r.brand, r.short_ip_type()])
             })

@@ -91,7 +91,7 @@ impl OpLock {
                 Err(e) if needs_room(&e) => match Reserve::take(reserve, zone, waits) {
                     Ok(None) => return Ok(None),
                     Err(_) => return Err(failed("lock", &path)(e)),
-                    // A file that has come meanwhile may be held by one who could not have the reserve.
+                    // A file that was made meanwhile may be locked by a process that could not have the reserve.
                     Ok(Some(_)) if path.symlink_metadata().is_ok() => last = Some(e),
                     Ok(reserve) => return Ok(Some(Self { file: None, reserve, path })),
                 },
@@ -127,8 +127,8 @@ impl OpLock {
         self.file.as_ref().map(AsRawFd::as_raw_fd).into_iter().chain(reserve)
     }
 
-    /// Notes in the file who holds the lock. Only the texts of refusals depend on it, so a full file system
-    /// is no reason to fail.
+    /// Notes in the file which process holds the lock. Only the texts of refusals depend on it, so a full file
+    /// system is no reason to fail.
     pub fn note(&self, what: &str) {
         let Some(file) = &self.file else { return };
         let text = format!("{what}\n{}\n{}\n", std::process::id(), seconds(SystemTime::now()));
@@ -146,13 +146,14 @@ impl OpLock {
         let own = std::process::id().to_string();
         let locks = made::read("/proc/locks").unwrap_or_default();
         locks.lines().any(|line| {
-            // Such as "7: FLOCK  ADVISORY  WRITE 4711 fe:00:1234 0 EOF"; one that waits has "->" in front of its kind.
+            // Such as "7: FLOCK ADVISORY WRITE 4711 fe:00:1234 0 EOF"; a waiting process has "->" in front of its
+            // kind.
             let words: Vec<&str> = line.split_whitespace().collect();
             matches!(words[..], [_, "FLOCK", _, "WRITE", pid, of, ..] if of == file && pid != own)
         })
     }
 
-    /// Says who holds the lock on a file, as far as it is noted there.
+    /// Returns which process holds the lock on a file, as far as it is noted there.
     pub fn holder(path: &Path) -> String {
         let bytes = read(path, 256).ok().flatten().unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -192,7 +193,7 @@ fn lock_file(path: &Path, waits: bool) -> io::Result<Option<File>> {
     }
 }
 
-/// Says whether a file still has its name: a lock on one that was removed keeps no other process out.
+/// Says whether a file still has its name: a lock on a removed file keeps no other process out.
 fn is_at(file: &File, path: &Path) -> bool {
     let number = |meta: io::Result<fs::Metadata>| meta.ok().map(|m| (m.dev(), m.ino()));
     let own = number(file.metadata());

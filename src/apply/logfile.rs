@@ -33,7 +33,7 @@ impl LogFile {
         Self { path: folder.join(LOG), left: BURST, filled: Instant::now(), passed_over: 0 }
     }
 
-    /// Writes a line, or counts it. Returns what the system log is to have of it.
+    /// Writes a line, or counts it. Returns the line for the system log, if any.
     pub fn add(&mut self, text: &str) -> Option<String> {
         let seconds = u32::try_from(self.filled.elapsed().as_secs()).unwrap_or(u32::MAX);
         if seconds > 0 {

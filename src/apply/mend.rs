@@ -19,8 +19,8 @@ use crate::sys::process::{Handle, start_time};
 /// How long a supervisor may take to answer again.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
-/// Puts back what the run-time folder of a zone has lost, and has its supervisor answer there again. The
-/// caller holds the zone's lock. Says whether anything was missing.
+/// Restores missing files of a zone's run-time folder, and has its supervisor answer there again. The caller holds
+/// the zone's lock. Says whether anything was missing.
 ///
 /// # Errors
 /// The system's error; the zone can be ended all the same.
@@ -75,7 +75,7 @@ fn answer_again(root: &Root, zone: &ZoneName, running: &Running) {
     }
 }
 
-/// Puts a lost folder back where nobody else works on the zone, for whoever only enters it.
+/// Restores a lost folder where no other process works on the zone, for a command that only enters it.
 pub fn mend(store: &FileStore, zone: &ZoneName, running: &Running) -> Result<(), String> {
     if store.root().zone_run(zone).join(RECORD).exists() {
         return Ok(());

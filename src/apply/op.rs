@@ -1,4 +1,4 @@
-//! What an operation on a zone is given, and to whom it talks.
+//! The input of an operation on a zone, and its output.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,8 @@ use crate::spec::{ZoneName, ZoneSpec};
 
 /// Where an operation talks to the person or program that asked for it.
 ///
-/// The operations know nothing of terminals: the same code runs below `zoneadm`, where a person
-/// waits, and below a service, where nobody does.
+/// The operations know nothing of terminals: the same code runs below `zoneadm`, with a person at a terminal, and
+/// below a service without one.
 pub trait Notice {
     /// Prints a line of result on standard output, as it is.
     fn say(&mut self, text: &str);
@@ -19,7 +19,7 @@ pub trait Notice {
     fn progress(&mut self, done: u64, total: u64, what: &str);
 }
 
-/// What every operation on a zone is given.
+/// The input of every operation on a zone.
 pub struct Op<'a> {
     /// Specs and states.
     pub store: &'a FileStore,
@@ -29,7 +29,7 @@ pub struct Op<'a> {
     pub spec: &'a ZoneSpec,
     /// The ZFS file systems of its spec that have been looked at a moment ago, which takes its time.
     pub seen: &'a SeenDatasets,
-    /// Who listens.
+    /// The receiver of its messages.
     pub out: &'a mut dyn Notice,
     /// The lock under which the spec was read; none where the operation is only shown.
     lock: Option<&'a Locked>,
@@ -47,7 +47,7 @@ impl<'a> Op<'a> {
         Self { store, name: lock.name(), spec, seen, out, lock: Some(lock) }
     }
 
-    /// Returns an operation that is only shown: what would change the zone fails.
+    /// Returns an operation that only shows a plan: every change of the zone fails.
     pub fn shown(
         store: &'a FileStore,
         name: &'a ZoneName,
@@ -61,7 +61,7 @@ impl<'a> Op<'a> {
     /// Returns the zone's lock.
     ///
     /// # Errors
-    /// The operation is one that is only shown.
+    /// The operation only shows a plan.
     pub fn lock(&self) -> Result<&'a Locked, StoreError> {
         self.lock.ok_or_else(|| StoreError::Io(format!("zone {} is not locked for this", self.name)))
     }

@@ -1,4 +1,4 @@
-//! Where things live: one place for every path of `design` section 3, all below the alternate root.
+//! The paths of all files and folders that the programs use, all below the alternate root (see ARCHITECTURE.md).
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ pub struct Root {
 }
 
 impl Root {
-    /// Returns the given root, else the one that `ZONES_ROOT` names, else `/`.
+    /// Returns the given root, else the value of `ZONES_ROOT`, else `/`.
     pub fn new(given: Option<&Path>) -> Self {
         let env = || std::env::var_os("ZONES_ROOT").filter(|v| !v.is_empty()).map(PathBuf::from);
         let prefix = given.map(Path::to_owned).or_else(env).unwrap_or_else(|| PathBuf::from("/"));
@@ -55,12 +55,13 @@ impl Root {
         self.lib_dir().join(zone.as_str())
     }
 
-    /// Folder of what does not outlive a boot, all zones.
+    /// Folder of the files that do not outlive a boot, all zones.
     pub fn run_dir(&self) -> PathBuf {
         self.prefix.join("run/zones")
     }
 
-    /// Folder of what does not outlive a boot, one zone: sockets, the spec as booted, the record of the running zone.
+    /// Folder of the files that do not outlive a boot, one zone: sockets, the spec as booted, the record of the
+    /// running zone.
     pub fn zone_run(&self, zone: &ZoneName) -> PathBuf {
         self.run_dir().join(zone.as_str())
     }
@@ -71,8 +72,8 @@ impl Root {
     }
 }
 
-/// Returns what tells the cgroups of this root from those of zones with the same names below another
-/// root: nothing for `/`.
+/// Returns the suffix that distinguishes the cgroups of this root from those of zones with the same names below
+/// another root: nothing for `/`.
 pub fn group_suffix(root: &Root) -> String {
     if root.prefix() == Path::new("/") {
         return String::new();

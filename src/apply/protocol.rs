@@ -1,26 +1,26 @@
-//! What the local sockets have in common: a request begins with the name and the version of what is spoken,
-//! and one that is not understood is refused.
+//! The common part of the local sockets: a request begins with the name and the version of the protocol, and an
+//! unknown one is refused.
 //!
-//! Supervisors and guards outlive an upgrade of the programs, so both sides still know the requests without
-//! such a beginning that programs up to 0.1.0 sent. A supervisor of these took every word that it did not know
-//! for a client of the console; a blank line was the one request that it closed the connection on. So a request
-//! to a supervisor begins with a blank line, and whoever gets no answer to it asks again in the former way.
+//! Supervisors and guards outlive an upgrade of the programs, so both sides still know the requests without such a
+//! beginning that programs up to 0.1.0 sent. A supervisor of these took every word that it did not know for a client
+//! of the console; a blank line was the one request that it closed the connection on. So a request to a supervisor
+//! begins with a blank line, and a client that gets no answer to it asks again in the former protocol.
 
 use thiserror::Error;
 
 use crate::spec::shown::Show;
 
-/// What is spoken on one kind of socket.
+/// The protocol of one kind of socket.
 #[derive(Clone, Copy, Debug)]
 pub struct Protocol {
     name: &'static str,
     version: u32,
 }
 
-/// What supervisors understand.
+/// The protocol of supervisors.
 pub const SUPERVISOR: Protocol = Protocol { name: "zoneadmd", version: 1 };
 
-/// What guards understand.
+/// The protocol of guards.
 pub const GUARD: Protocol = Protocol { name: "zoneadmd-guard", version: 1 };
 
 /// A request, without its beginning.

@@ -5,10 +5,10 @@
 //! output do. Bytes are copied, not spliced: no page of a file of the host gets into a pipe of a zone, and
 //! no page that a zone can still write to into a pipe of the host.
 //!
-//! Input is not taken from the caller before somebody reads it, as far as the kernel lets that be seen: in a
-//! loop over lines, what a command does not read is left to the loop. The first page is only shown, through
-//! a pipe with room for one page, until the command has read it. From there on input is read ahead; what has
-//! not been read in the end is given back to a file, which has a position, and lost of a pipe.
+//! Input is not taken from the caller before the command reads it, as far as the kernel shows that: in a loop over
+//! lines, unread input is left to the loop. The first page is only shown, through a pipe with room for one page,
+//! until the command has read it. From there on input is read ahead; unread input in the end is given back to a
+//! file, which has a position, and lost of a pipe.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -63,7 +63,7 @@ impl Buffer {
         self.len() == 0
     }
 
-    /// Adds what one read gives; says how much, none when there was nothing just now.
+    /// Adds the bytes of one read; says how many, none when there was nothing just now.
     fn fill(
         &mut self,
         most: usize,
@@ -81,7 +81,7 @@ impl Buffer {
         Ok(read)
     }
 
-    /// Takes away what one write accepts.
+    /// Removes the bytes that one write accepts.
     fn drain(&mut self, write: impl FnOnce(&[u8]) -> io::Result<usize>) -> io::Result<()> {
         self.start += not_now(write(&self.bytes[self.start..self.end]))?.unwrap_or(0);
         Ok(())
@@ -122,7 +122,7 @@ impl<F: AsFd> Output<F> {
         Self { from, to, pending: Buffer::default() }
     }
 
-    /// Adds what is to be waited for. [`Output::turn`] takes as many answers.
+    /// Adds the descriptors to wait for. [`Output::turn`] takes as many answers.
     pub fn polls<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) {
         if self.pending.is_empty() {
             fds.push(PollFd::new(&self.from, PollFlags::IN));
@@ -134,10 +134,10 @@ impl<F: AsFd> Output<F> {
         }
     }
 
-    /// Carries what can be carried.
+    /// Carries the available data.
     ///
     /// # Errors
-    /// When the caller's stream cannot be written to, for another reason than that nobody reads it.
+    /// When the caller's stream cannot be written to, for another reason than that its reader has gone.
     pub fn turn(&mut self, seen: &mut impl Iterator<Item = PollFlags>) -> Result<Went, Failed> {
         let first = seen.next().unwrap_or(PollFlags::empty());
         if !self.pending.is_empty() {
@@ -150,7 +150,7 @@ impl<F: AsFd> Output<F> {
         Ok(if ended { Went::Ended } else { Went::On })
     }
 
-    /// Reads what the other side has written before its end; nothing more is read from there.
+    /// Reads the output written before the other side's end; nothing more is read from there.
     pub fn last(&mut self) {
         let from = self.from.as_fd();
         let mut left = if tty::is_tty(from) { MAX_REST } else { tty::readable(from) };
@@ -200,7 +200,7 @@ pub struct Input {
     from: Stream,
     to: PipeState,
     pending: Buffer,
-    /// How much of what the caller's stream still has was shown to the other side; none: it is read ahead.
+    /// How many bytes in the caller's stream were shown to the other side; none: it is read ahead.
     shown: Option<usize>,
 }
 
@@ -208,7 +208,7 @@ pub struct Input {
 #[derive(Debug)]
 enum PipeState {
     Open(File),
-    /// It is at its end. Who keeps its other end sees how much is left unread.
+    /// It is at its end. The process that keeps its other end sees how much is left unread.
     Ended(OwnedFd),
     Closed,
 }
@@ -226,11 +226,11 @@ impl Input {
         Ok(Self { from, to: PipeState::Open(to), pending: Buffer::default(), shown })
     }
 
-    /// Adds what is to be waited for. [`Input::turn`] takes as many answers.
+    /// Adds the descriptors to wait for. [`Input::turn`] takes as many answers.
     pub fn polls<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) {
         let PipeState::Open(to) = &self.to else { return };
         if self.is_listening() {
-            // It tells without being asked that nobody reads.
+            // It reports by itself that its reader has gone.
             fds.push(PollFd::new(to, PollFlags::empty()));
             fds.push(PollFd::new(&self.from, PollFlags::IN));
         } else {
@@ -243,7 +243,7 @@ impl Input {
         self.pending.is_empty() && !matches!(self.shown, Some(1..))
     }
 
-    /// Carries what can be carried.
+    /// Carries the available data.
     ///
     /// # Errors
     /// When the caller's stream cannot be read; the other side sees the end of its own.
@@ -303,7 +303,7 @@ impl Input {
         self.to = other.map_or(PipeState::Closed, PipeState::Ended);
     }
 
-    /// Ends it: what has not been read stays with the caller, as far as that can be.
+    /// Ends it: unread input stays with the caller, as far as that can be.
     pub fn settle(&mut self) {
         let unread = match &self.to {
             PipeState::Open(to) => tty::readable(to.as_fd()),
@@ -325,7 +325,7 @@ pub struct Relay {
     input: Option<Input>,
     input_has_ended: bool,
     outputs: Vec<Output<File>>,
-    /// The other side has ended: the outputs hold the rest of what it has written.
+    /// The other side has ended: the outputs hold the rest of its data.
     ended: bool,
     failed: Option<Failed>,
 }
@@ -340,7 +340,7 @@ impl Relay {
         Ok(())
     }
 
-    /// Has what comes from a pipe or terminal of ours go to a stream of the caller.
+    /// Directs the data of a pipe or terminal of ours to a stream of the caller.
     ///
     /// # Errors
     /// The system's error.
@@ -424,7 +424,7 @@ impl Relay {
         self.outputs.is_empty()
     }
 
-    /// Tells whether all streams of the caller have served.
+    /// Says whether all streams of the caller have served.
     ///
     /// # Errors
     /// How the first has failed.

@@ -1,4 +1,4 @@
-//! Numbers of releases, and what is known of OpenZFS's.
+//! Numbers of releases, and facts about those of OpenZFS.
 
 use std::fmt;
 
@@ -30,7 +30,8 @@ impl Release {
         self >= Self(2, 2, 0)
     }
 
-    /// Says whether OpenZFS of this release can hide snapshots from whoever knows the path (`snapdir=disabled`).
+    /// Says whether OpenZFS of this release can hide snapshots also from a process that knows the path
+    /// (`snapdir=disabled`).
     pub fn hides_snapshots(self) -> bool {
         self >= Self(2, 3, 0)
     }

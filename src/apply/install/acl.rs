@@ -1,11 +1,11 @@
-//! Access lists of archives: text of tar(1), star and bsdtar, and what the kernel keeps (acl(5), `posix_acl_xattr.h`).
+//! Access lists of archives: text of tar(1), star and bsdtar, and the kernel's form (acl(5), `posix_acl_xattr.h`).
 
 /// Which of the two lists of a file or directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AclKind {
-    /// What may be done with it.
+    /// The list of the file itself.
     Access,
-    /// What is given to what is made in it.
+    /// The default list for new files in a directory.
     Default,
 }
 
@@ -31,14 +31,14 @@ impl AclKind {
 /// `POSIX_ACL_XATTR_VERSION`.
 const VERSION: u32 = 2;
 
-/// The id of entries that name nobody.
+/// The id of entries without a name.
 const NOBODY: u32 = u32::MAX;
 
 /// Most entries of a list that is taken.
 const MOST: usize = 1024;
 
-/// Returns a list as the kernel keeps it; none when it is not understood, or names somebody whom `id_of` does not
-/// know (a user when true, else a group).
+/// Returns a list in the kernel's form; none when it cannot be parsed, or names a user that `id_of` does not know (a
+/// user when true, else a group).
 pub(super) fn encode(text: &[u8], id_of: &dyn Fn(&str, bool) -> Option<u32>) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(text).ok()?;
     let mut entries = Vec::new();

@@ -22,8 +22,8 @@ use crate::sys::path::{At, Dir, reason};
 /// Largest window that zstd may ask for (`--long=31`), where there is the memory for it.
 const ZSTD_WINDOW_LOG: u32 = 31;
 
-/// What a decoder may have of the memory in any case, in bytes: enough for the strongest levels of xz and
-/// zstd without a window of one's own choice.
+/// Memory that a decoder may use in any case, in bytes: enough for the strongest levels of xz and zstd without a
+/// window of one's own choice.
 const DECODER_MIN: u64 = 256 << 20;
 
 /// An archive that cannot be unpacked.
@@ -43,10 +43,10 @@ fn place(member: Option<&str>, offset: u64) -> String {
     }
 }
 
-/// Opens an archive and tells by its first bytes how it is packed.
+/// Opens an archive and recognizes its compression by its first bytes.
 ///
 /// # Errors
-/// A text that says what is wrong with the file.
+/// The message of an error in the file.
 pub(super) fn detect(path: &Path) -> Result<Packing, String> {
     let mut file = File::open(path).map_err(|e| reason(&e))?;
     if !file.metadata().map_err(|e| reason(&e))?.is_file() {
@@ -87,7 +87,7 @@ pub(super) fn detect_file(file: &mut File) -> Result<Packing, String> {
     Ok(packing)
 }
 
-/// Counts what is read of a file, for the progress.
+/// Counts the bytes read of a file, for the progress.
 struct Counted {
     file: File,
     count: Rc<Cell<u64>>,

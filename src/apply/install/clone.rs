@@ -19,7 +19,7 @@ use crate::sys::path::{Dir, STRICT};
 use crate::sys::tree::{CopyFilter, CopyRule};
 use crate::zfs::name::filesystem;
 
-/// What `clone` is asked for.
+/// The options of `clone`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CloneOptions {
     /// `-m copy`.
@@ -53,7 +53,7 @@ pub fn clone(
         op.out.warn(&format!("A file system is already mounted on {path},\npreventing use of a ZFS clone."));
     }
     match run::run(op, &plan) {
-        // What was done for it has been taken back.
+        // Its steps have been undone.
         Err(e @ InstallError::Clone { .. })
             if !facts.copy && facts.snapshot.is_none() && facts.clonable().is_ok() =>
         {
@@ -255,7 +255,7 @@ pub(super) fn copy_zone(
 
 fn copy_from(op: &mut Op<'_>, from: &Dir, to: &Dir, moving: bool) -> Result<(), InstallError> {
     let mut filter = CopyFilter::new();
-    // What ZFS shows of its snapshots, and manifests of a time before.
+    // Snapshots that ZFS shows, and manifests of an earlier time.
     for name in [".zfs", "lost+found", DETACHED, ATTACHED] {
         filter.add(name, CopyRule::Skip);
     }

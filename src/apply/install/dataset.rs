@@ -130,8 +130,8 @@ pub(super) fn mount(zfs: &Zfs, name: &str, path: Option<&Path>) -> Result<MountF
     made.map_err(|e| format!("cannot mount it: {e}"))
 }
 
-/// Destroys the file system of a zone with its snapshots. What was cloned from it is promoted before. One
-/// that cannot be destroyed is emptied. A `fresh` one was made a moment ago: what is in it is a copy.
+/// Destroys the file system of a zone with its snapshots. Its clones are promoted before. A file system that cannot
+/// be destroyed is emptied. A `fresh` one was made a moment ago: it holds only copies.
 pub(super) fn destroy(op: &mut Op<'_>, name: &str, path: &Path, fresh: bool) -> Result<bool, InstallError> {
     let failed = |why: String| InstallError::Dataset { name: name.to_owned(), why };
     let zfs = Zfs::open().map_err(|e| failed(e.to_string()))?;
@@ -217,7 +217,7 @@ pub(super) fn unmount(root: &Root, path: &Path) -> Result<(), String> {
         .map_err(|e| format!("{} cannot be unmounted: {}", path.shown(), reason(&e.into())))
 }
 
-/// Removes what is the zone's from a file system that stays.
+/// Removes the zone's files from a file system that stays.
 fn empty(
     op: &mut Op<'_>,
     name: &str,

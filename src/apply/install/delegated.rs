@@ -17,15 +17,15 @@ use crate::spec::{ZoneName, ZoneSpec};
 use crate::sys::tree::{IdShift, shift_ids};
 use crate::zfs::{self, Dataset, DatasetError, DatasetKind, Zfs, name};
 
-/// Native properties that belong to what the zone administers, beside those that any clone gets.
+/// Native properties that the zone administers itself, beside those that any clone gets.
 const OF_THE_ZONE: &[&str] = &["canmount", "mountpoint", "readonly", "snapdev", "volmode"];
 
 fn bad(why: String) -> InstallError {
     InstallError::Impossible(format!("--with-datasets: {why}"))
 }
 
-/// Returns what is to be cloned as what: each dataset of the source becomes that of the target which
-/// stands at the same place in its configuration.
+/// Pairs the datasets to clone: each dataset of the source becomes that of the target at the same place in its
+/// configuration.
 ///
 /// # Errors
 /// [`InstallError::Impossible`] with everything that is in the way of the first pair.
@@ -59,7 +59,7 @@ fn overlap(a: &str, b: &str) -> bool {
     is_within(a, b) || is_within(b, a)
 }
 
-/// Checks one pair; returns what is to be cloned, outer ones first.
+/// Checks one pair; returns the datasets to clone, outer ones first.
 fn check(zfs: &Zfs, from: &str, to: &str) -> Result<Vec<String>, InstallError> {
     let is_filesystem = |d: &Dataset| d.kind == Some(DatasetKind::Filesystem) && !d.is_snapshot;
     match zfs.dataset(from) {
@@ -123,7 +123,7 @@ fn failed(what: &str, why: impl std::fmt::Display) -> InstallError {
 /// Clones a tree.
 ///
 /// # Errors
-/// [`InstallError`] naming the dataset; what was made before is for [`destroy_tree`].
+/// [`InstallError`] naming the dataset; [`destroy_tree`] removes those made before.
 pub(super) fn clone_tree(
     op: &mut Op<'_>,
     from: &str,
@@ -145,7 +145,7 @@ pub(super) fn clone_tree(
         let clone = format!("{to}{}", &member[from.len()..]);
         let mut props = snapshots::kept(&d, OF_THE_ZONE);
         if d.kind == Some(DatasetKind::Filesystem) {
-            // What the zone may not change is not taken over either.
+            // Properties that the zone may not change are not taken over either.
             props.insert("sharenfs", "off");
             props.insert("sharesmb", "off");
         }

@@ -1,7 +1,7 @@
 //! `zoneadm detach` and `attach`: a zone leaves the care of this host, or comes into it.
 //!
-//! The root stays where it is. What goes with it is the manifest ([`manifest`]): whoever attaches the zone,
-//! here or elsewhere, knows by it what the zone needs of its host.
+//! The root stays where it is. The manifest ([`manifest`](fn@manifest)) goes with it: the host that attaches the
+//! zone, this one or another, reads in it the zone's requirements.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -27,12 +27,12 @@ use crate::zfs::{PropertySource, Zfs};
 /// Longest `os-release` that is read.
 const RELEASE_MAX: usize = 64 * 1024;
 
-/// What `attach` is asked for.
+/// The options of `attach`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AttachArgs {
     /// `-F`: without a check.
     pub force: bool,
-    /// `-u`, `-U`: what goes with the host's software is taken from this host.
+    /// `-u`, `-U`: the files that go with the host's software are taken from this host.
     pub update: bool,
     /// The host's root; `/` but in tests.
     pub host: PathBuf,
@@ -145,7 +145,7 @@ pub fn attach(op: &mut Op<'_>, args: &AttachArgs) -> Result<(), InstallError> {
     Ok(())
 }
 
-/// Returns what [`attach`] would do, and what is to be said before. Touches nothing.
+/// Returns the steps of [`attach`] and the messages to print before. Touches nothing.
 ///
 /// # Errors
 /// [`InstallError`] when it would be refused.
@@ -163,7 +163,7 @@ pub fn attach_plan(op: &Op<'_>, args: &AttachArgs) -> Result<(InstallPlan, Vec<S
         dataset: marked(&real)?,
         zonepath,
     };
-    // What is not there needs no check.
+    // A missing directory needs no check.
     plan_attach(&facts, op.name)?;
     let mut notes = Vec::new();
     let found = op.store.manifest(&facts.zonepath.join(DETACHED), op.name);
@@ -190,7 +190,7 @@ pub fn attach_plan(op: &Op<'_>, args: &AttachArgs) -> Result<(InstallPlan, Vec<S
 /// Checks a manifest that a zone may be attached with, before anything of it is here: what `attach -n` does.
 ///
 /// # Errors
-/// [`InstallError`] with what does not fit.
+/// [`InstallError`] with the part that does not fit.
 pub fn check_manifest(bytes: &[u8], shown: &Path) -> Result<(), InstallError> {
     let Manifest { spec, origin } = manifest::read(bytes, None, shown)?;
     match origin {
@@ -264,7 +264,7 @@ fn identity(
         notes.push(format!("WARNING: zone '{other}' has the uuid of the detached zone; it gets a new one"));
         uuid = None;
     }
-    // One of the configuration, and one that the zone has had here, are before it.
+    // The file system of the configuration, and the zone's former one here, are preferred to it.
     if op.store.uuid(op.name)?.is_some() {
         uuid = None;
     }

@@ -1,4 +1,4 @@
-//! What must not exist twice: a clone gets an identity other than its source's.
+//! Identities that must not exist twice: a clone gets others than its source.
 //!
 //! The root was another zone's, whose administrator may have put anything under any name. So folders are
 //! found as the zone would find them and never out of the root, and only names in them are removed or

@@ -1,4 +1,4 @@
-//! What makes a root the zone's own: mount points, name, machine id, passwords, resolver.
+//! The zone's own parts of a root: mount points, name, machine id, passwords, resolver.
 //!
 //! The root may come from anywhere, so every name in it is hostile here already.
 
@@ -16,7 +16,7 @@ use crate::sys::path::{Dir, IN_ROOT, Owned, PathError, STRICT};
 /// Directories that must be real ones: boot mounts over them.
 const REAL: [&str; 3] = ["/dev", "/proc", "/sys"];
 
-/// Makes what boot mounts over, and links; what the root has already stays.
+/// Makes the mount points of a boot, and links; existing ones stay.
 ///
 /// # Errors
 /// [`InstallError`] when one cannot be made, or the root has something else in place of it.
@@ -67,7 +67,7 @@ pub(super) fn identity(
     // Some systems have /etc as a link; it is followed as the zone would.
     let etc = root.dir("etc", IN_ROOT)?;
     etc.write("hostname", Owned::root(0o644), format!("{hostname}\n").as_bytes())?;
-    // Tools that export containers leave empty files for what they mount over.
+    // Tools that export containers leave empty files in place of mount points.
     let missing = |name: &str| -> Result<bool, InstallError> {
         let empty = |s: &rustix::fs::Stat| {
             s.st_size == 0 && FileType::from_raw_mode(s.st_mode) == FileType::RegularFile

@@ -64,7 +64,7 @@ struct ImageManifest {
 /// `reference` chooses one of several images by name.
 ///
 /// # Errors
-/// A text that says what is wrong with the layout.
+/// The message of an error in the layout.
 pub(super) fn inspect(layout: &Path, reference: Option<&str>) -> Result<Vec<Layer>, String> {
     let index: Index = json(&layout.join("index.json"))?;
     let mut found = choose(&index.manifests, reference)?;
@@ -80,7 +80,7 @@ pub(super) fn inspect(layout: &Path, reference: Option<&str>) -> Result<Vec<Laye
     Err("indexes are nested too deeply".to_owned())
 }
 
-/// Some tools leave the media type out; the content tells as well.
+/// Some tools leave the media type out; the content shows it as well.
 fn is_index(descriptor: &Descriptor, path: &Path) -> Result<bool, String> {
     match descriptor.media_type.as_str() {
         "application/vnd.oci.image.index.v1+json"

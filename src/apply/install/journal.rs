@@ -1,4 +1,4 @@
-//! The journal of an operation that changes what is on disk of a zone, in the zone's folder. Before a step begins,
+//! The journal of an operation that changes a zone's files on disk, in the zone's folder. Before a step begins,
 //! everything up to its own line is on disk. It exists only while an operation is unfinished.
 
 use std::fs::File;
@@ -34,12 +34,12 @@ pub(super) fn discard(folder: &Path) -> Result<(), InstallError> {
     Ok(journal::discard(&path(folder))?)
 }
 
-/// What an unfinished operation has left.
+/// The remains of an unfinished operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unfinished {
     /// Its plan.
     pub plan: InstallPlan,
-    /// The last step that was begun, counting from 0, and what is known of it.
+    /// The last step that was begun, counting from 0, and its outcome if known.
     pub last: Option<(usize, Phase)>,
 }
 
@@ -58,7 +58,7 @@ pub fn unfinished(folder: &Path) -> Result<Option<Unfinished>, InstallError> {
     Ok(parse(&text))
 }
 
-/// Reads what is complete of a journal: the last line may have been cut by a crash.
+/// Reads the complete lines of a journal: the last line may have been cut by a crash.
 pub fn parse(text: &[u8]) -> Option<Unfinished> {
     let (plan, rest) = journal::plan(text)?;
     let last = journal::lines(rest).map_while(|line| line).last();

@@ -1,4 +1,4 @@
-//! What of an archive is not in the zone, by name.
+//! The names of an archive's files that are not in the zone.
 
 use std::fmt;
 use std::path::Path;
@@ -6,10 +6,10 @@ use std::path::Path;
 use crate::apply::Notice;
 use crate::spec::shown::{Show, escape};
 
-/// How many names of a kind are told.
+/// Most names of a kind that are reported.
 const TOLD: usize = 8;
 
-/// Longest name that is told whole, in characters.
+/// Longest name that is reported whole, in characters.
 const LONGEST: usize = 100;
 
 /// Things of a kind: their number, and the names of the first.
@@ -47,7 +47,7 @@ pub(super) fn shorten(name: &[u8], longest: usize) -> String {
     out
 }
 
-/// What of an archive is not in the zone.
+/// The files of an archive that are not in the zone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct LeftOut {
     pub(super) devices: Named,

@@ -1,4 +1,4 @@
-//! What changes on disk of a zone: `install`, `clone`, `uninstall`, `move`, `detach`, `attach`.
+//! Operations on a zone's files on disk: `install`, `clone`, `uninstall`, `move`, `detach`, `attach`.
 //!
 //! ```text
 //!            install, clone
@@ -8,11 +8,11 @@
 //!     └───────────────────────────────detach──────┘ attach
 //! ```
 //!
-//! The zone is `incomplete` from before the first change until after the last one is on disk. So
-//! whatever ends the operation, a kill included, the state tells the truth, and `uninstall` brings
-//! the zone back to `configured`; an interrupted `uninstall` is finished by the next one. A refusal,
-//! or a failure before the root is filled, leaves the zone `configured` and nothing behind. A zone that is
-//! moved, detached or attached stays whole: any next command takes an interrupted one back or finishes it.
+//! The zone is `incomplete` from before the first change until after the last one is on disk. So however the
+//! operation ends, by a kill as well, the state is true, and `uninstall` brings the zone back to `configured`; an
+//! interrupted `uninstall` is finished by the next one. A refusal, or a failure before the root is filled, leaves
+//! the zone `configured` and nothing behind. A zone that is moved, detached or attached stays whole: any next
+//! command takes an interrupted one back or finishes it.
 //!
 //! On disk everything belongs to whom it belongs in the source: the zone's root user is id 0 there,
 //! and the zone's ids are shifted by the mount at boot, never by a walk over the tree.
@@ -79,7 +79,7 @@ pub enum InstallError {
     /// A source is not usable; nothing has been touched.
     #[error("{what} {}: {why}", path.shown())]
     Source {
-        /// What it should be.
+        /// The expected form.
         what: &'static str,
         /// Path.
         path: PathBuf,
@@ -130,7 +130,7 @@ pub enum InstallError {
         /// The reason.
         why: String,
     },
-    /// What was asked for cannot be done; nothing has been touched.
+    /// The request cannot be carried out; nothing has been touched.
     #[error("{0}")]
     Impossible(String),
     /// The operation failed on the way; the zone is incomplete.
@@ -183,7 +183,7 @@ impl InstallError {
         }
     }
 
-    /// Returns what the administrator can do now, for a terminal.
+    /// Returns the administrator's next command, for a terminal.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Unfinished(_) => {
@@ -267,7 +267,7 @@ pub fn uninstall(op: &mut Op<'_>, args: &[String]) -> Result<(), InstallError> {
     let (root, name) = (op.store.root(), op.name);
     refuse_read_only(op)?;
     client::dismiss(root, name, "NOTICE: Zone is being uninstalled.  Disconnecting...");
-    // What a crash has left of the zone's last run: nobody would look for it afterwards.
+    // Leftovers of the zone's last run after a crash: no later command would look for them.
     sweep(root, name);
     remove_run_files(root, name, false);
     run::run(op, &plan)

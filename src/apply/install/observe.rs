@@ -106,7 +106,7 @@ fn elsewhere(
     Ok(Some(Elsewhere { marked, text }))
 }
 
-/// Opens the root of an installed zone, links refused; what is missing is said as verify says it.
+/// Opens the root of an installed zone, links refused; a missing one is reported in the words of verify.
 pub(super) fn open_root(root: &Root, name: &ZoneName, zonepath: &Path) -> Result<Dir, InstallError> {
     match open(root, &zonepath.join("root")) {
         Err(InstallError::Path(e)) if e.is_not_found() => {
@@ -126,7 +126,7 @@ fn is_fresh(left: &Unfinished, dataset: &str) -> bool {
     })
 }
 
-/// Returns what removes that which an interrupted clone has made elsewhere: its own steps tell, and so do
+/// Returns the steps that remove the leftovers of an interrupted clone elsewhere: they are in its own steps, and in
 /// those of an uninstall that was interrupted after it.
 fn left_over(left: &Unfinished) -> Vec<InstallStep> {
     let begun = left.last.map_or(0, |(last, _)| last + 1).min(left.plan.steps.len());
@@ -147,7 +147,7 @@ fn left_over(left: &Unfinished) -> Vec<InstallStep> {
     steps.into_iter().map(|(_, step)| step).collect()
 }
 
-/// Returns the mount points at and below what is ours in a zonepath, as the administrator writes them.
+/// Returns the mount points at and below the zone's own part of a zonepath, as the administrator writes them.
 pub(super) fn mounts_in(root: &Root, zonepath: &Path, table: &[MountEntry]) -> Vec<PathBuf> {
     let real = real_path(root, zonepath);
     let ours = |point: &PathBuf| {
@@ -162,8 +162,8 @@ pub(super) fn mounts_in(root: &Root, zonepath: &Path, table: &[MountEntry]) -> V
     mounts_below(table, &real).into_iter().filter(ours).map(shown).collect()
 }
 
-/// Finds what has the place of a zonepath. Links are looked for below the alternate root only: what
-/// lies above it is the caller's business.
+/// Finds the state of a zonepath. Links are looked for below the alternate root only: the caller answers for the
+/// path above it.
 pub(super) fn find(root: &Root, zonepath: &Path) -> Result<ZonepathState, InstallError> {
     let top = Dir::open_host(root.prefix())?;
     let below = zonepath.strip_prefix(root.prefix()).unwrap_or(zonepath);

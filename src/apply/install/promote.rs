@@ -1,5 +1,5 @@
-//! What was cloned from a ZFS file system survives it: clones are promoted, and snapshots that
-//! `zoneadm clone` has taken go when nothing needs them any more.
+//! Clones of a ZFS file system survive it: they are promoted, and snapshots of `zoneadm clone` are destroyed once
+//! nothing needs them any more.
 
 use super::dataset::MARK;
 use crate::apply::Op;
@@ -39,8 +39,8 @@ pub(super) fn highest(zfs: &Zfs, dataset: &str) -> Result<u64, String> {
     Ok(highest)
 }
 
-/// Promotes clones until the file system has none. The snapshots up to the youngest one that was cloned
-/// go over to its clone; those whose names are taken there get others before.
+/// Promotes clones until the file system has none. The snapshots up to the youngest cloned one go over to its clone;
+/// those whose names are taken there get others before.
 ///
 /// # Errors
 /// Why a clone cannot be promoted, with its name.
@@ -98,7 +98,7 @@ pub(super) fn release_origin(zfs: &Zfs, name: &str) {
     let Some(origin) = zfs.dataset(name).ok().and_then(|d| d.origin) else { return };
     let ours = |s: &Dataset| s.text(MARK).is_some() && *s.source(MARK) == PropertySource::Local;
     if number(&origin).is_some() && zfs.dataset(&origin).is_ok_and(|s| ours(&s)) {
-        // Where that is not possible, the snapshot stays and costs what it holds; nothing else fails.
+        // Where that is not possible, the snapshot stays with the space that it holds; nothing else fails.
         let _ = zfs.destroy_snaps(&[&origin], true);
     }
 }

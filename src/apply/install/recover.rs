@@ -1,5 +1,5 @@
-//! What an interrupted move, detach or attach has left is taken back, or finished where the deciding step
-//! was done. Any next command on the zone sees to it first.
+//! An interrupted move, detach or attach is undone, or finished where the deciding step was done. Any next command
+//! on the zone does this first.
 
 use super::journal::{self, Phase, Unfinished};
 use super::{InstallError, run};

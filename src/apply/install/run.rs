@@ -19,12 +19,12 @@ use crate::spec::state::ZoneState;
 use crate::sys::path::{At, Owned};
 use crate::sys::tree::remove_tree;
 
-/// Carries a plan out. A failure before the point of no return takes everything back; a later one
-/// leaves the zone incomplete, and the journal beside it. A zone that moves, is detached or attached is
-/// never incomplete: what fails after the deciding step is told as a warning.
+/// Carries a plan out. A failure before the point of no return undoes everything; a later one leaves the zone
+/// incomplete, and the journal beside it. A zone that moves, is detached or attached is never incomplete: a failure
+/// after the deciding step is reported as a warning.
 ///
 /// # Errors
-/// The first failure. What went wrong while taking back is told as a warning.
+/// The first failure. Failures while undoing are reported as warnings.
 pub(super) fn run(op: &mut Op<'_>, plan: &InstallPlan) -> Result<(), InstallError> {
     op.lock()?;
     let folder = op.store.root().zone_lib(op.name);
@@ -40,7 +40,7 @@ pub(super) fn run(op: &mut Op<'_>, plan: &InstallPlan) -> Result<(), InstallErro
                 op.out.warn(&format!("WARNING: {error}; removing the zone makes room, and goes on"));
             }
             Err(error) if plan.is_past_return(i) && plan.is_transfer() => {
-                // The zone is where it shall be; what is left behind is not worth its life.
+                // The zone is in its new place; leftovers in the old one must not fail the operation.
                 op.out.warn(&format!("WARNING: could not {}: {error}", step.describe()));
             }
             Err(error) => {
@@ -137,7 +137,7 @@ pub(super) fn carry_out(op: &mut Op<'_>, step: &InstallStep) -> Result<bool, Ins
         InstallStep::Identity { root: path, hostname, host, lock_passwords } => {
             let dir = observe::open(root, path)?;
             identity::identity(&dir, hostname, host, *lock_passwords)?;
-            // What was made on this host from its own software has no secrets, nor another's terminals.
+            // A root that was made on this host from its own software has no secrets, nor another host's terminals.
             if !lock_passwords {
                 let keys = fresh::renew(op, &dir, hostname)?;
                 if !keys.is_empty() {
@@ -180,7 +180,7 @@ pub(super) fn carry_out(op: &mut Op<'_>, step: &InstallStep) -> Result<bool, Ins
         InstallStep::CloneTree { from, snapshot, to, source } => {
             let done = delegated::clone_tree(op, from, snapshot, to, source);
             return done.or_else(|e| {
-                // What there is of it goes at once: the step counts as not done.
+                // A partial file is removed at once: the step counts as not done.
                 delegated::destroy_tree(from, snapshot, to)?;
                 Err(e)
             });
@@ -213,7 +213,7 @@ pub(super) fn carry_out(op: &mut Op<'_>, step: &InstallStep) -> Result<bool, Ins
     Ok(true)
 }
 
-/// Removes a directory if it is empty; says what it holds if it is not.
+/// Removes a directory if it is empty; else names an entry of it.
 pub(super) fn remove_dir(op: &mut Op<'_>, path: &Path) -> Result<bool, InstallError> {
     let (parent, name) = match observe::open_parent(op.store.root(), path) {
         Err(InstallError::Path(e)) if e.is_not_found() => return Ok(false),

@@ -9,8 +9,8 @@ use crate::apply::fault;
 use crate::sys::path::{Dir, Owned};
 use crate::zfs::{Dataset, PropertySource, Zfs, name::filesystem, nvlist::List};
 
-/// Native properties that a clone takes over when they are set on its source. What is not here belongs to
-/// the place (`mountpoint`, `canmount`, `share…`), to the key, or to the administration of zones (`zoned`).
+/// Native properties that a clone takes over when they are set on its source. The others belong to the place
+/// (`mountpoint`, `canmount`, `share…`), to the key, or to the administration of zones (`zoned`).
 const KEPT: &[&str] = &[
     "aclinherit",
     "aclmode",
@@ -89,7 +89,7 @@ pub(super) fn destroy(names: &[String], zone: &str) -> Result<bool, InstallError
     if list.is_empty() {
         return Ok(false);
     }
-    // One that has got a clone of somebody else's meanwhile goes with it.
+    // Deferred: a snapshot that has got a foreign clone meanwhile is destroyed with that clone.
     zfs.destroy_snaps(&list, true).map_err(|e| failed("destroy snapshots", e))?;
     Ok(true)
 }

@@ -19,7 +19,7 @@ const SHARING: [u32; 4] = [0x9123_683e, 0x5846_5342, 0xca45_1a4e, 0x2fc1_2fc1];
 pub(super) fn populate(op: &mut Op<'_>, root: &Dir, source: &InstallSource) -> Result<(), InstallError> {
     match source {
         InstallSource::Sparse { host } => {
-            // A range that cannot be is told by verify and boot.
+            // verify and boot report an impossible range.
             let ids =
                 IdMap::from_spec(op.spec).ok().flatten().unwrap_or_else(|| IdMap::private(PRIVATE_FIRST));
             sparse::populate(host, root, &ids)?;
@@ -53,7 +53,7 @@ fn host_filter(host: &Path, enter: &[std::path::PathBuf], leave_out: &[LeaveOut]
     filter
 }
 
-/// Copies everything that a filter lets through, with progress, and says what is not in the copy.
+/// Copies everything that a filter lets through, with progress, and reports the files that the copy lacks.
 ///
 /// # Errors
 /// [`InstallError`]; the target is then partly filled, but for [`InstallError::NoRoom`].

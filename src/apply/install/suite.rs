@@ -24,7 +24,7 @@ const LOG: &str = "install.log";
 /// Lines of the output that an error shows.
 const TAIL: usize = 8;
 
-/// How often it is looked what the installer does.
+/// The interval between checks on the installer.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// How many of these looks lie between two at the size of the tree, which all its files are counted for.
@@ -36,7 +36,7 @@ const LINE: u64 = 400;
 /// Reads `SUITE[+PACKAGE...]` and the values of `-x`, and finds an installer.
 ///
 /// # Errors
-/// A text that says what is wrong, or what to install.
+/// The message of an error, or the package to install.
 pub(super) fn read(text: &str, options: &[String]) -> Result<Suite, String> {
     let (suite, packages) = text.split_once('+').unwrap_or((text, ""));
     let good = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
@@ -103,7 +103,7 @@ pub(super) fn populate(op: &mut Op<'_>, root: &Dir, wanted: &Suite) -> Result<()
         .open(&log)
         .at("create", &log)?;
     op.out.say(&format!("Installing {suite} with {}; its output goes to {}.", tool.shown(), log.shown()));
-    // What it mounts in the root stays in a mount namespace of its own, and goes with it when it is killed.
+    // Its mounts in the root stay in a mount namespace of its own, and vanish with it when it is killed.
     let mut command = match in_path("unshare") {
         Some(unshare) => {
             let mut command = Command::new(unshare);
@@ -125,7 +125,7 @@ pub(super) fn populate(op: &mut Op<'_>, root: &Dir, wanted: &Suite) -> Result<()
     Err(InstallError::Source { what: "installer", path: tool.to_owned(), why })
 }
 
-/// Waits for the installer and shows what it does: the last line of its output, and how large the tree is.
+/// Waits for the installer and shows its progress: the last line of its output, and the size of the tree.
 fn watch(
     op: &mut Op<'_>,
     root: &Dir,
@@ -135,7 +135,7 @@ fn watch(
 ) -> std::io::Result<ExitStatus> {
     let mut bytes = 0;
     for look in 0u32.. {
-        // Files come and go meanwhile: the next look may tell what this one cannot.
+        // Files come and go meanwhile: the next check may read one that this check cannot.
         if look % LOOKS == LOOKS - 1
             && let Ok(sum) = measure(root, &CopyFilter::new())
         {
@@ -151,7 +151,7 @@ fn watch(
     child.wait()
 }
 
-/// Returns the last line that stands in a log, without what a terminal would obey.
+/// Returns the last line of a log, without control characters.
 fn last_line(log: &Path) -> Option<String> {
     let mut file = File::open(log).ok()?;
     let start = file.metadata().ok()?.len().saturating_sub(LINE);

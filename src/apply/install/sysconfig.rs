@@ -1,4 +1,4 @@
-//! Puts into a zone's root what a profile says: host name, accounts, keys, time zone, locale.
+//! Writes the settings of a profile into a zone's root: host name, accounts, keys, time zone, locale.
 //!
 //! The root may come from anywhere, so every name in it is hostile: files are read in `/etc` alone and replaced,
 //! never followed.
@@ -48,7 +48,7 @@ fn add(config: &mut SysConfig, path: &Path) -> Result<(), String> {
     config.add(&String::from_utf8(bytes).map_err(|_| "it is no text")?).map_err(|e| e.to_string())
 }
 
-/// Puts what a profile says into the root of a zone that is being installed.
+/// Writes the settings of a profile into the root of a zone that is being installed.
 ///
 /// # Errors
 /// [`InstallError`] naming the file; the rest of the profile is not there.

@@ -19,7 +19,7 @@ const EXTENSION_MAX: u64 = 1 << 20;
 /// Most stretches of data in one sparse file.
 const SPARSE_MAX: usize = 1 << 20;
 
-/// What is wrong with an archive.
+/// An error in an archive.
 #[derive(Debug, Error)]
 pub(super) enum TarError {
     #[error("it ends in the middle of the archive: the file is truncated")]
@@ -43,7 +43,7 @@ impl From<io::Error> for TarError {
 /// A key and its value.
 pub(super) type PaxRecord = (Vec<u8>, Vec<u8>);
 
-/// What a member is.
+/// The kind of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MemberKind {
     File,
@@ -85,7 +85,7 @@ pub(super) struct Tarball<R> {
     ended: bool,
 }
 
-/// What extension headers say of the next member.
+/// The statements of extension headers about the next member.
 #[derive(Default)]
 struct Extension {
     name: Option<Vec<u8>>,
@@ -134,7 +134,7 @@ impl<R: Read> Tarball<R> {
         Ok(())
     }
 
-    /// Skips what is left of the member.
+    /// Skips the rest of the member.
     fn skip(&mut self) -> Result<(), TarError> {
         let mut buffer = [0; 8192];
         self.left += std::mem::take(&mut self.padding);

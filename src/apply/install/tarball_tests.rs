@@ -1,4 +1,4 @@
-//! Archives as other programs write them, and as nobody should.
+//! Archives as other programs write them, and malformed ones.
 
 use super::*;
 use std::process::Command;

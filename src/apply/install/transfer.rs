@@ -83,7 +83,7 @@ pub fn move_plan(op: &Op<'_>, moved: &ZoneSpec) -> Result<InstallPlan, InstallEr
     Ok(plan_move(&facts, op.name)?)
 }
 
-/// For questions to which nobody listens.
+/// For questions without an output.
 struct Silent;
 
 impl Notice for Silent {
@@ -92,7 +92,7 @@ impl Notice for Silent {
     fn progress(&mut self, _: u64, _: u64, _: &str) {}
 }
 
-/// Finds out what a zonepath is.
+/// Finds out the kind of a zonepath.
 fn source(
     op: &Op<'_>,
     table: &[MountEntry],
@@ -131,7 +131,7 @@ fn is_named(op: &Op<'_>, name: &str) -> Result<bool, InstallError> {
         return Ok(true);
     }
     for zone in op.store.names()? {
-        // One that cannot be read may name it.
+        // An unreadable spec may name it.
         match op.store.load(&zone) {
             Ok(Some(stored)) if !names(&stored.spec) => {}
             Ok(None) => {}
@@ -261,7 +261,7 @@ pub(super) fn empty(op: &mut Op<'_>, path: &Path) -> Result<bool, InstallError> 
     Ok(true)
 }
 
-/// Removes what has been copied elsewhere.
+/// Removes a copy at another place.
 pub(super) fn clean_up(op: &mut Op<'_>, path: &Path, mounted: bool) -> Result<bool, InstallError> {
     op.out.say(&format!("Cleaning up zonepath {}...", path.shown()));
     empty(op, path)?;

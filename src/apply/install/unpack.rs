@@ -50,14 +50,14 @@ pub(super) enum MemberError {
     Remove(#[from] RemoveError),
 }
 
-/// What a directory gets when all is in it.
+/// Attributes that a directory gets when all its files are in it.
 struct DirAttributes {
     owned: Owned,
     mtime: (i64, i64),
 }
 
-/// Names that were seen. An archive can hold more of them than there is memory, so they are kept as numbers
-/// that nobody can foresee.
+/// Names that were seen. An archive can hold more of them than there is memory, so they are kept as hashes with a
+/// random key, which the archive cannot foresee.
 #[derive(Default)]
 struct SeenNames {
     numbers: HashSet<u64>,
@@ -85,8 +85,8 @@ pub(super) struct Unpacker<'a> {
     how: Resolve,
     /// Names of the present layer; none for a plain archive.
     layer: Option<SeenNames>,
-    /// Directories get their attributes last: their content changes the time. One entry for a directory,
-    /// however often the archive names it, and nothing in it that is as long as the archive likes.
+    /// Directories get their attributes last: their content changes the time. There is one entry for a directory,
+    /// however often the archive names it, and nothing in it whose length the archive decides.
     dirs: BTreeMap<PathBuf, DirAttributes>,
     /// The folder of the last member, since most have the same.
     folder: Option<(PathBuf, Dir)>,
@@ -198,7 +198,7 @@ impl<'a> Unpacker<'a> {
     }
 
     fn make_folder(&self, folder: &Path) -> Result<Dir, MemberError> {
-        // From the innermost one that exists outwards, without recursion: the name is of any length.
+        // From the innermost existing one outwards, without recursion: the name is of any length.
         let mut missing = Vec::new();
         let mut at = folder;
         let mut dir = loop {
@@ -218,8 +218,8 @@ impl<'a> Unpacker<'a> {
         Ok(dir)
     }
 
-    /// Makes room for a member: what has its name goes, unless both are directories. Says whether
-    /// a directory is there already.
+    /// Makes room for a member: an existing file of its name is removed, unless both are directories. Says whether a
+    /// directory is there already.
     fn make_room(&mut self, folder: &Dir, last: &OsStr, kind: MemberKind) -> Result<bool, MemberError> {
         let path = folder.join(Path::new(last));
         let stat = match rustix::fs::statat(folder, last, AtFlags::SYMLINK_NOFOLLOW) {
@@ -336,7 +336,7 @@ impl<'a> Unpacker<'a> {
     fn special(&mut self, name: &Path, last: &OsStr, member: &ArchiveMember) -> Result<(), MemberError> {
         let folder = self.folder(name)?;
         self.make_room(&folder, last, member.kind)?;
-        // What went through this name until now must be looked up again.
+        // Results of earlier look-ups through this name are no longer valid.
         self.folder = None;
         let path = folder.join(Path::new(last));
         if member.kind == MemberKind::Symlink {
@@ -374,7 +374,7 @@ impl<'a> Unpacker<'a> {
 
     fn xattrs(&mut self, fd: BorrowedFd<'_>, member: &ArchiveMember) -> std::io::Result<()> {
         for (name, value) in &member.xattrs {
-            // Those that mean something to the host's kernel only, or to its policy, are not taken over.
+            // Attributes with a meaning for the host's kernel or its policy only are not taken over.
             let is_acl = name.starts_with(b"system.posix_acl_");
             let kept = name.starts_with(b"user.") || name == b"security.capability" || without("attributes");
             let known = CString::new(name.as_slice()).ok().filter(|_| kept || is_acl);
@@ -418,7 +418,7 @@ impl<'a> Unpacker<'a> {
         for (name, lists) in std::mem::take(&mut self.acls) {
             let Ok((parent, last)) = self.root.parent(&name, self.how) else { continue };
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            // One that a later member has replaced by something else.
+            // A file that a later member has replaced.
             let Ok(fd) = rustix::fs::openat(&parent, &last, flags, Mode::empty()) else { continue };
             for (kind, text) in lists {
                 let set = acl::encode(&text, &id_of).map_or(Ok(false), |list| {
@@ -437,7 +437,7 @@ impl<'a> Unpacker<'a> {
         Ok(())
     }
 
-    /// Removes what a layer hides of the lower ones.
+    /// Removes the files of lower layers that a layer hides.
     fn whiteout(&mut self, name: &Path, last: &OsStr) -> Result<(), MemberError> {
         let folder = name.parent().unwrap_or(Path::new("")).to_owned();
         let dir = match self.root.dir(&folder, self.how) {

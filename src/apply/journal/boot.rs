@@ -1,6 +1,6 @@
 //! The journal of a boot, in the run-time folder. The steps of its plan are the ways back.
 //!
-//! What an early 0.1.0 has written, which had no plan in front, is read as well:
+//! Journals of an early 0.1.0, which had no plan in front, are read as well:
 //!
 //! ```text
 //! {"line":"started","step":0,"inverse":{"remove_cgroup":"/sys/fs/cgroup/zones/zion"}}
@@ -22,7 +22,7 @@ use crate::sys::path::PathError;
 /// Longest journal that is read.
 const LIMIT: u64 = 1 << 20;
 
-/// What a boot notes of its plan.
+/// The part of a boot's plan that is in the journal.
 #[derive(Serialize)]
 struct Noted<'a> {
     zone: &'a ZoneName,
@@ -81,7 +81,8 @@ impl BootJournal {
         self.journal.note(step, Phase::Done)
     }
 
-    /// Returns the ways back of all steps that have begun, first one first, and the journal to note what is undone.
+    /// Returns the inverses of all steps that have begun, first one first, and the journal in which the undone ones
+    /// are noted.
     pub fn pending(&mut self) -> (Vec<(usize, Inverse)>, &mut Journal) {
         let started = std::mem::take(&mut self.started);
         let pending = started.into_iter().filter_map(|n| Some((n, self.steps.get(n)?.clone())));
@@ -89,8 +90,9 @@ impl BootJournal {
     }
 }
 
-/// Reads which steps have begun and are not undone, first one first, and their ways back. What a crash has cut off at
-/// the end is passed over, and so is what cannot be understood: undoing the others is better than undoing nothing.
+/// Reads which steps have begun and are not undone, first one first, and their inverses. A line that a crash has cut
+/// off at the end is passed over, and so is one that cannot be parsed: undoing the others is better than undoing
+/// nothing.
 pub fn read(text: &[u8]) -> Vec<(usize, Inverse)> {
     let Some((LoadedJournal { steps }, rest)) = plan::<LoadedJournal>(text) else { return read_early(text) };
     let mut pending = Vec::new();
@@ -128,7 +130,7 @@ pub fn pending(path: &Path) -> Option<Vec<(usize, Inverse)>> {
     Some(read(&trust::read_bytes(path, LIMIT)?))
 }
 
-/// Returns the links that a journal tells of.
+/// Returns the links in a journal.
 pub fn links(path: &Path) -> Vec<Remains> {
     let link = |(_, inverse)| match inverse {
         Inverse::RemoveLink(remains) => Some(*remains),

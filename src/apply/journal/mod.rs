@@ -1,8 +1,9 @@
-//! Journals: what an operation is about to do, and how far it has come.
+//! Journals: the steps of an operation, and how far it has come.
 //!
-//! A journal is a file of lines of JSON. The first one has the number of the format and the plan, each other one a step of
-//! the plan, by its number, and what has become of it. The line that a step begins is there before the step begins, and
-//! a journal exists only while there is something to undo: whoever finds one knows what was going on.
+//! A journal is a file of lines of JSON. The first one has the number of the format and the plan, each other one the
+//! number of a step of the plan and its phase. The line that a step begins is there before the step begins, and a
+//! journal exists only while there is something to undo: a command that finds one knows which operation was
+//! interrupted.
 //!
 //! ```text
 //! {"format":1,"plan":{"zone":"zion","operation":"install","steps":[...]}}
@@ -31,7 +32,7 @@ use crate::sys::path::{At, PathError};
 /// Number of the format. Old journals must be readable for ever.
 pub const FORMAT: u32 = 1;
 
-/// What has become of a step.
+/// The phase of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
@@ -71,19 +72,19 @@ struct JournalHeader<P> {
 pub struct Line {
     /// Number of the step in the plan, counting from 0.
     pub step: usize,
-    /// What has become of it.
+    /// Its phase.
     pub phase: Phase,
 }
 
-/// What a journal has to survive.
+/// The events that a journal has to survive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// The death of our own processes: what it tells how to undo is gone after a power failure as well.
+    /// The death of our own processes: after a power failure the things to undo are gone as well.
     Unsynced,
     /// A power failure: the line that a step begins is on disk before the step begins.
     Synced,
-    /// The same where there is room. A removal goes on without a journal: the next removal finishes it, which looks
-    /// at what is there.
+    /// The same where there is room. A removal goes on without a journal: the next removal looks at the files that
+    /// are left and finishes it.
     SyncedWhereRoom,
 }
 
@@ -99,7 +100,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Begins a journal in the place of one that is there: a synced one once the new one has its plan. In one that is
+    /// Begins a journal in the place of an existing one: a synced one once the new one has its plan. In one that is
     /// not synced the plan is written with the first line: until then there is nothing to undo.
     ///
     /// # Errors
@@ -136,7 +137,7 @@ impl Journal {
         &self.path
     }
 
-    /// Notes what has become of a step.
+    /// Notes the phase of a step.
     ///
     /// # Errors
     /// [`PathError`]: there is no room, or it cannot be written.
@@ -145,7 +146,7 @@ impl Journal {
         match phase {
             _ if self.kept == Durability::Unsynced => self.sync()?,
             Phase::Started => self.sync()?,
-            // What is taken back is noted where there is room.
+            // The undoing of a step is noted where there is room.
             Phase::UndoStarted => match self.sync() {
                 Err(e) if e.is_full() => {}
                 other => other?,
@@ -186,7 +187,7 @@ fn line(value: &impl Serialize) -> io::Result<String> {
     Ok(serde_json::to_string(value).map_err(io::Error::other)? + "\n")
 }
 
-/// Makes a new journal, and its folder where that is missing; one that is there stays until the new one is on disk.
+/// Makes a new journal, and its folder where that is missing; an existing one stays until the new one is on disk.
 fn create_synced(path: &Path, head: &str) -> Result<File, PathError> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(folder).at("create", folder)?;
@@ -215,14 +216,14 @@ pub fn discard(path: &Path) -> Result<(), PathError> {
     File::open(folder).and_then(|f| f.sync_all()).at("sync", folder)
 }
 
-/// Reads the plan of a journal, and returns it with the rest of the text; none for what is none of a known format.
+/// Reads the plan of a journal, and returns it with the rest of the text; none for a file of no known format.
 pub fn plan<P: DeserializeOwned>(text: &[u8]) -> Option<(P, &[u8])> {
     let end = text.iter().position(|b| *b == b'\n').unwrap_or(text.len());
     let head: JournalHeader<P> = serde_json::from_slice(&text[..end]).ok()?;
     (head.format == FORMAT).then_some((head.plan, text.get(end + 1..).unwrap_or_default()))
 }
 
-/// Reads the lines behind the plan; none for one that a crash has cut, or that is not understood.
+/// Reads the lines behind the plan; none for a line that a crash has cut, or that cannot be parsed.
 pub fn lines(text: &[u8]) -> impl Iterator<Item = Option<Line>> {
     text.split(|b| *b == b'\n').map(|line| serde_json::from_slice(line).ok())
 }

@@ -16,7 +16,7 @@ use crate::sys::tty::{self, Signals};
 /// A command that has entered.
 pub struct LoginCommand {
     child: Child,
-    /// Until the program is executed, what the zone shows the new process may keep it for ever.
+    /// Until the program is executed, the files that the zone shows the new process may block it for ever.
     channel: Option<Channel>,
     relay: Relay,
     signals: Signals,
@@ -75,7 +75,7 @@ impl LoginCommand {
         Ok(signalled)
     }
 
-    /// Does what the signals say that have come; says whether to go on.
+    /// Handles the signals that have come; says whether to go on.
     fn hear(&mut self) -> bool {
         while let Some(signal) = self.signals.next() {
             match signal {

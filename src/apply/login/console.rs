@@ -25,7 +25,7 @@ impl ConsoleConnection {
     /// With `leave_at_halt` the supervisor ends the connection when the zone halts.
     ///
     /// # Errors
-    /// [`LoginError::ConsoleBusy`] when somebody else has it, or the system's error.
+    /// [`LoginError::ConsoleBusy`] when another client has it, or the system's error.
     pub fn open(root: &Root, zone: &ZoneName, leave_at_halt: bool) -> Result<Self, LoginError> {
         let socket = root.zone_run(zone).join(CONSOLE);
         if let Some(console) = Self::connect(&socket, leave_at_halt)? {
@@ -36,12 +36,12 @@ impl ConsoleConnection {
         Self::connect(&socket, leave_at_halt)?.ok_or_else(missing)
     }
 
-    /// Connects; none when nobody serves the console.
+    /// Connects; none when no supervisor serves the console.
     ///
     /// With `leave_at_halt` the supervisor ends the connection when the zone halts.
     ///
     /// # Errors
-    /// [`LoginError::ConsoleBusy`] when somebody else has it, or the system's error.
+    /// [`LoginError::ConsoleBusy`] when another client has it, or the system's error.
     fn connect(socket: &Path, leave_at_halt: bool) -> Result<Option<Self>, LoginError> {
         use io::ErrorKind::{ConnectionRefused, NotFound};
         let locale = ["LC_ALL", "LC_MESSAGES", "LANG"].iter().find_map(|name| std::env::var(name).ok());

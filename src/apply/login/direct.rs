@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::plan::step::{COMMANDS, ENDING};
 
-/// Shells for which this module knows what they do with a plain command.
+/// Shells whose treatment of a plain command this module knows.
 const SHELLS: &[&str] =
     &["/bin/sh", "/bin/bash", "/bin/dash", "/usr/bin/sh", "/usr/bin/bash", "/usr/bin/dash"];
 

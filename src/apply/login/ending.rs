@@ -20,7 +20,7 @@ pub enum TerminationStep {
     Wait,
     /// Pass the signal on.
     Pass(Signal),
-    /// Kill what can be killed.
+    /// Kill the processes that can be killed.
     Kill,
     /// End without it.
     Leave,
@@ -34,7 +34,7 @@ pub struct Termination {
 }
 
 impl Termination {
-    /// Takes a signal that asks for the end. Who cannot `answer`, since none of its programs runs yet, is
+    /// Takes a signal that asks for the end. A process that cannot `answer`, since none of its programs runs yet, is
     /// killed at once.
     pub fn heard(&mut self, signal: Signal, can_answer: bool, now: Instant) -> TerminationStep {
         match self.asked {
@@ -55,7 +55,7 @@ impl Termination {
         }
     }
 
-    /// Says what is due by now.
+    /// Returns the step that is due by now.
     pub fn due(&mut self, now: Instant) -> TerminationStep {
         if self.limit(now) != Some(Duration::ZERO) {
             TerminationStep::Wait

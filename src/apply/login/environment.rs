@@ -1,4 +1,5 @@
-//! The environment of what runs in a zone: nothing of the caller's but `TERM`, and what the zone gives every login.
+//! The environment of a command in a zone: nothing of the caller's but `TERM`, and the variables that the zone gives
+//! every login.
 
 use std::ffi::OsStr;
 use std::fs::Metadata;
@@ -34,7 +35,7 @@ const FILE_MAX: u64 = 64 * 1024;
 /// Most entries that are taken from them.
 const ENTRIES_MAX: usize = 256;
 
-/// Names that tell who one is: no file of the zone sets them for a login.
+/// Variables that name the user: no file of the zone sets them for a login.
 const WHO: [&str; 5] = ["HOME", "LOGNAME", "SHELL", "TERM", "USER"];
 
 /// What of the zone makes up an environment.
@@ -61,7 +62,7 @@ impl ZoneEnvironment {
     }
 }
 
-/// Returns the entries of the zone's files. What cannot be read gives none.
+/// Returns the entries of the zone's files. Unreadable ones give none.
 fn given() -> Vec<(String, String)> {
     let mut list = Vec::new();
     for file in FILES {

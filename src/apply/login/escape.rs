@@ -35,7 +35,7 @@ pub struct EscapeFilter {
     at: EscapeState,
 }
 
-/// What typed input turned out to be.
+/// The meaning of typed input.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Typed {
     /// Bytes to send.

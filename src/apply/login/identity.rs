@@ -1,7 +1,7 @@
-//! Who a login becomes: the zone's own `passwd` and `group`, read by us.
+//! The user that a login becomes: the zone's own `passwd` and `group`, read by us.
 //!
-//! The files are the zone's and may be anything, so nothing of the host's name service takes part, no
-//! line is longer and no file larger than there is reason for, and what is not understood is passed over.
+//! The files are the zone's and may be anything, so nothing of the host's name service takes part, no line is longer
+//! and no file larger than there is reason for, and malformed lines are passed over.
 
 use std::io::{self, BufRead, BufReader, Read};
 

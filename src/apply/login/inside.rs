@@ -1,7 +1,8 @@
-//! The last part of a login, in the new process inside the zone: who it becomes, and what it executes.
+//! The last part of a login, in the new process inside the zone: the user that it becomes, and the program that it
+//! executes.
 //!
-//! It begins as root of the zone, in the zone's own root directory, with nothing of the host's left. What
-//! it reads here is the zone's and may be hostile; the worst that can come of it is a login that fails.
+//! It begins as root of the zone, in the zone's own root directory, with nothing of the host's left. The files that
+//! it reads here are the zone's and may be hostile; the worst that can come of it is a login that fails.
 
 use std::ffi::{CString, NulError, OsStr, OsString};
 use std::fs::File;
@@ -20,7 +21,7 @@ use crate::sys::path::reason;
 use crate::sys::tty::TerminalState;
 use crate::sys::{enter, pty};
 
-/// What to do inside the zone.
+/// The work inside the zone.
 #[derive(Clone, Debug)]
 pub struct LoginJob {
     /// Login name.
@@ -176,7 +177,7 @@ impl LoginJob {
     }
 }
 
-/// Executes a command that needs no shell. Returns when it does need one, also to say what is wrong.
+/// Executes a command that needs no shell. Returns when it does need one, also to let the shell report an error.
 fn execute_plain(shell: &str, command: &OsStr, env: &[CString]) -> Result<(), NulError> {
     let Some(words) = plain_words(shell, command) else { return Ok(()) };
     let path = env.iter().find_map(|v| v.to_str().ok()?.strip_prefix("PATH=")).unwrap_or_default();

@@ -54,7 +54,7 @@ use streams::CommandStreams;
 /// Why a login does not come about.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
-    /// Somebody else has the console; holds the process id.
+    /// Another client has the console; holds the process id.
     #[error("Console is already in use by process ID {0}.")]
     ConsoleBusy(String),
     /// The console cannot be reached.
@@ -72,7 +72,7 @@ pub enum LoginError {
     /// The guard of the zone's datasets cannot be reached.
     #[error("{0}")]
     Guard(#[from] guard::RefuseReason),
-    /// Somebody killed the new process before it had said anything.
+    /// The new process was killed before it had reported anything.
     #[error("the login was killed before it began")]
     Killed,
     /// The process has ended, and a tracer in the zone keeps its status.
@@ -145,13 +145,13 @@ pub struct LoginZone<'a> {
     running: &'a Running,
     /// A process that enters is guarded.
     guarded: bool,
-    /// What it is held to.
+    /// Its confinement.
     confinement: Confinement,
 }
 
 impl<'a> LoginZone<'a> {
-    /// Finds out what a login to a running zone takes, and brings its guard back if that has died. Returns
-    /// what the administrator should know then.
+    /// Collects the facts for a login to a running zone, and restarts its guard if that has died. Returns the
+    /// warnings for the administrator then.
     ///
     /// # Errors
     /// [`LoginError::Guard`].
@@ -163,7 +163,7 @@ impl<'a> LoginZone<'a> {
         let guarded = guard::is_needed(root, name) && !guard::is_left_out();
         let found = if guarded { guard::ensure(root, name, running)? } else { Guarded::Yes };
         let mut confinement = confine::of_running(root, name);
-        // Nobody asks ZFS for anything past both the guard and the filter.
+        // No process can send ZFS a request that passes neither the guard nor the filter.
         confinement.zfs &= guarded;
         Ok((Self { root, name, running, guarded, confinement }, found.warning()))
     }
@@ -240,7 +240,7 @@ impl Login {
         let signals = Signals::take(SIGNALS).map_err(LoginError::Relay)?;
         let job = self.job(Some(TerminalState::of(io::stdin().as_fd())));
         let Entered { child, channel } = zone.enter(&target, streams, &signals, &job)?;
-        // What the zone shows the new process may keep it for ever; the user must not be kept as well.
+        // The files that the zone shows the new process may block it for ever; the user must not be blocked as well.
         while !tty::wait_for(channel.as_fd(), signals.as_fd()).map_err(LoginError::Relay)? {
             if let Some(signal) = asked_to_end(&signals) {
                 signal_group(child.pid, Signal::SIGKILL);
@@ -317,9 +317,8 @@ const NAME_FILE: &str = "/dev/.zonename";
 
 /// Returns the name of the zone that this process is in; none on the host.
 ///
-/// The host makes the file when the zone boots and owns it. Root of the zone can put another one in its
-/// place, and so can only tell its own users a wrong name: nothing on the host looks at it, where every
-/// user id means itself.
+/// The host makes the file when the zone boots and owns it. Root of the zone can put another one in its place, and
+/// so can only give its own users a wrong name: the host does not read it, and each user id there means itself.
 pub fn current_zone() -> Option<ZoneName> {
     let map = made::read("/proc/self/uid_map").unwrap_or_default();
     if map.split_whitespace().eq(["0", "0", "4294967295"]) {

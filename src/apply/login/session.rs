@@ -45,7 +45,7 @@ pub enum SessionEnd {
 pub struct LoginSession<'a> {
     /// The other side; does not wait.
     pub remote: BorrowedFd<'a>,
-    /// The other side is a terminal: it has a size, and is told the end of input by a character.
+    /// The other side is a terminal: it has a size, and a character marks the end of input.
     pub is_terminal: bool,
     /// The process on the other side, when it is a child of ours.
     pub child: Option<&'a Child>,
@@ -141,8 +141,8 @@ impl LoginSession<'_> {
         }
     }
 
-    /// Shows what was written before the process has ended. What is written on and on by others, who still
-    /// have the terminal open, is not waited for.
+    /// Shows the output written before the end of the process. Output of other processes that still have the
+    /// terminal open is not waited for.
     fn show_rest(
         &self,
         output: &mut Output<BorrowedFd<'_>>,
@@ -164,7 +164,7 @@ impl LoginSession<'_> {
         Ok(SessionEnd::Exited(end))
     }
 
-    /// Sends what is waiting; says whether the other side is still there.
+    /// Sends the waiting bytes; says whether the other side is still there.
     fn carry_input(&self, pending: &mut Vec<u8>) -> bool {
         while !pending.is_empty() {
             match tty::write(self.remote, pending) {
@@ -203,7 +203,7 @@ impl LoginSession<'_> {
     }
 }
 
-/// Waits until one of these has something; returns what each has.
+/// Waits until one of these has input; returns which of them have.
 fn wait(fds: &mut [PollFd<'_>]) -> Result<Vec<PollFlags>, LoginError> {
     match poll(fds, None) {
         Ok(_) => Ok(fds.iter().map(PollFd::revents).collect()),

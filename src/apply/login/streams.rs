@@ -1,4 +1,5 @@
-//! Standard streams of a command: pipes, whose other ends this process keeps, and what goes through them.
+//! Standard streams of a command: pipes, whose other ends this process keeps, and the data that is carried through
+//! them.
 //!
 //! No open file of the caller gets into the zone but `/dev/null` (`sys::tty::given_for` says why).
 
@@ -11,9 +12,9 @@ use crate::sys::tty::{self, Given};
 
 /// The streams of a command.
 pub struct CommandStreams {
-    /// What to place in the child; none: the child keeps ours.
+    /// The descriptors for the child; none: the child keeps ours.
     pub inside: [Option<OwnedFd>; 3],
-    /// What is to be carried across meanwhile.
+    /// The streams to carry meanwhile.
     pub relay: Relay,
 }
 
@@ -42,7 +43,7 @@ impl CommandStreams {
     }
 }
 
-/// Returns what the command is given; none: the stream itself.
+/// Returns the descriptor for the command; none: the stream itself.
 fn place(given: Given, pipe: impl FnOnce() -> io::Result<OwnedFd>) -> io::Result<Option<OwnedFd>> {
     match given {
         Given::Null => tty::null().map(Some),
