@@ -5,31 +5,37 @@ use std::path::Path;
 
 use crate::apply::journal::boot::{self, BootJournal};
 use crate::apply::journal::{Durability, Journal, Phase};
-use crate::apply::{dataset, net, running};
+use crate::apply::net::{self, PortRemoval};
+use crate::apply::{dataset, running};
 use crate::plan::step::Inverse;
 use crate::spec::shown::Show;
 
 /// Undoes every step of a boot in reverse. The namespaces must have ended already.
 pub fn undo_all(journal: &mut BootJournal) -> Vec<String> {
     let (steps, notes) = journal.pending();
-    let errors = undo(&zone_of(notes.path()), &steps, Some(notes));
+    let errors = undo(&zone_of(notes.path()), &steps, PortRemoval::Awaited, Some(notes));
     let _ = fs::remove_file(notes.path());
     errors
 }
 
 /// Undoes the steps of a boot that has crashed, or whose zone has ended. Steps that an interrupted command has
 /// already undone are not undone a second time.
-pub fn recover(path: &Path) -> Vec<String> {
+pub fn recover(path: &Path, ports: PortRemoval) -> Vec<String> {
     let Some(steps) = boot::pending(path) else { return Vec::new() };
     // Undoing does not depend on a file system that can be written to.
     let mut notes = Journal::go_on(path, Durability::Unsynced).ok();
-    let errors = undo(&zone_of(path), &steps, notes.as_mut());
+    let errors = undo(&zone_of(path), &steps, ports, notes.as_mut());
     let _ = fs::remove_file(path);
     errors
 }
 
 /// Undoes steps, last one first, and notes each; goes on after failures and returns them.
-fn undo(zone: &str, steps: &[(usize, Inverse)], mut notes: Option<&mut Journal>) -> Vec<String> {
+fn undo(
+    zone: &str,
+    steps: &[(usize, Inverse)],
+    ports: PortRemoval,
+    mut notes: Option<&mut Journal>,
+) -> Vec<String> {
     let mut errors = Vec::new();
     for (step, inverse) in steps.iter().rev() {
         log::debug!("undo: {inverse:?}");
@@ -37,7 +43,7 @@ fn undo(zone: &str, steps: &[(usize, Inverse)], mut notes: Option<&mut Journal>)
             // The first process ends with the channel to its supervisor, and the namespaces with it.
             Inverse::WithNamespaces | Inverse::KillInit | Inverse::Stays => continue,
             Inverse::Release(run) => dataset::registry::release(run),
-            Inverse::RemoveLink(remains) => net::remove(remains),
+            Inverse::RemoveLink(remains) => net::remove(remains, ports),
             Inverse::RemoveCgroup(path) => {
                 let done = running::remove_cgroup(zone, path);
                 done.err()

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::apply::boot::BootError;
 use crate::apply::console::client;
+use crate::apply::net::PortRemoval;
 use crate::apply::paths::Root;
 use crate::apply::rundir::{
     self, GUARD, JOURNAL, NEXT_BOOT, RECORD, RECORD_DRAFT, Running, SPEC, StopReason, copy, make_run_dir,
@@ -74,7 +75,9 @@ pub fn take_down(op: &mut Op<'_>, running: &Running, stop_reason: StopReason) ->
             Some(left) => return Err(BootError::Stuck(left)),
         }
     }
-    clean(op, &running)
+    // Who reboots waits for the port anyway: the next one has its name.
+    let ports = if stop_reason == StopReason::Halt { PortRemoval::Beside } else { PortRemoval::Awaited };
+    clean(op, &running, ports)
 }
 
 /// Waits for the end of a zone that was killed. Returns what is left of it: at once when that is the kernel's
@@ -104,13 +107,13 @@ fn wait_for_end(
 ///
 /// # Errors
 /// [`BootError`]: something of it is left, and the command can be repeated.
-pub fn clean(op: &mut Op<'_>, running: &Running) -> Result<(), BootError> {
+pub fn clean(op: &mut Op<'_>, running: &Running, ports: PortRemoval) -> Result<(), BootError> {
     let root = op.store.root();
     fault::point("killed");
     for error in dataset::take_back(root, op.name) {
         op.out.warn(&format!("WARNING: {error}"));
     }
-    for error in engine::recover(&root.zone_run(op.name).join(JOURNAL)) {
+    for error in engine::recover(&root.zone_run(op.name).join(JOURNAL), ports) {
         op.out.warn(&format!("WARNING: {error}"));
     }
     if let Some(path) = &running.cgroup {
@@ -149,7 +152,7 @@ pub fn sweep(root: &Root, name: &ZoneName) {
         copy::put_back(root, name);
     }
     dataset::take_back(root, name);
-    engine::recover(&dir.join(JOURNAL));
+    engine::recover(&dir.join(JOURNAL), PortRemoval::Awaited);
     if let Some(old) = running::record(root, name).or(copy).filter(|r| !r.is_alive()) {
         if let Some(cgroup) = old.cgroup {
             let _ = running::remove_cgroup(name.as_str(), Path::new(&cgroup));

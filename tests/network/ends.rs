@@ -301,6 +301,41 @@ fn killed_while_it_halts_the_next_command_goes_on() {
 }
 
 #[test]
+fn a_port_that_is_not_gone_yet_is_off_and_its_address_is_free() {
+    let Some(w) = World::new() else { return };
+    // Who holds the network namespace keeps the port, and the process that would remove it is killed.
+    let held = w.boot("zion", &shared("7"));
+    let env = [("ZONES_TEST_KILL_AT", "port-beside")];
+    let halt = w.lab.run_with("zoneadm", &["-z", "zion", "halt"], &env, "");
+    assert_eq!(halt.status, 0, "{halt:?}");
+    let ports = || {
+        let list = link::all(&mut socket()).expect("links").into_iter();
+        list.filter(|l| l.alias.as_deref().is_some_and(|a| a.contains("zion"))).collect::<Vec<_>>()
+    };
+    assert!(ports().len() == 1 && !ports()[0].is_up(), "{:?}", ports());
+    let web = w.boot("web", &shared("7"));
+    assert!(tcp(&w.outside, &web, "192.0.2.7").is_ok(), "the other zone has the address");
+    w.halt("web");
+    w.lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    assert!(tcp(&w.outside, &w.zone("zion"), "192.0.2.7").is_ok(), "the next port has the name");
+    assert!(ports().len() == 1 && ports()[0].is_up(), "{:?}", ports());
+    drop(held);
+    w.end(&["zion"]);
+}
+
+#[test]
+fn a_boot_right_after_a_halt_finds_the_name_of_its_port_free() {
+    let Some(w) = World::new() else { return };
+    w.lab.installed("zion", &shared("7"));
+    for round in 0..10 {
+        w.lab.ok("zoneadm", &["-z", "zion", "boot"]);
+        assert!(tcp(&w.outside, &w.zone("zion"), "192.0.2.7").is_ok(), "round {round}");
+        w.halt("zion");
+    }
+    w.end(&[]);
+}
+
+#[test]
 fn a_zone_ends_from_inside_or_its_supervisor_dies() {
     let Some(w) = World::new() else { return };
     let zion = w.boot("zion", &shared("7"));

@@ -13,6 +13,7 @@ use super::inside::{Inside, settle, shape};
 use super::lock::NetLock;
 use super::probe::{self, Probe};
 use super::switch::{ALIAS, Switch, attach, join, load, map, prepare, zone_of};
+use super::undo::gone;
 use super::{AddressHolder, Lack, NetworkError, NetworkResult, claims, net, net_unless, sys};
 use crate::apply::fault;
 use crate::apply::paths::Root;
@@ -263,7 +264,7 @@ impl Network {
         let near = link::Near { name: &wanted.port, mac: Some(wanted.port_mac.0), mtu: wanted.lower_mtu };
         let mut made = link::add_pair(host, near, peer);
         if made.as_ref().is_err_and(|e| e.number() == libc::EEXIST) {
-            // Left by a crash, or somebody else's.
+            // Left by a crash, on its way after a halt, or another program's.
             let there = link::named(host, &wanted.port).map_err(net("cannot look at a link"))?;
             if let Some(there) = there {
                 let owner = zone_of(host, there.index)?;
@@ -271,7 +272,7 @@ impl Network {
                 if owner.as_deref() != Some(&wanted.zone) && !bare {
                     return Err(NetworkError::PortTaken { port: wanted.port.clone() });
                 }
-                link::remove(host, there.index).map_err(net("cannot remove the old port"))?;
+                gone(link::remove(host, there.index)).map_err(net("cannot remove the old port"))?;
             }
             made = link::add_pair(host, near, peer);
         }

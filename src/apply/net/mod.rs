@@ -40,7 +40,7 @@ mod uplink;
 pub use build::Network;
 pub use error::{AddressHolder, Lack, NetworkError};
 pub use probe::Probe;
-pub use undo::remove;
+pub use undo::{PortRemoval, remove};
 
 use error::{bpf, net, net_unless, sys};
 

@@ -7,15 +7,28 @@ use super::lock::NetLock;
 use super::switch::{Switch, part, unprepare, zone_of};
 use super::{NetworkError, NetworkResult, claims, net, sys};
 use crate::apply::fault;
+use crate::apply::helper::exec;
 use crate::plan::net::LinkMode;
 use crate::plan::net::link::Remains;
 use crate::sys::netlink::{NetError, Socket, link, route};
+use crate::sys::ns::{self, Side};
+use crate::sys::process;
 
 /// How long the kernel may take to give a link back whose zone has ended.
 const RETURN: Duration = Duration::from_secs(5);
 
+/// Who waits while the kernel removes a port, for which it takes some 30 milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortRemoval {
+    /// The caller: the port is gone afterwards.
+    Awaited,
+    /// A process of its own. The port is switched off before, so that its addresses are free, and it goes with the
+    /// network namespace of its zone at the latest.
+    Beside,
+}
+
 /// Removes all of it; goes on after failures and returns them.
-pub fn remove(remains: &Remains) -> Vec<String> {
+pub fn remove(remains: &Remains, removal: PortRemoval) -> Vec<String> {
     let mut errors = Vec::new();
     let what = format!("link {} of zone {}", remains.lower, remains.zone);
     match Socket::open() {
@@ -24,7 +37,7 @@ pub fn remove(remains: &Remains) -> Vec<String> {
                 |done: NetworkResult<()>| errors.extend(done.err().map(|e| format!("{what}: {e}")));
             match remains.way {
                 LinkMode::Moved => note(take_back(&mut host, remains)),
-                _ => note(clear(&mut host, remains)),
+                _ => note(clear(&mut host, remains, removal)),
             }
         }
         Err(e) => errors.push(format!("{what}: cannot open netlink: {e}")),
@@ -38,7 +51,7 @@ pub fn remove(remains: &Remains) -> Vec<String> {
     errors
 }
 
-fn clear(host: &mut Socket, remains: &Remains) -> NetworkResult<()> {
+fn clear(host: &mut Socket, remains: &Remains, removal: PortRemoval) -> NetworkResult<()> {
     let _lock = NetLock::wait().map_err(sys("cannot lock the network"))?;
     let port = link::named(host, &remains.port).map_err(net("cannot look at a link"))?;
     // A port that was made a moment before a crash says nothing of itself yet.
@@ -69,13 +82,38 @@ fn clear(host: &mut Socket, remains: &Remains) -> NetworkResult<()> {
         }
     }
     fault::point("undo-left");
-    if let Some(port) = port {
+    if let Some(port) = port
+        && (removal == PortRemoval::Awaited || !remove_beside(host, port))
+    {
         note(gone(link::remove(host, port)).map_err(net("cannot remove the port")));
     }
     first
 }
 
-fn gone(done: Result<(), NetError>) -> Result<(), NetError> {
+/// Switches a port off and has a process of its own remove it; says whether there is such a process.
+fn remove_beside(host: &mut Socket, port: u32) -> bool {
+    let down = link::LinkChange { clear: link::UP, ..link::LinkChange::default() };
+    if gone(link::change(host, port, &down)).is_err() {
+        return false;
+    }
+    match ns::fork() {
+        Ok(Side::Child) => {
+            exec::quiet();
+            // The caller's locks are among the descriptors, and pipes that somebody reads to their end.
+            let _ = process::close_all_but(&[]);
+            fault::point("port-beside");
+            if let Ok(mut host) = Socket::open() {
+                let _ = link::remove(&mut host, port);
+            }
+            process::exit_now(0)
+        }
+        Ok(Side::Parent(..)) => true,
+        Err(_) => false,
+    }
+}
+
+/// Takes it for done when the kernel does not have the thing any more.
+pub(super) fn gone(done: Result<(), NetError>) -> Result<(), NetError> {
     match done {
         Err(e) if matches!(e.number(), libc::ENODEV | libc::ESRCH | libc::ENOENT) => Ok(()),
         other => other,

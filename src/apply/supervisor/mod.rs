@@ -43,6 +43,7 @@ use super::console::client::REFUSED;
 use super::dataset::{self, withdraw::HandoverReport};
 use super::guard::{self, Guard};
 use super::helper::Watch;
+use super::net::PortRemoval;
 use super::net::follow::Follow;
 use super::paths::Root;
 use super::protocol::{ProtocolError, SUPERVISOR, VersionedRequest};
@@ -399,7 +400,7 @@ impl Supervisor {
         let cgroup = init.running.cgroup.clone();
         (self.init, self.guard, self.links) = (None, None, None);
         let mut errors = dataset::take_back(&self.root, &self.name);
-        errors.extend(engine::recover(&self.root.zone_run(&self.name).join(JOURNAL)));
+        errors.extend(engine::recover(&self.root.zone_run(&self.name).join(JOURNAL), PortRemoval::Awaited));
         for error in errors {
             log(&self.name, &error);
         }

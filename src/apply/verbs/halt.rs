@@ -3,6 +3,7 @@
 use super::{asking, recover_supervisor};
 use crate::apply::boot::start::Goal;
 use crate::apply::boot::{BootArgs, BootError};
+use crate::apply::net::PortRemoval;
 use crate::apply::paths::Root;
 use crate::apply::rundir::{self, CONSOLE, Running, StopReason, write_record};
 use crate::apply::supervisor::start;
@@ -95,7 +96,8 @@ pub fn shutdown(op: &mut Op<'_>, again: Option<&BootArgs>, seconds: u64) -> Resu
             return Err(BootError::Slow { seconds, again: again.is_some() });
         }
     }
-    clean(op, &running)?;
+    let ports = if again.is_some() { PortRemoval::Awaited } else { PortRemoval::Beside };
+    clean(op, &running, ports)?;
     match again {
         Some(args) => start::start(op, args, Goal::Running, lock),
         None => Ok(()),
