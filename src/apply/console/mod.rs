@@ -232,7 +232,6 @@ impl Console {
                 Err(_) => break,
             }
         }
-        self.typed.truncate(PENDING_MAX);
     }
 
     /// Gives the client the rest of the output. Says whether the client is still there.

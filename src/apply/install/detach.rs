@@ -264,27 +264,31 @@ fn identity(
         notes.push(format!("WARNING: zone '{other}' has the uuid of the detached zone; it gets a new one"));
         uuid = None;
     }
-    // The file system of the configuration, and the zone's former one here, are preferred to it.
+    // A uuid of the configuration, or one that the zone already has on this host, is preferred to the manifest's.
     if op.store.uuid(op.name)?.is_some() {
         uuid = None;
     }
     let explicit = !op.spec.stored(ResourceKind::Idmap).is_empty();
-    let mut first = origin.first_id.filter(|_| !explicit);
-    if let Some(kept) = op.store.private_range(op.name)? {
-        first = first.filter(|f| *f != kept.outside);
-    }
-    if let Some(wanted) = first
-        && !op.store.is_free_range(wanted)?
+    let wanted = origin.first_id.filter(|_| !explicit);
+    let present = op.store.private_range(op.name)?.map(|range| range.outside);
+    let is_free = wanted.map_or(Ok(true), |first| op.store.is_free_range(first))?;
+    let first = restored_range(wanted, present, is_free);
+    if let Some(wanted) = wanted.filter(|_| first.or(present) != wanted)
+        && !op.spec.stored(ResourceKind::Dataset).is_empty()
     {
-        first = None;
-        if !op.spec.stored(ResourceKind::Dataset).is_empty() {
-            notes.push(format!(
-                "WARNING: the ids from {wanted}, to which the files in the zone's datasets belong, are taken here; \
-                 give them to the zone's new ones"
-            ));
-        }
+        let why = if is_free { "are not those that it has" } else { "are taken" };
+        notes.push(format!(
+            "WARNING: the ids from {wanted}, to which the files in the zone's datasets belong, {why} here; \
+             give them to the zone's new ones"
+        ));
     }
     Ok((uuid, first))
+}
+
+/// Returns the first id of the range that the zone gets from its manifest: none when it has a range here already, or
+/// when another zone has the range.
+fn restored_range(wanted: Option<u32>, present: Option<u32>, is_free: bool) -> Option<u32> {
+    wanted.filter(|_| present.is_none() && is_free)
 }
 
 /// Returns the ZFS file system at a zonepath and its mark, if a `zoneadm` has made it.
@@ -313,4 +317,18 @@ fn system(host: &Path) -> String {
         Some(value.trim_matches(['"', '\'']).to_owned())
     };
     [field("ID"), field("VERSION_ID")].into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::restored_range;
+
+    #[test]
+    fn a_range_is_restored_only_where_the_zone_has_none_and_it_is_free() {
+        assert_eq!(restored_range(Some(70_000), None, true), Some(70_000));
+        assert_eq!(restored_range(Some(70_000), None, false), None);
+        // What the plan prints is what is done: a zone that has a range keeps it.
+        assert_eq!(restored_range(Some(70_000), Some(140_000), true), None);
+        assert_eq!(restored_range(None, None, true), None);
+    }
 }
