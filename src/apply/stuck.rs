@@ -33,7 +33,7 @@ pub enum Left {
 /// Why a killed process does not end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StuckReason {
-    /// It waits in the kernel (state D), where no signal reaches it; where, if the kernel tells.
+    /// It waits in the kernel (state D), where no signal reaches it; with the kernel function, if the kernel shows it.
     Waits(String),
     /// A freezer of cgroup v1 holds it; this folder thaws it.
     Frozen(PathBuf),
@@ -84,7 +84,7 @@ impl fmt::Display for Left {
     }
 }
 
-/// Looks at what is left of a zone; none when nothing is.
+/// Finds the processes that are left of a zone; none when there are none.
 pub fn look(running: &Running) -> Option<Left> {
     let tasks = tasks_of_namespace(running.init);
     // Process 1 waits for all others: it is named only when it is alone.
@@ -120,13 +120,13 @@ fn why_it_stays(task: &Task) -> Option<StuckReason> {
     })
 }
 
-/// Returns the function of the kernel that a task waits in, when it tells.
+/// Returns the kernel function that a task waits in, when the kernel shows it.
 fn place(pid: i32) -> String {
     let text = made::read(format!("/proc/{pid}/wchan")).unwrap_or_default();
     if text == "0" { String::new() } else { text }
 }
 
-/// Returns who traces a process.
+/// Returns the process that traces a process.
 fn tracer(pid: i32) -> Option<String> {
     let status = made::read(format!("/proc/{pid}/status")).ok()?;
     let number = status.lines().find_map(|l| l.strip_prefix("TracerPid:"))?.trim().parse::<i32>().ok()?;
@@ -138,7 +138,7 @@ fn frozen(pid: i32) -> Option<PathBuf> {
     let text = made::read(format!("/proc/{pid}/cgroup")).ok()?;
     let path = text.lines().find_map(|l| l.split_once(":freezer:").map(|(_, path)| path))?;
     let folder = Path::new("/sys/fs/cgroup/freezer").join(path.trim_start_matches('/'));
-    // The nearest one that was frozen itself: those below are frozen with it.
+    // The nearest folder that was frozen itself: those below are frozen with it.
     let own = |f: &&Path| made::read(f.join("freezer.self_freezing")).is_ok_and(|t| t.trim() == "1");
     folder.ancestors().find(own).map(Path::to_owned)
 }

@@ -1,6 +1,6 @@
-//! Takes a zone down: ends its processes, and removes what is left of it.
+//! Takes a zone down: ends its processes, and removes its remains.
 //!
-//! Every end of a zone comes here, whoever brings it about: a command, the zone itself, a boot that failed, or the
+//! Every end of a zone goes through here, whatever causes it: a command, the zone itself, a boot that failed, or the
 //! next command after a crash.
 
 use std::fs;
@@ -25,11 +25,11 @@ use crate::sys::process::Handle;
 /// How long a killed process may take to end, in milliseconds.
 const KILL_MILLIS: u64 = 10_000;
 
-/// How long one is waited for before it is looked at what it does: also on a busy host the kernel needs less for
-/// an ordinary zone, and who halts a zone to remove it finds it installed.
+/// How long to wait for the processes before looking at their state: also on a busy host the kernel needs less for
+/// an ordinary zone, so a halt that is followed by an uninstall finds the zone installed.
 const LOOK_MILLIS: u64 = 2_000;
 
-/// Tells of a record that could not be written: what frees the host must not need room.
+/// Warns of a record that could not be written: an action that frees the host must not need room.
 pub fn warn_unwritten(op: &mut Op<'_>, done: io::Result<()>) {
     if let Err(e) = done {
         op.out.warn(&format!("WARNING: cannot write the record of the zone: {}; going on", reason(&e)));
@@ -50,7 +50,7 @@ pub fn open(running: &Running) -> Result<Option<Handle>, BootError> {
     }
 }
 
-/// Kills a zone and removes what is left of it. The caller holds the lock.
+/// Kills a zone and removes its remains. The caller holds the lock.
 ///
 /// # Errors
 /// [`BootError`]; the zone stays in `shutting_down` then.
@@ -64,7 +64,7 @@ pub fn take_down(op: &mut Op<'_>, running: &Running, stop_reason: StopReason) ->
         log::debug!("kill process 1, {}", running.init);
         handle.signal(libc::SIGKILL).map_err(BootError::system("kill process 1"))?;
         running.announced = None;
-        // The one before tells nearly as much, as long as this command lives.
+        // The former record says nearly as much, as long as this command lives.
         let _ = write_record_only(op.store.root(), op.name, &running);
         match wait_for_end(&running, &handle, stop_reason)? {
             None => {}
@@ -80,8 +80,8 @@ pub fn take_down(op: &mut Op<'_>, running: &Running, stop_reason: StopReason) ->
     clean(op, &running, ports)
 }
 
-/// Waits for the end of a zone that was killed. Returns what is left of it: at once when that is the kernel's
-/// to finish, nothing is to be done afterwards and a supervisor removes the rest then; else after [`KILL_MILLIS`].
+/// Waits for the end of a zone that was killed. Returns its remains: at once when only the kernel has to finish, no
+/// further action depends on it and a supervisor removes the rest then; else after [`KILL_MILLIS`].
 fn wait_for_end(
     running: &Running,
     handle: &Handle,
@@ -103,7 +103,7 @@ fn wait_for_end(
     }
 }
 
-/// Removes what is left of a zone whose processes are gone, and lets its supervisor go.
+/// Removes the remains of a zone whose processes are gone, and lets its supervisor go.
 ///
 /// # Errors
 /// [`BootError`]: something of it is left, and the command can be repeated.
@@ -120,7 +120,7 @@ pub fn clean(op: &mut Op<'_>, running: &Running, ports: PortRemoval) -> Result<(
         running::remove_cgroup(op.name.as_str(), Path::new(path))
             .map_err(BootError::system("remove the zone's cgroup"))?;
     }
-    // A supervisor whose console nobody watches ends by itself now; one that is watched stays.
+    // A supervisor whose console has no client ends by itself now; one with a client stays.
     let mut watched = false;
     if running.supervisor_alive() {
         let start = Instant::now();
@@ -141,7 +141,7 @@ pub fn clean(op: &mut Op<'_>, running: &Running, ports: PortRemoval) -> Result<(
     Ok(())
 }
 
-/// Removes what a crash has left of a zone that does not run. The caller holds the lock.
+/// Removes the remains of a crash of a zone that does not run. The caller holds the lock.
 pub fn sweep(root: &Root, name: &ZoneName) {
     let dir = root.zone_run(name);
     let copy = copy::record(root, name);
@@ -162,8 +162,8 @@ pub fn sweep(root: &Root, name: &ZoneName) {
     copy::remove(root, name);
 }
 
-/// Removes all that is left of a zone that does not run, but for the console while somebody serves it.
-/// The caller holds the lock.
+/// Removes all remains of a zone that does not run, but for the console while a process serves it. The caller holds
+/// the lock.
 pub fn clear(root: &Root, name: &ZoneName) {
     sweep(root, name);
     remove_run_files(root, name, client::is_listening(root, name));

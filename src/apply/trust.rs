@@ -1,5 +1,5 @@
-//! Whether what lies in a folder can be believed: what is done by the words of a file is done with the
-//! rights of the host's root, so nobody else may have written the file.
+//! Whether files in a folder can be believed: they direct actions with the rights of the host's root, so no other
+//! user may have written them.
 //!
 //! Below `/` these folders are the system's. Below an alternate root they may be anybody's.
 
@@ -13,11 +13,11 @@ use crate::spec::ZoneName;
 use crate::spec::shown::Show;
 use crate::sys::naive::without;
 
-/// Who may write to what others than root may not.
+/// The write permissions of group and others.
 const OTHERS: u32 = 0o022;
 
-/// Says what is wrong with the folders in which the engine works on a zone: their specs, states and
-/// run-time files. A folder that does not exist yet is made by the engine, and so is good.
+/// Checks the folders in which the engine works on a zone: their specs, states and run-time files. A folder that
+/// does not exist yet is made by the engine, and so is good.
 ///
 /// # Errors
 /// A text that names the folder and the way out.
@@ -54,8 +54,8 @@ pub fn is_trusted(meta: &Metadata, writers: u32) -> bool {
     without("trust") || (meta.uid() == 0 || meta.uid() == ours) && meta.mode() & writers == 0
 }
 
-/// Reads a small run-time file that nobody but root can have written; none when there is none, or it is
-/// something else. Never waits, and follows no link.
+/// Reads a small run-time file that only root can have written; none when there is none, or it is something else.
+/// Never waits, and follows no link.
 pub fn read(path: &Path, limit: u64) -> Option<String> {
     String::from_utf8(read_bytes(path, limit)?).ok()
 }

@@ -1,4 +1,4 @@
-//! What running zones use of the machine, and what they may use. Reads only.
+//! The use that running zones make of the machine, and their limits. Reads only.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use super::running::{self, Running};
 use crate::sys::cgroup;
 use crate::sys::made;
 
-/// What has been counted of one zone, or of the host, at one moment. None: this host does not count it.
+/// The counters of one zone, or of the host, at one moment. None: this host does not count it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Cpu time, microseconds.
@@ -39,7 +39,7 @@ pub struct Counters {
     pub written: Option<u64>,
 }
 
-/// One look at all zones.
+/// The counters of all zones at one moment.
 #[derive(Clone, Debug)]
 pub struct Sample {
     when: Instant,
@@ -47,7 +47,7 @@ pub struct Sample {
     zones: Vec<(String, u64, Counters)>,
 }
 
-/// What a zone has used between two looks.
+/// The use of a zone between two moments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Usage {
     /// Name of the zone.
@@ -75,7 +75,7 @@ impl Sample {
         Self { when: Instant::now(), zones }
     }
 
-    /// Returns what has been used since an earlier look. A zone that was booted since counts from its boot.
+    /// Returns the use since an earlier moment. A zone that was booted since counts from its boot.
     pub fn since(&self, before: &Self) -> Vec<Usage> {
         let took = self.when.duration_since(before.when).max(Duration::from_micros(1));
         let old: BTreeMap<_, _> = before.zones.iter().map(|(n, id, c)| ((n, *id), c)).collect();
@@ -168,8 +168,8 @@ fn tasks(group: &Path) -> Option<u64> {
     count
 }
 
-/// Adds the resident memory of all processes up, where the kernel keeps no such number; what they share
-/// counts more than once.
+/// Adds the resident memory of all processes up, where the kernel keeps no such number; shared memory counts more
+/// than once.
 fn resident(group: &Path) -> Option<u64> {
     let page = rustix::param::page_size() as u64;
     let mut sum = None;
@@ -208,7 +208,7 @@ fn disk(text: &str) -> (u64, u64) {
     (sum("rbytes="), sum("wbytes="))
 }
 
-/// What the whole machine uses.
+/// The use of the whole machine.
 fn host() -> Counters {
     let stat = made::read("/proc/stat").unwrap_or_default();
     let cpu = stat.lines().next().map(|line| {

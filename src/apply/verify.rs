@@ -1,9 +1,9 @@
 //! `zoneadm verify`: whether this host can run a zone as its spec says. Also run before install,
 //! ready, boot and reboot.
 //!
-//! Everything is reported, not only the first thing. What the spec says wrongly by itself is found by
-//! [`crate::spec::verify`]; here the machine is looked at. Plain verify changes nothing; the other
-//! commands put right the owner and mode of the zonepath, and say so.
+//! Everything is reported, not only the first problem. Errors of the spec by itself are found by
+//! [`crate::spec::verify`]; here the machine is looked at. Plain verify changes nothing; the other commands correct
+//! the owner and mode of the zonepath, and say so.
 
 mod fs;
 mod inherit;
@@ -60,12 +60,12 @@ pub struct VerifyLine {
     pub text: String,
 }
 
-/// What the checks have found.
+/// The findings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VerifyReport {
     /// In the order of the checks.
     pub lines: Vec<VerifyLine>,
-    /// What was found out about ZFS file systems.
+    /// The facts about ZFS file systems.
     pub seen: SeenDatasets,
 }
 
@@ -153,7 +153,7 @@ fn check_init(store: &FileStore, spec: &ZoneSpec, found: &mut VerifyReport) {
     }
 }
 
-/// Says what an opened `/proc` costs.
+/// Reports the price of an opened `/proc`.
 fn check_spl(spec: &ZoneSpec, found: &mut VerifyReport) {
     match plan::spl::decide(spec, observe::spl()) {
         Ok(decision) => decision.note.into_iter().for_each(|note| found.warn(format!("WARNING: {note}"))),
@@ -161,15 +161,15 @@ fn check_spl(spec: &ZoneSpec, found: &mut VerifyReport) {
     }
 }
 
-/// Reports what the spec says wrongly by itself.
+/// Reports errors of the spec by itself.
 fn check_spec(store: &FileStore, spec: &ZoneSpec, purpose: Purpose, found: &mut VerifyReport) {
     let is_user = |user: &str| matches!(User::from_name(user), Ok(Some(_)));
     let host = HostKnows { is_user: &is_user, runs_brand: &|brand| store.runs_brand(brand) };
     for finding in verify_spec(spec, &host) {
         match finding.severity {
             Severity::Error => found.error(finding.text),
-            // Said on every boot, a warning is soon not read any more.
-            // What keeps the zone from booting is an error here, and reported as such below.
+            // Warn only in `verify`; repeated at each boot a warning would be ignored. Obstacles to a boot are
+            // errors here, and reported as such below.
             Severity::Warning if purpose == Purpose::Verify && !finding.keeps_from_booting => {
                 found.warn(format!("WARNING: {}", finding.text));
             }
@@ -184,7 +184,7 @@ fn check_spec(store: &FileStore, spec: &ZoneSpec, purpose: Purpose, found: &mut 
     }
 }
 
-/// Returns what is set and would do harm when left out, with the reason.
+/// Returns the properties that are set and would do harm when left out, with the reason.
 fn refusals(spec: &ZoneSpec) -> Vec<(String, &'static str)> {
     let mut out = Vec::new();
     // "false" asks for nothing.
@@ -261,7 +261,7 @@ fn check_datasets(
     if let Err(e) = plan::zfs::nobody_elses(name.as_str(), mounts(), &claims) {
         found.error(e.to_string());
     }
-    // A boot tells the same itself.
+    // A boot reports the same itself.
     if purpose == Purpose::Verify {
         let record = dataset::record::read(store.root(), name);
         for tree in looked.values() {
@@ -287,7 +287,7 @@ fn check_privileges(spec: &ZoneSpec, found: &mut VerifyReport) {
     }
 }
 
-/// Looks whether what the zone's processes may do can be kept here.
+/// Checks whether the confinement of the zone's processes can be enforced here.
 fn check_confinement(spec: &ZoneSpec, found: &mut VerifyReport) {
     let kernel = confine::kernel();
     match Confinement::of(spec, kernel) {
@@ -344,7 +344,7 @@ fn check_ids(
     spec: &ZoneSpec,
     found: &mut VerifyReport,
 ) -> Result<(), StoreError> {
-    // What is wrong with the ranges by themselves the spec's own check has said.
+    // Errors of the ranges by themselves were reported by the spec's own check.
     let Ok(Some(map)) = IdMap::from_spec(spec) else { return Ok(()) };
     for entry in store.catalog()?.iter().filter(|e| e.name != *name) {
         let theirs = match (entry.idmap.is_empty(), store.private_range(&entry.name)?) {

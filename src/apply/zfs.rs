@@ -1,4 +1,4 @@
-//! What ZFS says of the datasets that a spec names, and who has them mounted. Reads only.
+//! The facts that ZFS has about the datasets of a spec, and the owners of their mounts. Reads only.
 //!
 //! ZFS is opened when the first name is asked for: a zone without it never touches it.
 
@@ -45,7 +45,7 @@ impl<'a> Asker<'a> {
         self.zfs.get_or_init(|| Zfs::open().map_err(|e| chain(&e))).as_ref().map_err(String::as_str)
     }
 
-    /// Finds out what a dataset is and who has it mounted.
+    /// Finds out the kind of a dataset and the owner of its mount.
     pub fn dataset(&self, name: &str) -> DatasetFacts {
         if let Some(version) = too_old() {
             let why =
@@ -87,9 +87,9 @@ impl<'a> Asker<'a> {
         })
     }
 
-    /// Finds who has a filesystem mounted, this zone's own processes aside.
+    /// Finds the owner of a filesystem's mount, this zone's own processes aside.
     fn holder(&self, d: &zfs::Dataset) -> Option<CurrentMount> {
-        // The kernel keeps statistics of what is mounted, under the number of the object set.
+        // The kernel keeps statistics of mounted filesystems, under the number of the object set.
         let counted = d.number("objsetid").map(|id| kstat(&d.name, id));
         for look in 0..LOOKS {
             if counted.as_ref().is_some_and(|file| !file.exists()) {
@@ -124,8 +124,8 @@ pub(super) fn shows_snapshots() -> Option<String> {
     without(Release::hides_snapshots)
 }
 
-/// Returns the version of the ZFS module when that has not something. Of somebody's own build, whose version is no
-/// number, the kernel will say.
+/// Returns the version of the ZFS module when that lacks a feature. A private build, whose version is no number, has
+/// it as far as this check knows: the kernel will say otherwise.
 fn without(has: fn(Release) -> bool) -> Option<String> {
     let text = made::read("/sys/module/zfs/version").ok()?;
     Release::parse(&text).is_some_and(|release| !has(release)).then(|| text.trim().to_owned())
@@ -138,7 +138,7 @@ pub(super) fn not_imported(zfs: &Zfs, name: &str) -> Option<String> {
     away.then(|| format!("its pool {pool} is not imported; use zpool import {pool}"))
 }
 
-/// Returns what the properties of a filesystem say of its mount.
+/// Returns the mount options in the properties of a filesystem.
 pub(super) fn limits(d: &zfs::Dataset) -> MountOptions {
     let off = |property| d.number(property) == Some(0);
     MountOptions {
@@ -161,8 +161,8 @@ pub(super) fn kstat(name: &str, id: u64) -> PathBuf {
     Path::new("/proc/spl/kstat/zfs").join(zfs::name::pool(name)).join(format!("objset-{id:#x}"))
 }
 
-/// Says whether a filesystem, or a snapshot of it, may be mounted somewhere: false only where surely none is.
-/// Of what is mounted the kernel keeps statistics, but for snapshots.
+/// Says whether a filesystem, or a snapshot of it, may be mounted somewhere: false only where surely none is. The
+/// kernel keeps statistics of mounted ones, but for snapshots.
 pub(super) fn may_be_mounted(zfs: &Zfs, d: &zfs::Dataset) -> bool {
     let counted = d.number("objsetid").is_none_or(|id| {
         let file = kstat(&d.name, id);
@@ -174,7 +174,7 @@ pub(super) fn may_be_mounted(zfs: &Zfs, d: &zfs::Dataset) -> bool {
 
 /// The same of a filesystem and all below it.
 pub(super) fn any_may_be_mounted(zfs: &Zfs, name: &str) -> bool {
-    // Who cannot be asked may be mounted.
+    // Where the kernel cannot be asked, it may be mounted.
     let below = |child: Result<zfs::Dataset, _>| {
         child.map_or(true, |c| c.kind == Some(DatasetKind::Filesystem) && any_may_be_mounted(zfs, &c.name))
     };
@@ -185,9 +185,9 @@ fn is_of(entry: &MountEntry, name: &str) -> bool {
     entry.kind == "zfs" && entry.source == Path::new(name)
 }
 
-/// Finds who has one of these datasets mounted besides the host and a zone that is being booted, whose first
-/// process this is: two boots that both found a dataset free both see it here. The host's table, which may
-/// be long, is not read.
+/// Finds the processes that have one of these datasets mounted, besides the host and a zone that is being booted,
+/// whose first process this is: two boots that both found a dataset free both see it here. The host's table, which
+/// may be long, is not read.
 pub fn others<'n>(root: &Root, names: &[&'n str], booting: Option<i32>) -> Option<(&'n str, CurrentMount)> {
     let wanted = |entry: &MountEntry| names.iter().any(|name| is_of(entry, name));
     let apart = std::iter::once(own()).chain(booting).filter_map(|pid| namespace(pid, "mnt")).collect();

@@ -14,7 +14,7 @@ use crate::sys::process;
 /// Tries it in a network namespace of its own, by a process that ends at once.
 ///
 /// # Errors
-/// [`super::NetworkError`]: what is missing.
+/// [`super::NetworkError`]: the missing feature.
 pub fn able() -> NetworkResult<()> {
     let (ours, theirs) = Channel::pair().map_err(sys("cannot make a channel"))?;
     match ns::fork().map_err(sys("cannot start a process"))? {

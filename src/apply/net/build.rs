@@ -31,12 +31,12 @@ pub struct Network {
     inside: Option<Inside>,
     /// The link that is made now has queues that keep to its bandwidth.
     shaped: bool,
-    /// What the administrator should know.
+    /// Warnings for the administrator.
     pub warnings: Vec<String>,
 }
 
 impl Network {
-    /// Begins with what has been asked on the wire. None for a zone without links.
+    /// Begins with the questions that were sent on the wire. None for a zone without links.
     ///
     /// # Errors
     /// [`super::NetworkError`]
@@ -70,7 +70,7 @@ impl Network {
             self.inside = Some(Inside::open(fd.as_fd())?);
             self.namespace = Some(fd);
         }
-        // Zones first: one that is up answers like a machine.
+        // Zones first: a running zone answers like a machine.
         self.claim(root, wanted)?;
         fault::point("link-claimed");
         match wanted.way {
@@ -79,7 +79,7 @@ impl Network {
         }
     }
 
-    /// Waits until nobody can be expected to answer for an address of the link any more.
+    /// Waits until no answer for an address of the link can be expected any more.
     fn is_free(&mut self, wanted: &ZoneLink) -> NetworkResult<()> {
         let answers = self.probe.answers(&mut self.host, wanted)?;
         for (ip, mac) in answers {
@@ -102,7 +102,7 @@ impl Network {
         Ok(())
     }
 
-    /// Says who has an address that somebody has answered for.
+    /// Returns the machine that has answered for one of the addresses.
     fn in_use(&mut self, wanted: &ZoneLink, ip: IpAddr, mac: [u8; 6]) -> NetworkResult<NetworkError> {
         // A zone below another alternate root: its claim is not ours to see, its port is.
         let mut zone = None;
@@ -166,7 +166,7 @@ impl Network {
         self.warnings.extend(lacks);
         fault::point("link-up");
         for (ip, source) in &wanted.beside_host {
-            // Where the host has a way on the link already, that one serves.
+            // A way that the host has on the link already is used.
             let direct = route::direct(&mut self.host, ip).map_err(net("cannot read the routes"))?;
             if direct != Some(wanted.lower_index) {
                 route::add_host(&mut self.host, wanted.lower_index, ip, Some(source))
@@ -176,8 +176,8 @@ impl Network {
         Ok(())
     }
 
-    /// Puts queues on both ends of a link with a bandwidth. What the zone receives, the host shapes. What it
-    /// sends, its own end does: that is the zone's to change, but then the guard drops what is too much.
+    /// Puts queues on both ends of a link with a bandwidth. Traffic to the zone is shaped by the host. Traffic from
+    /// it is shaped by its own end: the zone can change that, but then the guard drops the excess.
     fn shape(&mut self, wanted: &ZoneLink, port: u32, own: u32) -> NetworkResult<bool> {
         let Some(bits) = wanted.maxbw else { return Ok(false) };
         let shaped = shape(&mut self.host, port, bits)? && self.inside()?.shape(own, bits)?;
@@ -235,9 +235,9 @@ impl Network {
         link::change(&mut self.host, port, &change).map_err(net("cannot switch the port on"))
     }
 
-    /// Has a bridge keep its address when the zone's port joins it. The kernel gives it the lowest one of its
-    /// ports, as long as nobody has set one: that is never ours unless there is no other, or one that begins
-    /// as high. Then the address that the bridge has is set.
+    /// Has a bridge keep its address when the zone's port joins it. The kernel gives it the lowest one of its ports,
+    /// as long as none was set: that is never ours unless there is no other, or one that begins as high. Then the
+    /// present address of the bridge is set.
     fn keep_bridge(&mut self, wanted: &ZoneLink) -> NetworkResult<()> {
         let look = net("cannot look at the bridge");
         let bridge = link::numbered(&mut self.host, wanted.lower_index).map_err(&look)?;
@@ -352,7 +352,7 @@ impl Network {
         Ok(())
     }
 
-    /// Has a link that the zone has for itself take what the zone may want.
+    /// Lets a link that the zone has for itself carry any frame that the zone may want.
     fn open_lower(&mut self, wanted: &ZoneLink) -> NetworkResult<()> {
         let mut set = link::UP | link::ALL_MULTICAST;
         if !wanted.guard.mac || wanted.mac != wanted.lower_mac {

@@ -53,7 +53,7 @@ pub fn of_link(root: &Root, link: &str, own: &str) -> Option<String> {
     holder(root, &link_path(&folder(root), link), own)
 }
 
-/// What a link of a zone claims.
+/// The parts of a link that a zone claims.
 fn paths(remains: &Remains) -> Vec<PathBuf> {
     let mut list: Vec<PathBuf> = remains
         .addresses
@@ -66,7 +66,7 @@ fn paths(remains: &Remains) -> Vec<PathBuf> {
     list
 }
 
-/// Claims what a link needs. The zone that has it already is returned, with the path of its claim.
+/// Claims the parts of a link. Returns the zone that has one already, with the path of its claim.
 ///
 /// # Errors
 /// The system's error.

@@ -12,13 +12,13 @@ use crate::spec::store::StoreError;
 use crate::sys::netlink::NetError;
 use crate::sys::path::reason;
 
-/// Why something of a zone's network could not be done. Whoever prints it names the link before it.
+/// Why an action on a zone's network failed. The caller that prints it names the link before it.
 #[derive(Debug, Error)]
 pub enum NetworkError {
     /// The kernel refused a request of netlink.
     #[error("{action}: {source}")]
     Netlink {
-        /// What was tried, with the object where the link alone does not say it.
+        /// The failed action, with its object where the link alone does not say it.
         action: Cow<'static, str>,
         /// The kernel's reason.
         source: NetError,
@@ -34,7 +34,7 @@ pub enum NetworkError {
     /// The kernel was built or set up without something that networks of zones need.
     #[error("{lack}")]
     Lacks {
-        /// What is missing.
+        /// The missing feature.
         lack: Lack,
         /// The error by which it was noticed.
         source: io::Error,
@@ -47,10 +47,10 @@ pub enum NetworkError {
         /// The kernel's reason.
         source: NetError,
     },
-    /// Somebody else has an address of the zone.
+    /// An address of the zone is in use.
     #[error("could not bring network interface up: address in use by {holder}: {address}{}", holder.way_out())]
     AddressInUse {
-        /// Who has it.
+        /// Its holder.
         holder: AddressHolder,
         /// An IP address, or the link-layer address of a link with a stack of its own.
         address: String,
@@ -98,7 +98,7 @@ pub enum NetworkError {
     Store(#[from] StoreError),
 }
 
-/// What a kernel can lack of what networks of zones need.
+/// Features that networks of zones need and a kernel may lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Lack {
     /// Pairs of links.
@@ -123,7 +123,7 @@ pub enum Lack {
     Classifier,
 }
 
-/// Who has an address that a zone is to have.
+/// The holder of an address that a zone is to have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AddressHolder {
     /// Another zone of this host.
@@ -138,7 +138,7 @@ pub enum AddressHolder {
 }
 
 impl AddressHolder {
-    /// Returns what can be done about a machine that only answers for others.
+    /// Returns the remedy for a machine that only answers for others.
     fn way_out(&self) -> String {
         match self {
             Self::Zone(_) => String::new(),
@@ -160,13 +160,13 @@ impl fmt::Display for AddressHolder {
     }
 }
 
-/// Returns a function that adds what was tried to a failure of netlink.
+/// Returns a function that adds the action to a failure of netlink.
 pub(super) fn net(action: impl Into<Cow<'static, str>>) -> impl Fn(NetError) -> NetworkError {
     let action = action.into();
     move |source| NetworkError::Netlink { action: action.clone(), source }
 }
 
-/// Returns a function that adds what was tried to a failure of the system.
+/// Returns a function that adds the action to a failure of the system.
 pub(super) fn sys(action: impl Into<Cow<'static, str>>) -> impl Fn(io::Error) -> NetworkError {
     let action = action.into();
     move |source| NetworkError::System { action: action.clone(), source }

@@ -1,5 +1,5 @@
-//! Follows the host's links while a zone runs on them: their link-layer address, their largest packet, and
-//! whether they carry anything. What cannot be followed, another name and the end of a link, is told.
+//! Follows the host's links while a zone runs on them: their link-layer address, their largest packet, and whether
+//! they have a carrier. Other changes, a new name and the end of a link, are only reported.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -48,7 +48,7 @@ impl Follow {
         Ok(Some(Self { events, host, zone, links }))
     }
 
-    /// Takes what has happened, and brings the zone's links up to date. Returns what went wrong.
+    /// Reads the events, and brings the zone's links up to date. Returns the failures.
     pub fn turn(&mut self) -> Vec<String> {
         self.events.take();
         let mut errors = Vec::new();
@@ -124,8 +124,8 @@ fn address(
     Ok(())
 }
 
-/// The zone's link takes packets as large as the host's, but no larger ones than the spec says. One that the
-/// zone has made smaller stays so.
+/// The zone's link takes packets as large as the host's, but no larger ones than the spec says. A smaller limit that
+/// the zone has set stays.
 fn size(
     host: &mut Socket,
     zone: &mut Socket,
@@ -153,7 +153,7 @@ fn gone(done: Result<(), NetError>) -> Result<(), NetError> {
     }
 }
 
-/// Returns what the administrator should know of the host's links that a running zone uses.
+/// Returns warnings about the host's links that a running zone uses.
 pub fn link_warnings(root: &Root, zone: &ZoneName) -> Vec<String> {
     let links = journal::links(&root.zone_run(zone).join(JOURNAL));
     let mut host = None;

@@ -1,5 +1,5 @@
-//! What the programs on links have in common: where they keep a frame on their stack, and how they
-//! find the zone that it is for.
+//! The common parts of the programs on links: how they keep a frame on their stack, and how they find the zone that
+//! it is for.
 
 use crate::sys::bpf::Map;
 use crate::sys::bpf::asm::{AluOp, Asm, BpfLabel, FP, If, R0, R1, R2, R3, R4, R6, Reg, Size};
@@ -48,7 +48,7 @@ pub const FROM: i16 = -10;
 pub const TYPE: i16 = -4;
 /// The header of ARP, IPv4 or IPv6.
 pub const NET: i16 = -56;
-/// What follows that of IPv6.
+/// The header that follows that of IPv6.
 pub const NEXT: i16 = -96;
 /// A key of the table.
 const KEY: i16 = -120;
@@ -61,7 +61,7 @@ pub const HOST: i16 = -144;
 /// Length of the header of ethernet.
 pub const ETHERNET: i32 = 14;
 
-/// What a key of the table is about.
+/// The meaning of a key of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TableKeyKind {
     /// A link-layer address, of a zone with one of its own.
@@ -219,7 +219,7 @@ pub fn find_by_address(a: &mut Asm, table: &Map, found: Reg, none: BpfLabel) {
     begin_key(a, TableKeyKind::V6, None);
     a.load(Size::Byte, R0, FP, NET + 24);
     a.jump_if(R0, If::Differ, 0xff, plain);
-    // To many: a neighbour solicitation is for the one that it asks for.
+    // A multicast frame: a neighbour solicitation is for the machine that it asks for.
     a.load(Size::Byte, R0, FP, NET + 6);
     a.jump_if(R0, If::Differ, ICMPV6, none);
     load(a, ETHERNET + 40, NEXT, 24, none);

@@ -1,9 +1,9 @@
-//! The program on the host's end of a zone's link: what the zone may send, and where that goes.
+//! The program on the host's end of a zone's link: it decides which frames the zone may send, and where they go.
 //!
-//! The zone has all rights over its own end, so nothing there counts. Here, on the host's side, every
-//! frame that leaves the zone is looked at: its link-layer address, its addresses, and what it claims
-//! in ARP and neighbour discovery. What does not fit is dropped. The program holds the addresses
-//! itself; it dies with the link and cannot be reached from inside.
+//! The zone has all rights over its own end, so nothing there counts. Here, on the host's side, every frame that
+//! leaves the zone is looked at: its link-layer address, its addresses, and what it claims in ARP and neighbour
+//! discovery. Frames that do not fit are dropped. The program holds the addresses itself; it dies with the link and
+//! cannot be reached from inside.
 
 use std::net::IpAddr;
 
@@ -23,7 +23,7 @@ use crate::sys::naive::without;
 pub enum Onward<'a> {
     /// To the zone, the host, or the link that they are for.
     Switch {
-        /// Who is where on the link.
+        /// The table of the zones on the link.
         table: &'a Map,
         /// Number of the zone's link on the host.
         own: u32,
@@ -54,7 +54,7 @@ impl SenderMac {
     }
 }
 
-/// What a zone is held to.
+/// The limits on a zone's frames.
 #[derive(Clone, Copy, Debug)]
 pub struct LinkRules<'a> {
     /// Its link-layer address; none: any.
@@ -87,8 +87,8 @@ impl LinkRules<'_> {
 /// A largest bandwidth.
 #[derive(Clone, Copy, Debug)]
 pub struct Bandwidth<'a> {
-    /// An array with a place for each direction: until when what has passed would have taken, in
-    /// nanoseconds of the kernel's clock.
+    /// An array with a slot for each direction: the time at which, at that bandwidth, the last byte so far would
+    /// have been sent, in nanoseconds of the kernel's clock.
     pub until: &'a Map,
     /// Bits per second.
     pub bits: u64,
@@ -96,9 +96,9 @@ pub struct Bandwidth<'a> {
     pub shaped: bool,
 }
 
-/// The place of what the zone sends in the array of a [`Bandwidth`].
+/// The slot of frames from the zone in the array of a [`Bandwidth`].
 pub const SENT: i32 = 0;
-/// The place of what it receives.
+/// The slot of frames to the zone.
 pub const RECEIVED: i32 = 1;
 
 /// ICMPv6 that only routers send: listener query, advertisement, redirect, renumbering, and multicast
@@ -106,8 +106,8 @@ pub const RECEIVED: i32 = 1;
 const ROUTERS: [i32; 5] = [130, 134, 137, 138, 151];
 const ROUTER_SOLICITATION: i32 = 133;
 const NEIGHBOUR_ADVERTISEMENT: i32 = 136;
-/// Headers that may stand between IPv6 and what it carries. Discovery is valid only with hop limit 255,
-/// and nothing honest has both.
+/// Headers that may stand between IPv6 and its payload. Discovery is valid only with hop limit 255, and no honest
+/// packet has both.
 const EXTENSIONS: [i32; 10] = [0, 43, 44, 51, 60, 135, 139, 140, 253, 254];
 
 /// Returns the program.
@@ -136,8 +136,8 @@ pub fn program(guard: &LinkRules<'_>) -> Vec<u64> {
     asm.finish()
 }
 
-/// Returns the program for what a zone receives: within a bandwidth, and of one VLAN of a bridge only,
-/// whose tag it takes off.
+/// Returns the program for frames to a zone: within a bandwidth, and of one VLAN of a bridge only, whose tag it
+/// removes.
 pub fn receiving(limit: Option<&Bandwidth<'_>>, vlan: u16) -> Vec<u64> {
     let mut asm = Asm::new();
     let a = &mut asm;
@@ -219,7 +219,7 @@ fn check_arp(a: &mut Asm, guard: &LinkRules<'_>, drop: BpfLabel) {
     let Some(addresses) = guard.addresses else { return };
     let (good, probe) = (a.label(), a.label());
     a.jump_unless_bytes(NET + 14, &[0; 4], R0, probe);
-    // From nobody: the question whether an address is free, which is asked of one's own.
+    // Without a sender: the question whether an address is free, which is asked of one's own.
     one_of(a, addresses, NET + 24, false, good);
     a.jump(drop);
     a.here(probe);
@@ -295,7 +295,7 @@ fn check_v6(a: &mut Asm, guard: &LinkRules<'_>, on: BpfLabel, drop: BpfLabel) {
     let Some(addresses) = guard.addresses else { return };
     let (good, discovery) = (a.label(), a.label());
     one_of(a, addresses, NET + 8, true, good);
-    // From nobody: only the question whether an address of its own is free.
+    // Without a sender: only the question whether an address of its own is free.
     a.jump_unless_bytes(NET + 8, &[0; 16], R0, drop);
     a.jump_unless_bytes(NET + 6, &[58, 255], R0, drop);
     load(a, ETHERNET + 40, NEXT, 24, drop);
@@ -341,7 +341,7 @@ fn check_v6(a: &mut Asm, guard: &LinkRules<'_>, on: BpfLabel, drop: BpfLabel) {
     one_of(a, addresses, NEXT + 8, true, target);
     a.jump(drop);
     a.here(target);
-    // Its one option is a number that tells it from its own echo (RFC 7527).
+    // Its one option is a number that distinguishes it from its own echo (RFC 7527).
     let plain = a.label();
     a.load(Size::Half, R0, FP, NET + 4);
     a.jump_if(R0, If::Equal, i32::from(24_u16.to_be()), on);
@@ -369,8 +369,8 @@ fn option(a: &mut Asm, guard: &LinkRules<'_>, length: u16, kind: u8, on: BpfLabe
     a.jump(on);
 }
 
-/// Lets pass what the bandwidth allows. The array holds until when, at that bandwidth, everything that
-/// has passed would take; that may lie ahead by what a burst takes, and no more.
+/// Passes as much as the bandwidth allows. The array holds the time at which, at that bandwidth, everything so far
+/// would have been sent; that may lie ahead by the time of a burst, and no more.
 fn rate(a: &mut Asm, limit: &Bandwidth<'_>, direction: i32, drop: BpfLabel) {
     let bits = limit.bits.max(1);
     let pass = a.label();
@@ -379,7 +379,7 @@ fn rate(a: &mut Asm, limit: &Bandwidth<'_>, direction: i32, drop: BpfLabel) {
     a.copy(R7, R0);
     a.call(CLOCK);
     a.copy(R8, R0);
-    // What this frame takes: nanoseconds per byte, times 65,536.
+    // The time of this frame: nanoseconds per byte, times 65,536.
     a.load(Size::Word, R9, R6, LENGTH);
     a.set_wide(R1, (8_000_000_000_u64 << 16) / bits);
     a.op_reg(AluOp::Mul, R9, R1);
@@ -407,8 +407,8 @@ fn rate(a: &mut Asm, limit: &Bandwidth<'_>, direction: i32, drop: BpfLabel) {
     a.here(pass);
 }
 
-/// How far ahead a burst may be: 20 milliseconds, or what the largest packet takes. Behind a queue it is
-/// three times that, so that nothing is dropped which the queue lets through.
+/// How far ahead a burst may be: 20 milliseconds, or the time of the largest packet. Behind a queue it is three
+/// times that, so that no packet is dropped that the queue lets through.
 fn burst_nanos(bits: u64, shaped: bool) -> u64 {
     (8_000_000_000 * 65_536 / bits).max(20_000_000) * if shaped { 3 } else { 1 }
 }

@@ -347,7 +347,7 @@ fn a_held_zone_is_no_server_and_no_router() {
     );
 }
 
-/// A fragment's header: what it carries, and offset and flags.
+/// A fragment's header: next header, and offset and flags.
 fn with_offset(next: u8, offset: u8, rest: &[u8]) -> Vec<u8> {
     [&[next, 0, 0, offset, 0, 0, 0, 1], rest].concat()
 }
@@ -373,7 +373,7 @@ fn a_shared_zone_speaks_from_the_address_that_the_hosts_link_has_now() {
     };
     verdicts(HOST, SENT);
     verdicts(OTHER, DROP);
-    // Somebody has given the host's link another address.
+    // The host's link gets another address.
     case.table.set(&host_key(), &host_value(OTHER)).expect("written");
     verdicts(OTHER, SENT);
     verdicts(HOST, DROP);

@@ -27,8 +27,8 @@ pub(super) fn within<T>(namespace: BorrowedFd<'_>, work: impl FnOnce() -> T) -> 
     Ok(result)
 }
 
-/// Has a link send no more than a bandwidth: what is too much waits a little, and whoever sends it notices.
-/// Says whether this kernel can.
+/// Limits a link to a bandwidth: excess packets wait a little, and their sender notices. Says whether this kernel
+/// can.
 ///
 /// # Errors
 /// [`super::NetworkError`]
@@ -90,13 +90,14 @@ impl Inside {
         Ok(())
     }
 
-    /// Switches a link on and gives it its routes. Returns what this kernel cannot do.
+    /// Switches a link on and gives it its routes. Returns the features that this kernel lacks.
     ///
     /// # Errors
     /// [`super::NetworkError`]
     pub fn switch_on(&mut self, wanted: &ZoneLink, index: u32) -> NetworkResult<Option<String>> {
         let socket = &mut self.socket;
-        // Nobody answers there, the host included (a dummy link): whoever shares such a link has its address.
+        // No machine answers there, the host included (a dummy link): any zone that shares such a link may have its
+        // address.
         let silent = if wanted.way == LinkMode::Shared { wanted.lower_flags & link::NO_ARP } else { 0 };
         let up = link::LinkChange { set: link::UP | silent, ..link::LinkChange::default() };
         link::change(socket, index, &up).map_err(net("cannot switch it on"))?;
@@ -112,7 +113,7 @@ impl Inside {
         wanted.table.map_or(Ok(None), |table| self.own_routes(wanted, index, table))
     }
 
-    /// Fills the table of a link, and has what is sent from its addresses find its way there.
+    /// Fills the table of a link, and routes packets from its addresses by it.
     fn own_routes(&mut self, wanted: &ZoneLink, index: u32, table: u32) -> NetworkResult<Option<String>> {
         let socket = &mut self.socket;
         for address in &wanted.addresses {
@@ -148,8 +149,8 @@ impl Inside {
     }
 }
 
-/// Sets what the kernel does by itself on a link, before it is switched on: neighbours are told of it, and
-/// where it is held to addresses it makes itself no others.
+/// Sets the kernel's own behaviour on a link, before it is switched on: it announces changes to neighbours, and a
+/// link that is limited to addresses makes itself no others.
 ///
 /// # Errors
 /// [`super::NetworkError`]

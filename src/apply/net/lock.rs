@@ -1,4 +1,4 @@
-//! One at a time changes what zones share on a link of the host.
+//! Serializes changes of the things that zones share on a link of the host.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;

@@ -7,17 +7,17 @@
 //!                       │             └── eth0 ─────┼───── the wire
 //! ```
 //!
-//! Each link of a zone is one end of a pair. The other end, its *port*, stays on the host and carries
-//! the `guard`, a small program that looks at every frame before anything else does. From there a
-//! frame goes straight to whom it is for: to another zone's port, into the host's link as if it had come
-//! in by the wire, or out by it. Two programs on the host's link (`uplink`) do the same for what comes
-//! from outside and from the host. Nothing of the host is changed for that: no forwarding, no bridge, no
-//! route, no firewall rule; and where the host reloads its firewall the rules for zones stay.
+//! Each link of a zone is one end of a pair. The other end, its *port*, stays on the host and carries the `guard`, a
+//! small program that looks at every frame before anything else does. From there a frame goes straight to its
+//! receiver: to another zone's port, into the host's link as if it had come in by the wire, or out by it. Two
+//! programs on the host's link (`uplink`) do the same for frames from outside and from the host. Nothing of the host
+//! is changed for that: no forwarding, no bridge, no route, no firewall rule; and where the host reloads its
+//! firewall the rules for zones stay.
 //!
 //! While a zone runs, its supervisor follows what happens to the host's links (`follow`).
 //!
-//! The table of who is where lies in the kernel, and lives as long as the programs on the host's link.
-//! The last zone on a link takes them off.
+//! The table of the zones lies in the kernel, and lives as long as the programs on the host's link. The last zone on
+//! a link removes them.
 
 pub mod able;
 mod build;
@@ -47,5 +47,5 @@ use error::{bpf, net, net_unless, sys};
 #[cfg(test)]
 mod guard_tests;
 
-/// What a step of a network returns; the message that is printed names the link.
+/// The result of a step of a network; the message that is printed names the link.
 type NetworkResult<T> = Result<T, NetworkError>;

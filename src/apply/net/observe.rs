@@ -92,7 +92,7 @@ pub fn facts(store: &FileStore, name: &ZoneName, spec: &ZoneSpec) -> NetworkResu
             facts.owned.insert(lower.to_owned(), zone);
         }
     }
-    // Who has an address is asked of the claims by address: there may be thousands.
+    // The holder of an address is looked up by address: there may be thousands of claims.
     if let Ok(network) = crate::plan::net::plan(spec, &facts) {
         for link in &network.links {
             for ip in link.claimed() {
@@ -108,7 +108,7 @@ pub fn facts(store: &FileStore, name: &ZoneName, spec: &ZoneSpec) -> NetworkResu
 /// Links that have been looked at.
 struct LinkCache {
     socket: Socket,
-    /// Those that matter, by name.
+    /// The links of the spec, by name.
     found: BTreeMap<String, Link>,
     /// All of them.
     by_index: BTreeMap<u32, Option<Link>>,
@@ -158,8 +158,8 @@ fn resolve(name: &str) -> Result<Vec<IpAddr>, ResolveError> {
     if set.is_empty() { Err(ResolveError::NoAddress) } else { Ok(set.into_iter().collect()) }
 }
 
-/// Returns the beginning of the names of a zone's ports: the same at every boot, so that what a crash has
-/// left is found, and of its own for each zone of each alternate root.
+/// Returns the beginning of the names of a zone's ports: the same at every boot, so that leftovers of a crash are
+/// found, and a different one for each zone of each alternate root.
 pub fn port_name(root: &Root, zone: &ZoneName) -> String {
     const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
     let mut hash = StableHash::new().path(root.prefix()).text(zone.as_str()).finish();
@@ -182,7 +182,7 @@ mod tests {
         let (one, two) = (Root::new(Some(Path::new("/"))), Root::new(Some(Path::new("/tmp/x"))));
         let name = port_name(&one, &zone("zion"));
         assert_eq!(name.len(), 11);
-        // As release 0.1.0 has them: what its crash has left is found after an upgrade.
+        // The name in release 0.1.0: leftovers of its crash are found after an upgrade.
         assert_eq!(name, "zm33einqaz5");
         assert_eq!(port_name(&one, &zone("web")), "zynsr6kxksw");
         assert_eq!(port_name(&two, &zone("zion")), "zz4oeesasut");

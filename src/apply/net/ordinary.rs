@@ -1,5 +1,5 @@
-//! What ordinary users may do in a network namespace: sockets of ICMP, and low ports. A new namespace has the
-//! kernel's defaults, and many hosts have others.
+//! Rights of ordinary users in a network namespace: sockets of ICMP, and low ports. A new namespace has the kernel's
+//! defaults, and many hosts have others.
 
 use std::fs;
 use std::os::fd::BorrowedFd;
@@ -12,10 +12,10 @@ use crate::spec::idmap::IdRange;
 const GROUPS: &str = "/proc/sys/net/ipv4/ping_group_range";
 /// The first port that everybody may have.
 const PORT: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
-/// No group: what a new namespace has.
+/// No group: the value in a new namespace.
 const NO_GROUP: (u32, u32) = (1, 0);
 
-/// Gives a zone what its host has, for the zone's own groups.
+/// Gives a zone the host's setting, for the zone's own groups.
 ///
 /// # Errors
 /// [`super::NetworkError`]

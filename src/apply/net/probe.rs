@@ -1,6 +1,6 @@
-//! Who on the wire has an address already? The kernel asks, by ARP or neighbour solicitation; whoever
-//! has it answers at once. The questions go out when the boot begins, and the answers are looked at when
-//! all of a link is made but what lets frames flow, so that waiting costs next to nothing.
+//! Finds the machines on the wire that have an address already. The kernel asks, by ARP or neighbour solicitation,
+//! and the holder answers at once. The questions go out when the boot begins, and the answers are read when a link
+//! is complete and only has to be switched on, so that waiting costs next to nothing.
 
 use std::net::IpAddr;
 use std::thread::sleep;
@@ -14,7 +14,7 @@ use crate::sys::netlink::{NetError, Socket, link, route};
 /// about as long as this, so that it costs nothing.
 const PATIENCE: Duration = Duration::from_millis(4);
 
-/// The same for a router that is not known yet; it is asked only when somebody has answered.
+/// The same for a router that is not known yet; it is asked only when an address was answered for.
 const ROUTER_PATIENCE: Duration = Duration::from_millis(300);
 
 /// Questions that have been asked.
@@ -25,7 +25,7 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Asks for the addresses of these links, where somebody could answer.
+    /// Asks for the addresses of these links, where a machine could answer.
     ///
     /// # Errors
     /// [`super::NetworkError`]
@@ -70,8 +70,8 @@ impl Probe {
     }
 }
 
-/// Returns the router of a link that has a link-layer address, other than one whose own address is asked for.
-/// A router that answers for others does so for addresses that nobody has as well.
+/// Returns the router of a link that has a link-layer address, other than one whose own address is asked for. A
+/// router that answers for others does so for unused addresses as well.
 ///
 /// # Errors
 /// [`super::NetworkError`]
@@ -112,8 +112,8 @@ fn may_be_answered(link: &ZoneLink) -> bool {
 fn ask(host: &mut Socket, index: u32, ip: &IpAddr) -> Result<bool, NetError> {
     match route::ask(host, index, ip) {
         Ok(()) => Ok(true),
-        // IPv6 is switched off there: nobody is asked, and the kernel will refuse the address. A link that is
-        // gone by now is missed where it is needed.
+        // IPv6 is switched off there: no question is sent, and the kernel will refuse the address. The step that
+        // needs a missing link reports it.
         Err(e)
             if matches!(
                 e.number(),

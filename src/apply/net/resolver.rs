@@ -1,8 +1,8 @@
 //! Names: the resolver and hosts files of a zone that has none of its own.
 //!
-//! A zone gets a copy of the host's resolver file, and a hosts file with its addresses. What was put there
-//! last is kept beside the zone's state: while the zone's file is still that, a boot brings it up to date;
-//! once the zone has changed it, it is the zone's own and stays.
+//! A zone gets a copy of the host's resolver file, and a hosts file with its addresses. The last copy is kept beside
+//! the zone's state: while the zone's file equals it, a boot brings it up to date; once the zone has changed its
+//! file, the file is the zone's own and stays.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -15,18 +15,18 @@ use crate::sys::path::{Dir, IN_ROOT, Owned, PathError, STRICT};
 /// Longest file that is read.
 const LIMIT: usize = 64 * 1024;
 
-/// Name of the file in a zone's folder that holds what was put into the zone last.
+/// Name of the file in a zone's folder that holds the last copy.
 const RECORD: &str = "resolv.conf";
 
 /// The same of the hosts file.
 const HOSTS_RECORD: &str = "hosts";
 
-/// What a hosts file of ours begins and ends with.
+/// The first and last line of our hosts file.
 const HOSTS_HEAD: &str = "127.0.0.1\tlocalhost\n";
 const HOSTS_TAIL: &str =
     "\n::1\tlocalhost ip6-localhost ip6-loopback\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
 
-/// Where programs that put a stub in place of the servers tell who those are.
+/// Files in which programs that put a stub in place of the servers name the servers.
 const BEHIND_STUBS: [&str; 3] =
     ["run/systemd/resolve/resolv.conf", "run/NetworkManager/no-stub-resolv.conf", "run/dnsmasq/resolv.conf"];
 
@@ -106,7 +106,7 @@ pub fn scoped(text: &[u8], links: &[&ZoneLink]) -> (Vec<u8>, Vec<String>) {
             kept.push_str(line);
             continue;
         };
-        // A tag would keep the zone from whoever is on the link itself.
+        // A tag would keep the zone from the machines on the link itself.
         let same = |l: &&&ZoneLink| l.vlan == 0 && (l.lower == scope || scope.parse() == Ok(l.lower_index));
         match links.iter().find(same) {
             Some(link) => kept
@@ -117,7 +117,7 @@ pub fn scoped(text: &[u8], links: &[&ZoneLink]) -> (Vec<u8>, Vec<String>) {
     (kept.into_bytes(), left_out)
 }
 
-/// What a zone is called, and what it can be reached by.
+/// The name and the addresses of a zone.
 #[derive(Clone, Copy, Debug)]
 pub struct ZoneNames<'a> {
     /// Its host name.
@@ -166,7 +166,7 @@ pub fn refresh(
     files.put("hosts", HOSTS_RECORD, &hosts, is_ours)?;
     let Some(found) = of_host(host)? else { return Ok(Vec::new()) };
     let (wanted, left_out) = scoped(&found, names.links);
-    // What an installation has put there knows of no links.
+    // The file of an installation knows of no links.
     let (plain, _) = scoped(&found, &[]);
     if !files.put(RECORD, RECORD, &wanted, |there| there == plain)? {
         return Ok(Vec::new());
@@ -183,7 +183,7 @@ pub fn refresh(
     })
 }
 
-/// The files of a zone, and what was put there last.
+/// The files of a zone, and their last copies.
 struct Files {
     etc: Dir,
     /// None: the zone has no state yet.
@@ -191,8 +191,8 @@ struct Files {
 }
 
 impl Files {
-    /// Puts a file into the zone, unless the zone has one of its own. One that was never put there is not its
-    /// own when `fresh` says so. Says whether the file is the one that is wanted.
+    /// Puts a file into the zone, unless the zone has one of its own. A file without a last copy is not its own when
+    /// `fresh` says so. Says whether the file is the wanted one afterwards.
     fn put(
         &self,
         name: &str,

@@ -2,7 +2,7 @@
 //! questions for members of groups, routing protocols. A zone that is held to its own addresses could
 //! send all of it from them.
 //!
-//! The host and every machine on the link believe whoever speaks in such a role, so a zone does not.
+//! The host and every machine on the link believe a sender in such a role, so a zone may not take one.
 
 use super::frame::{ETHERNET, ICMPV6, LOAD_BYTES, NET, NEXT, TO, load};
 use crate::sys::bpf::asm::{AluOp, Asm, BpfLabel, FP, If, R0, R1, R2, R3, R4, R6, Size};
@@ -49,7 +49,7 @@ fn load_behind(a: &mut Asm, to: i16, length: i32, short: BpfLabel) {
     a.jump_if(R0, If::Differ, 0, short);
 }
 
-/// Drops what an IPv4 packet says in a role. Its header is at [`NET`].
+/// Drops an IPv4 packet in a role. Its header is at [`NET`].
 pub fn check_v4(a: &mut Asm, roles: Roles, drop: BpfLabel) {
     let (fine, udp) = (a.label(), a.label());
     // Later parts of a packet say nothing without the first one.
@@ -90,9 +90,8 @@ pub fn check_v4(a: &mut Asm, roles: Roles, drop: BpfLabel) {
     a.here(fine);
 }
 
-/// Drops what an IPv6 packet says in a role, also behind headers that may stand before it. Its header is
-/// at [`NET`]. What a router says in neighbour discovery is looked at elsewhere: it is valid only without
-/// such headers.
+/// Drops an IPv6 packet in a role, also behind extension headers. Its header is at [`NET`]. Router messages of
+/// neighbour discovery are checked elsewhere: they are valid only without such headers.
 pub fn check_v6(a: &mut Asm, roles: Roles, drop: BpfLabel) {
     let (fine, udp, behind, fragment, query) = (a.label(), a.label(), a.label(), a.label(), a.label());
     a.load(Size::Byte, R0, FP, NET + 6);
@@ -104,7 +103,7 @@ pub fn check_v6(a: &mut Asm, roles: Roles, drop: BpfLabel) {
     routing(a, roles, drop);
     a.jump(fine);
 
-    // One such header is honest before other things than UDP, as before a report of a member.
+    // One such header is honest before other things than UDP, as before a multicast listener report.
     a.here(behind);
     load(a, ETHERNET + 40, NEXT, 8, drop);
     a.load(Size::Byte, R0, FP, NEXT);
@@ -119,7 +118,7 @@ pub fn check_v6(a: &mut Asm, roles: Roles, drop: BpfLabel) {
     a.here(query);
     if roles.router {
         let short = a.label();
-        // What a longer header hides is not looked for.
+        // A packet hidden behind a longer header is not looked for.
         a.load(Size::Byte, R0, FP, NEXT + 1);
         a.jump_if(R0, If::Equal, 0, short);
         a.jump(drop);
@@ -147,7 +146,7 @@ pub fn check_v6(a: &mut Asm, roles: Roles, drop: BpfLabel) {
     a.here(fine);
 }
 
-/// `R0` is the kind of what comes next: it is not another header that hides what is behind it.
+/// `R0` is the kind of the next header: it is not another header that hides the payload.
 fn not_hidden(a: &mut Asm, drop: BpfLabel) {
     for header in OPTIONS {
         a.jump_if(R0, If::Equal, header, drop);
@@ -155,7 +154,7 @@ fn not_hidden(a: &mut Asm, drop: BpfLabel) {
     a.jump_if(R0, If::Equal, FRAGMENT, drop);
 }
 
-/// `R0` is the kind of what comes next: it is no routing protocol.
+/// `R0` is the kind of the next header: it is no routing protocol.
 fn routing(a: &mut Asm, roles: Roles, drop: BpfLabel) {
     if roles.router {
         for protocol in ROUTING {

@@ -1,5 +1,5 @@
-//! What zones have together on a link of the host: the table of who is where, and the programs that
-//! use it. All of it is found again through the link itself; nothing is noted elsewhere.
+//! The things that zones share on a link of the host: the table of the zones, and the programs that use it. All of
+//! it is found again through the link itself; nothing is noted elsewhere.
 
 use super::frame::{KEY_BYTES, VALUE_BYTES, host_key, host_value, value};
 use super::uplink::{
@@ -18,23 +18,24 @@ const WIRE: &str = "zones-wire";
 /// Entries that a table can have. The kernel makes room for the beginnings of all of them at once.
 const ENTRIES: u32 = 8_192;
 
-/// The key under which a table tells, by value 1, that programs were made possible by us.
+/// The key under which a table marks, by value 1, that we made the programs possible.
 const PREPARED: [u8; KEY_BYTES] = [0; KEY_BYTES];
 
 /// A link that zones share.
 #[derive(Debug)]
 pub struct Switch {
     lower: u32,
-    /// Both programs are there; one alone is what a crash has left.
+    /// Both programs are there; a single one was left by a crash.
     whole: bool,
-    /// Who is where.
+    /// The table of the zones.
     pub table: Map,
     listeners: Option<Map>,
     /// At how many listeners the programs look, in the order of [`WAYS`].
     places: [u32; 2],
 }
 
-/// The programs of a link in the order in which they come. The one on the way in comes last: by it all is found.
+/// The programs of a link in the order in which they are attached. The one on the way in comes last: by it all is
+/// found.
 const WAYS: [Direction; 2] = [Direction::Out, Direction::In];
 /// So many places before its last one is taken a program is replaced by one for more. The kernel checks a program
 /// for hundreds of places for some milliseconds: no boot is to wait for two of them.
@@ -186,8 +187,8 @@ impl Switch {
         Ok(found.map(|v| number(&v)))
     }
 
-    /// Enters a zone's port under a key. A port that is there already and exists is returned; one that is
-    /// gone makes room.
+    /// Enters a zone's port under a key. Returns an existing port that has the key already; one that is gone makes
+    /// room.
     ///
     /// # Errors
     /// [`super::NetworkError`]
@@ -206,7 +207,7 @@ impl Switch {
         }
     }
 
-    /// Takes a key of a port away, or of one that is gone.
+    /// Removes a key of a port, or of one that is gone.
     ///
     /// # Errors
     /// [`super::NetworkError`]
@@ -234,8 +235,8 @@ impl Switch {
         Ok(true)
     }
 
-    /// Has a port get a copy of what is for all in its VLAN; of a shared zone, without questions about others.
-    /// Says whether there is room for it.
+    /// Gives a port a copy of broadcast frames of its VLAN; that of a shared zone no questions about others. Says
+    /// whether there is room for it.
     ///
     /// # Errors
     /// [`super::NetworkError`]
@@ -246,7 +247,7 @@ impl Switch {
         let entry = (port, u32::from(vlan) | if shared { SHARED_ZONE } else { 0 });
         let mut place = list.ports.iter().position(|(there, _)| *there == 0 || *there == port);
         if place.is_none() && list.ports.len() >= MAX_LISTENERS as usize {
-            // What a crash has left is looked for only now: there may be hundreds.
+            // Leftovers of a crash are looked for only now: there may be hundreds.
             list.prune(host)?;
             place = list.ports.iter().position(|(there, _)| *there == 0);
         }
@@ -337,7 +338,7 @@ fn is_wire(host: &mut Socket, lower: u32) -> NetworkResult<bool> {
     Ok(wire)
 }
 
-/// Takes the programs off a link, and what made them possible if nobody else uses that.
+/// Removes the programs of a link, and the queue discipline below them if no other program uses that.
 fn take_off(host: &mut Socket, lower: u32, prepared: bool) -> NetworkResult<()> {
     for way in [Direction::In, Direction::Out] {
         match filter::remove(host, lower, way) {
@@ -350,8 +351,8 @@ fn take_off(host: &mut Socket, lower: u32, prepared: bool) -> NetworkResult<()> 
     if prepared { unprepare(host, lower) } else { Ok(()) }
 }
 
-/// Removes the queue discipline of a link when nobody has a program there, be it ours or not: made a
-/// moment before a crash, it tells nothing of itself.
+/// Removes the queue discipline of a link when there is no program on it, be it ours or not: if it was made a moment
+/// before a crash, nothing marks it as ours.
 ///
 /// # Errors
 /// [`super::NetworkError`]
@@ -372,7 +373,7 @@ fn number(value: &[u8]) -> u32 {
     value.get(..4).and_then(|v| v.try_into().ok()).map_or(0, u32::from_ne_bytes)
 }
 
-/// The ports that get a copy of what is for all, each with its VLAN; port 0 is a place that is free.
+/// The ports that get a copy of broadcast frames, each with its VLAN; port 0 is a free slot.
 struct Listeners {
     ports: Vec<(u32, u32)>,
     /// At how many places the programs look, in the order of [`WAYS`].

@@ -1,4 +1,4 @@
-//! Takes away what a link of a zone leaves on the host, from whatever state it is in.
+//! Removes the remains of a zone's link on the host, from whatever state it is in.
 
 use std::time::{Duration, Instant};
 
@@ -43,7 +43,7 @@ pub fn remove(remains: &Remains, removal: PortRemoval) -> Vec<String> {
         Err(e) => errors.push(format!("{what}: cannot open netlink: {e}")),
     }
     fault::point("undo-removed");
-    // A folder that is taken away here is one that another zone may be about to use.
+    // Another zone may be about to use a folder that is removed here.
     match NetLock::wait() {
         Ok(_lock) => claims::remove(remains),
         Err(e) => errors.push(format!("{what}: {}", sys("cannot lock the network")(e))),

@@ -1,9 +1,9 @@
 //! The programs on a link of the host that zones use: they find the zone that a frame is for.
 //!
-//! A link that zones share is looked at in both directions: what it receives and what the host sends
-//! over it. A frame for an address of a zone goes to that zone, and the host's own stack sees nothing
-//! of it; every other frame goes on as if no program were there. A link that one zone has for itself is
-//! joined with the zone's like two ends of a wire.
+//! A link that zones share is looked at in both directions: frames that it receives and frames that the host sends
+//! over it. A frame for an address of a zone goes to that zone, and the host's own stack does not see it; every
+//! other frame goes on as if no program were there. A link that one zone has for itself is joined with the zone's
+//! like two ends of a wire.
 
 use super::frame::{
     ARP, CB, CLONE_REDIRECT, DROP, ETHERNET, FROM_ZONE, FROM_ZONE_BITS, HAS_VLAN, MARK, NUMBER, PACKET_TYPE,
@@ -17,13 +17,12 @@ use crate::sys::netlink::filter::Direction;
 /// A frame that is for another machine (`PACKET_OTHERHOST`).
 const OTHERS: i32 = 3;
 
-/// How many zones with link-layer addresses of their own one link can have: each gets a copy of what is
-/// for all.
+/// Most zones with link-layer addresses of their own on one link: each gets a copy of broadcast frames.
 pub const MAX_LISTENERS: u32 = 256;
 /// Bytes of a listener: number of the zone's link (4), VLAN (2), and whether it is a shared zone (2).
 pub const LISTENER_BYTES: usize = 8;
-/// In the second half of a listener: a shared zone. Who asks for link-layer addresses is no news to it: what is
-/// asked about itself comes to it alone.
+/// In the second half of a listener: a shared zone. It needs no questions for link-layer addresses: those about
+/// itself come to it alone.
 pub const SHARED_ZONE: u32 = 0x1_0000;
 /// Bits of that half that have to be those of the frame: for a frame of ARP or neighbour solicitation, and for
 /// others.
@@ -31,15 +30,15 @@ const STRICT_MASK: i32 = 0x1_ffff;
 const MASK: i32 = 0xffff;
 /// The VLAN of a place that is free.
 pub const NO_VLAN: u32 = u32::MAX;
-/// For how many the first program is made. One for more is made when they come: the kernel checks the code
-/// of each place, which takes a hundredth of a millisecond.
+/// Number of slots of the first program. One with more is made when they are needed: the kernel checks the code of
+/// each slot, which takes a hundredth of a millisecond.
 pub const FIRST_LISTENERS: u32 = 32;
 /// Bytes of the list: how many places are in use (4), how many either program looks at (2 each), the listeners.
 pub const LIST_BYTES: usize = 8 + LISTENER_BYTES * MAX_LISTENERS as usize;
 /// After so many places a program looks whether there are more.
 const STRIDE: u32 = 16;
 
-/// Those who get a copy of what is for all.
+/// The zones that get a copy of broadcast frames.
 #[derive(Clone, Copy, Debug)]
 pub struct Audience<'a> {
     /// The list.
@@ -48,8 +47,8 @@ pub struct Audience<'a> {
     pub places: u32,
 }
 
-/// Returns the program for a link that zones share. With `listeners`, zones with link-layer addresses of
-/// their own get a copy of what is for all.
+/// Returns the program for a link that zones share. With `listeners`, zones with link-layer addresses of their own
+/// get a copy of broadcast frames.
 pub fn shared(table: &Map, listeners: Option<Audience<'_>>, way: Direction) -> Vec<u64> {
     let mut asm = Asm::new();
     let a = &mut asm;
@@ -123,9 +122,9 @@ fn vlan_into(a: &mut Asm) {
 /// Sends a copy to each zone that listens in the frame's VLAN (R8), but not to the one by whose link it
 /// came (R9).
 ///
-/// The list is one value, and each of its places has code of its own: there is no loop, whose every turn the
-/// kernel would check on each way to it. For the same reason it is made to forget what it knows of R8 and R9:
-/// all ways that lead here are one then.
+/// The list is one value, and each of its slots has code of its own: a loop would be checked by the kernel on each
+/// path through it. For the same reason the kernel's knowledge of R8 and R9 is reset: all paths that lead here are
+/// one then.
 fn copy_to_all(a: &mut Asm, listeners: Audience<'_>, end: BpfLabel) {
     let (untagged, over) = (a.label(), a.label());
     for (place, known) in [(CB, R8), (CB + 4, R9)] {
@@ -197,8 +196,8 @@ fn copy_to(a: &mut Asm, at: i16) {
     a.call(CLONE_REDIRECT);
 }
 
-/// Returns the program for a link that one zone has for itself: what it receives in a VLAN (0: at all)
-/// goes to the zone's link, and the host's own frames go nowhere.
+/// Returns the program for a link that one zone has for itself: frames received in a VLAN (0: all) go to the zone's
+/// link, and the host's own frames go nowhere.
 pub fn wire(zone: u32, vlan: u16, way: Direction) -> Vec<u64> {
     let mut asm = Asm::new();
     let a = &mut asm;

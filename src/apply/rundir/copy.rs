@@ -1,10 +1,10 @@
 //! The copy of a zone's small run-time files, for the case that its run-time folder is removed.
 //!
-//! It is one file, `/var/lib/zones/.running/NAME`: to make and remove files costs a boot more than what is in them.
-//! When the zone ends, that file moves to `/var/lib/zones/NAME/spare`, from where its next boot takes it again:
-//! a file system may look for a free inode for a millisecond.
-//! Its first line is the record and the number of the host's boot, filled up with blanks to `HEAD` bytes, so that
-//! another record can be written over it. Each run-time file follows as a line `NAME LENGTH` and its bytes.
+//! It is one file, `/var/lib/zones/.running/NAME`: making and removing files costs a boot more than writing their
+//! content. When the zone ends, that file moves to `/var/lib/zones/NAME/spare`, from where its next boot takes it
+//! again: a file system may look for a free inode for a millisecond. Its first line is the record and the number of
+//! the host's boot, filled up with blanks to `HEAD` bytes, so that another record can be written over it. Each
+//! run-time file follows as a line `NAME LENGTH` and its bytes.
 //!
 //! It is believed only in the boot of the host in which it was made, and while the process that it names lives. It
 //! is written without a sync, and a copy that cannot be written is no harm by itself.
@@ -23,7 +23,7 @@ use crate::sys::made;
 /// Name of the folder of the copies, below `/var/lib/zones`.
 const FOLDER: &str = ".running";
 
-/// Name of a copy that tells nothing any more, in the zone's folder of what outlives a boot.
+/// Name of a copy without valid content, in the zone's folder of files that outlive a boot.
 const SPARE: &str = "spare";
 
 /// Files that are copied beside the record: a running zone is ended and entered by them.
@@ -65,7 +65,8 @@ fn parse_head(line: &str) -> Option<Running> {
     (boot == now.trim()).then(|| Running::parse(line).map(Running::believed))?
 }
 
-/// Keeps the record of a zone: writes it over the one that is kept, or makes a copy of the record and its files.
+/// Stores the record of a zone in the copy: writes it over the stored one, or makes a copy of the record and its
+/// files.
 ///
 /// # Errors
 /// The system's error.

@@ -1,4 +1,4 @@
-//! The run-time folder of a zone, `/run/zones/NAME`: what lies in it, and how it is made and written.
+//! The run-time folder of a zone, `/run/zones/NAME`: its files, and how it is made and written.
 //!
 //! | file | what |
 //! |---|---|
@@ -76,7 +76,7 @@ pub fn make_run_dir(root: &Root, dir: &Path) -> io::Result<()> {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
         other => return other,
     }
-    // What is read here is believed, and what is written here follows links.
+    // Files here are believed when they are read, and writes follow links.
     for dir in [&root.run_dir(), dir] {
         let meta = fs::symlink_metadata(dir)?;
         if !meta.is_dir() || !trust::is_trusted(&meta, 0o022) {

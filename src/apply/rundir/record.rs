@@ -29,7 +29,7 @@ pub struct Running {
     pub supervisor: i32,
     /// When the supervisor started.
     pub supervisor_start: u64,
-    /// What made the zone leave `Running`: `halt`, `reboot` or `shutdown`.
+    /// The command that made the zone leave `Running`.
     pub stop_reason: Option<StopReason>,
     /// The command that has announced the end of the zone and not yet asked for it; none as soon as it has.
     pub announced: Option<Announced>,
@@ -64,13 +64,13 @@ impl Running {
     pub fn announce(self, stop_reason: StopReason) -> Self {
         let by = i32::try_from(std::process::id()).unwrap_or(0);
         let announced = start_time(by).map(|by_start| Announced { by, by_start, before: self.state });
-        // One that is on its way down has been asked before.
+        // A zone that is shutting down was announced before.
         let announced = announced.filter(|a| a.before != ZoneState::ShuttingDown);
         Self { state: ZoneState::ShuttingDown, stop_reason: Some(stop_reason), announced, ..self }
     }
 
-    /// Returns what is true of the zone: where the command that has announced its end died before it asked for
-    /// it, the zone is as before, and nobody wants it to be booted again.
+    /// Returns the true state of the zone: when the command that announced the end died before it asked for it, the
+    /// zone is as before, and is not to be booted again.
     #[must_use]
     pub fn believed(self) -> Self {
         match self.announced {
@@ -156,8 +156,8 @@ pub fn written(root: &Root, zone: &ZoneName) -> Option<Running> {
     Running::parse(&trust::read(&root.zone_run(zone).join(RECORD), 4096)?)
 }
 
-/// Writes the record of a zone whole or not at all; where there is no room for another file, over the
-/// one that is there. What is kept of it elsewhere follows.
+/// Writes the record of a zone whole or not at all; where there is no room for another file, over the existing one.
+/// The copy elsewhere follows.
 ///
 /// # Errors
 /// The system's error.
@@ -168,7 +168,7 @@ pub fn write_record(root: &Root, name: &ZoneName, running: &Running) -> io::Resu
     done
 }
 
-/// The same without what is kept of it elsewhere.
+/// The same without the copy elsewhere.
 ///
 /// # Errors
 /// The system's error.
@@ -183,7 +183,7 @@ pub fn write_record_only(root: &Root, name: &ZoneName, running: &Running) -> io:
 pub fn replace_record(path: &Path, text: &str) -> io::Result<()> {
     let mut options = fs::OpenOptions::new();
     match options.write(true).create_new(true).open(path) {
-        // By one call: whoever reads meanwhile finds no record, or all of it.
+        // By one call: a reader meanwhile finds no record, or all of it.
         Ok(mut file) => {
             return file.write_all(text.as_bytes()).inspect_err(|_| drop(fs::remove_file(path)));
         }

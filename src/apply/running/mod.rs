@@ -1,7 +1,7 @@
 //! Which zones the kernel is running now.
 //!
-//! The kernel objects are the truth. The record of a zone only says how to find them. A cleaner may have removed
-//! the run-time folder, and the supervisor may have died. What finds the zone then:
+//! The kernel objects are the truth. The record of a zone only says how to find them. A cleaner may have removed the
+//! run-time folder, and the supervisor may have died. The zone is found then by:
 //!
 //! | what is left | what it tells |
 //! |---|---|
@@ -56,10 +56,10 @@ pub fn all(root: &Root) -> Vec<(ZoneName, Running)> {
     zones
 }
 
-/// Finds a running zone that has no record. Its number is 0 where only the kernel tells of it.
+/// Finds a running zone that has no record. Its number is 0 where only the kernel shows it.
 ///
-/// A zone that is just being booted or ended looks the same to the kernel. So the kernel is not asked while
-/// another process has an operation on the zone in progress: nobody is to enter a zone that is half made.
+/// A zone that is just being booted or ended looks the same to the kernel. So the kernel is not asked while another
+/// process has an operation on the zone in progress: no process is to enter a half-made zone.
 fn unrecorded(root: &Root, zone: &ZoneName) -> Option<Running> {
     if let Some(copy) = copy::record(root, zone).filter(Running::is_alive) {
         return Some(copy);
@@ -109,7 +109,7 @@ fn groups(root: &Root, zone: &ZoneName) -> Vec<PathBuf> {
     let Some(mount) = cgroup::mount_point() else { return Vec::new() };
     let name = format!("{zone}{}", group_suffix(root));
     let mut list = vec![mount.join("zones").join(&name), mount.join(format!("zones.{name}"))];
-    // Its pool, as the spec tells it now: to read the whole spec is too much for those without.
+    // Its pool, by the present spec: reading the whole spec would cost too much for zones without a pool.
     let bytes = fs::read(root.spec_file(zone)).unwrap_or_default();
     if bytes.windows(4).any(|w| w == b"pool")
         && let Ok(spec) = toml::parse(zone, &bytes)
@@ -192,8 +192,8 @@ pub fn ids(pid: i32) -> Vec<IdRange> {
         .collect()
 }
 
-/// Removes a zone's cgroup and kills what is in it. A path that is not the cgroup of a zone of that name
-/// is left alone: a broken record must not end something else.
+/// Removes a zone's cgroup and kills the processes in it. A path that is not the cgroup of a zone of that name is
+/// left alone: a broken record must not end other processes.
 ///
 /// # Errors
 /// The system's error.

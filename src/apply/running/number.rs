@@ -14,8 +14,8 @@ pub fn next_id(root: &Root) -> io::Result<u32> {
     let file = fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path)?;
     file.lock()?;
     let text = io::read_to_string(&file)?;
-    // Until the numbers have come round once, the next one is free. A file that is new, cut short or
-    // foreign tells nothing about that.
+    // Until the numbers have come round once, the next one is free. A file that is new, cut short or foreign does
+    // not say whether they have.
     let last = text.trim_end().parse::<u32>().ok().filter(|n| *n < MAX_ID);
     let mut used = Vec::new();
     let mut id = last.map_or_else(|| after(first_number(&text)), |n| n + 1);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::spec::ZoneName;
 use crate::sys::cgroup;
 
-/// How long what was seen is good for the next zone: a list of thousands looks once.
+/// How long a listing is good for the next zone: a list of thousands of zones reads once.
 const FRESH: Duration = Duration::from_millis(100);
 
 /// The cgroups that were seen.
@@ -26,13 +26,12 @@ pub(super) fn top(mount: &Path) -> Vec<String> {
     with_seen(mount, |seen| seen.top.clone())
 }
 
-/// Returns the cgroups of a name that are in what may be a pool.
+/// Returns the cgroups of a name that are in a possible pool.
 pub(super) fn groups(mount: &Path, name: &str) -> Vec<PathBuf> {
     with_seen(mount, |seen| seen.second.get(name).cloned().unwrap_or_default())
 }
 
-/// Returns those of the zones that pass a test whose name with the suffix is that of such a cgroup, and
-/// somebody is in that.
+/// Returns the zones that pass a test and whose name with the suffix is that of such a cgroup with a process in it.
 pub(super) fn names(mount: &Path, suffix: &str, is_zone: impl Fn(&ZoneName) -> bool) -> Vec<ZoneName> {
     with_seen(mount, |seen| {
         let zone = |name: &str| ZoneName::new(name.strip_suffix(suffix)?).ok().filter(&is_zone);

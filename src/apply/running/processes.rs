@@ -21,7 +21,7 @@ use crate::spec::{ZoneName, toml};
 use crate::sys::process::start_time;
 use crate::sys::task::{first_of_namespace, parent};
 
-/// How long what was seen is good for the next zone: a list of thousands looks once.
+/// How long a listing is good for the next zone: a list of thousands of zones reads once.
 const FRESH: Duration = Duration::from_millis(100);
 
 /// A process that may be the first one of a zone.
@@ -85,7 +85,7 @@ fn pids() -> impl Iterator<Item = i32> {
     entries.filter_map(|e| e.file_name().to_str()?.parse().ok())
 }
 
-/// Looks at all processes, or remembers what it has just seen.
+/// Looks at all processes, or returns the last listing while it is fresh.
 fn seen(root: &Root) -> SeenProcesses {
     static LAST: Mutex<Option<(Instant, Root, SeenProcesses)>> = Mutex::new(None);
     let mut last = LAST.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -134,7 +134,7 @@ fn root_of(pid: i32) -> PathBuf {
     format!("/proc/{pid}/root").into()
 }
 
-/// Returns what tells a folder from all others.
+/// Returns the identity of a folder.
 fn folder(path: &Path) -> Option<(u64, u64)> {
     let meta = fs::metadata(path).ok().filter(fs::Metadata::is_dir)?;
     Some((meta.dev(), meta.ino()))

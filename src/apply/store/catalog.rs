@@ -29,12 +29,12 @@ const HEADER: &str = "zones list cache 3\n";
 /// steps of up to two seconds), so its line is not kept.
 const SETTLED: i64 = 2;
 
-/// What `zoneadm list` and the checks between zones need of a zone.
+/// The data of a zone for `zoneadm list` and for checks between zones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CatalogEntry {
     /// Name.
     pub name: ZoneName,
-    /// What is on disk; whether it runs is for the kernel to say.
+    /// The state on disk; whether the zone runs is for the kernel to say.
     pub state: ZoneState,
     /// Zonepath, tokens expanded; empty when unset.
     pub zonepath: String,
@@ -50,9 +50,9 @@ pub struct CatalogEntry {
     pub idmap: Vec<IdRange>,
     /// ZFS datasets, and whether each is delegated; the others are file systems.
     pub datasets: Vec<(String, bool)>,
-    /// Paths of the host below which the zone can make and change names: what it is shown and not read-only.
+    /// Paths of the host below which the zone can make and change names: directories shown to it and not read-only.
     pub shared: Vec<String>,
-    /// Why spec or state cannot be read; then the fields above hold what is known.
+    /// Why spec or state cannot be read; then the fields above hold the known part.
     pub problem: Option<Problem>,
 }
 
@@ -93,7 +93,7 @@ impl CatalogEntry {
         }
     }
 
-    /// Returns what is left to say of a zone whose spec is gone while it runs.
+    /// Returns the known data of a running zone whose spec is gone.
     pub fn lost(name: &ZoneName) -> Self {
         let mut entry = Self::new(name.clone(), StateRecord::NONE);
         let text = format!("zone '{name}' is active, but it has no spec");
@@ -101,7 +101,7 @@ impl CatalogEntry {
         entry
     }
 
-    /// Fills in what the spec says.
+    /// Fills in the data of the spec.
     pub fn describe(&mut self, spec: &ZoneSpec) {
         let global = |name| spec.global(name).unwrap_or_default();
         self.zonepath = spec.zonepath().unwrap_or_default();
@@ -190,7 +190,7 @@ fn writable(fs: &Props) -> Vec<String> {
     special.into_iter().chain(upper).map(str::to_owned).collect()
 }
 
-/// Digests of what tells versions of the two files of a zone apart; 0 for a missing file.
+/// Digests that identify the versions of the two files of a zone; 0 for a missing file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Stamps {
     spec: u64,

@@ -1,4 +1,4 @@
-//! The lock of one operation on a zone, and what is read under it.
+//! The lock of one operation on a zone, and the data that is read under it.
 //!
 //! Whatever an operation relies on (spec, state, rights, ids, zonepath, name) another one may be changing
 //! at this moment. So an operation locks the zone first and reads then, through [`Locked`], which nothing
@@ -57,7 +57,7 @@ impl Locked {
         self.store.state(&self.name)
     }
 
-    /// Says in the lock file who works on the zone now, for the refusals of others.
+    /// Notes in the lock file which program works on the zone now, for the refusals of others.
     pub fn note(&self, what: &str) {
         self.lock.note(what);
     }
@@ -134,12 +134,12 @@ impl FileStore {
         Ok(locks)
     }
 
-    /// Says who works on a zone: with what, as which process, since when.
+    /// Returns who works on a zone: the command, the process, and since when.
     pub fn holder(&self, zone: &ZoneName) -> String {
         OpLock::holder(&self.lock_file(zone))
     }
 
-    /// Removes the lock file of a name that has no zone any more, unless a process holds it: that one does.
+    /// Removes the lock file of a name without a zone, unless a process holds it: that process removes it.
     pub(super) fn forget_lock(&self, zone: &ZoneName) {
         if self.lock_file(zone).symlink_metadata().is_ok()
             && let Ok(Some(lock)) = self.take(zone, false)

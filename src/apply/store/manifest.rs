@@ -1,5 +1,5 @@
-//! What `zoneadm detach` leaves in a zonepath: the spec as it was written, comments included, and below it
-//! a table that says where the zone comes from.
+//! The manifest that `zoneadm detach` leaves in a zonepath: the spec as it was written, comments included, and below
+//! it a table about the zone's origin.
 //!
 //! ```toml
 //! format = 1
@@ -15,8 +15,8 @@
 //! system = "debian 12"
 //! ```
 //!
-//! A manifest may come from anywhere. It is read as a spec is, and the table tells; nothing of it is
-//! believed where it matters.
+//! A manifest may come from anywhere. It is read as a spec is, and the table is only reported: no decision depends
+//! on it.
 
 use std::path::Path;
 
@@ -47,7 +47,7 @@ pub struct Origin {
     /// First host id of its private range.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_id: Option<u32>,
-    /// What the host's processor is.
+    /// The processor of the host.
     pub machine: String,
     /// Distribution of the host and its version.
     pub system: String,
@@ -58,7 +58,7 @@ pub struct Origin {
 pub struct Manifest {
     /// The spec of the zone.
     pub spec: ZoneSpec,
-    /// Where it comes from; none when somebody has written only the spec.
+    /// Its origin; none when a file holds only the spec.
     pub origin: Option<Origin>,
 }
 
@@ -78,10 +78,10 @@ pub fn render(spec: &str, origin: &Origin) -> Result<String, StoreError> {
     Ok(format!("{spec}{gap}{table}"))
 }
 
-/// Reads a manifest. Without a zone, the spec gets the name that the manifest tells.
+/// Reads a manifest. Without a zone, the spec gets the name in the manifest.
 ///
 /// # Errors
-/// [`StoreError::Invalid`] with line and column of what is wrong.
+/// [`StoreError::Invalid`] with line and column of the error.
 pub fn read(bytes: &[u8], zone: Option<&ZoneName>, shown: &Path) -> Result<Manifest, StoreError> {
     let invalid = |text: String| StoreError::Invalid(format!("{}:{text}", shown.shown()));
     let (spec, table) = split(bytes);
@@ -174,7 +174,7 @@ mod tests {
         assert!(wrong("format = 1\nx = 1\n[detached]\n").starts_with("m:2:1: unknown property"));
         assert!(wrong("format = 1\n\n[detached]\nzone = \"z\"\nhost = 5\n").starts_with("m:5:1: "));
         assert!(wrong("[detached]\nzone = \"z\"\n").starts_with("m:1:1: "), "no format");
-        // A later release may tell more.
+        // A later release may add fields.
         assert!(read(b"format = 1\n[detached]\nmore = 1\n", None, Path::new("m")).is_ok());
     }
 }

@@ -62,15 +62,15 @@ impl FileStore {
         &self.root
     }
 
-    /// Takes the lock of the store and finishes what a crash has left.
+    /// Takes the lock of the store and finishes an operation that a crash interrupted.
     fn hold(&self) -> Result<OpLock, StoreError> {
         let lock = OpLock::wait(&self.root.lib_dir().join(".lock"))?;
         self.finish_rename()?;
         Ok(lock)
     }
 
-    /// Finishes a rename that was killed, so that nobody sees the zone under both names. Who may not do
-    /// that sees it as it lies there.
+    /// Finishes a rename that was killed, so that no program sees the zone under both names. A user without the
+    /// right to do so sees the files as they are.
     fn settle(&self) {
         if self.root.lib_dir().join(RENAME).symlink_metadata().is_ok() {
             let _ = self.hold();
@@ -108,7 +108,7 @@ impl FileStore {
         list(&self.root.lib_dir(), |file| ZoneName::new(file).ok())
     }
 
-    /// Says whether there is a zone of a name: one that is configured, or one that runs without a spec.
+    /// Says whether there is a zone of a name: a configured one, or one that runs without a spec.
     ///
     /// # Errors
     /// The folder of specs cannot be read.
@@ -186,7 +186,7 @@ impl FileStore {
 
     /// Refuses to forget a zone whose tree is there: no command would find that again.
     fn refuse_unowned(&self, name: &ZoneName) -> Result<(), StoreError> {
-        // A state file or a spec that cannot be read tells of no tree.
+        // An unreadable state file or spec names no tree.
         let state = self.installed_state(name).unwrap_or(ZoneState::Configured);
         let spec = self.read_spec(name).ok().flatten().map(|(_, spec)| spec);
         let Some(path) = spec.and_then(|s| s.zonepath()).filter(|_| state != ZoneState::Configured) else {
@@ -427,7 +427,7 @@ impl ZoneStore for FileStore {
         }
         match self.root.spec_file(name).symlink_metadata() {
             Ok(_) => self.present_state(name).map(Some),
-            // Somebody has removed the spec of a running zone: it is there all the same.
+            // The spec of a running zone was removed: the zone is there all the same.
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 Ok(running::find(&self.root, name).map(|running| running.state))
             }
@@ -446,8 +446,8 @@ impl ZoneStore for FileStore {
 
     fn writable(&self, _name: &ZoneName) -> bool {
         use rustix::fs::{Access, AtFlags, CWD, accessat};
-        // The folder decides, as the file is replaced, not written; before the first zone there is
-        // none, and then what is above it decides.
+        // The folder decides, as the file is replaced, not written; before the first zone there is none, and its
+        // parent decides.
         let dir: PathBuf = self.root.spec_dir();
         let near = dir.ancestors().find(|d| d.exists());
         near.is_some_and(|d| accessat(CWD, d, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).is_ok())

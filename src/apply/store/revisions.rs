@@ -16,7 +16,7 @@ use crate::sys::made;
 /// Number of former specs that are kept; the oldest make room.
 const KEPT: usize = 100;
 
-/// Who saved the present text last, and a digest by which an edit by hand since is noticed.
+/// The user who saved the present text last, and a digest by which an edit by hand since is noticed.
 const AUTHOR: &str = "author";
 
 struct StoredRevision {
@@ -64,8 +64,8 @@ impl FileStore {
         Ok(())
     }
 
-    /// Notes who has just saved a text. Nothing depends on it but what `log` shows, so a failure is
-    /// not one of the save.
+    /// Notes the user who has just saved a text. Only the output of `log` depends on it, so a failure does not fail
+    /// the save.
     pub(super) fn note_author(&self, zone: &ZoneName, text: &str) {
         let line = format!("{:016x} {}\n", digest(text.as_bytes()), caller());
         let _ = std::fs::write(self.revision_dir(zone).join(AUTHOR), line);
@@ -92,7 +92,7 @@ impl FileStore {
     }
 }
 
-/// Returns the login name of whoever runs this, also behind `sudo` and `su`.
+/// Returns the login name of the user of this process, also behind `sudo` and `su`.
 fn caller() -> String {
     if let Some(caller) = crate::apply::caller::Caller::from_env() {
         return file_name(caller.name());

@@ -1,4 +1,4 @@
-//! What outlives a boot beside the spec: installed state, uuid and id range of each zone, below
+//! The state of a zone beside the spec that outlives a boot: installed state, uuid and id range, below
 //! `/var/lib/zones/NAME`.
 //!
 //! | file | content |
@@ -74,7 +74,7 @@ impl FileStore {
         StateRecord::read(&self.root.zone_lib(zone).join(STATE))
     }
 
-    /// Returns what is on disk of the zone, whether or not it runs: `Configured`, `Incomplete`,
+    /// Returns the state of the zone's files on disk, whether or not it runs: `Configured`, `Incomplete`,
     /// `Installed` or `Unavailable`.
     ///
     /// # Errors
@@ -83,8 +83,8 @@ impl FileStore {
         Ok(self.record(zone)?.state)
     }
 
-    /// Saves what is on disk of the zone. Makes the uuid when the zone first leaves `Configured`;
-    /// the return to it erases the uuid and frees the private id range.
+    /// Saves the state of the zone's files on disk. Makes the uuid when the zone first leaves `Configured`; the
+    /// return to it erases the uuid and frees the private id range.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -106,7 +106,7 @@ impl FileStore {
         if new == old { Ok(()) } else { files::replace_small(&dir.join(STATE), new.print().as_bytes()) }
     }
 
-    /// Saves what is on disk of the zone, and keeps its uuid and its private id range: what belongs to it
+    /// Saves the state of the zone's files on disk, and keeps its uuid and its private id range, which belong to it
     /// also while it is detached.
     ///
     /// # Errors
@@ -148,7 +148,7 @@ impl FileStore {
         Ok(())
     }
 
-    /// Says whether a private range from here is one that nobody has.
+    /// Says whether a private range from here is free.
     ///
     /// # Errors
     /// The ranges of the other zones cannot be read.
@@ -177,7 +177,7 @@ impl FileStore {
             return Ok(map);
         }
         let _lock = self.hold()?;
-        // Somebody else may have been faster.
+        // Another process may have been faster.
         if let Some(map) = self.known_id_map(zone, spec)? {
             return Ok(map);
         }
@@ -231,8 +231,8 @@ impl FileStore {
                 take(range.outside, range.count);
             }
         }
-        // A running zone has its ids whatever has become of its files. What zones have noted is read by one call;
-        // the kernel is asked about those alone that have noted nothing.
+        // A running zone has its ids whatever has become of its files. The claims of zones are read by one call; the
+        // kernel is asked only about zones without a claim.
         let known = claim::known(&self.root)
             .map_err(|e| StoreError::Io(format!("cannot read which ids zones have: {e}")))?;
         let silent = running::candidates(&self.root).into_iter().filter(|zone| !known.own.contains_key(zone));

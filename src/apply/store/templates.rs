@@ -34,7 +34,7 @@ impl FileStore {
     }
 
     pub(super) fn find_template(&self, name: &str, zone: &ZoneName) -> Result<Option<ZoneSpec>, StoreError> {
-        // The name becomes a file name, so it must be one that a zone may have.
+        // The name becomes a file name, so it must be a valid name of a zone.
         if ZoneName::new(name).is_err() {
             return Ok(None);
         }
@@ -52,8 +52,8 @@ impl FileStore {
     }
 }
 
-/// Drops from a sparse root what this host does not have, and links into what is shared anyway
-/// (`/bin` is `/usr/bin` on most hosts).
+/// Drops from a sparse root directories that this host does not have, and links into directories that are shared
+/// anyway (`/bin` is `/usr/bin` on most hosts).
 fn suit_host(spec: &mut ZoneSpec) {
     let shared: Vec<PathBuf> = spec
         .stored(ResourceKind::InheritPkgDir)

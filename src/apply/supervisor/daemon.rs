@@ -1,7 +1,7 @@
 //! From the process that brought a zone up to the long-lived `zoneadmd`.
 //!
-//! What was needed for the boot is given back by executing `zoneadmd`: its descriptors go along, its
-//! memory does not. Should that fail, the process serves on as it is.
+//! Resources of the boot are freed by executing `zoneadmd`: its descriptors go along, its memory does not. Should
+//! that fail, the process goes on as it is.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -43,7 +43,7 @@ impl Supervisor {
     }
 
     fn exec(&self) -> io::Result<std::convert::Infallible> {
-        // What the caller of zoneadm left open is not ours to hold: somebody may wait for its end.
+        // Open descriptors of zoneadm's caller are closed: another process may wait for their end.
         process::close_on_exec_from(3)?;
         let mut keep: Vec<(&str, OwnedFd)> = vec![
             ("listener", rustix::io::dup(&self.console.listener)?),
@@ -99,8 +99,8 @@ pub fn resume(root: &Root, name: &ZoneName) -> io::Result<Option<Supervisor>> {
     Ok(Some(Supervisor { root, name, console, init, idle: None, guard: None, links: None, restores: None }))
 }
 
-/// Starts a supervisor where there is none: takes a running zone over, or serves the console of one
-/// that is halted. Returns in the background process; the process that was started ends.
+/// Starts a supervisor where there is none: it takes a running zone over, or serves the console of a halted one.
+/// Returns in the background process; the process that was started ends.
 ///
 /// # Errors
 /// The system's error. Another supervisor that answers already is no error: none is returned then.
@@ -119,7 +119,7 @@ pub fn start_alone(root: &Root, name: &ZoneName) -> io::Result<Option<Supervisor
     match ns::fork()? {
         Side::Parent(..) => {
             drop(theirs);
-            // The record names the new supervisor before whoever asked for it goes on.
+            // The record names the new supervisor before the command that asked for it goes on.
             let up = ours.receive().is_ok_and(|m| m.text == "up");
             process::exit_now(i32::from(!up))
         }
@@ -145,15 +145,15 @@ pub fn start_alone(root: &Root, name: &ZoneName) -> io::Result<Option<Supervisor
         }
         None => None,
     };
-    // Before whoever asked for the supervisor asks for the guard.
+    // Before the command that asked for the supervisor asks for the guard.
     let guard = init.as_ref().and_then(|i| guard::watch(root, name, i.running.init, super::log));
     theirs.send("up", &[])?;
     let (root, name) = (root.clone(), name.clone());
     Ok(Some(Supervisor { root, name, console, init, idle: None, guard, links: None, restores: None }))
 }
 
-/// Puts a new console in the place of the dead one of a running zone. Whoever had the old one open
-/// sees it hang up and opens `/dev/console` again.
+/// Puts a new console in the place of the dead one of a running zone. A process that had the old one open sees it
+/// hang up and opens `/dev/console` again.
 ///
 /// The dead terminal's mount is locked, and nothing can be mounted on it, for its node is gone. But
 /// removing the file below it from another mount namespace takes the mount away with it.
@@ -163,8 +163,8 @@ fn give_console(init: i32, console: &Console) -> io::Result<()> {
     let dir = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let zone = rustix::fs::open(format!("/proc/{init}/root"), dir, Mode::empty())?;
     let dev = open_beneath(zone.as_fd(), Path::new("dev"), dir, Mode::empty(), STRICT)?;
-    // The new terminal belongs to the zone's root, and what is done to its /dev is done as that user: the
-    // zone may have put any folder that it can see in the place of /dev.
+    // The new terminal belongs to the zone's root, and changes of its /dev are made as that user: the zone may have
+    // put any folder that it can see in the place of /dev.
     let (uid, gid) = root_ids(init)?;
     rustix::fs::fchown(console.slave(), Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
     rustix::fs::fchmod(console.slave(), Mode::from(0o620))?;

@@ -1,8 +1,8 @@
 //! `zoneadmd`: the supervisor of one zone. It keeps the console, notices the end of the zone, boots
 //! it again when it asked for that, and otherwise does nothing.
 //!
-//! Whoever stops a zone says so in its record first. The supervisor takes the zone down itself only
-//! when the record says nothing: then the zone ended from inside.
+//! A command that stops a zone says so in its record first. The supervisor takes the zone down itself only when the
+//! record says nothing: then the zone ended from inside.
 //!
 //! ```text
 //!  zoneadm ──fork──> supervisor ──clone──> process 1 of the zone
@@ -17,10 +17,10 @@
 //! init. Afterwards it becomes `zoneadmd`, small and with a name of its own, and keeps the console.
 //! Halting needs no supervisor: the kernel ends everything with process 1.
 //!
-//! One socket serves all. Its first line that is not blank says what a connection wants, after the name and version
-//! of the protocol ([`super::protocol`]): `HANDOVER` (a new supervisor takes socket and client over), `BOOT ARGS`
-//! (start init of a ready zone), or `CONNECT PID LOCALE FLAG` (a client of the console; with flag 1 it leaves when
-//! the zone halts). It is answered with a line, `OK`, `BUSY PID` or `ERROR TEXT`; any other request is refused.
+//! One socket serves all. The first line that is not blank is the request of a connection, after the name and
+//! version of the protocol ([`super::protocol`]): `HANDOVER` (a new supervisor takes socket and client over), `BOOT
+//! ARGS` (start init of a ready zone), or `CONNECT PID LOCALE FLAG` (a client of the console; with flag 1 it leaves
+//! when the zone halts). It is answered with a line, `OK`, `BUSY PID` or `ERROR TEXT`; any other request is refused.
 
 mod daemon;
 pub mod start;
@@ -102,7 +102,7 @@ impl Supervisor {
         Self { root, name, console, init: Some(init), idle: None, guard: None, links: None, restores: None }
     }
 
-    /// Serves until the zone has ended and nobody watches. Never returns.
+    /// Serves until the zone has ended and no client watches. Never returns.
     pub fn serve(mut self) -> ! {
         self.restores = Signals::take(&[Signal::SIGHUP]).ok();
         self.watch_guard();
@@ -110,7 +110,7 @@ impl Supervisor {
         loop {
             if self.init.is_none() && !self.console.has_client() {
                 let since = *self.idle.get_or_insert_with(Instant::now);
-                // While the lock is taken somebody works on the zone, and may want this console.
+                // While the lock is taken another command works on the zone, and may want this console.
                 if since.elapsed() >= Duration::from_secs(IDLE_SECONDS)
                     && let Ok(Some(lock)) =
                         FileStore::open(self.root.clone()).try_lock(&self.name, "zoneadmd")
@@ -179,7 +179,7 @@ impl Supervisor {
             (Some(a), Some(b)) => Some(if (a.tv_sec, a.tv_nsec) < (b.tv_sec, b.tv_nsec) { a } else { b }),
             (a, b) => a.or(b),
         };
-        // Interrupted or not: what is not ready now is asked for again in the next round.
+        // Interrupted or not: descriptors that are not ready now are asked for again in the next round.
         let _ = poll(&mut fds, timeout.as_ref());
         let got = |i: usize| fds[i].revents();
         let (connection, output) = (!got(0).is_empty(), got(1));
@@ -222,8 +222,8 @@ impl Supervisor {
         }
     }
 
-    /// Makes what is missing of the run-time folder anew: the sockets, and the record, unless whoever asked
-    /// for it has written that.
+    /// Restores missing parts of the run-time folder: the sockets, and the record, unless the command that asked for
+    /// it has written that.
     fn restore(&mut self) {
         let done = self.console.listen_again(&self.root, &self.name);
         if let Err(e) = done {
@@ -243,7 +243,7 @@ impl Supervisor {
         }
     }
 
-    /// Takes part in holding what the guard of the running zone needs.
+    /// Holds the descriptors that the guard of the running zone needs, together with the guard.
     fn watch_guard(&mut self) {
         let Some(init) = self.init.as_ref().map(|i| i.running.init) else { return };
         if self.guard.is_none() {
@@ -277,7 +277,7 @@ impl Supervisor {
 
     fn request(&mut self) {
         let Ok((stream, _)) = self.console.listener.accept() else { return };
-        // The folder is closed to others; this holds even if somebody opens it.
+        // The folder is closed to others; this holds even if its mode is changed.
         let is_root = rustix::net::sockopt::socket_peercred(&stream).is_ok_and(|c| c.uid.is_root());
         if !is_root || stream.set_read_timeout(Some(Duration::from_secs(1))).is_err() {
             return;
@@ -347,20 +347,20 @@ impl Supervisor {
         self.take_down();
     }
 
-    /// Takes the ended zone down, unless whoever ended it does so or the lock is taken just now.
+    /// Takes the ended zone down, unless the command that ended it does so or the lock is taken just now.
     fn take_down(&mut self) {
         let Some(init) = self.init.as_ref() else { return };
         let Some(ended) = init.ended else { return };
         let is_ours = |r: &Running| r.init == init.running.init && r.init_start == init.running.init_start;
         let store = FileStore::open(self.root.clone());
         let lock = store.try_lock(&self.name, "zoneadmd, which takes the zone down").ok().flatten();
-        // One that was killed has been ended by the command that had announced it, even if that died right then.
+        // A killed zone was ended by the command that had announced it, even if that died right then.
         let killed = ended == Ended::Signal(libc::SIGKILL);
         let mut ours = if killed { written(&self.root, &self.name) } else { record(&self.root, &self.name) };
         ours = ours.filter(is_ours);
         if ours.is_none() {
             ours = copy::record(&self.root, &self.name).filter(is_ours);
-            // Nothing tells whether the one who has the lock ends the zone or only looks at it.
+            // Nothing shows whether the process that has the lock ends the zone or only looks at it.
             if ours.is_none() && lock.is_none() {
                 return;
             }
@@ -378,7 +378,8 @@ impl Supervisor {
         let asked = ours.as_ref().and_then(|r| r.stop_reason);
         let elsewhere = match ours {
             None => Some(StopReason::Halt),
-            // Whoever has said so holds the lock until all is removed. If it is free, that one has died.
+            // The command that said so holds the lock until all is removed. If the lock is free, that command has
+            // died.
             Some(_) => asked.filter(|_| lock.is_none()),
         };
         if let Some(reason) = elsewhere {
@@ -453,7 +454,7 @@ impl Supervisor {
     }
 }
 
-/// Serves the console of a zone whose boot failed, for the one who watches, in a process of its own.
+/// Serves the console of a zone whose boot failed, for its client, in a process of its own.
 pub fn stay_for_client(root: &Root, name: &ZoneName, console: Console) {
     if let Ok(crate::sys::ns::Side::Child) = crate::sys::ns::fork() {
         // Every other descriptor of the failed boot is closed, the caller's lock among them.
@@ -466,7 +467,7 @@ pub fn stay_for_client(root: &Root, name: &ZoneName, console: Console) {
 /// Reads a request; none when there is none. The blank line before it is for supervisors that know no other way to
 /// say that they do not understand.
 fn read_request(stream: &UnixStream) -> Option<String> {
-    // One byte at a time: what follows the line belongs to the console.
+    // One byte at a time: the bytes after the line belong to the console.
     let mut reader = BufReader::with_capacity(1, stream.take(8192));
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
@@ -482,7 +483,7 @@ fn refuse(mut stream: UnixStream, why: &ProtocolError) {
     let _ = stream.write_all(format!("{REFUSED}{why}\n").as_bytes());
 }
 
-/// Where messages go when nobody waits for them: the system log.
+/// Messages without a receiver go here: to the system log.
 struct SystemLog<'a>(&'a ZoneName);
 
 impl Notice for SystemLog<'_> {

@@ -22,7 +22,7 @@ use crate::sys::ns::{Side, fork};
 use crate::sys::process;
 use crate::sys::trace;
 
-/// Before what the supervisor tells besides success or failure.
+/// The mark before warnings of the supervisor, which are neither success nor failure.
 const WARNING: &str = "WARNING: ";
 
 /// Starts a zone that the kernel does not know. The supervisor holds the lock as well, until the start has
@@ -61,8 +61,8 @@ pub fn start(op: &mut Op<'_>, args: &BootArgs, goal: Goal, lock: &Locked) -> Res
             match answer.text.as_str() {
                 "ok" => Ok(()),
                 "" => {
-                    // Killed in the middle. Whatever it made ends with it, unless init runs already; what is
-                    // left is taken away now.
+                    // The supervisor was killed in the middle. Its things end with it, unless init runs already;
+                    // leftovers are removed now.
                     let _ = process::wait(pid);
                     match running::find(op.store.root(), op.name) {
                         Some(left) => take_down(op, &left, StopReason::Halt)?,
@@ -101,7 +101,7 @@ fn supervise(
     let _ = process::close_all_but(&kept);
     let (root, name) = (op.store.root(), op.name);
     let tell = |text: &str| {
-        // The one who asked may be gone; the console has it, too.
+        // The command that asked may be gone; the console gets it, too.
         let _ = report.send(&format!("{WARNING}{text}"), &[]);
     };
     match bring_up(root, name, args, goal, begun, &tell) {
@@ -120,11 +120,10 @@ fn supervise(
     }
 }
 
-/// Brings a zone up in this process, which becomes its supervisor. `tell` hears what the administrator
-/// should know.
+/// Brings a zone up in this process, which becomes its supervisor. `tell` receives warnings for the administrator.
 ///
 /// # Errors
-/// [`UpError`]; everything has been undone then, but for what the error names.
+/// [`UpError`]; everything has been undone then, but for the parts that the error names.
 pub fn bring_up(
     root: &Root,
     name: &ZoneName,
@@ -161,7 +160,7 @@ pub fn bring_up(
             console.boot_failed();
             remove_run_files(root, name, console.has_client());
             if console.has_client() {
-                // Somebody watches: the console stays, served by a process that does nothing else.
+                // A client watches: the console stays, served by a process that does nothing else.
                 stay_for_client(root, name, console);
             }
             Err(error)

@@ -122,7 +122,7 @@ fn passed_on(pid: i32, handle: &Handle, running: &Running) -> io::Result<()> {
     }
 }
 
-/// The marks of an init that the host can see, by which it tells how to ask it.
+/// The signs of an init that the host can see; they decide how to ask it for a shutdown.
 #[derive(Clone, Debug, Default)]
 struct Looks {
     /// Name of its program.
@@ -157,7 +157,7 @@ impl Looks {
     /// The kernel keeps every signal from a first process that neither handles nor blocks it.
     fn asking(&self) -> Option<Asking> {
         let has = |mask: u64, signal: i32| mask & (1 << (signal - 1)) != 0;
-        // It waits in sigtimedwait(2), and what it waits for is not shown.
+        // It waits in sigtimedwait(2), and the awaited signals are not shown.
         if self.program == "busybox" {
             return Some(Asking::Signal(libc::SIGUSR2));
         }
@@ -170,7 +170,8 @@ impl Looks {
             libc::SIGPWR,  // as other software asks
             libc::SIGTERM, // openrc-init, a script with a trap
         ];
-        // systemd and the built-in init block what they read from a descriptor; others block what they never read.
+        // systemd and the built-in init block the signals that they read from a descriptor; others block signals
+        // that they never read.
         let masks = if has(self.caught, realtime(4)) || self.reads() {
             [self.caught | self.blocked, 0]
         } else {

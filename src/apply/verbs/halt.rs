@@ -13,8 +13,8 @@ use crate::spec::ZoneName;
 use crate::spec::state::ZoneState;
 use crate::sys::path::reason;
 
-/// How long `shutdown` waits for the zone's own shutdown unless it is told, in seconds: longer than systemd gives a
-/// service to stop, which is 90 s.
+/// How long `shutdown` waits for the zone's own shutdown by default, in seconds: longer than systemd gives a service
+/// to stop, which is 90 s.
 pub const SHUTDOWN_SECONDS: u64 = 120;
 
 /// Halts a zone at once: kills every process and takes everything down. `killed` says that the caller has
@@ -91,7 +91,7 @@ pub fn shutdown(op: &mut Op<'_>, again: Option<&BootArgs>, seconds: u64) -> Resu
             return Err(e);
         }
         if !handle.wait_gone(seconds.saturating_mul(1000)).map_err(BootError::system("wait for init"))? {
-            // It cannot be told to stay, so nothing is taken back: who ends it now is its supervisor.
+            // The shutdown cannot be stopped any more, so nothing is taken back: the supervisor ends the zone.
             recover_supervisor(op, &running);
             return Err(BootError::Slow { seconds, again: again.is_some() });
         }
@@ -126,7 +126,7 @@ pub(super) fn find_and_mend(op: &mut Op<'_>) -> Option<Running> {
     running::find(root, op.name).or(Some(found))
 }
 
-/// Writes the record of a zone that is ended. What frees the host must not need room: a record that cannot
+/// Writes the record of a zone that is ended. An action that frees the host must not need room: a record that cannot
 /// be written is a warning.
 fn note(op: &mut Op<'_>, running: &Running) {
     let done = write_record(op.store.root(), op.name, running);

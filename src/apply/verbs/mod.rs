@@ -1,4 +1,4 @@
-//! What `zoneadm` does with a zone that runs or is to run: `ready`, `boot`, `reboot`, `shutdown`, `halt`.
+//! The operations on a zone that runs or is to run: `ready`, `boot`, `reboot`, `shutdown`, `halt`.
 
 mod asking;
 mod halt;
@@ -68,7 +68,7 @@ pub fn boot(op: &mut Op<'_>, args: &BootArgs) -> Result<(), BootError> {
 pub fn reboot(op: &mut Op<'_>, args: &BootArgs) -> Result<(), BootError> {
     let lock = op.lock()?;
     let running = halt::find_and_mend(op).ok_or(BootError::NotRunning)?;
-    // What cannot boot is not halted either.
+    // A zone that could not boot again is not halted either.
     plan_boot(op, args)?;
     take_down(op, &running, StopReason::Reboot)?;
     start::start(op, args, Goal::Running, lock)

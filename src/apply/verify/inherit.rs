@@ -9,7 +9,7 @@ use crate::spec::Props;
 /// Looks afresh, and so puts the list of programs right that the next boot uses.
 pub fn check(root: &Root, resource: &Props, found: &mut VerifyReport) {
     let dir = resource.text("dir").unwrap_or_default();
-    // A directory that is a link in the zone's root as well needs no mount; a missing one is told by the boot.
+    // A directory that is a link in the zone's root as well needs no mount; the boot reports a missing one.
     let Ok(seen) = inherit::look(root, dir) else { return };
     if runs_set_id(resource) && !seen.hidden.is_empty() {
         found.warn(format!(

@@ -14,7 +14,7 @@ pub fn check(spec: &ZoneSpec, purpose: Purpose, found: &mut VerifyReport) {
     }
     let mut host = host(spec);
     if purpose != Purpose::Boot {
-        // What another zone has now it may have given back by the time this one boots.
+        // Processors that another zone has now may be free by the time this one boots.
         host.taken.clear();
     }
     match limits(spec, &host) {

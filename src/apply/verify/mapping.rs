@@ -1,5 +1,5 @@
-//! Whether what a zone is made of can be mounted with its ids, by trying: the mounts that are made for it are
-//! attached nowhere and gone at once.
+//! Checks by trying whether the file systems of a zone can be mounted with its ids: the mounts are attached nowhere
+//! and gone at once.
 
 use std::cell::OnceCell;
 use std::convert::Infallible;
@@ -20,7 +20,7 @@ use crate::spec::{ZoneName, ZoneSpec};
 use crate::sys::mount::{Attrs, NewFs};
 use crate::sys::mountinfo;
 
-/// What statfs(2) says of the file systems that map ids since the kernel does, Linux 5.12.
+/// The statfs(2) types of file systems that map ids since the kernel does, Linux 5.12.
 const EXT4_MAGIC: i64 = 0xEF53;
 const XFS_MAGIC: i64 = 0x5846_5342;
 
@@ -115,7 +115,7 @@ pub fn check(
     }
 }
 
-/// Returns what is mounted at a source; nothing when it is not there, which is said elsewhere.
+/// Returns the mounts at a source; none when it is missing, which another check reports.
 fn pieces(special: &str, options: &MountOptions, trial: &Trial) -> Vec<SharedMount> {
     if !trial.wanted {
         return Vec::new();
@@ -149,7 +149,7 @@ fn visit<'p>(
     let Ok(()) = shared::walk(pieces, |piece| Ok::<_, Infallible>(visit(piece)));
 }
 
-/// Names what was mounted in a shared directory after the zone had booted.
+/// Names the mounts made in a shared directory after the zone had booted.
 fn later(store: &FileStore, name: &ZoneName, dir: &str, pieces: &[SharedMount], found: &mut VerifyReport) {
     let mut below = pieces.iter().filter(|piece| !piece.is_whole()).peekable();
     if below.peek().is_none() {

@@ -1,4 +1,4 @@
-//! Mount points in the root of an installed zone: what a boot would refuse there.
+//! Mount points in the root of an installed zone: those that a boot would refuse.
 
 use std::path::{Path, PathBuf};
 
@@ -14,12 +14,12 @@ use crate::spec::state::ZoneState;
 use crate::spec::store::StoreError;
 use crate::spec::{Props, ZoneName, ZoneSpec};
 
-/// Where the way to a mount point begins: the zone's root, or what is mounted above it.
+/// The directory where the way to a mount point begins: the zone's root, or a mount above it.
 struct Bases {
     root: PathBuf,
     /// Mount points of the zone, and what of the host is seen there, when that is a directory; the last of two.
     mounts: Vec<(PathBuf, Option<PathBuf>)>,
-    /// Those where nothing can be made.
+    /// Directories in which no mount point can be made.
     read_only: Vec<PathBuf>,
 }
 
@@ -30,7 +30,7 @@ impl Bases {
         let mut read_only = Vec::new();
         for resource in spec.stored(ResourceKind::InheritPkgDir) {
             let dir = text(resource, "dir");
-            // What the host has as a link into another of them is not inherited.
+            // A directory that is a link into another one on the host is not inherited.
             if dir.symlink_metadata().is_ok_and(|m| m.is_dir()) {
                 mounts.push((dir.clone(), Some(dir.clone())));
                 read_only.push(dir);

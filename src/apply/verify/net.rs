@@ -1,4 +1,4 @@
-//! The zone's network: whether the host has the links, and nobody else the addresses.
+//! The zone's network: whether the host has the links, and the addresses are free.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +32,7 @@ pub fn check(
     for warning in follow::link_warnings(store.root(), name) {
         found.warn(format!("WARNING: {warning}."));
     }
-    // A link that is missing may come later, and one that is used may become free.
+    // A missing link may come later, and a used one may become free.
     if missing(spec, &facts, found) {
         return Ok(());
     }
@@ -42,8 +42,8 @@ pub fn check(
                 found.warn(format!("WARNING: {text}"));
             }
         }
-        // Who has the address now may not have it when the zone boots. Of an installed zone it is told with
-        // what else a boot would meet.
+        // The present holder of the address may have gone when the zone boots. For an installed zone it is reported
+        // with the other obstacles to a boot.
         Err(_) if store.state(name)? == Some(ZoneState::Installed) => return Ok(()),
         Err(refusal) if refusal.passing => found.warn(format!("WARNING: {refusal}")),
         Err(refusal) => found.error(refusal.to_string()),
@@ -57,7 +57,7 @@ pub fn check(
     Ok(())
 }
 
-/// Tells which links cannot be used now; says whether there are any.
+/// Reports the links that cannot be used now; says whether there are any.
 fn missing(spec: &ZoneSpec, facts: &NetFacts, found: &mut VerifyReport) -> bool {
     let exclusive = spec.global("ip-type").as_deref() == Some("exclusive");
     let mut any = false;
@@ -86,8 +86,8 @@ fn missing(spec: &ZoneSpec, facts: &NetFacts, found: &mut VerifyReport) -> bool 
     any
 }
 
-/// Tells which other zones have one of the addresses in their specs. Only one of them can run at a time,
-/// and that may be meant.
+/// Reports the other zones that have one of the addresses in their specs. Only one of them can run at a time, and
+/// that may be meant.
 fn others(
     store: &FileStore,
     name: &ZoneName,

@@ -23,7 +23,7 @@ const NFS_MAGIC: i64 = 0x6969;
 const TMPFS_MAGIC: i64 = 0x0102_1994;
 const RAMFS_MAGIC: i64 = 0x8584_58f6;
 
-/// What each bit of a mode means, in the order in which complaints are printed.
+/// The meaning of each bit of a mode, in the order in which complaints are printed.
 const BITS: [(u32, &str); 9] = [
     (0o400, "owner readable"),
     (0o200, "owner writable"),
@@ -69,7 +69,7 @@ pub fn check(
             if purpose == Purpose::Verify && !without("zonepath") {
                 complain(&zonepath, &meta, 0o700, found);
             } else if found.errors() == before || without("parents") {
-                // Only now: whoever could put another directory here could have that one changed.
+                // Only now: a user who could put another directory here could have that one changed.
                 make_owned(store.root().prefix(), &zonepath, &path, 0o700, found);
             }
             if state != ZoneState::Configured && !makes {
@@ -141,8 +141,8 @@ fn check_overlap(
     Ok(())
 }
 
-/// Gives the zonepath to root alone. It is opened without following any link below the root, and what is
-/// open is what is changed.
+/// Gives the zonepath to root alone. It is opened without following any link below the root, and the open directory
+/// is the one that is changed.
 fn make_owned(prefix: &Path, shown: &str, path: &Path, mode: u32, found: &mut VerifyReport) {
     if without("zonepath") {
         return;
@@ -192,7 +192,7 @@ fn check_parents(prefix: &Path, path: &Path, found: &mut VerifyReport) {
     above.for_each(|dir| check_parent(dir, found));
 }
 
-/// Whoever may write beside the zonepath could put another directory in its place.
+/// A user who may write beside the zonepath could put another directory in its place.
 fn check_parent(parent: &Path, found: &mut VerifyReport) {
     let Ok(meta) = fs::metadata(parent) else { return };
     let shown = parent.shown();

@@ -1,5 +1,5 @@
-//! What holds a dataset: why it cannot be unmounted, renamed or destroyed, and the command that frees
-//! it. Reads only.
+//! The users of a dataset: why it cannot be unmounted, renamed or destroyed, and the command that frees it. Reads
+//! only.
 //!
 //! The kernel says no more than "busy". So all places are looked at from which a dataset can be held:
 //! datasets below it, clones and holds of its snapshots, mounts in every mount namespace, and files that
@@ -242,7 +242,7 @@ fn target(link: &Path) -> PathBuf {
 }
 
 fn is_on(link: &Path, devices: &BTreeSet<(u32, u32)>) -> bool {
-    // What the kernel knows already: a file on a dead server must not hold us up.
+    // Only data that the kernel has already: a file on a dead server must not hold us up.
     let flags = AtFlags::STATX_DONT_SYNC | AtFlags::NO_AUTOMOUNT;
     rustix::fs::statx(CWD, link, flags, StatxFlags::TYPE)
         .is_ok_and(|s| devices.contains(&(s.stx_dev_major, s.stx_dev_minor)))

@@ -1,4 +1,4 @@
-//! The file system that holds the files of a zone, and what it does to them. Reads only.
+//! The file system that holds the files of a zone, and its effect on them. Reads only.
 
 use std::path::Path;
 
@@ -66,8 +66,8 @@ fn stores_acls() -> bool {
 }
 
 impl Holding {
-    /// Returns what is to be typed to change a property, in the form of the end of a sentence; nothing on other
-    /// file systems.
+    /// Returns the command that changes a property, in the form of the end of a sentence; none on other file
+    /// systems.
     pub fn command(&self, setting: &str) -> String {
         match &self.dataset {
             Some(dataset) if self.pool_read_only && setting == "readonly=off" => {

@@ -11,13 +11,13 @@ use crate::spec::ZoneName;
 use crate::sys::mountinfo::{self, MountEntry};
 use crate::zfs::{Dataset, DatasetKind, Mountpoint, PropertySource, Zfs};
 
-/// Says whether the files of an installed zone are not to be seen. Who may not look sees them.
+/// Says whether the files of an installed zone are invisible. Without the right to look they count as visible.
 pub fn is_missing(root: &Root, zonepath: &Path) -> bool {
     let seen = root.host_path(zonepath).join("root").symlink_metadata();
     seen.is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound)
 }
 
-/// Says where the files of a zone may be, and what is to be typed to have them again.
+/// Says where the files of a zone may be, and which command brings them back.
 pub fn missing(root: &Root, zone: &ZoneName, zonepath: &Path) -> String {
     explain(&real_path(root, zonepath), &candidates(root, zone, zonepath))
 }
@@ -58,7 +58,7 @@ impl StorageLookup<'_> {
     }
 
     fn candidate(&self, d: &Dataset, altroot: Option<&str>) -> Option<Candidate> {
-        // The administrator of a zone can write any mark on what is zoned.
+        // The administrator of a zone can write any mark on a zoned dataset.
         if d.zoned() {
             return None;
         }
