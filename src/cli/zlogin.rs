@@ -300,7 +300,7 @@ fn user(options: &Options) -> &str {
     options.user.as_deref().unwrap_or("root")
 }
 
-/// Returns the text of an error, as the interface has it.
+/// Returns the text of an error, in the words of Solaris' zlogin.
 fn describe(zone: &ZoneName, error: &LoginError) -> String {
     match error {
         LoginError::ConsoleBusy(_) => error.to_string(),

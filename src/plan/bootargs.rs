@@ -1,6 +1,6 @@
 //! Boot arguments: what follows `boot --`, or the `bootargs` property.
 
-/// Boot arguments as read (interface section 8.4). Bad ones never stop a boot.
+/// Boot arguments as read. Bad ones are warned of and never stop a boot, as on Solaris.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BootArgs {
     /// The words as given, handed to init.

@@ -46,19 +46,12 @@ const DETACHED_XML: &str = "SUNWdetached.xml";
 /// The treatment of the manifest of a zone that was attached without checks.
 pub const ATTACHED: &str = "SUNWattached.toml";
 
-/// Where the zone's root lies. Chosen from the facts by [`Storage::choose`].
+/// Where the zone's root lies. Journals name it, so that a later release may add other kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Storage {
     /// A plain directory; it works on every file system.
     Directory,
-}
-
-impl Storage {
-    /// Chooses the storage by the kind of file system that the zonepath will lie on.
-    pub fn choose(_file_system: &str) -> Self {
-        Self::Directory
-    }
 }
 
 /// The steps of one operation, in order.
@@ -195,7 +188,7 @@ pub fn plan_install(
     let (dirs, links) = mount_points(&inherited, &facts.host_links);
     let hostname = spec.name.to_string();
     steps.extend([
-        InstallStep::MakeRoot { path: root.clone(), storage: Storage::choose(&facts.file_system) },
+        InstallStep::MakeRoot { path: root.clone(), storage: Storage::Directory },
         InstallStep::Populate { root: root.clone(), source },
         InstallStep::MountPoints { root: root.clone(), dirs, links },
         InstallStep::Identity { root: root.clone(), hostname, host, lock_passwords },

@@ -102,7 +102,7 @@ impl PropDef {
     /// text is an error here; that `set p=""` means "unset" is a matter of the command language.
     ///
     /// # Errors
-    /// [`ValueError`] with the text of the interface.
+    /// [`ValueError`] with the text of Solaris' zonecfg.
     pub fn check(&self, value: &Value, owner: Option<ResourceKind>) -> Result<Value, ValueError> {
         match (self.shape, value) {
             (ValueShape::One, Value::Simple(text)) => self.check_text(text, owner).map(Value::Simple),

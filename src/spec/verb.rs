@@ -297,7 +297,7 @@ impl Verb {
     /// Says how the verb starts in a state; none where the state does not decide.
     ///
     /// # Errors
-    /// [`StateError`] with the text of the interface.
+    /// [`StateError`] with the text of Solaris' zoneadm.
     pub fn start(&self, state: ZoneState) -> Result<Start, StateError> {
         match self.states.as_ref().map(|row| row[state as usize]) {
             None | Some(VerbDecision::Go) => Ok(Start::Go),

@@ -75,13 +75,13 @@ pub enum BootError {
     #[error(
         "zone is still shutting down after {seconds} seconds; when it has ended it will be {}; use halt to end it \
          at once, or -t to wait longer",
-        if *.again { "booted again" } else { "halted" }
+        if *.reboots { "booted again" } else { "halted" }
     )]
     Slow {
         /// How long it was waited for.
         seconds: u64,
         /// A boot comes afterwards.
-        again: bool,
+        reboots: bool,
     },
     /// Init cannot be asked.
     #[error("unable to shutdown zone: its init takes no signal that would end it; use halt")]

@@ -22,7 +22,7 @@ const BETWEEN: Duration = Duration::from_millis(5);
 
 /// Why the guard cannot be reached.
 #[derive(Debug, Error)]
-pub enum RefuseReason {
+pub enum GuardError {
     /// It does not answer.
     #[error("the guard of its datasets does not answer: {}; halt and boot the zone", reason(.0))]
     Unreachable(#[source] io::Error),
@@ -36,8 +36,8 @@ pub enum RefuseReason {
 pub enum Guarded {
     /// It answers, or the zone needs none.
     Yes,
-    /// Everybody who held its listeners had died. There is a new one, but not for the processes that run.
-    Anew,
+    /// Every process that held its listeners had died. There is a new one, but not for the processes that run.
+    Replaced,
 }
 
 impl Guarded {
@@ -45,7 +45,7 @@ impl Guarded {
     pub fn warning(self) -> Option<&'static str> {
         match self {
             Self::Yes => None,
-            Self::Anew => Some(
+            Self::Replaced => Some(
                 "WARNING: the guard of the zone's datasets had died with zoneadmd: ZFS requests that are checked fail in all processes that run now, until the zone is rebooted; new logins are guarded again.",
             ),
         }
@@ -64,8 +64,8 @@ fn connect(root: &Root, name: &ZoneName) -> io::Result<UnixStream> {
 /// Makes sure that a running zone with datasets has its guard and supervisor.
 ///
 /// # Errors
-/// [`RefuseReason`].
-pub fn ensure(root: &Root, name: &ZoneName, running: &Running) -> Result<Guarded, RefuseReason> {
+/// [`GuardError`].
+pub fn ensure(root: &Root, name: &ZoneName, running: &Running) -> Result<Guarded, GuardError> {
     if !is_needed(root, name) {
         return Ok(Guarded::Yes);
     }
@@ -83,15 +83,15 @@ pub fn ensure(root: &Root, name: &ZoneName, running: &Running) -> Result<Guarded
         return Ok(Guarded::Yes);
     }
     wait_for_guard(root, name)?;
-    Ok(Guarded::Anew)
+    Ok(Guarded::Replaced)
 }
 
-fn wait_for_guard(root: &Root, name: &ZoneName) -> Result<UnixStream, RefuseReason> {
+fn wait_for_guard(root: &Root, name: &ZoneName) -> Result<UnixStream, GuardError> {
     let start = Instant::now();
     loop {
         match connect(root, name) {
             Ok(stream) => return Ok(stream),
-            Err(e) if start.elapsed() > REPLACED_WITHIN => return Err(RefuseReason::Unreachable(e)),
+            Err(e) if start.elapsed() > REPLACED_WITHIN => return Err(GuardError::Unreachable(e)),
             Err(_) => std::thread::sleep(BETWEEN),
         }
     }

@@ -35,7 +35,7 @@ use crate::spec::{ZoneName, ZoneSpec};
 use crate::sys::seccomp::asm::Instruction;
 use crate::sys::seccomp::filter::{Action, filter};
 
-pub use keep::{Guarded, RefuseReason, enlist, ensure, is_needed};
+pub use keep::{GuardError, Guarded, enlist, ensure, is_needed};
 pub use serve::Guard;
 
 /// The guard as a helper of the zone.

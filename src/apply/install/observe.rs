@@ -17,7 +17,7 @@ use crate::plan::storage::explain;
 use crate::spec::ZoneName;
 use crate::spec::state::ZoneState;
 use crate::spec::store::ZoneStore;
-use crate::sys::mountinfo::{MountEntry, mount_at, mounts, mounts_below};
+use crate::sys::mountinfo::{MountEntry, mounts, mounts_below};
 use crate::sys::path::{At, Dir, Mounts, Resolve, STRICT, mount_of};
 
 /// Directories that belong to a system also when they are file systems of their own.
@@ -47,11 +47,9 @@ pub(super) fn install_facts(
     let found = find(root, &zonepath)?;
     let table = mounts()?;
     let real = real_path(root, &zonepath);
-    let file_system = mount_at(&table, &real).map(|m| m.kind.clone()).unwrap_or_default();
     let mut facts = InstallFacts {
         zonepath,
         found,
-        file_system,
         dataset: dataset::child(&table, &real),
         host_links: host_links(host)?,
         private: Vec::new(),

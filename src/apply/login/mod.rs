@@ -71,7 +71,7 @@ pub enum LoginError {
     Inside(String),
     /// The guard of the zone's datasets cannot be reached.
     #[error("{0}")]
-    Guard(#[from] guard::RefuseReason),
+    Guard(#[from] guard::GuardError),
     /// The new process was killed before it had reported anything.
     #[error("the login was killed before it began")]
     Killed,

@@ -94,7 +94,7 @@ pub fn make_run_dir(root: &Root, dir: &Path) -> io::Result<()> {
 pub fn init_file(root: &Root) -> io::Result<PathBuf> {
     let path = root.run_dir().join(".init");
     let whole = fs::symlink_metadata(&path).is_ok_and(|m| m.is_file() && m.len() == INIT.len() as u64);
-    // The same length may still be another version; comparing costs less than it risks.
+    // Equal length does not mean equal content, and comparing these few kilobytes is cheap.
     if whole && fs::read(&path).is_ok_and(|bytes| bytes == INIT) {
         return Ok(path);
     }

@@ -412,7 +412,7 @@ impl Supervisor {
         // In a pid namespace, reboot(2) ends process 1 by SIGHUP, and halt and power-off by SIGINT.
         if again {
             self.console.notice("NOTICE: Zone rebooting");
-            match self.again(&store, &lock, args) {
+            match self.reboot(&store, &lock, args) {
                 Ok(()) => drop(lock),
                 Err(text) => {
                     log(&self.name, &text);
@@ -432,7 +432,7 @@ impl Supervisor {
     }
 
     /// Boots the zone again, in this process, with its saved spec, and with arguments or those of the spec.
-    fn again(&mut self, store: &FileStore, lock: &Locked, args: Option<BootArgs>) -> Result<(), String> {
+    fn reboot(&mut self, store: &FileStore, lock: &Locked, args: Option<BootArgs>) -> Result<(), String> {
         let spec = lock.spec().map_err(|e| e.to_string())?.ok_or("No such zone configured")?;
         let mut out = SystemLog(&self.name);
         let op = Op::under(lock, store, &spec, &NO_ZFS_FACTS, &mut out);

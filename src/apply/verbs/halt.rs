@@ -55,13 +55,13 @@ pub fn interrupt_shutdown(root: &Root, name: &ZoneName) -> Result<bool, BootErro
     Ok(true)
 }
 
-/// Asks the zone's init for an orderly end, waits for it at most so many seconds, and boots again when `again` is
-/// given.
+/// Asks the zone's init for an orderly end, waits for it at most so many seconds, and boots the zone again when
+/// `reboot` is given.
 ///
 /// # Errors
 /// [`BootError`]. A zone that has not ended in time is still on its way down; its supervisor does the rest then,
 /// and boots it again if that was asked for.
-pub fn shutdown(op: &mut Op<'_>, again: Option<&BootArgs>, seconds: u64) -> Result<(), BootError> {
+pub fn shutdown(op: &mut Op<'_>, reboot: Option<&BootArgs>, seconds: u64) -> Result<(), BootError> {
     let lock = op.lock()?;
     let Some(mut running) = find_and_mend(op) else {
         clear(op.store.root(), op.name);
@@ -73,10 +73,10 @@ pub fn shutdown(op: &mut Op<'_>, again: Option<&BootArgs>, seconds: u64) -> Resu
     }
     let handle = open(&running)?;
     let asking = asking::find(&running)?;
-    let done = rundir::keep_args(op.store.root(), op.name, again);
+    let done = rundir::keep_args(op.store.root(), op.name, reboot);
     warn_unwritten(op, done);
     let before = running.clone();
-    running = running.announce(if again.is_some() { StopReason::Reboot } else { StopReason::Halt });
+    running = running.announce(if reboot.is_some() { StopReason::Reboot } else { StopReason::Halt });
     note(op, &running);
     fault::point("announced");
     if let Some(handle) = handle {
@@ -93,12 +93,12 @@ pub fn shutdown(op: &mut Op<'_>, again: Option<&BootArgs>, seconds: u64) -> Resu
         if !handle.wait_gone(seconds.saturating_mul(1000)).map_err(BootError::system("wait for init"))? {
             // The shutdown cannot be stopped any more, so nothing is taken back: the supervisor ends the zone.
             recover_supervisor(op, &running);
-            return Err(BootError::Slow { seconds, again: again.is_some() });
+            return Err(BootError::Slow { seconds, reboots: reboot.is_some() });
         }
     }
-    let ports = if again.is_some() { PortRemoval::Awaited } else { PortRemoval::Beside };
+    let ports = if reboot.is_some() { PortRemoval::Awaited } else { PortRemoval::Beside };
     clean(op, &running, ports)?;
-    match again {
+    match reboot {
         Some(args) => start::start(op, args, Goal::Running, lock),
         None => Ok(()),
     }

@@ -70,8 +70,6 @@ pub struct InstallFacts {
     pub zonepath: PathBuf,
     /// The state of the zonepath.
     pub found: ZonepathState,
-    /// Type of the file system that it will lie on, as the mount table has it.
-    pub file_system: String,
     /// The ZFS file system that it can be, when the folder above is the mount point of one.
     pub dataset: Option<NewDataset>,
     /// Links at the top of the host's root.

@@ -18,7 +18,6 @@ fn facts(found: ZonepathState) -> InstallFacts {
     InstallFacts {
         zonepath: "/zones/zion".into(),
         found,
-        file_system: "ext4".into(),
         dataset: None,
         host_links: vec![link("bin", "usr/bin"), link("sbin", "/usr/sbin"), link("vmlinuz", "boot/vmlinuz")],
         private: vec!["/zones/other".into()],

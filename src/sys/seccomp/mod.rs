@@ -19,7 +19,8 @@ struct SockFprog {
     instructions: *const Instruction,
 }
 
-// A process of a zone keeps its speed; no sandbox for untrusted code in one process is meant.
+// Leaves out Spectre mitigations (SECCOMP_FILTER_FLAG_SPEC_ALLOW), which would slow every process of a zone down: the
+// filter is no sandbox for untrusted code within one process.
 const SPEC_ALLOW: u32 = 4;
 
 /// Installs a filter in this process and all its children, and returns the listener for its notifications.

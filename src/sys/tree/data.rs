@@ -256,7 +256,7 @@ fn copy_xattrs(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<Lost> {
     };
     for name in names.split_inclusive(|b| *b == 0) {
         let Ok(name) = CStr::from_bytes_with_nul(name) else { continue };
-        // Of use to an overlay of the host only, and able to mislead one.
+        // Metadata of an overlay of the host: useless in the zone, misleading to a later overlay.
         if !name.to_bytes().starts_with(b"trusted.overlay.") {
             copy_xattr(from, to, name, &mut lost)?;
         }
