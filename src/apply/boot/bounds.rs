@@ -1,9 +1,9 @@
 //! A user namespace around the zone's own that bounds how many namespaces and watches the zone can have.
 //!
-//! The kernel counts each of them for the user who makes it in his user namespace, and for the owner of that
-//! one in the next one outside, each against the numbers that the namespace has (`ucounts`, Linux 4.9). In
-//! the zone's own namespace they would bound each of its 65,536 users by himself, and a zone with
-//! `sys_resource` could change them. Outside of it they bound the zone, and nobody in it can reach them.
+//! The kernel counts each of them for the user who makes it in his user namespace, and for the owner of that one in
+//! the next one outside, each against the numbers that the namespace has (`ucounts`, Linux 4.9). In the zone's own
+//! namespace they would limit each of its 65,536 users separately, and a zone with `sys_resource` could change them.
+//! Outside of it they limit the zone as a whole, and no process in it can reach them.
 //!
 //! ```text
 //! supervisor ── clone ──> helper, in the bounding namespace: sets the numbers
@@ -21,7 +21,7 @@ use crate::sys::naive::without;
 use crate::sys::ns::{self, Kinds, Side};
 use crate::sys::process::{self, Handle};
 
-/// What the helper says when it knows its ids.
+/// The helper's message when it has its ids.
 const GO: &str = "go";
 
 /// A helper that waits for its ids.
@@ -65,7 +65,7 @@ fn help(limits: &[(&str, u32)], owner: (u32, u32), kinds: Kinds, parent: &Channe
     if parent.receive()?.text != GO {
         process::exit_now(0);
     }
-    // Whoever makes a user namespace must have ids in the one that he is in.
+    // A process that makes a user namespace must have ids in the one that it is in.
     process::become_user(owner.0, owner.1)?;
     for (file, number) in limits.iter().filter(|_| !without("bounds")) {
         // The zone's own one counts as well.

@@ -53,7 +53,7 @@ pub fn matching(pattern: &str, asker: &Asker<'_>) -> Vec<Node> {
     out
 }
 
-/// Finds what is in the host's `/dev`.
+/// Finds the device nodes in the host's `/dev`.
 fn nodes(pattern: &str) -> Vec<DeviceNode> {
     let node = |path: &Path| {
         let m = fs::metadata(path).ok()?;
@@ -99,7 +99,7 @@ fn volumes(pattern: &str, asker: &Asker<'_>) -> Vec<DeviceNode> {
     Vec::new()
 }
 
-/// Says whether the name of a volume is what a pattern means, component by component.
+/// Says whether the name of a volume matches a pattern, component by component.
 fn fits(pattern: &str, name: &str) -> bool {
     let name = name.strip_prefix("zvol/").unwrap_or(name);
     let (patterns, names): (Vec<_>, Vec<_>) = (pattern.split('/').collect(), name.split('/').collect());

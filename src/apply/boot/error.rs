@@ -38,7 +38,7 @@ impl StepError {
         Self { what: what.into(), cause: Box::new(cause.into()) }
     }
 
-    /// Adds what can be done about it, what it means, or what could not be undone.
+    /// Adds the remedy, the consequence, or the part that could not be undone.
     #[must_use]
     pub fn with_note(self, note: impl Into<Cow<'static, str>>) -> Self {
         let cause = Cause::Noted { cause: self.cause, note: note.into() };
@@ -114,7 +114,7 @@ pub enum Cause {
     Mounted {
         /// The dataset.
         dataset: String,
-        /// Where, and who has it.
+        /// The place, and the process that has it.
         holder: CurrentMount,
     },
     /// The host does not let go of a dataset.
@@ -135,10 +135,10 @@ pub enum Cause {
         /// The state that the kernel reports.
         state: String,
     },
-    /// A file took only part of what was written.
+    /// A file took only part of the bytes.
     #[error("its file cannot be written whole")]
     Short,
-    /// Process 1 has ended, or has told why it cannot go on.
+    /// Process 1 has ended, or has reported why it cannot go on.
     #[error(transparent)]
     Process1(#[from] Process1Error),
     /// Another cause, with a note behind it.
@@ -217,7 +217,7 @@ pub enum MountPointError {
 /// Errors that the supervisor meets when it speaks with a zone's first process.
 #[derive(Debug, Error)]
 pub enum Process1Error {
-    /// It cannot be told anything.
+    /// No message reaches it.
     #[error("process 1 has ended: {}", reason(.0))]
     Ended(#[source] io::Error),
     /// It cannot be heard.
@@ -232,7 +232,7 @@ pub enum Process1Error {
 }
 
 impl Process1Error {
-    /// Takes what process 1 has sent in place of what it was to send.
+    /// Takes the message of process 1 in place of the expected one.
     pub(super) fn reported(text: &str) -> Self {
         Self::Reported(text.strip_prefix("error ").unwrap_or(text).to_owned())
     }
@@ -273,7 +273,7 @@ pub enum UpError {
 }
 
 impl UpError {
-    /// Returns a function that adds what was tried to an error of the system.
+    /// Returns a function that adds the action to an error of the system.
     pub fn of(action: impl Into<Cow<'static, str>>) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::System { action: action.into(), source }
     }
@@ -351,7 +351,7 @@ pub enum InsideError {
 }
 
 impl InsideError {
-    /// Returns a function that adds what was tried to an error of the system.
+    /// Returns a function that adds the action to an error of the system.
     pub(super) fn of<E: Into<io::Error>>(action: impl Into<Cow<'static, str>>) -> impl FnOnce(E) -> Self {
         move |e| Self::System { action: action.into(), source: e.into() }
     }

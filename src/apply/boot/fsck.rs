@@ -25,7 +25,7 @@ pub enum FsckError {
         /// The system's reason.
         source: io::Error,
     },
-    /// It found what it does not repair by itself.
+    /// It found damage that it does not repair by itself.
     #[error("\"{program} -p {}\" failed with exit code {code}", raw.shown())]
     Failed {
         /// Its name.
@@ -48,7 +48,7 @@ pub enum FsckError {
 /// Runs the type's check in its automatic mode (`fsck.TYPE -p`, fsck(8)).
 ///
 /// # Errors
-/// [`FsckError`]: the program is missing, or it found what it does not repair by itself.
+/// [`FsckError`]: the program is missing, or it found damage that it does not repair by itself.
 #[allow(clippy::disallowed_methods)] // the only program that a boot may run, and only when asked to
 pub fn check(fstype: &str, raw: &Path) -> Result<(), FsckError> {
     let program = format!("fsck.{fstype}");

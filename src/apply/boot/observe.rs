@@ -1,4 +1,4 @@
-//! Looks at the machine for what the plan of a boot depends on. Nothing is changed here.
+//! Collects the facts that the plan of a boot depends on. Nothing is changed here.
 
 use std::fs;
 use std::os::fd::AsRawFd;
@@ -31,8 +31,8 @@ use crate::spec::{Props, ZoneSpec};
 use crate::sys::cgroup;
 use crate::sys::path::{IN_ROOT, STRICT, open_beneath, reason};
 
-/// Looks at everything. With `allocate`, a zone without an id range gets one; without, as for a
-/// printed plan, a range that has not been given yet shows as the first one that may be.
+/// Collects all facts. With `allocate`, a zone without an id range gets one; without, as for a printed plan, a range
+/// that has not been given yet shows as the first one that may be.
 ///
 /// # Errors
 /// [`BootError`] when the zone's root or its id map cannot be used.
@@ -40,14 +40,14 @@ pub fn facts(op: &Op<'_>, allocate: bool) -> Result<BootFacts, BootError> {
     all_but_network(op, allocate, network(op)?)
 }
 
-/// The same for a boot: asks on the wire who has the zone's addresses before it looks at the rest, so that
-/// the answers come meanwhile.
+/// The same for a boot: asks on the wire which machines have the zone's addresses before it collects the rest, so
+/// that the answers come meanwhile.
 ///
 /// # Errors
 /// As [`facts`].
 pub fn facts_and_answers(op: &Op<'_>) -> Result<(BootFacts, Probe), BootError> {
     let net = network(op)?;
-    // Why there is no plan is told when there is to be one.
+    // An error is ignored here: the planner reports it.
     let links = plan::net::plan(op.spec, &net).map_or_else(|_| Vec::new(), |network| network.links);
     let asked = Probe::begin(&links).map_err(BootError::Network)?;
     Ok((all_but_network(op, true, net)?, asked))

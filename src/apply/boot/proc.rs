@@ -1,8 +1,8 @@
 //! The zone's `/proc` and `/sys`, mounted from outside.
 //!
-//! They show the namespaces of whoever makes them, so they are made from within the zone's; but what the
-//! maker has of the host's rights stays, and so the mounts, and what is put over them, come to the zone
-//! locked (mount_namespaces(7)): it can neither take them away nor give them more rights.
+//! They show the namespaces of the process that mounts them, so they are mounted from within the zone's; but that
+//! process keeps the host's rights, and so the mounts, and the covers over them, come to the zone locked
+//! (mount_namespaces(7)): it can neither remove them nor give them more rights.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};

@@ -1,8 +1,8 @@
-//! Directories of the host that a zone shares, and what is mounted at them and below.
+//! Directories of the host that a zone shares, and the mounts at them and below.
 //!
-//! A zone gets the mounts of such a directory as they are when it boots, each with the zone's ids. What cannot
-//! map ids is shared as it is, read-only, when the resource says `ro`; else an empty directory stands there,
-//! so that nothing is written beneath a file system of the host.
+//! A zone gets the mounts of such a directory as they are when it boots, each with the zone's ids. A file system
+//! that cannot map ids is shared as it is, read-only, when the resource says `ro`; else an empty directory stands
+//! there, so that nothing is written beneath a file system of the host.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -62,7 +62,7 @@ pub struct SharedMount {
     pub kind: String,
     /// Number of the mount.
     pub id: u64,
-    /// A descriptor of what the host sees there.
+    /// A descriptor of the directory or file that the host sees there.
     pub fd: OwnedFd,
 }
 
@@ -91,7 +91,7 @@ impl SharedMount {
     }
 }
 
-/// A directory of the host that cannot be shared, because nobody can map the ids of its file system.
+/// A directory of the host that cannot be shared, because its file system cannot map ids.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{} cannot be shared: {}{}", point.shown(), obstacle(kind), way_out(kind))]
 pub struct Unmappable {
@@ -134,7 +134,7 @@ pub fn pieces(at: BorrowedFd<'_>, recursive: bool) -> io::Result<Vec<SharedMount
     Ok(list)
 }
 
-/// Returns the mounts below a directory that can be seen. One that lies under another is not there for anybody.
+/// Returns the visible mounts below a directory. A mount that is covered by another one is not visible.
 fn below(table: &[MountEntry], top: &Path) -> Vec<SharedMount> {
     let points = mountinfo::mounts_below(table, top).into_iter().filter(|point| point != top);
     let seen = points.filter_map(|point| {
@@ -154,7 +154,7 @@ fn below(table: &[MountEntry], top: &Path) -> Vec<SharedMount> {
 pub enum Below {
     /// They are looked at as well.
     Open,
-    /// They are passed over: something covers them, or they are told of already.
+    /// They are passed over: something covers them, or they were reported already.
     Closed,
 }
 

@@ -1,5 +1,5 @@
 //! The way to a mount point in a zone, which leads through no link: the zone's root could make one that leads
-//! anywhere. So a link on the way is named, with where it leads.
+//! anywhere. So a link on the way is reported, with its target.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -11,7 +11,7 @@ use rustix::fs::{FileType, Mode, OFlags, openat, readlinkat};
 
 use crate::spec::shown::Show;
 
-/// Links that a way is followed through to tell where it leads, as many as the kernel follows.
+/// Links that are followed to find out where a way leads, as many as the kernel follows.
 const MOST: usize = 40;
 
 /// The outcome of a look at the way to a path of a zone.

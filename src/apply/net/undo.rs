@@ -17,7 +17,7 @@ use crate::sys::process;
 /// How long the kernel may take to give a link back whose zone has ended.
 const RETURN: Duration = Duration::from_secs(5);
 
-/// Who waits while the kernel removes a port, for which it takes some 30 milliseconds.
+/// The process that waits while the kernel removes a port, which takes it some 30 milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PortRemoval {
     /// The caller: the port is gone afterwards.

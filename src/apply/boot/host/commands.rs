@@ -72,7 +72,7 @@ impl Build<'_> {
             let mut attached = false;
             for name in ENDING.map(OsStr::new) {
                 let copy = if attached { Some(ours.again()?) } else { None };
-                // The link itself: what it leads to is another program as well.
+                // The link itself: its target is another program as well.
                 match copy.as_ref().unwrap_or(&ours).attach_at(sbin.as_fd(), name) {
                     Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                     other => {

@@ -95,7 +95,7 @@ impl Build<'_> {
         })?;
         let read_only = mount.options.read_only || is_image(&mount.fstype);
         match self.shift(&tree, what, attrs, false) {
-            // What can only be read shows its owners as unknown ids, and is readable as its modes say.
+            // Without mapped ids a read-only mount shows its owners as unknown ids, and is readable as its modes say.
             Err(_)
                 if read_only && mount.source != MountSource::Zfs && !shared::is_of_kernel(&mount.fstype) => {}
             Err(e) if mount.source == MountSource::Zfs => {

@@ -1,8 +1,8 @@
 //! The zone's own host id.
 //!
-//! gethostid(3) reads four bytes of `/etc/hostid`. The zone's file is covered by a read-only file of the
-//! host: the zone's root can neither change nor remove it (only mount something over it), and what the
-//! zone's disk says is kept.
+//! gethostid(3) reads four bytes of `/etc/hostid`. The zone's file is covered by a read-only file of the host: the
+//! zone's root can neither change nor remove it (only mount something over it), and the file on the zone's disk is
+//! kept.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -25,7 +25,7 @@ impl Build<'_> {
         let what = "hostid";
         let failed = |action: &'static str, e: rustix::io::Errno| fail(what, action, e);
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        // The private /dev of this boot: nobody in the zone has seen it yet.
+        // The private /dev of this boot: no process of the zone has seen it yet.
         let dev = open_beneath(self.root_fd(), Path::new("dev"), flags, Mode::empty(), STRICT)
             .map_err(|e| fail(what, "cannot open /dev", e))?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;

@@ -39,7 +39,7 @@ impl Build<'_> {
         // All of it is mapped then, the programs too, and no mount is mapped twice.
         let programs = programs.filter(|list| !list.is_empty() && !without("unmapped"));
         let Some(programs) = programs else { return Ok(()) };
-        // Read-only, as what it is a copy of.
+        // Read-only, as the mount that it is a copy of.
         let mapped = self
             .mapped(fd.as_fd(), &what, Attrs::RDONLY | Attrs::NODEV)
             .map_err(|e| e.with_note("with setuid=false it is mounted without its programs"))?;

@@ -21,7 +21,7 @@ pub(super) fn close(folder: &str) -> Result<(), StepError> {
 }
 
 impl Build<'_> {
-    /// Waits until process 1 has told of its network namespace.
+    /// Waits until process 1 has reported its network namespace.
     pub(super) fn hear_network(&mut self, what: &str) -> Result<(), StepError> {
         if self.net.is_none() {
             let channel = self.channel.as_ref().ok_or_else(|| StepError::new(what, NO_PROCESS))?;

@@ -1,4 +1,4 @@
-//! The mounts of a zone: its root, mount points in it, and what is attached there.
+//! The mounts of a zone: its root, the mount points in it, and attaching to them.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,7 +16,7 @@ use crate::sys::naive::without;
 use crate::sys::path::{STRICT, open_beneath};
 use crate::sys::process;
 
-/// Tells why a mount has not got mapped ids or its attributes.
+/// Explains why a mount has not got mapped ids or its attributes.
 fn not_mapped(what: &str, e: io::Error) -> StepError {
     let action = match e.raw_os_error() {
         Some(libc::EINVAL | libc::EPERM | libc::EOPNOTSUPP) => {
@@ -74,7 +74,7 @@ impl Build<'_> {
         self.root.as_ref().map_or(CWD, AsFd::as_fd)
     }
 
-    /// Opens a mount point in the zone, making what is missing as the zone's root would.
+    /// Opens a mount point in the zone, making missing directories as the zone's root would.
     pub(super) fn target(&self, dir: &str, directory: bool) -> Result<OwnedFd, MountPointError> {
         let open = |name: &Path, flags: OFlags| {
             open_beneath(self.root_fd(), name, OFlags::PATH | OFlags::CLOEXEC | flags, Mode::empty(), STRICT)

@@ -6,8 +6,8 @@
 //! kdevtmpfs, which has had a namespace with two mounts since Linux 2.6.32. Where there is none, or it
 //! cannot be joined (in a container), it is the host's.
 //!
-//! What a zone gets from the host is opened and copied in the host's namespace, as ever; here it is put
-//! together, and the zone's first process, which begins here, lets go of all the rest (pivot_root):
+//! Things that a zone gets from the host are opened and copied in the host's namespace; here they are put together,
+//! and the zone's first process, which begins here, lets go of all the rest (pivot_root):
 //!
 //! ```text
 //! /       memory
@@ -52,8 +52,7 @@ pub(super) struct ZoneMountNs<'h> {
 }
 
 impl<'h> ZoneMountNs<'h> {
-    /// Makes it, and does something in it: what is started there stays there. `run` is the folder of
-    /// run-time files.
+    /// Makes it, and calls `work` in it: processes started there stay there. `run` is the folder of run-time files.
     ///
     /// # Errors
     /// The system's error.
@@ -117,7 +116,7 @@ fn make(run: &Path) -> io::Result<(OwnedFd, OwnedFd)> {
     let root = inside("root")?;
     drop(inside("old")?);
     mkdirat(&memory, "aside", Mode::from(0o755))?;
-    // Not only chroot: what lay below would be in the zone for good, hidden, but there.
+    // pivot_root, not chroot: otherwise the old tree stays mounted, hidden, in the zone.
     rustix::process::fchdir(&memory)?;
     rustix::process::pivot_root(".", "old")?;
     rustix::process::chdir("/")?;

@@ -1,4 +1,4 @@
-//! `fs` resources of type lofs: a directory or file of the host, with what is mounted below it.
+//! `fs` resources of type lofs: a directory or file of the host, with the mounts below it.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::sys::mount::{Attrs, MountFd};
 use crate::sys::path::{STRICT, open_beneath};
 
 impl Build<'_> {
-    /// Mounts what the resource shares.
+    /// Mounts the shared directory or file.
     pub(super) fn share(&mut self, what: &str, mount: &Mount, attrs: Attrs) -> Result<(), StepError> {
         let fd = source::open(&mount.special, mount.within.as_deref(), OFlags::PATH)
             .map_err(|e| fail(what, format!("could not access {}", mount.special), e))?;
@@ -29,7 +29,8 @@ impl Build<'_> {
             Err(e) => return Err(fail(what, "cannot set its attributes", e)),
         }
         drop(tree);
-        // The kernel maps the ids of all mounts or of none: with one that cannot, the boot mounts them one by one.
+        // The kernel maps the ids of all mounts or of none: when one mount cannot map ids, the boot mounts them one
+        // by one.
         let pieces = shared::pieces(fd.as_fd(), recursive)
             .map_err(|e| fail(what, format!("cannot look at what is mounted at {}", mount.special), e))?;
         shared::walk(&pieces, |piece| {
@@ -60,7 +61,7 @@ impl Build<'_> {
         self.within(|| tree.attach(target.as_fd())).map_err(|e| fail(what, "cannot attach the mount", e))
     }
 
-    /// Puts an empty directory there that nobody can write to.
+    /// Puts an empty read-only directory there.
     fn cover(&self, what: &str, mount: &Mount, piece: &SharedMount) -> Result<(), StepError> {
         if !piece.is_directory() {
             return Ok(());
