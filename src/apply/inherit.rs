@@ -4,7 +4,7 @@
 //! Finding the programs takes a look at every file, so the list is kept beside the state of zones, with a stamp of
 //! the files that change when programs come and go: the data base of the host's packages and the directories that
 //! hold programs. The list is only ever a hint. The mount of each program checks the file itself, and a program that
-//! the list lacks runs without rights of its own until the next full search: [`look`].
+//! the list lacks runs without rights of its own until the next full search: [`search`].
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -44,7 +44,7 @@ const SETTLED: i64 = 2;
 /// below it. A command that only shows a plan does not write the list.
 pub fn programs(root: &Root, dir: &str, may_keep: bool) -> Vec<String> {
     let top = Path::new(dir);
-    if let Some(known) = kept(root, top) {
+    if let Some(known) = stored_list(root, top) {
         return known;
     }
     // A directory that is not there fails where it is mounted.
@@ -60,7 +60,7 @@ pub fn programs(root: &Root, dir: &str, may_keep: bool) -> Vec<String> {
 ///
 /// # Errors
 /// The directory cannot be read.
-pub fn look(root: &Root, dir: &str) -> io::Result<Survey> {
+pub fn search(root: &Root, dir: &str) -> io::Result<Survey> {
     let top = Path::new(dir);
     let found = walk(top, true)?;
     keep(root, top, &lines(&found));
@@ -79,7 +79,7 @@ fn cache(root: &Root, top: &Path) -> PathBuf {
 }
 
 /// Returns the stored list, unless its stamp is out of date.
-fn kept(root: &Root, top: &Path) -> Option<Vec<String>> {
+fn stored_list(root: &Root, top: &Path) -> Option<Vec<String>> {
     let bytes = files::read(&cache(root, top), 1 << 24).ok()??;
     let text = String::from_utf8(bytes).ok()?;
     let mut lines = text.strip_suffix('\n')?.split('\n');
@@ -126,9 +126,9 @@ fn keep(root: &Root, top: &Path, programs: &[String]) {
 fn stamp(top: &Path, programs: &[String]) -> (String, i64) {
     let holders = programs.iter().filter_map(|p| Path::new(p).parent());
     let folders: BTreeSet<&Path> = USUAL.iter().map(Path::new).chain(holders).collect();
-    let look = |path: PathBuf| fs::metadata(&path).ok().map(|meta| (path, meta));
-    let packages = PACKAGES.iter().find_map(|path| look(path.into()));
-    let folders = folders.into_iter().filter_map(|folder| look(top.join(folder)));
+    let metadata = |path: PathBuf| fs::metadata(&path).ok().map(|meta| (path, meta));
+    let packages = PACKAGES.iter().find_map(|path| metadata(path.into()));
+    let folders = folders.into_iter().filter_map(|folder| metadata(top.join(folder)));
     let mut hash = StableHash::new();
     let mut last = 0;
     for (path, meta) in packages.into_iter().chain(folders) {

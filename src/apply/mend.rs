@@ -52,7 +52,7 @@ pub fn put_back(root: &Root, zone: &ZoneName, running: &Running) -> io::Result<b
 
 /// Pins the namespace that datasets are attached to, when the pin has gone with the folder.
 fn pin_again(run: &Path, init: i32) {
-    if !registry::noted(run).is_empty()
+    if !registry::recorded(run).is_empty()
         && !registry::is_pinned(run)
         && let Ok(users) = ns::open(init, "user")
     {

@@ -85,7 +85,7 @@ impl fmt::Display for Left {
 }
 
 /// Finds the processes that are left of a zone; none when there are none.
-pub fn look(running: &Running) -> Option<Left> {
+pub fn remains(running: &Running) -> Option<Left> {
     let tasks = tasks_of_namespace(running.init);
     // Process 1 waits for all others: it is named only when it is alone.
     let others: Vec<&Task> = tasks.iter().filter(|t| t.pid != running.init).collect();

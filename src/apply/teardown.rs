@@ -94,7 +94,7 @@ fn wait_for_end(
             return Ok(None);
         }
         let late = start.elapsed() >= Duration::from_millis(KILL_MILLIS);
-        match stuck::look(running) {
+        match stuck::remains(running) {
             Some(left @ Left::CleanUp(_)) if rest_is_removed => return Ok(Some(left)),
             Some(left) if late => return Ok(Some(left)),
             None if !running.is_alive() => return Ok(None),

@@ -114,7 +114,7 @@ pub fn check(
         mountpoint::check(store, name, spec, &mut found)?;
     }
     check_inherited(spec, &mut found);
-    if let Err(e) = plan::zfs::once(spec.stored(ResourceKind::Fs).iter().filter_map(zfs_fs)) {
+    if let Err(e) = plan::zfs::check_unique(spec.stored(ResourceKind::Fs).iter().filter_map(zfs_fs)) {
         found.error(e.to_string());
     }
     if purpose != Purpose::CloneAll {
@@ -253,7 +253,7 @@ fn check_datasets(
     let looked: BTreeMap<String, DatasetLookup> = names
         .into_iter()
         .map(|name| {
-            let tree = dataset::observe::look(asker, &name, &plan::dataset::locks(spec, &name));
+            let tree = dataset::observe::look_up(asker, &name, &plan::dataset::locks(spec, &name));
             (name, tree)
         })
         .collect();

@@ -188,7 +188,11 @@ fn is_of(entry: &MountEntry, name: &str) -> bool {
 /// Finds the processes that have one of these datasets mounted, besides the host and a zone that is being booted,
 /// whose first process this is: two boots that both found a dataset free both see it here. The host's table, which
 /// may be long, is not read.
-pub fn others<'n>(root: &Root, names: &[&'n str], booting: Option<i32>) -> Option<(&'n str, CurrentMount)> {
+pub fn mounted_by_others<'n>(
+    root: &Root,
+    names: &[&'n str],
+    booting: Option<i32>,
+) -> Option<(&'n str, CurrentMount)> {
     let wanted = |entry: &MountEntry| names.iter().any(|name| is_of(entry, name));
     let apart = std::iter::once(own()).chain(booting).filter_map(|pid| namespace(pid, "mnt")).collect();
     let found = holders_besides(root, &wanted, &apart).into_iter().next();

@@ -41,13 +41,13 @@ impl BootArgs {
     }
 
     /// Reads what [`Self::kept`] has given.
-    pub fn from_kept(text: &str) -> Self {
+    pub fn from_text(text: &str) -> Self {
         let (first, line) = text.split_once('\n').unwrap_or((text, ""));
         Self { writable: first == WRITABLE, ..Self::parse(line) }
     }
 
     /// Returns the arguments as a text from which they can be read again.
-    pub fn kept(&self) -> String {
+    pub fn to_text(&self) -> String {
         format!("{}\n{}", if self.writable { WRITABLE } else { "" }, self.line())
     }
 
@@ -76,7 +76,7 @@ mod tests {
     fn what_is_kept_reads_back() {
         for args in [BootArgs::parse("-s -i /sbin/other"), BootArgs { writable: true, ..BootArgs::default() }]
         {
-            assert_eq!(BootArgs::from_kept(&args.kept()), args);
+            assert_eq!(BootArgs::from_text(&args.to_text()), args);
         }
     }
 }

@@ -57,7 +57,7 @@ pub fn must_be_roots(top: &Path, below: &Path) -> bool {
 const SOME: usize = 10;
 
 /// Returns paths below a directory as a text; of many, the first.
-pub fn some(dir: &str, below: &[PathBuf]) -> String {
+pub fn list_some(dir: &str, below: &[PathBuf]) -> String {
     let whole = |path: &PathBuf| {
         let path = if path == Path::new(".") { Path::new("") } else { path };
         Path::new(&format!("{}/", dir.trim_end_matches('/'))).join(path).shown().to_string()
@@ -116,9 +116,9 @@ mod tests {
     #[test]
     fn paths_for_a_reader() {
         let list = |n: usize| (0..n).map(|i| PathBuf::from(format!("f{i}"))).collect::<Vec<_>>();
-        assert_eq!(some("/opt", &list(2)), "/opt/f0, /opt/f1");
-        assert!(some("/opt", &list(12)).ends_with("/opt/f9 and 2 more"));
-        assert_eq!(some("/opt", &[PathBuf::from(".")]), "/opt/");
-        assert_eq!(some("/opt", &[PathBuf::from("a\nb")]), "/opt/a\\nb");
+        assert_eq!(list_some("/opt", &list(2)), "/opt/f0, /opt/f1");
+        assert!(list_some("/opt", &list(12)).ends_with("/opt/f9 and 2 more"));
+        assert_eq!(list_some("/opt", &[PathBuf::from(".")]), "/opt/");
+        assert_eq!(list_some("/opt", &[PathBuf::from("a\nb")]), "/opt/a\\nb");
     }
 }

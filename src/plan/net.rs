@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use thiserror::Error;
 
-use self::address::{given, routers};
+use self::address::{addresses_of, routers};
 pub use self::link::{Advertised, LinkGuard, LinkMode, ZoneLink};
 pub use self::mac::Mac;
 use self::read::{answered, bandwidth};
@@ -243,7 +243,7 @@ impl<'a> Build<'a> {
             let mut addresses: Vec<IpNet> = Vec::new();
             for net in &list {
                 let Some(text) = net.text("address") else { continue };
-                addresses.extend(given(&what, text, lower, self.facts, &mut self.network.warnings)?);
+                addresses.extend(addresses_of(&what, text, lower, self.facts, &mut self.network.warnings)?);
             }
             let mut gateways =
                 routers(&what, list.iter().filter_map(|n| n.text("defrouter")), &addresses, self.facts)?;
@@ -427,7 +427,7 @@ impl<'a> Build<'a> {
     ) -> Result<(), NetworkPlanError> {
         let mut addresses = Vec::new();
         for text in texts {
-            addresses.extend(given(&link.what, text, host, self.facts, &mut self.network.warnings)?);
+            addresses.extend(addresses_of(&link.what, text, host, self.facts, &mut self.network.warnings)?);
         }
         link.routers = routers(&link.what, defrouters, &addresses, self.facts)?;
         let mut allowed: Vec<IpAddr> = addresses.iter().map(IpNet::addr).collect();

@@ -257,14 +257,14 @@ fn attribute(tag: &str, wanted: &str) -> Option<String> {
         let quote = after.chars().next().filter(|c| matches!(c, '"' | '\''))?;
         let (value, next) = after[1..].split_once(quote)?;
         if name.trim() == wanted {
-            return Some(plain(value));
+            return Some(unescape(value));
         }
         rest = next;
     }
 }
 
 /// Resolves the five entities that XML itself has.
-fn plain(text: &str) -> String {
+fn unescape(text: &str) -> String {
     let pairs = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")];
     pairs.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
 }

@@ -189,7 +189,7 @@ pub fn nobody_elses<'a>(
 ///
 /// # Errors
 /// [`ZfsMountError::Mounted`].
-pub fn once<'a>(list: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<(), ZfsMountError> {
+pub fn check_unique<'a>(list: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<(), ZfsMountError> {
     let mut seen: Vec<(&str, &str)> = Vec::new();
     for (dir, special) in list {
         if let Some((first, _)) = seen.iter().find(|(_, s)| *s == special) {
@@ -258,12 +258,12 @@ mod tests {
         let process = MountOwner::Process { pid: 7, program: "sh".into(), namespace: 42 };
         assert_eq!(mounted(process), "on /mnt by process 7 (sh) in mount namespace 42");
         assert_eq!(mounted(MountOwner::Nobody), "in a mount namespace that no process is in");
-        let twice = once([("/a", "t/x"), ("/b", "t/y"), ("/c", "t/x")]).expect_err("twice");
+        let twice = check_unique([("/a", "t/x"), ("/b", "t/y"), ("/c", "t/x")]).expect_err("twice");
         assert_eq!(
             twice.to_string(),
             "could not verify fs /c: zfs 't/x' is already mounted on /a of this zone"
         );
-        assert_eq!(once([("/a", "t/x"), ("/b", "t/y")]), Ok(()));
+        assert_eq!(check_unique([("/a", "t/x"), ("/b", "t/y")]), Ok(()));
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Complaint {
     }
 
     /// Adds near names.
-    pub fn meant(mut self, names: Vec<&'static str>) -> Self {
+    pub fn suggest(mut self, names: Vec<&'static str>) -> Self {
         self.meant = names;
         self
     }

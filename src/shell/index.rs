@@ -86,7 +86,7 @@ impl KeyIndex {
     }
 
     /// Says whether a resource with the key of `props` is stored.
-    pub fn taken(&mut self, spec: &ZoneSpec, kind: ResourceKind, props: &Props) -> bool {
+    pub fn is_stored(&mut self, spec: &ZoneSpec, kind: ResourceKind, props: &Props) -> bool {
         self.keys(spec, kind).places.contains_key(&unique_key(kind, props))
     }
 
@@ -181,7 +181,7 @@ mod tests {
             assert_eq!(spec.stored(kind)[place].text("name"), Some(format!("a{n}").as_str()));
             let gone = spec.stored_mut(kind).remove(place);
             index.taken_out(kind, &gone);
-            assert!(!index.taken(&spec, kind, &attr(n)));
+            assert!(!index.is_stored(&spec, kind, &attr(n)));
             if i % 3 == 0 {
                 index.insert(kind, spec.stored(kind).len(), &attr(n));
                 spec.stored_mut(kind).push(attr(n));

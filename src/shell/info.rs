@@ -7,7 +7,7 @@ use crate::spec::schema::{self, PropDef, ResourceKind, ShowInInfo, ValueKind};
 use crate::spec::value::quoted;
 use crate::spec::{ByteSize, Item, Props, Value, ZoneSpec};
 
-use super::pick::{meant, picked};
+use super::pick::{picked, selected};
 
 /// Returns the whole configuration.
 pub fn all(spec: &ZoneSpec) -> String {
@@ -58,7 +58,7 @@ pub fn resource(kind: ResourceKind, props: &Props) -> String {
 pub fn inner(outer: &Props, kind: ResourceKind, pick: &Pick) -> String {
     let list = outer.inner(kind);
     let mut out = String::new();
-    for place in meant(list, kind, pick) {
+    for place in selected(list, kind, pick) {
         block(kind, &list[place], Some(place), "", &mut out);
     }
     out

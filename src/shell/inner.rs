@@ -9,7 +9,7 @@ use crate::spec::schema::ResourceKind as R;
 use crate::spec::verify::{can_clash, duplicate_text, unique_key};
 
 use super::console::{Complaint, UserInterface};
-use super::pick::{may_remove, meant};
+use super::pick::{may_remove, selected};
 use super::session::{CommandResult, Draft, EditSession};
 
 impl EditSession<'_> {
@@ -38,7 +38,7 @@ impl EditSession<'_> {
     pub(super) fn select_inner(&mut self, kind: R, pick: &Pick, at: Span) -> CommandResult {
         let Some(outer) = &self.draft else { return Ok(()) };
         let list = outer.props.inner(kind);
-        let place = match meant(list, kind, pick)[..] {
+        let place = match selected(list, kind, pick)[..] {
             [place] => place,
             [] => return Err(Complaint::new(format!("select {kind}: No such resource with that id")).at(at)),
             _ => return Err(Complaint::new(format!("select {kind}: Insufficient specification")).at(at)),
@@ -59,7 +59,7 @@ impl EditSession<'_> {
         con: &mut dyn UserInterface,
     ) -> CommandResult {
         let Some(outer) = &mut self.draft else { return Ok(()) };
-        let places = meant(outer.props.inner(kind), kind, pick);
+        let places = selected(outer.props.inner(kind), kind, pick);
         if may_remove(kind, &places, pick, force, at, con)? {
             let list = outer.props.inner_mut(kind);
             places.into_iter().rev().for_each(|place| drop(list.remove(place)));

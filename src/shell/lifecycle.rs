@@ -295,7 +295,7 @@ impl EditSession<'_> {
             let mut spec = self.store.revision(name, number).map_err(|e| self.failed(&e))?;
             spec.name = self.zone.clone();
             if !damaged {
-                self.stay(&mut spec, con)?;
+                self.keep_place(&mut spec, con)?;
             }
             self.touch();
             self.spec = Some(spec);
@@ -329,7 +329,7 @@ impl EditSession<'_> {
     }
 
     /// Keeps the zonepath and the brand of an installed zone: another zonepath would lose its root.
-    fn stay(&self, spec: &mut ZoneSpec, con: &mut dyn UserInterface) -> CommandResult {
+    fn keep_place(&self, spec: &mut ZoneSpec, con: &mut dyn UserInterface) -> CommandResult {
         let Some(saved) = self.spec.as_ref().filter(|_| self.is_installed().unwrap_or(true)) else {
             return Ok(());
         };

@@ -99,11 +99,11 @@ pub(super) fn picked(spec: &ZoneSpec, kind: R, pick: &Pick) -> Vec<usize> {
     } else {
         spec.stored(kind)
     };
-    meant(list, kind, pick)
+    selected(list, kind, pick)
 }
 
 /// Returns the places of the resources that are meant in a list.
-pub(super) fn meant(list: &[Props], kind: R, pick: &Pick) -> Vec<usize> {
+pub(super) fn selected(list: &[Props], kind: R, pick: &Pick) -> Vec<usize> {
     match pick {
         Pick::Any => (0..list.len()).collect(),
         Pick::Number(n) => (0..list.len()).filter(|i| i == n).collect(),

@@ -142,7 +142,7 @@ impl EditSession<'_> {
             let stored = spec.stored(kind).get(place);
             stored.is_some_and(|s| unique_key(kind, s) == unique_key(kind, props))
         });
-        if keyed && !kept && self.index.taken(spec, kind, props) {
+        if keyed && !kept && self.index.is_stored(spec, kind, props) {
             // The default template shares what Solaris 10 did; adding the same again is no clash.
             let same = || spec.stored(kind).iter().any(|stored| stored == props);
             if kind == R::InheritPkgDir && draft.place.is_none() && same() {

@@ -504,7 +504,7 @@ impl<'s> EditSession<'s> {
             Ok(text) => con.page(&text),
             Err(meant) => {
                 let word = topic.map_or("", |t| &t.text);
-                let mut complaint = Complaint::new(format!("Unknown help subject {word}.  ")).meant(meant);
+                let mut complaint = Complaint::new(format!("Unknown help subject {word}.  ")).suggest(meant);
                 complaint.span = topic.map(|t| t.span);
                 return Err(complaint);
             }

@@ -101,7 +101,7 @@ impl MountFd {
     ///
     /// # Errors
     /// The system's error; `EINVAL` for a mount that is not attached in the caller's mount namespace.
-    pub fn again(&self) -> io::Result<Self> {
+    pub fn duplicate(&self) -> io::Result<Self> {
         let flags =
             OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
         Ok(Self { fd: open_tree(&self.fd, "", flags)? })

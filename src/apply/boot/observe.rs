@@ -170,7 +170,7 @@ fn datasets(op: &Op<'_>, asker: &Asker<'_>, facts: &mut BootFacts) -> Result<(),
     let record = dataset::record::read(op.store.root(), op.name);
     let root = first_host_id(&facts.uid_map).unwrap_or_default();
     for name in names {
-        let mut found = dataset::observe::look(asker, &name, &plan::dataset::locks(op.spec, &name));
+        let mut found = dataset::observe::look_up(asker, &name, &plan::dataset::locks(op.spec, &name));
         facts.notes.extend(record.differences(&found));
         if let DatasetLookup::Filesystem(tree) = &mut found {
             record.mark(root, tree);

@@ -44,7 +44,7 @@ pub type OpenDirectory = (OwnedFd, PathBuf);
 
 /// Looks at the way to a path. `base` gives the directory where the way to it begins: the zone's root, or a
 /// mount.
-pub fn look(path: &Path, base: impl Fn(&Path) -> Option<OpenDirectory>) -> PathLookup {
+pub fn look_up(path: &Path, base: impl Fn(&Path) -> Option<OpenDirectory>) -> PathLookup {
     let Some((mut fd, mut at)) = base(path) else { return PathLookup::Unknown };
     let rest = path.strip_prefix(&at).unwrap_or(path).to_owned();
     let names: Vec<&OsStr> = rest
@@ -100,7 +100,7 @@ fn resolved(dir: &Path, target: &Path) -> PathBuf {
 pub fn follow(path: &Path, base: impl Fn(&Path) -> Option<OpenDirectory>) -> Option<(PathBuf, PathLookup)> {
     let mut path = path.to_owned();
     for _ in 0..MOST {
-        match look(&path, &base) {
+        match look_up(&path, &base) {
             PathLookup::Link { leads, .. } => path = leads,
             way => return Some((path, way)),
         }
@@ -137,7 +137,7 @@ impl Misled {
 
 /// Returns the first link on the way to a mount point.
 pub fn misled(path: &Path, base: impl Fn(&Path) -> Option<OpenDirectory>) -> Option<Misled> {
-    let PathLookup::Link { at, target, .. } = look(path, &base) else { return None };
+    let PathLookup::Link { at, target, .. } = look_up(path, &base) else { return None };
     // A way that ends in memory or on a device cannot be looked at before the boot mounts that, so it is believed.
     let instead = follow(path, base).filter(|(_, way)| !matches!(way, PathLookup::NoDirectory(_)));
     Some(Misled { at, target, instead: instead.map(|(path, _)| path) })

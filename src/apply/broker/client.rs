@@ -180,14 +180,14 @@ impl BrokeredRun<'_> {
         let stdin = rustix::stdio::stdin();
         let mut raw = if self.raw { Raw::enter(stdin) } else { None };
         loop {
-            let told = self.status.is_none().then(|| self.channel.as_fd());
-            let others = [Some(self.signals.as_fd()), told];
-            let [signalled, told] = relay.turn(others, self.limit()).map_err(|e| lost(&e))?;
+            let channel = self.status.is_none().then(|| self.channel.as_fd());
+            let others = [Some(self.signals.as_fd()), channel];
+            let [signalled, readable] = relay.turn(others, self.limit()).map_err(|e| lost(&e))?;
             if relay.input_has_ended() && raw.is_some() {
                 // In raw mode only a terminal that is gone says that.
                 return Err(lost(&io::ErrorKind::UnexpectedEof.into()));
             }
-            if told {
+            if readable {
                 self.listen(&mut raw, &mut relay).map_err(|e| lost(&e))?;
             }
             if let Some(status) = self.status.filter(|_| relay.is_done()) {

@@ -39,8 +39,8 @@ pub fn take_back(root: &Root, zone: &ZoneName) -> Vec<String> {
 }
 
 /// Returns the datasets that are attached to a zone, or may be, also where its run-time folder is lost.
-pub fn given(root: &Root, zone: &ZoneName) -> Vec<String> {
-    let noted = registry::noted(&root.zone_run(zone));
+pub fn attached_datasets(root: &Root, zone: &ZoneName) -> Vec<String> {
+    let noted = registry::recorded(&root.zone_run(zone));
     if !noted.is_empty() {
         return noted;
     }

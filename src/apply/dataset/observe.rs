@@ -25,7 +25,7 @@ pub const SNAPDIR: &str = "snapdir";
 pub const VOLMODE: &str = "volmode";
 
 /// Reads a dataset with everything below it. `locks` are the properties of it whose values are noted.
-pub fn look(asker: &Asker<'_>, name: &str, locks: &[String]) -> DatasetLookup {
+pub fn look_up(asker: &Asker<'_>, name: &str, locks: &[String]) -> DatasetLookup {
     if let Some(version) = too_old() {
         return DatasetLookup::Unknown(format!(
             "the ZFS of this host ({version}) cannot give datasets to zones; install OpenZFS 2.2.11, 2.3.9, 2.4.4 or newer"
@@ -168,11 +168,11 @@ fn member(d: &Dataset, altroot: Option<&str>) -> FilesystemMember {
 /// Warns of filesystems that would be shared: none of a zone is, and ZFS' own library does not let them be.
 pub fn shares(found: &DatasetLookup) -> Vec<String> {
     let DatasetLookup::Filesystem(tree) = found else { return Vec::new() };
-    let mut told = Vec::new();
+    let mut warnings = Vec::new();
     for member in tree.members.iter().filter(|_| tree.zoned) {
         for property in ["sharenfs", "sharesmb"] {
             if let Some(value) = member.locked_values.get(property).filter(|v| *v != "off") {
-                told.push(format!(
+                warnings.push(format!(
                     "dataset {}: {property} is {}, which has no effect while a zone has it and shares it once it is reclaimed",
                     member.name,
                     value.shown()
@@ -180,7 +180,7 @@ pub fn shares(found: &DatasetLookup) -> Vec<String> {
             }
         }
     }
-    told
+    warnings
 }
 
 fn values<'p>(d: &Dataset, properties: impl Iterator<Item = &'p str>) -> BTreeMap<String, String> {

@@ -16,7 +16,7 @@ use thiserror::Error;
 use super::observe::{SNAPDIR, VOLMODE, hides};
 use super::walk::{WalkEntry, walk};
 use super::withdraw::{StillMounted, free, mount};
-use super::{given, observe, take_back};
+use super::{attached_datasets, observe, take_back};
 use crate::apply::store::FileStore;
 use crate::apply::zfs::{chain, is_locked};
 use crate::apply::{Notice, running};
@@ -96,7 +96,7 @@ pub fn reclaim(store: &FileStore, out: &mut dyn Notice, name: &str, force: bool)
     let zfs = Zfs::open().map_err(zfs_error)?;
     let tree = subject(&zfs, name)?;
     unused(store, &zfs, name)?;
-    let others = others(&zfs, &tree[0].name).map_err(zfs_error)?;
+    let others = other_mount_targets(&zfs, &tree[0].name).map_err(zfs_error)?;
     let altroot = zfs.altroot(zfs::name::pool(name));
     let own: Vec<MountTarget> = tree.iter().filter_map(|d| MountTarget::of(d, altroot.as_deref())).collect();
     let mut findings = mountpoints(store, &own, &others)?;
@@ -183,7 +183,7 @@ fn unused(store: &FileStore, zfs: &Zfs, name: &str) -> Result<(), ReclaimError> 
     let root = store.root();
     let overlaps = |other: &str| is_within(other, name) || is_within(name, other);
     for zone in running::candidates(root) {
-        if !given(root, &zone).iter().any(|noted| overlaps(noted)) {
+        if !attached_datasets(root, &zone).iter().any(|noted| overlaps(noted)) {
             continue;
         }
         let lock = store.try_lock(&zone, "zoneadm reclaim")?;
@@ -273,7 +273,7 @@ fn mountpoints(
 }
 
 /// Returns the mount points of all other filesystems.
-fn others(zfs: &Zfs, not: &str) -> Result<Vec<MountTarget>, ListError> {
+fn other_mount_targets(zfs: &Zfs, not: &str) -> Result<Vec<MountTarget>, ListError> {
     fn collect(
         zfs: &Zfs,
         name: &str,

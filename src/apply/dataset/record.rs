@@ -93,7 +93,7 @@ impl DatasetRecord {
     /// Returns the differences from the record.
     pub fn differences(&self, found: &DatasetLookup) -> Vec<String> {
         let DatasetLookup::Filesystem(tree) = found else { return Vec::new() };
-        let mut told = Vec::new();
+        let mut differences = Vec::new();
         for (at, member) in tree.members.iter().enumerate() {
             let name = &member.name;
             let Some(old) = self.known(member) else { continue };
@@ -101,7 +101,7 @@ impl DatasetRecord {
                 // Of the dataset itself, where it is set counts, too; see below.
                 let now = member.locked_values.get(property).filter(|_| at > 0 || property != "zoned");
                 if let Some(now) = now.filter(|now| *now != before) {
-                    told.push(format!(
+                    differences.push(format!(
                         "dataset {name}: {property} was {} at the zone's last boot and is {} now",
                         before.shown(),
                         now.shown()
@@ -109,19 +109,19 @@ impl DatasetRecord {
                 }
             }
             if let Some(before) = old.mountpoint.as_ref().filter(|before| **before != member.mountpoint) {
-                told.push(format!(
+                differences.push(format!(
                     "dataset {name}: mountpoint was {} when the zone ended and is {} now; it was changed past ZFS' own check",
                     before.shown(),
                     member.mountpoint.shown()
                 ));
             }
             if at == 0 && !tree.zoned {
-                told.push(format!(
+                differences.push(format!(
                     "dataset {name}: zoned is not on, or not set on the dataset itself; the next boot sets it"
                 ));
             }
         }
-        told
+        differences
     }
 
     fn save(&self, root: &Root, zone: &ZoneName) -> Result<(), StoreError> {
@@ -144,7 +144,7 @@ pub fn note_boot(root: &Root, zone: &ZoneName, now: &DatasetRecord) -> Result<()
 /// Notes where the datasets are mounted when a zone ends: until its next boot only the host can change that, and the
 /// host's library refuses to. To be called before [`registry::release`].
 pub fn note_end(root: &Root, zone: &ZoneName) {
-    if registry::noted(&root.zone_run(zone)).is_empty() {
+    if registry::recorded(&root.zone_run(zone)).is_empty() {
         return;
     }
     let mut record = read(root, zone);

@@ -81,7 +81,7 @@ pub fn note(run: &Path, dataset: &str) -> io::Result<()> {
 }
 
 /// Returns the datasets that are attached to a zone, or may be.
-pub fn noted(run: &Path) -> Vec<String> {
+pub fn recorded(run: &Path) -> Vec<String> {
     let text = fs::read_to_string(run.join(DATASETS)).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
 }
@@ -112,7 +112,7 @@ pub fn release(run: &Path) -> Vec<String> {
     if !is_left(run) {
         return Vec::new();
     }
-    let names = noted(run);
+    let names = recorded(run);
     let pin = run.join(USERS);
     let zfs = match Zfs::open() {
         Ok(zfs) => Some(zfs),

@@ -20,7 +20,7 @@ use super::registry::mounted;
 use super::walk::walk;
 use crate::apply::fault;
 use crate::apply::paths::Root;
-use crate::apply::zfs::{any_may_be_mounted, limits, others};
+use crate::apply::zfs::{any_may_be_mounted, limits, mounted_by_others};
 use crate::plan::options::MountOptions;
 use crate::plan::zfs::{CurrentMount, MountOwner};
 use crate::spec::idmap::{IdRange, PRIVATE_FIRST};
@@ -251,13 +251,13 @@ pub fn withdraw(
             .map_err(WithdrawError::set(SNAPDIR, name))?;
     }
     devices(zfs, dataset, volmode, volumes)?;
-    let mut told = HandoverReport::default();
+    let mut report = HandoverReport::default();
     for member in members {
         match give(zfs, member, ids) {
-            Ok(warning) => told.warnings.extend(warning),
+            Ok(warning) => report.warnings.extend(warning),
             Err(warning) => {
-                told.warnings.push(warning.to_string());
-                told.not_given.push(member.clone());
+                report.warnings.push(warning.to_string());
+                report.not_given.push(member.clone());
             }
         }
     }
@@ -265,7 +265,7 @@ pub fn withdraw(
     if !members.is_empty() || !zoned {
         free(root, zfs, dataset)?;
     }
-    Ok(told)
+    Ok(report)
 }
 
 /// Has the volumes of a dataset get the block devices that they are to have, or none.
@@ -365,7 +365,7 @@ pub fn free(root: &Root, zfs: &Zfs, dataset: &str) -> Result<(), StillMounted> {
     while let Some(busy) = mounted(zfs, dataset) {
         if start.elapsed() > LETS_GO {
             let nobody = || CurrentMount { point: String::new(), who: MountOwner::Nobody };
-            let holder = others(root, &[&busy], None).map_or_else(nobody, |(_, holder)| holder);
+            let holder = mounted_by_others(root, &[&busy], None).map_or_else(nobody, |(_, holder)| holder);
             return Err(StillMounted { dataset: busy, holder });
         }
         std::thread::sleep(BETWEEN);

@@ -3,7 +3,7 @@
 use super::facts::{Cgroup, HostFacts, Layout, ZoneStorage};
 use super::{Diagnosis, judge_zfs};
 use crate::apply::release::Release;
-use crate::plan::inherit::some;
+use crate::plan::inherit::list_some;
 use crate::spec::idmap::PRIVATE_FIRST;
 use crate::spec::shown::Show;
 
@@ -380,7 +380,7 @@ fn inherited(facts: &HostFacts, out: &mut Diagnosis) {
         let topic = format!("inherited {dir}");
         let closed = match seen.closed.len() {
             0 => "all of it can be read by every user".to_owned(),
-            _ => format!("closed to zones, as it is to other users: {}", some(dir, &seen.closed)),
+            _ => format!("closed to zones, as it is to other users: {}", list_some(dir, &seen.closed)),
         };
         if seen.hidden.is_empty() {
             out.ok(&topic, closed, "sparse zones read what every user of this host can");
@@ -391,7 +391,7 @@ fn inherited(facts: &HostFacts, out: &mut Diagnosis) {
             closed,
             format!(
                 "programs that not every user may read run in zones without their set-user-id and like bits: {}",
-                some(dir, &seen.hidden)
+                list_some(dir, &seen.hidden)
             ),
             "nothing, where zones need none of them; else let every user read them: chmod o+r",
         );

@@ -156,7 +156,7 @@ fn programs(zfs: &ZfsOnHost, release: Option<Release>, out: &mut Diagnosis) {
 }
 
 /// Shortens a list for a line.
-fn some<'a>(names: impl ExactSizeIterator<Item = &'a String>) -> String {
+fn list_some<'a>(names: impl ExactSizeIterator<Item = &'a String>) -> String {
     let more = names.len().saturating_sub(4);
     let shown = names.take(4).cloned().collect::<Vec<_>>().join(", ");
     if more > 0 { format!("{shown} and {more} more") } else { shown }
@@ -176,7 +176,7 @@ fn mount_units(zfs: &ZfsOnHost, out: &mut Diagnosis) {
     let first = listed[0];
     out.warning(
         topic,
-        format!("zfs-mount-generator knows {}", some(listed.iter().copied())),
+        format!("zfs-mount-generator knows {}", list_some(listed.iter().copied())),
         "the host makes mount and key units out of properties that a zone sets",
         format!("zfs set org.openzfs.systemd:ignore=on {first}, and so on; then systemctl daemon-reload"),
     );
@@ -201,7 +201,7 @@ fn zoned(zfs: &ZfsOnHost, out: &mut Diagnosis) {
     if let Some(first) = stray.first() {
         out.warning(
             topic,
-            format!("no zone has {}", some(stray.iter().copied())),
+            format!("no zone has {}", list_some(stray.iter().copied())),
             "the host never mounts them, so that nothing a zone left in them can do harm, and refuses zfs rename of \
              them and of what is above them",
             format!("give each to a zone again, or have it looked at: zoneadm reclaim {first}"),

@@ -21,7 +21,7 @@ pub fn words(path: impl AsRef<Path>) -> Vec<String> {
 }
 
 /// Returns the names in the kernel's table of controllers that a hierarchy of version 1 holds.
-pub fn taken(table: &str) -> Vec<String> {
+pub fn v1_controllers(table: &str) -> Vec<String> {
     let rows = table.lines().filter(|l| !l.starts_with('#'));
     rows.filter_map(|row| {
         let mut fields = row.split_whitespace();
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn controllers_of_version_1() {
         let table = "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpuset\t3\t1\t1\nmemory\t0\t90\t1\n";
-        assert_eq!(taken(table), ["cpuset"]);
+        assert_eq!(v1_controllers(table), ["cpuset"]);
     }
 
     #[test]

@@ -82,7 +82,7 @@ fn inherited(store: &FileStore) -> BTreeMap<String, Inherited> {
     // A directory behind a link is looked at where it lies.
     let is_dir = |dir: &String| fs::symlink_metadata(dir).is_ok_and(|m| m.is_dir());
     let look = |dir: String| {
-        let seen = inherit::look(store.root(), &dir).ok()?;
+        let seen = inherit::search(store.root(), &dir).ok()?;
         Some((dir, Inherited { closed: seen.closed, hidden: seen.hidden }))
     };
     dirs.into_iter().filter(is_dir).filter_map(look).collect()
@@ -134,7 +134,7 @@ fn groups(root: bool) -> Cgroup {
         },
         controllers: v2.map(|m| look::words(m.join("cgroup.controllers"))).unwrap_or_default(),
         guards_settings: root.then(confine::guards_settings),
-        taken: look::taken(&look::text("/proc/cgroups").unwrap_or_default()),
+        taken: look::v1_controllers(&look::text("/proc/cgroups").unwrap_or_default()),
     }
 }
 

@@ -54,7 +54,7 @@ impl Guarded {
 
 /// Says whether a running zone has delegated datasets.
 pub fn is_needed(root: &Root, name: &ZoneName) -> bool {
-    !registry::noted(&root.zone_run(name)).is_empty()
+    !registry::recorded(&root.zone_run(name)).is_empty()
 }
 
 fn connect(root: &Root, name: &ZoneName) -> io::Result<UnixStream> {

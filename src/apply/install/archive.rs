@@ -137,7 +137,7 @@ pub(super) fn populate(
     let file = File::open(path).at("open", path)?;
     let mut unpacker = Unpacker::archive(root);
     extract(out, &mut unpacker, file, path, packing, true)?;
-    unpacker.left_out.tell(out, path);
+    unpacker.left_out.report(out, path);
     Ok(())
 }
 

@@ -20,7 +20,7 @@ use crate::zfs::{self, Dataset, DatasetError, DatasetKind, Zfs, name};
 /// Native properties that the zone administers itself, beside those that any clone gets.
 const OF_THE_ZONE: &[&str] = &["canmount", "mountpoint", "readonly", "snapdev", "volmode"];
 
-fn bad(why: String) -> InstallError {
+fn delegated_error(why: String) -> InstallError {
     InstallError::Impossible(format!("--with-datasets: {why}"))
 }
 
@@ -32,10 +32,10 @@ fn bad(why: String) -> InstallError {
 pub(super) fn trees(op: &Op<'_>, source: &ZoneSpec) -> Result<Vec<CloneTarget>, InstallError> {
     let (theirs, ours) = (names(source), names(op.spec));
     if theirs.is_empty() {
-        return Err(bad(format!("zone '{}' has no dataset resource", source.name)));
+        return Err(delegated_error(format!("zone '{}' has no dataset resource", source.name)));
     }
     if theirs.len() != ours.len() {
-        return Err(bad(format!(
+        return Err(delegated_error(format!(
             "zone '{}' has {} dataset resources and zone '{}' {}; each needs one to become",
             source.name,
             theirs.len(),
@@ -43,11 +43,11 @@ pub(super) fn trees(op: &Op<'_>, source: &ZoneSpec) -> Result<Vec<CloneTarget>, 
             ours.len()
         )));
     }
-    let zfs = Zfs::open().map_err(|e| bad(e.to_string()))?;
+    let zfs = Zfs::open().map_err(|e| delegated_error(e.to_string()))?;
     let mut trees: Vec<CloneTarget> = Vec::new();
     for (from, to) in theirs.into_iter().zip(ours) {
         if let Some(other) = trees.iter().find(|t| overlap(&t.to, &to)) {
-            return Err(bad(format!("{to} and {} overlap", other.to)));
+            return Err(delegated_error(format!("{to} and {} overlap", other.to)));
         }
         let members = check(&zfs, &from, &to)?;
         trees.push(CloneTarget { from, to, members });
@@ -64,43 +64,45 @@ fn check(zfs: &Zfs, from: &str, to: &str) -> Result<Vec<String>, InstallError> {
     let is_filesystem = |d: &Dataset| d.kind == Some(DatasetKind::Filesystem) && !d.is_snapshot;
     match zfs.dataset(from) {
         Ok(d) if is_filesystem(&d) => {}
-        Ok(_) => return Err(bad(format!("{from} is not a file system"))),
-        Err(e) => return Err(bad(e.to_string())),
+        Ok(_) => return Err(delegated_error(format!("{from} is not a file system"))),
+        Err(e) => return Err(delegated_error(e.to_string())),
     }
     if !name::is_filesystem(to) || to.len() > name::NAME_MAX {
-        return Err(bad(format!("'{to}' is not a name for a dataset")));
+        return Err(delegated_error(format!("'{to}' is not a name for a dataset")));
     }
     if name::pool(from) != name::pool(to) {
-        return Err(bad(format!("{to} is in another pool than {from}, and a clone cannot be")));
+        return Err(delegated_error(format!("{to} is in another pool than {from}, and a clone cannot be")));
     }
     if overlap(from, to) {
-        return Err(bad(format!("{to} and {from} overlap")));
+        return Err(delegated_error(format!("{to} and {from} overlap")));
     }
     match zfs.dataset(to) {
         Err(DatasetError::DatasetNotFound(_)) => {}
-        Err(e) => return Err(bad(e.to_string())),
+        Err(e) => return Err(delegated_error(e.to_string())),
         Ok(_) => {
-            return Err(bad(format!(
+            return Err(delegated_error(format!(
                 "{to} exists already; name a dataset that does not, or leave the option out"
             )));
         }
     }
     let above = to.rsplit_once('/').map_or(to, |(above, _)| above);
     if !zfs.dataset(above).is_ok_and(|d| is_filesystem(&d)) {
-        return Err(bad(format!(
+        return Err(delegated_error(format!(
             "{above}, below which {to} would be made, is no file system; use zfs create -p {above}"
         )));
     }
     let mut members = Vec::new();
     collect(zfs, from, &mut members)?;
     for member in &members {
-        let d = zfs.dataset(member).map_err(|e| bad(e.to_string()))?;
+        let d = zfs.dataset(member).map_err(|e| delegated_error(e.to_string()))?;
         if d.word("keystatus").as_deref() == Some("unavailable") {
-            return Err(bad(format!("the key of {member} is not loaded; use zfs load-key {member}")));
+            return Err(delegated_error(format!(
+                "the key of {member} is not loaded; use zfs load-key {member}"
+            )));
         }
         let longest = to.len() + member.len() - from.len();
         if longest > name::NAME_MAX {
-            return Err(bad(format!("the clone of {member} would have too long a name")));
+            return Err(delegated_error(format!("the clone of {member} would have too long a name")));
         }
     }
     Ok(members)
@@ -110,7 +112,7 @@ fn collect(zfs: &Zfs, name: &str, list: &mut Vec<String>) -> Result<(), InstallE
     list.push(name.to_owned());
     let mut children = Vec::new();
     for child in zfs.children(name) {
-        children.push(child.map_err(|e| bad(e.to_string()))?.name);
+        children.push(child.map_err(|e| delegated_error(e.to_string()))?.name);
     }
     children.sort();
     children.iter().try_for_each(|child| collect(zfs, child, list))
@@ -143,7 +145,7 @@ pub(super) fn clone_tree(
         }
         let d = zfs.dataset(member).map_err(|e| failed(member, e))?;
         let clone = format!("{to}{}", &member[from.len()..]);
-        let mut props = snapshots::kept(&d, OF_THE_ZONE);
+        let mut props = snapshots::props_for_clone(&d, OF_THE_ZONE);
         if d.kind == Some(DatasetKind::Filesystem) {
             // Properties that the zone may not change are not taken over either.
             props.insert("sharenfs", "off");

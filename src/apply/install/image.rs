@@ -227,6 +227,6 @@ pub(super) fn populate(
         archive::extract(out, &mut unpacker, file, &path, *packing, *packing != Packing::Plain)?;
         fault::point("layer-unpacked");
     }
-    unpacker.left_out.tell(out, layout);
+    unpacker.left_out.report(out, layout);
     Ok(())
 }

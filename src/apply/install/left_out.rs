@@ -60,8 +60,8 @@ pub(super) struct LeftOut {
 }
 
 impl LeftOut {
-    /// Says it.
-    pub(super) fn tell(&self, out: &mut dyn Notice, path: &Path) {
+    /// Reports the files that were left out, by kind.
+    pub(super) fn report(&self, out: &mut dyn Notice, path: &Path) {
         let path = path.shown();
         let kinds = [
             (&self.devices, "device nodes left out", "; a zone's /dev is made at boot"),

@@ -50,7 +50,7 @@ const NOT_KEPT: [&str; 2] = ["org.openzfs.systemd:", "zones:"];
 
 /// Returns the properties of a dataset, set on it or received, that a clone of it gets as well: those of
 /// the usual list and `more`, and user properties.
-pub(super) fn kept(d: &Dataset, more: &[&str]) -> List {
+pub(super) fn props_for_clone(d: &Dataset, more: &[&str]) -> List {
     let own =
         d.props.iter().filter(|(_, p)| matches!(p.source, PropertySource::Local | PropertySource::Received));
     let wanted = |name: &str| match name.contains(':') {
@@ -110,7 +110,7 @@ pub(super) fn clone(op: &mut Op<'_>, snapshot: &str, name: &str, path: &Path) ->
     op.out.say(&format!("Cloning snapshot {snapshot}"));
     let zfs = open(&what())?;
     let source = zfs.dataset(filesystem(snapshot)).map_err(|e| failed(what(), e))?;
-    let mut props = kept(&source, &[]);
+    let mut props = props_for_clone(&source, &[]);
     for (property, value) in [("sharenfs", "off"), ("sharesmb", "off"), (MARK, op.name.as_str())] {
         props.insert(property, value);
     }

@@ -81,7 +81,7 @@ pub(super) fn copy(
     };
     let done = copy_tree(source, to, filter, &mut report)?;
     op.out.progress(whole, whole, &what);
-    tell(op.out, from, &done);
+    report_left_out(op.out, from, &done);
     Ok(done)
 }
 
@@ -101,7 +101,7 @@ fn check_room(root: &Dir, from: &Path, total: Measured) -> Result<(), InstallErr
 }
 
 /// Says what of a source is not in the zone.
-fn tell(out: &mut dyn Notice, from: &Path, done: &Copied) {
+fn report_left_out(out: &mut dyn Notice, from: &Path, done: &Copied) {
     let from = from.shown();
     if done.devices > 0 {
         out.say(&format!(

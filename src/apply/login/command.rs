@@ -43,12 +43,12 @@ impl LoginCommand {
                 return self.outcome(end);
             }
             if signalled && !self.hear() {
-                return Ok(self.asked());
+                return Ok(self.ended_by_request());
             }
             match self.ending.due(Instant::now()) {
                 // Its number may be another's by now; only the reader of its output is still waited for.
                 TerminationStep::Kill | TerminationStep::Leave if self.end.is_some() => {
-                    return Ok(self.asked());
+                    return Ok(self.ended_by_request());
                 }
                 TerminationStep::Leave => return self.leave(),
                 step => self.take(step),
@@ -88,7 +88,7 @@ impl LoginCommand {
                 }
                 Signal::SIGTSTP => tty::stop_self(),
                 other => {
-                    let step = self.ending.heard(other, self.channel.is_none(), Instant::now());
+                    let step = self.ending.on_signal(other, self.channel.is_none(), Instant::now());
                     if self.end.is_none() {
                         self.take(step);
                     } else if step != TerminationStep::Wait {
@@ -114,14 +114,14 @@ impl LoginCommand {
 
     fn outcome(self, end: process::ChildEnd) -> Result<Ended, LoginError> {
         if self.ending.has_killed() {
-            return Ok(self.asked());
+            return Ok(self.ended_by_request());
         }
         self.relay.result()?;
         known(end)
     }
 
     /// Returns the end by the signal that asked for it.
-    fn asked(&self) -> Ended {
+    fn ended_by_request(&self) -> Ended {
         Ended::Signal(self.ending.asked_by().unwrap_or(Signal::SIGKILL) as i32)
     }
 

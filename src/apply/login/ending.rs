@@ -36,7 +36,7 @@ pub struct Termination {
 impl Termination {
     /// Takes a signal that asks for the end. A process that cannot `answer`, since none of its programs runs yet, is
     /// killed at once.
-    pub fn heard(&mut self, signal: Signal, can_answer: bool, now: Instant) -> TerminationStep {
+    pub fn on_signal(&mut self, signal: Signal, can_answer: bool, now: Instant) -> TerminationStep {
         match self.asked {
             None => {
                 self.asked = Some((signal, now));
@@ -103,14 +103,14 @@ mod tests {
         let after = |millis| start + Duration::from_millis(millis);
         let mut ending = Termination::default();
         assert_eq!((ending.due(start), ending.limit(start)), (TerminationStep::Wait, None));
-        assert_eq!(ending.heard(SIGTERM, true, start), TerminationStep::Pass(SIGTERM));
+        assert_eq!(ending.on_signal(SIGTERM, true, start), TerminationStep::Pass(SIGTERM));
         // The same signal once more, to the group, and another one with it.
-        assert_eq!(ending.heard(SIGTERM, true, after(20)), TerminationStep::Wait);
-        assert_eq!(ending.heard(SIGINT, true, after(30)), TerminationStep::Pass(SIGINT));
+        assert_eq!(ending.on_signal(SIGTERM, true, after(20)), TerminationStep::Wait);
+        assert_eq!(ending.on_signal(SIGINT, true, after(30)), TerminationStep::Pass(SIGINT));
         assert_eq!((ending.due(after(4999)), ending.has_killed()), (TerminationStep::Wait, false));
         assert_eq!(ending.limit(after(4000)), Some(Duration::from_secs(1)));
         assert_eq!((ending.due(after(5000)), ending.asked_by()), (TerminationStep::Kill, Some(SIGTERM)));
-        assert_eq!(ending.heard(SIGTERM, true, after(5500)), TerminationStep::Wait);
+        assert_eq!(ending.on_signal(SIGTERM, true, after(5500)), TerminationStep::Wait);
         assert_eq!(
             (ending.due(after(5999)), ending.due(after(6000))),
             (TerminationStep::Wait, TerminationStep::Leave)
@@ -121,10 +121,13 @@ mod tests {
     fn a_second_signal_kills() {
         let start = Instant::now();
         let mut ending = Termination::default();
-        ending.heard(SIGINT, true, start);
-        assert_eq!(ending.heard(SIGTERM, true, start + Duration::from_millis(200)), TerminationStep::Kill);
+        ending.on_signal(SIGINT, true, start);
+        assert_eq!(
+            ending.on_signal(SIGTERM, true, start + Duration::from_millis(200)),
+            TerminationStep::Kill
+        );
         assert_eq!((ending.asked_by(), ending.has_killed()), (Some(SIGINT), true));
         let mut ending = Termination::default();
-        assert_eq!(ending.heard(SIGINT, false, start), TerminationStep::Kill);
+        assert_eq!(ending.on_signal(SIGINT, false, start), TerminationStep::Kill);
     }
 }

@@ -58,12 +58,17 @@ impl ZoneEnvironment {
         if style == Style::Safe {
             return Self { split_usr, ..Self::default() };
         }
-        Self { split_usr, commands: Path::new(COMMANDS).is_dir(), given: given(), session: session(user.uid) }
+        Self {
+            split_usr,
+            commands: Path::new(COMMANDS).is_dir(),
+            given: variables(),
+            session: session(user.uid),
+        }
     }
 }
 
 /// Returns the entries of the zone's files. Unreadable ones give none.
-fn given() -> Vec<(String, String)> {
+fn variables() -> Vec<(String, String)> {
     let mut list = Vec::new();
     for file in FILES {
         let Ok(file) = enter::open_regular(file) else { continue };

@@ -13,7 +13,7 @@ use super::inside::{Inside, settle, shape};
 use super::lock::NetLock;
 use super::probe::{self, Probe};
 use super::switch::{ALIAS, Switch, attach, join, load, map, prepare, zone_of};
-use super::undo::gone;
+use super::undo::ignore_missing;
 use super::{AddressHolder, Lack, NetworkError, NetworkResult, claims, net, net_unless, sys};
 use crate::apply::fault;
 use crate::apply::paths::Root;
@@ -272,7 +272,7 @@ impl Network {
                 if owner.as_deref() != Some(&wanted.zone) && !bare {
                     return Err(NetworkError::PortTaken { port: wanted.port.clone() });
                 }
-                gone(link::remove(host, there.index)).map_err(net("cannot remove the old port"))?;
+                ignore_missing(link::remove(host, there.index)).map_err(net("cannot remove the old port"))?;
             }
             made = link::add_pair(host, near, peer);
         }

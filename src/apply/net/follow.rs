@@ -88,7 +88,7 @@ fn bring_up_to_date(
     }
     if own.is_dormant() == carries {
         let change = LinkChange { dormant: Some(!carries), ..LinkChange::default() };
-        gone(link::change(zone, own.index, &change))
+        ignore_missing(link::change(zone, own.index, &change))
             .map_err(net("cannot tell whether it carries anything"))?;
     }
     Ok(())
@@ -118,7 +118,7 @@ fn address(
     }
     if remains.way == LinkMode::Shared && own.mac != Some(mac) {
         let change = LinkChange { mac: Some(mac), ..LinkChange::default() };
-        gone(link::change(zone, own.index, &change))
+        ignore_missing(link::change(zone, own.index, &change))
             .map_err(net("cannot set the zone's link-layer address"))?;
     }
     Ok(())
@@ -137,7 +137,8 @@ fn size(
     let (old, new) = (port.mtu.min(if remains.mtu == 0 { u32::MAX } else { remains.mtu }), most(remains.mtu));
     let set = |socket: &mut Socket, index: u32, mtu: u32| {
         let change = LinkChange { mtu: Some(mtu), ..LinkChange::default() };
-        gone(link::change(socket, index, &change)).map_err(net(format!("cannot set its mtu to {mtu}")))
+        ignore_missing(link::change(socket, index, &change))
+            .map_err(net(format!("cannot set its mtu to {mtu}")))
     };
     if own.mtu != new && (own.mtu == old || own.mtu > new) {
         set(zone, own.index, new)?;
@@ -146,7 +147,7 @@ fn size(
 }
 
 /// A link that goes meanwhile needs no change.
-fn gone(done: Result<(), NetError>) -> Result<(), NetError> {
+fn ignore_missing(done: Result<(), NetError>) -> Result<(), NetError> {
     match done {
         Err(e) if e.number() == libc::ENODEV => Ok(()),
         other => other,
@@ -157,18 +158,18 @@ fn gone(done: Result<(), NetError>) -> Result<(), NetError> {
 pub fn link_warnings(root: &Root, zone: &ZoneName) -> Vec<String> {
     let links = journal::links(&root.zone_run(zone).join(JOURNAL));
     let mut host = None;
-    let mut told = Vec::new();
+    let mut warnings = Vec::new();
     for remains in links.iter().filter(|l| l.way != LinkMode::Moved) {
         let host = match &mut host {
             Some(host) => host,
             None => match Socket::open() {
                 Ok(socket) => host.insert(socket),
-                Err(_) => return told,
+                Err(_) => return warnings,
             },
         };
-        told.extend(of_link(host, remains));
+        warnings.extend(of_link(host, remains));
     }
-    told
+    warnings
 }
 
 fn of_link(host: &mut Socket, remains: &Remains) -> Option<String> {

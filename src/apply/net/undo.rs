@@ -77,7 +77,8 @@ fn clear(host: &mut Socket, remains: &Remains, removal: PortRemoval) -> NetworkR
         }
         for ip in &remains.routes {
             note(
-                gone(route::remove_host(host, remains.lower_index, ip)).map_err(net("cannot remove a route")),
+                ignore_missing(route::remove_host(host, remains.lower_index, ip))
+                    .map_err(net("cannot remove a route")),
             );
         }
     }
@@ -85,7 +86,7 @@ fn clear(host: &mut Socket, remains: &Remains, removal: PortRemoval) -> NetworkR
     if let Some(port) = port
         && (removal == PortRemoval::Awaited || !remove_beside(host, port))
     {
-        note(gone(link::remove(host, port)).map_err(net("cannot remove the port")));
+        note(ignore_missing(link::remove(host, port)).map_err(net("cannot remove the port")));
     }
     first
 }
@@ -93,7 +94,7 @@ fn clear(host: &mut Socket, remains: &Remains, removal: PortRemoval) -> NetworkR
 /// Switches a port off and has a process of its own remove it; says whether there is such a process.
 fn remove_beside(host: &mut Socket, port: u32) -> bool {
     let down = link::LinkChange { clear: link::UP, ..link::LinkChange::default() };
-    if gone(link::change(host, port, &down)).is_err() {
+    if ignore_missing(link::change(host, port, &down)).is_err() {
         return false;
     }
     match ns::fork() {
@@ -113,7 +114,7 @@ fn remove_beside(host: &mut Socket, port: u32) -> bool {
 }
 
 /// Takes it for done when the kernel does not have the thing any more.
-pub(super) fn gone(done: Result<(), NetError>) -> Result<(), NetError> {
+pub(super) fn ignore_missing(done: Result<(), NetError>) -> Result<(), NetError> {
     match done {
         Err(e) if matches!(e.number(), libc::ENODEV | libc::ESRCH | libc::ENOENT) => Ok(()),
         other => other,

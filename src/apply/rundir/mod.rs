@@ -112,7 +112,7 @@ pub fn init_file(root: &Root) -> io::Result<PathBuf> {
 pub fn keep_args(root: &Root, name: &ZoneName, args: Option<&BootArgs>) -> io::Result<()> {
     let path = root.zone_run(name).join(NEXT_BOOT);
     match args.filter(|args| **args != BootArgs::default()) {
-        Some(args) => replace_record(&path, &args.kept()),
+        Some(args) => replace_record(&path, &args.to_text()),
         None => match fs::remove_file(&path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
             _ => Ok(()),
@@ -123,5 +123,5 @@ pub fn keep_args(root: &Root, name: &ZoneName, args: Option<&BootArgs>) -> io::R
 /// Returns the arguments that were kept, none when there are none.
 pub fn kept_args(root: &Root, name: &ZoneName) -> Option<BootArgs> {
     let text = fs::read_to_string(root.zone_run(name).join(NEXT_BOOT)).ok()?;
-    Some(BootArgs::from_kept(&text))
+    Some(BootArgs::from_text(&text))
 }

@@ -45,10 +45,10 @@ fn with_seen<T>(mount: &Path, read: impl FnOnce(&SeenCgroups) -> T) -> T {
     static LAST: Mutex<Option<(Instant, SeenCgroups)>> = Mutex::new(None);
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     let old = last.take().filter(|(at, _)| at.elapsed() < FRESH);
-    read(&last.insert(old.unwrap_or_else(|| (Instant::now(), look(mount)))).1)
+    read(&last.insert(old.unwrap_or_else(|| (Instant::now(), read_cgroups(mount)))).1)
 }
 
-fn look(mount: &Path) -> SeenCgroups {
+fn read_cgroups(mount: &Path) -> SeenCgroups {
     let mut seen = SeenCgroups::default();
     let shared = cgroup::children(&mount.join("zones")).is_some();
     if cgroup::children(mount) == Some(u64::from(shared)) {

@@ -41,7 +41,7 @@ struct SeenProcesses {
 
 /// Finds the first process of a zone.
 pub(super) fn find(root: &Root, zone: &ZoneName) -> Option<Running> {
-    let seen = seen(root);
+    let seen = recent_processes(root);
     let supervisor = seen.supervisors.iter().find(|(name, _)| name == zone).map(|(_, pid)| *pid);
     let child = seen.firsts.iter().find(|f| Some(f.parent) == supervisor);
     // A first process that was taken over from a dead supervisor is no child of the new one.
@@ -54,7 +54,7 @@ pub(super) fn find(root: &Root, zone: &ZoneName) -> Option<Running> {
 
 /// Returns the names of the zones that may have processes.
 pub(super) fn names(root: &Root) -> Vec<ZoneName> {
-    let seen = seen(root);
+    let seen = recent_processes(root);
     let mut names: Vec<ZoneName> = seen.supervisors.iter().map(|(name, _)| name.clone()).collect();
     let is_child = |f: &FirstProcess| seen.supervisors.iter().any(|(_, pid)| *pid == f.parent);
     let trees: Vec<_> =
@@ -86,7 +86,7 @@ fn pids() -> impl Iterator<Item = i32> {
 }
 
 /// Looks at all processes, or returns the last listing while it is fresh.
-fn seen(root: &Root) -> SeenProcesses {
+fn recent_processes(root: &Root) -> SeenProcesses {
     static LAST: Mutex<Option<(Instant, Root, SeenProcesses)>> = Mutex::new(None);
     let mut last = LAST.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some((at, of, seen)) = &*last
@@ -95,12 +95,12 @@ fn seen(root: &Root) -> SeenProcesses {
     {
         return seen.clone();
     }
-    let seen = look(root);
+    let seen = read_processes(root);
     *last = Some((Instant::now(), root.clone(), seen.clone()));
     seen
 }
 
-fn look(root: &Root) -> SeenProcesses {
+fn read_processes(root: &Root) -> SeenProcesses {
     let mut seen = SeenProcesses::default();
     let Ok(users) = fs::read_link("/proc/self/ns/user") else { return seen };
     for pid in pids() {

@@ -29,7 +29,7 @@ impl FileStore {
         self.root.zone_lib(zone).join("revisions")
     }
 
-    fn kept(&self, zone: &ZoneName) -> Result<Vec<StoredRevision>, StoreError> {
+    fn stored_revisions(&self, zone: &ZoneName) -> Result<Vec<StoredRevision>, StoreError> {
         let mut found = list(&self.revision_dir(zone), |file| {
             let mut parts = file.strip_suffix(".toml")?.splitn(3, '-');
             let number: u32 = parts.next()?.parse().ok()?;
@@ -45,7 +45,7 @@ impl FileStore {
     /// Keeps a text that is about to be replaced.
     pub(super) fn keep_revision(&self, zone: &ZoneName, text: &[u8]) -> Result<(), StoreError> {
         let dir = self.revision_dir(zone);
-        let kept = self.kept(zone)?;
+        let kept = self.stored_revisions(zone)?;
         if let Some(last) = kept.last()
             && files::read(&dir.join(&last.file), text.len())?.as_deref() == Some(text)
         {
@@ -79,11 +79,11 @@ impl FileStore {
     }
 
     pub(super) fn list_revisions(&self, zone: &ZoneName) -> Result<Vec<Revision>, StoreError> {
-        Ok(self.kept(zone)?.into_iter().map(|k| k.revision).collect())
+        Ok(self.stored_revisions(zone)?.into_iter().map(|k| k.revision).collect())
     }
 
     pub(super) fn read_revision(&self, zone: &ZoneName, number: u32) -> Result<ZoneSpec, StoreError> {
-        let kept = self.kept(zone)?;
+        let kept = self.stored_revisions(zone)?;
         let found =
             kept.iter().find(|k| k.revision.number == number).ok_or(StoreError::NoRevision(number))?;
         let path = self.revision_dir(zone).join(&found.file);

@@ -3,25 +3,25 @@
 use super::VerifyReport;
 use crate::apply::inherit;
 use crate::apply::paths::Root;
-use crate::plan::inherit::{runs_set_id, some};
+use crate::plan::inherit::{list_some, runs_set_id};
 use crate::spec::Props;
 
 /// Looks afresh, and so puts the list of programs right that the next boot uses.
 pub fn check(root: &Root, resource: &Props, found: &mut VerifyReport) {
     let dir = resource.text("dir").unwrap_or_default();
     // A directory that is a link in the zone's root as well needs no mount; the boot reports a missing one.
-    let Ok(seen) = inherit::look(root, dir) else { return };
+    let Ok(seen) = inherit::search(root, dir) else { return };
     if runs_set_id(resource) && !seen.hidden.is_empty() {
         found.warn(format!(
             "WARNING: inherit-pkg-dir {dir}: without their set-user-id and like bits run, since not all users of \
              the host may read them: {}",
-            some(dir, &seen.hidden)
+            list_some(dir, &seen.hidden)
         ));
     }
     if !seen.closed.is_empty() {
         found.warn(format!(
             "WARNING: inherit-pkg-dir {dir}: closed to the zone, since not all users of the host may read it: {}",
-            some(dir, &seen.closed)
+            list_some(dir, &seen.closed)
         ));
     }
 }

@@ -93,11 +93,11 @@ pub fn check(
 fn refusal(bases: &Bases, dir: &str, special: &str, is_file: bool) -> Option<String> {
     let path = Path::new(dir);
     let base = |path: &Path| bases.base(path);
-    match waypoint::look(path, base) {
+    match waypoint::look_up(path, base) {
         PathLookup::Link { .. } => {
             let mut misled = misled(path, base)?;
             let made = |dir: &PathBuf| {
-                !bases.is_read_only(dir) || matches!(waypoint::look(dir, base), PathLookup::There { .. })
+                !bases.is_read_only(dir) || matches!(waypoint::look_up(dir, base), PathLookup::There { .. })
             };
             misled.instead = misled.instead.filter(made);
             Some(format!("{misled}; {}", misled.way_out()))

@@ -52,7 +52,7 @@ pub fn check(
         if let Err(why) = able::able() {
             found.error(format!("could not verify net: {why}"));
         }
-        others(store, name, spec, found)?;
+        zones_with_same_addresses(store, name, spec, found)?;
     }
     Ok(())
 }
@@ -88,7 +88,7 @@ fn missing(spec: &ZoneSpec, facts: &NetFacts, found: &mut VerifyReport) -> bool 
 
 /// Reports the other zones that have one of the addresses in their specs. Only one of them can run at a time, and
 /// that may be meant.
-fn others(
+fn zones_with_same_addresses(
     store: &FileStore,
     name: &ZoneName,
     spec: &ZoneSpec,

@@ -477,7 +477,7 @@ impl Zoneadm {
             format!("kill process 1 (process {}), and with it all others of the zone", zone.init)
         };
         let mut lines = vec![first];
-        let given = dataset::registry::noted(&self.store.root().zone_run(name));
+        let given = dataset::registry::recorded(&self.store.root().zone_run(name));
         lines.extend(given.iter().map(|d| format!("dataset {d}: take it from the zone; zoned stays on")));
         lines.extend(zone.cgroup.iter().map(|path| format!("remove cgroup {path}")));
         lines.push(format!("remove {}", self.store.root().zone_run(name).shown()));

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::{HostLink, NetFacts, NetworkPlanError};
 
 /// Returns the addresses that a text means: one with or without prefix, or all of a host name.
-pub fn given(
+pub fn addresses_of(
     what: &str,
     text: &str,
     lower: &HostLink,

@@ -50,7 +50,7 @@ fn program(names: &[&str]) -> Vec<u64> {
 pub fn refuse(cgroup: BorrowedFd<'_>, names: &[&str]) -> io::Result<()> {
     let code = program(names);
     let name = name(&code);
-    if ours(cgroup, &name).next().is_some() {
+    if programs_named(cgroup, &name).next().is_some() {
         return Ok(());
     }
     BpfProgram::load_as(ProgramType::Sysctl, &name, &code)?.attach(cgroup)
@@ -61,7 +61,7 @@ pub fn refuse(cgroup: BorrowedFd<'_>, names: &[&str]) -> io::Result<()> {
 /// # Errors
 /// The system's error.
 pub fn allow(cgroup: BorrowedFd<'_>, names: &[&str]) -> io::Result<()> {
-    ours(cgroup, &name(&program(names))).try_for_each(|program| program.detach(cgroup))
+    programs_named(cgroup, &name(&program(names))).try_for_each(|program| program.detach(cgroup))
 }
 
 /// The name of a program identifies its text: another release may refuse other files.
@@ -73,7 +73,7 @@ fn name(code: &[u64]) -> String {
 }
 
 /// Returns the programs of that name on a cgroup.
-fn ours(cgroup: BorrowedFd<'_>, name: &str) -> impl Iterator<Item = BpfProgram> {
+fn programs_named(cgroup: BorrowedFd<'_>, name: &str) -> impl Iterator<Item = BpfProgram> {
     let attached = BpfProgram::attached(cgroup).unwrap_or_default();
     attached
         .into_iter()

@@ -409,7 +409,7 @@ impl<'a> Copy<'a> {
             u64::from(self.mover.copy(from.as_fd(), to.as_fd(), &stat).at("write", &target)?);
         let lost = copy_attributes(from.as_fd(), to.as_fd(), &stat).at("set attributes of", &target)?;
         self.done.lose(lost, &place.source);
-        self.links.made(&self.to, place, &stat).at("link", &target)?;
+        self.links.note_made(&self.to, place, &stat).at("link", &target)?;
         self.count(place, &stat, stored(&stat));
         Ok(())
     }
@@ -526,7 +526,7 @@ impl Copy<'_> {
             Ok(rustix::fs::utimensat(here, place.name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
         };
         finish().at("set attributes of", &target)?;
-        self.links.made(&self.to, place, stat).at("link", &target)?;
+        self.links.note_made(&self.to, place, stat).at("link", &target)?;
         self.count(place, stat, 0);
         Ok(())
     }

@@ -57,7 +57,7 @@ impl HardLinks {
     }
 
     /// Notes where a file with several names has been made.
-    pub(super) fn made(&mut self, to: &Chain, place: &SourceEntry<'_>, stat: &Stat) -> io::Result<()> {
+    pub(super) fn note_made(&mut self, to: &Chain, place: &SourceEntry<'_>, stat: &Stat) -> io::Result<()> {
         if stat.st_nlink < 2 {
             return Ok(());
         }

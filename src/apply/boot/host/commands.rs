@@ -71,7 +71,7 @@ impl Build<'_> {
             // The first that is attached is copied for the others, attributes and all.
             let mut attached = false;
             for name in ENDING.map(OsStr::new) {
-                let copy = if attached { Some(ours.again()?) } else { None };
+                let copy = if attached { Some(ours.duplicate()?) } else { None };
                 // The link itself: its target is another program as well.
                 match copy.as_ref().unwrap_or(&ours).attach_at(sbin.as_fd(), name) {
                     Err(e) if e.kind() == io::ErrorKind::NotFound => {}
