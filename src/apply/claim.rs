@@ -159,7 +159,7 @@ pub fn release(root: &Root, zone: &ZoneName) {
 pub struct Known {
     /// Zones of this root. The file of a zone that has just ended may be among them.
     pub own: BTreeMap<ZoneName, Vec<IdRange>>,
-    /// Of the running zones of other roots.
+    /// Zones of other roots that run.
     pub others: Vec<IdRange>,
 }
 

@@ -138,7 +138,7 @@ impl Row {
         }
     }
 
-    /// Returns the word for the state. Of a zone that runs the kernel says so, whatever its files say.
+    /// Returns the word for the state. The kernel decides whether a zone runs, whatever its files say.
     pub fn status(&self) -> &'static str {
         let damaged = self.problem.as_ref().is_some_and(|p| p.damaged);
         if damaged && !self.state.is_active() { DAMAGED } else { self.state.as_str() }

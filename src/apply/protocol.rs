@@ -26,9 +26,9 @@ pub const GUARD: Protocol = Protocol { name: "zoneadmd-guard", version: 1 };
 /// A request, without its beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VersionedRequest<'a> {
-    /// Of a program that speaks this version.
+    /// A request of a program that speaks this version.
     Current(&'a str),
-    /// Of a program from before there were versions.
+    /// A request of a program from before there were versions.
     Former(&'a str),
 }
 

@@ -47,7 +47,7 @@ enum Exit {
     Failed,
     /// The command line was wrong, and it has been said.
     Usage,
-    /// As the program ended that the broker has started.
+    /// The status of the program that the broker has started.
     As(u8),
 }
 

@@ -145,7 +145,7 @@ impl Init {
                 self.on_signal(signal);
             }
         }
-        // Also without a SIGCHLD: signals of one number do not queue.
+        // Checked without a SIGCHLD as well: signals of one number do not queue.
         while let Some((pid, status)) = sys::reap() {
             self.on_exit(pid, status);
         }
@@ -253,7 +253,7 @@ impl Init {
     }
 
     fn open_console(&mut self) {
-        // Not to be waited for, and never our own controlling terminal: the session takes it.
+        // Opened without waiting, and never as our own controlling terminal: the session takes it.
         let flags = sys::O_RDWR | sys::O_NOCTTY | sys::O_NONBLOCK | sys::O_CLOEXEC;
         match sys::open(CONSOLE, flags) {
             Ok(fd) if sys::make_sane(fd) => self.console = fd,

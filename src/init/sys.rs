@@ -467,7 +467,7 @@ pub fn reboot(again: bool) {
 /// C's `memcpy`.
 ///
 /// # Safety
-/// As in C.
+/// The arguments must be valid as for C's function.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, n: usize) -> *mut u8 {
     for i in 0..n {
@@ -480,7 +480,7 @@ unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, n: usize) -> *mut u8 {
 /// C's `memmove`.
 ///
 /// # Safety
-/// As in C.
+/// The arguments must be valid as for C's function.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, n: usize) -> *mut u8 {
     for k in 0..n {
@@ -494,7 +494,7 @@ unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, n: usize) -> *mut u8 
 /// C's `memset`.
 ///
 /// # Safety
-/// As in C.
+/// The arguments must be valid as for C's function.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memset(to: *mut u8, byte: i32, n: usize) -> *mut u8 {
     for i in 0..n {
@@ -507,7 +507,7 @@ unsafe extern "C" fn memset(to: *mut u8, byte: i32, n: usize) -> *mut u8 {
 /// C's `memcmp`.
 ///
 /// # Safety
-/// As in C.
+/// The arguments must be valid as for C's function.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, n: usize) -> i32 {
     for i in 0..n {
@@ -523,7 +523,7 @@ unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, n: usize) -> i32 {
 /// C's `bcmp`.
 ///
 /// # Safety
-/// As in C.
+/// The arguments must be valid as for C's function.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, n: usize) -> i32 {
     // SAFETY: the same contract.
@@ -533,7 +533,7 @@ unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, n: usize) -> i32 {
 /// C's `strlen`.
 ///
 /// # Safety
-/// As in C.
+/// The arguments must be valid as for C's function.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn strlen(s: *const c_char) -> usize {
     let mut n = 0;

@@ -18,7 +18,7 @@ pub const LEAVE_OUT: &[(&str, Keep)] = &[
     ("/swapfile", Keep::Nothing),
     ("/swap.img", Keep::Nothing),
     ("/.dockerenv", Keep::Nothing),
-    // Of the machine, not of a zone on it.
+    // Files of the machine, not of a zone on it.
     ("/boot", Keep::Directory),
     ("/mnt", Keep::Directory),
     ("/media", Keep::Directory),
@@ -45,7 +45,7 @@ pub const LEAVE_OUT: &[(&str, Keep)] = &[
     ("/var/lib/systemd/random-seed", Keep::Nothing),
     ("/var/lib/systemd/credential.secret", Keep::Nothing),
     ("/var/lib/systemd/coredump", Keep::Directory),
-    // Of the machine's people.
+    // Files of the machine's users.
     ("/root", Keep::Directory),
     ("/home", Keep::Directory),
     ("/srv", Keep::Directory),

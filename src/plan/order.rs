@@ -81,8 +81,8 @@ pub struct Order<'a> {
     pub then: Vec<BootStep>,
 }
 
-/// Returns the order in which nothing hides what belongs below it. Of two on one directory the `fs`
-/// resource is seen.
+/// Returns the order in which no mount hides another that belongs below it. Of two on one directory the `fs`
+/// resource is visible.
 pub fn order<'a>(
     mut inherit: Vec<&'a str>,
     mounts: Vec<Mount>,

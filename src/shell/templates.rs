@@ -5,7 +5,7 @@
 pub(super) struct ForeignTemplate {
     /// Its name there.
     pub name: &'static str,
-    /// Ours.
+    /// The template of this program.
     pub ours: &'static str,
     /// Its zones have a network stack of their own by default.
     pub exclusive: bool,
@@ -76,7 +76,7 @@ const FOREIGN: &[ForeignTemplate] = &[
 /// Before the name of a brand, a template of OmniOS.
 const OMNI: &str = "OMNI";
 
-/// Of OmniOS, for a brand that is not named above.
+/// OmniOS, for a brand that is not named above.
 const OF_OMNI: ForeignTemplate = near(OMNI, "blank", true);
 
 /// Finds the stand-in for a template that the store does not have.

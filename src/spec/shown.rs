@@ -73,7 +73,7 @@ pub const fn leave_out(_so: bool) {}
 /// that the paths in them are of megabytes.
 const WHOLE: usize = 4096;
 
-/// Of a longer one, bytes of its start and of its end.
+/// A longer name is shown by bytes of its start and of its end.
 const PART: usize = 1024;
 
 /// Returns the printable form of a name.

@@ -270,7 +270,7 @@ impl EnterTarget {
         }
         process::become_root().map_err(at("become root of the zone"))?;
         process::take_personality(confine.personality);
-        // Both before the capability goes that they take.
+        // Both need the capability that is dropped next.
         confine.program.map_or(Ok(()), seccomp::confine).map_err(at("filter system calls"))?;
         filter()?;
         process::drop_capabilities(&self.dropped).map_err(at("drop capabilities"))?;

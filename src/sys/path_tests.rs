@@ -92,7 +92,7 @@ fn writing_replaces_links_and_keeps_their_targets() {
     let (temp, dir) = tree();
     let secret = temp.path().join("secret");
     symlink(&secret, temp.path().join("root/etc/planted")).expect("link");
-    // Also under the name that the file has before it is renamed.
+    // The temporary name, which the file has before it is renamed, is planted as well.
     symlink(&secret, temp.path().join("root/etc/.new.planted")).expect("link");
     dir.write("etc/planted", Owned { mode: 0o640, uid: 0, gid: 0 }, b"ours").expect("write");
     assert_eq!(std::fs::read_to_string(&secret).expect("read"), "outside");

@@ -99,7 +99,7 @@ fn round(v: &mut [u64; 4]) {
 mod tests {
     use super::*;
 
-    /// From programs of release 0.1.0: the hasher of Rust 1.95 gave these.
+    /// Values of programs of release 0.1.0, by the hasher of Rust 1.95.
     #[test]
     fn the_function_never_changes() {
         let vectors: [(u8, u64); 9] = [

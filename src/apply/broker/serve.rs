@@ -230,7 +230,7 @@ fn serve(root: &Root, channel: &Channel, peer: &Peer) -> io::Result<()> {
     let ProgramStart { ours, theirs, terminal, command } = work;
     let shown: Vec<BorrowedFd<'_>> = theirs.iter().map(AsFd::as_fd).collect();
     channel.send(answer::OPEN, &shown)?;
-    // From here on the client alone has them: with it they go.
+    // From here on only the client has them: they close with it.
     drop(theirs);
     // The terminal has to look like the caller's before a program sees it.
     match channel.receive_bytes(MESSAGE_MAX, PATIENCE)? {
@@ -246,7 +246,7 @@ fn serve(root: &Root, channel: &Channel, peer: &Peer) -> io::Result<()> {
         Side::Child => command.become_program(&ours, terminal.as_ref().map(AsFd::as_fd)),
         Side::Parent(pid, _) => {
             let pid = Pid::from_raw(pid);
-            // Both sides do it: neither waits for the other.
+            // Parent and child both set the group: neither waits for the other.
             let _ = nix::unistd::setpgid(pid, pid);
             drop((ours, terminal));
             watch(channel, pid, &signals)

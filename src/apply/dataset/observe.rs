@@ -62,7 +62,7 @@ fn tree(zfs: &Zfs, d: &Dataset, locks: &[String]) -> Result<FilesystemTree, List
     if descend(zfs, d, altroot.as_deref(), &mut members, &mut hide, &mut volmodes)? {
         table = mountinfo::mounts().unwrap_or_default();
     }
-    // As zfs mount does; the kernel refuses anything else.
+    // The same check as that of zfs mount; the kernel refuses anything else.
     members.iter_mut().for_each(|m| m.limits.read_only |= read_only);
     members[0].locked_values = values(d, locks.iter().map(String::as_str));
     let mounted = table.iter().filter(|m| is_of(m, &d.name)).map(|m| m.point.shown().to_string());

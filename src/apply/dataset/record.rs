@@ -98,7 +98,7 @@ impl DatasetRecord {
             let name = &member.name;
             let Some(old) = self.known(member) else { continue };
             for (property, before) in &old.locked {
-                // Of the dataset itself, where it is set counts, too; see below.
+                // For the dataset itself, the place where a value is set counts, too; see below.
                 let now = member.locked_values.get(property).filter(|_| at > 0 || property != "zoned");
                 if let Some(now) = now.filter(|now| *now != before) {
                     differences.push(format!(

@@ -429,7 +429,7 @@ fn give(zfs: &Zfs, member: &str, ids: &ZoneIds) -> Result<Option<String>, NotGiv
     // Nothing in it is trusted, and nothing but the top is touched.
     let careful = MountOptions { no_suid: true, no_exec: true, ..MountOptions::default() };
     let tree = mount(member, &careful, None).or_else(|e| match e.source.raw_os_error() {
-        // Of a pool that is imported read-only.
+        // The pool is imported read-only.
         Some(libc::EROFS) => mount(member, &MountOptions { read_only: true, ..careful }, None),
         _ => Err(e),
     });

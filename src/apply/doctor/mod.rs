@@ -23,7 +23,7 @@ use super::store::FileStore;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
-    /// As zones want it.
+    /// Zones work with it as it is.
     Ok,
     /// There is something to know, or to mend.
     Warning,

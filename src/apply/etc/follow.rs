@@ -252,7 +252,7 @@ mod tests {
             fs::read_to_string(self.at("root/etc").join(name)).expect("readable")
         }
 
-        /// As if all of it had been taken an hour ago.
+        /// Sets the times as if all files had been taken an hour ago.
         fn age(&self) {
             let mut record = read(&self.at("state")).expect("a record");
             record.time -= 3600;

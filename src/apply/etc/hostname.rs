@@ -73,7 +73,7 @@ fn renamed(text: &str, from: &str, to: &str) -> String {
         let (entry, comment) = line.split_at(line.find('#').unwrap_or(line.len()));
         for word in entry.split_inclusive(char::is_whitespace) {
             let bare = word.trim_end();
-            // Also zion.example.org, but not zion-backup.
+            // zion.example.org matches as well, but not zion-backup.
             let rest = bare.strip_prefix(from).filter(|r| r.is_empty() || r.starts_with('.'));
             match rest {
                 Some(rest) => out.extend([to, rest, &word[bare.len()..]]),

@@ -130,7 +130,7 @@ fn profile(root: &Dir) -> Result<(), EtcError> {
 /// # Errors
 /// [`EtcError`] naming the file.
 pub fn copy_etc(etc: &Dir, root: &Dir, names: &[&str]) -> Result<(), EtcError> {
-    // By folder: names that are wanted of it.
+    // The names to take, by folder.
     let mut folders: BTreeMap<PathBuf, Vec<OsString>> = BTreeMap::new();
     for path in names.iter().map(Path::new) {
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();

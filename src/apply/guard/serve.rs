@@ -75,7 +75,7 @@ pub struct Guard {
     listeners: Vec<Rc<Listener>>,
     queue: VecDeque<Queued>,
     workers: Vec<Worker>,
-    /// Both ends of the way by which workers report.
+    /// Both ends of the channel by which workers report.
     reports: (Channel, Channel),
     log: LogFile,
 }

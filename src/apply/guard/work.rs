@@ -219,7 +219,7 @@ fn copied(
             return Err(RequestFailure::new(libc::E2BIG, &format!("a list has {} bytes", piece.size)));
         }
         let bytes = caller.read(piece).map_err(quiet)?;
-        // As the kernel does: the buffer may be longer than the list.
+        // The length is that of the list, as the kernel does it: the buffer may be longer.
         let (list, _) = List::decode_prefix(&bytes)
             .map_err(|e| RequestFailure::new(libc::EINVAL, &format!("a list cannot be read: {e}")))?;
         Ok(Some(list))
@@ -283,7 +283,7 @@ fn stream(
         }
         Checked::ReceiveNew => {
             let Some(arguments) = &mut request.arguments else { return Ok(None) };
-            // Of no use since OpenZFS 2.0, and the number means nothing here.
+            // Without effect since OpenZFS 2.0, and the number has no meaning here.
             arguments.remove("cleanup_fd");
             let Some(NvValue::I32(number)) = arguments.get("input_fd") else {
                 return Err(RequestFailure { errno: libc::EINVAL, why: None });

@@ -116,7 +116,7 @@ pub(super) fn mark(name: &str, zone: &str) -> Result<bool, InstallError> {
     let failed = |why: String| InstallError::Relocate { name: name.to_owned(), why };
     let zfs = Zfs::open().map_err(|e| failed(e.to_string()))?;
     let done = if zone.is_empty() {
-        // As a stream brought it.
+        // The value that a stream brought.
         zfs.inherit(name, dataset::MARK, true).map_err(|e| e.to_string())
     } else {
         zfs.set_props(name, &[(dataset::MARK, zone)].into()).map_err(|e| e.to_string())

@@ -182,7 +182,7 @@ impl<R: Read> Tarball<R> {
                 EntryType::GNULongName => extension.name = Some(text(self.extension()?)),
                 EntryType::GNULongLink => extension.target = Some(text(self.extension()?)),
                 EntryType::XHeader => extension.pax = pax_records(&self.extension()?)?,
-                // Of git archive and the like: a comment.
+                // Git archive and others write a comment here.
                 EntryType::XGlobalHeader => {
                     self.extension()?;
                 }

@@ -389,7 +389,7 @@ impl<'a> Unpacker<'a> {
         Ok(())
     }
 
-    /// Keeps a member's access lists for the end. Of a name that comes twice the last member counts.
+    /// Keeps a member's access lists for the end. For a name that comes twice the last member counts.
     fn put_acls_off(&mut self, name: &Path, member: &ArchiveMember) {
         self.acls.remove(name);
         if member.acls.is_empty() || !matches!(member.kind, MemberKind::File | MemberKind::Directory) {

@@ -112,7 +112,7 @@ fn read_early(text: &[u8]) -> Vec<(usize, Inverse)> {
         if let Ok(Early::Started { step, inverse }) = serde_json::from_slice(line) {
             pending.push((step, inverse));
         } else if let Ok(Line { step, phase }) = serde_json::from_slice(line) {
-            // By a later release, which was ended while it took the zone down.
+            // A later release wrote this line, and was interrupted while it took the zone down.
             forget_undone(&mut pending, step, phase);
         }
     }
@@ -145,7 +145,7 @@ mod tests {
 
     const CGROUP: &str = "/sys/fs/cgroup/zones/zion";
 
-    /// As the programs of 0.1.0 wrote it before a journal had a plan: of a zone with an address of the host's network.
+    /// A journal of the programs of 0.1.0 before it had a plan: of a zone with an address of the host's network.
     const EARLY: &str = include_str!("early-boot.jsonl");
 
     fn steps() -> Vec<BootStep> {

@@ -105,7 +105,7 @@ impl LoginJob {
                 LoginInsideError::Become { user, source }
             }
         })?;
-        // As the user: who may not enter the folder starts in `/`, where this process is.
+        // As the user, who may have no right to enter the folder: then the login starts in `/`, where this process is.
         let _ = enter::change_folder(&user.home);
         let failure = self.execute(&user)?;
         // Root must be able to repair a zone without its favourite shell.

@@ -33,7 +33,7 @@ const CHUNK: usize = 16 << 10;
 pub enum SessionEnd {
     /// The user typed the escape, or the user's terminal is gone.
     Disconnected,
-    /// The other side has closed.
+    /// The other side has closed the connection.
     Closed,
     /// The process on the other side has ended.
     Exited(process::ChildEnd),

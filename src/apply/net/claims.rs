@@ -95,7 +95,7 @@ pub fn remove(remains: &Remains) {
             let _ = fs::remove_file(&path);
         }
     }
-    // Both fail while others have claims.
+    // Both calls fail while other zones have claims.
     let _ = fs::remove_dir(remains.claims.join(&remains.lower));
     let _ = fs::remove_dir(&remains.claims);
 }

@@ -92,7 +92,7 @@ pub fn router_with(
                 sleep(PATIENCE);
                 found = route::answer(host, index, router).map_err(&look)?;
             }
-            // As it was before.
+            // Restores the former value.
             let _ = route::forget(host, index, router);
         }
         if found == Some(mac) {

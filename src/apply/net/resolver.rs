@@ -358,7 +358,7 @@ mod tests {
                 .expect("written");
             fs::read_to_string(&file).expect("there")
         };
-        // As an installation leaves it.
+        // The state after an installation.
         put(&file, &hosts("zion", &[]));
         assert!(boot(&["192.0.2.7"]).contains("192.0.2.7\tzion\n"));
         let both = boot(&["192.0.2.8", "2001:db8::8"]);

@@ -138,7 +138,7 @@ fn leave_switch(host: &mut Socket, remains: &Remains, port: Option<u32>) -> Netw
 
 fn leave_wire(host: &mut Socket, remains: &Remains) -> NetworkResult<()> {
     part(host, remains.lower_index)?;
-    // As it was before.
+    // Restores the former value.
     let ours = link::UP | link::PROMISCUOUS | link::ALL_MULTICAST;
     let change = link::LinkChange {
         set: remains.lower_flags & ours,

@@ -54,7 +54,7 @@ pub fn shared(table: &Map, listeners: Option<Audience<'_>>, way: Direction) -> V
     let a = &mut asm;
     let (pass, mine) = (a.label(), a.label());
     a.copy(R6, R1);
-    // From a zone? Its own program has looked for other zones already. R9: the link that it came by.
+    // The frame comes from a zone, whose own program has looked for other zones already. R9: the link that it came by.
     a.set(R9, 0);
     a.load(Size::Word, R0, R6, MARK);
     a.copy(R1, R0);

@@ -68,7 +68,7 @@ pub struct Problem {
 impl Problem {
     fn new(name: &ZoneName, e: &StoreError) -> Self {
         let text = match e {
-            // The others have the file.
+            // The texts of the other errors name the file.
             StoreError::Denied => format!("zone '{name}': {e}"),
             _ => e.to_string(),
         };

@@ -45,7 +45,7 @@ pub(super) fn find(running: &Running) -> Result<Asking, BootError> {
 }
 
 impl Asking {
-    /// Begins to ask init, whose handle this is. From then on init is asked, whatever becomes of the caller.
+    /// Begins to ask init, whose handle this is. From then on the request goes on, whatever becomes of the caller.
     ///
     /// # Errors
     /// [`BootError`].
@@ -85,7 +85,7 @@ fn request(op: &Op<'_>, running: &Running) -> io::Result<(i32, Handle)> {
     match fork()? {
         Side::Parent(pid, handle) => Ok((pid, Handle::from_fd(handle))),
         Side::Child => {
-            // Of the caller it keeps no terminal and no lock.
+            // It keeps neither terminal nor lock of the caller.
             let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null");
             let placed = null.and_then(|null| {
                 rustix::stdio::dup2_stdin(&null)?;

@@ -17,7 +17,7 @@ const BOOT_ARGS_MAX: usize = 255;
 pub(super) struct SubcommandArgs {
     /// The options, in the order in which they were given.
     given: Vec<(&'static Opt, Option<OsString>)>,
-    /// The one name or keyword.
+    /// The one operand.
     operand: Option<OsString>,
     /// Arguments of a boot, one line.
     pub(super) boot: String,

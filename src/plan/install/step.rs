@@ -86,7 +86,7 @@ pub enum InstallStep {
     Populate {
         /// Path of the root.
         root: PathBuf,
-        /// From where.
+        /// The source.
         source: InstallSource,
     },
     /// Makes what boot mounts over, and the links of the host that go with it.
@@ -187,7 +187,7 @@ pub enum InstallStep {
     },
     /// Copies the files of a zone.
     CopyZone {
-        /// From where.
+        /// The source.
         from: CopyFrom,
         /// To which zonepath; it is there and empty.
         to: PathBuf,
@@ -217,9 +217,9 @@ pub enum InstallStep {
     },
     /// Gives the ZFS file system of a zone another name, or another place, or both.
     MoveDataset {
-        /// As it is.
+        /// The present value.
         from: DatasetPlace,
-        /// As it will be.
+        /// The new value.
         to: DatasetPlace,
     },
     /// Saves another zonepath in the configuration.

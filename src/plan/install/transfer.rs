@@ -21,7 +21,7 @@ pub enum MoveSource {
     Mounted,
     /// A ZFS file system.
     Dataset {
-        /// As it is now.
+        /// The present place.
         place: DatasetPlace,
         /// It may get another name: `install` has made it and no configuration names it.
         free: bool,

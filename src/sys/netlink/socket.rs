@@ -80,7 +80,7 @@ impl Socket {
     pub fn open() -> Result<Self, NetError> {
         // No protocol is number 0, which is NETLINK_ROUTE.
         let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
-        // Both make answers better and are not needed: an older kernel does without.
+        // Both options make answers better and are not needed: an older kernel works without them.
         for option in [libc::NETLINK_EXT_ACK, libc::NETLINK_GET_STRICT_CHK] {
             let on: libc::c_int = 1;
             // SAFETY: the descriptor is open, and the value is an int that lives across the call.

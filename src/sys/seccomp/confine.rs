@@ -180,7 +180,7 @@ fn ranges(machine: Machine, policy: &SyscallPolicy, blocks: &Blocks) -> Vec<(u32
         all.extend([(ARM_PRIVATE.start, allowed), (ARM_PRIVATE.end, unknown)]);
     }
     all.push((u32::MAX, allowed));
-    // Of two that begin at one number the later one counts, and of neighbours of one fate the first.
+    // Of two ranges that begin at one number the later one counts; neighbours of the same treatment are merged.
     let mut merged: Vec<(u32, Leaf)> = Vec::with_capacity(all.len());
     for (start, leaf) in all {
         if merged.last().is_some_and(|last| last.0 == start) {
@@ -200,7 +200,7 @@ fn requests(a: &mut Assembler, list: &[RestrictedRequest], policy: &SyscallPolic
     }
 }
 
-/// Looks at arguments. Of each the kernel takes the lower half only.
+/// Checks arguments. The kernel uses only the lower half of each.
 fn arguments(a: &mut Assembler, policy: &SyscallPolicy, blocks: &Blocks) {
     let refused = errno(libc::EPERM);
     a.here(blocks.ioctl);

@@ -17,7 +17,7 @@ pub enum CopyRule {
     Skip,
     /// A directory is made, without anything in it; anything else is left out.
     Empty,
-    /// Of all that is below it only the directories are made.
+    /// Below it only the directories are made.
     DirsOnly,
 }
 

@@ -71,7 +71,7 @@ impl HardLinks {
             }
             let Some((_, aside)) = &self.aside else { return Ok(()) };
             match rustix::fs::linkat(to.last(), place.name, aside, &name, AtFlags::empty()) {
-                // Of one name each, then.
+                // The file has as many links as it can: each further name becomes a file of its own.
                 Err(Errno::MLINK) => return Ok(()),
                 other => other?,
             }

@@ -130,7 +130,7 @@ impl Count<'_> {
 /// made, and nothing of it needs to be moved first: a file system may refuse that.
 struct Removal {
     top: PathBuf,
-    /// As many directories as there are levels.
+    /// The stack holds as many directories as there are levels.
     chain: Chain,
     levels: Vec<Level>,
 }
