@@ -79,7 +79,7 @@ impl Caller {
 /// Writes a line to the log of the broker and to the system log (facility authpriv, level notice).
 pub(super) fn log(root: &Root, line: &str) {
     let line: String = line.chars().map(|c| if c.is_control() { '?' } else { c }).take(1000).collect();
-    // The operation does not depend on a log that cannot be written.
+    // An error is ignored: the operation must not fail for its log.
     let _ = append(root, &line);
     if let Ok(socket) = std::os::unix::net::UnixDatagram::unbound() {
         // The broker does not wait for a log daemon that does not read.
@@ -106,7 +106,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let root = Root::new(Some(folder.path()));
         std::fs::create_dir_all(root.lib_dir()).expect("a folder");
-        // Full once, and again only after the last line: none may be lost.
+        // The log is full only once, and then not before its last line: no line may be lost.
         let long = "x".repeat(900);
         for round in 0..20 {
             let lines = |name: &str| {

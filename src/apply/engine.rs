@@ -22,7 +22,7 @@ pub fn undo_all(journal: &mut BootJournal) -> Vec<String> {
 /// already undone are not undone a second time.
 pub fn recover(path: &Path, ports: PortRemoval) -> Vec<String> {
     let Some(steps) = boot::pending(path) else { return Vec::new() };
-    // Undoing does not depend on a file system that can be written to.
+    // The steps are undone also when the journal cannot be written to, such as on a full file system.
     let mut notes = Journal::go_on(path, Durability::Unsynced).ok();
     let errors = undo(&zone_of(path), &steps, ports, notes.as_mut());
     let _ = fs::remove_file(path);
@@ -40,7 +40,8 @@ fn undo(
     for (step, inverse) in steps.iter().rev() {
         log::debug!("undo: {inverse:?}");
         let failed = match inverse {
-            // The first process ends with the channel to its supervisor, and the namespaces with it.
+            // Needs no action: the first process ends when the channel to its supervisor closes, and the namespaces
+            // end with it.
             Inverse::WithNamespaces | Inverse::KillInit | Inverse::Stays => continue,
             Inverse::Release(run) => dataset::registry::release(run),
             Inverse::RemoveLink(remains) => net::remove(remains, ports),

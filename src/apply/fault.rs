@@ -1,6 +1,7 @@
-//! Fault points: the places at which a test ends this process, as `kill -9` would, to see that any moment is survived.
+//! Fault points: the places at which a test ends this process, as `kill -9` would, to show that a crash at any
+//! moment is recovered from.
 //!
-//! In builds with debug assertions, `ZONES_TEST_KILL_AT` says where:
+//! In builds with debug assertions, `ZONES_TEST_KILL_AT` chooses the point:
 //!
 //! | value | ends the process at |
 //! |---|---|

@@ -48,7 +48,8 @@ pub fn read(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, StoreError> {
     read_if(path, limit, |_| Ok(()))
 }
 
-/// The same for a file by whose words the host's root acts: it must be root's, and not everybody's to write.
+/// The same for a file that directs actions of the host's root: it must belong to root, and other users must not be
+/// able to write to it.
 pub fn read_trusted(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, StoreError> {
     read_if(path, limit, |meta| {
         let path = path.shown();
@@ -117,7 +118,7 @@ pub fn rename(from: &Path, to: &Path) -> Result<bool, StoreError> {
     }
 }
 
-/// Takes away the new file unless it has reached its name.
+/// Removes the new file unless it was renamed to its final name.
 struct TempFile(Option<PathBuf>);
 
 impl Drop for TempFile {

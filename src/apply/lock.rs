@@ -1,12 +1,12 @@
 //! The lock of an operation: a file of its own, and a range of one file that is there already.
 //!
-//! | lock | where | what it is for |
+//! | lock | where | purpose |
 //! |---|---|---|
-//! | file | `/run/zones/.lock.NAME` (flock(2)) | tells who works on the zone |
+//! | file | `/run/zones/.lock.NAME` (flock(2)) | names the command that works on the zone |
 //! | reserve | one byte of `/var/lib/zones/.locks`, by the zone's name (an open file description lock) | needs no space: the one that is left when no file can be made below `/run` |
 //!
 //! A process that locks a zone takes both, the file first. Where the file cannot be made the reserve alone is
-//! enough, because all others want it as well. Where the reserve cannot be had (nothing can be written below
+//! enough, because all others want it as well. Where the reserve is not available (nothing can be written below
 //! `/var`) the file alone is enough: a lock by the reserve alone is not taken while there is a file.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -168,7 +168,7 @@ impl OpLock {
     }
 }
 
-/// Says whether a file could not be made for want of room, or of a file system that can be written to.
+/// Says whether a file could not be made because the disk is full or read-only.
 fn needs_room(e: &io::Error) -> bool {
     use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     matches!(e.kind(), QuotaExceeded | ReadOnlyFilesystem | StorageFull)

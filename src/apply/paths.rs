@@ -66,7 +66,7 @@ impl Root {
         self.run_dir().join(zone.as_str())
     }
 
-    /// Lock of those who start a supervisor for a zone that has lost its own.
+    /// Lock of the commands that start a supervisor for a zone that has lost its own.
     pub fn adopt_lock(&self, zone: &ZoneName) -> PathBuf {
         self.run_dir().join(format!(".adopt.{zone}"))
     }

@@ -151,7 +151,7 @@ pub(super) fn limits(d: &zfs::Dataset) -> MountOptions {
     }
 }
 
-/// Says whether a filesystem cannot be mounted for want of its key.
+/// Says whether a filesystem cannot be mounted because its key is not loaded.
 pub(super) fn is_locked(d: &zfs::Dataset) -> bool {
     d.word("keystatus").as_deref() == Some("unavailable")
 }

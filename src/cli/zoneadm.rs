@@ -156,7 +156,7 @@ fn run(name: &str, options: Options, command: &str, args: Vec<OsString>) -> Exit
     }
     let mut report = Report::new(name);
     let caller = Caller::from_env();
-    // For a user nothing is looked at below a path that he names: he is refused further down.
+    // A path that a user names is not looked at: the request is refused further down.
     if let Some(root) = options.root.as_ref().filter(|_| caller.is_none()) {
         let bad = match (root.is_absolute(), root.is_dir()) {
             (false, _) => Some("absolute"),

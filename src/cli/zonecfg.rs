@@ -171,7 +171,7 @@ fn check_root(root: &Path) -> Result<(), u8> {
 
 fn edit(arguments: Arguments, program: String) -> Result<u8, u8> {
     let caller = Caller::from_env();
-    // For a user nothing is looked at below a path that he names.
+    // A path that a user names is not looked at.
     if caller.is_some() && arguments.root.is_some() {
         complain(&format!("{program}: -R is for root only"));
         return Err(1);

@@ -3,7 +3,7 @@
 /// A template of another platform and the template that takes its place here.
 #[derive(Debug)]
 pub(super) struct ForeignTemplate {
-    /// Its name there.
+    /// Its name on that platform.
     pub name: &'static str,
     /// The template of this program.
     pub ours: &'static str,

@@ -1,4 +1,4 @@
-//! Which ids of the host stand for the ids of a zone.
+//! The host ids behind the ids of a zone.
 
 use thiserror::Error;
 

@@ -30,7 +30,7 @@ pub struct Capability {
 pub enum Grant {
     /// It has it unless it is taken away.
     Default,
-    /// It has it when it is asked for; why not otherwise.
+    /// A zone has it when its spec asks for it; the text says why not by default.
     Asked(&'static str),
     /// It cannot have it; why not.
     Never(&'static str),

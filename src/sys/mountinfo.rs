@@ -46,7 +46,7 @@ fn entries(table: &[u8]) -> Vec<MountEntry> {
     table.split(|b| *b == b'\n').filter_map(parse).collect()
 }
 
-/// Reads one line; none when it is not one of the table.
+/// Reads one line; none when it is malformed.
 fn parse(line: &[u8]) -> Option<MountEntry> {
     let mut fields = line.split(|b| *b == b' ');
     let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;

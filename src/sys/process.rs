@@ -147,9 +147,9 @@ pub fn with_fs_ids<T>(uid: u32, gid: u32, work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// Runs `work` as another user of the host who keeps this process' capabilities, such as the one that is to own a
-/// user namespace: the use of a user's limits by a namespace (user.max_*, inotify, pending signals) is counted
-/// against its owner.
+/// Runs `work` as another user of the host, with this process' capabilities kept, such as the future owner of a user
+/// namespace: the use of a user's limits by a namespace (user.max_*, inotify, pending signals) is counted against
+/// its owner.
 ///
 /// The saved user id stays, so that there is a way back. The ids of a child that `work` makes stay as they
 /// are there.

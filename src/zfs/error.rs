@@ -95,7 +95,7 @@ impl CallFailure {
         }
     }
 
-    /// Splits off what happened before the kernel was asked; the rest is an error number.
+    /// Splits off failures before the call reached the kernel; the rest is an error number.
     pub(super) fn errno_of(error: CoreError, name: &str) -> Result<i32, Self> {
         match error {
             CoreError::Errno(number) => Ok(number),
@@ -246,7 +246,7 @@ impl<E: fmt::Display> fmt::Display for Batch<E> {
 impl<E: std::error::Error> std::error::Error for Batch<E> {}
 
 impl<E: Meaning> Batch<E> {
-    /// A failure before the kernel was asked.
+    /// A failure before the call reached the kernel.
     pub(super) fn single(what: &'static str, error: E) -> Self {
         Self { what, errors: vec![(None, error)], suppressed: 0 }
     }

@@ -86,7 +86,7 @@ pub struct Dataset {
     pub kind: Option<DatasetKind>,
     /// Is a snapshot.
     pub is_snapshot: bool,
-    /// The number by which it is known for ever.
+    /// The guid, which never changes.
     pub guid: u64,
     /// The transaction in which it was made.
     pub creation_txg: u64,

@@ -103,7 +103,7 @@ pub enum Cause {
     /// An option names an id that the zone does not have.
     #[error(transparent)]
     NoId(#[from] NoId),
-    /// An image file has become something else since the plan was made.
+    /// An image file was replaced since the plan was made.
     #[error("{image} is not an image file any more")]
     NotAnImage {
         /// Its path.
@@ -117,7 +117,7 @@ pub enum Cause {
         /// The place, and the process that has it.
         holder: CurrentMount,
     },
-    /// The host does not let go of a dataset.
+    /// A dataset cannot be handed over.
     #[error(transparent)]
     Withdraw(#[from] WithdrawError),
     /// ZFS cannot be asked.
@@ -192,7 +192,7 @@ pub enum MountPointError {
         /// The mount point.
         dir: String,
     },
-    /// It is missing where nothing can be made.
+    /// It is missing in a directory where no file can be made.
     #[error(
         "mount point /{} does not exist, and it lies in a directory that is read-only there; make it on the host, or \
          choose another dir",

@@ -149,7 +149,7 @@ fn all_but_network(op: &Op<'_>, allocate: bool, net: NetFacts) -> Result<BootFac
     Ok(facts)
 }
 
-/// Looks who can read `/proc/spl`.
+/// Finds out which users can read `/proc/spl`.
 pub fn spl() -> Spl {
     let Ok(meta) = fs::metadata(Path::new("/proc").join(spl::FOLDER)) else { return Spl::Absent };
     let closed = meta.mode() & 0o007 == 0 && meta.uid() == 0 && meta.gid() == 0;

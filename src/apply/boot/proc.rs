@@ -42,7 +42,7 @@ pub fn sys(net: BorrowedFd<'_>) -> io::Result<MountFd> {
     made
 }
 
-/// Does something in a process of its own.
+/// Calls `work` in a process of its own.
 pub(super) fn in_child(work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     match ns::fork()? {
         // Error numbers fit into an exit status.

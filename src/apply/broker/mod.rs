@@ -1,22 +1,22 @@
 //! Rights of users of the host on zones: a broker does for them what `admin` resources allow.
 //!
 //! ```text
-//! user:  zoneadm, zlogin, zonecfg ──► socket ──► zonesd (root) ── fork ──► monitor: who is it? (sys::peer)
+//! user:  zoneadm, zlogin, zonecfg ──► socket ──► zonesd (root) ── fork ──► monitor: which user? (sys::peer)
 //!          keeps the user's terminal and files      ▲                        │ fork, exec
 //!          and relays bytes                         └── pipes, a terminal ── zoneadm, zlogin, zonecfg (root):
 //!                                                       made by the monitor  is it allowed? (spec::rights)
 //! ```
 //!
-//! | what | why so |
+//! | rule | reason |
 //! |---|---|
-//! | the user is who the kernel says has connected, in the host's user namespace | nothing that a client says about itself counts, and no process of a zone is anybody |
-//! | no descriptor of the client comes into a process of root | neither a terminal (TIOCSTI), nor a file that asks who writes to it |
-//! | one process for each connection, with time limits | nobody waits for somebody else |
-//! | peers of other user namespaces are hung up on before they are counted; ids without a name count as one user; a part of the room is for users who have no connection yet | one user with subordinate ids has thousands of user ids, and must not shut the broker for others |
+//! | the kernel names the user that has connected, in the host's user namespace | a client's own word does not count, and a process of a zone has no rights |
+//! | no descriptor of the client comes into a process of root | it could be a terminal that takes input (TIOCSTI), or a file that checks the rights of its writer |
+//! | one process for each connection, with time limits | no client waits for another one |
+//! | connections from other user namespaces are closed before they are counted; ids without a name count as one user; some places are kept for users who have no connection yet | one user with subordinate ids has thousands of user ids, and must not block the broker for others |
 //! | environment, limits, folder, umask and signals are the broker's | `TERM` and `LANG` are taken over when they are plain words |
 //! | the program checks the authorization itself, on the spec that it works on | one reader of the command line, and no time between check and use |
-//! | subcommands, properties and attributes that are not known to be harmless are refused | a new one is closed until somebody opens it |
-//! | `zonecfg` runs as the user; only the result is handed over, and compared with what is saved | no pager, editor, history or file with the rights of root |
+//! | subcommands, properties and attributes that are not known to be harmless are refused | a new one is closed until it is opened on purpose |
+//! | `zonecfg` runs as the user; only the result is handed over, and compared with the saved spec | no pager, editor, history or file with the rights of root |
 
 pub mod client;
 mod room;

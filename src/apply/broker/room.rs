@@ -20,8 +20,8 @@ const ANSWERS: usize = 4096;
 pub enum Requester {
     /// A user id that the host has a name for.
     Known(u32),
-    /// Any other one. They count as one user: a user of the host may act as each of the many subordinate
-    /// ids that are his, by set-user-ID programs that he has made in a user namespace of his.
+    /// Any other one. They count as one user: a user of the host may act as each of its many subordinate ids, by
+    /// set-user-ID programs made in a user namespace.
     Unknown,
 }
 

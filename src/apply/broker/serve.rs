@@ -134,7 +134,7 @@ impl Broker {
         let refuse = |why: &str| {
             let _ = channel.send_bytes(format!("{}{why}", answer::REFUSED).as_bytes());
         };
-        // Before anything is counted or made for it: its user may have as many ids there as he likes.
+        // Before anything is counted or made for it: its user may have any number of ids there.
         if !peer.is_of_this_host() && !without("other-namespaces") {
             if let Some(line) = self.strangers.note(&peer) {
                 log(&self.root, &line);
@@ -444,7 +444,7 @@ fn leave(group: Pid) {
     let _ = killpg(group, Signal::SIGCONT);
 }
 
-/// Sends the program a signal that its user could send to a program of his own at a terminal.
+/// Sends the program a signal that its user could send at a terminal.
 fn pass_on(bytes: &[u8], group: Pid) {
     let text = String::from_utf8_lossy(bytes);
     let Some(name) = text.strip_prefix(order::SIGNAL) else { return };

@@ -39,7 +39,7 @@ const SYSTEM: [&str; 14] = [
     "/usr/sbin",
 ];
 
-/// The id that stands for all that the zone does not have.
+/// The overflow id: it stands for all ids that the zone does not have.
 const OVERFLOW: u32 = 65_534;
 
 /// A filesystem, and where its properties want it.

@@ -1,14 +1,14 @@
-//! Delegated datasets: given to a zone at boot, taken back at its end.
+//! Delegated datasets: attached to a zone at boot, detached at its end.
 //!
-//! | part | what |
+//! | part | task |
 //! |---|---|
-//! | [`observe`] | what a dataset is, who else is configured to have it |
-//! | [`withdraw`] | the host lets go of it: unmounted, `zoned=on`, owned by the zone's root |
-//! | [`registry`] | attached to the zone's user namespace, and detached again |
-//! | [`inside`] | mounted by the zone's first process |
-//! | [`reclaim`] | given back to the host, once it is harmless |
-//! | [`shift`] | its files get the ids of another zone |
-//! | [`record`] | what they were like, for the next boot to compare |
+//! | [`observe`] | reads a dataset, and finds other zones that claim it |
+//! | [`withdraw`] | hands it over from the host: unmounts it, sets `zoned=on`, gives it to the zone's root |
+//! | [`registry`] | attaches it to the zone's user namespace, and detaches it again |
+//! | [`inside`] | mounts it, in the zone's first process |
+//! | [`reclaim`] | gives it back to the host, once it is harmless |
+//! | [`shift`] | gives its files the ids of another zone |
+//! | [`record`] | notes its state, for the next boot to compare |
 //!
 //! The kernel forgets no attachment and lists none: it lives until it is taken back through its user namespace, also
 //! when all processes of the zone are dead. So the names are written down and the namespace is pinned *before* the
@@ -27,8 +27,8 @@ use crate::apply::paths::Root;
 use crate::apply::rundir::{DATASETS, copy};
 use crate::spec::ZoneName;
 
-/// Takes everything back that a zone was given, when its processes are gone. The caller holds the
-/// zone's lock. Returns what went wrong.
+/// Detaches all datasets of a zone, when its processes are gone. The caller holds the
+/// zone's lock. Returns the failures.
 pub fn take_back(root: &Root, zone: &ZoneName) -> Vec<String> {
     let run = root.zone_run(zone);
     if !registry::is_left(&run) {

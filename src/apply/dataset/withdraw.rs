@@ -1,4 +1,4 @@
-//! The host lets go of a dataset that a zone is to have.
+//! Hands a dataset over from the host to a zone.
 //!
 //! Setting `zoned` through ZFS' own library unmounts first; so do we, for a mount of the host would keep the zone
 //! from mounting it. The unmounted filesystems are mounted again when the delegation fails after all.
@@ -31,11 +31,11 @@ use crate::sys::mountinfo::{self, MountEntry};
 use crate::sys::path::{PathError, reason};
 use crate::zfs::{DatasetError, InheritError, SetPropFailure, Zfs, index_number, nvlist::NvValue};
 
-/// How long a filesystem that was unmounted may be in use for.
+/// How long an unmounted filesystem may stay in use.
 const LETS_GO: Duration = Duration::from_secs(2);
 const BETWEEN: Duration = Duration::from_millis(10);
 
-/// How many files are looked at for owners that the zone does not have.
+/// How many files are checked for owners that the zone does not have.
 const LOOKS: u32 = 20_000;
 
 /// The zone's ids on the host.
@@ -83,7 +83,7 @@ pub struct HandoverReport {
     pub not_given: Vec<String>,
 }
 
-/// Why the host does not let go of a dataset.
+/// Why a dataset cannot be handed over.
 #[derive(Debug, Error)]
 pub enum WithdrawError {
     /// A mount of the host cannot be taken away.
@@ -98,7 +98,7 @@ pub enum WithdrawError {
         filesystem: String,
         /// Where it is mounted.
         point: PathBuf,
-        /// The user that keeps it busy, where it is known.
+        /// The mount or process that keeps it busy, where it is known.
         user: Option<MountUser>,
         /// The system's reason.
         source: io::Error,
@@ -210,8 +210,8 @@ impl NotGiven {
     }
 }
 
-/// Takes a dataset from the host: unmounts it and all below it, sets `zoned`, hides snapshots, takes
-/// the block devices of volumes away, and gives the root directories to the zone's root.
+/// Hands a dataset over: unmounts it and all below it, sets `zoned`, hides snapshots, removes the block devices of
+/// volumes, and gives the root directories to the zone's root.
 ///
 /// # Errors
 /// [`WithdrawError`]. The host has its mounts back then, unless `zoned` was set already.
@@ -224,18 +224,20 @@ pub fn withdraw(
     let DelegationRequest { dataset, zoned, hide, volmode, volumes, members } = *wanted;
     let mut undo = Vec::new();
     let mut unmounted = Ok(());
-    // The host's table of mounts may be long: it is read only when there is something to be found in it.
+    // The host's table of mounts may be long: it is read only when a filesystem of the dataset may be in it.
     if any_may_be_mounted(zfs, dataset) {
         undo = unmount_all(zfs, dataset)?;
         unmounted = free(root, zfs, dataset).map_err(WithdrawError::from);
     }
     fault::point("unmounted");
     let taken = unmounted.and_then(|()| {
-        // It would be written anew at every boot, and cannot be on a pool that is read-only.
+        // `zoned` is set already. To set it again would write to the pool at every boot, and fail on a read-only
+        // pool.
         if zoned {
             return Ok(());
         }
-        // Also where an ancestor or a stream has switched it on: only a local value locks the quota.
+        // Set also where `zoned` is inherited or received: only a local value makes ZFS refuse changes of the quota
+        // from inside.
         let set = zfs.set_props(dataset, &[("zoned", NvValue::from(1u64))].into());
         set.map_err(WithdrawError::set("zoned", dataset))
     });
@@ -245,7 +247,7 @@ pub fn withdraw(
     }
     fault::point("zoned");
     for name in hide {
-        // A property or word that is not known is an error of this call: nothing else may be set instead.
+        // A release without this word must fail here: no other value may be set instead.
         let disabled = number_of(SNAPDIR, "disabled")?;
         zfs.set_props(name, &[(SNAPDIR, NvValue::from(disabled))].into())
             .map_err(WithdrawError::set(SNAPDIR, name))?;
@@ -261,14 +263,15 @@ pub fn withdraw(
             }
         }
     }
-    // Our own look at them has to be over before the zone mounts them; and until it was zoned, the host could.
+    // Our own mounts for the check must be gone before the zone mounts them, and until `zoned` was set the host
+    // could mount them again.
     if !members.is_empty() || !zoned {
         free(root, zfs, dataset)?;
     }
     Ok(report)
 }
 
-/// Has the volumes of a dataset get the block devices that they are to have, or none.
+/// Sets `volmode`, which gives the volumes of a dataset their block devices or takes them away.
 fn devices(zfs: &Zfs, dataset: &str, volmode: Option<&str>, volumes: &[String]) -> Result<(), WithdrawError> {
     let set = |name: &str, number: u64| {
         zfs.set_props(name, &[(VOLMODE, NvValue::from(number))].into())
@@ -278,7 +281,8 @@ fn devices(zfs: &Zfs, dataset: &str, volmode: Option<&str>, volumes: &[String]) 
         set(dataset, number_of(VOLMODE, mode)?)?;
     }
     for name in volumes {
-        // A setting adds or removes devices at once, which inheriting does not do in every release.
+        // Setting the value adds or removes devices at once; inheriting it does not in every release. So it is set
+        // first and inherited then.
         let now = zfs.dataset(dataset)?.number(VOLMODE).unwrap_or(0);
         set(name, now)?;
         zfs.inherit(name, VOLMODE, false).map_err(|source| WithdrawError::Inherit {

@@ -76,7 +76,7 @@ pub struct Security {
     pub apparmor_restricts: bool,
     /// SELinux is there; whether it enforces.
     pub selinux: Option<bool>,
-    /// The kernel shows its own addresses to everybody.
+    /// The kernel shows its own addresses to every process.
     pub shows_addresses: bool,
 }
 

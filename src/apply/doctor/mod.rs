@@ -25,7 +25,7 @@ use super::store::FileStore;
 pub enum Health {
     /// Zones work with it as it is.
     Ok,
-    /// There is something to know, or to mend.
+    /// Zones work, with a limitation or a fault that should be corrected.
     Warning,
     /// Features that need it cannot be used.
     Missing,
@@ -47,7 +47,7 @@ impl Health {
 pub struct Check {
     /// The topic, a few words.
     pub topic: String,
-    /// How it is.
+    /// The result.
     pub state: Health,
     /// The observation.
     pub found: String,
@@ -59,7 +59,7 @@ pub struct Check {
     pub blocks: bool,
 }
 
-/// Everything that was looked at.
+/// All checks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Diagnosis {
     /// In the order in which a zone needs it.

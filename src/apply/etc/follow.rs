@@ -1,10 +1,10 @@
 //! The files in a sparse zone's `/etc` that go with the host's programs follow the host.
 //!
-//! The programs are the host's of today, and so the links of `alternatives`, the dynamic linker's cache and the
-//! certificates have to be. A stamp of the host's files is kept beside the state of the zone; while it is the same,
-//! a boot does nothing. Else every file that is still as it was taken is taken anew. A file that the zone's
-//! administrator has changed since, as its change time shows, is the zone's own and is noted as such; nothing is
-//! removed that the host does not have.
+//! A sparse zone runs the host's present programs, so its links of `alternatives`, the dynamic linker's cache and
+//! the certificates must match them. A stamp of the host's files is kept beside the state of the zone; while it is
+//! the same, a boot does nothing. Else every file that is still as it was taken is taken anew. A file that the
+//! zone's administrator has changed since, as its change time shows, is the zone's own and is noted as such. Files
+//! that the host does not have are never removed.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -50,14 +50,14 @@ fn followed() -> impl Iterator<Item = &'static str> {
 /// Directories below them that change when their files do.
 const INNER: &[&str] = &["pki/ca-trust/extracted/openssl", "pki/ca-trust/extracted/pem"];
 
-/// Directories are no deeper.
+/// Most levels of directories that are read.
 const DEPTH: usize = 8;
 
 /// The record of the last copy.
 #[derive(Debug, Default)]
 struct FollowRecord {
     stamp: String,
-    /// When, in seconds.
+    /// Its time, in seconds since the epoch.
     time: i64,
     /// Names that are the zone's own.
     own: BTreeSet<PathBuf>,
@@ -94,7 +94,7 @@ fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs().cast_signed())
 }
 
-/// Notes that all of it has just been taken.
+/// Writes a record of the files that have just been taken.
 ///
 /// # Errors
 /// [`PathError`] when the record cannot be written.
@@ -179,7 +179,7 @@ fn mtime(stat: &Stat) -> (i64, i64) {
     (stat.st_mtime as i64, stat.st_mtime_nsec as i64)
 }
 
-/// Does something with each file and link of the host's below a name.
+/// Calls `work` for each file and link of the host below a name.
 fn each(
     from: &Dir,
     path: &Path,
@@ -305,7 +305,7 @@ mod tests {
             );
         }
         assert_eq!(world.read("ssl/certs/more.crt"), "mine too");
-        // Removed, it is the host's again.
+        // A file that the zone has removed is taken from the host again.
         fs::remove_file(world.at("root/etc/ssl/certs/ca.crt")).expect("removed");
         world.put("host/etc/ld.so.cache", "newest");
         world.boot();

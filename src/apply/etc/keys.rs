@@ -1,4 +1,5 @@
-//! The keys of a zone's ssh server, made by the host's own program, which the zone has never seen.
+//! The keys of a zone's ssh server. The host's own ssh-keygen makes them, a program that the zone cannot have
+//! changed.
 
 use std::ffi::OsString;
 use std::fs::{self, Permissions};
@@ -18,7 +19,7 @@ use crate::sys::path::{At, Dir, IN_ROOT, Owned};
 /// distribution makes them when they are missing.
 pub const KEYS: [&str; 3] = ["ed25519", "ecdsa", "rsa"];
 
-/// Opens a folder as the zone would find it; none where the zone would find none.
+/// Opens a folder of the zone; none when there is none.
 ///
 /// # Errors
 /// [`EtcError`]: the folder cannot be opened for another reason.
@@ -56,7 +57,7 @@ pub fn in_path(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).filter(|d| d.is_absolute()).map(|d| d.join(name)).find(runs)
 }
 
-/// Gives a zone whose `/etc/ssh` has the settings of a server its first keys; returns what could not be done.
+/// Gives a zone whose `/etc/ssh` has the settings of a server its first keys; returns the failures.
 ///
 /// # Errors
 /// [`EtcError`] naming the file.
@@ -76,7 +77,7 @@ pub fn first_keys(root: &Dir, state: &Path, hostname: &str) -> Result<Option<Str
     }
 }
 
-/// Makes keys in a folder that the zone cannot reach, and puts them into the zone; returns what could not be done.
+/// Makes keys in a folder that the zone cannot reach, and puts them into the zone; returns the failures.
 ///
 /// # Errors
 /// [`EtcError`] naming the file.

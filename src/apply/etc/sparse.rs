@@ -151,7 +151,7 @@ pub fn copy_etc(etc: &Dir, root: &Dir, names: &[&str]) -> Result<(), EtcError> {
         let to = root.make_dirs(Path::new("etc").join(&folder), Owned::root(0o755))?;
         let mut filter = CopyFilter::new().public_only();
         for name in &names {
-            // A key that everybody may read is still a key.
+            // A key is a key even if every user may read it.
             filter.add(Path::new(name).join("*.key"), CopyRule::Skip);
             filter.add(Path::new(name).join("ssh_host_*"), CopyRule::Skip);
         }

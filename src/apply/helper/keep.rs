@@ -14,7 +14,7 @@ use crate::apply::protocol::Protocol;
 use crate::spec::ZoneName;
 use crate::sys::channel::{Channel, Message};
 
-/// How long a helper that has died may take to be replaced, and one that is asked to answer.
+/// How long the replacement of a dead helper, and the answer of a helper, may take.
 pub const REPLACED_WITHIN: Duration = Duration::from_secs(2);
 
 /// The request to serve a descriptor, which comes with it.
@@ -160,7 +160,7 @@ impl Door {
         &self.keepers
     }
 
-    /// Forgets those who have gone.
+    /// Forgets the processes that have ended.
     pub fn forget_keepers(&mut self, mut has_gone: impl Iterator<Item = bool>) {
         self.keepers.retain(|_| !has_gone.next().unwrap_or(false));
     }

@@ -18,7 +18,7 @@ pub struct Inside {
     socket: Socket,
 }
 
-/// Does something in another network namespace.
+/// Calls `work` in another network namespace.
 pub(super) fn within<T>(namespace: BorrowedFd<'_>, work: impl FnOnce() -> T) -> NetworkResult<T> {
     let here = ns::own_network().map_err(sys("cannot open the network namespace"))?;
     ns::join(namespace, Kinds::NET).map_err(sys("cannot enter the zone's network namespace"))?;

@@ -10,7 +10,7 @@ use crate::spec::idmap::IdRange;
 
 /// Groups whose members may make sockets of ICMP: first and last.
 const GROUPS: &str = "/proc/sys/net/ipv4/ping_group_range";
-/// The first port that everybody may have.
+/// The first port that every user may bind.
 const PORT: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
 /// No group: the value in a new namespace.
 const NO_GROUP: (u32, u32) = (1, 0);

@@ -138,7 +138,7 @@ fn copy_to_all(a: &mut Asm, listeners: Audience<'_>, end: BpfLabel) {
     a.store_number(Size::Double, FP, NUMBER, MASK);
     a.load(Size::Half, R0, FP, TYPE);
     a.jump_if(R0, If::Equal, i32::from(ARP), asks);
-    // The groups of those who are asked for.
+    // The solicited-node multicast groups.
     a.jump_unless_bytes(TO, &[0x33, 0x33, 0xff], R0, known);
     a.here(asks);
     a.store_number(Size::Double, FP, NUMBER, STRICT_MASK);

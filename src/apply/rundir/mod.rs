@@ -1,12 +1,12 @@
 //! The run-time folder of a zone, `/run/zones/NAME`: its files, and how it is made and written.
 //!
-//! | file | what |
+//! | file | content |
 //! |---|---|
 //! | [`RECORD`] | the record of the running zone (see [`mod@record`]), and [`RECORD_DRAFT`] beside it |
 //! | [`SPEC`] | the spec that the zone was booted with |
 //! | [`JOURNAL`] | the journal of the boot |
 //! | [`NEXT_BOOT`] | arguments of the boot that comes after a shutdown |
-//! | [`DATASETS`], [`USERS`] | what is attached to the zone's user namespace, and that namespace, mounted |
+//! | [`DATASETS`], [`USERS`] | the datasets attached to the zone's user namespace, and that namespace, mounted |
 //! | [`CONSOLE`], [`WATCHED`] | the socket of the supervisor, and the process id of the console's client |
 //! | [`GUARD`] | the socket of the guard |
 //!

@@ -3,10 +3,10 @@
 //! The kernel objects are the truth. The record of a zone only says how to find them. A cleaner may have removed the
 //! run-time folder, and the supervisor may have died. The zone is found then by:
 //!
-//! | what is left | what it tells |
+//! | remains | known by them |
 //! |---|---|
 //! | `/var/lib/zones/.running/NAME`, a copy of the small files of the run-time folder | everything |
-//! | the populated cgroup of the zone's name (cgroup v2) | that it runs, and its first process |
+//! | the populated cgroup of the zone's name (cgroup v2) | its state, and its first process |
 //! | its processes, where the host has no cgroup v2 (see `running::processes`) | the same |
 
 mod number;

@@ -1,10 +1,10 @@
 //! The lock of one operation on a zone, and the data that is read under it.
 //!
-//! Whatever an operation relies on (spec, state, rights, ids, zonepath, name) another one may be changing
-//! at this moment. So an operation locks the zone first and reads then, through [`Locked`], which nothing
-//! but the lock makes. Programs that only show something read from the store without a lock.
+//! Everything that an operation relies on (spec, state, rights, ids, zonepath, name) may be changed by another one at
+//! this moment. So an operation locks the zone first and reads then, through [`Locked`], which nothing
+//! but the lock makes. Programs that only print read from the store without a lock.
 //!
-//! | who | takes the lock of | waits |
+//! | program | takes the lock of | waits |
 //! |---|---|---|
 //! | zoneadm, for itself or for a user of the broker | the zone, and the source of a clone | until it is free |
 //! | zonecfg: commit, rename, delete | the zone under its old and its new name | for [`PATIENCE`], then refuses |

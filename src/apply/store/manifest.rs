@@ -35,7 +35,7 @@ const HEADER: &str = "[detached]";
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct Origin {
-    /// Its name there.
+    /// The zone's name on the former host.
     pub zone: String,
     /// Name of the host.
     pub host: String,
@@ -109,7 +109,8 @@ pub fn read(bytes: &[u8], zone: Option<&ZoneName>, shown: &Path) -> Result<Manif
     Ok(Manifest { spec, origin })
 }
 
-/// Splits off the table: the last line that begins it, for a text may hold such a line too.
+/// Splits off the table. It begins at the last line with its header, for a text in the spec may hold such a line
+/// too.
 fn split(bytes: &[u8]) -> (&[u8], &[u8]) {
     let mut found = None;
     let mut at = 0;

@@ -42,7 +42,7 @@ impl Zoneadm {
         }
     }
 
-    /// Denies a user what he may not have done in any zone.
+    /// Refuses a user an action that is not allowed for any zone.
     pub(super) fn authorize_verb(&mut self, command: &str, broker: BrokerPolicy) -> Result<(), Exit> {
         if self.caller.is_none() {
             return Ok(());
@@ -138,7 +138,7 @@ impl Zoneadm {
         Err(self.deny(command, &text))
     }
 
-    /// Refuses something to a user: to him, and to the log.
+    /// Refuses a request of a user: in a message, and in the log.
     pub(super) fn deny(&mut self, command: &str, why: &str) -> Exit {
         if let Some(caller) = &self.caller {
             let zone = self.options.zone.as_deref().or(self.options.uuid.as_deref()).unwrap_or_default();

@@ -44,7 +44,7 @@ impl Subcommand {
 /// Returns the error in the arguments of a subcommand.
 pub(super) type ArgsCheck = fn(&SubcommandArgs) -> Result<(), ArgsError>;
 
-/// Asks the user about a zone; false: he does not want it.
+/// Asks the user about a zone; false: the answer was no.
 pub(super) type Confirm = fn(&mut Zoneadm, &ZoneName, &SubcommandArgs) -> Result<bool, Exit>;
 
 /// Returns the lines that `zoneadm plan` prints.

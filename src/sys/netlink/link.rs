@@ -207,7 +207,7 @@ pub struct Near<'a> {
 /// The far end of a pair that is made for a zone.
 #[derive(Clone, Copy, Debug)]
 pub struct VethPeer<'a> {
-    /// Its name there.
+    /// Its name in the zone.
     pub name: &'a str,
     /// The namespace that it is made in.
     pub namespace: BorrowedFd<'a>,

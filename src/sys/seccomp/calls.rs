@@ -87,7 +87,7 @@ pub const FCNTL: &[RestrictedRequest] = &[
 /// Requests of ioctl(2) by which the owner of a file does something to it without write access.
 #[rustfmt::skip] // rows, not lines
 pub const IOCTL: &[RestrictedRequest] = &[
-    // The owner of a subvolume makes a writable copy of it, wherever on the file system he can write.
+    // The owner of a subvolume makes a writable copy of it, in any writable directory of the file system.
     request("BTRFS_IOC_SNAP_CREATE", 0x5000_9401, libc::EPERM, "snapshots"),
     request("BTRFS_IOC_SNAP_CREATE_V2", 0x5000_9417, libc::EPERM, "snapshots"),
 ];
@@ -123,7 +123,7 @@ pub const CALLS: &[RestrictedCall] = &[
     call("stime", [NONE, 25, NONE, NONE], REFUSE),
     call("clock_settime", [227, 264, 112, 262], REFUSE),
     call("clock_settime64", [NONE, 404, NONE, 404], REFUSE),
-    // The host's log, which everybody may read where kernel.dmesg_restrict is 0.
+    // The host's log, which every user may read where kernel.dmesg_restrict is 0.
     call("syslog", [103, 103, 116, 103], REFUSE),
     // Loads a program's library by the rules of 1991.
     call("uselib", [134, 86, NONE, 86], REFUSE),

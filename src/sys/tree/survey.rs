@@ -24,18 +24,18 @@ const SET_GROUP: u32 = 0o2010;
 /// The files that were found; paths are relative to the top, in the order of their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Survey {
-    /// Programs that run with rights of their own and that everybody can read.
+    /// Programs that run with rights of their own and are readable for every user.
     pub programs: Vec<PathBuf>,
-    /// Programs of that kind that not everybody can read. They are among `closed` as well.
+    /// Programs of that kind that are closed to some users. They are among `closed` as well.
     pub hidden: Vec<PathBuf>,
-    /// Files that not everybody can read, and directories that not everybody can list and enter.
+    /// Files that are closed to some users, and directories that some users cannot list and enter.
     pub closed: Vec<PathBuf>,
 }
 
 /// The kinds of files that are looked for.
 #[derive(Clone, Copy)]
 pub struct SurveyFilter<'a> {
-    /// Everything that not everybody can read; otherwise such directories are passed over.
+    /// Looks for all files that are closed to some users; otherwise such directories are passed over.
     pub closed: bool,
     /// Says of a directory, by its relative path, that no programs are looked for in it.
     pub data: &'a dyn Fn(&Path) -> bool,
@@ -63,8 +63,8 @@ fn is_open_to_all(directory: u32) -> bool {
     directory & 0o005 == 0o005
 }
 
-/// Looks at all below a directory that everybody can list and enter. Links are not followed and mounts not entered, and what cannot be read
-/// or goes away meanwhile is passed over.
+/// Looks at all below a directory that every user can list and enter. Links are not followed and mounts not entered;
+/// unreadable and vanishing files are passed over.
 ///
 /// # Errors
 /// The directory itself cannot be listed.

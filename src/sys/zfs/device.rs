@@ -118,7 +118,7 @@ const _: () = {
 /// The kernel's counts for a dataset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stats {
-    /// The number by which it is known for ever.
+    /// The guid, which never changes.
     pub guid: u64,
     /// The transaction in which it was made.
     pub creation_txg: u64,

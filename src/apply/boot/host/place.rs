@@ -12,7 +12,7 @@
 //! ```text
 //! /       memory
 //! ├ proc  the host's, for the first process, and for the kernel to see: where it is not there, or covered in
-//! ├ sys   parts, it lets nobody in the zone mount one (mount_too_revealing)
+//! ├ sys   parts, no process of the zone can mount one (mount_too_revealing)
 //! ├ old   whatever the namespace has begun with
 //! ├ aside mounts of which only parts go into the root
 //! └ root  the zone's root
@@ -34,10 +34,10 @@ use crate::sys::process::is_kernel_thread;
 
 /// The kernel's process whose namespace is used.
 const KERNEL: &str = "kdevtmpfs";
-/// Name of the note of its number, in the folder of run-time files: to find it anew takes a look at every
-/// process before it.
+/// Name of the file that keeps its process id, in the folder of run-time files: finding it anew takes a look at
+/// every process before it.
 const NOTE: &str = ".kdevtmpfs";
-/// It is among the first processes: the kernel starts it with some for each processor.
+/// It is among the first processes: before it the kernel starts some for each processor.
 const FIRST: i32 = 64;
 const FOR_EACH: i32 = 32;
 
@@ -77,7 +77,7 @@ impl<'h> ZoneMountNs<'h> {
         tree.attach(rustix::fs::open("/aside", DIRECTORY, Mode::empty())?.as_fd())
     }
 
-    /// Does something with mounts of the zone, which only a process among them can.
+    /// Calls `work` within the zone's mount namespace: only a process in it can attach mounts there.
     ///
     /// # Errors
     /// The system's error.
@@ -93,7 +93,7 @@ fn make(run: &Path) -> io::Result<(OwnedFd, OwnedFd)> {
     let copy = |dir: &str| MountFd::copy(rustix::fs::open(dir, DIRECTORY, Mode::empty())?.as_fd(), false);
     let shown = [("proc", copy("/proc")?), ("sys", copy("/sys")?)];
     let small = kernels(run).and_then(|pid| ns::open(pid, "mnt").ok());
-    // Refused in a container, or by a security module: the host's serves as well.
+    // Joining is refused in a container, or by a security module: then the host's namespace is the base.
     let _ = small.map(|fd| ns::join(fd.as_fd(), Kinds::MOUNT));
     ns::unshare(Kinds::MOUNT)?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
@@ -123,7 +123,7 @@ fn make(run: &Path) -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((ns::open_own("mnt")?, root))
 }
 
-/// Finds the kernel's process.
+/// Finds kdevtmpfs.
 fn kernels(run: &Path) -> Option<i32> {
     let note = run.join(NOTE);
     let noted = fs::read_to_string(&note).ok().and_then(|text| text.trim().parse().ok());
@@ -132,14 +132,14 @@ fn kernels(run: &Path) -> Option<i32> {
     }
     let last = FIRST + processors().saturating_mul(FOR_EACH);
     let found = (2..=last).find(|pid| is_kernel_thread(*pid, KERNEL))?;
-    // Without the note the next boot looks again.
+    // An error is ignored: without the file the next boot searches again.
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o644);
     let _ = options.open(&note).and_then(|mut file| writeln!(file, "{found}"));
     Some(found)
 }
 
-/// Returns how many processors the kernel has prepared for, whatever this process may use of them.
+/// Returns how many processors the kernel has prepared for, whatever this process' own affinity is.
 fn processors() -> i32 {
     let list = made::read("/sys/devices/system/cpu/possible").unwrap_or_default();
     list.trim().rsplit(['-', ',']).next().and_then(|last| last.parse().ok()).map_or(1, |last: i32| last + 1)
