@@ -1,0 +1,199 @@
+//! The steps of a boot of each template, of the spec of the manual and of specs with everything, on one machine,
+//! against texts that are kept. `BLESS=1` writes them anew: read the difference then.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use zones::plan::boot::{Facts, Special, plan};
+use zones::plan::bootargs::BootArgs;
+use zones::plan::dataset::{Found, Member, Tree};
+use zones::plan::limits::Host;
+use zones::plan::net::{HostLink, Mac, NetFacts};
+use zones::plan::options::MountOptions;
+use zones::plan::spl::Spl;
+use zones::plan::step::{Inverse, Node};
+use zones::plan::zfs;
+use zones::spec::{ZoneName, ZoneSpec, toml};
+
+fn tree(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn spec(name: &str, text: &str) -> ZoneSpec {
+    let zone = ZoneName::new(name).expect("a name");
+    toml::parse(&zone, text.as_bytes()).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
+/// Returns the specs by their names.
+fn specs() -> BTreeMap<String, ZoneSpec> {
+    let mut specs = BTreeMap::new();
+    for folder in ["zones.d", "tests/plans"] {
+        for entry in fs::read_dir(tree(folder)).expect("a folder of specs") {
+            let path = entry.expect("an entry").path();
+            if path.extension().is_some_and(|e| e == "toml") {
+                let name = path.file_stem().and_then(|s| s.to_str()).expect("a name").to_owned();
+                let text = fs::read_to_string(&path).expect("a spec");
+                specs.insert(name.clone(), spec(&name, &text));
+            }
+        }
+    }
+    let page = fs::read_to_string(tree("man/zones.d.5")).expect("the page");
+    let (_, rest) = page.split_once("\nformat = 1\n").expect("a spec in the manual");
+    let text = rest.split_once("\n.Ed").expect("the end of the spec").0;
+    specs.insert("manual".into(), spec("manual", &format!("format = 1\n{text}\n")));
+    specs
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+fn network() -> NetFacts {
+    let link = |index: u32, kind: Option<&str>, addresses: &[&str], gateways: &[&str]| HostLink {
+        index,
+        kind: kind.map(str::to_owned),
+        ethernet: true,
+        device: kind.is_none().then(|| "0000:00:03.0".into()),
+        mac: Some(Mac([2, 0, 0, 0, 0, u8::try_from(index).expect("small")])),
+        mtu: 1500,
+        addresses: addresses.iter().map(|a| a.parse().expect("a net")).collect(),
+        gateways: gateways.iter().map(|g| ip(g)).collect(),
+        ..HostLink::default()
+    };
+    let eth0 = link(2, None, &["192.0.2.1/24", "2001:db8::1/64"], &["192.0.2.254", "fe80::1"]);
+    let links = [
+        ("eth0", eth0),
+        ("eth1", link(3, None, &[], &[])),
+        ("br0", link(4, Some("bridge"), &["198.51.100.1/24"], &[])),
+    ];
+    NetFacts {
+        links: links.into_iter().map(|(name, link)| (name.to_owned(), link)).collect(),
+        default_link: Some("eth0".into()),
+        host_addresses: vec![(ip("192.0.2.1"), "eth0".into()), (ip("198.51.100.1"), "br0".into())],
+        port: "zabc".into(),
+        claims: "/run/zones/.net".into(),
+        seed: "an id".into(),
+        ..NetFacts::default()
+    }
+}
+
+/// Returns a dataset with two filesystems that are mounted, one below it with options of its own.
+fn dataset(name: &str) -> Found {
+    let member = |name: String, point: String, limits| Member {
+        name,
+        point: Some(point),
+        limits,
+        ..Member::default()
+    };
+    let strict = MountOptions { read_only: true, no_exec: true, devices: true, ..MountOptions::default() };
+    Found::Filesystem(Box::new(Tree {
+        mounted: vec![format!("/{name}")],
+        hide: vec![name.to_owned()],
+        volmodes: vec![(format!("{name}/vol"), "full".into())],
+        members: vec![
+            member(name.to_owned(), format!("/{name}"), MountOptions::default()),
+            member(format!("{name}/below"), format!("/{name}/below"), strict),
+        ],
+        ..Tree::default()
+    }))
+}
+
+/// A machine that has everything that some spec asks for.
+fn machine(spec: &ZoneSpec) -> Facts {
+    let name = &spec.name;
+    let special = |path: &str, what: Special| (path.to_owned(), what);
+    let node = |path: &str, minor| Node { path: path.into(), block: true, major: 254, minor, mode: 0o660 };
+    let legacy = zfs::Filesystem { legacy: true, ..zfs::Filesystem::default() };
+    let datasets = ["tank/full".to_owned(), format!("tank/{name}-more"), "tank/delegated".into()];
+    Facts {
+        root: format!("/zones/{name}/root").into(),
+        uid_map: "0 1000000000 65536\n".into(),
+        gid_map: "0 1000000000 65536\n".into(),
+        host: Host {
+            mount: Some("/sys/fs/cgroup".into()),
+            controllers: ["cpu", "cpuset", "io", "memory", "pids"].map(str::to_owned).into(),
+            online: vec![0, 1, 2, 3],
+            page: 4096,
+            ..Host::default()
+        },
+        cgroup: Some(format!("/sys/fs/cgroup/zones/{name}").into()),
+        linked: vec!["/bin".into(), "/sbin".into(), "/lib".into(), "/lib64".into()],
+        programs: [("/usr".to_owned(), vec!["bin/su".to_owned(), "bin/passwd".into()])].into(),
+        present: ["/var/lib/dpkg".to_owned(), "/root".into(), "/srv".into()].into(),
+        specials: [
+            special("/srv/www", Special::Dir),
+            special("/srv/app", Special::Dir),
+            special("/srv/shared", Special::Dir),
+            special("/srv/cd.iso", Special::File),
+            special("/dev/vdb", Special::Block),
+        ]
+        .into(),
+        within: [("/srv/app".to_owned(), "/srv".into())].into(),
+        datasets: [("tank/home".to_owned(), zfs::Dataset::Filesystem(legacy))].into(),
+        delegations: datasets.into_iter().map(|name| (name.clone(), dataset(&name))).collect(),
+        notes: vec!["something is different from the last boot".into()],
+        control: Some((10, 249)),
+        run: format!("/run/zones/{name}").into(),
+        devices: [
+            ("/dev/vd*".to_owned(), vec![node("vda", 0), node("vdb", 16)]),
+            ("/dev/zvol/dsk/tank/vol".into(), vec![node("zvol/dsk/tank/vol", 32)]),
+        ]
+        .into(),
+        guards_settings: true,
+        spl: Spl::Open,
+        fuse: true,
+        net: network(),
+        own_init: None,
+        ..Facts::default()
+    }
+}
+
+/// Returns what a boot prints and how it is undone.
+fn text(spec: &ZoneSpec, args: &str, facts: &Facts) -> String {
+    let mut text = format!("# {} {args}\n", spec.name);
+    let plan = match plan(spec, &BootArgs::parse(args), facts) {
+        Ok(plan) => plan,
+        Err(e) => return text + &format!("refused: {e}\n"),
+    };
+    for (number, step) in (1..).zip(&plan.steps) {
+        let inside = if step.is_inside() { "inside" } else { "host" };
+        let _ = writeln!(text, "{number} {inside}: {}", step.describe());
+        let inverse = step.inverse();
+        if inverse != Inverse::WithNamespaces {
+            let _ = writeln!(text, "  undo {}", serde_json::to_string(&inverse).expect("data"));
+        }
+    }
+    for warning in &plan.warnings {
+        let _ = writeln!(text, "warning: {warning}");
+    }
+    text
+}
+
+#[test]
+fn a_boot_takes_the_steps_that_it_took() {
+    for (name, spec) in specs() {
+        let all = machine(&spec);
+        let bare = Facts {
+            cgroup: None,
+            guards_settings: false,
+            spl: Spl::Closed,
+            own_init: Some("/sbin/init".into()),
+            named: true,
+            hostname: Some("called".into()),
+            fuse: false,
+            ..all.clone()
+        };
+        let found =
+            [text(&spec, "", &all), text(&spec, "-s -w --other", &all), text(&spec, "-i /bin/own", &bare)]
+                .join("\n");
+        let path = tree(&format!("tests/plans/{name}.plan"));
+        if env::var_os("BLESS").is_some() {
+            fs::write(&path, &found).expect("written");
+        }
+        let kept = fs::read_to_string(&path).expect("BLESS=1 writes what is missing");
+        assert_eq!(found, kept, "{name}: BLESS=1 writes it anew");
+    }
+}
