@@ -13,6 +13,9 @@ use zones::apply::guard;
 use zones::apply::helper::Keeper;
 use zones::apply::logfile;
 use zones::apply::paths::Root;
+use zones::apply::rundir::image;
+use zones::plan::boot::{BootFacts, plan};
+use zones::plan::bootargs::BootArgs;
 use zones::spec::ZoneName;
 use zones::sys::channel::Channel;
 use zones::sys::ns::{self, Kinds, Side};
@@ -97,6 +100,7 @@ fn the_guard_of_a_zone() {
     assert_eq!(ask("listener"), "EBUSY", "and nobody in the zone can take the guard's place");
     guard::start(&root, &name, pid, &[]).expect("a guard for those to come");
     assert!(Keeper::connect(&guard::HELPER, &root, &name).is_some_and(|k| k.held().is_empty()));
+    goes_by_the_image(&root, &name, pid, &log);
 
     // It ends with the zone.
     assert!(guard_pid(&run).is_some());
@@ -108,6 +112,32 @@ fn the_guard_of_a_zone() {
         std::thread::sleep(Duration::from_millis(10));
     }
     eprintln!("guard: good");
+}
+
+/// What is locked is read from the image of the zone, which locks everything when it cannot be read.
+fn goes_by_the_image(root: &Root, name: &ZoneName, pid: i32, log: &Path) {
+    let run = root.zone_run(name);
+    let begins = || {
+        kill_guard(&run);
+        let _ = fs::remove_file(log);
+        guard::start(root, name, pid, &[]).expect("another one starts");
+        // This request is answered by its program, which has read the image by then.
+        assert!(Keeper::connect(&guard::HELPER, root, name).is_some());
+        fs::read_to_string(log).unwrap_or_default()
+    };
+    let spec = zones::spec::ZoneSpec::new(name.clone());
+    let plan = plan(&spec, &BootArgs::default(), &BootFacts::default()).expect("it can boot");
+    image::keep(&run, pid, &plan.image).expect("kept");
+    fs::write(run.join("spec.toml"), "no spec").expect("written");
+    assert_eq!(begins(), "", "the spec is not read");
+    fs::write(run.join("image"), "{").expect("written");
+    let text = begins();
+    assert!(text.contains("every request is refused: the image of the zone is not understood"), "{text}");
+    fs::remove_file(run.join("image")).expect("removed");
+    let text = begins();
+    assert!(text.contains("every request is refused: ") && text.contains("key with no value"), "{text}");
+    fs::write(run.join("spec.toml"), "format = 1\n").expect("written");
+    assert_eq!(begins(), "", "a zone of a release without images");
 }
 
 /// Finds the guard by whom its socket belongs to.
@@ -123,12 +153,17 @@ fn kill_guard(run: &Path) {
             && fs::read_to_string(format!("/proc/{pid}/environ"))
                 .is_ok_and(|e| e.contains(&*run.ancestors().nth(3).expect("a root").to_string_lossy()))
     };
-    let mut found: Vec<i32> = fs::read_dir("/proc")
-        .expect("a folder")
-        .flatten()
-        .filter_map(|e| e.file_name().to_str()?.parse().ok())
-        .filter(|pid| is_guard(*pid))
-        .collect();
+    let guards = || -> Vec<i32> {
+        let all = fs::read_dir("/proc").expect("a folder").flatten();
+        let numbers = all.filter_map(|e| e.file_name().to_str()?.parse().ok());
+        numbers.filter(|pid| is_guard(*pid)).collect()
+    };
+    // It answers before it executes its program, by whose title it is found.
+    let start = Instant::now();
+    let mut found = guards();
+    while found.is_empty() && start.elapsed() < Duration::from_secs(10) {
+        found = guards();
+    }
     // Its workers are copies of it.
     let all = found.clone();
     found.retain(|pid| {

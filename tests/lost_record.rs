@@ -344,17 +344,18 @@ fn a_ready_zone_that_lost_its_folder_boots() {
 }
 
 #[test]
-fn the_spec_as_booted_and_the_journal_come_back() {
+fn the_spec_as_booted_its_image_and_the_journal_come_back() {
     let Some(lab) = Lab::new() else { return };
     let (_, _survivor) = booted(&lab, "lost");
     let run = lab.path().join("run/zones/lost");
     let read = |name: &str| fs::read_to_string(run.join(name)).unwrap_or_default();
-    let before = (read("spec.toml"), read("journal"));
-    assert!(!before.0.is_empty() && !before.1.is_empty());
+    let files = || ["spec.toml", "image", "journal"].map(read);
+    let before = files();
+    assert!(before.iter().all(|text| !text.is_empty()), "{before:?}");
     lab.configure_again("lost", "set hostid=1234abcd");
     Loss::FolderAndSupervisor.happens_to(&lab, "lost");
     lab.run("zoneadm", &["-z", "lost", "boot"]);
-    assert_eq!((read("spec.toml"), read("journal")), before, "as booted, not as saved now");
+    assert_eq!(files(), before, "as booted, not as saved now");
     lab.ok("zoneadm", &["-z", "lost", "halt"]);
 }
 

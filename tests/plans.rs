@@ -7,9 +7,10 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use zones::plan::boot::{Facts, Special, plan};
+use zones::plan::boot::{BootFacts, Special, order, plan};
 use zones::plan::bootargs::BootArgs;
-use zones::plan::dataset::{Found, Member, Tree};
+use zones::plan::dataset::{DatasetLookup, FilesystemMember, FilesystemTree};
+use zones::plan::image::{self, ZoneImage, ZoneRules};
 use zones::plan::limits::Host;
 use zones::plan::net::{HostLink, Mac, NetFacts};
 use zones::plan::options::MountOptions;
@@ -81,15 +82,15 @@ fn network() -> NetFacts {
 }
 
 /// Returns a dataset with two filesystems that are mounted, one below it with options of its own.
-fn dataset(name: &str) -> Found {
-    let member = |name: String, point: String, limits| Member {
+fn dataset(name: &str) -> DatasetLookup {
+    let member = |name: String, point: String, limits| FilesystemMember {
         name,
         point: Some(point),
         limits,
-        ..Member::default()
+        ..FilesystemMember::default()
     };
     let strict = MountOptions { read_only: true, no_exec: true, devices: true, ..MountOptions::default() };
-    Found::Filesystem(Box::new(Tree {
+    DatasetLookup::Filesystem(Box::new(FilesystemTree {
         mounted: vec![format!("/{name}")],
         hide: vec![name.to_owned()],
         volmodes: vec![(format!("{name}/vol"), "full".into())],
@@ -97,18 +98,18 @@ fn dataset(name: &str) -> Found {
             member(name.to_owned(), format!("/{name}"), MountOptions::default()),
             member(format!("{name}/below"), format!("/{name}/below"), strict),
         ],
-        ..Tree::default()
+        ..FilesystemTree::default()
     }))
 }
 
 /// A machine that has everything that some spec asks for.
-fn machine(spec: &ZoneSpec) -> Facts {
+fn machine(spec: &ZoneSpec) -> BootFacts {
     let name = &spec.name;
     let special = |path: &str, what: Special| (path.to_owned(), what);
     let node = |path: &str, minor| Node { path: path.into(), block: true, major: 254, minor, mode: 0o660 };
-    let legacy = zfs::Filesystem { legacy: true, ..zfs::Filesystem::default() };
+    let legacy = zfs::FilesystemFacts { legacy: true, ..zfs::FilesystemFacts::default() };
     let datasets = ["tank/full".to_owned(), format!("tank/{name}-more"), "tank/delegated".into()];
-    Facts {
+    BootFacts {
         root: format!("/zones/{name}/root").into(),
         uid_map: "0 1000000000 65536\n".into(),
         gid_map: "0 1000000000 65536\n".into(),
@@ -132,7 +133,7 @@ fn machine(spec: &ZoneSpec) -> Facts {
         ]
         .into(),
         within: [("/srv/app".to_owned(), "/srv".into())].into(),
-        datasets: [("tank/home".to_owned(), zfs::Dataset::Filesystem(legacy))].into(),
+        datasets: [("tank/home".to_owned(), zfs::DatasetFacts::Filesystem(legacy))].into(),
         delegations: datasets.into_iter().map(|name| (name.clone(), dataset(&name))).collect(),
         notes: vec!["something is different from the last boot".into()],
         control: Some((10, 249)),
@@ -147,12 +148,12 @@ fn machine(spec: &ZoneSpec) -> Facts {
         fuse: true,
         net: network(),
         own_init: None,
-        ..Facts::default()
+        ..BootFacts::default()
     }
 }
 
 /// Returns what a boot prints and how it is undone.
-fn text(spec: &ZoneSpec, args: &str, facts: &Facts) -> String {
+fn text(spec: &ZoneSpec, args: &str, facts: &BootFacts) -> String {
     let mut text = format!("# {} {args}\n", spec.name);
     let plan = match plan(spec, &BootArgs::parse(args), facts) {
         Ok(plan) => plan,
@@ -176,7 +177,7 @@ fn text(spec: &ZoneSpec, args: &str, facts: &Facts) -> String {
 fn a_boot_takes_the_steps_that_it_took() {
     for (name, spec) in specs() {
         let all = machine(&spec);
-        let bare = Facts {
+        let bare = BootFacts {
             cgroup: None,
             guards_settings: false,
             spl: Spl::Closed,
@@ -195,5 +196,54 @@ fn a_boot_takes_the_steps_that_it_took() {
         }
         let kept = fs::read_to_string(&path).expect("BLESS=1 writes what is missing");
         assert_eq!(found, kept, "{name}: BLESS=1 writes it anew");
+    }
+}
+
+#[test]
+fn an_image_that_was_kept_is_the_one_that_was_decided() {
+    for (name, spec) in specs() {
+        for args in ["", "-w -i /bin/own"] {
+            let decided = image::decide(&spec, &BootArgs::parse(args), &machine(&spec));
+            let decided = decided.unwrap_or_else(|e| panic!("{name}: {e}"));
+            let text = serde_json::to_string(&decided.image).expect("data");
+            let read: ZoneImage = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
+            assert_eq!(read, decided.image, "{name} {args}");
+            let at_boot = || decided.at_boot.clone();
+            assert_eq!(order(&read, at_boot()), order(&decided.image, at_boot()), "{name} {args}");
+            // Of what holds for those who come to the zone nothing depends on what the host was like.
+            let sorted = |mut enforced: ZoneRules| {
+                enforced.shared.sort();
+                enforced
+            };
+            assert_eq!(sorted(read.into()), sorted(ZoneRules::of_spec(&spec)), "{name} {args}");
+        }
+    }
+}
+
+/// Guards: what a reader does not know of an image may be something that closes.
+#[test]
+fn an_image_with_what_this_release_does_not_know_is_not_understood() {
+    let specs = specs();
+    let spec = &specs["full"];
+    let decided = image::decide(spec, &BootArgs::default(), &machine(spec)).expect("it can boot");
+    let text = serde_json::to_string(&decided.image).expect("data");
+    let read = |text: &str| serde_json::from_str::<ZoneImage>(text).map_err(|e| e.to_string());
+    assert_eq!(read(&text).as_ref(), Ok(&decided.image));
+    for (known, other, why) in [
+        ("\"mounts\":true", "\"mounts\":true,\"closed\":true", "unknown field `closed`"),
+        ("\"forbidden\":", "\"forbade\":", "unknown field `forbade`"),
+        ("\"io-uring\"", "\"no-such-group\"", "'no-such-group' is not known"),
+        ("\"pids.max\"", "\"../pids.max\"", "'../pids.max' is not known"),
+        ("\"max_user_namespaces\"", "\"max_users\"", "'max_users' is not known"),
+        ("\"/var/spool/cron\"", "\"/var/spool/at\"", "'/var/spool/at' is not known"),
+        ("\"/dev/shm\"", "\"/etc\"", "'/etc' is not known"),
+        ("\"hidden\":[\"spl\"]", "\"hidden\":[\"1\"]", "'1' is not known"),
+        ("\"fixed-configuration\"", "\"loose\"", "unknown variant `loose`"),
+        ("\"datasets\":", "\"dataset\":", "unknown field `dataset`"),
+    ] {
+        let changed = text.replace(known, other);
+        assert_ne!(changed, text, "{known}");
+        let error = read(&changed).expect_err(other);
+        assert!(error.contains(why), "{other}: {error}");
     }
 }

@@ -1,14 +1,13 @@
 //! Puts processes of a zone under the system call filter of its plan: the first one at boot, and each that enters.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
 use crate::apply::guard;
 use crate::apply::paths::Root;
-use crate::apply::rundir::SPEC;
+use crate::apply::rundir::image;
 use crate::plan::confine::{Confinement, Kernel};
-use crate::spec::{ZoneName, toml};
+use crate::spec::ZoneName;
 use crate::sys::bpf::sysctl;
 use crate::sys::made;
 use crate::sys::naive::without;
@@ -77,14 +76,9 @@ pub fn because(error: &io::Error) -> String {
     }
 }
 
-/// Returns the confinement of a running zone: by the spec that it was booted with.
-pub fn of_running(root: &Root, name: &ZoneName) -> Confinement {
-    // The host's settings at the boot have been decided then; none of them changes the rest.
-    let read = || {
-        let bytes = fs::read(root.zone_run(name).join(SPEC)).ok()?;
-        Confinement::of(&toml::parse(name, &bytes).ok()?, Kernel::default()).ok()
-    };
-    read().unwrap_or_else(Confinement::strictest)
+/// Returns the confinement of a running zone, whose process 1 is `init`.
+pub fn of_running(root: &Root, name: &ZoneName, init: i32) -> Confinement {
+    image::of_running(root, name, init).map_or_else(|_| Confinement::strictest(), |found| found.confinement)
 }
 
 #[cfg(test)]

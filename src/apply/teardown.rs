@@ -13,8 +13,8 @@ use crate::apply::console::client;
 use crate::apply::net::PortRemoval;
 use crate::apply::paths::Root;
 use crate::apply::rundir::{
-    self, GUARD, JOURNAL, NEXT_BOOT, RECORD, RECORD_DRAFT, Running, SPEC, StopReason, copy, make_run_dir,
-    write_record_only,
+    self, GUARD, IMAGE, JOURNAL, NEXT_BOOT, RECORD, RECORD_DRAFT, Running, SPEC, StopReason, copy,
+    make_run_dir, write_record_only,
 };
 use crate::apply::stuck::{self, Left};
 use crate::apply::{Op, claim, dataset, engine, fault, running};
@@ -173,7 +173,7 @@ pub fn clear(root: &Root, name: &ZoneName) {
 pub fn remove_run_files(root: &Root, name: &ZoneName, keep_console: bool) {
     let dir = root.zone_run(name);
     claim::release(root, name);
-    for file in [RECORD, RECORD_DRAFT, JOURNAL, SPEC, NEXT_BOOT, GUARD] {
+    for file in [RECORD, RECORD_DRAFT, JOURNAL, SPEC, IMAGE, NEXT_BOOT, GUARD] {
         let _ = fs::remove_file(dir.join(file));
     }
     copy::remove(root, name);

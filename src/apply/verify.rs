@@ -230,7 +230,7 @@ fn check_brand(store: &FileStore, spec: &ZoneSpec, found: &mut VerifyReport) {
 fn check_inherited(spec: &ZoneSpec, found: &mut VerifyReport) {
     // A profile that is none is reported with the spec.
     let profile = plan::profile::Profile::of(spec).ok().flatten();
-    let memory: Vec<&str> = plan::order::memory(spec, profile).into_iter().map(|m| m.0).collect();
+    let memory: Vec<&str> = plan::order::memory(spec, profile).into_iter().map(|m| m.dir).collect();
     if let Err(e) = plan::order::inherited(spec, &[], &memory) {
         found.error(e.to_string());
     }

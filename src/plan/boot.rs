@@ -1,495 +1,197 @@
-//! What a boot does: the spec and what was observed become a list of steps. Nothing is touched here.
+//! What a boot does: the image of a zone becomes a list of steps. Nothing is touched here.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use thiserror::Error;
-
 use super::bootargs::BootArgs;
-use super::confine::{self, ConfineError, Confinement};
-use super::limits::{self, LimitError};
-use super::options::{self, UnknownOption};
-use super::profile::{self, Profile};
-use super::spl::{self, Spl};
-use super::step::{BootStep, InitProgram, Mount, MountSource, Node};
-use super::{dataset, inherit, net, order, zfs};
-use crate::spec::privilege::{self, PrivilegeError};
-use crate::spec::schema::ResourceKind;
-use crate::spec::{Props, ZoneSpec};
+use super::image::{
+    BootChanges, DecidedZone, InheritedDir, InitCommand, MemoryDir, OrderedMount, ZoneImage, decide,
+};
+use super::profile;
+use super::step::{BootStep, InitProgram};
+use crate::spec::ZoneSpec;
 
-/// What the machine looks like, as far as a boot depends on it.
-#[derive(Clone, Debug, Default)]
-pub struct BootFacts {
-    /// The zone's brand, when the host runs no zones of it.
-    pub foreign_brand: Option<String>,
-    /// The host's folder that becomes the zone's root.
-    pub root: PathBuf,
-    /// The host name that the zone's root has for it, when it has one.
-    pub hostname: Option<String>,
-    /// A boot has put addresses into the zone's hosts file.
-    pub named: bool,
-    /// Lines of the zone's uid map.
-    pub uid_map: String,
-    /// Lines of the zone's gid map.
-    pub gid_map: String,
-    /// What the host has for limits.
-    pub host: limits::Host,
-    /// What the kernel has for the confinement of processes.
-    pub kernel: confine::Kernel,
-    /// Folder for the zone's cgroup, when the host has cgroup v2.
-    pub cgroup: Option<PathBuf>,
-    /// Inherited directories that are symbolic links in the zone's root: they need no mount.
-    pub linked: Vec<String>,
-    /// Programs of inherited directories that run with rights of their own, for those where that is wanted.
-    pub programs: BTreeMap<String, Vec<String>>,
-    /// Directories of the zone's root that its profile counts only where they are there.
-    pub present: BTreeSet<String>,
-    /// What each `special` is.
-    pub specials: BTreeMap<String, Special>,
-    /// The zone's root in which a `special` lies, when it lies in one.
-    pub within: BTreeMap<String, PathBuf>,
-    /// Other paths of `fs` resources that lead into the root of a zone.
-    pub in_zones: BTreeSet<String>,
-    /// What each `special` of type `zfs` is.
-    pub datasets: BTreeMap<String, zfs::DatasetFacts>,
-    /// What each `dataset` is.
-    pub delegations: BTreeMap<String, dataset::DatasetLookup>,
-    /// The datasets that the zones of this host are configured to have.
-    pub claims: Vec<dataset::DatasetClaim>,
-    /// What is different from the zone's last boot.
-    pub notes: Vec<String>,
-    /// Major and minor number of `/dev/zfs`.
-    pub control: Option<(u32, u32)>,
-    /// The zone's run-time folder.
-    pub run: PathBuf,
-    /// Nodes that each `device match` has found.
-    pub devices: BTreeMap<String, Vec<Node>>,
-    /// The zone has a cgroup, and the kernel a program that keeps it from writing settings of the host.
-    pub guards_settings: bool,
-    /// The host's `/proc/spl`, which shows the names of everybody's datasets.
-    pub spl: Spl,
-    /// The host has `/dev/fuse`.
-    pub fuse: bool,
-    /// Links and addresses of the host.
-    pub net: net::NetFacts,
-    /// The init program of the zone's root that can run here, when there is one.
-    pub own_init: Option<String>,
-    /// That root has systemd, which cannot run here.
-    pub idle_systemd: bool,
-}
-
-/// What a `special` is on the host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Special {
-    /// A directory.
-    Dir,
-    /// A regular file.
-    File,
-    /// A block device.
-    Block,
-    /// Something else.
-    Other,
-    /// It cannot be reached; the system's reason.
-    Missing(String),
-}
+pub use super::image::{BootFacts, IDLE_SYSTEMD, PlanError, Special, foreign_brand, init_words, zfs_fs};
 
 /// A boot, decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BootPlan {
+    /// What the zone is when it has booted.
+    pub image: ZoneImage,
     /// The steps in order.
     pub steps: Vec<BootStep>,
     /// What the spec asks for and this boot leaves out, harmlessly.
     pub warnings: Vec<String>,
 }
 
-/// Why the zone cannot be booted as its spec says.
-#[derive(Debug, Error, PartialEq, Eq)]
-pub enum PlanError {
-    /// A type that is never mounted for a zone.
-    #[error("cannot verify fs {dir}: type {fstype} is not allowed.")]
-    TypeNotAllowed {
-        /// Mount point.
-        dir: String,
-        /// Type.
-        fstype: String,
-    },
-    /// The source is not there.
-    #[error("could not verify fs {dir}: could not access {special}: {reason}")]
-    NoSpecial {
-        /// Mount point.
-        dir: String,
-        /// Source.
-        special: String,
-        /// The system's reason.
-        reason: String,
-    },
-    /// The source is of the wrong kind.
-    #[error("could not verify fs {dir}: '{special}' is {found}, and type {fstype} needs {needed}")]
-    WrongSpecial {
-        /// Mount point.
-        dir: String,
-        /// Source.
-        special: String,
-        /// What it is.
-        found: &'static str,
-        /// Type.
-        fstype: String,
-        /// What it should be.
-        needed: &'static str,
-    },
-    /// An option that nobody knows.
-    #[error("could not verify fs {dir}: {source}")]
-    Option {
-        /// Mount point.
-        dir: String,
-        /// Which.
-        source: UnknownOption,
-    },
-    /// A mount point that belongs to the system.
-    #[error("could not verify fs {0}: the zone's own {1} is mounted there; choose another dir")]
-    ReservedDir(String, &'static str),
-    /// An inherited directory that the zone has of its own.
-    #[error("{0}")]
-    Inherited(#[from] order::Reserved),
-    /// A dataset that the zone cannot have.
-    #[error("{0}")]
-    Zfs(#[from] zfs::ZfsMountError),
-    /// A network that the zone cannot have.
-    #[error("{0}")]
-    Net(#[from] net::NetworkPlanError),
-    /// Limits that cannot be kept.
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-    Limits(Vec<LimitError>),
-    /// Privileges that cannot be.
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-    Privileges(Vec<PrivilegeError>),
-    /// A confinement that cannot be kept.
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-    Confine(Vec<ConfineError>),
-    /// A dataset that cannot be delegated to the zone.
-    #[error("{0}")]
-    Dataset(#[from] dataset::DelegationError),
-    /// Something that this release cannot do.
-    #[error("{0}")]
-    Unsupported(String),
-}
-
-/// What a zone is told whose root has systemd on a host where that cannot run.
-pub const IDLE_SYSTEMD: &str = "init of the zone's root is systemd, which needs control groups of version 2 as the \
-     only ones, and this host has others: the zone boots with the built-in init, without the services of systemd; \
-     boot the host with systemd.unified_cgroup_hierarchy=1, or see zoneadm doctor";
-
-const STANDARD_NODES: &[(&str, u32, u32)] =
-    &[("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
-
 /// Decides a boot.
 ///
 /// # Errors
 /// [`PlanError`] that names the resource at fault.
 pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &BootFacts) -> Result<BootPlan, PlanError> {
-    let mut warnings = facts.notes.clone();
-    if let Some(brand) = &facts.foreign_brand {
-        return Err(PlanError::Unsupported(foreign_brand(brand)));
-    }
-    // Also in a boot for maintenance, which is to run what the host's administrator has put there.
-    let closed = Profile::of(spec).map_err(PlanError::Unsupported)?;
-    let profile = closed.filter(|_| !args.writable);
-    let granted = privilege::granted(spec.props.text("limitpriv")).map_err(PlanError::Privileges)?;
-    warnings.extend(granted.idle.iter().map(|(name, why)| format!("limitpriv: {name} has no effect: {why}")));
-    let limits = limits::limits(spec, &facts.host).map_err(PlanError::Limits)?;
-    warnings.extend(limits.warnings);
-    let confinement = Confinement::of(spec, facts.kernel).map_err(PlanError::Confine)?;
-    let counts = confine::counts(spec).map_err(PlanError::Confine)?;
-    let trees = delegated(spec, facts)?;
-    let mounts = mounts(spec, facts)?;
-    let network = net::plan(spec, &facts.net)?;
-    warnings.extend(network.warnings);
-    let memory = order::memory(spec, profile);
-    let own: Vec<&'static str> = memory.iter().map(|m| m.0).collect();
-    let inherit = order::inherited(spec, &facts.linked, &own)?;
-    let inherited = |dir: &str| inherited(spec, facts, dir);
-    let order = order::order(inherit, mounts, &own, inherited);
+    let DecidedZone { image, at_boot, warnings } = decide(spec, args, facts)?;
+    let steps = order(&image, at_boot);
+    Ok(BootPlan { image, steps, warnings })
+}
 
-    let spl = spl::decide(spec, facts.spl).map_err(PlanError::Unsupported)?;
-
+/// Returns the steps of a boot in their order: those of the host, then those that process 1 does inside.
+pub fn order(image: &ZoneImage, at_boot: BootChanges) -> Vec<BootStep> {
     let mut steps = Vec::new();
-    steps.extend(spl.step);
-    if let Some(path) = &facts.cgroup {
-        steps.push(BootStep::Cgroup { path: path.clone(), guarded: facts.guards_settings });
+    steps.extend(at_boot.first);
+    steps.extend(share_of_the_machine(image));
+    steps.extend(at_boot.withdraw);
+    steps.extend(namespaces(image, at_boot.run));
+    steps.extend(files_of_the_host(image));
+    steps.extend(mounts(image, &at_boot.mounts));
+    // The last of the host's steps: process 1 goes on beside them, and whoever has one of the addresses has
+    // had time to say so.
+    steps.extend(image.links.iter().cloned().map(|link| BootStep::Link(Box::new(link))));
+    steps.extend(inside(image, at_boot.mounts));
+    steps
+}
+
+/// Returns the steps that give a zone its share of the machine, before anything of it runs.
+fn share_of_the_machine(image: &ZoneImage) -> Vec<BootStep> {
+    let limits = &image.limits;
+    let mut steps = Vec::new();
+    if let Some(cgroup) = &image.cgroup {
+        steps.push(BootStep::Cgroup { path: cgroup.path.clone(), guarded: cgroup.guarded });
         if !limits.group.is_empty() {
-            steps.push(BootStep::Limits { path: path.clone(), settings: limits.group });
+            steps.push(BootStep::Limits { path: cgroup.path.clone(), settings: limits.group.clone() });
         }
     }
     steps.push(BootStep::Process { locked: limits.locked, policy: limits.policy });
     if !limits.ipc.is_empty() {
-        steps.push(BootStep::Ipc { settings: limits.ipc });
+        steps.push(BootStep::Ipc { settings: limits.ipc.clone() });
     }
     steps
-        .extend(trees.iter().map(|(name, tree)| dataset::withdraw(name, tree, dataset::volmode(spec, name))));
+}
+
+/// Returns the steps that begin process 1 and give its user namespace the datasets.
+fn namespaces(image: &ZoneImage, run: PathBuf) -> Vec<BootStep> {
+    let (ids, counts) = (&image.ids, &image.limits.counts);
+    let mut steps = Vec::new();
     if !counts.is_empty() {
-        steps.push(BootStep::Counts { limits: counts });
+        steps.push(BootStep::Counts { limits: counts.clone() });
     }
-    steps.push(BootStep::Namespaces { uid_map: facts.uid_map.clone(), gid_map: facts.gid_map.clone() });
-    if !trees.is_empty() {
-        steps.push(BootStep::Pin { run: facts.run.clone() });
+    steps.push(BootStep::Namespaces { uid_map: ids.uid_map.clone(), gid_map: ids.gid_map.clone() });
+    if !image.datasets.is_empty() {
+        steps.push(BootStep::Pin { run });
     }
-    for (name, _) in &trees {
-        steps.push(BootStep::Delegate {
-            dataset: name.clone(),
-            locks: dataset::locks(spec, name),
-            below: dataset::locks_below(spec, name),
+    steps.extend(image.datasets.iter().map(|dataset| BootStep::Delegate {
+        dataset: dataset.name.clone(),
+        locks: dataset.locks.clone(),
+        below: dataset.below.clone(),
+    }));
+    steps
+}
+
+/// Returns the steps that write files in the zone's root, as the host sees it.
+fn files_of_the_host(image: &ZoneImage) -> Vec<BootStep> {
+    let (root, hostname) = (&image.mounts.root, &image.names.host);
+    let mut steps = Vec::new();
+    // The files are the host's to write.
+    if image.names.written {
+        let addresses = image.links.iter().flat_map(|l| l.addresses.iter().map(ipnet::IpNet::addr));
+        steps.push(BootStep::Names {
+            root: root.clone(),
+            hostname: hostname.clone(),
+            addresses: addresses.collect(),
         });
     }
-    let hostname = facts.hostname.clone().unwrap_or_else(|| spec.name.to_string());
-    // The files are the host's to write. A zone without a link may still have the addresses of one that was removed.
-    if !network.links.is_empty() || facts.named {
-        let addresses =
-            network.links.iter().flat_map(|l| l.addresses.iter().map(ipnet::IpNet::addr)).collect();
-        steps.push(BootStep::Names { root: facts.root.clone(), hostname: hostname.clone(), addresses });
+    if image.names.follows_host {
+        steps.push(BootStep::HostEtc { root: root.clone(), hostname: hostname.clone() });
     }
-    // A root of its own system that inherits something else keeps its files.
-    if spec.stored(ResourceKind::InheritPkgDir).iter().any(|r| r.text("dir") == Some("/usr")) {
-        steps.push(BootStep::HostEtc { root: facts.root.clone(), hostname: hostname.clone() });
-    }
-    steps.push(BootStep::Root { path: facts.root.clone() });
+    steps
+}
+
+/// Returns the steps that make the zone's mounts, but for those of its datasets.
+fn mounts(image: &ZoneImage, datasets: &[BootStep]) -> Vec<BootStep> {
+    let mounts = &image.mounts;
+    let mut steps = vec![BootStep::Root { path: mounts.root.clone() }];
     // Before anything is mounted below them.
-    let parts = profile.into_iter().flat_map(|p| p.parts(&facts.present));
-    steps.extend(parts.map(|p| BootStep::Part { dir: p.dir, writable: p.writable }));
-    steps.extend(order.first.into_iter().map(inherited));
-    steps.push(BootStep::Dev { nodes: nodes(spec, facts) });
-    steps.extend(memory.into_iter().map(|(dir, mode, percent)| BootStep::Memory { dir, mode, percent }));
-    let hidden = spl.hidden;
-    let fixed = if facts.guards_settings { Vec::new() } else { vec![confine::SETTINGS_FOLDER] };
-    warnings.extend(fixed.iter().map(|_| confine::UNGUARDED.to_owned()));
-    let from_outside = !(hidden.is_empty() && fixed.is_empty());
-    if from_outside {
+    steps.extend(mounts.parts.iter().map(|p| BootStep::Part { dir: p.dir, writable: p.writable }));
+    steps.extend(mounts.first.iter().map(inherit));
+    steps.push(BootStep::Dev { nodes: image.nodes.clone() });
+    let memory = |m: &MemoryDir| BootStep::Memory { dir: m.dir, mode: m.mode, percent: m.percent };
+    steps.extend(mounts.memory.iter().map(memory));
+    if has_covers(image) {
+        let (hidden, fixed) = (image.covers.hidden.clone(), image.covers.fixed.clone());
         steps.push(BootStep::Proc { hidden, fixed });
     }
     steps.push(BootStep::Sys);
     steps.push(BootStep::Console);
-    steps.extend(order.then);
-    let init = init(args, facts);
-    let built_in = matches!(init, BootStep::Init { program: InitProgram::BuiltIn, .. });
+    steps.extend(mounts.then.iter().map(|placed| match placed {
+        OrderedMount::Inherit(dir) => inherit(dir),
+        OrderedMount::Fs(mount) => BootStep::Fs(mount.clone()),
+    }));
     // A /run that a resource gives is not ours to fill.
-    if own.contains(&"/run") {
+    if mounts.memory.iter().any(|m| m.dir == "/run") {
+        let built_in = image.init.program == InitProgram::BuiltIn;
         steps.push(BootStep::Commands { ending: built_in });
         if built_in {
             steps.push(BootStep::Resolver);
         }
     }
-    steps.extend(host_id(spec).map(|id| BootStep::HostId { id }));
-    if let Some(profile) = profile {
-        steps.push(BootStep::ReadOnly { profile: profile.name(), made: mount_points(&trees) });
-    }
-    // The last of the host's steps: process 1 goes on beside them, and whoever has one of the addresses has
-    // had time to say so.
-    steps.extend(network.links.into_iter().map(|link| BootStep::Link(Box::new(link))));
-    steps.push(BootStep::HostName { name: hostname });
-    steps.push(BootStep::Loopback);
-    steps.push(BootStep::KernelFiles { proc: !from_outside, cgroup: facts.cgroup.is_some() });
-    steps.push(BootStep::Pivot);
-    steps.extend(dataset::mounts(trees.iter().map(|(_, tree)| *tree), closed));
-    if !facts.kernel.filters {
-        warnings.push(format!("system calls of the zone are not filtered: {}", confine::UNFILTERED));
-    }
+    steps.extend(image.names.host_id.map(|id| BootStep::HostId { id }));
+    steps.extend(
+        image.profile.map(|p| BootStep::ReadOnly { profile: p.name(), made: mount_points(datasets) }),
+    );
+    steps
+}
+
+/// Says whether parts of `/proc` are covered, which can be done from outside only.
+fn has_covers(image: &ZoneImage) -> bool {
+    !(image.covers.hidden.is_empty() && image.covers.fixed.is_empty())
+}
+
+fn inherit(dir: &InheritedDir) -> BootStep {
+    BootStep::Inherit { dir: dir.dir.clone(), programs: dir.programs.clone() }
+}
+
+/// Returns the steps of process 1.
+fn inside(image: &ZoneImage, datasets: Vec<BootStep>) -> Vec<BootStep> {
+    let mut steps = vec![
+        BootStep::HostName { name: image.names.host.clone() },
+        BootStep::Loopback,
+        BootStep::KernelFiles { proc: !has_covers(image), cgroup: image.cgroup.is_some() },
+        BootStep::Pivot,
+    ];
+    steps.extend(datasets);
     // Of two filters that refuse a call, the one that was installed last says with which error.
-    steps.push(BootStep::Confine(confinement));
-    if !trees.is_empty() {
+    steps.push(BootStep::Confine(image.confinement.clone()));
+    if !image.datasets.is_empty() {
         // It takes a capability that the zone may have to give up.
         steps.push(BootStep::Guard);
     }
     // Also those that only a later kernel will know.
-    let drop = (0..u64::BITS).filter(|n| granted.keep & 1 << n == 0).collect();
+    let drop = (0..u64::BITS).filter(|n| image.capabilities & 1 << n == 0).collect();
     steps.push(BootStep::Capabilities { drop });
-    if facts.idle_systemd && args.init.is_none() {
-        warnings.push(IDLE_SYSTEMD.to_owned());
-    }
-    steps.push(init);
-    for word in &args.ignored {
-        warnings.push(format!("Ignoring invalid boot arguments: {word}"));
-    }
-    Ok(BootPlan { steps, warnings })
-}
-
-/// Says that no zone of a brand runs here, and the ways out.
-pub fn foreign_brand(brand: &str) -> String {
-    format!(
-        "brand '{brand}' cannot run on Linux; use 'set brand=linux', or let the host run it as linux: \
-         zonecfg -z global 'set brand-aliases={brand}'"
-    )
+    let InitCommand { program, args } = image.init.clone();
+    steps.push(BootStep::Init { program, args });
+    steps
 }
 
 /// Returns the directories of the root that are mounted on when nothing can be made there any more: of two
 /// datasets one below the other, that of the upper one.
-fn mount_points(trees: &[(String, &dataset::FilesystemTree)]) -> Vec<String> {
-    let dirs: Vec<String> = dataset::mounts(trees.iter().map(|(_, tree)| *tree), None)
-        .into_iter()
-        .filter_map(|step| if let BootStep::MountDataset { dir, .. } = step { Some(dir) } else { None })
-        .collect();
+fn mount_points(datasets: &[BootStep]) -> Vec<String> {
+    let dir = |step: &BootStep| {
+        if let BootStep::MountDataset { dir, .. } = step { Some(dir.clone()) } else { None }
+    };
+    let dirs: Vec<String> = datasets.iter().filter_map(dir).collect();
     let within =
         |dir: &str| dirs.iter().any(|d| dir.strip_prefix(d.as_str()).is_some_and(|r| r.starts_with('/')));
     let own = profile::MOUNT_POINTS.iter().map(|d| (*d).to_owned());
     own.chain(dirs.iter().filter(|d| d.as_str() != "/" && !within(d)).cloned()).collect()
 }
 
-/// Returns the host id that the spec gives to the zone.
-fn host_id(spec: &ZoneSpec) -> Option<u32> {
-    let text = spec.props.text("hostid")?;
-    let digits = text.strip_prefix("0x").or(text.strip_prefix("0X")).unwrap_or(text);
-    u32::from_str_radix(digits, 16).ok()
-}
-
-/// Returns the mount of an inherited directory. Of one that a spec names twice, the word that opens less counts.
-fn inherited(spec: &ZoneSpec, facts: &BootFacts, dir: &str) -> BootStep {
-    let mut same = spec.stored(ResourceKind::InheritPkgDir).iter().filter(|r| r.text("dir") == Some(dir));
-    let programs =
-        same.all(inherit::runs_set_id).then(|| facts.programs.get(dir).cloned().unwrap_or_default());
-    BootStep::Inherit { dir: dir.to_owned(), programs }
-}
-
-/// Returns the datasets that the zone gets, with what they are.
-fn delegated<'a>(
-    spec: &ZoneSpec,
-    facts: &'a BootFacts,
-) -> Result<Vec<(String, &'a dataset::FilesystemTree)>, PlanError> {
-    let found = |name: &str| facts.delegations.get(name).unwrap_or(&dataset::DatasetLookup::Missing);
-    if let Some(refusal) = dataset::check(spec, found, &facts.claims).into_iter().next() {
-        return Err(refusal.into());
-    }
-    let tree = |name: String| match found(&name) {
-        dataset::DatasetLookup::Filesystem(tree) => Some((name, &**tree)),
-        _ => None,
-    };
-    Ok(dataset::names(spec).into_iter().filter_map(tree).collect())
-}
-
-fn mounts(spec: &ZoneSpec, facts: &BootFacts) -> Result<Vec<Mount>, PlanError> {
-    let mut list: Vec<&Props> = spec.stored(ResourceKind::Fs).iter().collect();
-    list.sort_by(|a, b| a.text("dir").cmp(&b.text("dir")));
-    zfs::check_unique(list.iter().filter_map(|fs| zfs_fs(fs)))?;
-    zfs::nobody_elses(spec.name.as_str(), list.iter().filter_map(|fs| zfs_fs(fs)), &facts.claims)?;
-    list.into_iter().map(|fs| mount(fs, facts)).collect()
-}
-
-/// Returns mount point and dataset of an `fs` resource of type `zfs`.
-pub fn zfs_fs(fs: &Props) -> Option<(&str, &str)> {
-    (fs.text("type") == Some("zfs"))
-        .then(|| (fs.text("dir").unwrap_or_default(), fs.text("special").unwrap_or_default()))
-}
-
-fn mount(fs: &Props, facts: &BootFacts) -> Result<Mount, PlanError> {
-    let text = |name| fs.text(name).unwrap_or_default().to_owned();
-    let (dir, special, typed) = (text("dir"), text("special"), text("type"));
-    if let Some(what) = order::reserved_fs(&dir) {
-        return Err(PlanError::ReservedDir(dir, what));
-    }
-    if options::is_forbidden(&typed) {
-        return Err(PlanError::TypeNotAllowed { dir, fstype: typed });
-    }
-    let options = options::parse(&typed, fs.list("options"))
-        .map_err(|source| PlanError::Option { dir: dir.clone(), source })?;
-    if typed == "zfs" {
-        let unasked = || zfs::DatasetFacts::Unknown("not looked at".into());
-        let found = facts.datasets.get(&special).cloned().unwrap_or_else(unasked);
-        let options = zfs::limited(options, zfs::check(&dir, &special, &found)?);
-        return Ok(Mount {
-            raw: None,
-            dir,
-            special,
-            within: None,
-            fstype: typed,
-            source: MountSource::Zfs,
-            options,
-        });
-    }
-    let named = options.data.iter().filter_map(|(_, value)| value.as_deref()).flat_map(|v| v.split(':'));
-    if let Some(path) = fs.text("raw").into_iter().chain(named).find(|p| facts.in_zones.contains(*p)) {
-        return Err(PlanError::Unsupported(format!(
-            "could not verify fs {dir}: {path} lies where a zone can write, which could put anything there; \
-             choose a path outside"
-        )));
-    }
-    let found = facts.specials.get(&special).cloned().unwrap_or(Special::Missing("not looked at".into()));
-    let wrong = |found, needed| PlanError::WrongSpecial {
-        dir: dir.clone(),
-        special: special.clone(),
-        found,
-        fstype: typed.clone(),
-        needed,
-    };
-    let source = match (typed.as_str(), found) {
-        ("tmpfs", _) => MountSource::Tmpfs,
-        // An overlay has no source of its own; its folders are options.
-        ("overlay", _) => MountSource::Device,
-        (_, Special::Missing(reason)) => return Err(PlanError::NoSpecial { dir, special, reason }),
-        ("lofs", Special::Dir | Special::File) => MountSource::Bind,
-        ("lofs", Special::Block) => return Err(wrong("a block device", "a directory or file")),
-        ("lofs", Special::Other) => return Err(wrong("a special file", "a directory or file")),
-        (_, Special::Block) => MountSource::Device,
-        (_, Special::File) => MountSource::Image,
-        (_, Special::Dir) => return Err(wrong("a directory", "a block device or an image file")),
-        (_, Special::Other) => return Err(wrong("neither", "a block device or an image file")),
-    };
-    let fstype = options::linux_type(&typed).to_owned();
-    let within = facts.within.get(&special).cloned();
-    Ok(Mount { raw: fs.text("raw").map(str::to_owned), dir, special, within, fstype, source, options })
-}
-
-fn nodes(spec: &ZoneSpec, facts: &BootFacts) -> Vec<Node> {
-    let standard = STANDARD_NODES.iter().chain(facts.fuse.then_some(&("fuse", 10, 229)));
-    let mut nodes: Vec<Node> = standard
-        .map(|(path, major, minor)| Node {
-            path: (*path).into(),
-            block: false,
-            major: *major,
-            minor: *minor,
-            mode: 0o666,
-        })
-        .collect();
-    // It comes with a dataset, whose guard looks at what is asked of it; without, it is left out under any name.
-    let guarded = !dataset::names(spec).is_empty();
-    let is_control = |node: &Node| !node.block && facts.control == Some((node.major, node.minor));
-    if let Some((major, minor)) = facts.control.filter(|_| guarded) {
-        nodes.push(Node { path: "zfs".into(), block: false, major, minor, mode: 0o666 });
-    }
-    for device in spec.stored(ResourceKind::Device) {
-        for node in device.text("match").and_then(|m| facts.devices.get(m)).into_iter().flatten() {
-            if (guarded || !is_control(node)) && nodes.iter().all(|n| n.path != node.path) {
-                nodes.push(node.clone());
-            }
-        }
-    }
-    nodes
-}
-
-fn init(args: &BootArgs, facts: &BootFacts) -> BootStep {
-    let program = match (&args.init, &facts.own_init) {
-        (Some(path), _) | (None, Some(path)) => InitProgram::Own(path.clone()),
-        (None, None) => InitProgram::BuiltIn,
-    };
-    let args = init_words(args, &program);
-    BootStep::Init { program, args }
-}
-
-/// Returns the words that an init is started with.
-pub fn init_words(args: &BootArgs, program: &InitProgram) -> Vec<String> {
-    let mut words = Vec::new();
-    if args.single_user {
-        // systemd in a container drops each word that begins with '-'; sysvinit, OpenRC's and BusyBox's init know
-        // this one as well.
-        words.push(if *program == InitProgram::BuiltIn { "-s" } else { "single" }.to_owned());
-    }
-    if let Some(options) = &args.milestone {
-        words.extend(["-m".to_owned(), options.clone()]);
-    }
-    words.extend(args.ignored.iter().cloned());
-    words
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Item, Value, ZoneName};
+    use crate::plan::options;
+    use crate::plan::step::Node;
+    use crate::plan::zfs;
+    use crate::spec::schema::ResourceKind;
+    use crate::spec::{Item, Props, Value, ZoneName};
 
     fn spec() -> ZoneSpec {
         ZoneSpec::new(ZoneName::new("zion").expect("a good name"))

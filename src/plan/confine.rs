@@ -1,9 +1,11 @@
 //! The confinement of a zone's processes: system calls, personalities, file systems. The same decision serves
 //! `verify`, the boot and processes that enter with `zlogin`.
 
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
 use super::dataset;
+use super::image::known;
 use super::options::linux_type;
 use crate::spec::schema::ResourceKind;
 use crate::spec::{ZoneSpec, words};
@@ -105,11 +107,26 @@ impl Default for Kernel {
     }
 }
 
+/// The name of a group of [`GROUPS`].
+type Group = &'static str;
+
+/// Reads names of groups of system calls.
+fn known_groups<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Group>, D::Error> {
+    known::many(from, &GROUPS.iter().map(|(name, _)| *name).collect::<Vec<_>>())
+}
+
+/// Reads numbers that are limited for a zone, by their files.
+pub(super) fn known_counts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(&'static str, u32)>, D::Error> {
+    known::numbers(from, &COUNTS.iter().map(|(_, file)| *file).collect::<Vec<_>>())
+}
+
 /// A decision.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Confinement {
     /// Groups of calls that are opened.
-    pub open: Vec<&'static str>,
+    #[serde(deserialize_with = "known_groups")]
+    pub open: Vec<Group>,
     /// The personality that processes begin with.
     pub personality: u32,
     /// Flags that personality(2) may not set.

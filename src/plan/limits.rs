@@ -6,8 +6,10 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
+use super::image::known;
 use crate::spec::schema::{self, ResourceKind};
 use crate::spec::shown::Show;
 use crate::spec::{Props, ZoneSpec, words};
@@ -29,11 +31,36 @@ pub struct Host {
     pub has_pool: bool,
 }
 
+/// The name of a file of [`FILES`].
+type File = &'static str;
+
+/// The files that limits are written to, and the knobs.
+const FILES: &[File] = &[
+    "cpu.max",
+    "cpu.weight",
+    "cpuset.cpus",
+    "cpuset.cpus.partition",
+    "memory.max",
+    "memory.swap.max",
+    "msgmni",
+    "pids.max",
+    "sem",
+    "shmall",
+    "shmmni",
+];
+
+/// Reads the name of a file that a limit can be written to.
+fn known_file<'de, D: Deserializer<'de>>(from: D) -> Result<File, D::Error> {
+    known::one(from, FILES)
+}
+
 /// A value for a file of the zone's cgroup, or for a knob of its ipc namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Setting {
     /// Name of the file.
-    pub file: &'static str,
+    #[serde(deserialize_with = "known_file")]
+    pub file: File,
     /// The value that is written.
     pub value: String,
     /// The control, as the person has set it.
@@ -41,7 +68,8 @@ pub struct Setting {
 }
 
 /// How the zone's processes are scheduled (sched(7)).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SchedPolicy {
     /// `SCHED_OTHER`.
     #[default]
@@ -434,6 +462,17 @@ mod tests {
 
     fn spec() -> ZoneSpec {
         ZoneSpec::new(ZoneName::new("zion").expect("a good name"))
+    }
+
+    #[test]
+    fn an_image_knows_every_file_that_a_limit_is_written_to() {
+        let files = words::RCTLS.iter().filter_map(|rctl| match control(rctl) {
+            Control::Group(_, file, _) | Control::Ipc(file) => Some(file),
+            Control::Locked | Control::Held | Control::Nothing(_) => None,
+        });
+        for file in files.chain(["cpuset.cpus", "cpuset.cpus.partition"]) {
+            assert!(FILES.contains(&file), "{file}");
+        }
     }
 
     fn host() -> Host {

@@ -6,6 +6,7 @@ pub mod bootargs;
 pub mod confine;
 pub mod dataset;
 pub mod host;
+pub mod image;
 pub mod inherit;
 pub mod install;
 pub mod limits;

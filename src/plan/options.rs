@@ -1,11 +1,13 @@
 //! Mount options: Solaris and Linux spellings, checked before anything is mounted.
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::spec::idmap::IdMap;
 
 /// The meaning of the options of one `fs` resource.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct MountOptions {
     /// `ro`.
     pub read_only: bool,

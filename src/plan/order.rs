@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use serde::Deserializer;
 use thiserror::Error;
 
+use super::image::{InheritedDir, MemoryDir, OrderedMount, known};
 use super::profile::{self, Profile};
-use super::step::{BootStep, Mount};
+use super::step::Mount;
 use crate::spec::ZoneSpec;
 use crate::spec::schema::ResourceKind;
 
@@ -26,12 +28,20 @@ pub fn reserved_fs(dir: &str) -> Option<&'static str> {
     MOUNTED.iter().find(|(own, _)| Path::new(dir).starts_with(own)).map(|(_, what)| *what)
 }
 
-/// Returns the directories in memory, with mode and share of the machine's memory in percent. That is memory
+/// Directories in memory that every zone has: mode and share of the machine's memory in percent. That is memory
 /// which the end of the zone's processes does not free: the kernel's own limit is half of all for each.
-pub fn memory(spec: &ZoneSpec, profile: Option<Profile>) -> Vec<(&'static str, u32, u32)> {
-    let usual = [("/dev/shm", 0o1777, 25), ("/run", 0o755, 10)].into_iter();
+const MEMORY: [(&str, u32, u32); 2] = [("/dev/shm", 0o1777, 25), ("/run", 0o755, 10)];
+
+/// Returns the directories in memory.
+pub fn memory(spec: &ZoneSpec, profile: Option<Profile>) -> Vec<MemoryDir> {
     let given = |dir: &str| spec.stored(ResourceKind::Fs).iter().any(|fs| fs.text("dir") == Some(dir));
-    usual.chain(profile.map(|_| profile::MEMORY)).filter(|m| !given(m.0)).collect()
+    let all = MEMORY.into_iter().chain(profile.map(|_| profile::MEMORY)).filter(|m| !given(m.0));
+    all.map(|(dir, mode, percent)| MemoryDir { dir, mode, percent }).collect()
+}
+
+/// Reads a directory that some zone has in memory.
+pub(super) fn known_memory<'de, D: Deserializer<'de>>(from: D) -> Result<&'static str, D::Error> {
+    known::one(from, &MEMORY.map(|m| m.0).into_iter().chain([profile::MEMORY.0]).collect::<Vec<_>>())
 }
 
 /// Directories of the zone's own, which nothing of the host's is mounted on or below.
@@ -72,13 +82,13 @@ fn below(dir: &str, other: &str) -> bool {
     Path::new(dir) != Path::new(other) && Path::new(dir).starts_with(other)
 }
 
-/// Inherited directories and `fs` resources, in their order.
+/// InheritedDir directories and `fs` resources, in their order.
 #[derive(Debug)]
 pub struct Order<'a> {
     /// Directories that are inherited before the zone's memory and devices are there.
     pub first: Vec<&'a str>,
     /// Everything that may lie below one of those, or below an `fs` resource.
-    pub then: Vec<BootStep>,
+    pub then: Vec<OrderedMount>,
 }
 
 /// Returns the order in which no mount hides another that belongs below it. Of two on one directory the `fs`
@@ -87,16 +97,16 @@ pub fn order<'a>(
     mut inherit: Vec<&'a str>,
     mounts: Vec<Mount>,
     memory: &[&str],
-    inherited: impl Fn(&str) -> BootStep,
+    inherited: impl Fn(&str) -> InheritedDir,
 ) -> Order<'a> {
     inherit.sort_unstable_by_key(|dir| Path::new(*dir));
     inherit.dedup();
     let covered =
         |dir: &&str| memory.iter().any(|m| below(dir, m)) || mounts.iter().any(|m| below(dir, &m.dir));
     let (late, first): (Vec<&str>, Vec<&str>) = inherit.into_iter().partition(covered);
-    let mut then: Vec<(String, BootStep)> =
-        late.into_iter().map(|dir| (dir.to_owned(), inherited(dir))).collect();
-    then.extend(mounts.into_iter().map(|m| (m.dir.clone(), BootStep::Fs(Box::new(m)))));
+    let mut then: Vec<(String, OrderedMount)> =
+        late.into_iter().map(|dir| (dir.to_owned(), OrderedMount::Inherit(inherited(dir)))).collect();
+    then.extend(mounts.into_iter().map(|m| (m.dir.clone(), OrderedMount::Fs(Box::new(m)))));
     // The sort is stable: inherited directories come before mounts.
     then.sort_by(|a, b| Path::new(&a.0).cmp(Path::new(&b.0)));
     Order { first, then: then.into_iter().map(|(_, step)| step).collect() }
@@ -126,16 +136,15 @@ mod tests {
         let inherit = vec!["/usr", "/tmp/tools", "/opt/a/b", "/opt", "/srv/x", "/tmp-tools", "/opt/a"];
         let got =
             order(inherit, vec![mount("/srv"), mount("/opt/a"), mount("/tmp/tools/var")], &memory, |dir| {
-                BootStep::Inherit { dir: dir.to_owned(), programs: None }
+                InheritedDir { dir: dir.to_owned(), programs: None }
             });
         assert_eq!(got.first, ["/opt", "/opt/a", "/tmp-tools", "/usr"]);
         let then: Vec<String> = got
             .then
             .iter()
-            .map(|step| match step {
-                BootStep::Inherit { dir, .. } => format!("inherit {dir}"),
-                BootStep::Fs(m) => format!("fs {}", m.dir),
-                other => panic!("{other:?}"),
+            .map(|placed| match placed {
+                OrderedMount::Inherit(InheritedDir { dir, .. }) => format!("inherit {dir}"),
+                OrderedMount::Fs(m) => format!("fs {}", m.dir),
             })
             .collect();
         assert_eq!(

@@ -6,16 +6,22 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::image::known;
 use crate::spec::ZoneSpec;
 
 /// How much of the root is read-only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Profile {
     /// All of it.
     Strict,
     /// All but data of programs in `/var`.
+    #[serde(rename = "fixed-configuration")]
     Fixed,
     /// The system's software only.
+    #[serde(rename = "flexible-configuration")]
     Flexible,
 }
 
@@ -120,6 +126,12 @@ impl Profile {
             Self::Flexible => FLEXIBLE,
         }
     }
+}
+
+/// Reads a directory that some profile names.
+pub(super) fn known_part<'de, D: Deserializer<'de>>(from: D) -> Result<&'static str, D::Error> {
+    let parts = FIXED.iter().chain(FLEXIBLE).map(|p| p.dir);
+    known::one(from, &parts.collect::<Vec<_>>())
 }
 
 #[cfg(test)]

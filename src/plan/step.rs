@@ -14,7 +14,8 @@ use crate::spec::privilege;
 use crate::spec::shown::Show;
 
 /// A device node to make.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Node {
     /// Path below the zone's `/dev`, such as `null` or `zvol/tank/vol`.
     pub path: String,
@@ -29,7 +30,8 @@ pub struct Node {
 }
 
 /// What kind of file system an `fs` resource is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum MountSource {
     /// A directory or file of the host, seen a second time.
     Bind,
@@ -44,7 +46,8 @@ pub enum MountSource {
 }
 
 /// One `fs` resource, decided.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Mount {
     /// Where, as the zone sees it.
     pub dir: String,
@@ -63,7 +66,8 @@ pub struct Mount {
 }
 
 /// The zone's first program.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum InitProgram {
     /// A program of the zone's root.
     Own(String),

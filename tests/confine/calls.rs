@@ -294,14 +294,38 @@ fn an_attribute_opens_groups_and_no_more() {
     lab.assert_clean();
 }
 
-/// Guards: a spec that cannot be read opens nothing to whoever enters.
+/// Guards: an image that cannot be read opens nothing to whoever enters, and the spec beside it says nothing.
 #[test]
-fn a_zone_whose_booted_spec_is_lost_is_entered_under_the_strictest_filter() {
+fn a_zone_whose_image_is_not_understood_is_entered_under_the_strictest_filter() {
     let Some(lab) = Lab::on_disk() else { return };
-    lab.booted("zion", "add attr; set name=allow-syscalls; set type=string; set value=io-uring; end");
+    let opened =
+        |group: &str| format!("add attr; set name=allow-syscalls; set type=string; set value={group}; end");
+    lab.booted("zion", &opened("io-uring"));
     let script = script([("io_uring_setup", "call((425, 425), 1, 0)")].into_iter());
-    assert_ne!(lab.answers("zion", &script, &[])[0].1, ENOSYS);
-    std::fs::remove_file(lab.path().join("run/zones/zion/spec.toml")).expect("removed");
-    assert_eq!(lab.answers("zion", &script, &[])[0].1, ENOSYS);
+    let answer = || lab.answers("zion", &script, &[])[0].1;
+    let run = lab.path().join("run/zones/zion");
+    let image = std::fs::read_to_string(run.join("image")).expect("an image");
+    let spec = std::fs::read_to_string(run.join("spec.toml")).expect("a spec");
+    assert_ne!(answer(), ENOSYS);
+    // What is saved and what is in the folder does not count while the zone runs.
+    lab.configure_again("zion", "remove attr name=allow-syscalls");
+    for other in [&spec.replace("io-uring", "keys"), "no spec"] {
+        std::fs::write(run.join("spec.toml"), other).expect("written");
+        assert_ne!(answer(), ENOSYS, "{other}");
+    }
+    std::fs::remove_file(run.join("spec.toml")).expect("removed");
+    assert_ne!(answer(), ENOSYS);
+    for other in ["", &image[..image.len() / 2], &image.replace("\"format\":1", "\"format\":2")] {
+        std::fs::write(run.join("image"), other).expect("written");
+        std::fs::write(run.join("spec.toml"), &spec).expect("written");
+        assert_eq!(answer(), ENOSYS, "{other}");
+    }
+    // A zone of a release that kept no image is held to the spec that it was booted with.
+    std::fs::remove_file(run.join("image")).expect("removed");
+    assert_ne!(answer(), ENOSYS);
+    std::fs::write(run.join("spec.toml"), spec.replace("io-uring", "keys")).expect("written");
+    assert_eq!(answer(), ENOSYS);
+    std::fs::remove_file(run.join("spec.toml")).expect("removed");
+    assert_eq!(answer(), ENOSYS);
     lab.halted("zion");
 }

@@ -30,7 +30,9 @@ use crate::apply::guard;
 use crate::apply::journal::boot::BootJournal;
 use crate::apply::net;
 use crate::apply::paths::Root;
+use crate::apply::rundir;
 use crate::apply::zfs;
+use crate::plan::image::ZoneImage;
 use crate::plan::net::ZoneLink;
 use crate::plan::step::{BootStep, InitProgram, MountSource};
 use crate::spec::ZoneName;
@@ -91,6 +93,8 @@ struct Build<'a> {
 /// What is done, and with what.
 #[derive(Debug)]
 pub struct BuildInput<'a> {
+    /// What the zone is to be, which is kept.
+    pub image: &'a ZoneImage,
     /// The steps of the plan.
     pub steps: &'a [BootStep],
     /// Who has the zone's addresses? Already asked.
@@ -149,7 +153,8 @@ pub fn make_ready(
         .map_or(Ok(()), |ipc| ns::join(ipc.as_fd(), Kinds::IPC))
         .map_err(|e| fail("boot", "cannot return to the host's ipc namespace", e));
     // Only now: a process that is made in the zone's ipc namespace would keep it.
-    let guarded = done.and(back).and_then(|()| build.guard(root));
+    let kept = done.and(back).and_then(|()| build.keep(work.image));
+    let guarded = kept.and_then(|()| build.guard(root));
     let result = guarded.and_then(|()| match (build.process.take(), build.channel.take()) {
         (Some((pid, handle)), Some(channel)) => {
             Ok(ReadyZone { pid, handle, channel, report: std::mem::take(&mut build.report) })
@@ -204,6 +209,12 @@ impl Build<'_> {
             let _ = handle.signal(libc::SIGKILL);
             let _ = process::wait(pid);
         }
+    }
+
+    /// Keeps what the zone is to be for those who come to it: the guard first.
+    fn keep(&self, image: &ZoneImage) -> Result<(), StepError> {
+        let Some((pid, _)) = &self.process else { return Ok(()) };
+        rundir::image::keep(&self.run, *pid, image).map_err(|e| fail("zone", "cannot keep its image", e))
     }
 
     /// Starts the guard; nothing of the zone runs yet.

@@ -13,13 +13,11 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags};
 
-use crate::apply::rundir::SPEC;
-use crate::apply::store::shared;
+use crate::apply::rundir::image;
 use crate::apply::{Op, running};
 use crate::plan::boot::Special;
 use crate::spec::shown::Show;
 use crate::spec::store::StoreError;
-use crate::spec::toml;
 use crate::sys::path::{STRICT, open_beneath, reason};
 
 /// Where zones can write: a top as the host's path, the same with links resolved, and whether it is a root.
@@ -72,10 +70,9 @@ impl Tops {
             tops.extend(root.into_iter().chain(shared).map(|(path, root)| Top::new(path, root)));
         }
         // What a zone that runs was shown when it was booted, it has until it ends.
-        for (name, _) in running::all(op.store.root()) {
-            let booted = fs::read(op.store.root().zone_run(&name).join(SPEC));
-            let spec = booted.ok().and_then(|bytes| toml::parse(&name, &bytes).ok());
-            tops.extend(spec.iter().flat_map(shared).map(|path| Top::new(path.into(), false)));
+        for (name, running) in running::all(op.store.root()) {
+            let shown = image::of_running(op.store.root(), &name, running.init).map(|found| found.shared);
+            tops.extend(shown.into_iter().flatten().map(|path| Top::new(path.into(), false)));
         }
         tops.sort_by_cached_key(|top| top.path.components().count());
         Ok(Self(tops))

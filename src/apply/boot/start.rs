@@ -71,8 +71,8 @@ pub fn up(
     let facts = begun.facts;
     let ids = first_host_id(&facts.uid_map).zip(first_host_id(&facts.gid_map));
     let ids = ids.ok_or(UpError::NoRoot)?;
-    let (steps, asked) = (&begun.plan.steps, begun.asked);
-    let work = host::BuildInput { steps, asked, console: console.slave(), init: &init };
+    let (BootPlan { image, steps, .. }, asked) = (begun.plan, begun.asked);
+    let work = host::BuildInput { image, steps, asked, console: console.slave(), init: &init };
     let mut ready = host::make_ready(root, name, ids, work, &mut journal)?;
     let own = i32::try_from(std::process::id()).unwrap_or(0);
     let mut running = Running {

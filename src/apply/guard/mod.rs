@@ -30,8 +30,8 @@ use crate::apply::paths::Root;
 use crate::apply::protocol;
 use crate::apply::rundir::GUARD;
 use crate::guard::{DelegatedDataset, Locks, calls};
-use crate::plan::dataset;
-use crate::spec::{ZoneName, ZoneSpec};
+use crate::plan::image::Delegation;
+use crate::spec::ZoneName;
 use crate::sys::seccomp::asm::Instruction;
 use crate::sys::seccomp::filter::{Action, filter};
 
@@ -66,14 +66,10 @@ pub fn is_left_out() -> bool {
     cfg!(debug_assertions) && std::env::var_os("ZONES_TEST_UNGUARDED").is_some()
 }
 
-/// Returns the properties that a zone cannot change.
-pub fn locks(spec: &ZoneSpec) -> Locks {
-    let tree = |name: String| DelegatedDataset {
-        root: dataset::locks(spec, &name),
-        below: dataset::locks_below(spec, &name),
-        name,
-    };
-    Locks { trees: dataset::names(spec).into_iter().map(tree).collect() }
+/// Returns the properties that a zone cannot change on its datasets.
+fn locks(datasets: Vec<Delegation>) -> Locks {
+    let tree = |Delegation { name, locks, below }| DelegatedDataset { name, root: locks, below };
+    Locks { trees: datasets.into_iter().map(tree).collect() }
 }
 
 /// Starts the guard of a zone, whose first process is `pid`. It answers when this returns.

@@ -1,7 +1,7 @@
 //! The guard's loop: requests in, workers out.
 
 use std::collections::VecDeque;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
@@ -16,11 +16,11 @@ use super::work::GuardJob;
 use crate::apply::helper::{Arrived, Door, Helper, HelperState, Serve};
 use crate::apply::logfile::LogFile;
 use crate::apply::paths::Root;
-use crate::apply::rundir::SPEC;
+use crate::apply::rundir::image;
 use crate::apply::running;
 use crate::guard::Locks;
+use crate::spec::ZoneName;
 use crate::spec::shown::Show;
-use crate::spec::{ZoneName, toml};
 use crate::sys::cgroup;
 use crate::sys::channel::Channel;
 use crate::sys::made;
@@ -93,11 +93,11 @@ impl Serve for Guard {
             return Err(io::ErrorKind::NotFound.into());
         }
         let mut log = LogFile::new(root.zone_lib(name));
-        // A spec that cannot be read locks everything.
-        let locks = match read_locks(root, name) {
-            Ok(locks) => locks,
-            Err(text) => {
-                note(&mut log, name, &format!("every request is refused: {text}"));
+        // An image that cannot be read locks everything.
+        let locks = match image::of_running(root, name, pid) {
+            Ok(found) => super::locks(found.datasets),
+            Err(e) => {
+                note(&mut log, name, &format!("every request is refused: {e}"));
                 Locks::default()
             }
         };
@@ -297,12 +297,6 @@ pub(super) fn log_line(name: &ZoneName, text: &str) {
         let line = format!("<28>zoneadmd: [zone '{name}'] guard: {}", text.shown());
         let _ = socket.send_to(line.as_bytes(), "/dev/log");
     }
-}
-
-/// Reads the locked properties from the spec that the zone was booted with.
-fn read_locks(root: &Root, name: &ZoneName) -> Result<Locks, String> {
-    let bytes = fs::read(root.zone_run(name).join(SPEC)).map_err(|e| e.to_string())?;
-    Ok(super::locks(&toml::parse(name, &bytes).map_err(|e| e.to_string())?))
 }
 
 /// Returns the host's id of the zone's user 0.

@@ -14,7 +14,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::{DATASETS, JOURNAL, Running, SPEC};
+use super::{DATASETS, IMAGE, JOURNAL, Running, SPEC};
 use crate::apply::paths::Root;
 use crate::apply::trust;
 use crate::spec::ZoneName;
@@ -27,7 +27,7 @@ const FOLDER: &str = ".running";
 const SPARE: &str = "spare";
 
 /// Files that are copied beside the record: a running zone is ended and entered by them.
-const KEPT: [&str; 3] = [SPEC, JOURNAL, DATASETS];
+const KEPT: [&str; 4] = [SPEC, IMAGE, JOURNAL, DATASETS];
 
 /// Length of the first line in bytes.
 const HEAD: usize = 512;

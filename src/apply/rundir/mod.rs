@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`RECORD`] | the record of the running zone (see [`mod@record`]), and [`RECORD_DRAFT`] beside it |
 //! | [`SPEC`] | the spec that the zone was booted with |
+//! | [`IMAGE`] | what the boot has made of it (see [`mod@image`]) |
 //! | [`JOURNAL`] | the journal of the boot |
 //! | [`NEXT_BOOT`] | arguments of the boot that comes after a shutdown |
 //! | [`DATASETS`], [`USERS`] | the datasets attached to the zone's user namespace, and that namespace, mounted |
@@ -14,6 +15,7 @@
 //! removed.
 
 pub mod copy;
+pub mod image;
 pub mod record;
 
 use std::fs;
@@ -38,6 +40,9 @@ pub const RECORD_DRAFT: &str = "running.new";
 
 /// Name of the spec that the zone was booted with.
 pub const SPEC: &str = "spec.toml";
+
+/// Name of the image of the zone.
+pub const IMAGE: &str = "image";
 
 /// Name of the journal of the boot.
 pub const JOURNAL: &str = "journal";

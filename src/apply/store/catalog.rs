@@ -15,12 +15,13 @@ use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use super::state::StateRecord;
 use super::{FileStore, STATE};
 use crate::apply::files;
-use crate::plan::{dataset, options};
+use crate::plan::dataset;
+use crate::plan::image::shared;
 use crate::spec::idmap::{IdMap, IdRange};
 use crate::spec::schema::ResourceKind;
 use crate::spec::state::ZoneState;
 use crate::spec::store::StoreError;
-use crate::spec::{Props, ZoneName, ZoneSpec};
+use crate::spec::{ZoneName, ZoneSpec};
 
 const CACHE: &str = ".list.cache"; // no zone has a name with a dot in front
 const HEADER: &str = "zones list cache 3\n";
@@ -177,20 +178,7 @@ impl CatalogEntry {
     }
 }
 
-/// Returns the folders of the host that the `fs` resources of a spec let the zone write to.
-pub fn shared(spec: &ZoneSpec) -> Vec<String> {
-    spec.stored(ResourceKind::Fs).iter().flat_map(writable).collect()
-}
-
-fn writable(fs: &Props) -> Vec<String> {
-    let kind = fs.text("type").unwrap_or_default();
-    let read_only = options::parse(kind, fs.list("options")).is_ok_and(|o| o.read_only);
-    let special = fs.text("special").filter(|_| kind == "lofs" && !read_only);
-    let upper = fs.list("options").flat_map(|o| o.split(',')).filter_map(|o| o.strip_prefix("upperdir="));
-    special.into_iter().chain(upper).map(str::to_owned).collect()
-}
-
-/// Digests that identify the versions of the two files of a zone; 0 for a missing file.
+/// Digests of what tells versions of the two files of a zone apart; 0 for a missing file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Stamps {
     spec: u64,

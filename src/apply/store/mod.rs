@@ -30,7 +30,7 @@ use crate::spec::store::{Commit, ContentToken, Revision, StoreError, Stored, Zon
 use crate::spec::{ZoneName, ZoneSpec, schema, toml};
 
 pub use super::lock::OpLock;
-pub use catalog::{CatalogEntry, Problem, shared};
+pub use catalog::{CatalogEntry, Problem};
 pub use locked::Locked;
 pub use state::first_choice;
 

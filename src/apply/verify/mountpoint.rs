@@ -37,7 +37,7 @@ impl Bases {
             }
         }
         let profile = Profile::of(spec).ok().flatten();
-        mounts.extend(order::memory(spec, profile).into_iter().map(|(dir, ..)| (dir.into(), None)));
+        mounts.extend(order::memory(spec, profile).into_iter().map(|m| (m.dir.into(), None)));
         mounts.push(("/dev".into(), None));
         for fs in spec.stored(ResourceKind::Fs) {
             let source = (fs.text("type") == Some("lofs")).then(|| text(fs, "special"));

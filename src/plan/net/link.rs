@@ -27,7 +27,8 @@ pub enum LinkMode {
 }
 
 /// The limits on a zone's traffic, enforced from outside.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LinkGuard {
     /// To its link-layer address.
     pub mac: bool,
@@ -44,7 +45,8 @@ pub struct LinkGuard {
 }
 
 /// The reaction of a link to router advertisements of IPv6.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Advertised {
     /// As the zone's own settings say: it takes routers, and makes itself addresses.
     #[default]
@@ -56,7 +58,8 @@ pub enum Advertised {
 }
 
 /// A link of a zone.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ZoneLink {
     /// The resource, as messages name it.
     pub what: String,
