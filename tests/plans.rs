@@ -160,7 +160,7 @@ fn text(spec: &ZoneSpec, args: &str, facts: &BootFacts) -> String {
         Err(e) => return text + &format!("refused: {e}\n"),
     };
     for (number, step) in (1..).zip(&plan.steps) {
-        let inside = if step.is_inside() { "inside" } else { "host" };
+        let inside = if step.inside().is_some() { "inside" } else { "host" };
         let _ = writeln!(text, "{number} {inside}: {}", step.describe());
         let inverse = step.inverse();
         if inverse != Inverse::WithNamespaces {

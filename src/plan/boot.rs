@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use super::bootargs::BootArgs;
 use super::image::{
-    BootChanges, DecidedZone, InheritedDir, InitCommand, MemoryDir, OrderedMount, ZoneImage, decide,
+    BootChanges, DecidedZone, Delegation, InheritedDir, InitCommand, MemoryDir, OrderedMount, ZoneImage,
+    decide,
 };
-use super::profile;
-use super::step::{BootStep, InitProgram};
+use super::profile::{self, Profile};
+use super::step::{BootStep, DatasetStep, FileStep, HostStep, InitProgram, InsideStep, LimitStep, MountStep};
 use crate::spec::ZoneSpec;
 
 pub use super::image::{BootFacts, IDLE_SYSTEMD, PlanError, Special, foreign_brand, init_words, zfs_fs};
@@ -35,107 +36,101 @@ pub fn plan(spec: &ZoneSpec, args: &BootArgs, facts: &BootFacts) -> Result<BootP
 
 /// Returns the steps of a boot in their order: those of the host, then those that process 1 does inside.
 pub fn order(image: &ZoneImage, at_boot: BootChanges) -> Vec<BootStep> {
-    let mut steps = Vec::new();
-    steps.extend(at_boot.first);
-    steps.extend(share_of_the_machine(image));
-    steps.extend(at_boot.withdraw);
+    let mut steps: Vec<BootStep> = Vec::new();
+    steps.extend(at_boot.first.map(BootStep::from));
+    steps.extend(limits(image).into_iter().map(BootStep::from));
+    steps.extend(at_boot.withdraw.into_iter().map(BootStep::from));
     steps.extend(namespaces(image, at_boot.run));
-    steps.extend(files_of_the_host(image));
+    steps.extend(files_of_the_host(image).into_iter().map(BootStep::from));
     steps.extend(mounts(image, &at_boot.mounts));
-    // The last of the host's steps: process 1 goes on beside them, and whoever has one of the addresses has
-    // had time to say so.
-    steps.extend(image.links.iter().cloned().map(|link| BootStep::Link(Box::new(link))));
-    steps.extend(inside(image, at_boot.mounts));
+    // The links are the last steps of the host: process 1 goes on beside them, and a host that has one of the
+    // addresses has had time to answer.
+    steps.extend(image.links.iter().cloned().map(|link| HostStep::Link(Box::new(link)).into()));
+    steps.extend(inside(image, at_boot.mounts).into_iter().map(BootStep::from));
     steps
 }
 
 /// Returns the steps that give a zone its share of the machine, before anything of it runs.
-fn share_of_the_machine(image: &ZoneImage) -> Vec<BootStep> {
+fn limits(image: &ZoneImage) -> Vec<LimitStep> {
     let limits = &image.limits;
     let mut steps = Vec::new();
     if let Some(cgroup) = &image.cgroup {
-        steps.push(BootStep::Cgroup { path: cgroup.path.clone(), guarded: cgroup.guarded });
+        steps.push(LimitStep::Cgroup { path: cgroup.path.clone(), guarded: cgroup.guarded });
         if !limits.group.is_empty() {
-            steps.push(BootStep::Limits { path: cgroup.path.clone(), settings: limits.group.clone() });
+            steps.push(LimitStep::Limits { path: cgroup.path.clone(), settings: limits.group.clone() });
         }
     }
-    steps.push(BootStep::Process { locked: limits.locked, policy: limits.policy });
+    steps.push(LimitStep::Process { locked: limits.locked, policy: limits.policy });
     if !limits.ipc.is_empty() {
-        steps.push(BootStep::Ipc { settings: limits.ipc.clone() });
+        steps.push(LimitStep::Ipc { settings: limits.ipc.clone() });
     }
     steps
 }
 
 /// Returns the steps that begin process 1 and give its user namespace the datasets.
 fn namespaces(image: &ZoneImage, run: PathBuf) -> Vec<BootStep> {
-    let (ids, counts) = (&image.ids, &image.limits.counts);
+    let counts = &image.limits.counts;
     let mut steps = Vec::new();
     if !counts.is_empty() {
-        steps.push(BootStep::Counts { limits: counts.clone() });
+        steps.push(LimitStep::Counts { limits: counts.clone() }.into());
     }
-    steps.push(BootStep::Namespaces { uid_map: ids.uid_map.clone(), gid_map: ids.gid_map.clone() });
+    steps.push(HostStep::Namespaces(image.ids.clone()).into());
     if !image.datasets.is_empty() {
-        steps.push(BootStep::Pin { run });
+        steps.push(DatasetStep::Pin { run }.into());
     }
-    steps.extend(image.datasets.iter().map(|dataset| BootStep::Delegate {
-        dataset: dataset.name.clone(),
-        locks: dataset.locks.clone(),
-        below: dataset.below.clone(),
+    steps.extend(image.datasets.iter().map(|dataset| {
+        let Delegation { name, locks, below } = dataset.clone();
+        DatasetStep::Delegate { dataset: name, locks, below }.into()
     }));
     steps
 }
 
 /// Returns the steps that write files in the zone's root, as the host sees it.
-fn files_of_the_host(image: &ZoneImage) -> Vec<BootStep> {
-    let (root, hostname) = (&image.mounts.root, &image.names.host);
+fn files_of_the_host(image: &ZoneImage) -> Vec<FileStep> {
+    let (root, hostname) = (image.mounts.root.clone(), image.names.host.clone());
     let mut steps = Vec::new();
     // The files are the host's to write.
     if image.names.written {
-        let addresses = image.links.iter().flat_map(|l| l.addresses.iter().map(ipnet::IpNet::addr));
-        steps.push(BootStep::Names {
-            root: root.clone(),
-            hostname: hostname.clone(),
-            addresses: addresses.collect(),
-        });
+        let addresses = image.links.iter().flat_map(|l| l.addresses.iter().map(ipnet::IpNet::addr)).collect();
+        steps.push(FileStep::Names { root: root.clone(), hostname: hostname.clone(), addresses });
     }
     if image.names.follows_host {
-        steps.push(BootStep::HostEtc { root: root.clone(), hostname: hostname.clone() });
+        steps.push(FileStep::HostEtc { root, hostname });
     }
     steps
 }
 
 /// Returns the steps that make the zone's mounts, but for those of its datasets.
-fn mounts(image: &ZoneImage, datasets: &[BootStep]) -> Vec<BootStep> {
+fn mounts(image: &ZoneImage, datasets: &[InsideStep]) -> Vec<BootStep> {
     let mounts = &image.mounts;
-    let mut steps = vec![BootStep::Root { path: mounts.root.clone() }];
+    let mut steps: Vec<BootStep> = vec![MountStep::Root { path: mounts.root.clone() }.into()];
     // Before anything is mounted below them.
-    steps.extend(mounts.parts.iter().map(|p| BootStep::Part { dir: p.dir, writable: p.writable }));
-    steps.extend(mounts.first.iter().map(inherit));
-    steps.push(BootStep::Dev { nodes: image.nodes.clone() });
-    let memory = |m: &MemoryDir| BootStep::Memory { dir: m.dir, mode: m.mode, percent: m.percent };
+    steps.extend(mounts.parts.iter().map(|p| MountStep::Part { dir: p.dir, writable: p.writable }.into()));
+    steps.extend(mounts.first.iter().map(|dir| inherit(dir).into()));
+    steps.push(MountStep::Dev { nodes: image.nodes.clone() }.into());
+    let memory = |m: &MemoryDir| MountStep::Memory { dir: m.dir, mode: m.mode, percent: m.percent }.into();
     steps.extend(mounts.memory.iter().map(memory));
     if has_covers(image) {
         let (hidden, fixed) = (image.covers.hidden.clone(), image.covers.fixed.clone());
-        steps.push(BootStep::Proc { hidden, fixed });
+        steps.push(MountStep::Proc { hidden, fixed }.into());
     }
-    steps.push(BootStep::Sys);
-    steps.push(BootStep::Console);
+    steps.push(MountStep::Sys.into());
+    steps.push(MountStep::Console.into());
     steps.extend(mounts.then.iter().map(|placed| match placed {
-        OrderedMount::Inherit(dir) => inherit(dir),
-        OrderedMount::Fs(mount) => BootStep::Fs(mount.clone()),
+        OrderedMount::Inherit(dir) => inherit(dir).into(),
+        OrderedMount::Fs(mount) => MountStep::Fs(mount.clone()).into(),
     }));
     // A /run that a resource gives is not ours to fill.
     if mounts.memory.iter().any(|m| m.dir == "/run") {
         let built_in = image.init.program == InitProgram::BuiltIn;
-        steps.push(BootStep::Commands { ending: built_in });
+        steps.push(FileStep::Commands { ending: built_in }.into());
         if built_in {
-            steps.push(BootStep::Resolver);
+            steps.push(FileStep::Resolver.into());
         }
     }
-    steps.extend(image.names.host_id.map(|id| BootStep::HostId { id }));
-    steps.extend(
-        image.profile.map(|p| BootStep::ReadOnly { profile: p.name(), made: mount_points(datasets) }),
-    );
+    steps.extend(image.names.host_id.map(|id| FileStep::HostId { id }.into()));
+    let read_only = |p: Profile| MountStep::ReadOnly { profile: p.name(), made: mount_points(datasets) };
+    steps.extend(image.profile.map(|profile| read_only(profile).into()));
     steps
 }
 
@@ -144,38 +139,38 @@ fn has_covers(image: &ZoneImage) -> bool {
     !(image.covers.hidden.is_empty() && image.covers.fixed.is_empty())
 }
 
-fn inherit(dir: &InheritedDir) -> BootStep {
-    BootStep::Inherit { dir: dir.dir.clone(), programs: dir.programs.clone() }
+fn inherit(dir: &InheritedDir) -> MountStep {
+    MountStep::Inherit { dir: dir.dir.clone(), programs: dir.programs.clone() }
 }
 
 /// Returns the steps of process 1.
-fn inside(image: &ZoneImage, datasets: Vec<BootStep>) -> Vec<BootStep> {
+fn inside(image: &ZoneImage, datasets: Vec<InsideStep>) -> Vec<InsideStep> {
     let mut steps = vec![
-        BootStep::HostName { name: image.names.host.clone() },
-        BootStep::Loopback,
-        BootStep::KernelFiles { proc: !has_covers(image), cgroup: image.cgroup.is_some() },
-        BootStep::Pivot,
+        InsideStep::HostName { name: image.names.host.clone() },
+        InsideStep::Loopback,
+        InsideStep::KernelFiles { proc: !has_covers(image), cgroup: image.cgroup.is_some() },
+        InsideStep::Pivot,
     ];
     steps.extend(datasets);
     // Of two filters that refuse a call, the one that was installed last says with which error.
-    steps.push(BootStep::Confine(image.confinement.clone()));
+    steps.push(InsideStep::Confine(image.confinement.clone()));
     if !image.datasets.is_empty() {
         // It takes a capability that the zone may have to give up.
-        steps.push(BootStep::Guard);
+        steps.push(InsideStep::Guard);
     }
     // Also those that only a later kernel will know.
     let drop = (0..u64::BITS).filter(|n| image.capabilities & 1 << n == 0).collect();
-    steps.push(BootStep::Capabilities { drop });
+    steps.push(InsideStep::Capabilities { drop });
     let InitCommand { program, args } = image.init.clone();
-    steps.push(BootStep::Init { program, args });
+    steps.push(InsideStep::Init { program, args });
     steps
 }
 
 /// Returns the directories of the root that are mounted on when nothing can be made there any more: of two
 /// datasets one below the other, that of the upper one.
-fn mount_points(datasets: &[BootStep]) -> Vec<String> {
-    let dir = |step: &BootStep| {
-        if let BootStep::MountDataset { dir, .. } = step { Some(dir.clone()) } else { None }
+fn mount_points(datasets: &[InsideStep]) -> Vec<String> {
+    let dir = |step: &InsideStep| {
+        if let InsideStep::MountDataset { dir, .. } = step { Some(dir.clone()) } else { None }
     };
     let dirs: Vec<String> = datasets.iter().filter_map(dir).collect();
     let within =
@@ -349,9 +344,10 @@ mod tests {
         );
         let p = plan(&s, &BootArgs::default(), &facts()).expect("it can be taken away");
         let drop = |p: &BootPlan| {
-            p.steps
-                .iter()
-                .find_map(|s| if let BootStep::Capabilities { drop } = s { Some(drop.clone()) } else { None })
+            p.steps.iter().find_map(|s| match s.inside()? {
+                InsideStep::Capabilities { drop } => Some(drop.clone()),
+                _ => None,
+            })
         };
         let drop = drop(&p).expect("every plan has the step");
         assert!(drop.contains(&13) && drop.contains(&16) && drop.contains(&63) && !drop.contains(&21));

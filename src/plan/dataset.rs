@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::options::MountOptions;
 use super::profile::Profile;
-use super::step::BootStep;
+use super::step::{DatasetStep, InsideStep};
 use crate::spec::ZoneSpec;
 use crate::spec::name::expand_tokens;
 use crate::spec::schema::ResourceKind;
@@ -330,7 +330,8 @@ fn inherited(name: &str, tree: &FilesystemTree) -> Option<DelegationProblem> {
 
 /// On a pool that is imported read-only nothing can be set: a dataset is to be as an earlier boot has made it.
 fn read_only(spec: &ZoneSpec, name: &str, tree: &FilesystemTree) -> Option<DelegationProblem> {
-    let BootStep::Withdraw { zoned, hide, volmode, volumes, .. } = withdraw(name, tree, volmode(spec, name))
+    let DatasetStep::Withdraw { zoned, hide, volmode, volumes, .. } =
+        withdraw(name, tree, volmode(spec, name))
     else {
         return None;
     };
@@ -359,11 +360,11 @@ fn whole_pool(spec: &ZoneSpec, name: &str) -> Option<DelegationProblem> {
 /// and a copied mount of the dataset would keep it busy.
 ///
 /// `volmode` is the value that the dataset gets; datasets below it inherit that.
-pub fn withdraw(name: &str, tree: &FilesystemTree, volmode: String) -> BootStep {
+pub fn withdraw(name: &str, tree: &FilesystemTree, volmode: String) -> DatasetStep {
     let says =
         |dataset: &str| tree.volmodes.iter().find(|(d, _)| d == dataset).map(|(_, mode)| mode.as_str());
     let others = tree.volmodes.iter().filter(|(d, mode)| d != name && *mode != volmode);
-    BootStep::Withdraw {
+    DatasetStep::Withdraw {
         dataset: name.to_owned(),
         mounted: tree.mounted.clone(),
         zoned: tree.zoned,
@@ -377,12 +378,15 @@ pub fn withdraw(name: &str, tree: &FilesystemTree, volmode: String) -> BootStep 
 /// Returns the mounts that are made inside, in the order of their mount points.
 ///
 /// Nothing is mounted where a profile closes the root.
-pub fn mounts<'a>(trees: impl Iterator<Item = &'a FilesystemTree>, closed: Option<Profile>) -> Vec<BootStep> {
+pub fn mounts<'a>(
+    trees: impl Iterator<Item = &'a FilesystemTree>,
+    closed: Option<Profile>,
+) -> Vec<InsideStep> {
     let members = trees.flat_map(|t| &t.members).filter(|m| !m.locked);
     let mut list: Vec<(&str, &FilesystemMember)> =
         members.filter_map(|m| Some((m.point.as_deref()?, m))).collect();
     list.sort_by(|a, b| a.0.cmp(b.0));
-    let step = |(dir, m): (&str, &FilesystemMember)| BootStep::MountDataset {
+    let step = |(dir, m): (&str, &FilesystemMember)| InsideStep::MountDataset {
         name: m.name.clone(),
         dir: dir.to_owned(),
         options: m.limits.clone(),
@@ -448,7 +452,7 @@ mod tests {
             assert_eq!(refused(&s, &found, &[]).len(), refusals, "{value}");
         }
         let hidden = |tree: &FilesystemTree| match withdraw("tank/a", tree, "none".into()) {
-            BootStep::Withdraw { hide, .. } => hide,
+            DatasetStep::Withdraw { hide, .. } => hide,
             other => panic!("{other:?}"),
         };
         assert!(hidden(&tree).is_empty());
@@ -465,7 +469,7 @@ mod tests {
                 &FilesystemTree { volmodes, ..FilesystemTree::default() },
                 volmode(s, "tank/a"),
             ) {
-                BootStep::Withdraw { volmode, volumes, .. } => {
+                DatasetStep::Withdraw { volmode, volumes, .. } => {
                     (volmode.unwrap_or_default(), volumes.join(" "))
                 }
                 other => panic!("{other:?}"),
@@ -578,7 +582,7 @@ mod tests {
         tree.members.push(member("t/y", "/a", false));
         tree.members.push(member("t/z", "/c", true));
         tree.members.push(FilesystemMember { name: "t/none".into(), ..FilesystemMember::default() });
-        let lines: Vec<_> = mounts([&tree].into_iter(), None).iter().map(BootStep::describe).collect();
+        let lines: Vec<_> = mounts([&tree].into_iter(), None).iter().map(InsideStep::describe).collect();
         assert_eq!(
             lines,
             [

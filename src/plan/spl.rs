@@ -7,7 +7,7 @@
 //! every id but the host's root, and needs no cover. But that closes it to the host's users as well, so the host's
 //! administrator decides it: by chmod(1), or by an `attr`.
 
-use super::step::BootStep;
+use super::step::FileStep;
 use crate::spec::ZoneSpec;
 use crate::spec::words::SPL_ATTR;
 
@@ -32,7 +32,7 @@ pub struct Decision {
     /// The folders of `/proc` that are covered.
     pub hidden: Vec<&'static str>,
     /// The change on the host.
-    pub step: Option<BootStep>,
+    pub step: Option<FileStep>,
     /// The warning for the administrator.
     pub note: Option<&'static str>,
 }
@@ -60,7 +60,7 @@ pub fn decide(spec: &ZoneSpec, spl: Spl) -> Result<Decision, String> {
     Ok(match (word, spl) {
         (None, Spl::Open) => covered,
         (Some("closed"), Spl::Open) => {
-            Decision { step: Some(BootStep::Close { folder: FOLDER }), ..note(CLOSES) }
+            Decision { step: Some(FileStep::Close { folder: FOLDER }), ..note(CLOSES) }
         }
         (Some("shown"), Spl::Open) => note(SHOWS),
         (Some("closed"), Spl::Absent) => note(CLOSES),

@@ -8,7 +8,6 @@ use std::path::Path;
 use super::error::{Cause, StepError, fail};
 use crate::plan::confine::HOST_SETTINGS;
 use crate::plan::limits::{self, Host, SchedPolicy, Setting, numbers};
-use crate::plan::step::BootStep;
 use crate::spec::ZoneSpec;
 use crate::spec::shown::Show;
 use crate::sys::bpf::sysctl;
@@ -110,9 +109,8 @@ pub(super) fn process(locked: Option<u64>, policy: SchedPolicy) -> Result<(), St
 /// Limits how many processes the zone can have, all its users together, when the spec does not: to a third
 /// of what the host can have. The kernel keeps the limit for the user namespace that is made under it
 /// (Linux 5.14), with or without a pids controller.
-pub(super) fn processes(steps: &[BootStep]) -> io::Result<()> {
-    let is_limited = |s: &BootStep| matches!(s, BootStep::Limits { settings, .. } if settings.iter().any(|l| l.file == "pids.max"));
-    if steps.iter().any(is_limited) {
+pub(super) fn processes(group: &[Setting]) -> io::Result<()> {
+    if group.iter().any(|l| l.file == "pids.max") {
         return Ok(());
     }
     let number = |name: &str| {

@@ -4,9 +4,11 @@
 mod bounds;
 mod device;
 pub mod error;
+mod exec;
 pub mod fsck;
 pub mod glob;
 pub mod host;
+pub mod inside;
 pub mod limits;
 pub mod observe;
 mod proc;

@@ -142,6 +142,7 @@ pub fn links(path: &Path) -> Vec<Remains> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::step::{DatasetStep, LimitStep, MountStep};
 
     const CGROUP: &str = "/sys/fs/cgroup/zones/zion";
 
@@ -150,9 +151,9 @@ mod tests {
 
     fn steps() -> Vec<BootStep> {
         vec![
-            BootStep::Cgroup { path: CGROUP.into(), guarded: false },
-            BootStep::Sys,
-            BootStep::Pin { run: "/run/zones/zion".into() },
+            LimitStep::Cgroup { path: CGROUP.into(), guarded: false }.into(),
+            MountStep::Sys.into(),
+            DatasetStep::Pin { run: "/run/zones/zion".into() }.into(),
         ]
     }
 

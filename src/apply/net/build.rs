@@ -18,7 +18,6 @@ use super::{AddressHolder, Lack, NetworkError, NetworkResult, claims, net, net_u
 use crate::apply::fault;
 use crate::apply::paths::Root;
 use crate::plan::net::{ANSWERED, LinkMode, Mac, ZoneLink};
-use crate::plan::step::BootStep;
 use crate::sys::bpf::{Map, MapType};
 use crate::sys::netlink::{Socket, filter, link, route};
 
@@ -40,8 +39,8 @@ impl Network {
     ///
     /// # Errors
     /// [`super::NetworkError`]
-    pub fn begin(steps: &[BootStep], asked: Probe) -> NetworkResult<Option<Self>> {
-        if !steps.iter().any(|s| matches!(s, BootStep::Link(_))) {
+    pub fn begin(links: &[ZoneLink], asked: Probe) -> NetworkResult<Option<Self>> {
+        if links.is_empty() {
             return Ok(None);
         }
         let host = Socket::open().map_err(net("cannot open netlink"))?;

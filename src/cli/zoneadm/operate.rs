@@ -12,7 +12,7 @@ use crate::apply::store::Locked;
 use crate::apply::verify::{self, Purpose};
 use crate::apply::{NO_ZFS_FACTS, Notice, Op, dataset, install, running, verbs};
 use crate::plan::install::InstallStep;
-use crate::plan::step::BootStep;
+use crate::plan::step::{BootStep, InsideStep};
 use crate::spec::schema::ResourceKind;
 use crate::spec::shown::Show;
 use crate::spec::state::{Start, ZoneState};
@@ -168,7 +168,7 @@ pub(super) fn plan_boot(program: &mut Zoneadm, planned: &Planned<'_>) -> Result<
 
 /// Plans `ready`: all of a boot but its last step.
 pub(super) fn plan_ready(program: &mut Zoneadm, planned: &Planned<'_>) -> Result<Vec<String>, Exit> {
-    program.boot_lines(planned, |step| !matches!(step, BootStep::Init { .. }))
+    program.boot_lines(planned, |step| !matches!(step, BootStep::Inside(InsideStep::Init { .. })))
 }
 
 /// Plans `halt`.

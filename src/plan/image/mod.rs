@@ -25,7 +25,7 @@ use super::confine::{self, Confinement};
 use super::limits::{SchedPolicy, Setting};
 use super::net::ZoneLink;
 use super::profile::{self, Profile};
-use super::step::{BootStep, InitProgram, Mount, MountSource, Node};
+use super::step::{DatasetStep, FileStep, InitProgram, InsideStep, Mount, MountSource, Node};
 use super::{dataset, options, spl};
 use crate::spec::schema::ResourceKind;
 use crate::spec::{Props, ZoneSpec};
@@ -222,11 +222,11 @@ pub struct BootChanges {
     /// The zone's run-time folder.
     pub run: PathBuf,
     /// What is changed on the host first.
-    pub first: Option<BootStep>,
+    pub first: Option<FileStep>,
     /// How the datasets are taken from the host.
-    pub withdraw: Vec<BootStep>,
+    pub withdraw: Vec<DatasetStep>,
     /// The mounts of the datasets' filesystems, which the zone can change when it runs.
-    pub mounts: Vec<BootStep>,
+    pub mounts: Vec<InsideStep>,
 }
 
 /// A zone, decided.
