@@ -7,18 +7,14 @@ mod commands;
 mod dataset;
 mod dev;
 mod file;
-mod fs;
 mod hostid;
 mod inherit;
 mod kernel;
 mod limit;
 mod mount;
-mod mounts;
 mod namespaces;
-mod place;
 mod profile;
 mod resolver;
-mod share;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -26,6 +22,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 
 use super::error::{Cause, Process1Error, StepError, fail};
+use super::site::Site;
 use super::zone;
 use crate::apply::dataset::withdraw::{self, HandoverReport, ZoneIds};
 use crate::apply::engine;
@@ -34,17 +31,16 @@ use crate::apply::journal::boot::BootJournal;
 use crate::apply::net;
 use crate::apply::paths::Root;
 use crate::apply::rundir;
-use crate::plan::image::{IdMaps, ZoneImage};
+use crate::plan::image::ZoneImage;
 use crate::plan::net::ZoneLink;
 use crate::plan::step::{BootStep, HostStep, InitProgram};
 use crate::spec::ZoneName;
-use crate::spec::idmap::IdRange;
+use crate::spec::idmap::{IdMap, IdRange};
 use crate::sys::channel::Channel;
 use crate::sys::mount::{Attrs, MountFd};
 use crate::sys::naive::without;
 use crate::sys::ns::{self, Kinds};
 use crate::sys::process::{self, Handle};
-use place::ZoneMountNs;
 
 /// A zone whose first process waits for the word to start init.
 #[derive(Debug)]
@@ -70,19 +66,14 @@ struct Build<'a> {
     host: BorrowedFd<'a>,
     ids: ZoneIds,
     report: HandoverReport,
-    /// Host ids of the zone's root.
-    uid: u32,
-    gid: u32,
+    /// Where its mounts are.
+    site: Site<'a>,
     console: BorrowedFd<'a>,
     channel: Option<Channel>,
     /// Limits of the namespace around the zone's own.
     bounds: Option<Vec<(&'static str, u32)>>,
     cgroup: Option<OwnedFd>,
     process: Option<(i32, Handle)>,
-    users: Option<OwnedFd>,
-    /// Where the zone's mounts are.
-    place: Option<ZoneMountNs<'a>>,
-    root: Option<OwnedFd>,
     /// The mount that becomes `/dev/console`, detached.
     terminal: Option<MountFd>,
     /// Where the zone's requests to ZFS arrive.
@@ -126,23 +117,20 @@ pub fn make_ready(
     let host = ns::open_own("mnt").map_err(|e| fail("boot", "cannot open the mount namespace", e))?;
     let ipc = (!image.limits.ipc.is_empty()).then(|| ns::open_own("ipc")).transpose();
     let ipc = ipc.map_err(|e| fail("boot", "cannot open the ipc namespace", e))?;
+    let map = IdMap { uid: ranges(&image.ids.uid_map), gid: ranges(&image.ids.gid_map) };
     let mut build = Build {
         zone,
         image,
         run: root.zone_run(zone),
         host: host.as_fd(),
-        ids: ZoneIds { zone: zone.to_string(), root: root_ids, maps: maps(&image.ids) },
+        ids: ZoneIds { zone: zone.to_string(), root: root_ids, maps: (map.uid.clone(), map.gid.clone()) },
         report: HandoverReport::default(),
-        uid: root_ids.0,
-        gid: root_ids.1,
+        site: Site::building(root_ids, map.clone()),
         console: work.console,
         channel: None,
         bounds: None,
         cgroup: None,
         process: None,
-        users: None,
-        place: None,
-        root: None,
         terminal: None,
         listener: None,
         network,
@@ -175,16 +163,13 @@ pub fn make_ready(
     })
 }
 
-/// Returns the ranges of users and groups of a map.
-fn maps(ids: &IdMaps) -> (Vec<IdRange>, Vec<IdRange>) {
-    let ranges = |text: &str| {
-        let range = |line: &str| {
-            let mut n = line.split_whitespace().map(str::parse);
-            Some(IdRange { inside: n.next()?.ok()?, outside: n.next()?.ok()?, count: n.next()?.ok()? })
-        };
-        text.lines().filter_map(range).collect()
+/// Returns the ranges of a map.
+pub(super) fn ranges(map: &str) -> Vec<IdRange> {
+    let range = |line: &str| {
+        let mut n = line.split_whitespace().map(str::parse);
+        Some(IdRange { inside: n.next()?.ok()?, outside: n.next()?.ok()?, count: n.next()?.ok()? })
     };
-    (ranges(&ids.uid_map), ranges(&ids.gid_map))
+    map.lines().filter_map(range).collect()
 }
 
 /// The plan has no step that makes process 1.
@@ -244,6 +229,7 @@ impl Build<'_> {
             log::debug!("step {}: {}", number + 1, step.describe());
             journal.started(number).map_err(|e| fail("journal", "cannot write it", e.cause))?;
             self.step(root, step, all)?;
+            self.report.warnings.append(&mut self.site.warnings);
             journal.done(number).map_err(|e| fail("journal", "cannot write it", e.cause))?;
         }
         Ok(())
@@ -272,7 +258,7 @@ impl Build<'_> {
 
     /// Gives the zone's process its mounts.
     fn hand_over(&mut self, steps: &[BootStep], init: &Path) -> Result<(), StepError> {
-        let (Some(channel), Some(root)) = (&self.channel, &self.root) else {
+        let (Some(channel), Some(root)) = (&self.channel, self.site.top()) else {
             return Err(StepError::new("boot", Cause::Plan("has no root")));
         };
         let built_in = self.image.init.program == InitProgram::BuiltIn;

@@ -13,6 +13,7 @@ pub mod limits;
 pub mod observe;
 mod proc;
 pub mod shared;
+pub mod site;
 mod source;
 pub mod start;
 pub mod waypoint;

@@ -29,13 +29,13 @@ impl Build<'_> {
     pub(super) fn commands(&mut self, ending: bool) -> Result<(), StepError> {
         let failed = |e: Errno| fail(COMMANDS, "cannot make it", e);
         let top = Path::new(COMMANDS.trim_start_matches('/'));
-        let run = open_beneath(self.root_fd(), Path::new("run"), DIRECTORY, Mode::empty(), STRICT)
+        let run = open_beneath(self.site.root_fd(), Path::new("run"), DIRECTORY, Mode::empty(), STRICT)
             .map_err(|e| fail(COMMANDS, "cannot open /run", e))?;
         // They are the host's, as the file with the zone's name is: the zone's root cannot forge them.
         for dir in ["zone", "zone/bin"] {
             mkdirat(&run, dir, Mode::from(0o755)).map_err(failed)?;
         }
-        let bin = open_beneath(self.root_fd(), top, DIRECTORY, Mode::empty(), STRICT)
+        let bin = open_beneath(self.site.root_fd(), top, DIRECTORY, Mode::empty(), STRICT)
             .map_err(|e| fail(COMMANDS, "cannot open it", e))?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&bin, FILE, flags, Mode::from(0o555)).map_err(failed)?;
@@ -54,7 +54,7 @@ impl Build<'_> {
     fn cover_hosts(&mut self, bin: &impl AsFd) -> Result<(), StepError> {
         let what = "/sbin/init";
         let sbin = Path::new("sbin");
-        let Ok(sbin) = open_beneath(self.root_fd(), sbin, DIRECTORY, Mode::empty(), IN_ROOT) else {
+        let Ok(sbin) = open_beneath(self.site.root_fd(), sbin, DIRECTORY, Mode::empty(), IN_ROOT) else {
             return Ok(());
         };
         let stat = rustix::fs::fstatvfs(&sbin).map_err(|e| fail(what, "cannot look at /sbin", e))?;
@@ -66,7 +66,7 @@ impl Build<'_> {
         let file = rustix::fs::openat(bin, FILE, flags, Mode::empty())
             .map_err(|e| fail(what, "cannot open ours", e))?;
         let attrs = Attrs::RDONLY | Attrs::NOSUID | Attrs::NODEV;
-        let covered = self.within(|| {
+        let covered = self.site.within(|| {
             let ours = MountFd::peer(file.as_fd(), false)?.set(attrs, Attrs::empty(), None)?;
             // The first that is attached is copied for the others, attributes and all.
             let mut attached = false;

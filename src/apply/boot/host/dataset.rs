@@ -41,14 +41,14 @@ impl Build<'_> {
     /// Pins the user namespace in the host's mounts: there it outlives every process of ours.
     fn pin(&self) -> Result<(), StepError> {
         let what = "user namespace";
-        let users = self.users.as_ref().ok_or_else(|| no_namespace(what))?;
+        let users = self.site.users.as_ref().ok_or_else(|| no_namespace(what))?;
         let pinned = dataset::registry::pin(&self.run, users.as_fd());
         pinned.map_err(|e| fail(what, "cannot pin it", e))
     }
 
     fn delegate(&self, dataset: &str) -> Result<(), StepError> {
         let what = format!("dataset {dataset}");
-        let users = self.users.as_ref().ok_or_else(|| no_namespace(&what))?;
+        let users = self.site.users.as_ref().ok_or_else(|| no_namespace(&what))?;
         dataset::registry::note(&self.run, dataset).map_err(|e| fail(&what, "cannot note it", e))?;
         let zfs = Zfs::open().map_err(|e| StepError::new(&what, e))?;
         dataset::registry::attach(&zfs, dataset, users.as_fd()).map_err(|e| StepError::new(what, e))

@@ -13,12 +13,12 @@ use crate::sys::mount::{Attrs, MountFd, NewFs};
 impl Build<'_> {
     /// Makes and mounts the zone's `/dev`.
     pub(super) fn dev(&self, nodes: &[Node]) -> Result<(), StepError> {
-        let (uid, gid) = (self.uid.to_string(), self.gid.to_string());
+        let (uid, gid) = (self.site.uid.to_string(), self.site.gid.to_string());
         let options =
             [("uid", uid.as_str()), ("gid", &gid), ("mode", "755"), ("size", "4m"), ("nr_inodes", "16384")];
-        let tree = self.tmpfs("/dev", Attrs::NOSUID | Attrs::NOEXEC, &options)?;
+        let tree = self.site.tmpfs("/dev", Attrs::NOSUID | Attrs::NOEXEC, &options)?;
         let at = tree.as_fd();
-        let owner = (Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)));
+        let owner = (Some(Uid::from_raw(self.site.uid)), Some(Gid::from_raw(self.site.gid)));
         let own = |name: &Path| chownat(at, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW);
         let error = |name: &Path, e: rustix::io::Errno| {
             fail("device", format!("cannot make /dev/{}", name.shown()), e)
@@ -66,14 +66,14 @@ impl Build<'_> {
         let name = Path::new(".zonename");
         let file = rustix::fs::openat(at, name, flags, Mode::from(0o444)).map_err(|e| error(name, e))?;
         rustix::io::write(&file, format!("{}\n", self.zone).as_bytes()).map_err(|e| error(name, e))?;
-        self.attach(&tree, "/dev", "/dev", true)
+        self.site.attach(&tree, "/dev", "/dev", true)
     }
 
     /// Mounts the message queues of an ipc namespace that belongs to the host: only the host can.
     pub(super) fn queues(&self) -> Result<(), StepError> {
         let what = "/dev/mqueue";
         match NewFs::open("mqueue").and_then(|fs| fs.mount(Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC)) {
-            Ok(tree) => self.attach(&tree, what, what, true),
+            Ok(tree) => self.site.attach(&tree, what, what, true),
             // A kernel without POSIX message queues.
             Err(e) if e.source.raw_os_error() == Some(libc::ENODEV) => Ok(()),
             Err(source) => {
@@ -88,7 +88,7 @@ impl Build<'_> {
     /// take it away, since nothing can be mounted over a terminal that is gone.
     pub(super) fn make_console(&mut self) -> Result<(), StepError> {
         let what = "console";
-        let owner = (Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)));
+        let owner = (Some(Uid::from_raw(self.site.uid)), Some(Gid::from_raw(self.site.gid)));
         rustix::fs::fchown(self.console, owner.0, owner.1)
             .map_err(|e| fail(what, "cannot give it away", e))?;
         rustix::fs::fchmod(self.console, Mode::from(0o620))
@@ -97,7 +97,7 @@ impl Build<'_> {
             .map_err(|e| fail(what, "cannot name it", e))?;
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| fail(what, "cannot open it", e))?;
-        self.target("/dev/console", false).map_err(|e| StepError::new(what, e))?;
+        self.site.target("/dev/console", false).map_err(|e| StepError::new(what, e))?;
         self.terminal = Some(MountFd::copy(fd.as_fd(), false).map_err(|e| fail(what, "cannot mount it", e))?);
         Ok(())
     }

@@ -25,8 +25,8 @@ impl Build<'_> {
         let what = "hostid";
         let failed = |action: &'static str, e: rustix::io::Errno| fail(what, action, e);
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        // The private /dev of this boot: no process of the zone has seen it yet.
-        let dev = open_beneath(self.root_fd(), Path::new("dev"), flags, Mode::empty(), STRICT)
+        // The private /dev of this boot: nobody in the zone has seen it yet.
+        let dev = open_beneath(self.site.root_fd(), Path::new("dev"), flags, Mode::empty(), STRICT)
             .map_err(|e| fail(what, "cannot open /dev", e))?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = rustix::fs::openat(&dev, SOURCE, flags, Mode::from(0o444))
@@ -41,12 +41,13 @@ impl Build<'_> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let source = rustix::fs::openat(&dev, SOURCE, flags, Mode::empty())
             .map_err(|e| failed("cannot open its file", e))?;
-        let tree = self.within(|| MountFd::copy(source.as_fd(), false));
+        let tree = self.site.within(|| MountFd::copy(source.as_fd(), false));
         let tree = tree.map_err(|e| fail(what, "cannot mount its file", e))?;
         let attrs = Attrs::RDONLY | Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC;
         tree.set(attrs, Attrs::empty(), None, false).map_err(|e| fail(what, "cannot protect its file", e))?;
-        let target = self.target(FILE, false).map_err(|e| StepError::new(what, e))?;
-        self.within(|| tree.attach(target.as_fd()))
+        let target = self.site.target(FILE, false).map_err(|e| StepError::new(what, e))?;
+        self.site
+            .within(|| tree.attach(target.as_fd()))
             .map_err(|e| fail(what, format!("cannot mount it on {FILE}"), e))
     }
 }

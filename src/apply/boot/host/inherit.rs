@@ -30,25 +30,27 @@ impl Build<'_> {
         // The mounts of the programs begin as copies of this one.
         attrs.set(Attrs::NOSUID, programs.is_none());
         let tree = if without("unmapped") {
-            self.mapped(fd.as_fd(), &what, attrs)?
+            self.site.mapped(fd.as_fd(), &what, attrs)?
         } else {
             let copy = MountFd::peer(fd.as_fd(), false).map_err(|e| fail(&what, "cannot mount it", e))?;
             copy.set(attrs, Attrs::empty(), None).map_err(|e| fail(&what, "cannot set its attributes", e))?
         };
-        self.attach(&tree, &what, dir, true)?;
+        self.site.attach(&tree, &what, dir, true)?;
         // All of it is mapped then, the programs too, and no mount is mapped twice.
         let programs = programs.filter(|list| !list.is_empty() && !without("unmapped"));
         let Some(programs) = programs else { return Ok(()) };
         // Read-only, as the mount that it is a copy of.
         let mapped = self
+            .site
             .mapped(fd.as_fd(), &what, Attrs::RDONLY | Attrs::NODEV)
             .map_err(|e| e.with_note("with setuid=false it is mounted without its programs"))?;
-        self.within(|| {
-            // Only of an attached mount the kernel copies parts.
-            self.place()?.set_aside(&mapped)?;
-            Ok(self.programs(&tree, &mapped, &what, programs))
-        })
-        .map_err(|e| fail(&what, "cannot mount its programs", e))?
+        self.site
+            .within(|| {
+                // Only of an attached mount the kernel copies parts.
+                self.site.set_aside(&mapped)?;
+                Ok(self.programs(&tree, &mapped, &what, programs))
+            })
+            .map_err(|e| fail(&what, "cannot mount its programs", e))?
     }
 
     /// Mounts programs over themselves, with mapped ids.

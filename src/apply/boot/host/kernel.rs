@@ -36,25 +36,28 @@ impl Build<'_> {
         let what = "/proc";
         let pid = self.process.as_ref().map_or(0, |(pid, _)| *pid);
         let pids = ns::open(pid, "pid").map_err(|e| fail(what, "cannot open the process namespace", e))?;
-        let target = self.target(what, true).map_err(|e| StepError::new(what, e))?;
-        self.within(|| proc::mount(pids.as_fd(), target.as_fd()))
+        let target = self.site.target(what, true).map_err(|e| StepError::new(what, e))?;
+        self.site
+            .within(|| proc::mount(pids.as_fd(), target.as_fd()))
             .map_err(|e| fail(what, "cannot mount it", e))?;
         for folder in hidden {
             let dir = format!("/proc/{folder}");
             let attrs = Attrs::RDONLY | Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC;
-            let cover = self.tmpfs(&dir, attrs, &[("mode", "555"), ("size", "4k"), ("nr_inodes", "1")])?;
-            self.attach(&cover, &dir, &dir, true)?;
+            let cover =
+                self.site.tmpfs(&dir, attrs, &[("mode", "555"), ("size", "4k"), ("nr_inodes", "1")])?;
+            self.site.attach(&cover, &dir, &dir, true)?;
         }
         for folder in fixed {
             let dir = format!("/proc/{folder}");
-            let target = self.target(&dir, true).map_err(|e| StepError::new(&dir, e))?;
+            let target = self.site.target(&dir, true).map_err(|e| StepError::new(&dir, e))?;
             let cover = self
+                .site
                 .within(|| MountFd::copy(target.as_fd(), false))
                 .map_err(|e| fail(&dir, "cannot mount it", e))?;
             cover
                 .set(Attrs::RDONLY, Attrs::empty(), None, false)
                 .map_err(|e| fail(&dir, "cannot make it read-only", e))?;
-            self.attach(&cover, &dir, &dir, true)?;
+            self.site.attach(&cover, &dir, &dir, true)?;
         }
         Ok(())
     }
@@ -68,8 +71,8 @@ impl Build<'_> {
         // The zone works without it.
         let handed_on = net::ordinary::hand_on(net.as_fd(), &self.ids.maps.1);
         self.report.warnings.extend(handed_on.err().map(|e| e.to_string()));
-        let target = self.target(what, true).map_err(|e| StepError::new(what, e))?;
+        let target = self.site.target(what, true).map_err(|e| StepError::new(what, e))?;
         let tree = proc::sys(net.as_fd()).map_err(|e| fail(what, "cannot make it", e))?;
-        self.within(|| tree.attach(target.as_fd())).map_err(|e| fail(what, "cannot attach the mount", e))
+        self.site.within(|| tree.attach(target.as_fd())).map_err(|e| fail(what, "cannot attach the mount", e))
     }
 }

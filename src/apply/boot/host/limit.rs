@@ -14,7 +14,7 @@ impl Build<'_> {
                 let what = || format!("cgroup {}", path.shown());
                 let fd = cgroup::make(path).map_err(|e| fail(what(), "cannot make it", e))?;
                 cgroup::enable_all(path);
-                cgroup::delegate(path, self.uid, self.gid)
+                cgroup::delegate(path, self.site.uid, self.site.gid)
                     .map_err(|e| fail(what(), "cannot delegate it", e))?;
                 if *guarded {
                     limits::settings(&what(), path, &fd)?;

@@ -7,11 +7,11 @@ impl Build<'_> {
     /// Carries out a step that mounts something.
     pub(super) fn mount(&mut self, step: &MountStep) -> Result<(), StepError> {
         match step {
-            MountStep::Root { path } => self.root(path),
+            MountStep::Root { path } => self.site.mount_root(path),
             MountStep::Part { dir, writable } => self.part(dir, *writable),
             MountStep::ReadOnly { made, .. } => self.read_only(made),
             MountStep::Inherit { dir, programs } => self.inherit(dir, programs.as_deref()),
-            MountStep::Memory { dir, mode, percent } => self.memory(dir, *mode, *percent),
+            MountStep::Memory { dir, mode, percent } => self.site.memory(dir, *mode, *percent),
             MountStep::Dev { nodes } => {
                 self.dev(nodes)?;
                 if self.image.limits.ipc.is_empty() { Ok(()) } else { self.queues() }
@@ -19,7 +19,7 @@ impl Build<'_> {
             MountStep::Console => self.make_console(),
             MountStep::Proc { hidden, fixed } => self.proc(hidden, fixed),
             MountStep::Sys => self.sys(),
-            MountStep::Fs(mount) => self.fs(mount),
+            MountStep::Fs(mount) => self.site.fs(mount),
         }
     }
 }

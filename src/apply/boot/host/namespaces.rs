@@ -2,8 +2,8 @@
 
 use std::os::fd::AsFd;
 
+use super::super::site::ZoneMountNs;
 use super::super::{bounds, limits, zone};
-use super::place::ZoneMountNs;
 use super::{Build, StepError, fail};
 use crate::apply::paths::Root;
 use crate::plan::image::IdMaps;
@@ -31,7 +31,7 @@ impl Build<'_> {
         // could leave it, and all other zones, without inotify instances, queued signals and the like.
         let mut ours = Some(ours);
         let (image, bounds) = (self.image, self.bounds.take());
-        let (uid, owner) = (self.uid, (self.uid, self.gid));
+        let (uid, owner) = (self.site.uid, (self.site.uid, self.site.gid));
         let begin = || {
             if let Some(limits) = &bounds {
                 let helper = process::as_owner(uid, || {
@@ -53,7 +53,7 @@ impl Build<'_> {
         };
         let (place, begun) = ZoneMountNs::new(self.host, &root.run_dir(), begin)
             .map_err(|e| fail(what, "cannot make a mount namespace", e))?;
-        self.place = Some(place);
+        self.site.put_together_in(place);
         match begun {
             Ok(begun) => self.process = Some(begun),
             Err(e) => {
@@ -75,7 +75,7 @@ impl Build<'_> {
             ns::write_id_maps(pid, uid_map, gid_map)
                 .map_err(|e| fail("idmap", "the kernel refuses the id map", e))?;
         }
-        self.users =
+        self.site.users =
             Some(ns::open(pid, "user").map_err(|e| fail(what, "cannot open the user namespace", e))?);
         Ok(())
     }

@@ -46,12 +46,12 @@ impl Build<'_> {
     pub(super) fn resolver(&mut self) {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let file = Path::new("etc/resolv.conf");
-        let root = self.root_fd();
+        let root = self.site.root_fd();
         let is_there = || open_beneath(root, file, flags, Mode::empty(), IN_ROOT).is_ok();
         if is_there() {
             return;
         }
-        let link = open_beneath(self.root_fd(), file, flags | OFlags::NOFOLLOW, Mode::empty(), IN_ROOT);
+        let link = open_beneath(self.site.root_fd(), file, flags | OFlags::NOFOLLOW, Mode::empty(), IN_ROOT);
         let target = link.ok().and_then(|link| rustix::fs::readlinkat(link, "", Vec::new()).ok());
         // No link: a boot makes the file itself, or the zone wants none.
         let Some(target) = target.as_deref().and_then(|t| t.to_str().ok()) else { return };
@@ -69,10 +69,10 @@ impl Build<'_> {
     fn servers(&self, below: &Path) -> Result<(), ServersError> {
         let content = resolver::of_host(Path::new("/"))?.ok_or(ServersError::NoneOnHost)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let run = open_beneath(self.root_fd(), Path::new("run"), flags, Mode::empty(), STRICT);
+        let run = open_beneath(self.site.root_fd(), Path::new("run"), flags, Mode::empty(), STRICT);
         let run = run.map_err(ServersError::Run)?;
         // A service that is started in the zone later replaces it.
-        let owned = |mode| Owned { mode, uid: self.uid, gid: self.gid };
+        let owned = |mode| Owned { mode, uid: self.site.uid, gid: self.site.gid };
         let mut dir = Dir::from_fd(run, PathBuf::from("/run"));
         let mut parts: Vec<_> = below.components().collect();
         let name = parts.pop().ok_or(ServersError::Directory)?;

@@ -45,7 +45,7 @@ const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CL
 
 /// A mount namespace of one zone, seen from the host's.
 #[derive(Debug)]
-pub(super) struct ZoneMountNs<'h> {
+pub struct ZoneMountNs<'h> {
     namespace: OwnedFd,
     host: BorrowedFd<'h>,
     root: OwnedFd,

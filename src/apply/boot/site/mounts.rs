@@ -6,10 +6,9 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, mkdirat, mknodat};
 
-use super::super::error::MountPointError;
+use super::super::error::{Cause, MountPointError, StepError, fail};
 use super::super::waypoint;
-use super::place::ZoneMountNs;
-use super::{Build, Cause, StepError, fail};
+use super::Site;
 use crate::spec::shown::Show;
 use crate::sys::mount::{Attrs, MountFd, NewFs};
 use crate::sys::naive::without;
@@ -27,9 +26,9 @@ fn not_mapped(what: &str, e: io::Error) -> StepError {
     fail(what, action, e)
 }
 
-impl Build<'_> {
+impl Site<'_> {
     /// Maps the ids of a detached mount and sets its attributes.
-    pub(super) fn shift(
+    pub(in crate::apply::boot) fn shift(
         &self,
         tree: &MountFd,
         what: &str,
@@ -42,40 +41,38 @@ impl Build<'_> {
     }
 
     /// Makes a copy of the mount at a descriptor that has attributes and mapped ids from the beginning.
-    pub(super) fn mapped(&self, at: BorrowedFd<'_>, what: &str, set: Attrs) -> Result<MountFd, StepError> {
+    pub(in crate::apply::boot) fn mapped(
+        &self,
+        at: BorrowedFd<'_>,
+        what: &str,
+        set: Attrs,
+    ) -> Result<MountFd, StepError> {
         let copy = MountFd::peer(at, false).map_err(|e| fail(what, "cannot mount it", e))?;
         let ids = self.users.as_ref().map(AsFd::as_fd);
         copy.set(set, Attrs::empty(), ids).map_err(|e| not_mapped(what, e))
     }
 
-    pub(super) fn root(&mut self, path: &Path) -> Result<(), StepError> {
+    /// Mounts the zone's root.
+    pub fn mount_root(&mut self, path: &Path) -> Result<(), StepError> {
         let what = format!("root {}", path.shown());
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd =
             rustix::fs::open(path, flags, Mode::empty()).map_err(|e| fail(&what, "cannot open it", e))?;
         let attrs = if without("nodev") { Attrs::empty() } else { Attrs::NODEV };
         let tree = self.mapped(fd.as_fd(), &what, attrs)?;
-        let place = self.place().map_err(|e| fail(&what, "cannot mount it", e))?;
-        place.within(|| tree.attach(place.root())).map_err(|e| fail(&what, "cannot mount it", e))?;
-        self.root = Some(tree.into_fd());
-        Ok(())
+        self.set_root(tree).map_err(|e| fail(&what, "cannot mount it", e))
     }
 
-    pub(super) fn place(&self) -> io::Result<&ZoneMountNs<'_>> {
-        self.place.as_ref().ok_or_else(|| io::Error::other("the plan makes no namespaces before it"))
-    }
-
-    /// Does something with mounts of the zone.
-    pub(super) fn within<T>(&self, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        self.place()?.within(work)
-    }
-
-    pub(super) fn root_fd(&self) -> BorrowedFd<'_> {
+    pub(in crate::apply::boot) fn root_fd(&self) -> BorrowedFd<'_> {
         self.root.as_ref().map_or(CWD, AsFd::as_fd)
     }
 
-    /// Opens a mount point in the zone, making missing directories as the zone's root would.
-    pub(super) fn target(&self, dir: &str, directory: bool) -> Result<OwnedFd, MountPointError> {
+    /// Opens a mount point in the zone, making what is missing as the zone's root would.
+    pub(in crate::apply::boot) fn target(
+        &self,
+        dir: &str,
+        directory: bool,
+    ) -> Result<OwnedFd, MountPointError> {
         let open = |name: &Path, flags: OFlags| {
             open_beneath(self.root_fd(), name, OFlags::PATH | OFlags::CLOEXEC | flags, Mode::empty(), STRICT)
         };
@@ -139,12 +136,18 @@ impl Build<'_> {
         parent.ok_or_else(|| MountPointError::Invalid { dir: dir() })
     }
 
+    /// Opens a directory or file of the zone.
+    pub(super) fn open(&self, path: &Path) -> io::Result<OwnedFd> {
+        let below = path.strip_prefix("/").unwrap_or(path);
+        open_beneath(self.root_fd(), below, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), STRICT)
+    }
+
     /// Returns the zone's root, where the way to a mount point begins.
     fn base(&self) -> Option<waypoint::OpenDirectory> {
         Some((self.root_fd().try_clone_to_owned().ok()?, PathBuf::from("/")))
     }
 
-    pub(super) fn attach(
+    pub(in crate::apply::boot) fn attach(
         &self,
         tree: &MountFd,
         what: &str,
@@ -152,11 +155,11 @@ impl Build<'_> {
         directory: bool,
     ) -> Result<(), StepError> {
         let target = self.target(dir, directory).map_err(|e| StepError::new(what, e))?;
-        self.within(|| tree.attach(target.as_fd())).map_err(|e| fail(what, "cannot attach the mount", e))
+        self.put(tree, target.as_fd()).map_err(|e| fail(what, "cannot attach the mount", e))
     }
 
     /// As [`Self::attach`], for an `fs` resource, whose `dir` can be another one.
-    pub(super) fn attach_fs(
+    pub(in crate::apply::boot) fn attach_fs(
         &self,
         tree: &MountFd,
         what: &str,
@@ -171,7 +174,7 @@ impl Build<'_> {
         })
     }
 
-    pub(super) fn tmpfs(
+    pub(in crate::apply::boot) fn tmpfs(
         &self,
         what: &str,
         attrs: Attrs,
@@ -188,7 +191,11 @@ impl Build<'_> {
         })
     }
 
-    pub(super) fn memory(&self, dir: &str, mode: u32, percent: u32) -> Result<(), StepError> {
+    /// Mounts memory.
+    ///
+    /// # Errors
+    /// [`StepError`]
+    pub fn memory(&self, dir: &str, mode: u32, percent: u32) -> Result<(), StepError> {
         let (uid, gid, mode) = (self.uid.to_string(), self.gid.to_string(), format!("{mode:o}"));
         let size = format!("{percent}%");
         let options = [("uid", uid.as_str()), ("gid", &gid), ("mode", &mode), ("size", &size)];

@@ -5,16 +5,17 @@ use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags};
 
+use super::super::error::{StepError, fail};
 use super::super::shared::{self, Below, SharedMount};
 use super::super::source;
-use super::{Build, StepError, fail};
+use super::Site;
 use crate::plan::step::Mount;
 use crate::spec::shown::Show;
 use crate::sys::mount::{Attrs, MountFd};
 use crate::sys::path::{STRICT, open_beneath};
 
-impl Build<'_> {
-    /// Mounts the shared directory or file.
+impl Site<'_> {
+    /// Mounts what the resource shares.
     pub(super) fn share(&mut self, what: &str, mount: &Mount, attrs: Attrs) -> Result<(), StepError> {
         let fd = source::open(&mount.special, mount.within.as_deref(), OFlags::PATH)
             .map_err(|e| fail(what, format!("could not access {}", mount.special), e))?;
@@ -38,13 +39,13 @@ impl Build<'_> {
                 .map_err(|e| fail(what, format!("cannot mount {}", piece.point.shown()), e))?;
             match copy {
                 Some(tree) if piece.is_whole() => self.attach_fs(&tree, what, &mount.dir, directory)?,
-                Some(tree) => self.put(what, mount, piece, &tree)?,
+                Some(tree) => self.put_below(what, mount, piece, &tree)?,
                 None if piece.is_whole() => {
                     return Err(StepError::new(what, piece.refused()));
                 }
                 None => {
                     self.cover(what, mount, piece)?;
-                    self.report.warnings.push(format!("{what}: {}", piece.left_out()));
+                    self.warnings.push(format!("{what}: {}", piece.left_out()));
                     return Ok(Below::Closed);
                 }
             }
@@ -53,12 +54,18 @@ impl Build<'_> {
     }
 
     /// Puts a mount where it is in the shared directory. A mount point that is gone meanwhile is not made.
-    fn put(&self, what: &str, mount: &Mount, piece: &SharedMount, tree: &MountFd) -> Result<(), StepError> {
+    fn put_below(
+        &self,
+        what: &str,
+        mount: &Mount,
+        piece: &SharedMount,
+        tree: &MountFd,
+    ) -> Result<(), StepError> {
         let path = Path::new(mount.dir.trim_start_matches('/')).join(&piece.inner);
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let target = open_beneath(self.root_fd(), &path, flags, Mode::empty(), STRICT)
             .map_err(|e| fail(what, format!("mount point /{}", path.shown()), e))?;
-        self.within(|| tree.attach(target.as_fd())).map_err(|e| fail(what, "cannot attach the mount", e))
+        self.put(tree, target.as_fd()).map_err(|e| fail(what, "cannot attach the mount", e))
     }
 
     /// Puts an empty read-only directory there.
@@ -68,6 +75,6 @@ impl Build<'_> {
         }
         let attrs = Attrs::RDONLY | Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC;
         let tree = self.tmpfs(what, attrs, &[("mode", "755"), ("size", "4k"), ("nr_inodes", "1")])?;
-        self.put(what, mount, piece, &tree)
+        self.put_below(what, mount, piece, &tree)
     }
 }

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
+use super::super::error::{Cause, StepError, fail};
 use super::super::{fsck, shared, source};
-use super::{Build, Cause, StepError, fail};
+use super::Site;
 use crate::apply::dataset::withdraw::NOWHERE;
 use crate::plan::step::{Mount, MountSource};
-use crate::spec::idmap::IdMap;
 use crate::sys::loopdev;
 use crate::sys::mount::{Attrs, NewFs};
 
@@ -18,9 +18,12 @@ fn is_image(fstype: &str) -> bool {
     matches!(fstype, "iso9660" | "udf" | "squashfs" | "cramfs")
 }
 
-impl Build<'_> {
+impl Site<'_> {
     /// Mounts the resource.
-    pub(super) fn fs(&mut self, mount: &Mount) -> Result<(), StepError> {
+    ///
+    /// # Errors
+    /// [`StepError`] that names it.
+    pub fn fs(&mut self, mount: &Mount) -> Result<(), StepError> {
         let what = format!("fs {}", mount.dir);
         if let Some(raw) = &mount.raw {
             fsck::check(&mount.fstype, Path::new(raw)).map_err(|e| StepError::new(&what, e))?;
@@ -41,8 +44,7 @@ impl Build<'_> {
         match mount.source {
             MountSource::Bind => self.share(&what, mount, attrs),
             MountSource::Tmpfs => {
-                let map = IdMap { uid: self.ids.maps.0.clone(), gid: self.ids.maps.1.clone() };
-                let options = o.of_memory(&map).map_err(|e| StepError::new(&what, e))?;
+                let options = o.of_memory(&self.map).map_err(|e| StepError::new(&what, e))?;
                 let options: Vec<_> = options.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
                 let tree = self.tmpfs(&what, attrs, &options)?;
                 self.attach_fs(&tree, &what, &mount.dir, true)

@@ -1,0 +1,144 @@
+//! Where a zone's mounts are: of a zone that is being put together, or of one that runs.
+//!
+//! What is mounted is opened in the host's mount namespace and attached in the zone's. In a zone that is being put
+//! together nobody is yet; in one that runs its root can change every directory meanwhile, so a mount point is looked up
+//! below the zone's root, without following links, in both.
+
+mod fs;
+mod locked;
+mod mounts;
+mod place;
+mod share;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+
+use super::start::first_host_id;
+use crate::spec::idmap::IdMap;
+use crate::sys::made;
+use crate::sys::mount::MountFd;
+use crate::sys::ns::{self, Kinds};
+
+pub(super) use place::ZoneMountNs;
+
+/// A mount namespace with the zone's mounts.
+enum Mounts<'a> {
+    /// The plan has not made it yet.
+    None,
+    /// Of a zone that is being put together.
+    Building(ZoneMountNs<'a>),
+    /// Of a zone that runs, and the host's.
+    Running { zone: OwnedFd, host: OwnedFd },
+}
+
+/// Where the mounts of a zone are made, and with which ids.
+pub struct Site<'a> {
+    /// Host ids of the zone's root.
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    /// All ids of the zone.
+    map: IdMap,
+    /// The user namespace whose ids mounts are mapped to.
+    pub(super) users: Option<OwnedFd>,
+    mounts: Mounts<'a>,
+    /// The zone's root.
+    root: Option<OwnedFd>,
+    /// What the administrator should know.
+    pub warnings: Vec<String>,
+}
+
+impl<'a> Site<'a> {
+    /// Begins a zone that has neither namespaces nor a root yet.
+    pub fn building((uid, gid): (u32, u32), map: IdMap) -> Self {
+        Self { uid, gid, map, users: None, mounts: Mounts::None, root: None, warnings: Vec::new() }
+    }
+
+    /// Opens a zone that runs.
+    ///
+    /// # Errors
+    /// The system's error: it has ended, or its ids cannot be read.
+    pub fn running(init: i32) -> io::Result<Self> {
+        let maps = ["uid_map", "gid_map"].map(|file| made::read(format!("/proc/{init}/{file}")));
+        let [uids, gids] = maps;
+        let (uids, gids) = (uids?, gids?);
+        let ids = first_host_id(&uids).zip(first_host_id(&gids)).ok_or(io::ErrorKind::InvalidData)?;
+        let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(format!("/proc/{init}/root"), folder, Mode::empty())?;
+        let map = IdMap { uid: super::host::ranges(&uids), gid: super::host::ranges(&gids) };
+        Ok(Self {
+            users: Some(ns::open(init, "user")?),
+            mounts: Mounts::Running { zone: ns::open(init, "mnt")?, host: ns::open_own("mnt")? },
+            root: Some(root),
+            ..Self::building(ids, map)
+        })
+    }
+
+    /// Says where the zone's mounts are from now on.
+    pub(super) fn put_together_in(&mut self, place: ZoneMountNs<'a>) {
+        self.mounts = Mounts::Building(place);
+    }
+
+    /// Returns the zone's root, once it is mounted.
+    pub(super) fn top(&self) -> Option<&OwnedFd> {
+        self.root.as_ref()
+    }
+
+    /// Does something with mounts of the zone, which only a process among them can.
+    pub(super) fn within<T>(&self, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        match &self.mounts {
+            Mounts::None => Err(io::Error::other("the plan makes no namespaces before it")),
+            Mounts::Building(place) => place.within(work),
+            Mounts::Running { zone, host } => {
+                ns::join(zone.as_fd(), Kinds::MOUNT)?;
+                let done = work();
+                ns::join(host.as_fd(), Kinds::MOUNT)?;
+                done
+            }
+        }
+    }
+
+    /// Makes a mount the zone's root.
+    pub(super) fn set_root(&mut self, tree: MountFd) -> io::Result<()> {
+        let Mounts::Building(place) = &self.mounts else {
+            return Err(io::Error::other("the plan makes no namespaces before it"));
+        };
+        place.within(|| tree.attach(place.root()))?;
+        self.root = Some(tree.into_fd());
+        Ok(())
+    }
+
+    /// Attaches a mount where process 1 of a zone that is being put together lets go of it. The caller is
+    /// [`Self::within`].
+    pub(super) fn set_aside(&self, tree: &MountFd) -> io::Result<()> {
+        match &self.mounts {
+            Mounts::Building(place) => place.set_aside(tree),
+            Mounts::None | Mounts::Running { .. } => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Attaches a mount in the zone.
+    pub(super) fn put(&self, tree: &MountFd, at: BorrowedFd<'_>) -> io::Result<()> {
+        match &self.mounts {
+            Mounts::None | Mounts::Building(_) => self.within(|| tree.attach(at)),
+            Mounts::Running { .. } => {
+                let locked = locked::locked(tree, self.users.as_ref())?;
+                self.within(|| locked.attach(at))
+            }
+        }
+    }
+
+    /// Takes away what is mounted on a directory of the zone. Whoever has files open there keeps them.
+    ///
+    /// # Errors
+    /// The system's error; `EINVAL` where nothing is mounted.
+    pub fn unmount(&self, dir: &Path) -> io::Result<()> {
+        let at = self.open(dir)?;
+        self.within(|| {
+            rustix::process::fchdir(&at)?;
+            Ok(rustix::mount::unmount(".", rustix::mount::UnmountFlags::DETACH)?)
+        })
+    }
+}
