@@ -62,7 +62,7 @@ fn mounts_of_a_zone_that_runs() {
     assert_eq!(said(stat), "directory 750 0\ndirectory 1777 7\ntmpfs\ntmpfs\n");
     assert_eq!(said("stat -c %u /var/shared/file; cat /var/shared/file"), "0\nof the host\n");
     assert_ne!(lab.sh("zion", "echo more > /var/shared/file").status, 0);
-    let write = "mount -o remount,rw /var/shared; echo more > /var/shared/file";
+    let write = "mount -o remount,bind,rw /var/shared; echo more > /var/shared/file";
     assert_ne!(lab.sh("zion", write).status, 0, "its root cannot make it writable");
     assert_eq!(lab.sh("zion", "echo zone > /var/both/ways/file").status, 0);
     assert_eq!(fs::read_to_string(folder.join("file")).expect("a file"), "zone\n");
