@@ -163,7 +163,7 @@ impl<'a> LoginZone<'a> {
         let guarded = guard::is_needed(root, name) && !guard::is_left_out();
         let found = if guarded { guard::ensure(root, name, running)? } else { Guarded::Yes };
         let mut confinement = confine::of_running(root, name, running.init);
-        // Nobody asks ZFS for anything past both the guard and the filter.
+        // No process can send ZFS a request that passes neither the guard nor the filter.
         confinement.zfs &= guarded;
         Ok((Self { root, name, running, guarded, confinement }, found.warning()))
     }

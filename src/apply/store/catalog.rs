@@ -178,7 +178,7 @@ impl CatalogEntry {
     }
 }
 
-/// Digests of what tells versions of the two files of a zone apart; 0 for a missing file.
+/// Digests that identify the versions of the two files of a zone; 0 for a missing file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Stamps {
     spec: u64,

@@ -152,7 +152,7 @@ fn trees<'a>(
 fn mounts(spec: &ZoneSpec, facts: &BootFacts) -> Result<Vec<Mount>, PlanError> {
     let mut list: Vec<&Props> = spec.stored(ResourceKind::Fs).iter().collect();
     list.sort_by(|a, b| a.text("dir").cmp(&b.text("dir")));
-    zfs::once(list.iter().filter_map(|fs| zfs_fs(fs)))?;
+    zfs::check_unique(list.iter().filter_map(|fs| zfs_fs(fs)))?;
     zfs::nobody_elses(spec.name.as_str(), list.iter().filter_map(|fs| zfs_fs(fs)), &facts.claims)?;
     list.into_iter().map(|fs| mount(fs, facts)).collect()
 }

@@ -68,7 +68,7 @@ pub(super) fn no_other_has(root: &Root, image: &ZoneImage, booting: Option<i32>)
     if names.is_empty() {
         return Ok(());
     }
-    match zfs::others(root, &names, booting) {
+    match zfs::mounted_by_others(root, &names, booting) {
         None => Ok(()),
         Some((name, holder)) => {
             let dir = mounts().find(|m| m.special == name).map_or("", |m| m.dir.as_str());

@@ -25,7 +25,7 @@ impl Build<'_> {
         let what = "hostid";
         let failed = |action: &'static str, e: rustix::io::Errno| fail(what, action, e);
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        // The private /dev of this boot: nobody in the zone has seen it yet.
+        // The private /dev of this boot: no process of the zone has seen it yet.
         let dev = open_beneath(self.site.root_fd(), Path::new("dev"), flags, Mode::empty(), STRICT)
             .map_err(|e| fail(what, "cannot open /dev", e))?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;

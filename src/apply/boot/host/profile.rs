@@ -29,7 +29,7 @@ impl Build<'_> {
     pub(super) fn read_only(&self, made: &[String]) -> Result<(), StepError> {
         let what = "file-mac-profile";
         for dir in made {
-            // Whoever mounts something on it tells what is wrong with it.
+            // The step that mounts something on it reports the error.
             let _ = self.site.target(dir, true);
         }
         let root = self.site.root_fd().try_clone_to_owned();

@@ -67,7 +67,7 @@ impl Site<'_> {
         self.root.as_ref().map_or(CWD, AsFd::as_fd)
     }
 
-    /// Opens a mount point in the zone, making what is missing as the zone's root would.
+    /// Opens a mount point in the zone, making missing directories as the zone's root would.
     pub(in crate::apply::boot) fn target(
         &self,
         dir: &str,

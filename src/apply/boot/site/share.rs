@@ -15,7 +15,7 @@ use crate::sys::mount::{Attrs, MountFd};
 use crate::sys::path::{STRICT, open_beneath};
 
 impl Site<'_> {
-    /// Mounts what the resource shares.
+    /// Mounts the shared directory or file.
     pub(super) fn share(&mut self, what: &str, mount: &Mount, attrs: Attrs) -> Result<(), StepError> {
         let fd = source::open(&mount.special, mount.within.as_deref(), OFlags::PATH)
             .map_err(|e| fail(what, format!("could not access {}", mount.special), e))?;
