@@ -25,7 +25,7 @@ use crate::sys::ns::{self, Kinds};
 pub(super) use place::ZoneMountNs;
 
 /// A mount namespace with the zone's mounts.
-enum Mounts<'a> {
+enum SiteMounts<'a> {
     /// The plan has not made it yet.
     None,
     /// Of a zone that is being put together.
@@ -43,7 +43,7 @@ pub struct Site<'a> {
     map: IdMap,
     /// The user namespace whose ids mounts are mapped to.
     pub(super) users: Option<OwnedFd>,
-    mounts: Mounts<'a>,
+    mounts: SiteMounts<'a>,
     /// The zone's root.
     root: Option<OwnedFd>,
     /// What the administrator should know.
@@ -53,7 +53,7 @@ pub struct Site<'a> {
 impl<'a> Site<'a> {
     /// Begins a zone that has neither namespaces nor a root yet.
     pub fn building((uid, gid): (u32, u32), map: IdMap) -> Self {
-        Self { uid, gid, map, users: None, mounts: Mounts::None, root: None, warnings: Vec::new() }
+        Self { uid, gid, map, users: None, mounts: SiteMounts::None, root: None, warnings: Vec::new() }
     }
 
     /// Opens a zone that runs.
@@ -70,7 +70,7 @@ impl<'a> Site<'a> {
         let map = IdMap { uid: super::host::ranges(&uids), gid: super::host::ranges(&gids) };
         Ok(Self {
             users: Some(ns::open(init, "user")?),
-            mounts: Mounts::Running { zone: ns::open(init, "mnt")?, host: ns::open_own("mnt")? },
+            mounts: SiteMounts::Running { zone: ns::open(init, "mnt")?, host: ns::open_own("mnt")? },
             root: Some(root),
             ..Self::building(ids, map)
         })
@@ -78,7 +78,7 @@ impl<'a> Site<'a> {
 
     /// Says where the zone's mounts are from now on.
     pub(super) fn put_together_in(&mut self, place: ZoneMountNs<'a>) {
-        self.mounts = Mounts::Building(place);
+        self.mounts = SiteMounts::Building(place);
     }
 
     /// Returns the zone's root, once it is mounted.
@@ -89,9 +89,9 @@ impl<'a> Site<'a> {
     /// Does something with mounts of the zone, which only a process among them can.
     pub(super) fn within<T>(&self, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         match &self.mounts {
-            Mounts::None => Err(io::Error::other("the plan makes no namespaces before it")),
-            Mounts::Building(place) => place.within(work),
-            Mounts::Running { zone, host } => {
+            SiteMounts::None => Err(io::Error::other("the plan makes no namespaces before it")),
+            SiteMounts::Building(place) => place.within(work),
+            SiteMounts::Running { zone, host } => {
                 ns::join(zone.as_fd(), Kinds::MOUNT)?;
                 let done = work();
                 ns::join(host.as_fd(), Kinds::MOUNT)?;
@@ -102,7 +102,7 @@ impl<'a> Site<'a> {
 
     /// Makes a mount the zone's root.
     pub(super) fn set_root(&mut self, tree: MountFd) -> io::Result<()> {
-        let Mounts::Building(place) = &self.mounts else {
+        let SiteMounts::Building(place) = &self.mounts else {
             return Err(io::Error::other("the plan makes no namespaces before it"));
         };
         place.within(|| tree.attach(place.root()))?;
@@ -114,16 +114,16 @@ impl<'a> Site<'a> {
     /// [`Self::within`].
     pub(super) fn set_aside(&self, tree: &MountFd) -> io::Result<()> {
         match &self.mounts {
-            Mounts::Building(place) => place.set_aside(tree),
-            Mounts::None | Mounts::Running { .. } => Err(io::ErrorKind::Unsupported.into()),
+            SiteMounts::Building(place) => place.set_aside(tree),
+            SiteMounts::None | SiteMounts::Running { .. } => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
     /// Attaches a mount in the zone.
     pub(super) fn put(&self, tree: &MountFd, at: BorrowedFd<'_>) -> io::Result<()> {
         match &self.mounts {
-            Mounts::None | Mounts::Building(_) => self.within(|| tree.attach(at)),
-            Mounts::Running { .. } => {
+            SiteMounts::None | SiteMounts::Building(_) => self.within(|| tree.attach(at)),
+            SiteMounts::Running { .. } => {
                 let locked = locked::locked(tree, self.users.as_ref())?;
                 self.within(|| locked.attach(at))
             }
