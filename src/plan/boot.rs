@@ -1,4 +1,4 @@
-//! What a boot does: the image of a zone becomes a list of steps. Nothing is touched here.
+//! The steps of a boot, ordered from the image of a zone. This module only computes.
 
 use std::path::PathBuf;
 
@@ -16,11 +16,11 @@ pub use super::image::{BootFacts, IDLE_SYSTEMD, PlanError, Special, foreign_bran
 /// A boot, decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BootPlan {
-    /// What the zone is when it has booted.
+    /// The image of the booted zone.
     pub image: ZoneImage,
     /// The steps in order.
     pub steps: Vec<BootStep>,
-    /// What the spec asks for and this boot leaves out, harmlessly.
+    /// Settings of the spec that this boot leaves out, harmlessly.
     pub warnings: Vec<String>,
 }
 
@@ -152,7 +152,7 @@ fn inside(image: &ZoneImage, datasets: Vec<InsideStep>) -> Vec<InsideStep> {
         InsideStep::Pivot,
     ];
     steps.extend(datasets);
-    // Of two filters that refuse a call, the one that was installed last says with which error.
+    // Of two filters that refuse a call, the one that was installed last decides the error.
     steps.push(InsideStep::Confine(image.confinement.clone()));
     if !image.datasets.is_empty() {
         // It takes a capability that the zone may have to give up.

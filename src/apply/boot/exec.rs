@@ -53,8 +53,8 @@ fn to_init(
     let env = [path, c"container=zones", c"TERM=linux", c"HOME=/"];
     match (program, built_in) {
         (InitProgram::BuiltIn, Some(fd)) => {
-            // It reads its signals from a descriptor, and who asks it to end may be faster than it is. Another
-            // init may have to find its signals as they are.
+            // The built-in init reads its signals from a descriptor, and a request to end may come before it is
+            // ready, so they stay blocked. Another init may need its signals unblocked.
             process::hold_signals();
             let error = process::exec_fd(fd.as_fd(), &words, &env);
             Err(InsideError::of("cannot start the built-in init")(error))

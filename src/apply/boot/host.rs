@@ -51,14 +51,14 @@ pub struct ReadyZone {
     pub handle: Handle,
     /// The way to it.
     pub channel: Channel,
-    /// What the administrators of host and zone should know of its datasets.
+    /// Warnings for the administrators of host and zone.
     pub report: HandoverReport,
 }
 
-/// What the steps work on.
+/// The state that the steps share.
 struct Build<'a> {
     zone: &'a ZoneName,
-    /// What the zone is to be.
+    /// The image of the zone.
     image: &'a ZoneImage,
     /// The zone's run-time folder.
     run: PathBuf,
@@ -79,18 +79,18 @@ struct Build<'a> {
     /// Where the zone's requests to ZFS arrive.
     listener: Option<OwnedFd>,
     network: Option<net::Network>,
-    /// The zone's network namespace, once process 1 has told of it.
+    /// The zone's network namespace, once process 1 has sent it.
     net: Option<OwnedFd>,
 }
 
-/// What is done, and with what.
+/// The steps of a boot, and their input.
 #[derive(Debug)]
 pub struct BuildInput<'a> {
-    /// What the zone is to be, which is kept.
+    /// The image of the zone, which is stored.
     pub image: &'a ZoneImage,
     /// The steps of the plan.
     pub steps: &'a [BootStep],
-    /// Who has the zone's addresses? Already asked.
+    /// The probe for the zone's addresses, whose questions were sent already.
     pub asked: net::Probe,
     /// The terminal that becomes the zone's `/dev/console`.
     pub console: BorrowedFd<'a>,
@@ -178,13 +178,13 @@ const NO_PROCESS: Cause = Cause::Plan("makes no process");
 impl Build<'_> {
     fn kill(&mut self) {
         if let Some((pid, handle)) = self.process.take() {
-            // Both fail only when the process is gone already, which is what is wanted.
+            // Both calls fail only when the process is gone already, and that is the aim.
             let _ = handle.signal(libc::SIGKILL);
             let _ = process::wait(pid);
         }
     }
 
-    /// Keeps what the zone is to be for those who come to it: the guard first.
+    /// Stores the image of the zone for processes that need it later: the guard first.
     fn keep(&self) -> Result<(), StepError> {
         let Some((pid, _)) = &self.process else { return Ok(()) };
         rundir::image::keep(&self.run, *pid, self.image).map_err(|e| fail("zone", "cannot keep its image", e))
@@ -270,7 +270,7 @@ impl Build<'_> {
         for (number, step) in numbered {
             log::debug!("step {number}, for process 1: {}", step.describe());
         }
-        // Whoever has ended has said why.
+        // The process that has ended has said why.
         channel.send(zone::GO, &fds).map_err(|e| match zone::last_words(channel) {
             Some(why) => StepError::new("zone", Process1Error::Reported(why)),
             None => fail("zone", "cannot reach process 1", e),
@@ -309,8 +309,8 @@ impl Build<'_> {
     }
 }
 
-/// Opens the built-in init through a read-only mount of its own: whoever reaches it through
-/// `/proc/1/exe` cannot open it for writing. The host's `noexec` on `/run` does not apply.
+/// Opens the built-in init through a read-only mount of its own: a process that reaches it through `/proc/1/exe`
+/// cannot open it for writing. The host's `noexec` on `/run` does not apply.
 fn init_image(path: &Path) -> Result<MountFd, StepError> {
     let what = "init";
     let fd = rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())

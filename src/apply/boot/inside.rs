@@ -23,7 +23,7 @@ use crate::sys::ns;
 use crate::sys::path::{STRICT, open_beneath};
 use crate::sys::{process, seccomp};
 
-/// A process inside of the zone, and what it was given on its way.
+/// A process inside of the zone, and the descriptors that it was given.
 pub struct Process1<'a> {
     channel: &'a Channel,
     image: &'a ZoneImage,
@@ -37,7 +37,7 @@ pub struct Process1<'a> {
 }
 
 impl<'a> Process1<'a> {
-    /// Begins with what the supervisor has handed over; the working folder is the zone's root.
+    /// Begins with the mounts that the supervisor has handed over; the working folder is the zone's root.
     pub fn new(
         channel: &'a Channel,
         image: &'a ZoneImage,
@@ -134,9 +134,8 @@ fn pivot() -> Result<(), InsideError> {
 /// A file system of the kernel: type, directory, attributes, options.
 type KernelFs<'a> = (&'static str, &'static str, Attrs, &'a [(&'a str, &'a str)]);
 
-/// How many terminals there can be on a zone's `/dev/pts`: a third of what the kernel, as it comes, has for
-/// all zones together (it keeps 1,024 of 4,096 for the host). Who can mount in the zone can mount another
-/// `/dev/pts`; its users cannot.
+/// Most terminals on a zone's `/dev/pts`: a third of the kernel's default for all zones together (it keeps 1,024 of
+/// 4,096 for the host). Root of the zone can mount another `/dev/pts`; its users cannot.
 const TERMINALS: &str = "1024";
 
 /// Mounts what must be mounted from inside, onto directories of the zone's root (the working folder).

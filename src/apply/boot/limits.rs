@@ -1,4 +1,4 @@
-//! Limits: what the host has for them, and putting them in place.
+//! Limits: the host's mechanisms for them, and setting them.
 
 use std::fs;
 use std::io;
@@ -16,7 +16,7 @@ use crate::sys::naive::without;
 use crate::sys::ns::{self, Kinds};
 use crate::sys::{cgroup, process, rlimit};
 
-/// Looks at what this host offers for the limits of a zone.
+/// Collects this host's mechanisms for the limits of a zone.
 pub fn host(spec: &ZoneSpec) -> Host {
     let mount = cgroup::mount_point();
     let read = |path: &Path| made::read(path).unwrap_or_default();
@@ -87,7 +87,7 @@ pub(super) fn settings(what: &str, path: &Path, group: &OwnedFd) -> Result<(), S
     sysctl::refuse(group, HOST_SETTINGS).map_err(failed)
 }
 
-/// Gives this process, and so the zone, what does not depend on who called.
+/// Sets the attributes of this process, and so of the zone, that must not depend on the caller.
 pub(super) fn process(locked: Option<u64>, policy: SchedPolicy) -> Result<(), StepError> {
     rlimit::take_from(1).map_err(|e| fail("limits", "cannot take the limits of process 1", e))?;
     // A caller that is never to be killed for want of memory, bound to one processor or without random
@@ -106,9 +106,9 @@ pub(super) fn process(locked: Option<u64>, policy: SchedPolicy) -> Result<(), St
     rlimit::schedule(number).map_err(|e| fail("scheduling-class", "cannot set it", e))
 }
 
-/// Limits how many processes the zone can have, all its users together, when the spec does not: to a third
-/// of what the host can have. The kernel keeps the limit for the user namespace that is made under it
-/// (Linux 5.14), with or without a pids controller.
+/// Limits how many processes the zone can have, all its users together, when the spec does not: to a third of the
+/// host's limit. The kernel keeps the limit for the user namespace that is made under it (Linux 5.14), with or
+/// without a pids controller.
 pub(super) fn processes(group: &[Setting]) -> io::Result<()> {
     if group.iter().any(|l| l.file == "pids.max") {
         return Ok(());
@@ -126,8 +126,8 @@ const PROCESSES_SHARE: u64 = 3;
 
 /// Moves this process into an ipc namespace of its own, which the zone's first process shares, and limits it.
 ///
-/// Which namespace a knob belongs to is decided by who opens it. A namespace that process 1 makes itself
-/// would let root of the zone change them (Linux 6.9, and earlier releases that took that over).
+/// The opener of a knob decides to which namespace it belongs. A namespace that process 1 makes itself would let
+/// root of the zone change the knobs (Linux 6.9, and earlier releases with a backport).
 pub(super) fn ipc(settings: &[Setting]) -> Result<(), StepError> {
     ns::unshare(Kinds::IPC).map_err(|e| fail("ipc", "cannot make a namespace", e))?;
     for setting in settings {

@@ -1,5 +1,5 @@
-//! Carries the plan of a boot out: in the supervisor what needs the host's rights, and in the zone's first process
-//! what is done inside.
+//! Carries the plan of a boot out: in the supervisor the steps that need the host's rights, and in the zone's first
+//! process the steps inside.
 
 mod bounds;
 mod device;
@@ -54,7 +54,7 @@ pub enum BootError {
     /// The store failed.
     #[error("{0}")]
     Store(#[from] StoreError),
-    /// The supervisor failed; the reason has been told and everything has been undone.
+    /// The supervisor failed; the reason has been reported and everything has been undone.
     #[error("call to zoneadmd failed")]
     Call,
     /// The mounts of a ready zone are made already.

@@ -1,9 +1,9 @@
 //! Sources of `fs` resources that lie where a zone can write: in its root, or in a folder of the host that it
 //! is shown.
 //!
-//! There the zone's root is free to put a link in the place of anything: followed on the host, it would
-//! show another zone, or the same one at its next boot, whatever it likes. So such a path is resolved once,
-//! beneath the top of what the zone can write to, and no link is followed there.
+//! There the zone's root is free to put a link in the place of any file: followed on the host, it would show another
+//! zone, or the same one at its next boot, any file of the host. So such a path is resolved once, beneath the top
+//! directory that the zone can write to, and no link is followed there.
 
 use std::ffi::OsString;
 use std::fs;
@@ -69,7 +69,7 @@ impl Tops {
             let shared = entry.shared.into_iter().map(|path| (PathBuf::from(path), false));
             tops.extend(root.into_iter().chain(shared).map(|(path, root)| Top::new(path, root)));
         }
-        // What a zone that runs was shown when it was booted, it has until it ends.
+        // A running zone keeps the directories of its boot until it ends.
         for (name, running) in running::all(op.store.root()) {
             let shown = image::of_running(op.store.root(), &name, running.init).map(|found| found.shared);
             tops.extend(shown.into_iter().flatten().map(|path| Top::new(path.into(), false)));
@@ -132,7 +132,7 @@ fn parts(path: &Path) -> Vec<OsString> {
     names.map(|c| c.as_os_str().to_owned()).rev().collect()
 }
 
-/// Opens a source: as the host sees it, or beneath the top of what a zone can write to.
+/// Opens a source: as the host sees it, or beneath the top directory that a zone can write to.
 ///
 /// # Errors
 /// The system's error; `ELOOP` for a link there.
@@ -146,7 +146,7 @@ pub fn open(path: &str, within: Option<&Path>, flags: OFlags) -> io::Result<Owne
     open_beneath(top.as_fd(), below, flags, Mode::empty(), STRICT)
 }
 
-/// Looks at what a source is that lies where a zone can write.
+/// Finds out the kind of a source that lies where a zone can write.
 pub fn look_at(path: &str, within: &Path) -> Special {
     let found = open(path, Some(within), OFlags::PATH).and_then(|fd| Ok(rustix::fs::fstat(&fd)?.st_mode));
     match found.map(FileType::from_raw_mode) {

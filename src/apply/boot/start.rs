@@ -31,15 +31,15 @@ pub enum Goal {
     Running,
 }
 
-/// A boot that is decided, and has asked on the wire who has the zone's addresses: the answers come while
-/// the rest is done.
+/// A boot that is decided, and has asked on the wire for holders of the zone's addresses: the answers come while the
+/// rest is done.
 #[derive(Debug)]
 pub struct Begun<'a> {
-    /// What is done.
+    /// The plan.
     pub plan: &'a BootPlan,
-    /// What was observed.
+    /// The facts.
     pub facts: &'a BootFacts,
-    /// What was asked.
+    /// The questions on the wire.
     pub asked: Probe,
     /// The text of the spec that it was decided from.
     pub spec: String,
@@ -50,7 +50,7 @@ pub struct Begun<'a> {
 /// Carries the plan out, writes the record, and starts init when that is the goal.
 ///
 /// # Errors
-/// [`UpError`]; everything has been undone then, but for what the error names.
+/// [`UpError`]; everything has been undone then, but for the parts that the error names.
 pub fn up(
     root: &Root,
     name: &ZoneName,
@@ -90,7 +90,7 @@ pub fn up(
         running.state = ZoneState::Running;
     }
     if let Err(e) = note_datasets(root, name, facts, &ready.report) {
-        // What the next boot could tell by it is not worth this one.
+        // Only warnings of the next boot depend on the record, so this boot does not fail for it.
         ready.report.warnings.push(e.to_string());
     }
     // The record comes before init: whatever runs can be found. Were this process to die in
@@ -109,7 +109,7 @@ pub fn up(
     Ok((running, ready))
 }
 
-/// Notes what the zone's datasets are like, for its next boot.
+/// Notes the state of the zone's datasets, for its next boot.
 fn note_datasets(
     root: &Root,
     name: &ZoneName,
@@ -127,7 +127,7 @@ fn note_datasets(
     dataset::record::note_boot(root, name, &now)
 }
 
-/// Tells process 1 to start init and waits until the exec has happened.
+/// Lets process 1 start init and waits until the exec has happened.
 ///
 /// # Errors
 /// [`Process1Error`].

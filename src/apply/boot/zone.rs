@@ -34,17 +34,18 @@ use crate::sys::{process, trace};
 
 /// The process hands over its network namespace.
 pub const NETWORK: &str = "network";
-/// The supervisor tells the process to go on with the mounts it is given.
+/// The supervisor lets the process go on with the mounts that it gets.
 pub const GO: &str = "go";
 /// The process says that the zone is ready.
 pub const READY: &str = "ready";
 /// The process hands over where its requests to ZFS are to be answered.
 pub const GUARD: &str = "guard";
-/// Before a text that the process has for whoever watches the console.
+/// The mark before a message of the process for the client of the console.
 pub const NOTICE: &str = "notice ";
-/// Before the name of a filesystem whose root directory seems to belong to nobody of the zone; its mount comes along.
+/// The mark before the name of a filesystem whose root directory seems to belong to no user of the zone; its mount
+/// comes along.
 pub const NOT_OURS: &str = "foreign ";
-/// The supervisor tells the process to start init, as the plan says.
+/// The supervisor lets the process start init, as the plan says.
 pub const BOOT: &str = "boot";
 
 /// Returns the word that starts init of a zone that was made ready earlier, with arguments of its own.
@@ -65,7 +66,7 @@ pub fn network_of(channel: &Channel) -> Result<OwnedFd, Process1Error> {
     })
 }
 
-/// Returns what a process that has ended has said of it.
+/// Returns the reason that an ended process has sent.
 pub fn last_words(channel: &Channel) -> Option<String> {
     loop {
         let text = channel.receive().ok().filter(|sent| !sent.text.is_empty())?.text;
@@ -83,7 +84,7 @@ pub fn run(channel: &Channel, image: &ZoneImage, steps: &[BootStep]) -> ! {
     let closed = process::close_all_but(&[channel.as_fd().as_raw_fd()]);
     let closed = closed.map_err(InsideError::of("cannot close descriptors"));
     if let Err(error) = closed.and_then(|()| begin(channel, image, steps)) {
-        // The supervisor may be gone; then nobody is there to be told.
+        // The supervisor may be gone; then there is no receiver.
         let _ = channel.send(&format!("error {error}"), &[]);
     }
     process::exit_now(1);
@@ -110,7 +111,7 @@ fn enter(root: OwnedFd, image: &ZoneImage) -> Result<(), InsideError> {
     process::fresh_keyring();
     rustix::process::fchdir(&root).map_err(InsideError::of("cannot enter the zone's root"))?;
     drop(root);
-    // The root of the message queues belongs to whoever makes the ipc namespace: not before now.
+    // The root of the message queues belongs to the user who makes the ipc namespace, so it is made only now.
     let mut kinds = Kinds::MOUNT;
     kinds.set(Kinds::IPC, image.limits.ipc.is_empty());
     kinds.set(Kinds::CGROUP, image.cgroup.is_some());

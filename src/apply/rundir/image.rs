@@ -25,7 +25,7 @@ const FORMAT: u32 = 1;
 /// A file that is longer is none of ours.
 const LONGEST: u64 = 1 << 24;
 
-/// What is in the file.
+/// The content of the file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Kept<I> {
@@ -79,7 +79,7 @@ pub fn keep(dir: &Path, init: i32, image: &ZoneImage) -> io::Result<()> {
 /// has booted it, by the spec that it was booted with.
 ///
 /// # Errors
-/// [`ImageError`]: whoever asks must then allow as little as can be.
+/// [`ImageError`]: the caller must then use the strictest confinement.
 pub fn of_running(root: &Root, zone: &ZoneName, init: i32) -> Result<ZoneRules, ImageError> {
     let dir = root.zone_run(zone);
     match read(&dir.join(IMAGE), init)? {
@@ -196,7 +196,7 @@ mod tests {
         assert!(found.datasets[0].locks.iter().chain(&found.datasets[0].below).any(|p| p == "compression"));
         fs::write(world.file(SPEC), "no spec").expect("written");
         assert!(matches!(world.found(), Err(ImageError::BadSpec(_))));
-        // What the spec opens cannot be kept: nothing is opened.
+        // An unknown system call group makes the image unusable, so the strictest confinement applies.
         fs::write(world.file(SPEC), OPEN.replace("bpf", "everything")).expect("written");
         assert_eq!(world.found().expect("a spec").confinement, Confinement::strictest());
         // An image of another boot says nothing of this one.

@@ -1,4 +1,4 @@
-//! Decides the image of a zone from its spec and what was observed of the machine.
+//! Decides the image of a zone from its spec and the facts of the machine.
 
 use super::{
     BootChanges, BootFacts, DecidedZone, IdMaps, InheritedDir, InitCommand, PlanError, ProcCovers, RootPart,
@@ -16,12 +16,12 @@ use crate::spec::{Props, ZoneSpec};
 const STANDARD_NODES: &[(&str, u32, u32)] =
     &[("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
-/// What a zone is told whose root has systemd on a host where that cannot run.
+/// The warning for a zone whose root has systemd, on a host where that cannot run.
 pub const IDLE_SYSTEMD: &str = "init of the zone's root is systemd, which needs control groups of version 2 as the \
      only ones, and this host has others: the zone boots with the built-in init, without the services of systemd; \
      boot the host with systemd.unified_cgroup_hierarchy=1, or see zoneadm doctor";
 
-/// Decides what a zone is to be.
+/// Decides the image of a zone.
 ///
 /// # Errors
 /// [`PlanError`] that names the resource at fault.
@@ -30,7 +30,7 @@ pub fn decide(spec: &ZoneSpec, args: &BootArgs, facts: &BootFacts) -> Result<Dec
     if let Some(brand) = &facts.foreign_brand {
         return Err(PlanError::Unsupported(foreign_brand(brand)));
     }
-    // Also in a boot for maintenance, which is to run what the host's administrator has put there.
+    // Checked for `boot -w` too, although its root is writable: an impossible profile is an error in any case.
     let closed = Profile::of(spec).map_err(PlanError::Unsupported)?;
     let profile = closed.filter(|_| !args.writable);
     let granted = privilege::granted(spec.props.text("limitpriv")).map_err(PlanError::Privileges)?;
@@ -72,7 +72,7 @@ pub fn decide(spec: &ZoneSpec, args: &BootArgs, facts: &BootFacts) -> Result<Dec
         datasets: delegated(spec),
         names: ZoneIdentity {
             host: facts.hostname.clone().unwrap_or_else(|| spec.name.to_string()),
-            // A zone without a link may still have the addresses of one that was removed.
+            // A zone without a link may still have the addresses of a removed link in its hosts file.
             written: !network.links.is_empty() || facts.named,
             // A root of its own system that inherits something else keeps its files.
             follows_host: inherits(spec, "/usr"),
@@ -125,7 +125,7 @@ fn host_id(spec: &ZoneSpec) -> Option<u32> {
     u32::from_str_radix(digits, 16).ok()
 }
 
-/// Returns the mount of an inherited directory. Of one that a spec names twice, the word that opens less counts.
+/// Returns the mount of an inherited directory. When a spec names it twice, the stricter option counts.
 fn inherited(spec: &ZoneSpec, facts: &BootFacts, dir: &str) -> InheritedDir {
     let mut same = spec.stored(ResourceKind::InheritPkgDir).iter().filter(|r| r.text("dir") == Some(dir));
     let programs =
@@ -133,7 +133,7 @@ fn inherited(spec: &ZoneSpec, facts: &BootFacts, dir: &str) -> InheritedDir {
     InheritedDir { dir: dir.to_owned(), programs }
 }
 
-/// Returns the datasets that the zone gets, with what they are.
+/// Returns the datasets that the zone gets, with their kinds.
 fn trees<'a>(
     spec: &ZoneSpec,
     facts: &'a BootFacts,
@@ -232,7 +232,8 @@ fn nodes(spec: &ZoneSpec, facts: &BootFacts) -> Vec<Node> {
             mode: 0o666,
         })
         .collect();
-    // It comes with a dataset, whose guard looks at what is asked of it; without, it is left out under any name.
+    // The node comes with a dataset, whose guard checks the requests to it; without a dataset, it is left out under
+    // any name.
     let guarded = !dataset::names(spec).is_empty();
     let is_control = |node: &Node| !node.block && facts.control == Some((node.major, node.minor));
     if let Some((major, minor)) = facts.control.filter(|_| guarded) {

@@ -36,14 +36,14 @@ pub enum PlanError {
         dir: String,
         /// MountSource.
         special: String,
-        /// What it is.
+        /// The actual value.
         found: &'static str,
         /// Type.
         fstype: String,
-        /// What it should be.
+        /// The expected value.
         needed: &'static str,
     },
-    /// An option that nobody knows.
+    /// An unknown option.
     #[error("could not verify fs {dir}: {source}")]
     Option {
         /// Mount point.

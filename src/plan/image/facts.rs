@@ -1,4 +1,4 @@
-//! What was observed of the machine before a zone is decided.
+//! The facts of the machine from which a zone is decided.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use crate::plan::spl::Spl;
 use crate::plan::step::Node;
 use crate::plan::{confine, dataset, limits, net, zfs};
 
-/// What the machine looks like, as far as a boot depends on it.
+/// The facts of the machine that a boot depends on.
 #[derive(Clone, Debug, Default)]
 pub struct BootFacts {
     /// The zone's brand, when the host runs no zones of it.
@@ -22,9 +22,9 @@ pub struct BootFacts {
     pub uid_map: String,
     /// Lines of the zone's gid map.
     pub gid_map: String,
-    /// What the host has for limits.
+    /// The host's mechanisms for limits.
     pub host: limits::Host,
-    /// What the kernel has for the confinement of processes.
+    /// The kernel's mechanisms for the confinement of processes.
     pub kernel: confine::Kernel,
     /// Folder for the zone's cgroup, when the host has cgroup v2.
     pub cgroup: Option<PathBuf>,
@@ -34,19 +34,19 @@ pub struct BootFacts {
     pub programs: BTreeMap<String, Vec<String>>,
     /// Directories of the zone's root that its profile counts only where they are there.
     pub present: BTreeSet<String>,
-    /// What each `special` is.
+    /// The kind of each `special`.
     pub specials: BTreeMap<String, Special>,
     /// The zone's root in which a `special` lies, when it lies in one.
     pub within: BTreeMap<String, PathBuf>,
     /// Other paths of `fs` resources that lead into the root of a zone.
     pub in_zones: BTreeSet<String>,
-    /// What each `special` of type `zfs` is.
+    /// The kind of each `special` of type `zfs`.
     pub datasets: BTreeMap<String, zfs::DatasetFacts>,
-    /// What each `dataset` is.
+    /// The kind of each `dataset`.
     pub delegations: BTreeMap<String, dataset::DatasetLookup>,
     /// The datasets that the zones of this host are configured to have.
     pub claims: Vec<dataset::DatasetClaim>,
-    /// What is different from the zone's last boot.
+    /// The differences from the zone's last boot.
     pub notes: Vec<String>,
     /// Major and minor number of `/dev/zfs`.
     pub control: Option<(u32, u32)>,
@@ -68,7 +68,7 @@ pub struct BootFacts {
     pub idle_systemd: bool,
 }
 
-/// What a `special` is on the host.
+/// The kind of a `special` on the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Special {
     /// A directory.

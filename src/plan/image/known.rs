@@ -1,5 +1,5 @@
-//! Words that an image may have: those of this release's own tables. Another one is by a release that knows more, and
-//! what it means cannot be guessed.
+//! Words that an image may have: those of this release's own tables. Any other word was written by a later release,
+//! and its meaning cannot be guessed.
 
 use serde::de::{Deserialize, Deserializer, Error};
 

@@ -5,12 +5,12 @@
 //!                              └──── kept in the run-time folder, for as long as the zone runs
 //! ```
 //!
-//! An image is not derived a second time: a zone that runs changes what would be observed (its datasets are mounted,
-//! its addresses answer, its cpus are taken), and its spec may be another by then. The guard of its datasets and
-//! everybody who enters it go by the image.
+//! An image is not derived a second time: a running zone changes the facts (its datasets are mounted, its addresses
+//! answer, its cpus are taken), and its spec may have been edited. The guard of its datasets and every process that
+//! enters it go by the image.
 //!
-//! What a boot does beside, because of what the host is like at that moment, is [`BootChanges`]: a dataset that the host has
-//! mounted is taken from it once, and what a zone mounts of its datasets is the zone's own affair from then on.
+//! Further actions of a boot, which depend on the state of the host at that moment, are [`BootChanges`]: a dataset
+//! that the host has mounted is taken from it once, and the zone may mount its datasets as it likes from then on.
 
 mod decide;
 mod error;
@@ -37,9 +37,9 @@ pub use facts::{BootFacts, Special};
 /// A word of one of this release's own tables.
 type KnownWord = &'static str;
 
-/// What a zone is while it runs.
+/// The desired state of a running zone.
 ///
-/// A field that a reader does not know is an error, as a missing one is: it may be one that closes something.
+/// An unknown field is an error, as a missing one is: it may restrict something.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ZoneImage {
@@ -51,19 +51,19 @@ pub struct ZoneImage {
     pub limits: ZoneLimits,
     /// The datasets that it administers.
     pub datasets: Vec<Delegation>,
-    /// What it is called.
+    /// Its host name and identity.
     pub names: ZoneIdentity,
-    /// What is mounted in it, beside the file systems of the kernel.
+    /// Its mounts, beside the file systems of the kernel.
     pub mounts: ZoneMounts,
     /// Its device nodes.
     pub nodes: Vec<Node>,
-    /// What is covered of the kernel's file systems.
+    /// The covered parts of the kernel's file systems.
     pub covers: ProcCovers,
     /// Its network links.
     pub links: Vec<ZoneLink>,
-    /// What closes its root; none where its root is writable, also where that was asked for at the boot.
+    /// The profile of a read-only root; none where its root is writable, also where that was asked for at the boot.
     pub profile: Option<Profile>,
-    /// What its processes may ask of the kernel.
+    /// The confinement of its processes.
     pub confinement: Confinement,
     /// The capabilities that its processes can have, one bit for each number.
     pub capabilities: u64,
@@ -116,11 +116,11 @@ pub struct Delegation {
     pub name: String,
     /// The properties that the zone cannot change on the dataset itself.
     pub locks: Vec<String>,
-    /// Those that it cannot change on everything below it.
+    /// The properties that it cannot change on everything below it.
     pub below: Vec<String>,
 }
 
-/// What a zone is called.
+/// The names of a zone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ZoneIdentity {
@@ -134,13 +134,13 @@ pub struct ZoneIdentity {
     pub host_id: Option<u32>,
 }
 
-/// What is mounted in a zone.
+/// The mounts of a zone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ZoneMounts {
     /// The host's folder that is its root.
     pub root: PathBuf,
-    /// What of the root differs from what is around it.
+    /// The parts of the root that differ from their surroundings.
     pub parts: Vec<RootPart>,
     /// InheritedDir directories below which all else may lie.
     pub first: Vec<InheritedDir>,
@@ -194,7 +194,7 @@ pub enum OrderedMount {
     Fs(Box<Mount>),
 }
 
-/// What is covered in the zone's `/proc`. Its `/sys` is read-only in every zone.
+/// The covered parts of the zone's `/proc`. `/sys` is read-only in every zone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProcCovers {
@@ -216,12 +216,12 @@ pub struct InitCommand {
     pub args: Vec<String>,
 }
 
-/// What a boot does because of what host and datasets are like at that moment. It is no part of the image.
+/// Actions of a boot that depend on the state of host and datasets at that moment. They are no part of the image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BootChanges {
     /// The zone's run-time folder.
     pub run: PathBuf,
-    /// What is changed on the host first.
+    /// The first changes on the host.
     pub first: Option<FileStep>,
     /// How the datasets are taken from the host.
     pub withdraw: Vec<DatasetStep>,
@@ -232,20 +232,20 @@ pub struct BootChanges {
 /// A zone, decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecidedZone {
-    /// What it is to be.
+    /// The image.
     pub image: ZoneImage,
-    /// What a boot does beside.
+    /// The further actions of a boot.
     pub at_boot: BootChanges,
-    /// What the spec asks for and is left out, harmlessly.
+    /// Settings of the spec that are left out, harmlessly.
     pub warnings: Vec<String>,
 }
 
-/// What of an image holds for those who come to a running zone.
+/// The part of an image that holds for processes that enter a running zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ZoneRules {
-    /// What a process that enters may ask of the kernel.
+    /// The confinement of a process that enters.
     pub confinement: Confinement,
-    /// What the zone may ask of ZFS: nothing about other datasets, nor about what is locked of these.
+    /// The ZFS requests that the zone may make: none about other datasets, nor about locked properties of its own.
     pub datasets: Vec<Delegation>,
     /// The folders of the host that the zone can write to, but for its root.
     pub shared: Vec<String>,
@@ -265,7 +265,7 @@ impl From<ZoneImage> for ZoneRules {
 impl ZoneRules {
     /// Derives it from the spec that a zone was booted with, for zones that have no image.
     pub fn of_spec(spec: &ZoneSpec) -> Self {
-        // What the host's settings were at the boot is decided; none of them changes the rest.
+        // The host's settings at the boot have been decided then; none of them changes the rest.
         let confinement = Confinement::of(spec, confine::Kernel::default());
         Self {
             confinement: confinement.unwrap_or_else(|_| Confinement::strictest()),

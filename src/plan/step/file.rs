@@ -34,7 +34,7 @@ pub enum FileStep {
         /// The zone's addresses.
         addresses: Vec<IpAddr>,
     },
-    /// Bring what a sparse zone has of the host's `/etc` up to date, and give it the keys of an ssh server.
+    /// Update a sparse zone's copies of the host's `/etc`, and give it the keys of an ssh server.
     HostEtc {
         /// The host's folder that is the zone's root.
         root: PathBuf,

@@ -32,15 +32,15 @@ pub enum InsideStep {
         name: String,
         /// Its mount point, as the zone sees it.
         dir: String,
-        /// What its properties say of the mount.
+        /// The mount options in its properties.
         options: MountOptions,
         /// Not on a directory that has files.
         no_overlay: bool,
         /// Not where this profile closes the root.
         closed: Option<Profile>,
     },
-    /// Let only those requests to ZFS through that administer the zone's datasets, and check those that
-    /// could change what is locked.
+    /// Let only those requests to ZFS through that administer the zone's datasets, and check those that could change
+    /// locked properties.
     Guard,
     /// Put all processes of the zone under a filter of system calls.
     Confine(Confinement),
@@ -73,7 +73,7 @@ impl InsideStep {
             }
             Self::Pivot => "make the zone's root the only root, its mounts shared within the zone".into(),
             Self::MountDataset { name, dir, options, .. } => {
-                // Devices never work on what a zone has mounted, whatever the property says.
+                // Devices never work on the mounts of a zone, whatever the property says.
                 let options = MountOptions { devices: false, ..options.clone() };
                 format!("dataset {name}: mount it on {} inside{}", dir.shown(), options.suffix())
             }

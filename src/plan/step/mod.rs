@@ -36,7 +36,7 @@ pub struct Node {
     pub mode: u32,
 }
 
-/// What kind of file system an `fs` resource is.
+/// The kind of file system of an `fs` resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MountSource {
@@ -78,7 +78,7 @@ pub struct Mount {
 pub enum InitProgram {
     /// A program of the zone's root.
     Own(String),
-    /// The one that comes with this software.
+    /// The init that comes with this software.
     BuiltIn,
 }
 
@@ -91,7 +91,7 @@ pub enum BootStep {
     Inside(InsideStep),
 }
 
-/// A step of the host, by what it acts on.
+/// A step of the host, by its object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostStep {
     /// The zone's share of the machine.
@@ -100,7 +100,7 @@ pub enum HostStep {
     Dataset(DatasetStep),
     /// The beginning of the zone's first process in namespaces of its own, with these ids.
     Namespaces(IdMaps),
-    /// What is mounted in the zone.
+    /// The mounts in the zone.
     Mount(MountStep),
     /// Files of the zone, and one of the host.
     File(FileStep),
@@ -124,9 +124,9 @@ pub enum Inverse {
     Stays,
     /// Take all datasets from the user namespace that is kept in this run-time folder, and let it go.
     Release(PathBuf),
-    /// Kill what is in the cgroup and remove it.
+    /// Kill the processes in the cgroup and remove it.
     RemoveCgroup(PathBuf),
-    /// Take away what a network link leaves on the host.
+    /// Remove the remains of a network link on the host.
     RemoveLink(Box<Remains>),
     /// Kill the first process; the kernel ends all others and the namespaces with it.
     KillInit,

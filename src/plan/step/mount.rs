@@ -21,7 +21,7 @@ pub enum MountStep {
         /// It can be written to.
         writable: bool,
     },
-    /// Make the zone's root read-only but for its parts and what else is mounted on it.
+    /// Make the zone's root read-only but for its writable parts and other mounts on it.
     ReadOnly {
         /// The profile that says so.
         profile: &'static str,
@@ -52,8 +52,8 @@ pub enum MountStep {
     },
     /// Put the console into `/dev`.
     Console,
-    /// Mount `/proc` from outside, with folders of it covered for good: what is covered from inside the
-    /// zone's root can uncover.
+    /// Mount `/proc` from outside, with folders of it covered for good: the zone's root could remove covers that
+    /// were made from inside.
     Proc {
         /// Folders below `/proc` that are empty.
         hidden: Vec<&'static str>,

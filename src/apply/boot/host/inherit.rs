@@ -1,10 +1,10 @@
 //! `inherit-pkg-dir`: a directory of the host, seen as one of its ordinary users sees it.
 //!
-//! The mount maps no ids, so the zone's root is neither the owner of the host's files nor has it power over
-//! them: what others may not read, it may not read. A mount with mapped ids, over the file itself, is made for each
-//! program that runs as its owner: a part of one mount of the whole directory, which no zone sees. All of them are
-//! made before the zone's own namespace is, which locks them: their read-only attribute cannot be taken away, for it
-//! alone keeps the zone's root, their owner, from writing.
+//! The mount maps no ids, so the zone's root neither owns the host's files nor has capabilities over them: it may
+//! not read files that are closed to others. Each program that runs as its owner (set-user-ID) gets a mount with
+//! mapped ids over the file itself. These mounts are parts of one mapped mount of the whole directory, which no zone
+//! sees. All of them are made before the zone's own mount namespace, which locks them: the zone's root, who owns the
+//! mapped programs, cannot take their read-only attribute away and write to them.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -27,7 +27,7 @@ impl Build<'_> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(dir, flags, Mode::empty()).map_err(|e| fail(&what, "cannot open it", e))?;
         let mut attrs = Attrs::RDONLY | Attrs::NODEV;
-        // The mounts of the programs begin as copies of this one.
+        // The mounts of the programs are put onto this one, so set-user-ID must work on it.
         attrs.set(Attrs::NOSUID, programs.is_none());
         let tree = if without("unmapped") {
             self.site.mapped(fd.as_fd(), &what, attrs)?
@@ -36,7 +36,8 @@ impl Build<'_> {
             copy.set(attrs, Attrs::empty(), None).map_err(|e| fail(&what, "cannot set its attributes", e))?
         };
         self.site.attach(&tree, &what, dir, true)?;
-        // All of it is mapped then, the programs too, and no mount is mapped twice.
+        // Without the defence `unmapped` the whole directory is mapped, the programs too, and no mount can be mapped
+        // twice.
         let programs = programs.filter(|list| !list.is_empty() && !without("unmapped"));
         let Some(programs) = programs else { return Ok(()) };
         // Read-only, as the mount that it is a copy of.
@@ -46,7 +47,7 @@ impl Build<'_> {
             .map_err(|e| e.with_note("with setuid=false it is mounted without its programs"))?;
         self.site
             .within(|| {
-                // Only of an attached mount the kernel copies parts.
+                // The kernel copies parts of attached mounts only.
                 self.site.set_aside(&mapped)?;
                 Ok(self.programs(&tree, &mapped, &what, programs))
             })
@@ -68,7 +69,7 @@ impl Build<'_> {
         let mut folders = BTreeMap::new();
         for path in list.iter().map(Path::new) {
             let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { continue };
-            // Each may have gone, or have become something else, since the list was made.
+            // A program may have been removed or replaced since the list was made.
             let opened =
                 folders.entry(folder).or_insert_with(|| Some((open(mapped, folder)?, open(tree, folder)?)));
             let Some((from, to)) = opened else { continue };
@@ -86,7 +87,7 @@ fn program(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &OsStr) -> io::Result
         other => other?,
     };
     let stat = rustix::fs::fstat(&mount)?;
-    // Its owner in the zone could read what others may not.
+    // With mapped ids the zone's root owns the program and could read it although others may not.
     let readable = is_readable_to_all(stat.st_mode) || without("readable");
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || !readable {
         return Ok(());
@@ -95,7 +96,7 @@ fn program(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &OsStr) -> io::Result
         mount.set(Attrs::empty(), Attrs::RDONLY, None, false)?;
     }
     match mount.attach_at(to, name) {
-        // It has gone in this moment.
+        // It was removed at this moment.
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     }

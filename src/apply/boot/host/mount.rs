@@ -1,4 +1,4 @@
-//! What is mounted in the zone with the host's rights.
+//! Mounts in the zone that need the host's rights.
 
 use super::{Build, StepError};
 use crate::plan::step::MountStep;

@@ -27,8 +27,8 @@ impl Build<'_> {
         let cgroup = self.cgroup.as_ref().map(AsFd::as_fd);
         limits::processes(&self.image.limits.group)
             .map_err(|e| fail(what, "cannot limit the number of processes", e))?;
-        // The owner pays for what the namespace uses of a user's limits. Were that the host's root, one zone
-        // could leave it, and all other zones, without inotify instances, queued signals and the like.
+        // The namespace's use of a user's limits counts against its owner. Were that the host's root, one zone could
+        // leave it, and all other zones, without inotify instances, queued signals and the like.
         let mut ours = Some(ours);
         let (image, bounds) = (self.image, self.bounds.take());
         let (uid, owner) = (self.site.uid, (self.site.uid, self.site.gid));

@@ -1,9 +1,9 @@
 //! `file-mac-profile`: a root that is read-only but for parts of it.
 //!
-//! Both are attributes of mounts, not of the file system: what belongs to the host writes as ever. The zone's
-//! process copies the mounts into a namespace of its own user namespace, and by that the kernel locks them
-//! (mount_namespaces(7)): root of the zone can neither take the attribute nor the mounts away, and a bind
-//! mount of them is read-only, too.
+//! Read-only is an attribute of the mounts, not of the file system, so processes of the host can still write. The
+//! zone's process copies the mounts into a namespace of its own user namespace, and by that the kernel locks them
+//! (mount_namespaces(7)): root of the zone can remove neither the attribute nor the mounts, and a bind mount of them
+//! is read-only, too.
 
 use std::os::fd::AsFd;
 
@@ -15,7 +15,7 @@ impl Build<'_> {
     /// and cannot be renamed.
     pub(super) fn part(&self, dir: &str, writable: bool) -> Result<(), StepError> {
         let target = self.site.target(dir, true).map_err(|e| StepError::new(dir, e))?;
-        // The copy keeps the mapping of ids and whatever the zone's root is mounted with.
+        // The copy keeps the mapping of ids and the attributes of the zone's root.
         let tree = self.site.within(|| MountFd::copy(target.as_fd(), false));
         let tree = tree.map_err(|e| fail(dir, "cannot mount it", e))?;
         if !writable {

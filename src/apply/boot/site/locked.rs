@@ -22,7 +22,7 @@ use crate::sys::naive::without;
 use crate::sys::ns::{self, Kinds, Side};
 use crate::sys::process;
 
-/// The directory that is covered in the namespaces of the process, which nobody else sees.
+/// The directory that is covered in the namespaces of the process, which no other process sees.
 const PLACE: &str = "/proc";
 /// Name of the mount point below it.
 const NAME: &str = "mount";

@@ -1,8 +1,8 @@
-//! Where a zone's mounts are: of a zone that is being put together, or of one that runs.
+//! The place of a zone's mounts: of a zone that is being put together, or of a running one.
 //!
-//! What is mounted is opened in the host's mount namespace and attached in the zone's. In a zone that is being put
-//! together nobody is yet; in one that runs its root can change every directory meanwhile, so a mount point is looked up
-//! below the zone's root, without following links, in both.
+//! The source of a mount is opened in the host's mount namespace and attached in the zone's. A zone that is being
+//! put together has no processes yet; in a running one its root can change every directory meanwhile, so in both a
+//! mount point is looked up below the zone's root, without following links.
 
 mod fs;
 mod locked;
@@ -46,7 +46,7 @@ pub struct Site<'a> {
     mounts: SiteMounts<'a>,
     /// The zone's root.
     root: Option<OwnedFd>,
-    /// What the administrator should know.
+    /// Warnings for the administrator.
     pub warnings: Vec<String>,
 }
 
@@ -130,7 +130,7 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// Takes away what is mounted on a directory of the zone. Whoever has files open there keeps them.
+    /// Unmounts a directory of the zone. Processes with open files there keep them.
     ///
     /// # Errors
     /// The system's error; `EINVAL` where nothing is mounted.
