@@ -75,7 +75,7 @@ pub fn take_down(op: &mut Op<'_>, running: &Running, stop_reason: StopReason) ->
             Some(left) => return Err(BootError::Stuck(left)),
         }
     }
-    // Who reboots waits for the port anyway: the next one has its name.
+    // A reboot waits until the port is removed, because the next boot makes one of the same name.
     let ports = if stop_reason == StopReason::Halt { PortRemoval::Beside } else { PortRemoval::Awaited };
     clean(op, &running, ports)
 }

@@ -91,7 +91,7 @@ pub enum BrokerPolicy {
 pub enum Operands {
     /// Nothing.
     None,
-    /// One of these words; any other ends the program without a message, as on Solaris.
+    /// The operand is one of these words; any other ends the program without a message, as on Solaris.
     Keyword(&'static str),
     /// One name.
     Name {

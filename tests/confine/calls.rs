@@ -307,7 +307,7 @@ fn a_zone_whose_image_is_not_understood_is_entered_under_the_strictest_filter() 
     let image = std::fs::read_to_string(run.join("image")).expect("an image");
     let spec = std::fs::read_to_string(run.join("spec.toml")).expect("a spec");
     assert_ne!(answer(), ENOSYS);
-    // What is saved and what is in the folder does not count while the zone runs.
+    // The saved spec and the one in the run-time folder do not count while the zone runs.
     lab.configure_again("zion", "remove attr name=allow-syscalls");
     for other in [&spec.replace("io-uring", "keys"), "no spec"] {
         std::fs::write(run.join("spec.toml"), other).expect("written");

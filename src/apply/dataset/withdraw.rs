@@ -299,7 +299,7 @@ fn number_of(property: &'static str, word: &str) -> Result<u64, WithdrawError> {
     index_number(property, word).ok_or_else(|| WithdrawError::NotKnown { property, word: word.to_owned() })
 }
 
-/// One unmounted mount of the host.
+/// A mount of the host that was unmounted, and can be mounted again.
 struct Unmounted {
     source: String,
     point: PathBuf,

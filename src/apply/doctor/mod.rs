@@ -42,7 +42,7 @@ impl Health {
     }
 }
 
-/// One check.
+/// A check of the host and its result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
     /// The topic, a few words.

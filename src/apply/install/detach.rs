@@ -327,7 +327,7 @@ mod tests {
     fn a_range_is_restored_only_where_the_zone_has_none_and_it_is_free() {
         assert_eq!(restored_range(Some(70_000), None, true), Some(70_000));
         assert_eq!(restored_range(Some(70_000), None, false), None);
-        // What the plan prints is what is done: a zone that has a range keeps it.
+        // A zone that has a range keeps it, and the plan must not name another.
         assert_eq!(restored_range(Some(70_000), Some(140_000), true), None);
         assert_eq!(restored_range(None, None, true), None);
     }

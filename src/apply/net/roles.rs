@@ -103,7 +103,7 @@ pub fn check_v6(a: &mut Asm, roles: Roles, drop: BpfLabel) {
     routing(a, roles, drop);
     a.jump(fine);
 
-    // One such header is honest before other things than UDP, as before a multicast listener report.
+    // A single header of this kind is legitimate before other things than UDP, as before a multicast listener report.
     a.here(behind);
     load(a, ETHERNET + 40, NEXT, 8, drop);
     a.load(Size::Byte, R0, FP, NEXT);

@@ -17,7 +17,7 @@
 //! init. Afterwards it becomes `zoneadmd`, small and with a name of its own, and keeps the console.
 //! Halting needs no supervisor: the kernel ends everything with process 1.
 //!
-//! One socket serves all. The first line that is not blank is the request of a connection, after the name and
+//! A single socket serves all of them. The first line that is not blank is the request of a connection, after the name and
 //! version of the protocol ([`super::protocol`]): `HANDOVER` (a new supervisor takes socket and client over), `BOOT
 //! ARGS` (start init of a ready zone), or `CONNECT PID LOCALE FLAG` (a client of the console; with flag 1 it leaves
 //! when the zone halts). It is answered with a line, `OK`, `BUSY PID` or `ERROR TEXT`; any other request is refused.
@@ -467,7 +467,7 @@ pub fn stay_for_client(root: &Root, name: &ZoneName, console: Console) {
 /// Reads a request; none when there is none. The blank line before it is for supervisors that know no other way to
 /// say that they do not understand.
 fn read_request(stream: &UnixStream) -> Option<String> {
-    // One byte at a time: the bytes after the line belong to the console.
+    // The reader takes one byte at a time, because the bytes after the line belong to the console.
     let mut reader = BufReader::with_capacity(1, stream.take(8192));
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;

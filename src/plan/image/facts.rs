@@ -64,7 +64,7 @@ pub struct BootFacts {
     pub net: net::NetFacts,
     /// The init program of the zone's root that can run here, when there is one.
     pub own_init: Option<String>,
-    /// That root has systemd, which cannot run here.
+    /// The root of the zone has systemd, which cannot run here.
     pub idle_systemd: bool,
 }
 

@@ -52,7 +52,7 @@ pub enum MountSource {
     Zfs,
 }
 
-/// One `fs` resource, decided.
+/// The mount of an `fs` resource, as the plan has decided it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mount {
@@ -82,7 +82,7 @@ pub enum InitProgram {
     BuiltIn,
 }
 
-/// One step of a boot. The order of the list is the order of the work.
+/// A step of a boot. The order of the list is the order of the work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BootStep {
     /// Done by the supervisor, with the host's rights.
