@@ -202,8 +202,9 @@ fn another_name_and_the_end_of_the_hosts_link_are_told() {
     }
     assert!(soon(|| zion.at(|| find("eth9")).flags & RUNNING == 0), "the zone is told as well");
     w.halt("zion");
-    let names: Vec<String> = link::all(&mut socket()).expect("links").into_iter().map(|l| l.name).collect();
-    assert_eq!(names, ["lo", "eth0"], "nothing of the zone is left");
+    let names = || link::all(&mut socket()).expect("links").into_iter().map(|l| l.name).collect::<Vec<_>>();
+    soon(|| names() == ["lo", "eth0"]);
+    assert_eq!(names(), ["lo", "eth0"], "nothing of the zone is left");
     // The link itself went with the test.
     w.settle();
     w.assert_clean();
