@@ -40,7 +40,7 @@ impl BootArgs {
         out
     }
 
-    /// Reads what [`Self::kept`] has given.
+    /// Reads the text that [`Self::to_text`] returns.
     pub fn from_text(text: &str) -> Self {
         let (first, line) = text.split_once('\n').unwrap_or((text, ""));
         Self { writable: first == WRITABLE, ..Self::parse(line) }
