@@ -110,9 +110,9 @@ impl Zfs {
     /// other properties texts. `key` is the wrapping key of a new encryption root.
     ///
     /// ```no_run
-    /// # use zones::zfs::{Kind, Zfs, nvlist::List};
+    /// # use zones::zfs::{DatasetKind, Zfs, nvlist::List};
     /// let zfs = Zfs::open()?;
-    /// zfs.create("tank/vol", Kind::Volume, &[("volsize", 1u64 << 30)].into(), None)?;
+    /// zfs.create("tank/vol", DatasetKind::Volume, &[("volsize", 1u64 << 30)].into(), None)?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///

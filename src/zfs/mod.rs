@@ -11,11 +11,11 @@
 //! to a user namespace, list pools) go to the kernel directly, through one descriptor of the control device.
 //!
 //! ```no_run
-//! use zones::zfs::{Kind, Zfs, nvlist::List};
+//! use zones::zfs::{DatasetKind, Zfs, nvlist::List};
 //!
 //! let zfs = Zfs::open()?;
 //! let props: List = [("quota", 10u64 << 30), ("zoned", 1)].into();
-//! zfs.create("tank/zion", Kind::Filesystem, &props, None)?;
+//! zfs.create("tank/zion", DatasetKind::Filesystem, &props, None)?;
 //! zfs.snapshot(&["tank/zion@new"], &List::new())?;
 //! assert!(zfs.exists("tank/zion@new")?);
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -211,10 +211,10 @@ impl Zfs {
     /// Returns a filesystem, volume or snapshot with its properties.
     ///
     /// ```no_run
-    /// # use zones::zfs::{Source, Zfs};
+    /// # use zones::zfs::{PropertySource, Zfs};
     /// let zion = Zfs::open()?.dataset("tank/zion")?;
     /// println!("quota {:?}, compression {:?}", zion.number("quota"), zion.word("compression"));
-    /// assert!(!zion.zoned() || *zion.source("zoned") == Source::Local);
+    /// assert!(!zion.zoned() || *zion.source("zoned") == PropertySource::Local);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
@@ -254,9 +254,9 @@ impl Zfs {
     /// Not all or none: each property for itself.
     ///
     /// ```no_run
-    /// # use zones::zfs::{Zfs, nvlist::Value};
+    /// # use zones::zfs::{Zfs, nvlist::NvValue};
     /// let zfs = Zfs::open()?;
-    /// zfs.set_props("tank/zion", &[("zoned", Value::from(1u64)), ("mountpoint", "/export".into())].into())?;
+    /// zfs.set_props("tank/zion", &[("zoned", NvValue::from(1u64)), ("mountpoint", "/export".into())].into())?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///

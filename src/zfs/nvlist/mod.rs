@@ -146,9 +146,9 @@ impl From<String> for NvValue {
 /// A map from names to values; the order of its names is that of the alphabet.
 ///
 /// ```
-/// use zones::zfs::nvlist::{List, Value};
+/// use zones::zfs::nvlist::{List, NvValue};
 ///
-/// let list: List = [("compression", Value::from("lz4")), ("quota", Value::from(1u64 << 30))].into();
+/// let list: List = [("compression", NvValue::from("lz4")), ("quota", NvValue::from(1u64 << 30))].into();
 /// assert_eq!(list.u64("quota"), Some(1 << 30));
 /// assert_eq!(List::decode(&list.to_native()?)?, list);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
