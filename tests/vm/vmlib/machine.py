@@ -18,6 +18,10 @@ from .recipe import HERE, Trouble, cache_dir
 from .scratch import scratch
 
 PROBE_SECONDS = 12
+# How often a machine is started whose emulator gives up before the guest has begun.
+STARTS = 3
+# The guest's last word on its console before its script runs.
+BEGUN = b"zvm-script-begins"
 MEMORY = os.environ.get("ZONES_VM_MEMORY", "2048")
 CPUS = os.environ.get("ZONES_VM_CPUS", "2")
 
@@ -105,6 +109,10 @@ def runnable(info):
     return owned_by_root(info)
 
 
+class NotBegun(Exception):
+    """The emulator has aborted before the guest ran its script: nothing was tried, so starting again hides nothing."""
+
+
 class Machine:
     """One boot; everything it makes lies in one temporary folder."""
 
@@ -116,8 +124,14 @@ class Machine:
 
     def run(self):
         """Returns the exit status of the script."""
-        with scratch() as temp:
-            return self._run(temp)
+        for start in range(1, STARTS + 1):
+            with scratch() as temp:
+                try:
+                    return self._run(temp)
+                except NotBegun as e:
+                    if start == STARTS:
+                        raise Trouble(str(e)) from e
+                    print(f"vm: {e}; the machine is started again", file=sys.stderr, flush=True)
 
     def _run(self, temp):
         accel = accelerator(self.folder)
@@ -162,6 +176,10 @@ class Machine:
                 w.join()
         if self.console:
             shutil.copy(console, self.console)
+        # The emulator with a thread for each processor now and then fails an assertion of its own
+        # (iotlb_to_section, qemu 10.0.2) while the firmware places the devices.
+        if qemu.returncode == -signal.SIGABRT and not self.shell and BEGUN not in console.read_bytes():
+            raise NotBegun("qemu has aborted before the script began")
         return self._outcome(temp, late)
 
     def _outcome(self, temp, late):
