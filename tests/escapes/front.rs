@@ -74,6 +74,29 @@ fn folders_that_others_can_write() {
     lab.halted("zion");
 }
 
+/// Files that are made while the umask is empty, as during the steps of a boot, have the modes that they are given:
+/// others than root write to none that root reads, and open none of a zone.
+#[test]
+fn files_that_others_can_write() {
+    let Some(lab) = Lab::on_disk() else { return };
+    lab.booted("zion", "");
+    let mut found = 0;
+    let mut folders = ["run/zones", "var/lib/zones", "etc/zones.d"].map(|f| lab.path().join(f)).to_vec();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let meta = fs::symlink_metadata(&path).expect("it is there");
+            found += 1;
+            assert!(meta.is_symlink() || meta.mode() & 0o022 == 0, "{}: {:o}", path.display(), meta.mode());
+            if meta.is_dir() {
+                folders.push(path);
+            }
+        }
+    }
+    assert!(found > 5, "only {found} files");
+    lab.halted("zion");
+}
+
 /// There is no set-user-id helper to be attacked: programs are installed without, and refuse who is not root.
 #[test]
 fn no_program_is_set_user_id() {

@@ -100,7 +100,8 @@ pub struct BuildInput<'a> {
 
 /// Carries out the host's steps and waits until the zone's first process has done its own.
 ///
-/// `root_ids` are the host ids of the zone's root. On failure everything has been undone.
+/// `root_ids` are the host ids of the zone's root. `meanwhile` is called while process 1 works, with an empty umask.
+/// On failure everything has been undone.
 ///
 /// # Errors
 /// [`StepError`] of the first step that failed.
@@ -110,6 +111,7 @@ pub fn make_ready(
     root_ids: (u32, u32),
     work: BuildInput<'_>,
     journal: &mut BootJournal,
+    meanwhile: impl FnOnce() -> Result<(), StepError>,
 ) -> Result<ReadyZone, StepError> {
     let BuildInput { image, steps, .. } = work;
     let network = net::Network::begin(&image.links, work.asked);
@@ -138,14 +140,13 @@ pub fn make_ready(
     };
     // The modes of nodes and directories are exact.
     let umask = rustix::process::umask(Mode::empty());
-    let done = build.run(root, steps, work.init, journal);
+    let done = build.run(root, steps, work.init, journal, meanwhile);
     rustix::process::umask(umask);
     let back = ipc
         .map_or(Ok(()), |ipc| ns::join(ipc.as_fd(), Kinds::IPC))
         .map_err(|e| fail("boot", "cannot return to the host's ipc namespace", e));
     // Only now: a process that is made in the zone's ipc namespace would keep it.
-    let kept = done.and(back).and_then(|()| build.keep());
-    let guarded = kept.and_then(|()| build.guard(root));
+    let guarded = done.and(back).and_then(|()| build.guard(root));
     let result = guarded.and_then(|()| match (build.process.take(), build.channel.take()) {
         (Some((pid, handle)), Some(channel)) => {
             Ok(ReadyZone { pid, handle, channel, report: std::mem::take(&mut build.report) })
@@ -203,6 +204,7 @@ impl Build<'_> {
         steps: &[BootStep],
         init: &Path,
         journal: &mut BootJournal,
+        meanwhile: impl FnOnce() -> Result<(), StepError>,
     ) -> Result<(), StepError> {
         // Links come last, and process 1 goes on with its own part while they are made.
         let at =
@@ -211,6 +213,9 @@ impl Build<'_> {
         self.steps(root, first, 0, steps, journal)?;
         dataset::no_other_has(root, self.image, self.process.as_ref().map(|(pid, _)| *pid))?;
         self.hand_over(steps, init)?;
+        // Files that only others read are written while process 1 works.
+        self.keep()?;
+        meanwhile()?;
         self.steps(root, links, at, steps, journal)?;
         self.wait_until_ready()
     }

@@ -1,10 +1,11 @@
 //! Brings a zone up: carries the plan of its boot out, writes the record, and starts init.
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
-use super::error::{Process1Error, UpError};
+use super::error::{Process1Error, UpError, fail};
 use super::host::{self, ReadyZone};
 use super::zone;
 use crate::apply::console::Console;
@@ -12,7 +13,7 @@ use crate::apply::dataset::{self, record::DatasetRecord, withdraw::HandoverRepor
 use crate::apply::journal::boot::BootJournal;
 use crate::apply::net::Probe;
 use crate::apply::paths::Root;
-use crate::apply::rundir::{JOURNAL, Running, SPEC, init_file, write_record};
+use crate::apply::rundir::{JOURNAL, Running, SPEC, copy, init_file, write_record_only};
 use crate::apply::running::next_id;
 use crate::apply::{claim, engine};
 use crate::plan::boot::{BootFacts, BootPlan};
@@ -63,20 +64,21 @@ pub fn up(
     let init = init_file(root).map_err(UpError::of("cannot store the built-in init"))?;
     let mut journal = BootJournal::begin(&dir.join(JOURNAL), name, &begun.plan.steps)
         .map_err(|e| UpError::of("cannot begin the journal")(e.cause))?;
-    // The spec that was planned from: the saved one may be another by now.
-    let kept =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(dir.join(SPEC));
-    let kept = kept.and_then(|mut file| file.write_all(begun.spec.as_bytes()));
-    kept.map_err(UpError::of("cannot keep the spec as booted"))?;
     let facts = begun.facts;
     let ids = first_host_id(&facts.uid_map).zip(first_host_id(&facts.gid_map));
     let ids = ids.ok_or(UpError::NoRoot)?;
     let (BootPlan { image, steps, .. }, asked) = (begun.plan, begun.asked);
     let work = host::BuildInput { image, steps, asked, console: console.slave(), init: &init };
-    let mut ready = host::make_ready(root, name, ids, work, &mut journal)?;
+    let mut id = 0;
+    let meanwhile = || {
+        keep_spec(&dir, &begun.spec).map_err(|e| fail("zone", "cannot keep the spec as booted", e))?;
+        id = next_id(root).map_err(|e| fail("zone", "cannot number it", e))?;
+        Ok(())
+    };
+    let mut ready = host::make_ready(root, name, ids, work, &mut journal, meanwhile)?;
     let own = i32::try_from(std::process::id()).unwrap_or(0);
     let mut running = Running {
-        id: next_id(root).map_err(UpError::of("cannot number the zone"))?,
+        id,
         state: ZoneState::Ready,
         init: ready.pid,
         init_start: process::start_time(ready.pid).unwrap_or(0),
@@ -95,10 +97,14 @@ pub fn up(
     }
     // The record comes before init: whatever runs can be found. Were this process to die in
     // between, process 1 would end with its channel and the record would not be believed.
-    let done = write_record(root, name, &running).map_err(UpError::of("cannot write the record"));
+    let done = write_record_only(root, name, &running).map_err(UpError::of("cannot write the record"));
     let done = done.and_then(|()| match goal {
-        Goal::Running => Ok(start_init(&ready, zone::BOOT)?),
-        Goal::Ready => Ok(()),
+        // The copy is for a loss of the record, which comes first; init starts while the copy is written.
+        Goal::Running => Ok(start_init(&ready, zone::BOOT, || copy::follow(root, name, &running))?),
+        Goal::Ready => {
+            copy::follow(root, name, &running);
+            Ok(())
+        }
     });
     if let Err(error) = done {
         let _ = ready.handle.signal(libc::SIGKILL);
@@ -107,6 +113,13 @@ pub fn up(
         return Err(UpError::NotUndone { cause: Box::new(error), left });
     }
     Ok((running, ready))
+}
+
+/// Stores the spec that was planned from: the saved one may be another by now.
+fn keep_spec(dir: &Path, text: &str) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(dir.join(SPEC))?.write_all(text.as_bytes())
 }
 
 /// Notes the state of the zone's datasets, for its next boot.
@@ -127,12 +140,13 @@ fn note_datasets(
     dataset::record::note_boot(root, name, &now)
 }
 
-/// Lets process 1 start init and waits until the exec has happened.
+/// Lets process 1 start init and waits until the exec has happened; `meanwhile` is done before the wait.
 ///
 /// # Errors
 /// [`Process1Error`].
-pub fn start_init(ready: &ReadyZone, word: &str) -> Result<(), Process1Error> {
+pub fn start_init(ready: &ReadyZone, word: &str, meanwhile: impl FnOnce()) -> Result<(), Process1Error> {
     ready.channel.send(word, &[]).map_err(Process1Error::Ended)?;
+    meanwhile();
     // The channel closes on exec; a message instead of the end is a failure.
     let answer = ready.channel.receive().map_err(Process1Error::Hear)?;
     if answer.text.is_empty() {

@@ -65,6 +65,12 @@ fn parse_head(line: &str) -> Option<Running> {
     (boot == now.trim()).then(|| Running::parse(line).map(Running::believed))?
 }
 
+/// Stores the record of a zone in the copy, which may fail: without it a zone is found by its cgroup only, which is
+/// enough in all but rare cases.
+pub fn follow(root: &Root, zone: &ZoneName, running: &Running) {
+    let _ = keep(root, zone, running);
+}
+
 /// Stores the record of a zone in the copy: writes it over the stored one, or makes a copy of the record and its
 /// files.
 ///

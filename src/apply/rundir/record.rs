@@ -163,8 +163,7 @@ pub fn written(root: &Root, zone: &ZoneName) -> Option<Running> {
 /// The system's error.
 pub fn write_record(root: &Root, name: &ZoneName, running: &Running) -> io::Result<()> {
     let done = write_record_only(root, name, running);
-    // Without the copy the zone is found by its cgroup only, which is enough in all but rare cases.
-    let _ = copy::keep(root, name, running);
+    copy::follow(root, name, running);
     done
 }
 

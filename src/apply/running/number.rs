@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 
 use crate::apply::paths::Root;
 
@@ -11,7 +12,10 @@ use crate::apply::paths::Root;
 /// The system's error.
 pub fn next_id(root: &Root) -> io::Result<u32> {
     let path = root.run_dir().join(".next-id");
-    let file = fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path)?;
+    // The mode is given, since a boot numbers its zone with an empty umask.
+    let mut options = fs::OpenOptions::new();
+    options.create(true).truncate(false).read(true).write(true).mode(0o600);
+    let file = options.open(&path)?;
     file.lock()?;
     let text = io::read_to_string(&file)?;
     // Until the numbers have come round once, the next one is free. A file that is new, cut short or foreign does

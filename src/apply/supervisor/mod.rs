@@ -337,7 +337,9 @@ impl Supervisor {
         let ready = ReadyZone { pid: init.running.init, handle, channel, report: HandoverReport::default() };
         init.running.state = ZoneState::Running;
         write_record(&self.root, &self.name, &init.running).map_err(|e| e.to_string())?;
-        start_init(&ready, &word).map_err(|e| e.to_string()).inspect_err(|_| self.console.boot_failed())
+        start_init(&ready, &word, || {})
+            .map_err(|e| e.to_string())
+            .inspect_err(|_| self.console.boot_failed())
     }
 
     fn init_has_ended(&mut self) {
