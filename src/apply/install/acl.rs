@@ -31,8 +31,9 @@ impl AclKind {
 /// `POSIX_ACL_XATTR_VERSION`.
 const VERSION: u32 = 2;
 
-/// The id of entries without a name.
-const NOBODY: u32 = u32::MAX;
+/// The id of entries that name no user or group: `ACL_UNDEFINED_ID` of `posix_acl.h`. Of the kinds in acl(5) only
+/// `ACL_USER` and `ACL_GROUP` name one.
+const UNDEFINED_ID: u32 = u32::MAX;
 
 /// Most entries of a list that is taken.
 const MOST: usize = 1024;
@@ -89,12 +90,12 @@ fn one(entry: &str, id_of: &dyn Fn(&str, bool) -> Option<u32>) -> Option<(u16, u
     let number = fields.next().and_then(|id| id.parse().ok());
     let number = number.or_else(|| name.parse().ok()).or_else(|| id_of(name, is_user));
     Some(match (tag, name.is_empty()) {
-        ("user" | "u", true) => (0x01, NOBODY, permissions),
+        ("user" | "u", true) => (0x01, UNDEFINED_ID, permissions),
         ("user" | "u", false) => (0x02, number?, permissions),
-        ("group" | "g", true) => (0x04, NOBODY, permissions),
+        ("group" | "g", true) => (0x04, UNDEFINED_ID, permissions),
         ("group" | "g", false) => (0x08, number?, permissions),
-        ("mask" | "m", _) => (0x10, NOBODY, permissions),
-        _ => (0x20, NOBODY, permissions),
+        ("mask" | "m", _) => (0x10, UNDEFINED_ID, permissions),
+        _ => (0x20, UNDEFINED_ID, permissions),
     })
 }
 
