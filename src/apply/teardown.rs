@@ -77,7 +77,7 @@ pub fn take_down(op: &mut Op<'_>, running: &Running, stop_reason: StopReason) ->
     }
     // A reboot waits until the port is removed, because the next boot makes one of the same name.
     let ports = if stop_reason == StopReason::Halt { PortRemoval::Beside } else { PortRemoval::Awaited };
-    clean(op, &running, ports)
+    remove_remains(op, &running, ports)
 }
 
 /// Waits for the end of a zone that was killed. Returns its remains: at once when only the kernel has to finish, no
@@ -107,7 +107,7 @@ fn wait_for_end(
 ///
 /// # Errors
 /// [`BootError`]: something of it is left, and the command can be repeated.
-pub fn clean(op: &mut Op<'_>, running: &Running, ports: PortRemoval) -> Result<(), BootError> {
+pub fn remove_remains(op: &mut Op<'_>, running: &Running, ports: PortRemoval) -> Result<(), BootError> {
     let root = op.store.root();
     fault::point("killed");
     for error in dataset::take_back(root, op.name) {
@@ -141,8 +141,9 @@ pub fn clean(op: &mut Op<'_>, running: &Running, ports: PortRemoval) -> Result<(
     Ok(())
 }
 
-/// Removes the remains of a crash of a zone that does not run. The caller holds the lock.
-pub fn sweep(root: &Root, name: &ZoneName) {
+/// Undoes what a boot or a halt that crashed has left of a zone that does not run: its mounts, links, datasets, cgroup
+/// and record. The other files of its run-time folder stay. The caller holds the lock.
+pub fn recover_after_crash(root: &Root, name: &ZoneName) {
     let dir = root.zone_run(name);
     let copy = copy::record(root, name);
     if !dir.is_dir() && (copy.is_none() || make_run_dir(root, &dir).is_err()) {
@@ -162,10 +163,10 @@ pub fn sweep(root: &Root, name: &ZoneName) {
     copy::remove(root, name);
 }
 
-/// Removes all remains of a zone that does not run, but for the console while a process serves it. The caller holds
-/// the lock.
-pub fn clear(root: &Root, name: &ZoneName) {
-    sweep(root, name);
+/// Does as [`recover_after_crash`], and removes the files of the run-time folder as well, but for the console's while a
+/// process serves it. The caller holds the lock.
+pub fn recover_and_remove_files(root: &Root, name: &ZoneName) {
+    recover_after_crash(root, name);
     remove_run_files(root, name, client::is_listening(root, name));
 }
 

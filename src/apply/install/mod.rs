@@ -54,7 +54,7 @@ pub use transfer::{move_plan, move_zone, moved_spec};
 use crate::apply::boot::observe::{RootInit, root_init, zone_root};
 use crate::apply::console::client;
 use crate::apply::etc::EtcError;
-use crate::apply::teardown::{remove_run_files, sweep};
+use crate::apply::teardown::{recover_after_crash, remove_run_files};
 use crate::apply::{Op, running};
 use crate::plan::boot::IDLE_SYSTEMD;
 use crate::plan::install::{
@@ -268,7 +268,7 @@ pub fn uninstall(op: &mut Op<'_>, args: &[String]) -> Result<(), InstallError> {
     refuse_read_only(op)?;
     client::dismiss(root, name, "NOTICE: Zone is being uninstalled.  Disconnecting...");
     // Leftovers of the zone's last run after a crash: no later command would look for them.
-    sweep(root, name);
+    recover_after_crash(root, name);
     remove_run_files(root, name, false);
     run::run(op, &plan)
 }

@@ -11,7 +11,7 @@ use crate::apply::helper::exec;
 use crate::apply::paths::Root;
 use crate::apply::rundir::{StopReason, make_run_dir};
 use crate::apply::store::Locked;
-use crate::apply::teardown::{clear, remove_run_files, sweep, take_down};
+use crate::apply::teardown::{recover_after_crash, recover_and_remove_files, remove_run_files, take_down};
 use crate::apply::{Op, claim, running};
 use crate::plan::boot::plan;
 use crate::spec::ZoneName;
@@ -32,7 +32,7 @@ const WARNING: &str = "WARNING: ";
 /// [`BootError`]; everything has been undone then.
 pub fn start(op: &mut Op<'_>, args: &BootArgs, goal: Goal, lock: &Locked) -> Result<(), BootError> {
     let args = with_default(op, args);
-    sweep(op.store.root(), op.name);
+    recover_after_crash(op.store.root(), op.name);
     if let Some(strays) = running::strays(op.store.root(), op.name) {
         return Err(BootError::Strays(strays));
     }
@@ -66,7 +66,7 @@ pub fn start(op: &mut Op<'_>, args: &BootArgs, goal: Goal, lock: &Locked) -> Res
                     let _ = process::wait(pid);
                     match running::find(op.store.root(), op.name) {
                         Some(left) => take_down(op, &left, StopReason::Halt)?,
-                        None => clear(op.store.root(), op.name),
+                        None => recover_and_remove_files(op.store.root(), op.name),
                     }
                     op.out.warn("zoneadmd ended before the zone was up; what it made has been undone");
                     Err(BootError::Call)

@@ -7,7 +7,7 @@ use crate::apply::net::PortRemoval;
 use crate::apply::paths::Root;
 use crate::apply::rundir::{self, CONSOLE, Running, StopReason, write_record};
 use crate::apply::supervisor::start;
-use crate::apply::teardown::{clean, clear, open, take_down, warn_unwritten};
+use crate::apply::teardown::{open, recover_and_remove_files, remove_remains, take_down, warn_unwritten};
 use crate::apply::{Op, fault, mend, running};
 use crate::spec::ZoneName;
 use crate::spec::state::ZoneState;
@@ -28,7 +28,7 @@ pub fn halt(op: &mut Op<'_>, killed: bool) -> Result<(), BootError> {
         return take_down(op, &running, StopReason::Halt);
     }
     let strays = running::strays(op.store.root(), op.name);
-    clear(op.store.root(), op.name);
+    recover_and_remove_files(op.store.root(), op.name);
     if let Some(strays) = strays {
         running::remove_cgroup(op.name.as_str(), &strays.group)
             .map_err(BootError::system("remove the zone's cgroup"))?;
@@ -64,7 +64,7 @@ pub fn interrupt_shutdown(root: &Root, name: &ZoneName) -> Result<bool, BootErro
 pub fn shutdown(op: &mut Op<'_>, reboot: Option<&BootArgs>, seconds: u64) -> Result<(), BootError> {
     let lock = op.lock()?;
     let Some(mut running) = find_and_mend(op) else {
-        clear(op.store.root(), op.name);
+        recover_and_remove_files(op.store.root(), op.name);
         op.out.warn("zone is already halted");
         return Ok(());
     };
@@ -97,7 +97,7 @@ pub fn shutdown(op: &mut Op<'_>, reboot: Option<&BootArgs>, seconds: u64) -> Res
         }
     }
     let ports = if reboot.is_some() { PortRemoval::Awaited } else { PortRemoval::Beside };
-    clean(op, &running, ports)?;
+    remove_remains(op, &running, ports)?;
     match reboot {
         Some(args) => start::start(op, args, Goal::Running, lock),
         None => Ok(()),
