@@ -205,8 +205,9 @@ impl Console {
         }
     }
 
-    /// Returns how long the zone's output is left alone because there was too much of it.
-    pub fn rests(&self) -> Option<Duration> {
+    /// Returns how long the zone's output is not read, because the zone has written [`OUTPUT_MAX`] in this [`PERIOD`];
+    /// none when it may be read now.
+    pub fn throttled_for(&self) -> Option<Duration> {
         (self.read.1 >= OUTPUT_MAX).then(|| PERIOD.checked_sub(self.read.0.elapsed())).flatten()
     }
 
@@ -257,13 +258,14 @@ impl Console {
         }
     }
 
-    /// Says whether the zone's output may be read on: the client keeps up, and there is not too much of it.
-    pub fn keeps_up(&self) -> bool {
-        self.rests().is_none() && self.client.as_ref().is_none_or(|c| c.pending.len() < PENDING_MAX)
+    /// Says whether the zone's output may be read: the client has taken enough of the former output, and the zone is
+    /// not throttled.
+    pub fn may_read_output(&self) -> bool {
+        self.throttled_for().is_none() && self.client.as_ref().is_none_or(|c| c.pending.len() < PENDING_MAX)
     }
 
-    /// Says whether the client's input may be read on: the zone keeps up.
-    pub fn takes_input(&self) -> bool {
+    /// Says whether the client's input may be read: the zone has taken enough of the former input.
+    pub fn may_read_input(&self) -> bool {
         self.typed.len() < PENDING_MAX
     }
 

@@ -138,7 +138,7 @@ impl Supervisor {
         let (listener, master) = (self.console.listener.as_fd(), self.console.master.as_fd());
         let mut fds = vec![PollFd::from_borrowed_fd(listener, PollFlags::IN)];
         let mut wanted = PollFlags::empty();
-        wanted.set(PollFlags::IN, self.console.keeps_up());
+        wanted.set(PollFlags::IN, self.console.may_read_output());
         wanted.set(PollFlags::OUT, !self.console.typed.is_empty());
         fds.push(PollFd::from_borrowed_fd(master, wanted));
         let waits = self.init.as_ref().is_some_and(|i| i.ended.is_some());
@@ -149,7 +149,7 @@ impl Supervisor {
         });
         let client_at = self.console.client.as_ref().map(|c| {
             let mut wanted = PollFlags::empty();
-            wanted.set(PollFlags::IN, self.console.takes_input());
+            wanted.set(PollFlags::IN, self.console.may_read_input());
             wanted.set(PollFlags::OUT, !c.pending.is_empty());
             fds.push(PollFd::from_borrowed_fd(c.stream.as_fd(), wanted));
             fds.len() - 1
@@ -174,8 +174,8 @@ impl Supervisor {
         } else {
             None
         };
-        let rests = self.console.rests().and_then(|time| Timespec::try_from(time).ok());
-        let timeout = match (timeout, rests) {
+        let throttled = self.console.throttled_for().and_then(|time| Timespec::try_from(time).ok());
+        let timeout = match (timeout, throttled) {
             (Some(a), Some(b)) => Some(if (a.tv_sec, a.tv_nsec) < (b.tv_sec, b.tv_nsec) { a } else { b }),
             (a, b) => a.or(b),
         };
