@@ -46,7 +46,7 @@ pub const HELPER: Helper = Helper {
     protocol: protocol::GUARD,
     own_name: "the guard",
     name: "the guard of its datasets",
-    loss: "ZFS requests that are checked fail",
+    consequence: "ZFS requests that are checked fail",
 };
 
 /// Returns the filter for processes of a zone with delegated datasets.

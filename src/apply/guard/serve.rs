@@ -13,7 +13,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::caller::{Identity, Status, identity};
 use super::work::GuardJob;
-use crate::apply::helper::{Arrived, Door, Helper, HelperState, Serve};
+use crate::apply::helper::{Arrived, Helper, HelperSocket, HelperState, Serve};
 use crate::apply::logfile::LogFile;
 use crate::apply::paths::Root;
 use crate::apply::rundir::image;
@@ -71,7 +71,7 @@ pub struct Guard {
     init: Handle,
     /// The zone's folder of cgroup v2.
     cgroup: Option<PathBuf>,
-    door: Door,
+    socket: HelperSocket,
     listeners: Vec<Rc<Listener>>,
     queue: VecDeque<Queued>,
     workers: Vec<Worker>,
@@ -84,7 +84,7 @@ impl Serve for Guard {
     const HELPER: Helper = super::HELPER;
 
     fn new(root: &Root, name: &ZoneName, state: HelperState) -> io::Result<Self> {
-        let HelperState { pid, init, door, held } = state;
+        let HelperState { pid, init, socket, held } = state;
         process::reset_signals();
         process::hide();
         let users = identity(&File::open(format!("/proc/{pid}/ns/user"))?)?;
@@ -113,7 +113,7 @@ impl Serve for Guard {
             users,
             zone_root,
             init,
-            door,
+            socket,
             listeners: held.into_iter().map(|fd| Rc::new(Listener::from_fd(fd))).collect(),
             queue: VecDeque::new(),
             workers: Vec::new(),
@@ -139,10 +139,11 @@ impl Guard {
         fn entry(fd: BorrowedFd<'_>) -> PollFd<'_> {
             PollFd::from_borrowed_fd(fd, PollFlags::IN)
         }
-        let mut fds = vec![entry(self.init.as_fd()), entry(self.door.as_fd()), entry(self.reports.0.as_fd())];
+        let mut fds =
+            vec![entry(self.init.as_fd()), entry(self.socket.as_fd()), entry(self.reports.0.as_fd())];
         fds.extend(self.listeners.iter().map(|l| entry(l.as_fd())));
         fds.extend(self.workers.iter().map(|w| entry(w.handle.as_fd())));
-        fds.extend(self.door.keepers().iter().map(|k| entry(k.as_fd())));
+        fds.extend(self.socket.keepers().iter().map(|k| entry(k.as_fd())));
         let timeout = (!self.workers.is_empty()).then_some(LOOK);
         let quiet = matches!(poll(&mut fds, timeout.as_ref()), Ok(0));
         let seen: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
@@ -158,7 +159,7 @@ impl Guard {
         // From behind, so that a removal does not move the elements that are still to be looked at.
         let flags: Vec<PollFlags> = (0..listeners).map(|_| next()).collect();
         let ended: Vec<bool> = (0..workers).map(|_| !next().is_empty()).collect();
-        let hung_up: Vec<bool> = (0..self.door.keepers().len()).map(|_| !next().is_empty()).collect();
+        let hung_up: Vec<bool> = (0..self.socket.keepers().len()).map(|_| !next().is_empty()).collect();
         while workers > 0 {
             workers -= 1;
             if ended[workers] {
@@ -175,7 +176,7 @@ impl Guard {
                 self.listeners.swap_remove(listeners);
             }
         }
-        self.door.forget_keepers(hung_up.into_iter());
+        self.socket.forget_keepers(hung_up.into_iter());
         if report && let Ok(message) = self.reports.0.receive() {
             self.note(&message.text);
         }
@@ -265,7 +266,7 @@ impl Guard {
 
     fn connection(&mut self) {
         let held: Vec<_> = self.listeners.iter().map(|l| l.as_fd()).collect();
-        if let Some(Arrived { fd, sender }) = self.door.answer(&held) {
+        if let Some(Arrived { fd, sender }) = self.socket.answer(&held) {
             self.listeners.push(Rc::new(Listener::from_fd(fd)));
             sender.confirm();
         }

@@ -10,10 +10,10 @@ use rustix::fs::{Mode, OFlags};
 use crate::apply::console::client;
 use crate::apply::paths::Root;
 use crate::spec::ZoneName;
-use crate::sys::process;
+use crate::sys::{process, trace};
 
-/// Points stdio at `/dev/null`.
-pub fn quiet() {
+/// Points standard input, output and error at `/dev/null`.
+pub fn stdio_to_null() {
     if let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
         // Failure leaves the caller's streams, which is no harm.
         let _ = rustix::stdio::dup2_stdin(&null);
@@ -22,8 +22,9 @@ pub fn quiet() {
     }
 }
 
-/// Executes zoneadmd under a name, with these variables alone in its environment, and those by which an
-/// administrator follows what programs do. Returns why it could not.
+/// Executes zoneadmd for a zone, as a process that ps(1) shows by `title`. Its environment holds `ZONES_ROOT` with the
+/// alternate root, the given variables, `ZONES_LOG` if this process has it ([`trace`]), and nothing else. It inherits
+/// the descriptors that are not close-on-exec. Returns why it could not be executed.
 pub fn zoneadmd(root: &Root, name: &ZoneName, title: &str, variables: &[String]) -> io::Error {
     let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput));
     let attempt = || -> io::Result<std::convert::Infallible> {
@@ -35,7 +36,7 @@ pub fn zoneadmd(root: &Root, name: &ZoneName, title: &str, variables: &[String])
         for variable in variables {
             env.push(text(variable.as_bytes())?);
         }
-        if let Some((name, value)) = crate::sys::trace::handed_on() {
+        if let Some((name, value)) = trace::handed_on() {
             env.push(text(format!("{name}={value}").as_bytes())?);
         }
         let file = text(program.as_os_str().as_bytes())?;
@@ -47,18 +48,18 @@ pub fn zoneadmd(root: &Root, name: &ZoneName, title: &str, variables: &[String])
     }
 }
 
-/// Returns the names and numbers of descriptors, as [`Carried`] reads them.
-pub fn carried(fds: &[(&str, BorrowedFd<'_>)]) -> String {
+/// Returns the names and numbers of descriptors as text for a variable, as [`ExecState`] reads them.
+pub fn fds_to_text(fds: &[(&str, BorrowedFd<'_>)]) -> String {
     let numbers: Vec<String> = fds.iter().map(|(what, fd)| format!("{what}={}", fd.as_raw_fd())).collect();
     numbers.join(" ")
 }
 
-/// The state that an environment variable has carried through an exec: words `NAME=VALUE`, where the value of a
-/// descriptor is its number.
+/// The state of a process that another one has executed, in an environment variable: words `NAME=VALUE`, where the
+/// value of a descriptor is its number.
 #[derive(Clone, Copy, Debug)]
-pub struct Carried<'a>(&'a str);
+pub struct ExecState<'a>(&'a str);
 
-impl<'a> Carried<'a> {
+impl<'a> ExecState<'a> {
     /// Reads the variable's value.
     pub fn new(text: &'a str) -> Self {
         Self(text)

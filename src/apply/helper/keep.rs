@@ -121,9 +121,10 @@ fn is_dead(fd: &OwnedFd) -> bool {
     poll(&mut fds, Some(&now)).is_ok_and(|n| n > 0) && fds[0].revents().contains(PollFlags::HUP)
 }
 
-/// The helper's side: its socket, and the processes that keep the descriptors that it serves.
+/// The socket on which a helper is asked to serve descriptors, and the connections of the processes that keep all
+/// descriptors that it serves.
 #[derive(Debug)]
-pub struct Door {
+pub struct HelperSocket {
     socket: UnixListener,
     protocol: Protocol,
     keepers: Vec<Channel>,
@@ -149,8 +150,8 @@ impl FdSender {
     }
 }
 
-impl Door {
-    /// Returns the door of a helper.
+impl HelperSocket {
+    /// Puts the socket of a helper together.
     pub fn new(socket: UnixListener, protocol: Protocol) -> Self {
         Self { socket, protocol, keepers: Vec::new() }
     }
@@ -207,7 +208,7 @@ impl Door {
     }
 }
 
-impl AsFd for Door {
+impl AsFd for HelperSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
@@ -225,7 +226,7 @@ mod tests {
         protocol: GUARD,
         own_name: "it",
         name: "the helper",
-        loss: "nothing works",
+        consequence: "nothing works",
     };
 
     struct World {
@@ -268,24 +269,24 @@ mod tests {
         assert_eq!(asked, ["zoneadmd-guard 1 LISTEN", "LISTEN", "zoneadmd-guard 1 KEEP", "KEEP"]);
     }
 
-    /// The door answers root alone: as another user this has nothing to try.
+    /// The socket answers root alone: as another user this has nothing to try.
     #[test]
     fn what_is_served_is_kept_and_an_unknown_request_refused() {
         if !rustix::process::geteuid().is_root() {
-            eprintln!("SKIPPED: the door of a helper answers root alone");
+            eprintln!("SKIPPED: the socket of a helper answers root alone");
             return;
         }
         let World { root, name, socket, _folder } = world();
         let server = std::thread::spawn(move || {
-            let (mut door, mut held) = (Door::new(socket, KIND.protocol), Vec::<OwnedFd>::new());
+            let (mut socket, mut held) = (HelperSocket::new(socket, KIND.protocol), Vec::<OwnedFd>::new());
             for _ in 0..6 {
                 let fds: Vec<_> = held.iter().map(AsFd::as_fd).collect();
-                if let Some(Arrived { fd, sender }) = door.answer(&fds) {
+                if let Some(Arrived { fd, sender }) = socket.answer(&fds) {
                     held.push(fd);
                     sender.confirm();
                 }
             }
-            (held.len(), door.keepers().len())
+            (held.len(), socket.keepers().len())
         });
         let any = std::fs::File::open("/dev/null").expect("a descriptor");
         enlist(&KIND, &root, &name, any.as_fd()).expect("it is served");

@@ -27,7 +27,7 @@ use std::os::unix::net::UnixListener;
 
 use rustix::fs::Mode;
 
-pub use keep::{Arrived, Door, Keeper, REPLACED_WITHIN, connect, enlist};
+pub use keep::{Arrived, HelperSocket, Keeper, REPLACED_WITHIN, connect, enlist};
 pub use watch::Watch;
 
 use crate::apply::paths::Root;
@@ -35,7 +35,7 @@ use crate::apply::protocol::Protocol;
 use crate::spec::ZoneName;
 use crate::sys::ns::{self, Side};
 use crate::sys::process::{self, Handle};
-use exec::Carried;
+use exec::ExecState;
 
 /// A kind of helper.
 #[derive(Clone, Copy, Debug)]
@@ -52,8 +52,8 @@ pub struct Helper {
     pub own_name: &'static str,
     /// Its name in the supervisor's log.
     pub name: &'static str,
-    /// The feature that does not work without it.
-    pub loss: &'static str,
+    /// What fails without it, as a part of a message: `requests fail`.
+    pub consequence: &'static str,
 }
 
 /// The descriptors and data that a helper works with.
@@ -64,7 +64,7 @@ pub struct HelperState {
     /// The same; the helper ends with it.
     pub init: Handle,
     /// Where requests arrive.
-    pub door: Door,
+    pub socket: HelperSocket,
     /// The descriptors that it serves.
     pub held: Vec<OwnedFd>,
 }
@@ -130,12 +130,12 @@ fn become_helper<S: Serve>(
     let kind = S::HELPER;
     let _ = rustix::process::chdir("/");
     let _ = rustix::process::umask(Mode::from(0o022));
-    exec::quiet();
+    exec::stdio_to_null();
     let mut keep = vec![("init", init.as_fd()), ("socket", socket.as_fd())];
     keep.extend(held.iter().map(|fd| ("listener", *fd)));
     let numbers: Vec<i32> = keep.iter().map(|(_, fd)| fd.as_raw_fd()).collect();
     let _ = process::close_all_but(&numbers);
-    let state = format!("pid={pid} {}", exec::carried(&keep));
+    let state = format!("pid={pid} {}", exec::fds_to_text(&keep));
     let opened =
         keep.iter().try_for_each(|(_, fd)| rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()));
     let error = match opened {
@@ -163,10 +163,10 @@ pub fn resume<S: Serve>(root: &Root, name: &ZoneName) -> io::Result<Option<S>> {
 }
 
 fn from_state<S: Serve>(root: &Root, name: &ZoneName, state: &str) -> io::Result<S> {
-    let carried = Carried::new(state);
-    let pid = carried.text("pid").and_then(|n| n.parse().ok()).ok_or(io::ErrorKind::NotFound)?;
-    let held = carried.fds("listener").collect::<io::Result<Vec<_>>>()?;
-    let init = Handle::from_fd(carried.fd("init")?);
-    let door = Door::new(carried.fd("socket")?.into(), S::HELPER.protocol);
-    S::new(root, name, HelperState { pid, init, door, held })
+    let state = ExecState::new(state);
+    let pid = state.text("pid").and_then(|n| n.parse().ok()).ok_or(io::ErrorKind::NotFound)?;
+    let held = state.fds("listener").collect::<io::Result<Vec<_>>>()?;
+    let init = Handle::from_fd(state.fd("init")?);
+    let socket = HelperSocket::new(state.fd("socket")?.into(), S::HELPER.protocol);
+    S::new(root, name, HelperState { pid, init, socket, held })
 }

@@ -40,11 +40,11 @@ impl Watch {
 
     /// Starts another helper in the place of a dead one.
     pub fn replace<S: Serve>(mut self, root: &Root, name: &ZoneName, init: i32) -> Option<Self> {
-        let (called, loss) = (S::HELPER.name, S::HELPER.loss);
+        let (called, consequence) = (S::HELPER.name, S::HELPER.consequence);
         self.deaths.retain(|at| at.elapsed() < WITHIN);
         self.deaths.push(Instant::now());
         if self.deaths.len() > DEATHS {
-            (self.log)(name, &format!("{called} dies again and again; {loss}"));
+            (self.log)(name, &format!("{called} dies again and again; {consequence}"));
             return None;
         }
         (self.log)(name, &format!("{called} has died; starting another one"));

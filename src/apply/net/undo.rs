@@ -99,7 +99,7 @@ fn remove_beside(host: &mut Socket, port: u32) -> bool {
     }
     match ns::fork() {
         Ok(Side::Child) => {
-            exec::quiet();
+            exec::stdio_to_null();
             // The caller's locks are among the descriptors, and pipes that another process reads to their end.
             let _ = process::close_all_but(&[]);
             fault::point("port-beside");

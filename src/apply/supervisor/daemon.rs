@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use super::{InitProcess, Supervisor};
 use crate::apply::console::{Console, client, client_from};
 use crate::apply::guard;
-use crate::apply::helper::exec::{self, Carried};
+use crate::apply::helper::exec::{self, ExecState};
 use crate::apply::paths::Root;
 use crate::apply::rundir::{make_run_dir, write_record};
 use crate::apply::running;
@@ -38,7 +38,7 @@ impl Supervisor {
             Err(e) => super::log(&self.name, &format!("cannot become zoneadmd, going on as zoneadm: {e}")),
             Ok(never) => match never {},
         }
-        exec::quiet();
+        exec::stdio_to_null();
         self.serve()
     }
 
@@ -59,8 +59,9 @@ impl Supervisor {
         if let Some(client) = &self.console.client {
             keep.push(("client", rustix::io::dup(&client.stream)?));
         }
-        exec::quiet();
-        let numbers = exec::carried(&keep.iter().map(|(what, fd)| (*what, fd.as_fd())).collect::<Vec<_>>());
+        exec::stdio_to_null();
+        let numbers =
+            exec::fds_to_text(&keep.iter().map(|(what, fd)| (*what, fd.as_fd())).collect::<Vec<_>>());
         let watcher = self.console.client_text().replace(' ', ",");
         let record = self.init.as_ref().map(|i| i.running.to_string()).unwrap_or_default();
         let mut variables = vec![
@@ -80,11 +81,11 @@ impl Supervisor {
 /// The system's error when a descriptor is missing.
 pub fn resume(root: &Root, name: &ZoneName) -> io::Result<Option<Supervisor>> {
     let Ok(text) = std::env::var(STATE) else { return Ok(None) };
-    let carried = Carried::new(&text);
-    let client = carried.fd("client").ok().map(|stream| {
-        client_from(&carried.text("watcher").unwrap_or_default().replace(',', " "), stream.into())
+    let state = ExecState::new(&text);
+    let client = state.fd("client").ok().map(|stream| {
+        client_from(&state.text("watcher").unwrap_or_default().replace(',', " "), stream.into())
     });
-    let fd = |what| carried.fd(what);
+    let fd = |what| state.fd(what);
     let console =
         Console::from_parts(root, name, fd("listener")?.into(), fd("master")?, fd("slave")?, client)?;
     let record = std::env::var(RECORD).ok().and_then(|line| running::Running::parse(&line));

@@ -94,7 +94,7 @@ fn supervise(
     let _ = rustix::process::chdir("/");
     process::default_sigchld();
     // Process 1 of a ready zone waits with these open: a caller that reads until the end would wait too.
-    exec::quiet();
+    exec::stdio_to_null();
     // A pipe of the caller's among them would not end for its reader as long as process 1 waits.
     let kept = lock.descriptors().chain([report.as_fd().as_raw_fd()]).chain(trace::descriptor());
     let kept: Vec<_> = kept.collect();
