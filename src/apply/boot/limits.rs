@@ -82,9 +82,9 @@ pub(super) fn settings(what: &str, path: &Path, group: &OwnedFd) -> Result<(), S
     };
     let group = of_all.as_ref().unwrap_or(group).as_fd();
     if without("host-settings") {
-        return sysctl::allow(group, HOST_SETTINGS).map_err(failed);
+        return sysctl::stop_forbidding(group, HOST_SETTINGS).map_err(failed);
     }
-    sysctl::refuse(group, HOST_SETTINGS).map_err(failed)
+    sysctl::forbid_writes(group, HOST_SETTINGS).map_err(failed)
 }
 
 /// Sets the attributes of this process, and so of the zone, that must not depend on the caller.

@@ -47,7 +47,7 @@ fn program(names: &[&str]) -> Vec<u64> {
 ///
 /// # Errors
 /// The system's error: the kernel is built without `CONFIG_CGROUP_BPF`, or bpf(2) is forbidden.
-pub fn refuse(cgroup: BorrowedFd<'_>, names: &[&str]) -> io::Result<()> {
+pub fn forbid_writes(cgroup: BorrowedFd<'_>, names: &[&str]) -> io::Result<()> {
     let code = program(names);
     let name = name(&code);
     if programs_named(cgroup, &name).next().is_some() {
@@ -56,15 +56,15 @@ pub fn refuse(cgroup: BorrowedFd<'_>, names: &[&str]) -> io::Result<()> {
     BpfProgram::load_as(ProgramType::Sysctl, &name, &code)?.attach(cgroup)
 }
 
-/// Takes such programs off a cgroup.
+/// Takes the programs of [`forbid_writes`] for these files off a cgroup.
 ///
 /// # Errors
 /// The system's error.
-pub fn allow(cgroup: BorrowedFd<'_>, names: &[&str]) -> io::Result<()> {
+pub fn stop_forbidding(cgroup: BorrowedFd<'_>, names: &[&str]) -> io::Result<()> {
     programs_named(cgroup, &name(&program(names))).try_for_each(|program| program.detach(cgroup))
 }
 
-/// The name of a program identifies its text: another release may refuse other files.
+/// The name of a program identifies its text: another release may forbid writes to other files.
 fn name(code: &[u64]) -> String {
     // FNV-1a, which is the same in every release of the language.
     let bytes = code.iter().flat_map(|word| word.to_ne_bytes());
