@@ -248,12 +248,12 @@ pub fn plan_uninstall(facts: &UninstallFacts, zone: &ZoneName) -> Result<Install
     };
     // A dataset that is not mounted was left by an installation or removal that was interrupted.
     let unmounted = facts.dataset.as_ref().filter(|d| !d.mounted);
-    if let Some(Elsewhere { marked, text }) = &facts.elsewhere {
+    if let Some(Elsewhere { has_owner_mark, text }) = &facts.elsewhere {
         let (path, why) = (zonepath.clone(), text.clone());
         if facts.state == ZoneState::Installed {
             return Err(InstallPlanError::Forgets { zone: zone.to_string(), path, why });
         }
-        if *marked && unmounted.is_none() {
+        if *has_owner_mark && unmounted.is_none() {
             return Err(InstallPlanError::Marked { path, why });
         }
     }

@@ -10,8 +10,8 @@ use crate::spec::shown::Show;
 pub struct Candidate {
     /// Its name.
     pub name: String,
-    /// It carries the zone's mark.
-    pub marked: bool,
+    /// It carries the zone's owner mark ([`ZONE_MARK`](super::dataset::ZONE_MARK)).
+    pub has_owner_mark: bool,
     /// Where it is to be mounted, when its `mountpoint` is a path.
     pub place: Option<PathBuf>,
     /// Where the host has it mounted.
@@ -30,7 +30,7 @@ impl Candidate {
         let place = self.place.as_deref().filter(|place| *place != Path::new("/"));
         // A folder of file systems that is not mounted itself is no part of the way.
         self.mounted.is_none()
-            && (self.marked || !self.never)
+            && (self.has_owner_mark || !self.never)
             && place.is_some_and(|place| at.starts_with(place))
     }
 }
@@ -47,8 +47,10 @@ pub fn explain(zonepath: &Path, found: &Result<Vec<Candidate>, String>) -> Strin
     if !way.is_empty() {
         parts.push(not_mounted(&way));
     }
-    let elsewhere = list.iter().filter(|c| c.marked && !c.is_missed(zonepath));
-    parts.extend(elsewhere.filter(|c| c.mounted.as_deref() != Some(zonepath)).map(|c| marked(c, zonepath)));
+    let elsewhere = list.iter().filter(|c| c.has_owner_mark && !c.is_missed(zonepath));
+    parts.extend(
+        elsewhere.filter(|c| c.mounted.as_deref() != Some(zonepath)).map(|c| owned_elsewhere(c, zonepath)),
+    );
     if parts.is_empty() && list.iter().any(|c| c.mounted.as_deref() == Some(zonepath)) {
         return "it has no directory root".to_owned();
     }
@@ -81,7 +83,8 @@ fn command(c: &Candidate) -> String {
     format!("{on}zfs mount {key}{name}")
 }
 
-fn marked(c: &Candidate, zonepath: &Path) -> String {
+/// Says where a file system with the zone's owner mark is, and how it comes to the zonepath.
+fn owned_elsewhere(c: &Candidate, zonepath: &Path) -> String {
     let name = quoted(&c.name);
     let altroot = c.altroot.as_deref().unwrap_or("/");
     let Ok(target) = zonepath.strip_prefix(altroot) else {
@@ -112,11 +115,11 @@ fn quoted(name: &str) -> String {
 mod tests {
     use super::*;
 
-    fn one(name: &str, marked: bool, place: &str, mounted: bool) -> Candidate {
+    fn one(name: &str, has_owner_mark: bool, place: &str, mounted: bool) -> Candidate {
         let place = Some(PathBuf::from(place));
         Candidate {
             name: name.into(),
-            marked,
+            has_owner_mark,
             mounted: place.clone().filter(|_| mounted),
             place,
             ..Candidate::default()

@@ -111,12 +111,12 @@ pub(super) fn rename_file(op: &Op<'_>, from: &Path, to: &Path) -> Result<bool, I
     }
 }
 
-/// Notes at a ZFS file system which zone it is of.
-pub(super) fn mark(name: &str, zone: &str) -> Result<bool, InstallError> {
+/// Notes at a ZFS file system which zone owns it: sets its owner mark, the property [`dataset::MARK`]. An empty `zone`
+/// restores the value that a received stream has brought.
+pub(super) fn set_owner_mark(name: &str, zone: &str) -> Result<bool, InstallError> {
     let failed = |why: String| InstallError::Relocate { name: name.to_owned(), why };
     let zfs = Zfs::open().map_err(|e| failed(e.to_string()))?;
     let done = if zone.is_empty() {
-        // The value that a stream brought.
         zfs.inherit(name, dataset::MARK, true).map_err(|e| e.to_string())
     } else {
         zfs.set_props(name, &[(dataset::MARK, zone)].into()).map_err(|e| e.to_string())
@@ -160,7 +160,7 @@ pub fn attach_plan(op: &Op<'_>, args: &AttachArgs) -> Result<(InstallPlan, Vec<S
         force: args.force,
         identity: (None, None),
         refresh: None,
-        dataset: marked(&real)?,
+        dataset: owner_mark(&real)?,
         zonepath,
     };
     // A missing directory needs no check.
@@ -291,12 +291,13 @@ fn restored_range(wanted: Option<u32>, present: Option<u32>, is_free: bool) -> O
     wanted.filter(|_| present.is_none() && is_free)
 }
 
-/// Returns the ZFS file system at a zonepath and its mark, if a `zoneadm` has made it.
-fn marked(real: &Path) -> Result<Option<(String, String)>, InstallError> {
+/// Returns the ZFS file system that is mounted at a zonepath and its owner mark, the name of a zone; none when no
+/// `zoneadm` has made it. The mark is empty when a received stream has brought it: it becomes this host's own at the
+/// attach.
+fn owner_mark(real: &Path) -> Result<Option<(String, String)>, InstallError> {
     let table = mounts()?;
     let Some(name) = dataset::mounted_at(&table, real) else { return Ok(None) };
     let Some(d) = Zfs::open().ok().and_then(|zfs| zfs.dataset(name).ok()) else { return Ok(None) };
-    // A stream brings the mark along as received; it is to be our own.
     Ok(match (d.text(dataset::MARK), d.source(dataset::MARK)) {
         (Some(zone), PropertySource::Local) => Some((name.to_owned(), zone.to_owned())),
         (Some(_), PropertySource::Received) => Some((name.to_owned(), String::new())),

@@ -99,9 +99,9 @@ fn elsewhere(
         return Ok(None);
     }
     let list = storage::candidates(op.store.root(), op.name, zonepath);
-    let marked = list.as_ref().is_ok_and(|list| list.iter().any(|c| c.marked));
+    let has_owner_mark = list.as_ref().is_ok_and(|list| list.iter().any(|c| c.has_owner_mark));
     let text = explain(&real_path(op.store.root(), zonepath), &list);
-    Ok(Some(Elsewhere { marked, text }))
+    Ok(Some(Elsewhere { has_owner_mark, text }))
 }
 
 /// Opens the root of an installed zone, links refused; a missing one is reported in the words of verify.

@@ -208,7 +208,7 @@ pub(super) fn carry_out(op: &mut Op<'_>, step: &InstallStep) -> Result<bool, Ins
             sparse::refresh(host, &observe::open(root, path)?)?;
             follow::note(host, &root.zone_lib(op.name))?;
         }
-        InstallStep::MarkDataset { name, from: _, to } => return detach::mark(name, to),
+        InstallStep::MarkDataset { name, from: _, to } => return detach::set_owner_mark(name, to),
     }
     Ok(true)
 }

@@ -22,7 +22,7 @@ pub fn missing(root: &Root, zone: &ZoneName, zonepath: &Path) -> String {
     explain(&real_path(root, zonepath), &candidates(root, zone, zonepath))
 }
 
-/// Returns the filesystems of the imported pools that carry the mark of a zone, and those that would be mounted
+/// Returns the filesystems of the imported pools that carry the owner mark of a zone, and those that would be mounted
 /// at its zonepath or above it.
 ///
 /// # Errors
@@ -58,23 +58,23 @@ impl StorageLookup<'_> {
     }
 
     fn candidate(&self, d: &Dataset, altroot: Option<&str>) -> Option<Candidate> {
-        // The administrator of a zone can write any mark on a zoned dataset.
+        // The administrator of a zone can write any owner mark on a zoned dataset.
         if d.zoned() {
             return None;
         }
-        let marked = d.text(ZONE_MARK) == Some(self.zone)
+        let has_owner_mark = d.text(ZONE_MARK) == Some(self.zone)
             && matches!(d.source(ZONE_MARK), PropertySource::Local | PropertySource::Received);
         let place = match d.mountpoint().below(altroot) {
             Mountpoint::Path(path) => Some(PathBuf::from(path)),
             Mountpoint::Legacy | Mountpoint::None => None,
         };
-        if !marked && !place.as_ref().is_some_and(|place| self.real.starts_with(place)) {
+        if !has_owner_mark && !place.as_ref().is_some_and(|place| self.real.starts_with(place)) {
             return None;
         }
         let mount = self.table.iter().rev().find(|m| m.kind == "zfs" && m.source == Path::new(&d.name));
         Some(Candidate {
             name: d.name.clone(),
-            marked,
+            has_owner_mark,
             place,
             mounted: mount.map(|m| m.point.clone()),
             altroot: altroot.map(str::to_owned),

@@ -102,8 +102,8 @@ pub struct UninstallFacts {
 /// Where the files of a zone may be that are not at its zonepath.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Elsewhere {
-    /// A file system carries the zone's mark.
-    pub marked: bool,
+    /// A file system carries the zone's owner mark.
+    pub has_owner_mark: bool,
     /// The missing file system, and the command to type ([`crate::plan::storage::explain`]).
     pub text: String,
 }

@@ -200,7 +200,7 @@ fn a_zonepath_that_is_a_file_system_of_zfs() {
             dataset,
             state,
             elsewhere: (!mounted && state == ZoneState::Installed)
-                .then(|| Elsewhere { marked: true, text: "use zfs mount tank/zones/zion".into() }),
+                .then(|| Elsewhere { has_owner_mark: true, text: "use zfs mount tank/zones/zion".into() }),
             left: vec![],
         };
         plan_uninstall(&facts, &ZoneName::new("zion").expect("name"))
@@ -228,8 +228,8 @@ fn a_zonepath_that_is_a_file_system_of_zfs() {
 
 #[test]
 fn what_cannot_be_seen_is_not_forgotten() {
-    let plan = |state, marked| {
-        let elsewhere = Some(Elsewhere { marked, text: "use zpool import".into() });
+    let plan = |state, has_owner_mark| {
+        let elsewhere = Some(Elsewhere { has_owner_mark, text: "use zpool import".into() });
         let facts = UninstallFacts {
             zonepath: "/zones/zion".into(),
             found: absent(),

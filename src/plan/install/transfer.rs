@@ -181,7 +181,7 @@ pub struct AttachFacts {
     pub identity: (Option<String>, Option<u32>),
     /// `-u`, for a zone with the host's software: the host's root.
     pub refresh: Option<PathBuf>,
-    /// The ZFS file system that a `zoneadm` has made for the zone, and its mark.
+    /// The ZFS file system that a `zoneadm` has made for the zone, and its owner mark: the name of a zone.
     pub dataset: Option<(String, String)>,
 }
 
