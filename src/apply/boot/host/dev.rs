@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, mkdirat, mknodat, symlinkat};
 
+use super::super::site::MountToAttach;
 use super::{Build, Cause, StepError, fail};
 use crate::plan::step::Node;
 use crate::spec::shown::Show;
@@ -66,14 +67,14 @@ impl Build<'_> {
         let name = Path::new(".zonename");
         let file = rustix::fs::openat(at, name, flags, Mode::from(0o444)).map_err(|e| error(name, e))?;
         rustix::io::write(&file, format!("{}\n", self.zone).as_bytes()).map_err(|e| error(name, e))?;
-        self.site.attach(&tree, "/dev", "/dev", true)
+        self.site.attach(&MountToAttach { tree: &tree, what: "/dev", dir: "/dev", is_directory: true })
     }
 
     /// Mounts the message queues of an ipc namespace that belongs to the host: only the host can.
     pub(super) fn queues(&self) -> Result<(), StepError> {
         let what = "/dev/mqueue";
         match NewFs::open("mqueue").and_then(|fs| fs.mount(Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC)) {
-            Ok(tree) => self.site.attach(&tree, what, what, true),
+            Ok(tree) => self.site.attach(&MountToAttach { tree: &tree, what, dir: what, is_directory: true }),
             // A kernel without POSIX message queues.
             Err(e) if e.source.raw_os_error() == Some(libc::ENODEV) => Ok(()),
             Err(source) => {

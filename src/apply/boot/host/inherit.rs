@@ -14,6 +14,7 @@ use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags};
 
+use super::super::site::MountToAttach;
 use super::{Build, StepError, fail};
 use crate::spec::shown::Show;
 use crate::sys::mount::{Attrs, MountFd};
@@ -35,7 +36,7 @@ impl Build<'_> {
             let copy = MountFd::peer(fd.as_fd(), false).map_err(|e| fail(&what, "cannot mount it", e))?;
             copy.set(attrs, Attrs::empty(), None).map_err(|e| fail(&what, "cannot set its attributes", e))?
         };
-        self.site.attach(&tree, &what, dir, true)?;
+        self.site.attach(&MountToAttach { tree: &tree, what: &what, dir, is_directory: true })?;
         // Without the defence `unmapped` the whole directory is mapped, the programs too, and no mount can be mapped
         // twice.
         let programs = programs.filter(|list| !list.is_empty() && !without("unmapped"));

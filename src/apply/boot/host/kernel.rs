@@ -4,6 +4,7 @@ use std::fs::Permissions;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 
+use super::super::site::MountToAttach;
 use super::super::{proc, zone};
 use super::{Build, NO_PROCESS, StepError, fail};
 use crate::apply::net;
@@ -45,7 +46,7 @@ impl Build<'_> {
             let attrs = Attrs::RDONLY | Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC;
             let cover =
                 self.site.tmpfs(&dir, attrs, &[("mode", "555"), ("size", "4k"), ("nr_inodes", "1")])?;
-            self.site.attach(&cover, &dir, &dir, true)?;
+            self.site.attach(&MountToAttach { tree: &cover, what: &dir, dir: &dir, is_directory: true })?;
         }
         for folder in fixed {
             let dir = format!("/proc/{folder}");
@@ -57,7 +58,7 @@ impl Build<'_> {
             cover
                 .set(Attrs::RDONLY, Attrs::empty(), None, false)
                 .map_err(|e| fail(&dir, "cannot make it read-only", e))?;
-            self.site.attach(&cover, &dir, &dir, true)?;
+            self.site.attach(&MountToAttach { tree: &cover, what: &dir, dir: &dir, is_directory: true })?;
         }
         Ok(())
     }

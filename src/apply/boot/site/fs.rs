@@ -7,7 +7,7 @@ use rustix::fs::OFlags;
 
 use super::super::error::{Cause, StepError, fail};
 use super::super::{fsck, shared, source};
-use super::Site;
+use super::{MountToAttach, Site};
 use crate::apply::dataset::withdraw::NOWHERE;
 use crate::plan::step::{Mount, MountSource};
 use crate::sys::loopdev;
@@ -47,7 +47,12 @@ impl Site<'_> {
                 let options = o.of_memory(&self.map).map_err(|e| StepError::new(&what, e))?;
                 let options: Vec<_> = options.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
                 let tree = self.tmpfs(&what, attrs, &options)?;
-                self.attach_fs(&tree, &what, &mount.dir, true)
+                self.attach_fs(&MountToAttach {
+                    tree: &tree,
+                    what: &what,
+                    dir: &mount.dir,
+                    is_directory: true,
+                })
             }
             MountSource::Device | MountSource::Zfs => self.disk(&what, mount, attrs, &mount.special),
             MountSource::Image => {
@@ -108,6 +113,6 @@ impl Site<'_> {
             }
             Ok(()) => {}
         }
-        self.attach_fs(&tree, what, &mount.dir, true)
+        self.attach_fs(&MountToAttach { tree: &tree, what, dir: &mount.dir, is_directory: true })
     }
 }

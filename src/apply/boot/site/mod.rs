@@ -10,6 +10,8 @@ mod mounts;
 mod place;
 mod share;
 
+pub(in crate::apply::boot) use mounts::MountToAttach;
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;

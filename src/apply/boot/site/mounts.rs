@@ -15,6 +15,18 @@ use crate::sys::naive::without;
 use crate::sys::path::{STRICT, open_beneath};
 use crate::sys::process;
 
+/// A mount that is ready, and the place in the zone where it belongs.
+#[derive(Clone, Copy)]
+pub(in crate::apply::boot) struct MountToAttach<'a> {
+    pub tree: &'a MountFd,
+    /// The name in messages: the resource, or the directory.
+    pub what: &'a str,
+    /// The mount point, from the zone's root on.
+    pub dir: &'a str,
+    /// The mount is a directory, and no file.
+    pub is_directory: bool,
+}
+
 /// Explains why a mount has not got mapped ids or its attributes.
 fn not_mapped(what: &str, e: io::Error) -> StepError {
     let action = match e.raw_os_error() {
@@ -147,30 +159,19 @@ impl Site<'_> {
         Some((self.root_fd().try_clone_to_owned().ok()?, PathBuf::from("/")))
     }
 
-    pub(in crate::apply::boot) fn attach(
-        &self,
-        tree: &MountFd,
-        what: &str,
-        dir: &str,
-        directory: bool,
-    ) -> Result<(), StepError> {
-        let target = self.target(dir, directory).map_err(|e| StepError::new(what, e))?;
-        self.put(tree, target.as_fd()).map_err(|e| fail(what, "cannot attach the mount", e))
+    /// Attaches a mount to its mount point in the zone, which is made when it is missing.
+    pub(in crate::apply::boot) fn attach(&self, mount: &MountToAttach<'_>) -> Result<(), StepError> {
+        let what = mount.what;
+        let target = self.target(mount.dir, mount.is_directory).map_err(|e| StepError::new(what, e))?;
+        self.put(mount.tree, target.as_fd()).map_err(|e| fail(what, "cannot attach the mount", e))
     }
 
-    /// As [`Self::attach`], for an `fs` resource, whose `dir` can be another one.
-    pub(in crate::apply::boot) fn attach_fs(
-        &self,
-        tree: &MountFd,
-        what: &str,
-        dir: &str,
-        directory: bool,
-    ) -> Result<(), StepError> {
-        self.attach(tree, what, dir, directory).map_err(|e| {
-            match waypoint::misled(Path::new(dir), |_| self.base()) {
-                Some(misled) => e.with_note(misled.way_out()),
-                None => e,
-            }
+    /// Attaches the mount of an `fs` resource, as [`Self::attach`] does. When a symbolic link is on the way to the mount
+    /// point, the error also says which other `dir` the resource can have.
+    pub(in crate::apply::boot) fn attach_fs(&self, mount: &MountToAttach<'_>) -> Result<(), StepError> {
+        self.attach(mount).map_err(|e| match waypoint::misled(Path::new(mount.dir), |_| self.base()) {
+            Some(misled) => e.with_note(misled.way_out()),
+            None => e,
         })
     }
 
@@ -200,6 +201,6 @@ impl Site<'_> {
         let size = format!("{percent}%");
         let options = [("uid", uid.as_str()), ("gid", &gid), ("mode", &mode), ("size", &size)];
         let tree = self.tmpfs(dir, Attrs::NOSUID | Attrs::NODEV, &options)?;
-        self.attach(&tree, dir, dir, true)
+        self.attach(&MountToAttach { tree: &tree, what: dir, dir, is_directory: true })
     }
 }

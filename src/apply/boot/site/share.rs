@@ -8,7 +8,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use super::super::error::{StepError, fail};
 use super::super::shared::{self, Below, SharedMount};
 use super::super::source;
-use super::Site;
+use super::{MountToAttach, Site};
 use crate::plan::step::Mount;
 use crate::spec::shown::Show;
 use crate::sys::mount::{Attrs, MountFd};
@@ -20,12 +20,14 @@ impl Site<'_> {
         let fd = source::open(&mount.special, mount.within.as_deref(), OFlags::PATH)
             .map_err(|e| fail(what, format!("could not access {}", mount.special), e))?;
         let stat = rustix::fs::fstat(&fd).map_err(|e| fail(what, "cannot look at the source", e))?;
-        let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-        let recursive = mount.options.recursive && directory;
+        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        let recursive = mount.options.recursive && is_directory;
         let tree = MountFd::copy(fd.as_fd(), recursive).map_err(|e| fail(what, "cannot mount", e))?;
         let ids = self.users.as_ref().map(AsFd::as_fd);
         match tree.set(attrs, Attrs::empty(), ids, recursive) {
-            Ok(()) => return self.attach_fs(&tree, what, &mount.dir, directory),
+            Ok(()) => {
+                return self.attach_fs(&MountToAttach { tree: &tree, what, dir: &mount.dir, is_directory });
+            }
             Err(e) if shared::cannot_map(&e) => {}
             Err(e) => return Err(fail(what, "cannot set its attributes", e)),
         }
@@ -38,7 +40,9 @@ impl Site<'_> {
             let copy = shared::copy(piece, attrs, self.users.as_ref().map(AsFd::as_fd))
                 .map_err(|e| fail(what, format!("cannot mount {}", piece.point.shown()), e))?;
             match copy {
-                Some(tree) if piece.is_whole() => self.attach_fs(&tree, what, &mount.dir, directory)?,
+                Some(tree) if piece.is_whole() => {
+                    self.attach_fs(&MountToAttach { tree: &tree, what, dir: &mount.dir, is_directory })?
+                }
                 Some(tree) => self.put_below(what, mount, piece, &tree)?,
                 None if piece.is_whole() => {
                     return Err(StepError::new(what, piece.refused()));
