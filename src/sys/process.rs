@@ -265,7 +265,11 @@ pub fn close_on_exec_from(first: u32) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Closes every descriptor of the list `numbers`' gaps: all from 3 on that are not in it.
+/// Closes all descriptors of this process but standard input, output and error (0 to 2) and those in `keep`, whose
+/// close-on-exec flags stay as they are: an exec that follows closes those that have the flag. All others are closed
+/// at once, with the flag or without it (close_range(2), Linux 5.9).
+///
+/// The stream of the log ([`trace`]) is closed as well unless it is in `keep`; the log then goes to the system.
 ///
 /// # Errors
 /// The system's error.
