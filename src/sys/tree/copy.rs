@@ -57,7 +57,7 @@ const NAMED: usize = 16;
 
 impl Copied {
     /// Notes the attributes that a file or directory loses.
-    fn lose(&mut self, lost: Lost, path: impl AsRef<Path>) {
+    fn note_lost(&mut self, lost: Lost, path: impl AsRef<Path>) {
         for name in lost.names {
             if self.lost_xattrs.len() < NAMED {
                 self.lost_xattrs.insert(name);
@@ -94,7 +94,7 @@ pub fn copy_tree(
     filter: &CopyFilter,
     progress: Progress<'_>,
 ) -> Result<Copied, CopyError> {
-    Copy::new(to, progress)?.run(from, None, filter)
+    CopyVisitor::new(to, progress)?.run(from, None, filter)
 }
 
 /// The same for some names of a directory. Missing names are passed over, and so are those that the target has
@@ -109,7 +109,7 @@ pub fn copy_names(
     filter: &CopyFilter,
 ) -> Result<Copied, CopyError> {
     let mut ignore = |_: u64, _: u64, _: &Path| {};
-    let mut copy = Copy::new(to, &mut ignore)?;
+    let mut copy = CopyVisitor::new(to, &mut ignore)?;
     copy.keep = true;
     copy.run(from, Some(names), filter)
 }
@@ -119,22 +119,26 @@ pub fn copy_names(
 /// # Errors
 /// [`CopyError`] when something cannot be read.
 pub fn measure(from: &Dir, filter: &CopyFilter) -> Result<Measured, CopyError> {
-    let mut measure = Measure::default();
+    let mut measure = MeasureVisitor::default();
     walk(from, None, filter, &mut measure)?;
     Ok(measure.sum)
 }
 
-/// The work at each entry of a walk.
+/// The work at each entry of a [`walk`]: [`MeasureVisitor`] counts, [`CopyVisitor`] copies.
 trait Visitor {
-    /// A directory is entered.
-    fn enter(&mut self, place: &SourceEntry<'_>, fd: BorrowedFd<'_>) -> Result<(), CopyError>;
+    /// A directory is entered; the entries in it are visited next.
+    fn enter_dir(&mut self, place: &SourceEntry<'_>, fd: BorrowedFd<'_>) -> Result<(), CopyError>;
     /// A directory is left: everything in it has been visited.
-    fn leave(&mut self, fd: BorrowedFd<'_>, stat: &Stat, path: &Path) -> Result<(), CopyError>;
-    /// A directory is made without entering it.
-    fn bare(&mut self, place: &SourceEntry<'_>, stat: &Stat, mount: bool) -> Result<(), CopyError>;
-    /// Anything else.
-    fn leaf(&mut self, place: &SourceEntry<'_>, kind: FileType, filter: &CopyFilter)
-    -> Result<(), CopyError>;
+    fn leave_dir(&mut self, fd: BorrowedFd<'_>, stat: &Stat, path: &Path) -> Result<(), CopyError>;
+    /// A directory is not entered: the filter wants it empty, or, with `mount`, something is mounted on it.
+    fn closed_dir(&mut self, place: &SourceEntry<'_>, stat: &Stat, mount: bool) -> Result<(), CopyError>;
+    /// An entry that is no directory: a file, link, pipe, socket or device.
+    fn non_dir(
+        &mut self,
+        place: &SourceEntry<'_>,
+        kind: FileType,
+        filter: &CopyFilter,
+    ) -> Result<(), CopyError>;
 }
 
 /// An entry of the source.
@@ -166,12 +170,16 @@ impl AsRef<Path> for LazyPath<'_> {
     }
 }
 
+/// A directory on the way from the top of the walk to the present entry.
 struct Level {
     stat: Stat,
+    /// Its entries that have not been visited, the next one last.
     todo: Vec<(OsString, FileType)>,
+    /// Of its entries only directories are visited.
     dirs_only: bool,
 }
 
+/// Visits everything in a directory, or these names of it, depth first.
 fn walk(
     from: &Dir,
     names: Option<&[OsString]>,
@@ -193,7 +201,7 @@ fn walk(
         let Some((name, kind)) = level.todo.pop() else {
             let left = chain.pop().at("open", LazyPath::new(&top, &path))?;
             if let (Some(left), Some(level)) = (left, levels.pop()) {
-                visitor.leave(left.as_fd(), &level.stat, &path)?;
+                visitor.leave_dir(left.as_fd(), &level.stat, &path)?;
                 path.pop();
                 continue;
             }
@@ -241,7 +249,7 @@ fn visit(
     }
     if kind != FileType::Directory {
         if rule == CopyRule::Copy {
-            visitor.leaf(place, kind, filter)?;
+            visitor.non_dir(place, kind, filter)?;
         }
         return Ok(None);
     }
@@ -253,7 +261,7 @@ fn visit(
             Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
             Some(Errno::XDEV) => {
                 if let Some(stat) = stat()?.filter(|s| filter.lets(s.st_mode, true)) {
-                    visitor.bare(place, &stat, true)?;
+                    visitor.closed_dir(place, &stat, true)?;
                 }
                 return Ok(None);
             }
@@ -265,38 +273,38 @@ fn visit(
         return Ok(None);
     }
     if rule == CopyRule::Empty {
-        visitor.bare(place, &stat, false)?;
+        visitor.closed_dir(place, &stat, false)?;
         return Ok(None);
     }
-    visitor.enter(place, fd.as_fd())?;
+    visitor.enter_dir(place, fd.as_fd())?;
     let mut todo = crate::sys::path::entries(fd.as_fd()).at("read", &place.source)?;
     todo.reverse();
     Ok(Some((fd, Level { stat, todo, dirs_only: rule == CopyRule::DirsOnly })))
 }
 
 #[derive(Default)]
-struct Measure {
+struct MeasureVisitor {
     sum: Measured,
     /// Files of several names that have been counted.
     seen: HashSet<(u64, u64)>,
 }
 
-impl Visitor for Measure {
-    fn enter(&mut self, _: &SourceEntry<'_>, _: BorrowedFd<'_>) -> Result<(), CopyError> {
+impl Visitor for MeasureVisitor {
+    fn enter_dir(&mut self, _: &SourceEntry<'_>, _: BorrowedFd<'_>) -> Result<(), CopyError> {
         self.sum.entries += 1;
         Ok(())
     }
 
-    fn leave(&mut self, _: BorrowedFd<'_>, _: &Stat, _: &Path) -> Result<(), CopyError> {
+    fn leave_dir(&mut self, _: BorrowedFd<'_>, _: &Stat, _: &Path) -> Result<(), CopyError> {
         Ok(())
     }
 
-    fn bare(&mut self, _: &SourceEntry<'_>, _: &Stat, _: bool) -> Result<(), CopyError> {
+    fn closed_dir(&mut self, _: &SourceEntry<'_>, _: &Stat, _: bool) -> Result<(), CopyError> {
         self.sum.entries += 1;
         Ok(())
     }
 
-    fn leaf(
+    fn non_dir(
         &mut self,
         place: &SourceEntry<'_>,
         kind: FileType,
@@ -307,7 +315,7 @@ impl Visitor for Measure {
             match rustix::fs::statat(place.parent, place.name, AtFlags::SYMLINK_NOFOLLOW) {
                 // A file of a thousand names is copied once.
                 Ok(stat) if stat.st_nlink > 1 && !self.seen.insert((stat.st_dev, stat.st_ino)) => {}
-                Ok(stat) if filter.lets(stat.st_mode, false) => self.sum.bytes += stored(&stat),
+                Ok(stat) if filter.lets(stat.st_mode, false) => self.sum.bytes += bytes_without_holes(&stat),
                 Ok(_) | Err(Errno::NOENT) => {}
                 Err(e) => return Err(e).at("read", &place.source)?,
             }
@@ -316,11 +324,12 @@ impl Visitor for Measure {
     }
 }
 
-fn stored(stat: &Stat) -> u64 {
+/// Returns how many bytes a file takes, holes not counted (stat(3type): `st_blocks`).
+fn bytes_without_holes(stat: &Stat) -> u64 {
     u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512)
 }
 
-struct Copy<'a> {
+struct CopyVisitor<'a> {
     /// The directory of the target that is being filled is the last one.
     to: Chain,
     /// Path of the first one.
@@ -329,10 +338,11 @@ struct Copy<'a> {
     mover: Mover,
     progress: Progress<'a>,
     done: Copied,
+    /// Names that the target has already are passed over.
     keep: bool,
 }
 
-impl<'a> Copy<'a> {
+impl<'a> CopyVisitor<'a> {
     fn new(to: &Dir, progress: Progress<'a>) -> Result<Self, PathError> {
         let top = to.path().into();
         let to = Chain::new(to.open(".", OFlags::RDONLY | OFlags::DIRECTORY, 0, STRICT)?);
@@ -362,7 +372,7 @@ impl<'a> Copy<'a> {
     }
 
     /// Makes a directory, closed to all but root until it has its content.
-    fn make(&self, place: &SourceEntry<'_>) -> Result<OwnedFd, PathError> {
+    fn make_dir(&self, place: &SourceEntry<'_>) -> Result<OwnedFd, PathError> {
         let target = LazyPath::new(&self.top, place.path);
         match rustix::fs::mkdirat(self.to.last(), place.name, Mode::from_raw_mode(0o700)) {
             Err(Errno::EXIST) if self.keep => {}
@@ -373,7 +383,7 @@ impl<'a> Copy<'a> {
             .at("open", &target)
     }
 
-    fn file(&mut self, place: &SourceEntry<'_>, filter: &CopyFilter) -> Result<(), CopyError> {
+    fn copy_file(&mut self, place: &SourceEntry<'_>, filter: &CopyFilter) -> Result<(), CopyError> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let open =
             |flags| open_beneath(place.parent, Path::new(place.name), flags, Mode::empty(), SAME_MOUNT);
@@ -395,7 +405,7 @@ impl<'a> Copy<'a> {
         };
         let stat = rustix::fs::fstat(&from).at("read", &place.source)?;
         let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        if !regular || !filter.lets(stat.st_mode, false) || self.linked(place, &stat)? {
+        if !regular || !filter.lets(stat.st_mode, false) || self.link_if_copied(place, &stat)? {
             return Ok(());
         }
         let here = self.to.last();
@@ -408,14 +418,14 @@ impl<'a> Copy<'a> {
         self.done.reflinks +=
             u64::from(self.mover.copy(from.as_fd(), to.as_fd(), &stat).at("write", &target)?);
         let lost = copy_attributes(from.as_fd(), to.as_fd(), &stat).at("set attributes of", &target)?;
-        self.done.lose(lost, &place.source);
+        self.done.note_lost(lost, &place.source);
         self.links.note_made(&self.to, place, &stat).at("link", &target)?;
-        self.count(place, &stat, stored(&stat));
+        self.count(place, &stat, bytes_without_holes(&stat));
         Ok(())
     }
 
-    /// Makes a hard link when the file has been copied under another name.
-    fn linked(&mut self, place: &SourceEntry<'_>, stat: &Stat) -> Result<bool, CopyError> {
+    /// Makes a hard link when the file has been copied under another name, and says whether it has.
+    fn link_if_copied(&mut self, place: &SourceEntry<'_>, stat: &Stat) -> Result<bool, CopyError> {
         if stat.st_nlink < 2 {
             return Ok(false);
         }
@@ -430,25 +440,25 @@ impl<'a> Copy<'a> {
     }
 }
 
-impl Visitor for Copy<'_> {
-    fn enter(&mut self, place: &SourceEntry<'_>, fd: BorrowedFd<'_>) -> Result<(), CopyError> {
-        let dir = self.make(place)?;
+impl Visitor for CopyVisitor<'_> {
+    fn enter_dir(&mut self, place: &SourceEntry<'_>, fd: BorrowedFd<'_>) -> Result<(), CopyError> {
+        let dir = self.make_dir(place)?;
         let stat = rustix::fs::fstat(fd).at("read", &place.source)?;
         self.to.push(dir).at("create", LazyPath::new(&self.top, place.path))?;
         self.count(place, &stat, 0);
         Ok(())
     }
 
-    fn leave(&mut self, fd: BorrowedFd<'_>, stat: &Stat, path: &Path) -> Result<(), CopyError> {
+    fn leave_dir(&mut self, fd: BorrowedFd<'_>, stat: &Stat, path: &Path) -> Result<(), CopyError> {
         let target = LazyPath::new(&self.top, path);
         let Some(dir) = self.to.pop().at("open", &target)? else { return Ok(()) };
         let lost = copy_attributes(fd, dir.as_fd(), stat).at("set attributes of", &target)?;
-        self.done.lose(lost, &target);
+        self.done.note_lost(lost, &target);
         Ok(())
     }
 
-    fn bare(&mut self, place: &SourceEntry<'_>, stat: &Stat, mount: bool) -> Result<(), CopyError> {
-        let dir = self.make(place)?;
+    fn closed_dir(&mut self, place: &SourceEntry<'_>, stat: &Stat, mount: bool) -> Result<(), CopyError> {
+        let dir = self.make_dir(place)?;
         let mode = stat.st_mode & 0o7777;
         let owned = crate::sys::path::Owned { mode, uid: stat.st_uid, gid: stat.st_gid };
         crate::sys::path::set_owned(dir.as_fd(), owned)
@@ -460,14 +470,14 @@ impl Visitor for Copy<'_> {
         Ok(())
     }
 
-    fn leaf(
+    fn non_dir(
         &mut self,
         place: &SourceEntry<'_>,
         kind: FileType,
         filter: &CopyFilter,
     ) -> Result<(), CopyError> {
         match kind {
-            FileType::RegularFile => return self.file(place, filter),
+            FileType::RegularFile => return self.copy_file(place, filter),
             FileType::Socket => self.done.sockets += 1,
             FileType::BlockDevice => self.done.devices += 1,
             FileType::CharacterDevice | FileType::Symlink | FileType::Fifo => {
@@ -483,10 +493,10 @@ impl Visitor for Copy<'_> {
                     self.done.devices += 1;
                     return Ok(());
                 }
-                if self.linked(place, &stat)? {
+                if self.link_if_copied(place, &stat)? {
                     return Ok(());
                 }
-                self.special(place, kind, &stat)?;
+                self.copy_special(place, kind, &stat)?;
             }
             FileType::Directory | FileType::Unknown => {}
         }
@@ -494,9 +504,14 @@ impl Visitor for Copy<'_> {
     }
 }
 
-impl Copy<'_> {
+impl CopyVisitor<'_> {
     /// Copies a link, a pipe or a whiteout.
-    fn special(&mut self, place: &SourceEntry<'_>, kind: FileType, stat: &Stat) -> Result<(), CopyError> {
+    fn copy_special(
+        &mut self,
+        place: &SourceEntry<'_>,
+        kind: FileType,
+        stat: &Stat,
+    ) -> Result<(), CopyError> {
         let here = self.to.last();
         let target = LazyPath::new(&self.top, place.path);
         let made = if kind == FileType::Symlink {
