@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Source, before_tests, blank, module, sources};
 
 /// Rooms of `apply` whose errors are types: they name what failed, and keep the system's reason.
-const TYPED: &[&str] = &["net", "dataset", "boot"];
+const TYPED: &[&str] = &["net", "dataset", "boot", "supervisor"];
 
 #[test]
 fn no_error_of_these_rooms_is_a_text() {

@@ -23,6 +23,7 @@
 //! when the zone halts). It is answered with a line, `OK`, `BUSY PID` or `ERROR TEXT`; any other request is refused.
 
 mod daemon;
+mod error;
 pub mod start;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -34,6 +35,7 @@ use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 pub use daemon::{resume, start_alone};
+use error::{RebootError, StartInitError};
 
 use super::boot::host::ReadyZone;
 use super::boot::start::{Begun, Goal, start_init, up};
@@ -58,6 +60,7 @@ use crate::plan::boot::plan;
 use crate::spec::ZoneName;
 use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
+use crate::spec::store::StoreError;
 use crate::spec::toml;
 use crate::sys::channel::Channel;
 use crate::sys::path::reason;
@@ -318,28 +321,27 @@ impl Supervisor {
         }
     }
 
-    /// Starts init of a zone that is ready.
+    /// Answers a request to start init of the zone, which is to be ready.
     fn boot(&mut self, mut stream: UnixStream, args: &str, is_former: bool) {
         let word = if is_former { "" } else { REFUSED };
-        let answer = self.boot_ready(args).map_or_else(|text| format!("{word}{text}"), |()| "OK".into());
+        let answer = self.start_init(args).map_or_else(|e| format!("{word}{e}"), |()| "OK".into());
         let _ = stream.write_all(format!("{}\n", answer.replace('\n', " ")).as_bytes());
     }
 
-    fn boot_ready(&mut self, args: &str) -> Result<(), String> {
-        let Some(init) = self.init.as_mut() else { return Err("the zone is not ready".into()) };
-        let Some(channel) = init.channel.take() else { return Err("zone is already booted".into()) };
+    fn start_init(&mut self, args: &str) -> Result<(), StartInitError> {
+        let Some(init) = self.init.as_mut() else { return Err(StartInitError::NotReady) };
+        let Some(channel) = init.channel.take() else { return Err(StartInitError::Booted) };
         let args = BootArgs::parse(args);
         let line = args.line();
         let with = if line.is_empty() { String::new() } else { format!(" with arguments: {line}") };
         self.console.notice(&format!("NOTICE: Zone booting up{with}"));
         let word = super::boot::zone::boot_word(&args);
-        let handle = Handle::open(init.running.init).map_err(|e| e.to_string())?;
+        let handle = Handle::open(init.running.init)?;
         let ready = ReadyZone { pid: init.running.init, handle, channel, report: HandoverReport::default() };
         init.running.state = ZoneState::Running;
-        write_record(&self.root, &self.name, &init.running).map_err(|e| e.to_string())?;
-        start_init(&ready, &word, || {})
-            .map_err(|e| e.to_string())
-            .inspect_err(|_| self.console.boot_failed())
+        write_record(&self.root, &self.name, &init.running)?;
+        start_init(&ready, &word, || {}).inspect_err(|_| self.console.boot_failed())?;
+        Ok(())
     }
 
     fn init_has_ended(&mut self) {
@@ -416,8 +418,8 @@ impl Supervisor {
             self.console.notice("NOTICE: Zone rebooting");
             match self.reboot(&store, &lock, args) {
                 Ok(()) => drop(lock),
-                Err(text) => {
-                    log(&self.name, &text);
+                Err(e) => {
+                    log(&self.name, &e.to_string());
                     self.console.boot_failed();
                     remove_run_files(&self.root, &self.name, true);
                     if !self.console.has_client() {
@@ -434,17 +436,21 @@ impl Supervisor {
     }
 
     /// Boots the zone again, in this process, with its saved spec, and with arguments or those of the spec.
-    fn reboot(&mut self, store: &FileStore, lock: &Locked, args: Option<BootArgs>) -> Result<(), String> {
-        let spec = lock.spec().map_err(|e| e.to_string())?.ok_or("No such zone configured")?;
+    fn reboot(
+        &mut self,
+        store: &FileStore,
+        lock: &Locked,
+        args: Option<BootArgs>,
+    ) -> Result<(), RebootError> {
+        let spec = lock.spec()?.ok_or(StoreError::NoZone)?;
         let mut out = SystemLog(&self.name);
         let op = Op::under(lock, store, &spec, &NO_ZFS_FACTS, &mut out);
         let args = with_default(&op, &args.unwrap_or_default());
-        let (facts, asked) = observe::facts_and_answers(&op).map_err(|e| e.to_string())?;
-        let plan = plan(&spec, &args, &facts).map_err(|e| e.to_string())?;
-        let ids = claim::ClaimedIds::of(store.id_map(&self.name, &spec).map_err(|e| e.to_string())?, &spec);
+        let (facts, asked) = observe::facts_and_answers(&op)?;
+        let plan = plan(&spec, &args, &facts)?;
+        let ids = claim::ClaimedIds::of(store.id_map(&self.name, &spec)?, &spec);
         let begun = Begun { plan: &plan, facts: &facts, asked, spec: toml::render(&spec), ids };
-        let (running, ready) =
-            up(&self.root, &self.name, Goal::Running, begun, &self.console).map_err(|e| e.to_string())?;
+        let (running, ready) = up(&self.root, &self.name, Goal::Running, begun, &self.console)?;
         for text in plan.warnings.iter().chain(&ready.report.warnings) {
             log(&self.name, &format!("WARNING: {text}"));
             self.console.notice(&format!("WARNING: {text}"));
