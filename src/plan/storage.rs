@@ -36,9 +36,9 @@ impl Candidate {
 }
 
 /// Says where the files of a zone may be, and which command to type. `zonepath` is the former place, as the host
-/// sees it; `found` are the filesystems of the imported pools, or why ZFS cannot be asked.
-pub fn explain(zonepath: &Path, found: &Result<Vec<Candidate>, String>) -> String {
-    let Ok(list) = found else {
+/// sees it; `found` are the filesystems of the imported pools, none when ZFS cannot be asked.
+pub fn explain(zonepath: &Path, found: Option<&[Candidate]>) -> String {
+    let Some(list) = found else {
         return "its files are not there; mount the file system that holds them".to_owned();
     };
     let mut parts = Vec::new();
@@ -127,7 +127,7 @@ mod tests {
     }
 
     fn said(list: &[Candidate]) -> String {
-        explain(Path::new("/t/z"), &Ok(list.to_vec()))
+        explain(Path::new("/t/z"), Some(list))
     }
 
     #[test]
@@ -163,6 +163,6 @@ mod tests {
             said(&list),
             "t/y is marked as the zone's and has no mountpoint; use zfs set mountpoint=/t/z t/y && zfs mount t/y"
         );
-        assert!(explain(Path::new("/t/z"), &Err("none".into())).contains("mount the file system"));
+        assert!(explain(Path::new("/t/z"), None).contains("mount the file system"));
     }
 }

@@ -98,9 +98,9 @@ fn elsewhere(
     if seen || op.store.installed_state(op.name)? == ZoneState::Configured {
         return Ok(None);
     }
-    let list = storage::candidates(op.store.root(), op.name, zonepath);
-    let has_owner_mark = list.as_ref().is_ok_and(|list| list.iter().any(|c| c.has_owner_mark));
-    let text = explain(&real_path(op.store.root(), zonepath), &list);
+    let list = storage::candidates(op.store.root(), op.name, zonepath).ok();
+    let has_owner_mark = list.as_ref().is_some_and(|list| list.iter().any(|c| c.has_owner_mark));
+    let text = explain(&real_path(op.store.root(), zonepath), list.as_deref());
     Ok(Some(Elsewhere { has_owner_mark, text }))
 }
 

@@ -3,13 +3,15 @@
 
 use std::path::{Path, PathBuf};
 
+use thiserror::Error;
+
 use super::{chain, is_locked};
 use crate::apply::paths::{Root, real_path};
 use crate::plan::dataset::ZONE_MARK;
 use crate::plan::storage::{Candidate, explain};
 use crate::spec::ZoneName;
 use crate::sys::mountinfo::{self, MountEntry};
-use crate::zfs::{Dataset, DatasetKind, Mountpoint, PropertySource, Zfs};
+use crate::zfs::{Dataset, DatasetKind, Mountpoint, OpenError, PoolError, PropertySource, Zfs};
 
 /// Says whether the files of an installed zone are invisible. Without the right to look they count as visible.
 pub fn is_missing(root: &Root, zonepath: &Path) -> bool {
@@ -19,21 +21,32 @@ pub fn is_missing(root: &Root, zonepath: &Path) -> bool {
 
 /// Says where the files of a zone may be, and which command brings them back.
 pub fn missing(root: &Root, zone: &ZoneName, zonepath: &Path) -> String {
-    explain(&real_path(root, zonepath), &candidates(root, zone, zonepath))
+    explain(&real_path(root, zonepath), candidates(root, zone, zonepath).ok().as_deref())
+}
+
+/// Why the filesystems of the imported pools cannot be looked through.
+#[derive(Debug, Error)]
+pub enum ZfsLookupError {
+    /// The control device cannot be opened.
+    #[error("{}", chain(.0))]
+    Open(#[from] OpenError),
+    /// The pools cannot be listed.
+    #[error("{}", chain(.0))]
+    Pools(#[from] PoolError),
 }
 
 /// Returns the filesystems of the imported pools that carry the owner mark of a zone, and those that would be mounted
 /// at its zonepath or above it.
 ///
 /// # Errors
-/// Why ZFS cannot be asked.
-pub fn candidates(root: &Root, zone: &ZoneName, zonepath: &Path) -> Result<Vec<Candidate>, String> {
-    let zfs = Zfs::open().map_err(|e| chain(&e))?;
+/// [`ZfsLookupError`]: ZFS cannot be asked.
+pub fn candidates(root: &Root, zone: &ZoneName, zonepath: &Path) -> Result<Vec<Candidate>, ZfsLookupError> {
+    let zfs = Zfs::open()?;
     let table = mountinfo::mounts().unwrap_or_default();
     let look =
         StorageLookup { zfs: &zfs, zone: zone.as_str(), real: real_path(root, zonepath), table: &table };
     let mut found = Vec::new();
-    for pool in zfs.pools().map_err(|e| chain(&e))?.into_keys() {
+    for pool in zfs.pools()?.into_keys() {
         // A pool that was exported a moment ago.
         let Ok(top) = zfs.dataset(&pool) else { continue };
         look.below(&top, zfs.altroot(&pool).as_deref(), &mut found);
