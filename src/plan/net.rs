@@ -36,7 +36,7 @@ pub struct NetFacts {
     /// Every address of the host, with the name of its link.
     pub host_addresses: Vec<(IpAddr, String)>,
     /// The addresses of host names in the spec, or why they are not known.
-    pub names: BTreeMap<String, Result<Vec<IpAddr>, String>>,
+    pub names: BTreeMap<String, Result<Vec<IpAddr>, HostNameError>>,
     /// Running zones that have an address on a link: VLAN, address, zone.
     pub taken: BTreeMap<(String, u16, IpAddr), String>,
     /// Running zones that have a link for themselves.
@@ -49,6 +49,20 @@ pub struct NetFacts {
     pub seed: String,
     /// A seed that differs from boot to boot.
     pub chance: [u8; 16],
+}
+
+/// Why a host name in a spec stands for no address.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum HostNameError {
+    /// The name service has failed, or does not know the name.
+    #[error("{reason}")]
+    NameService {
+        /// The system's reason.
+        reason: String,
+    },
+    /// The name is known.
+    #[error("it has no address")]
+    NoAddress,
 }
 
 /// A link of the host.

@@ -1,15 +1,12 @@
 //! Looks at the host's links and addresses, as far as a zone's spec names them. Nothing is changed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
-
-use thiserror::Error;
 
 use super::{NetworkResult, claims, net, sys};
 use crate::apply::paths::Root;
 use crate::apply::store::FileStore;
-use crate::plan::net::{HostLink, Mac, NetFacts, host_names, needed, needs_default};
+use crate::plan::net::{HostLink, HostNameError, Mac, NetFacts, host_names, needed, needs_default};
 use crate::spec::schema::ResourceKind;
 use crate::spec::{ZoneName, ZoneSpec};
 use crate::sys::netlink::link::{self, Link};
@@ -79,7 +76,7 @@ pub fn facts(store: &FileStore, name: &ZoneName, spec: &ZoneSpec) -> NetworkResu
         }
     }
     for name in host_names(spec) {
-        facts.names.insert(name.to_owned(), resolve(name).map_err(|e| e.to_string()));
+        facts.names.insert(name.to_owned(), resolve(name));
     }
     facts.claims = claims::folder(root);
     facts.port = port_name(root, name);
@@ -141,21 +138,10 @@ impl LinkCache {
     }
 }
 
-/// Why a host name stands for no address.
-#[derive(Debug, Error)]
-enum ResolveError {
-    /// The name service has failed, or does not know the name.
-    #[error("{}", reason(.0))]
-    System(#[source] io::Error),
-    /// The name is known.
-    #[error("it has no address")]
-    NoAddress,
-}
-
-fn resolve(name: &str) -> Result<Vec<IpAddr>, ResolveError> {
-    let found = (name, 0).to_socket_addrs().map_err(ResolveError::System)?;
+fn resolve(name: &str) -> Result<Vec<IpAddr>, HostNameError> {
+    let found = (name, 0).to_socket_addrs().map_err(|e| HostNameError::NameService { reason: reason(&e) })?;
     let set: BTreeSet<IpAddr> = found.map(|a| a.ip()).collect();
-    if set.is_empty() { Err(ResolveError::NoAddress) } else { Ok(set.into_iter().collect()) }
+    if set.is_empty() { Err(HostNameError::NoAddress) } else { Ok(set.into_iter().collect()) }
 }
 
 /// Returns the beginning of the names of a zone's ports: the same at every boot, so that leftovers of a crash are

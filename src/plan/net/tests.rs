@@ -144,7 +144,8 @@ fn host_names() {
     let network = plan(&spec, &f).expect("both are known");
     assert_eq!(network.links[0].addresses[0].to_string(), "192.0.2.50/24");
     assert_eq!(network.links[0].routers, [ip("192.0.2.254")]);
-    f.names.insert("zone1".into(), Err("Name or service not known".into()));
+    let why = HostNameError::NameService { reason: "Name or service not known".into() };
+    f.names.insert("zone1".into(), Err(why));
     let e = plan(&spec, &f).expect_err("not known").to_string();
     assert_eq!(
         e,
