@@ -175,7 +175,7 @@ pub fn plan(spec: &ZoneSpec, facts: &NetFacts) -> Result<NetworkPlan, NetworkPla
         link.zone = spec.name.to_string();
         link.claims.clone_from(&facts.claims);
         link.port_mac = mac::port(&link.port, link.mac);
-        link.advertised = link.heeds();
+        link.advertised = link.reaction_to_advertisements();
         link.answered.clone_from(&answered);
         if let Some(host) = facts.links.get(&link.lower) {
             link.gateways.clone_from(&host.gateways);
@@ -295,7 +295,7 @@ impl<'a> Build<'a> {
                 },
                 ..ZoneLink::default()
             };
-            link.meet_host(&addresses, lower);
+            link.add_routes_to_host(&addresses, lower);
             link.addresses = addresses;
             self.network.links.push(link);
         }

@@ -8,10 +8,10 @@
 use std::net::IpAddr;
 
 use super::frame::{
-    ARP, CLOCK, DROP, ETHERNET, FROM, FROM_ZONE, HAS_VLAN, ICMPV6, INTO, IPV4, IPV6, LENGTH, MARK,
-    NEIGHBOUR_SOLICITATION, NET, NEXT, NUMBER, PASS, TAGGED, TO, TYPE, VLAN, VLAN_POP, find_by_address,
-    find_by_mac, jump_unless_host, jump_unless_multicast, learn_host, load, look_up_number, push_vlan, send,
-    send_copy, send_to,
+    ARP, AT_DESTINATION, AT_NETWORK_HEADER, AT_NEXT_HEADER, AT_NUMBER, AT_SOURCE, AT_TYPE, DROP, ETHERNET,
+    FROM_ZONE, ICMPV6, INGRESS, IPV4, IPV6, KTIME_GET_NS, NEIGHBOUR_SOLICITATION, PASS, SKB_HAS_VLAN,
+    SKB_LENGTH, SKB_MARK, SKB_VLAN, TAGGED, VLAN_POP, find_by_address, find_by_mac, jump_unless_host,
+    jump_unless_multicast, learn_host, load, look_up_number, push_vlan, send, send_copy, send_to,
 };
 use super::roles::{self, Roles, UDP};
 use crate::sys::bpf::Map;
@@ -119,7 +119,7 @@ pub fn program(guard: &LinkRules<'_>) -> Vec<u64> {
     if let Onward::Switch { table, .. } = guard.onward {
         learn_host(a, table, drop);
     }
-    load(a, 0, TO, ETHERNET, drop);
+    load(a, 0, AT_DESTINATION, ETHERNET, drop);
     if !matches!(guard.onward, Onward::Wire(_)) || guard.mac.is_some() {
         link_layer(a, guard, drop);
     }
@@ -144,9 +144,9 @@ pub fn receiving(limit: Option<&Bandwidth<'_>>, vlan: u16) -> Vec<u64> {
     let drop = a.label();
     a.copy(R6, R1);
     if vlan != 0 {
-        a.load(Size::Word, R0, R6, HAS_VLAN);
+        a.load(Size::Word, R0, R6, SKB_HAS_VLAN);
         a.jump_if(R0, If::Equal, 0, drop);
-        a.load(Size::Word, R0, R6, VLAN);
+        a.load(Size::Word, R0, R6, SKB_VLAN);
         a.op(AluOp::And, R0, 0xfff);
         a.jump_if(R0, If::Differ, i32::from(vlan), drop);
         a.copy(R1, R6);
@@ -163,26 +163,26 @@ pub fn receiving(limit: Option<&Bandwidth<'_>>, vlan: u16) -> Vec<u64> {
 
 /// The sender is the zone; no tag; nothing that is for bridges.
 fn link_layer(a: &mut Asm, guard: &LinkRules<'_>, drop: BpfLabel) {
-    a.load(Size::Word, R0, R6, HAS_VLAN);
+    a.load(Size::Word, R0, R6, SKB_HAS_VLAN);
     a.jump_if(R0, If::Differ, 0, drop);
-    a.load(Size::Half, R0, FP, TYPE);
+    a.load(Size::Half, R0, FP, AT_TYPE);
     for tagged in TAGGED {
         a.jump_if(R0, If::Equal, i32::from(tagged), drop);
     }
     let ordinary = a.label();
-    a.jump_unless_bytes(TO, &[1, 0x80, 0xc2, 0, 0], R0, ordinary);
-    a.load(Size::Byte, R0, FP, TO + 5);
+    a.jump_unless_bytes(AT_DESTINATION, &[1, 0x80, 0xc2, 0, 0], R0, ordinary);
+    a.load(Size::Byte, R0, FP, AT_DESTINATION + 5);
     a.jump_if(R0, If::AtLeast, 0x10, ordinary);
     a.jump(drop);
     a.here(ordinary);
     if let Some(mac) = guard.mac {
-        mac.jump_unless(a, FROM, drop);
+        mac.jump_unless(a, AT_SOURCE, drop);
     }
 }
 
 fn protocols(a: &mut Asm, guard: &LinkRules<'_>, on: BpfLabel, drop: BpfLabel) {
     let (v4, v6, arp) = (a.label(), a.label(), a.label());
-    a.load(Size::Half, R0, FP, TYPE);
+    a.load(Size::Half, R0, FP, AT_TYPE);
     a.jump_if(R0, If::Equal, i32::from(IPV4), v4);
     a.jump_if(R0, If::Equal, i32::from(IPV6), v6);
     a.jump_if(R0, If::Equal, i32::from(ARP), arp);
@@ -208,22 +208,22 @@ fn protocols(a: &mut Asm, guard: &LinkRules<'_>, on: BpfLabel, drop: BpfLabel) {
 
 /// ARP for ethernet and IPv4, a question or an answer, in the zone's own name.
 fn check_arp(a: &mut Asm, guard: &LinkRules<'_>, drop: BpfLabel) {
-    load(a, ETHERNET, NET, 28, drop);
-    a.jump_unless_bytes(NET, &[0, 1, 8, 0, 6, 4, 0], R0, drop);
-    a.load(Size::Byte, R0, FP, NET + 7);
+    load(a, ETHERNET, AT_NETWORK_HEADER, 28, drop);
+    a.jump_unless_bytes(AT_NETWORK_HEADER, &[0, 1, 8, 0, 6, 4, 0], R0, drop);
+    a.load(Size::Byte, R0, FP, AT_NETWORK_HEADER + 7);
     a.jump_if(R0, If::Equal, 0, drop);
     a.jump_if(R0, If::Above, 2, drop);
     if let Some(mac) = guard.mac {
-        mac.jump_unless(a, NET + 8, drop);
+        mac.jump_unless(a, AT_NETWORK_HEADER + 8, drop);
     }
     let Some(addresses) = guard.addresses else { return };
     let (good, probe) = (a.label(), a.label());
-    a.jump_unless_bytes(NET + 14, &[0; 4], R0, probe);
+    a.jump_unless_bytes(AT_NETWORK_HEADER + 14, &[0; 4], R0, probe);
     // Without a sender: the question whether an address is free, which is asked of one's own.
-    one_of(a, addresses, NET + 24, false, good);
+    one_of(a, addresses, AT_NETWORK_HEADER + 24, false, good);
     a.jump(drop);
     a.here(probe);
-    one_of(a, addresses, NET + 14, false, good);
+    one_of(a, addresses, AT_NETWORK_HEADER + 14, false, good);
     a.jump(drop);
     a.here(good);
 }
@@ -246,17 +246,17 @@ fn one_of(a: &mut Asm, addresses: &[IpAddr], at: i16, v6: bool, good: BpfLabel) 
 }
 
 fn check_v4(a: &mut Asm, guard: &LinkRules<'_>, on: BpfLabel, drop: BpfLabel) {
-    load(a, ETHERNET, NET, 20, drop);
+    load(a, ETHERNET, AT_NETWORK_HEADER, 20, drop);
     let good = a.label();
     if let Some(addresses) = guard.addresses {
-        one_of(a, addresses, NET + 12, false, good);
+        one_of(a, addresses, AT_NETWORK_HEADER + 12, false, good);
         if guard.may_ask {
-            a.jump_unless_bytes(NET + 12, &[0; 4], R0, drop);
+            a.jump_unless_bytes(AT_NETWORK_HEADER + 12, &[0; 4], R0, drop);
             // No options, UDP, from port 68 to port 67.
-            a.jump_unless_bytes(NET, &[0x45], R0, drop);
-            a.jump_unless_bytes(NET + 9, &[17], R0, drop);
-            load(a, ETHERNET + 20, NEXT, 4, drop);
-            a.jump_unless_bytes(NEXT, &[0, 68, 0, 67], R0, drop);
+            a.jump_unless_bytes(AT_NETWORK_HEADER, &[0x45], R0, drop);
+            a.jump_unless_bytes(AT_NETWORK_HEADER + 9, &[17], R0, drop);
+            load(a, ETHERNET + 20, AT_NEXT_HEADER, 4, drop);
+            a.jump_unless_bytes(AT_NEXT_HEADER, &[0, 68, 0, 67], R0, drop);
         } else {
             a.jump(drop);
         }
@@ -268,54 +268,54 @@ fn check_v4(a: &mut Asm, guard: &LinkRules<'_>, on: BpfLabel, drop: BpfLabel) {
     if !guard.dhcp {
         return;
     }
-    a.load(Size::Byte, R0, FP, NET + 9);
+    a.load(Size::Byte, R0, FP, AT_NETWORK_HEADER + 9);
     a.jump_if(R0, If::Differ, UDP, on);
     // Options would move what follows.
-    a.jump_unless_bytes(NET, &[0x45], R0, drop);
+    a.jump_unless_bytes(AT_NETWORK_HEADER, &[0x45], R0, drop);
     // Later parts of a packet have no ports.
-    a.load(Size::Half, R0, FP, NET + 6);
+    a.load(Size::Half, R0, FP, AT_NETWORK_HEADER + 6);
     a.jump_if(R0, If::Bits, i32::from(0x1fff_u16.to_be()), on);
-    load(a, ETHERNET + 20, NEXT, 4, drop);
-    a.load(Size::Half, R0, FP, NEXT + 2);
+    load(a, ETHERNET + 20, AT_NEXT_HEADER, 4, drop);
+    a.load(Size::Half, R0, FP, AT_NEXT_HEADER + 2);
     a.jump_if(R0, If::Differ, i32::from(67_u16.to_be()), on);
     // A question of a client: it names the link-layer address that it is asked for.
-    load(a, ETHERNET + 28, NEXT, 1, drop);
-    a.jump_unless_bytes(NEXT, &[1], R0, drop);
+    load(a, ETHERNET + 28, AT_NEXT_HEADER, 1, drop);
+    a.jump_unless_bytes(AT_NEXT_HEADER, &[1], R0, drop);
     if let Some(mac) = guard.mac {
-        load(a, ETHERNET + 28 + 28, NEXT, 6, drop);
-        mac.jump_unless(a, NEXT, drop);
+        load(a, ETHERNET + 28 + 28, AT_NEXT_HEADER, 6, drop);
+        mac.jump_unless(a, AT_NEXT_HEADER, drop);
     }
 }
 
 fn check_v6(a: &mut Asm, guard: &LinkRules<'_>, on: BpfLabel, drop: BpfLabel) {
-    load(a, ETHERNET, NET, 40, drop);
+    load(a, ETHERNET, AT_NETWORK_HEADER, 40, drop);
     if guard.roles() {
         roles::check_v6(a, Roles { dhcp: guard.dhcp, router: guard.router }, drop);
     }
     let Some(addresses) = guard.addresses else { return };
     let (good, discovery) = (a.label(), a.label());
-    one_of(a, addresses, NET + 8, true, good);
+    one_of(a, addresses, AT_NETWORK_HEADER + 8, true, good);
     // Without a sender: only the question whether an address of its own is free.
-    a.jump_unless_bytes(NET + 8, &[0; 16], R0, drop);
-    a.jump_unless_bytes(NET + 6, &[58, 255], R0, drop);
-    load(a, ETHERNET + 40, NEXT, 24, drop);
-    a.load(Size::Byte, R0, FP, NEXT);
+    a.jump_unless_bytes(AT_NETWORK_HEADER + 8, &[0; 16], R0, drop);
+    a.jump_unless_bytes(AT_NETWORK_HEADER + 6, &[58, 255], R0, drop);
+    load(a, ETHERNET + 40, AT_NEXT_HEADER, 24, drop);
+    a.load(Size::Byte, R0, FP, AT_NEXT_HEADER);
     a.jump_if(R0, If::Differ, NEIGHBOUR_SOLICITATION, drop);
     a.jump(discovery);
 
     a.here(good);
     let plain = a.label();
-    a.load(Size::Byte, R0, FP, NET + 7);
+    a.load(Size::Byte, R0, FP, AT_NETWORK_HEADER + 7);
     a.jump_if(R0, If::Differ, 255, plain);
-    a.load(Size::Byte, R0, FP, NET + 6);
+    a.load(Size::Byte, R0, FP, AT_NETWORK_HEADER + 6);
     for extension in EXTENSIONS {
         a.jump_if(R0, If::Equal, extension, drop);
     }
     a.here(plain);
-    a.load(Size::Byte, R0, FP, NET + 6);
+    a.load(Size::Byte, R0, FP, AT_NETWORK_HEADER + 6);
     a.jump_if(R0, If::Differ, ICMPV6, on);
-    load(a, ETHERNET + 40, NEXT, 8, drop);
-    a.load(Size::Byte, R0, FP, NEXT);
+    load(a, ETHERNET + 40, AT_NEXT_HEADER, 8, drop);
+    a.load(Size::Byte, R0, FP, AT_NEXT_HEADER);
     for kind in ROUTERS {
         a.jump_if(R0, If::Equal, kind, drop);
     }
@@ -326,45 +326,45 @@ fn check_v6(a: &mut Asm, guard: &LinkRules<'_>, on: BpfLabel, drop: BpfLabel) {
     // Nothing behind it, or the zone's own link-layer address.
     option(a, guard, 8, 1, on, drop);
     a.here(solicits);
-    load(a, ETHERNET + 40, NEXT, 24, drop);
+    load(a, ETHERNET + 40, AT_NEXT_HEADER, 24, drop);
     option(a, guard, 24, 1, on, drop);
     a.here(advertises);
-    load(a, ETHERNET + 40, NEXT, 24, drop);
+    load(a, ETHERNET + 40, AT_NEXT_HEADER, 24, drop);
     let target = a.label();
-    one_of(a, addresses, NEXT + 8, true, target);
+    one_of(a, addresses, AT_NEXT_HEADER + 8, true, target);
     a.jump(drop);
     a.here(target);
     option(a, guard, 24, 2, on, drop);
 
     a.here(discovery);
     let target = a.label();
-    one_of(a, addresses, NEXT + 8, true, target);
+    one_of(a, addresses, AT_NEXT_HEADER + 8, true, target);
     a.jump(drop);
     a.here(target);
     // Its one option is a number that distinguishes it from its own echo (RFC 7527).
     let plain = a.label();
-    a.load(Size::Half, R0, FP, NET + 4);
+    a.load(Size::Half, R0, FP, AT_NETWORK_HEADER + 4);
     a.jump_if(R0, If::Equal, i32::from(24_u16.to_be()), on);
     a.jump_if(R0, If::Equal, i32::from(32_u16.to_be()), plain);
     a.jump(drop);
     a.here(plain);
-    load(a, ETHERNET + 40 + 24, NEXT + 24, 8, drop);
-    a.jump_unless_bytes(NEXT + 24, &[14, 1], R0, drop);
+    load(a, ETHERNET + 40 + 24, AT_NEXT_HEADER + 24, 8, drop);
+    a.jump_unless_bytes(AT_NEXT_HEADER + 24, &[14, 1], R0, drop);
 }
 
 /// A discovery message is `length` bytes long, or 8 more that hold the zone's link-layer address as an
 /// option of this kind.
 fn option(a: &mut Asm, guard: &LinkRules<'_>, length: u16, kind: u8, on: BpfLabel, drop: BpfLabel) {
     let longer = a.label();
-    a.load(Size::Half, R0, FP, NET + 4);
+    a.load(Size::Half, R0, FP, AT_NETWORK_HEADER + 4);
     a.jump_if(R0, If::Equal, i32::from(length.to_be()), on);
     a.jump_if(R0, If::Equal, i32::from((length + 8).to_be()), longer);
     a.jump(drop);
     a.here(longer);
-    load(a, ETHERNET + 40 + i32::from(length), NEXT + 24, 8, drop);
-    a.jump_unless_bytes(NEXT + 24, &[kind, 1], R0, drop);
+    load(a, ETHERNET + 40 + i32::from(length), AT_NEXT_HEADER + 24, 8, drop);
+    a.jump_unless_bytes(AT_NEXT_HEADER + 24, &[kind, 1], R0, drop);
     if let Some(mac) = guard.mac {
-        mac.jump_unless(a, NEXT + 26, drop);
+        mac.jump_unless(a, AT_NEXT_HEADER + 26, drop);
     }
     a.jump(on);
 }
@@ -374,13 +374,13 @@ fn option(a: &mut Asm, guard: &LinkRules<'_>, length: u16, kind: u8, on: BpfLabe
 fn rate(a: &mut Asm, limit: &Bandwidth<'_>, direction: i32, drop: BpfLabel) {
     let bits = limit.bits.max(1);
     let pass = a.label();
-    a.store_number(Size::Word, FP, NUMBER, direction);
+    a.store_number(Size::Word, FP, AT_NUMBER, direction);
     look_up_number(a, limit.until, pass);
     a.copy(R7, R0);
-    a.call(CLOCK);
+    a.call(KTIME_GET_NS);
     a.copy(R8, R0);
     // The time of this frame: nanoseconds per byte, times 65,536.
-    a.load(Size::Word, R9, R6, LENGTH);
+    a.load(Size::Word, R9, R6, SKB_LENGTH);
     a.set_wide(R1, (8_000_000_000_u64 << 16) / bits);
     a.op_reg(AluOp::Mul, R9, R1);
     a.op(AluOp::ShiftRight, R9, 16);
@@ -426,7 +426,7 @@ fn onward(a: &mut Asm, guard: &LinkRules<'_>, drop: BpfLabel) {
         }
         Onward::Wire(lower) => {
             a.set(R1, FROM_ZONE.cast_signed());
-            a.store(Size::Word, R6, MARK, R1);
+            a.store(Size::Word, R6, SKB_MARK, R1);
             tag(a);
             send(a, lower, 0);
         }
@@ -434,7 +434,7 @@ fn onward(a: &mut Asm, guard: &LinkRules<'_>, drop: BpfLabel) {
             let mark = FROM_ZONE | own & !super::frame::FROM_ZONE_BITS;
             let marked = |a: &mut Asm| {
                 a.set(R1, mark.cast_signed());
-                a.store(Size::Word, R6, MARK, R1);
+                a.store(Size::Word, R6, SKB_MARK, R1);
                 tag(a);
             };
             let (unicast, by_address, host, wire, all) =
@@ -448,7 +448,7 @@ fn onward(a: &mut Asm, guard: &LinkRules<'_>, drop: BpfLabel) {
             }
             a.here(all);
             marked(a);
-            send_copy(a, lower, INTO);
+            send_copy(a, lower, INGRESS);
             send(a, lower, 0);
 
             a.here(unicast);
@@ -458,7 +458,7 @@ fn onward(a: &mut Asm, guard: &LinkRules<'_>, drop: BpfLabel) {
             send_to(a, R7, 0);
 
             a.here(by_address);
-            jump_unless_host(a, TO, wire);
+            jump_unless_host(a, AT_DESTINATION, wire);
             if guard.vlan == 0 {
                 find_by_address(a, table, R7, host);
                 a.jump_if(R7, If::Equal, own.cast_signed(), drop);
@@ -466,7 +466,7 @@ fn onward(a: &mut Asm, guard: &LinkRules<'_>, drop: BpfLabel) {
             }
             a.here(host);
             marked(a);
-            send(a, lower, INTO);
+            send(a, lower, INGRESS);
             a.here(wire);
             marked(a);
             send(a, lower, 0);

@@ -4,7 +4,7 @@
 //!
 //! The host and every machine on the link believe a sender in such a role, so a zone may not take one.
 
-use super::frame::{ETHERNET, ICMPV6, LOAD_BYTES, NET, NEXT, TO, load};
+use super::frame::{AT_DESTINATION, AT_NETWORK_HEADER, AT_NEXT_HEADER, ETHERNET, ICMPV6, LOAD_BYTES, load};
 use crate::sys::bpf::asm::{AluOp, Asm, BpfLabel, FP, If, R0, R1, R2, R3, R4, R6, Size};
 
 /// The number of UDP in a header.
@@ -38,7 +38,7 @@ pub struct Roles {
 
 /// Loads what follows the header of IPv4, whose length is in its first byte.
 fn load_behind(a: &mut Asm, to: i16, length: i32, short: BpfLabel) {
-    a.load(Size::Byte, R2, FP, NET);
+    a.load(Size::Byte, R2, FP, AT_NETWORK_HEADER);
     a.op(AluOp::And, R2, 0xf);
     a.op(AluOp::Mul, R2, 4);
     a.op(AluOp::Add, R2, ETHERNET);
@@ -49,13 +49,13 @@ fn load_behind(a: &mut Asm, to: i16, length: i32, short: BpfLabel) {
     a.jump_if(R0, If::Differ, 0, short);
 }
 
-/// Drops an IPv4 packet in a role. Its header is at [`NET`].
+/// Drops an IPv4 packet in a role. Its header is at [`AT_NETWORK_HEADER`].
 pub fn check_v4(a: &mut Asm, roles: Roles, drop: BpfLabel) {
     let (fine, udp) = (a.label(), a.label());
     // Later parts of a packet say nothing without the first one.
-    a.load(Size::Half, R0, FP, NET + 6);
+    a.load(Size::Half, R0, FP, AT_NETWORK_HEADER + 6);
     a.jump_if(R0, If::Bits, i32::from(0x1fff_u16.to_be()), fine);
-    a.load(Size::Byte, R0, FP, NET + 9);
+    a.load(Size::Byte, R0, FP, AT_NETWORK_HEADER + 9);
     a.jump_if(R0, If::Equal, UDP, udp);
     if roles.router {
         let (icmp, igmp) = (a.label(), a.label());
@@ -67,16 +67,16 @@ pub fn check_v4(a: &mut Asm, roles: Roles, drop: BpfLabel) {
         a.jump(igmp);
 
         a.here(icmp);
-        load_behind(a, NEXT, 1, drop);
-        a.load(Size::Byte, R0, FP, NEXT);
+        load_behind(a, AT_NEXT_HEADER, 1, drop);
+        a.load(Size::Byte, R0, FP, AT_NEXT_HEADER);
         for message in ICMP_ROUTER {
             a.jump_if(R0, If::Equal, message, drop);
         }
         a.jump(fine);
 
         a.here(igmp);
-        load_behind(a, NEXT, 1, drop);
-        a.load(Size::Byte, R0, FP, NEXT);
+        load_behind(a, AT_NEXT_HEADER, 1, drop);
+        a.load(Size::Byte, R0, FP, AT_NEXT_HEADER);
         for message in IGMP_MEMBER {
             a.jump_if(R0, If::Equal, message, fine);
         }
@@ -85,16 +85,16 @@ pub fn check_v4(a: &mut Asm, roles: Roles, drop: BpfLabel) {
         a.jump(fine);
     }
     a.here(udp);
-    load_behind(a, NEXT, 4, drop);
+    load_behind(a, AT_NEXT_HEADER, 4, drop);
     ports(a, roles, DHCP_SERVER, fine, drop);
     a.here(fine);
 }
 
-/// Drops an IPv6 packet in a role, also behind extension headers. Its header is at [`NET`]. Router messages of
-/// neighbour discovery are checked elsewhere: they are valid only without such headers.
+/// Drops an IPv6 packet in a role, also behind extension headers. Its header is at [`AT_NETWORK_HEADER`]. Router
+/// messages of neighbour discovery are checked elsewhere: they are valid only without such headers.
 pub fn check_v6(a: &mut Asm, roles: Roles, drop: BpfLabel) {
     let (fine, udp, behind, fragment, query) = (a.label(), a.label(), a.label(), a.label(), a.label());
-    a.load(Size::Byte, R0, FP, NET + 6);
+    a.load(Size::Byte, R0, FP, AT_NETWORK_HEADER + 6);
     a.jump_if(R0, If::Equal, UDP, udp);
     a.jump_if(R0, If::Equal, FRAGMENT, fragment);
     for header in OPTIONS {
@@ -105,8 +105,8 @@ pub fn check_v6(a: &mut Asm, roles: Roles, drop: BpfLabel) {
 
     // A single header of this kind is legitimate before other things than UDP, as before a multicast listener report.
     a.here(behind);
-    load(a, ETHERNET + 40, NEXT, 8, drop);
-    a.load(Size::Byte, R0, FP, NEXT);
+    load(a, ETHERNET + 40, AT_NEXT_HEADER, 8, drop);
+    a.load(Size::Byte, R0, FP, AT_NEXT_HEADER);
     not_hidden(a, drop);
     a.jump_if(R0, If::Equal, UDP, drop);
     routing(a, roles, drop);
@@ -119,29 +119,29 @@ pub fn check_v6(a: &mut Asm, roles: Roles, drop: BpfLabel) {
     if roles.router {
         let short = a.label();
         // A packet hidden behind a longer header is not looked for.
-        a.load(Size::Byte, R0, FP, NEXT + 1);
+        a.load(Size::Byte, R0, FP, AT_NEXT_HEADER + 1);
         a.jump_if(R0, If::Equal, 0, short);
         a.jump(drop);
         a.here(short);
-        load(a, ETHERNET + 48, NEXT, 1, drop);
-        a.load(Size::Byte, R0, FP, NEXT);
+        load(a, ETHERNET + 48, AT_NEXT_HEADER, 1, drop);
+        a.load(Size::Byte, R0, FP, AT_NEXT_HEADER);
         a.jump_if(R0, If::Equal, LISTENER_QUERY, drop);
         a.jump(fine);
     }
 
     a.here(fragment);
-    load(a, ETHERNET + 40, NEXT, 8, drop);
-    a.load(Size::Half, R0, FP, NEXT + 2);
+    load(a, ETHERNET + 40, AT_NEXT_HEADER, 8, drop);
+    a.load(Size::Half, R0, FP, AT_NEXT_HEADER + 2);
     a.jump_if(R0, If::Bits, i32::from(0xfff8_u16.to_be()), fine);
-    a.load(Size::Byte, R0, FP, NEXT);
+    a.load(Size::Byte, R0, FP, AT_NEXT_HEADER);
     not_hidden(a, drop);
     routing(a, roles, drop);
     a.jump_if(R0, If::Differ, UDP, fine);
-    load(a, ETHERNET + 48, NEXT, 4, drop);
+    load(a, ETHERNET + 48, AT_NEXT_HEADER, 4, drop);
     ports(a, roles, DHCPV6_SERVER, fine, drop);
 
     a.here(udp);
-    load(a, ETHERNET + 40, NEXT, 4, drop);
+    load(a, ETHERNET + 40, AT_NEXT_HEADER, 4, drop);
     ports(a, roles, DHCPV6_SERVER, fine, drop);
     a.here(fine);
 }
@@ -163,17 +163,17 @@ fn routing(a: &mut Asm, roles: Roles, drop: BpfLabel) {
     }
 }
 
-/// The ports of UDP, at [`NEXT`], are not those of a server or a router.
+/// The ports of UDP, at [`AT_NEXT_HEADER`], are not those of a server or a router.
 fn ports(a: &mut Asm, roles: Roles, server: u16, fine: BpfLabel, drop: BpfLabel) {
     if roles.dhcp {
-        a.load(Size::Half, R0, FP, NEXT);
+        a.load(Size::Half, R0, FP, AT_NEXT_HEADER);
         a.jump_if(R0, If::Equal, i32::from(server.to_be()), drop);
     }
     if roles.router {
-        a.load(Size::Byte, R0, FP, TO);
+        a.load(Size::Byte, R0, FP, AT_DESTINATION);
         a.op(AluOp::And, R0, 1);
         a.jump_if(R0, If::Equal, 0, fine);
-        a.load(Size::Half, R0, FP, NEXT + 2);
+        a.load(Size::Half, R0, FP, AT_NEXT_HEADER + 2);
         for port in ROUTING_PORTS {
             a.jump_if(R0, If::Equal, i32::from(port.to_be()), drop);
         }

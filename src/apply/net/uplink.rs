@@ -6,9 +6,9 @@
 //! like two ends of a wire.
 
 use super::frame::{
-    ARP, CB, CLONE_REDIRECT, DROP, ETHERNET, FROM_ZONE, FROM_ZONE_BITS, HAS_VLAN, MARK, NUMBER, PACKET_TYPE,
-    PASS, TAGGED, TO, TYPE, VLAN, VLAN_POP, VLAN_PUSH, find_by_address, find_by_mac, jump_unless_multicast,
-    load, look_up_number, send, send_to,
+    ARP, AT_DESTINATION, AT_NUMBER, AT_TYPE, CLONE_REDIRECT, DROP, ETHERNET, FROM_ZONE, FROM_ZONE_BITS, PASS,
+    SKB_CB, SKB_HAS_VLAN, SKB_MARK, SKB_PACKET_TYPE, SKB_VLAN, TAGGED, VLAN_POP, VLAN_PUSH, find_by_address,
+    find_by_mac, jump_unless_multicast, load, look_up_number, send, send_to,
 };
 use crate::sys::bpf::Map;
 use crate::sys::bpf::asm::{AluOp, Asm, BpfLabel, FP, If, R0, R1, R2, R3, R4, R6, R7, R8, R9, Size};
@@ -56,7 +56,7 @@ pub fn shared(table: &Map, listeners: Option<Audience<'_>>, way: Direction) -> V
     a.copy(R6, R1);
     // The frame comes from a zone, whose own program has looked for other zones already. R9: the link that it came by.
     a.set(R9, 0);
-    a.load(Size::Word, R0, R6, MARK);
+    a.load(Size::Word, R0, R6, SKB_MARK);
     a.copy(R1, R0);
     a.op(AluOp::And, R1, FROM_ZONE_BITS.cast_signed());
     let fresh = a.label();
@@ -64,18 +64,18 @@ pub fn shared(table: &Map, listeners: Option<Audience<'_>>, way: Direction) -> V
     a.op(AluOp::And, R0, (!FROM_ZONE_BITS).cast_signed());
     a.copy(R9, R0);
     a.set(R1, 0);
-    a.store(Size::Word, R6, MARK, R1);
+    a.store(Size::Word, R6, SKB_MARK, R1);
     match (way, listeners) {
         // On its way in again, for the host: other zones have not had it yet.
         (Direction::In, Some(_)) => {
-            load(a, 0, TO, ETHERNET, pass);
+            load(a, 0, AT_DESTINATION, ETHERNET, pass);
             vlan_into(a);
             a.jump(mine);
         }
         _ => a.jump(pass),
     }
     a.here(fresh);
-    load(a, 0, TO, ETHERNET, pass);
+    load(a, 0, AT_DESTINATION, ETHERNET, pass);
     vlan_into(a);
     let (by_address, found) = (a.label(), a.label());
     find_by_mac(a, table, R8, R7, by_address);
@@ -92,7 +92,7 @@ pub fn shared(table: &Map, listeners: Option<Audience<'_>>, way: Direction) -> V
     // Shared zones are on the link itself, not on one of its VLANs.
     a.jump_if(R8, If::Differ, 0, mine);
     if way == Direction::In {
-        a.load(Size::Word, R0, R6, PACKET_TYPE);
+        a.load(Size::Word, R0, R6, SKB_PACKET_TYPE);
         a.jump_if(R0, If::Equal, OTHERS, mine);
     }
     find_by_address(a, table, R7, mine);
@@ -112,9 +112,9 @@ pub fn shared(table: &Map, listeners: Option<Audience<'_>>, way: Direction) -> V
 fn vlan_into(a: &mut Asm) {
     let none = a.label();
     a.set(R8, 0);
-    a.load(Size::Word, R0, R6, HAS_VLAN);
+    a.load(Size::Word, R0, R6, SKB_HAS_VLAN);
     a.jump_if(R0, If::Equal, 0, none);
-    a.load(Size::Word, R8, R6, VLAN);
+    a.load(Size::Word, R8, R6, SKB_VLAN);
     a.op(AluOp::And, R8, 0xfff);
     a.here(none);
 }
@@ -127,21 +127,21 @@ fn vlan_into(a: &mut Asm) {
 /// one then.
 fn copy_to_all(a: &mut Asm, listeners: Audience<'_>, end: BpfLabel) {
     let (untagged, over) = (a.label(), a.label());
-    for (place, known) in [(CB, R8), (CB + 4, R9)] {
+    for (place, known) in [(SKB_CB, R8), (SKB_CB + 4, R9)] {
         a.store(Size::Word, R6, place, known);
         a.load(Size::Word, known, R6, place);
     }
-    a.store_number(Size::Word, FP, NUMBER, 0);
+    a.store_number(Size::Word, FP, AT_NUMBER, 0);
     look_up_number(a, listeners.list, end);
     a.copy(R7, R0);
     let (asks, known) = (a.label(), a.label());
-    a.store_number(Size::Double, FP, NUMBER, MASK);
-    a.load(Size::Half, R0, FP, TYPE);
+    a.store_number(Size::Double, FP, AT_NUMBER, MASK);
+    a.load(Size::Half, R0, FP, AT_TYPE);
     a.jump_if(R0, If::Equal, i32::from(ARP), asks);
     // The solicited-node multicast groups.
-    a.jump_unless_bytes(TO, &[0x33, 0x33, 0xff], R0, known);
+    a.jump_unless_bytes(AT_DESTINATION, &[0x33, 0x33, 0xff], R0, known);
     a.here(asks);
-    a.store_number(Size::Double, FP, NUMBER, STRICT_MASK);
+    a.store_number(Size::Double, FP, AT_NUMBER, STRICT_MASK);
     a.here(known);
     a.load(Size::Word, R0, R7, 0);
     a.jump_if(R0, If::Equal, 0, end);
@@ -150,7 +150,7 @@ fn copy_to_all(a: &mut Asm, listeners: Audience<'_>, end: BpfLabel) {
     a.call(VLAN_POP);
     a.here(untagged);
     // Once more: the ways with and without a tag are one again.
-    a.load(Size::Word, R8, R6, CB);
+    a.load(Size::Word, R8, R6, SKB_CB);
     let mut at = 8;
     for n in 0..listeners.places {
         if n % STRIDE == 0 {
@@ -178,7 +178,7 @@ fn copy_to_all(a: &mut Asm, listeners: Audience<'_>, end: BpfLabel) {
 fn copy_to(a: &mut Asm, at: i16) {
     // 1 when the VLAN is the frame's: nothing less 1 is negative.
     a.load(Size::Word, R3, R7, at + 4);
-    a.load(Size::Double, R4, FP, NUMBER);
+    a.load(Size::Double, R4, FP, AT_NUMBER);
     a.op_reg(AluOp::And, R3, R4);
     a.op_reg(AluOp::Xor, R3, R8);
     a.op(AluOp::Sub, R3, 1);
@@ -206,10 +206,10 @@ pub fn wire(zone: u32, vlan: u16, way: Direction) -> Vec<u64> {
     match way {
         Direction::Out => {
             let other = a.label();
-            a.load(Size::Word, R0, R6, MARK);
+            a.load(Size::Word, R0, R6, SKB_MARK);
             a.jump_if(R0, If::Differ, FROM_ZONE.cast_signed(), other);
             a.set(R1, 0);
-            a.store(Size::Word, R6, MARK, R1);
+            a.store(Size::Word, R6, SKB_MARK, R1);
             a.jump(pass);
             a.here(other);
             if vlan == 0 {

@@ -30,17 +30,17 @@ pub enum LinkMode {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LinkGuard {
-    /// To its link-layer address.
+    /// The zone sends only from its link-layer address.
     pub mac: bool,
-    /// To these addresses; none: to no addresses.
+    /// The zone sends only from these addresses; none: its addresses are not limited.
     pub addresses: Option<Vec<IpAddr>>,
-    /// It may ask for an address by DHCP.
+    /// The zone may ask for an address by DHCP, from no address.
     pub may_ask: bool,
-    /// To IPv4, IPv6 and ARP.
+    /// The zone sends IPv4, IPv6 and ARP, and no other protocol.
     pub restricted: bool,
-    /// It may send only what a client sends in DHCP.
+    /// Of DHCP the zone sends what a client sends, and nothing of a server.
     pub dhcp: bool,
-    /// It may send only what a host sends, not a router.
+    /// The zone sends what a host sends, and nothing that only a router sends.
     pub router: bool,
 }
 
@@ -53,7 +53,7 @@ pub enum Advertised {
     Obeyed,
     /// It takes routers, and makes itself no addresses: its guard would drop packets from them.
     Routers,
-    /// Nothing.
+    /// It takes no routers, and makes itself no addresses.
     Ignored,
 }
 
@@ -71,21 +71,21 @@ pub struct ZoneLink {
     pub port_mac: Mac,
     /// The host's link.
     pub lower: String,
-    /// The number of that.
+    /// The number of the host's link.
     pub lower_index: u32,
-    /// The link-layer address of that.
+    /// The link-layer address of the host's link.
     pub lower_mac: Mac,
-    /// Its flags before the boot.
+    /// The flags of the host's link before the boot.
     pub lower_flags: u32,
-    /// Name of its device on its bus.
+    /// Name of the device of the host's link on its bus.
     pub lower_device: Option<String>,
-    /// How it reaches that.
+    /// How the zone's link reaches the host's.
     pub way: LinkMode,
-    /// Its link-layer address.
+    /// The link-layer address of the zone's link.
     pub mac: Mac,
-    /// Largest packet in bytes.
+    /// Largest packet of the zone's link in bytes.
     pub mtu: u32,
-    /// The one of the host's link.
+    /// Largest packet of the host's link in bytes.
     pub lower_mtu: u32,
     /// Its VLAN, 0 for none.
     pub vlan: u16,
@@ -101,9 +101,10 @@ pub struct ZoneLink {
     pub answered: Vec<IpAddr>,
     /// The table of its own routes, for packets from the link's addresses; none: it needs no table.
     pub table: Option<u32>,
-    /// Hosts on the link that its subnets do not hold: addresses of the host.
+    /// Addresses of the host to which the zone gets a route over the link, because they are in no subnet of the zone.
     pub beside: Vec<IpAddr>,
-    /// The same from the host's side: addresses of the zone, and the source address of the host.
+    /// Addresses of the zone to which the host gets a route, because they are in no subnet of the host's link; each
+    /// with the source address that the host uses.
     pub beside_host: Vec<(IpAddr, IpAddr)>,
     /// Its reaction to router advertisements.
     pub advertised: Advertised,
@@ -122,21 +123,21 @@ pub struct ZoneLink {
 pub struct Remains {
     /// The zone.
     pub zone: String,
-    /// How it reached the host's link.
+    /// How the zone's link reached the host's.
     pub way: LinkMode,
-    /// Its other end, on the host.
+    /// The name of the other end of the zone's link, on the host.
     pub port: String,
     /// The host's link.
     pub lower: String,
-    /// The number of that.
+    /// The number of the host's link.
     pub lower_index: u32,
-    /// Its flags before the boot.
+    /// The flags of the host's link before the boot.
     pub lower_flags: u32,
-    /// Name of its device on its bus.
+    /// Name of the device of the host's link on its bus.
     pub lower_device: Option<String>,
-    /// Its link-layer address.
+    /// The link-layer address of the zone's link.
     pub mac: [u8; 6],
-    /// Its largest packet in bytes where it is not that of the host's link; 0 otherwise.
+    /// The largest packet of the zone's link in bytes where it is not that of the host's link; 0 otherwise.
     #[serde(default)]
     pub mtu: u32,
     /// Its VLAN, 0 for none.
@@ -180,9 +181,9 @@ impl ZoneLink {
         }
     }
 
-    /// Returns the reaction of a link to router advertisements when it is limited to some addresses. It learns the
-    /// routers that the spec does not name, if it has an address to use them from.
-    pub(super) fn heeds(&self) -> Advertised {
+    /// Returns how the link has to react to router advertisements. A link that is limited to some addresses takes only
+    /// routers, if the spec names none and one of its addresses can use them.
+    pub(super) fn reaction_to_advertisements(&self) -> Advertised {
         let Some(allowed) = &self.guard.addresses else { return Advertised::Obeyed };
         let global = |ip: &IpAddr| matches!(ip, IpAddr::V6(v6) if !v6.is_unicast_link_local());
         let named = self.routers.iter().any(IpAddr::is_ipv6);
@@ -194,8 +195,9 @@ impl ZoneLink {
         }
     }
 
-    /// Makes host and zone reach each other also where neither has the other in a subnet.
-    pub(super) fn meet_host(&mut self, addresses: &[IpNet], host: &HostLink) {
+    /// Adds the routes by which host and zone reach each other where one of them is in no subnet of the other: fills
+    /// `beside` and `beside_host`.
+    pub(super) fn add_routes_to_host(&mut self, addresses: &[IpNet], host: &HostLink) {
         for own in &host.addresses {
             let ip = own.addr();
             if addresses.iter().any(|a| a.addr().is_ipv4() == ip.is_ipv4())
