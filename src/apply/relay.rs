@@ -1,7 +1,7 @@
-//! Bytes on their way between the streams of the caller and something else: pipes into a zone, a terminal,
-//! the pipes of a broker.
+//! Copies bytes between the standard streams of the caller and the other side: pipes into a zone, a terminal, or the
+//! pipes of a broker.
 //!
-//! Nothing here waits but poll(2), so that signals are heard whatever the other side and the reader of the
+//! No call here waits but poll(2), so that signals are heard whatever the other side and the reader of the
 //! output do. Bytes are copied, not spliced: no page of a file of the host gets into a pipe of a zone, and
 //! no page that a zone can still write to into a pipe of the host.
 //!
@@ -22,24 +22,24 @@ use crate::sys::path::reason;
 use crate::sys::stream::Stream;
 use crate::sys::tty;
 
-/// How much is carried at once.
+/// Most bytes that are read at once.
 const CHUNK: usize = 64 << 10;
-/// The most that is carried after the end of the other side: more than a terminal holds.
+/// Most bytes that are read from a terminal after the end of the other side: more than a terminal holds.
 const MAX_REST: usize = 256 << 10;
-/// The answers of poll(2) for a side that is gone.
+/// The events by which poll(2) says that the other end of a descriptor is closed, or that there is none.
 const GONE: PollFlags = PollFlags::ERR.union(PollFlags::HUP).union(PollFlags::NVAL);
 
-/// A stream of the caller that fails.
+/// A read or write at a stream of the caller that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {what} {stream}: {}", reason(source))]
-pub struct Failed {
+pub struct StreamError {
     what: &'static str,
     stream: &'static str,
     #[source]
     source: io::Error,
 }
 
-impl Failed {
+impl StreamError {
     fn of(what: &'static str, stream: &Stream) -> impl FnOnce(io::Error) -> Self {
         let stream = stream.name();
         move |source| Self { what, stream, source }
@@ -76,20 +76,20 @@ impl Buffer {
         if self.bytes.len() < whole {
             self.bytes.resize(whole, 0);
         }
-        let read = not_now(read(&mut self.bytes[self.end..whole]))?;
+        let read = none_if_it_would_wait(read(&mut self.bytes[self.end..whole]))?;
         self.end += read.unwrap_or(0);
         Ok(read)
     }
 
     /// Removes the bytes that one write accepts.
     fn drain(&mut self, write: impl FnOnce(&[u8]) -> io::Result<usize>) -> io::Result<()> {
-        self.start += not_now(write(&self.bytes[self.start..self.end]))?.unwrap_or(0);
+        self.start += none_if_it_would_wait(write(&self.bytes[self.start..self.end]))?.unwrap_or(0);
         Ok(())
     }
 }
 
-/// Takes "nothing just now" for no error.
-fn not_now(done: io::Result<usize>) -> io::Result<Option<usize>> {
+/// Returns none where a call would have had to wait, which is no error here.
+fn none_if_it_would_wait(done: io::Result<usize>) -> io::Result<Option<usize>> {
     match done {
         Ok(n) => Ok(Some(n)),
         Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(None),
@@ -97,15 +97,15 @@ fn not_now(done: io::Result<usize>) -> io::Result<Option<usize>> {
     }
 }
 
-/// The state of a way after a turn.
+/// The state of the way from a source to its destination, after a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Went {
-    /// There may be more.
-    On,
-    /// Its beginning is at the end; of input, the other side sees the end of its own.
-    Ended,
-    /// Its end has no reader any more.
-    Unread,
+pub enum FlowState {
+    /// More bytes may come.
+    Open,
+    /// The source is at its end. In the case of input the pipe to the other side has been closed.
+    SourceEnded,
+    /// The destination has no reader any more.
+    NoReader,
 }
 
 /// Output of the other side, on its way to a stream of the caller.
@@ -117,7 +117,7 @@ pub struct Output<F> {
 }
 
 impl<F: AsFd> Output<F> {
-    /// Takes both ends, the first of which must not wait.
+    /// Puts a way together. Reads from `from` must not wait.
     pub fn new(from: F, to: Stream) -> Self {
         Self { from, to, pending: Buffer::default() }
     }
@@ -134,24 +134,26 @@ impl<F: AsFd> Output<F> {
         }
     }
 
-    /// Carries the available data.
+    /// Reads or writes once, where poll(2) has said that it can. `seen` are its answers, in the order of
+    /// [`Self::polls`].
     ///
     /// # Errors
     /// When the caller's stream cannot be written to, for another reason than that its reader has gone.
-    pub fn turn(&mut self, seen: &mut impl Iterator<Item = PollFlags>) -> Result<Went, Failed> {
+    pub fn turn(&mut self, seen: &mut impl Iterator<Item = PollFlags>) -> Result<FlowState, StreamError> {
         let first = seen.next().unwrap_or(PollFlags::empty());
         if !self.pending.is_empty() {
-            return if first.is_empty() { Ok(Went::On) } else { self.write() };
+            return if first.is_empty() { Ok(FlowState::Open) } else { self.write() };
         }
         if self.to.tells_its_end() && seen.next().is_some_and(|e| e.intersects(GONE)) {
-            return Ok(Went::Unread);
+            return Ok(FlowState::NoReader);
         }
         let ended = !first.is_empty() && self.read(CHUNK) == Some(0);
-        Ok(if ended { Went::Ended } else { Went::On })
+        Ok(if ended { FlowState::SourceEnded } else { FlowState::Open })
     }
 
-    /// Reads the output written before the other side's end; nothing more is read from there.
-    pub fn last(&mut self) {
+    /// Reads the output that the other side wrote before its end, for the turns that follow to write. Call it once,
+    /// after that end.
+    pub fn read_rest(&mut self) {
         let from = self.from.as_fd();
         let mut left = if tty::is_tty(from) { MAX_REST } else { tty::readable(from) };
         while left > 0
@@ -162,12 +164,12 @@ impl<F: AsFd> Output<F> {
     }
 
     /// Says whether something that was read waits to be written.
-    pub fn is_waiting(&self) -> bool {
+    pub fn has_pending(&self) -> bool {
         !self.pending.is_empty()
     }
 
-    /// Shows a text of our own, as far as there is room for it.
-    pub fn say(&self, text: &[u8]) {
+    /// Writes a text of this program to the caller's stream, as far as it takes it at once.
+    pub fn write_notice(&self, text: &[u8]) {
         let _ = self.to.write(text);
     }
 
@@ -178,19 +180,19 @@ impl<F: AsFd> Output<F> {
         self.pending.fill(most, |buffer| tty::read(from, buffer)).unwrap_or(Some(0))
     }
 
-    fn write(&mut self) -> Result<Went, Failed> {
+    fn write(&mut self) -> Result<FlowState, StreamError> {
         let to = &self.to;
-        let Err(e) = self.pending.drain(|text| to.write(text)) else { return Ok(Went::On) };
+        let Err(e) = self.pending.drain(|text| to.write(text)) else { return Ok(FlowState::Open) };
         self.pending = Buffer::default();
-        if nobody_reads(&e) || to.was_hung_up(&e) {
-            Ok(Went::Unread)
+        if is_reader_gone(&e) || to.was_hung_up(&e) {
+            Ok(FlowState::NoReader)
         } else {
-            Err(Failed::of("write", to)(e))
+            Err(StreamError::of("write", to)(e))
         }
     }
 }
 
-fn nobody_reads(e: &io::Error) -> bool {
+fn is_reader_gone(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
@@ -200,7 +202,8 @@ pub struct Input {
     from: Stream,
     to: PipeState,
     pending: Buffer,
-    /// How many bytes in the caller's stream were shown to the other side; none: it is read ahead.
+    /// How many bytes were copied to the other side and are still in the caller's stream as well; none: the stream is
+    /// read ahead.
     shown: Option<usize>,
 }
 
@@ -208,13 +211,13 @@ pub struct Input {
 #[derive(Debug)]
 enum PipeState {
     Open(File),
-    /// It is at its end. The process that keeps its other end sees how much is left unread.
+    /// Closed for writing. The reading end, kept open here, tells how many bytes are left unread.
     Ended(OwnedFd),
     Closed,
 }
 
 impl Input {
-    /// Takes both ends, the second of which is ours alone.
+    /// Puts a way together. Of `to` no other process has a copy, so its flags can be changed.
     ///
     /// # Errors
     /// The system's error.
@@ -229,8 +232,8 @@ impl Input {
     /// Adds the descriptors to wait for. [`Input::turn`] takes as many answers.
     pub fn polls<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) {
         let PipeState::Open(to) = &self.to else { return };
-        if self.is_listening() {
-            // It reports by itself that its reader has gone.
+        if self.reads_source() {
+            // No event is asked for: poll(2) says of itself that the reader of a pipe has gone.
             fds.push(PollFd::new(to, PollFlags::empty()));
             fds.push(PollFd::new(&self.from, PollFlags::IN));
         } else {
@@ -239,45 +242,46 @@ impl Input {
     }
 
     /// Says whether the caller's stream is read from now.
-    fn is_listening(&self) -> bool {
+    fn reads_source(&self) -> bool {
         self.pending.is_empty() && !matches!(self.shown, Some(1..))
     }
 
-    /// Carries the available data.
+    /// Reads or writes once, where poll(2) has said that it can. `seen` are its answers, in the order of
+    /// [`Self::polls`].
     ///
     /// # Errors
     /// When the caller's stream cannot be read; the other side sees the end of its own.
-    pub fn turn(&mut self, seen: &mut impl Iterator<Item = PollFlags>) -> Result<Went, Failed> {
-        let PipeState::Open(to) = &self.to else { return Ok(Went::On) };
-        let listened = self.is_listening();
+    pub fn turn(&mut self, seen: &mut impl Iterator<Item = PollFlags>) -> Result<FlowState, StreamError> {
+        let PipeState::Open(to) = &self.to else { return Ok(FlowState::Open) };
+        let reads_source = self.reads_source();
         let room = seen.next().unwrap_or(PollFlags::empty());
-        let there = listened && seen.next().is_some_and(|e| !e.is_empty());
+        let is_readable = reads_source && seen.next().is_some_and(|e| !e.is_empty());
         if room.intersects(GONE) {
-            self.settle();
-            return Ok(Went::Unread);
+            self.close_and_give_back();
+            return Ok(FlowState::NoReader);
         }
-        if there {
+        if is_readable {
             return self.read();
         }
         if room.is_empty() {
-            return Ok(Went::On);
+            return Ok(FlowState::Open);
         }
         if let (true, Some(shown)) = (self.pending.is_empty(), self.shown) {
-            // It was read: the caller's stream need not keep it.
+            // The other side has read the bytes that were shown, so they are taken out of the caller's stream.
             self.from.take_away(shown);
             self.shown = None;
             tty::resize_pipe(to.as_fd(), CHUNK);
-            return Ok(Went::On);
+            return Ok(FlowState::Open);
         }
         let mut to = to;
         if self.pending.drain(|text| to.write(text)).is_err() {
-            self.settle();
-            return Ok(Went::Unread);
+            self.close_and_give_back();
+            return Ok(FlowState::NoReader);
         }
-        Ok(Went::On)
+        Ok(FlowState::Open)
     }
 
-    fn read(&mut self) -> Result<Went, Failed> {
+    fn read(&mut self) -> Result<FlowState, StreamError> {
         let from = &self.from;
         let read = if self.shown.is_some() {
             let shown = self.pending.fill(CHUNK, |buffer| from.show(buffer));
@@ -288,23 +292,25 @@ impl Input {
             self.pending.fill(CHUNK, |buffer| from.read(buffer))
         };
         let failed = match read {
-            Ok(Some(1..) | None) => return Ok(Went::On),
+            Ok(Some(1..) | None) => return Ok(FlowState::Open),
             Ok(Some(0)) => None,
             Err(e) => Some(e).filter(|e| !from.has_just_ended(e)),
         };
         self.close();
-        failed.map_or(Ok(Went::Ended), |e| Err(Failed::of("read", &self.from)(e)))
+        failed.map_or(Ok(FlowState::SourceEnded), |e| Err(StreamError::of("read", &self.from)(e)))
     }
 
-    /// Lets the other side see the end, and keeps an eye on how much it reads.
+    /// Closes the pipe for writing, so that the other side sees the end, and keeps its reading end, which tells how
+    /// much of it is unread.
     fn close(&mut self) {
         let PipeState::Open(to) = &self.to else { return };
         let other = tty::other_end(to.as_fd());
         self.to = other.map_or(PipeState::Closed, PipeState::Ended);
     }
 
-    /// Ends it: unread input stays with the caller, as far as that can be.
-    pub fn settle(&mut self) {
+    /// Ends the way, and gives input that the other side has not read back to the caller's stream, as far as that can
+    /// be.
+    pub fn close_and_give_back(&mut self) {
         let unread = match &self.to {
             PipeState::Open(to) => tty::readable(to.as_fd()),
             PipeState::Ended(to) => tty::readable(to.as_fd()),
@@ -326,12 +332,12 @@ pub struct Relay {
     input_has_ended: bool,
     outputs: Vec<Output<File>>,
     /// The other side has ended: the outputs hold the rest of its data.
-    ended: bool,
-    failed: Option<Failed>,
+    other_side_ended: bool,
+    failed: Option<StreamError>,
 }
 
 impl Relay {
-    /// Has standard input go to a pipe or terminal of ours.
+    /// Directs standard input to a pipe or terminal of this process.
     ///
     /// # Errors
     /// The system's error.
@@ -340,7 +346,7 @@ impl Relay {
         Ok(())
     }
 
-    /// Directs the data of a pipe or terminal of ours to a stream of the caller.
+    /// Directs the data of a pipe or terminal of this process to a stream of the caller.
     ///
     /// # Errors
     /// The system's error.
@@ -350,8 +356,8 @@ impl Relay {
         Ok(())
     }
 
-    /// Waits until something can be carried, or one of the other descriptors has something, at most so long;
-    /// carries, and says which of the others had.
+    /// Waits until bytes can be copied or one of `others` is readable, at most for `limit`. Copies them, and says which
+    /// of `others` are readable.
     ///
     /// # Errors
     /// The system's error.
@@ -384,18 +390,18 @@ impl Relay {
 
     fn carry(&mut self, seen: &mut impl Iterator<Item = PollFlags>) {
         let failed = &mut self.failed;
-        let mut note = |e: Failed| {
+        let mut note = |e: StreamError| {
             failed.get_or_insert(e);
         };
         match self.input.as_mut().map(|input| input.turn(seen)) {
-            None | Some(Ok(Went::On)) => {}
-            Some(Ok(Went::Ended)) => self.input_has_ended = true,
-            Some(Ok(Went::Unread)) => self.input = None,
+            None | Some(Ok(FlowState::Open)) => {}
+            Some(Ok(FlowState::SourceEnded)) => self.input_has_ended = true,
+            Some(Ok(FlowState::NoReader)) => self.input = None,
             Some(Err(e)) => note(e),
         }
-        let ended = self.ended;
+        let ended = self.other_side_ended;
         self.outputs.retain_mut(|output| match output.turn(seen) {
-            Ok(went) => went == Went::On && (!ended || output.is_waiting()),
+            Ok(went) => went == FlowState::Open && (!ended || output.has_pending()),
             Err(e) => {
                 note(e);
                 false
@@ -408,27 +414,27 @@ impl Relay {
         self.input_has_ended
     }
 
-    /// Takes note that the other side has ended. The output that is there is carried in the turns that
-    /// follow; what others write on and on is not waited for.
-    pub fn end(&mut self) {
+    /// Takes note that the other side has ended. The turns that follow write the output that is there now; processes
+    /// that hold its pipe and write on are not waited for.
+    pub fn other_side_has_ended(&mut self) {
         if let Some(mut input) = self.input.take() {
-            input.settle();
+            input.close_and_give_back();
         }
-        self.outputs.iter_mut().for_each(Output::last);
-        self.outputs.retain(Output::is_waiting);
-        self.ended = true;
+        self.outputs.iter_mut().for_each(Output::read_rest);
+        self.outputs.retain(Output::has_pending);
+        self.other_side_ended = true;
     }
 
-    /// Says whether all output was carried.
+    /// Says whether all output was written.
     pub fn is_done(&self) -> bool {
         self.outputs.is_empty()
     }
 
-    /// Says whether all streams of the caller have served.
+    /// Ends the relay.
     ///
     /// # Errors
-    /// How the first has failed.
-    pub fn result(self) -> Result<(), Failed> {
+    /// The first error of a stream of the caller.
+    pub fn result(self) -> Result<(), StreamError> {
         self.failed.map_or(Ok(()), Err)
     }
 }

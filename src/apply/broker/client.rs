@@ -222,7 +222,7 @@ impl BrokeredRun<'_> {
         let text = String::from_utf8_lossy(&bytes);
         self.status = status(&text);
         if self.status.is_some() {
-            relay.end();
+            relay.other_side_has_ended();
         } else if text == answer::STOPPED {
             let stdin = rustix::stdio::stdin();
             drop(raw.take());

@@ -69,7 +69,7 @@ impl LoginCommand {
         if ended && let Some(end) = self.child.end() {
             // It may have failed and ended between two looks.
             self.channel.take().as_ref().map_or(Ok(()), failure_of)?;
-            self.relay.end();
+            self.relay.other_side_has_ended();
             self.end = Some(end);
         }
         Ok(signalled)

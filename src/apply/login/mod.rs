@@ -30,7 +30,7 @@ use crate::apply::confine;
 use crate::apply::console::client::CallError;
 use crate::apply::guard::{self, Guarded};
 use crate::apply::paths::Root;
-use crate::apply::relay::Failed;
+use crate::apply::relay::StreamError;
 use crate::apply::running::Running;
 use crate::plan::confine::Confinement;
 use crate::spec::ZoneName;
@@ -94,7 +94,7 @@ pub enum LoginError {
     },
     /// A stream of the caller fails.
     #[error(transparent)]
-    Stream(#[from] Failed),
+    Stream(#[from] StreamError),
     /// Bytes cannot be carried.
     #[error("cannot relay input and output: {}", reason(.0))]
     Relay(#[source] io::Error),

@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::LoginError;
 use super::escape::{EscapeFilter, Specials, Typed};
-use crate::apply::relay::{Output, Went};
+use crate::apply::relay::{FlowState, Output};
 use crate::sys::process::{self, Child};
 use crate::sys::stream::Stream;
 use crate::sys::tty::{self, Raw, Signals, TerminalState};
@@ -93,11 +93,11 @@ impl LoginSession<'_> {
                 any();
                 output.turn(&mut seen)?
             } else {
-                Went::On
+                FlowState::Open
             };
             let typed = listening && seen.next().is_some_and(|e| !e.is_empty());
             if ended && let Some(end) = self.child.and_then(Child::end) {
-                output.last();
+                output.read_rest();
                 return self.show_rest(&mut output, end);
             }
             if signalled && let Some(end) = self.on_signals(stdin, &mut raw) {
@@ -122,15 +122,15 @@ impl LoginSession<'_> {
                     Typed::Send(bytes) => pending.extend(bytes),
                     Typed::Disconnect(bytes, shown) => {
                         let _ = tty::write(self.remote, &bytes);
-                        output.say(&shown);
+                        output.write_notice(&shown);
                         return Ok(SessionEnd::Disconnected);
                     }
                 }
             }
-            if went == Went::Unread {
+            if went == FlowState::NoReader {
                 return Ok(SessionEnd::Disconnected);
             }
-            if went == Went::Ended || !self.carry_input(&mut pending) {
+            if went == FlowState::SourceEnded || !self.carry_input(&mut pending) {
                 if self.child.is_none() {
                     return Ok(SessionEnd::Closed);
                 }
@@ -148,7 +148,7 @@ impl LoginSession<'_> {
         output: &mut Output<BorrowedFd<'_>>,
         end: process::ChildEnd,
     ) -> Result<SessionEnd, LoginError> {
-        while output.is_waiting() {
+        while output.has_pending() {
             let mut fds = vec![PollFd::new(self.signals, PollFlags::IN)];
             output.polls(&mut fds);
             let seen = wait(&mut fds)?;
