@@ -100,9 +100,9 @@ pub fn up(
     let done = write_record_only(root, name, &running).map_err(UpError::of("cannot write the record"));
     let done = done.and_then(|()| match goal {
         // The copy is for a loss of the record, which comes first; init starts while the copy is written.
-        Goal::Running => Ok(start_init(&ready, zone::BOOT, || copy::follow(root, name, &running))?),
+        Goal::Running => Ok(start_init(&ready, zone::BOOT, || copy::keep_if_possible(root, name, &running))?),
         Goal::Ready => {
-            copy::follow(root, name, &running);
+            copy::keep_if_possible(root, name, &running);
             Ok(())
         }
     });

@@ -3,7 +3,7 @@
 //! It is one file, `/var/lib/zones/.running/NAME`: making and removing files costs a boot more than writing their
 //! content. When the zone ends, that file moves to `/var/lib/zones/NAME/spare`, from where its next boot takes it
 //! again: a file system may look for a free inode for a millisecond. Its first line is the record and the number of
-//! the host's boot, filled up with blanks to `HEAD` bytes, so that another record can be written over it. Each
+//! the host's boot, filled up with blanks to `HEAD_BYTES`, so that another record can be written over it. Each
 //! run-time file follows as a line `NAME LENGTH` and its bytes.
 //!
 //! It is believed only in the boot of the host in which it was made, and while the process that it names lives. It
@@ -23,17 +23,18 @@ use crate::sys::made;
 /// Name of the folder of the copies, below `/var/lib/zones`.
 const FOLDER: &str = ".running";
 
-/// Name of a copy without valid content, in the zone's folder of files that outlive a boot.
+/// Name of the file of a former copy, which the next boot writes over, in the zone's folder of files that outlive a
+/// boot.
 const SPARE: &str = "spare";
 
 /// Files that are copied beside the record: a running zone is ended and entered by them.
 const KEPT: [&str; 4] = [SPEC, IMAGE, JOURNAL, DATASETS];
 
 /// Length of the first line in bytes.
-const HEAD: usize = 512;
+const HEAD_BYTES: usize = 512;
 
-/// A copy that is longer is none of ours.
-const LONGEST: u64 = 1 << 24;
+/// Most bytes of a copy. A longer file was not written by these programs, and is read as if it were empty.
+const MAX_BYTES: u64 = 1 << 24;
 
 /// Returns the folder of the copies.
 pub fn folder(root: &Root) -> PathBuf {
@@ -52,10 +53,10 @@ fn spare(root: &Root, zone: &ZoneName) -> PathBuf {
 fn head(running: &Running) -> io::Result<String> {
     let boot = made::read("/proc/sys/kernel/random/boot_id")?;
     let line = format!("{} boot={}", running.to_string().trim_end(), boot.trim());
-    if line.len() >= HEAD {
+    if line.len() >= HEAD_BYTES {
         return Err(io::Error::other("the record is too long for a copy"));
     }
-    Ok(format!("{line:0$}\n", HEAD - 1))
+    Ok(format!("{line:0$}\n", HEAD_BYTES - 1))
 }
 
 /// Reads a first line; none when it was written in another boot of the host.
@@ -65,9 +66,9 @@ fn parse_head(line: &str) -> Option<Running> {
     (boot == now.trim()).then(|| Running::parse(line).map(Running::believed))?
 }
 
-/// Stores the record of a zone in the copy, which may fail: without it a zone is found by its cgroup only, which is
-/// enough in all but rare cases.
-pub fn follow(root: &Root, zone: &ZoneName, running: &Running) {
+/// Stores the record of a zone as [`keep`] does. A failure is ignored: without a copy a zone is found by its cgroup
+/// only, which is enough in all but rare cases.
+pub fn keep_if_possible(root: &Root, zone: &ZoneName, running: &Running) {
     let _ = keep(root, zone, running);
 }
 
@@ -88,7 +89,7 @@ pub fn keep(root: &Root, zone: &ZoneName, running: &Running) -> io::Result<()> {
             bytes.extend(content);
         }
     }
-    // The file of the boot before is taken: to find a new inode costs some file systems a millisecond.
+    // The file of the former boot is used again, see the head of this module.
     let _ = fs::rename(spare(root, zone), &path);
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
@@ -118,12 +119,12 @@ fn replace_head(path: &Path, running: &Running, head: &str) -> io::Result<bool> 
 }
 
 fn read_head(file: &mut File) -> Option<String> {
-    let mut line = [0; HEAD];
+    let mut line = [0; HEAD_BYTES];
     file.read_exact(&mut line).ok()?;
     String::from_utf8(line.to_vec()).ok()
 }
 
-/// Removes the copy. The file is kept for the next boot of the zone.
+/// Withdraws the copy, so that it is no longer believed. Its file is kept for the next boot of the zone.
 pub fn remove(root: &Root, zone: &ZoneName) {
     let path = path(root, zone);
     if fs::rename(&path, spare(root, zone)).is_err() {
@@ -131,23 +132,23 @@ pub fn remove(root: &Root, zone: &ZoneName) {
     }
 }
 
-/// Removes the file that was kept for the next boot: the zone is no longer installed.
-pub fn forget(root: &Root, zone: &ZoneName) {
+/// Removes the file that was kept for the next boot, of a zone that is no longer installed.
+pub fn remove_spare(root: &Root, zone: &ZoneName) {
     let _ = fs::remove_file(spare(root, zone));
 }
 
 /// Returns the record that was copied in this boot of the host.
 pub fn record(root: &Root, zone: &ZoneName) -> Option<Running> {
-    let line = trust::read(&path(root, zone), HEAD as u64)?;
+    let line = trust::read(&path(root, zone), HEAD_BYTES as u64)?;
     parse_head(&line)
 }
 
-/// Returns a file that was copied.
+/// Returns the content of a run-time file that was copied in this boot of the host.
 pub fn file(root: &Root, zone: &ZoneName, name: &str) -> Option<Vec<u8>> {
     files(root, zone).into_iter().find_map(|(kept, content)| (kept == name).then_some(content))
 }
 
-/// Copies the files that the run-time folder lacks.
+/// Writes the copied files that the run-time folder lacks into it.
 pub fn put_back(root: &Root, zone: &ZoneName) {
     for (name, content) in files(root, zone) {
         let mut options = OpenOptions::new();
@@ -158,8 +159,8 @@ pub fn put_back(root: &Root, zone: &ZoneName) {
 
 /// Returns the files that were copied in this boot of the host.
 fn files(root: &Root, zone: &ZoneName) -> Vec<(&'static str, Vec<u8>)> {
-    let bytes = trust::read_bytes(&path(root, zone), LONGEST).unwrap_or_default();
-    let Some((head, rest)) = bytes.split_at_checked(HEAD) else { return Vec::new() };
+    let bytes = trust::read_bytes(&path(root, zone), MAX_BYTES).unwrap_or_default();
+    let Some((head, rest)) = bytes.split_at_checked(HEAD_BYTES) else { return Vec::new() };
     let is_ours = std::str::from_utf8(head).ok().and_then(parse_head).is_some();
     if is_ours { parse_files(rest) } else { Vec::new() }
 }
@@ -251,7 +252,7 @@ mod tests {
         assert_eq!(files(&root, &zone), [("spec.toml", b"short".to_vec())]);
         // An uninstalled zone leaves nothing, and one without a folder of its own keeps nothing.
         remove(&root, &zone);
-        forget(&root, &zone);
+        remove_spare(&root, &zone);
         assert_eq!(fs::read_dir(root.zone_lib(&zone)).expect("read").count(), 0);
         keep(&root, &zone, &running(9)).expect("kept");
         fs::remove_dir(root.zone_lib(&zone)).expect("removed");
@@ -262,14 +263,14 @@ mod tests {
     #[test]
     fn half_a_copy_and_one_of_another_boot_tell_nothing() {
         let line = head(&running(7)).expect("a line");
-        assert_eq!(line.len(), HEAD);
+        assert_eq!(line.len(), HEAD_BYTES);
         assert_eq!(parse_head(&line), Some(running(7)));
         assert_eq!(parse_head(&line.replace("boot=", "boot=0")), None);
         assert_eq!(parse_files(b"spec.toml 3\nabcjournal 9\nab"), [("spec.toml", b"abc".to_vec())]);
         for bad in [&b"x 1\na"[..], b"spec.toml\n", b"spec.toml -1\n", b"spec.toml 1", b"\xff 1\na"] {
             assert_eq!(parse_files(bad), [], "{bad:?}");
         }
-        let long = Running { cgroup: Some("/x".repeat(HEAD)), ..running(7) };
+        let long = Running { cgroup: Some("/x".repeat(HEAD_BYTES)), ..running(7) };
         assert!(head(&long).is_err());
     }
 }

@@ -30,7 +30,9 @@ use crate::plan::bootargs::BootArgs;
 use crate::spec::ZoneName;
 use crate::spec::shown::Show;
 
-pub use record::{Running, StopReason, record, replace_record, write_record, write_record_only, written};
+pub use record::{
+    Running, StopReason, record, record_as_written, replace_record, write_record, write_record_only,
+};
 
 /// Name of the record.
 pub const RECORD: &str = "running";

@@ -14,22 +14,25 @@ use crate::spec::ZoneName;
 use crate::spec::state::ZoneState;
 use crate::sys::process::start_time;
 
-/// A zone that the kernel knows.
+/// Most bytes of a record that are read.
+const MAX_BYTES: usize = 4096;
+
+/// A zone that the kernel knows, as its record describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Running {
     /// Number of the zone, 1 to 9999, fresh at each boot.
     pub id: u32,
-    /// `Ready`, `Running`, or `ShuttingDown`.
+    /// One of the states of a zone with processes: ready, running, shutting down.
     pub state: ZoneState,
     /// Process id of the zone's first process, as the host sees it.
     pub init: i32,
-    /// When that started, clock ticks since the host's boot (field 22 of `/proc/PID/stat`).
+    /// When the first process started, clock ticks since the host's boot (field 22 of `/proc/PID/stat`).
     pub init_start: u64,
     /// Process id of the supervisor. It may have died; ask [`Running::supervisor_alive`].
     pub supervisor: i32,
     /// When the supervisor started.
     pub supervisor_start: u64,
-    /// The command that made the zone leave `Running`.
+    /// Why the zone goes down; none while it does not.
     pub stop_reason: Option<StopReason>,
     /// The command that has announced the end of the zone and not yet asked for it; none as soon as it has.
     pub announced: Option<Announced>,
@@ -46,15 +49,15 @@ pub enum StopReason {
     Reboot,
 }
 
-/// An end of a zone of which nothing has reached the zone yet.
+/// The end of a zone, announced by a command that has not yet asked the zone for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Announced {
     /// Process id of the command.
-    pub by: i32,
-    /// When that started.
-    pub by_start: u64,
-    /// The state of the zone until then.
-    pub before: ZoneState,
+    pub command: i32,
+    /// When the command started, as [`Running::init_start`].
+    pub command_start: u64,
+    /// The state of the zone before the announcement.
+    pub state_before: ZoneState,
 }
 
 impl Running {
@@ -62,20 +65,24 @@ impl Running {
     /// before the zone does: a halt does not wait for a shutdown.
     #[must_use]
     pub fn announce(self, stop_reason: StopReason) -> Self {
-        let by = i32::try_from(std::process::id()).unwrap_or(0);
-        let announced = start_time(by).map(|by_start| Announced { by, by_start, before: self.state });
-        // A zone that is shutting down was announced before.
-        let announced = announced.filter(|a| a.before != ZoneState::ShuttingDown);
+        let command = i32::try_from(std::process::id()).unwrap_or(0);
+        let announced = start_time(command).map(|command_start| Announced {
+            command,
+            command_start,
+            state_before: self.state,
+        });
+        // The end of a zone that is shutting down was announced before.
+        let announced = announced.filter(|a| a.state_before != ZoneState::ShuttingDown);
         Self { state: ZoneState::ShuttingDown, stop_reason: Some(stop_reason), announced, ..self }
     }
 
-    /// Returns the true state of the zone: when the command that announced the end died before it asked for it, the
-    /// zone is as before, and is not to be booted again.
+    /// Returns the record without an announcement that came to nothing: when the command that announced the end has
+    /// died before it asked the zone for it, the zone is in its former state, and is not to be booted again.
     #[must_use]
     pub fn believed(self) -> Self {
         match self.announced {
-            Some(a) if start_time(a.by) != Some(a.by_start) => {
-                Self { state: a.before, stop_reason: None, announced: None, ..self }
+            Some(a) if start_time(a.command) != Some(a.command_start) => {
+                Self { state: a.state_before, stop_reason: None, announced: None, ..self }
             }
             _ => self,
         }
@@ -103,8 +110,11 @@ impl Running {
             _ => None,
         };
         let announced = || {
-            let (by, by_start) = (field("by")?.parse().ok()?, field("bstart")?.parse().ok()?);
-            Some(Announced { by, by_start, before: state("before")? })
+            Some(Announced {
+                command: field("by")?.parse().ok()?,
+                command_start: field("bstart")?.parse().ok()?,
+                state_before: state("before")?,
+            })
         };
         Some(Self {
             id: field("id")?.parse().ok()?,
@@ -137,7 +147,7 @@ impl fmt::Display for Running {
             None => {}
         }
         if let Some(a) = self.announced {
-            write!(f, " by={} bstart={} before={}", a.by, a.by_start, a.before)?;
+            write!(f, " by={} bstart={} before={}", a.command, a.command_start, a.state_before)?;
         }
         if let Some(cgroup) = &self.cgroup {
             write!(f, " cgroup={cgroup}")?;
@@ -146,28 +156,28 @@ impl fmt::Display for Running {
     }
 }
 
-/// Reads the record of a zone without asking the kernel; none when there is none or it is broken.
+/// Reads the record of a zone, as [`Running::believed`]; none when there is none or it cannot be parsed. Whether the
+/// zone lives is not looked at.
 pub fn record(root: &Root, zone: &ZoneName) -> Option<Running> {
-    written(root, zone).map(Running::believed)
+    record_as_written(root, zone).map(Running::believed)
 }
 
-/// Reads the record of a zone as it is, also where it announces an end that never came.
-pub fn written(root: &Root, zone: &ZoneName) -> Option<Running> {
-    Running::parse(&trust::read(&root.zone_run(zone).join(RECORD), 4096)?)
+/// Reads the record of a zone as it was written, also where it announces an end that never came.
+pub fn record_as_written(root: &Root, zone: &ZoneName) -> Option<Running> {
+    Running::parse(&trust::read(&root.zone_run(zone).join(RECORD), MAX_BYTES as u64)?)
 }
 
-/// Writes the record of a zone whole or not at all; where there is no room for another file, over the existing one.
-/// The copy elsewhere follows.
+/// Writes the record of a zone, as [`write_record_only`] does, and its copy ([`copy`]).
 ///
 /// # Errors
 /// The system's error.
 pub fn write_record(root: &Root, name: &ZoneName, running: &Running) -> io::Result<()> {
     let done = write_record_only(root, name, running);
-    copy::follow(root, name, running);
+    copy::keep_if_possible(root, name, running);
     done
 }
 
-/// The same without the copy elsewhere.
+/// Writes the record of a zone whole or not at all; where there is no room for another file, over the existing one.
 ///
 /// # Errors
 /// The system's error.
@@ -182,7 +192,7 @@ pub fn write_record_only(root: &Root, name: &ZoneName, running: &Running) -> io:
 pub fn replace_record(path: &Path, text: &str) -> io::Result<()> {
     let mut options = fs::OpenOptions::new();
     match options.write(true).create_new(true).open(path) {
-        // By one call: a reader meanwhile finds no record, or all of it.
+        // The text is written by one call, so that a reader finds no record or all of it.
         Ok(mut file) => {
             return file.write_all(text.as_bytes()).inspect_err(|_| drop(fs::remove_file(path)));
         }
@@ -198,7 +208,7 @@ pub fn replace_record(path: &Path, text: &str) -> io::Result<()> {
     }
     let mut file = fs::OpenOptions::new().write(true).open(path)?;
     // The record is written by one call, so that a reader sees the old words or the new ones, and blanks after them.
-    let old = usize::try_from(file.metadata()?.len()).unwrap_or(0).min(4096);
+    let old = usize::try_from(file.metadata()?.len()).unwrap_or(0).min(MAX_BYTES);
     file.write_all(format!("{text:old$}").as_bytes())
 }
 
@@ -216,7 +226,7 @@ mod tests {
             supervisor: 56,
             supervisor_start: 78,
             stop_reason: Some(StopReason::Reboot),
-            announced: Some(Announced { by: 9, by_start: 10, before: ZoneState::Ready }),
+            announced: Some(Announced { command: 9, command_start: 10, state_before: ZoneState::Ready }),
             cgroup: Some("/sys/fs/cgroup/zones/zion".into()),
         };
         assert_eq!(Running::parse(&r.to_string()), Some(r.clone()));
@@ -237,7 +247,7 @@ mod tests {
         );
         assert_eq!(announced.clone().believed(), announced, "this process lives");
         let mut dead = announced.clone();
-        dead.announced = dead.announced.map(|a| Announced { by_start: a.by_start + 1, ..a });
+        dead.announced = dead.announced.map(|a| Announced { command_start: a.command_start + 1, ..a });
         assert_eq!(dead.clone().believed(), r, "another process has its number");
         dead.announced = None;
         assert_eq!(dead.clone().believed(), dead, "the zone has been asked");

@@ -94,7 +94,7 @@ impl FileStore {
         if state == ZoneState::Configured {
             files::remove(&dir.join(IDMAP))?;
             files::remove(&dir.join(STATE))?;
-            copy::forget(&self.root, zone);
+            copy::remove_spare(&self.root, zone);
             return if dir.is_dir() { files::sync_dir(&dir) } else { Ok(()) };
         }
         // A state file that cannot be read is replaced: this is the way out of it.

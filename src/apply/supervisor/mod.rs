@@ -17,8 +17,8 @@
 //! init. Afterwards it becomes `zoneadmd`, small and with a name of its own, and keeps the console.
 //! Halting needs no supervisor: the kernel ends everything with process 1.
 //!
-//! A single socket serves all of them. The first line that is not blank is the request of a connection, after the name and
-//! version of the protocol ([`super::protocol`]): `HANDOVER` (a new supervisor takes socket and client over), `BOOT
+//! A single socket serves all of them. The first line that is not blank is the request of a connection, after the name
+//! and version of the protocol ([`super::protocol`]): `HANDOVER` (a new supervisor takes socket and client over), `BOOT
 //! ARGS` (start init of a ready zone), or `CONNECT PID LOCALE FLAG` (a client of the console; with flag 1 it leaves
 //! when the zone halts). It is answered with a line, `OK`, `BUSY PID` or `ERROR TEXT`; any other request is refused.
 
@@ -50,7 +50,8 @@ use super::net::follow::Follow;
 use super::paths::Root;
 use super::protocol::{ProtocolError, SUPERVISOR, VersionedRequest};
 use super::rundir::{
-    GUARD, JOURNAL, Running, StopReason, copy, kept_args, make_run_dir, record, write_record, written,
+    GUARD, JOURNAL, Running, StopReason, copy, kept_args, make_run_dir, record, record_as_written,
+    write_record,
 };
 use super::running;
 use super::store::{FileStore, Locked};
@@ -360,7 +361,8 @@ impl Supervisor {
         let lock = store.try_lock(&self.name, "zoneadmd, which takes the zone down").ok().flatten();
         // A killed zone was ended by the command that had announced it, even if that died right then.
         let killed = ended == Ended::Signal(libc::SIGKILL);
-        let mut ours = if killed { written(&self.root, &self.name) } else { record(&self.root, &self.name) };
+        let mut ours =
+            if killed { record_as_written(&self.root, &self.name) } else { record(&self.root, &self.name) };
         ours = ours.filter(is_ours);
         if ours.is_none() {
             ours = copy::record(&self.root, &self.name).filter(is_ours);
