@@ -36,14 +36,14 @@ use crate::spec::store::{StoreError, ZoneStore};
 use crate::spec::verify::{HostKnows, Severity, obstacles, verify as verify_spec};
 use crate::spec::{Props, Value, ZoneName, ZoneSpec, privilege};
 
-/// On whose behalf the checks are made.
+/// The command for which a zone is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// `zoneadm verify`: complains only.
+    /// `zoneadm verify`: reports everything and changes nothing.
     Verify,
     /// `zoneadm install`, `clone`, `attach`: the zonepath may still be missing.
     Install,
-    /// `zoneadm clone --with-datasets`: nor are the datasets there.
+    /// `zoneadm clone --with-datasets`: zonepath and datasets may still be missing.
     CloneAll,
     /// `zoneadm move`: the new zonepath, which may be missing, of a zone that is installed.
     Move,
@@ -63,7 +63,7 @@ pub struct VerifyLine {
 /// The findings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VerifyReport {
-    /// In the order of the checks.
+    /// The lines, in the order of the checks.
     pub lines: Vec<VerifyLine>,
     /// The facts about ZFS file systems.
     pub seen: SeenDatasets,
@@ -125,7 +125,7 @@ pub fn check(
     check_privileges(spec, &mut found);
     check_confinement(spec, &mut found);
     if purpose == Purpose::Verify {
-        check_control(spec, &mut found);
+        check_control_device(spec, &mut found);
         check_volumes(spec, &mut found);
         check_init(store, spec, &mut found);
         check_spl(spec, &mut found);
@@ -133,7 +133,7 @@ pub fn check(
             inherit::check(store.root(), resource, &mut found);
         }
     }
-    // Its absence takes rights from users and nothing from the zone, which boots.
+    // Without a broker users of the host lose their rights on the zone, and the zone loses nothing: a warning.
     if purpose == Purpose::Verify && !spec.stored(ResourceKind::Admin).is_empty() {
         let root = store.root();
         if !broker::is_listening(root) {
@@ -144,7 +144,7 @@ pub fn check(
     Ok(found)
 }
 
-/// Warns of a system that boots without its services here.
+/// Warns when the zone's systemd cannot run on this host, so that the zone boots without the services of its system.
 fn check_init(store: &FileStore, spec: &ZoneSpec, found: &mut VerifyReport) {
     let sparse = !spec.stored(ResourceKind::InheritPkgDir).is_empty();
     let root = zone_root(store.root(), spec).ok().filter(|_| !sparse);
@@ -153,7 +153,7 @@ fn check_init(store: &FileStore, spec: &ZoneSpec, found: &mut VerifyReport) {
     }
 }
 
-/// Reports the price of an opened `/proc`.
+/// Reports the consequences of the state of `/proc/spl` on the host ([`plan::spl`]).
 fn check_spl(spec: &ZoneSpec, found: &mut VerifyReport) {
     match plan::spl::decide(spec, observe::spl()) {
         Ok(decision) => decision.note.into_iter().for_each(|note| found.warn(format!("WARNING: {note}"))),
@@ -176,7 +176,7 @@ fn check_spec(store: &FileStore, spec: &ZoneSpec, purpose: Purpose, found: &mut 
             Severity::Warning => {}
         }
     }
-    for (subject, why) in refusals(spec) {
+    for (subject, why) in refused_parts(spec) {
         found.error(format!("could not verify {subject}: {why}"));
     }
     for (subject, why) in obstacles(spec) {
@@ -184,18 +184,19 @@ fn check_spec(store: &FileStore, spec: &ZoneSpec, purpose: Purpose, found: &mut 
     }
 }
 
-/// Returns the properties that are set and would do harm when left out, with the reason.
-fn refusals(spec: &ZoneSpec) -> Vec<(String, &'static str)> {
+/// Returns the resources and properties of the spec that are not carried out and must not be ignored either, with the
+/// reason.
+fn refused_parts(spec: &ZoneSpec) -> Vec<(String, &'static str)> {
     let mut out = Vec::new();
-    // "false" asks for nothing.
-    let asks = |props: &Props, def: &PropDef| match props.get(def.name) {
+    // A property that is "false" demands nothing.
+    let demands = |props: &Props, def: &PropDef| match props.get(def.name) {
         Some(Value::Simple(text)) => def.kind != ValueKind::Bool || text != "false",
         Some(Value::List(_)) => true,
         None => false,
     };
     for def in schema::globals() {
         if let Honour::Refused(why) = def.honour
-            && asks(&spec.props, def)
+            && demands(&spec.props, def)
         {
             out.push((def.name.to_owned(), why));
         }
@@ -210,7 +211,7 @@ fn refusals(spec: &ZoneSpec) -> Vec<(String, &'static str)> {
         }
         for def in kind.def().props.iter().filter(|d| d.honour != kind.def().honour) {
             if let Honour::Refused(why) = def.honour
-                && list.iter().any(|p| asks(p, def))
+                && list.iter().any(|p| demands(p, def))
             {
                 out.push((format!("{} {}", kind.def().title(), def.name), why));
             }
@@ -226,9 +227,9 @@ fn check_brand(store: &FileStore, spec: &ZoneSpec, found: &mut VerifyReport) {
     }
 }
 
-/// Looks at whether each inherited directory has a place in the zone.
+/// Checks whether each inherited directory has a place in the zone.
 fn check_inherited(spec: &ZoneSpec, found: &mut VerifyReport) {
-    // A profile that is none is reported with the spec.
+    // An unknown profile is reported by the check of the spec.
     let profile = plan::profile::Profile::of(spec).ok().flatten();
     let memory: Vec<&str> = plan::order::memory(spec, profile).into_iter().map(|m| m.dir).collect();
     if let Err(e) = plan::order::inherited(spec, &[], &memory) {
@@ -236,7 +237,7 @@ fn check_inherited(spec: &ZoneSpec, found: &mut VerifyReport) {
     }
 }
 
-/// Looks at the datasets that the zone is to administer.
+/// Checks the datasets that the zone is to administer.
 fn check_datasets(
     store: &FileStore,
     name: &ZoneName,
@@ -258,7 +259,7 @@ fn check_datasets(
         })
         .collect();
     let claims = dataset::observe::claims(store, dataset::observe::any_mounted(looked.values()))?;
-    if let Err(e) = plan::zfs::nobody_elses(name.as_str(), mounts(), &claims) {
+    if let Err(e) = plan::zfs::check_not_delegated(name.as_str(), mounts(), &claims) {
         found.error(e.to_string());
     }
     // A boot reports the same itself.
@@ -302,8 +303,8 @@ fn check_confinement(spec: &ZoneSpec, found: &mut VerifyReport) {
     }
 }
 
-/// Says when a device resource brings the control device of ZFS into a zone that has nothing to ask of it.
-fn check_control(spec: &ZoneSpec, found: &mut VerifyReport) {
+/// Warns of a device resource that matches the control device of ZFS in a zone without datasets.
+fn check_control_device(spec: &ZoneSpec, found: &mut VerifyReport) {
     if !plan::dataset::names(spec).is_empty() {
         return;
     }
@@ -319,15 +320,16 @@ fn check_control(spec: &ZoneSpec, found: &mut VerifyReport) {
     }
 }
 
-/// Says when a device resource names a volume of a dataset whose volumes have no devices.
+/// Warns of a device resource that names a volume of a dataset whose volumes have no devices.
 fn check_volumes(spec: &ZoneSpec, found: &mut VerifyReport) {
-    let none = |name: &&String| plan::dataset::volmode(spec, name) == "none";
+    let has_no_devices = |name: &&String| plan::dataset::volmode(spec, name) == "none";
     let datasets: Vec<String> = plan::dataset::names(spec);
     for pattern in spec.stored(ResourceKind::Device).iter().filter_map(|d| d.text("match")) {
         let below = pattern.strip_prefix("/dev/").unwrap_or(pattern);
         let Some(volume) = below.strip_prefix("zvol/") else { continue };
         let volume = ["dsk/", "rdsk/"].iter().find_map(|d| volume.strip_prefix(d)).unwrap_or(volume);
-        let holder = datasets.iter().filter(none).find(|name| plan::dataset::is_within(volume, name));
+        let holder =
+            datasets.iter().filter(has_no_devices).find(|name| plan::dataset::is_within(volume, name));
         if let Some(dataset) = holder {
             found.warn(format!(
                 "WARNING: device {pattern}: volumes of the dataset {dataset} have no devices while a zone has it; \
@@ -367,8 +369,8 @@ fn check_ids(
     Ok(())
 }
 
-/// Says whether a zone and another one, some of whose ids are the same numbers, may both have them: users
-/// here and groups there are nothing in common, and what both call shared is.
+/// Says whether a zone and another one may both have ids of the host whose numbers overlap. They may when the overlap
+/// is between users of the one and groups of the other, or in ranges that both of them call shared.
 fn may_share(store: &FileStore, other: &ZoneName, spec: &ZoneSpec, map: &IdMap) -> bool {
     let Ok(Some(theirs)) = store.load(other) else { return false };
     let Ok(Some(all)) = IdMap::from_spec(&theirs.spec) else { return false };

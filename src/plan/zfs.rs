@@ -167,11 +167,11 @@ pub fn check<'a>(
     }
 }
 
-/// Finds the first of these pairs of mount point and dataset whose dataset another zone administers.
+/// Checks that no other zone administers a dataset of these pairs of mount point and dataset.
 ///
 /// # Errors
 /// [`ZfsMountError::Delegated`].
-pub fn nobody_elses<'a>(
+pub fn check_not_delegated<'a>(
     zone: &str,
     list: impl IntoIterator<Item = (&'a str, &'a str)>,
     claims: &[DatasetClaim],

@@ -153,7 +153,7 @@ fn mounts(spec: &ZoneSpec, facts: &BootFacts) -> Result<Vec<Mount>, PlanError> {
     let mut list: Vec<&Props> = spec.stored(ResourceKind::Fs).iter().collect();
     list.sort_by(|a, b| a.text("dir").cmp(&b.text("dir")));
     zfs::check_unique(list.iter().filter_map(|fs| zfs_fs(fs)))?;
-    zfs::nobody_elses(spec.name.as_str(), list.iter().filter_map(|fs| zfs_fs(fs)), &facts.claims)?;
+    zfs::check_not_delegated(spec.name.as_str(), list.iter().filter_map(|fs| zfs_fs(fs)), &facts.claims)?;
     list.into_iter().map(|fs| mount(fs, facts)).collect()
 }
 
