@@ -53,7 +53,7 @@ fn kernel(facts: &HostFacts, out: &mut Diagnosis) {
     let topic = "kernel";
     let found = format!("Linux {}", facts.kernel);
     match Release::parse(&facts.kernel) {
-        Some(release) if release < KERNEL => out.needed(
+        Some(release) if release < KERNEL => out.missing_for_every_zone(
             topic,
             found,
             "a zone's root is mounted with mapped ids, which begins with Linux 5.12",
@@ -81,15 +81,15 @@ fn namespaces(facts: &HostFacts, out: &mut Diagnosis) {
     let why = "root of a zone is root of a user namespace, and of nothing else";
     match (&users.tried, users.supported, users.max) {
         (_, false, _) => {
-            out.needed(topic, "the kernel has none", why, "use a kernel with CONFIG_USER_NS");
+            out.missing_for_every_zone(topic, "the kernel has none", why, "use a kernel with CONFIG_USER_NS");
         }
-        (_, true, Some(0)) => out.needed(
+        (_, true, Some(0)) => out.missing_for_every_zone(
             topic,
             "switched off: user.max_user_namespaces is 0",
             why,
             "sysctl -w user.max_user_namespaces=15000, and the same in /etc/sysctl.d",
         ),
-        (Some(Err(e)), true, _) => out.needed(
+        (Some(Err(e)), true, _) => out.missing_for_every_zone(
             topic,
             format!("one could not be made: {e}"),
             why,
@@ -119,14 +119,14 @@ fn namespaces(facts: &HostFacts, out: &mut Diagnosis) {
     if !facts.missing_namespaces.is_empty() {
         let kinds = facts.missing_namespaces.join(", ");
         let means = "a zone has one of each kind";
-        out.needed(
+        out.missing_for_every_zone(
             topic,
             format!("the kernel lacks {kinds}"),
             means,
             "use a kernel with CONFIG_NAMESPACES and all below it",
         );
     } else if let Some(first) = facts.forbidden_namespaces.first() {
-        out.needed(
+        out.missing_for_every_zone(
             topic,
             format!("switched off: user.max_{first}_namespaces is 0"),
             "a zone has one of each kind",
@@ -151,7 +151,7 @@ fn idmap(place: &ZoneStorage, root: bool, out: &mut Diagnosis) {
                 "zfs" => "OpenZFS 2.2",
                 _ => "some later kernel, or never",
             };
-            out.needed(
+            out.missing_for_every_zone(
                 &topic,
                 format!("{} cannot be mounted with mapped ids: {e}", place.kind),
                 format!("no zone below {path} can boot"),
@@ -318,7 +318,7 @@ fn seccomp(facts: &HostFacts, out: &mut Diagnosis) {
             "zones with a dataset resource are refused: nothing could hold their property locks",
             "use a kernel of release 5.0 or later",
         ),
-        None => out.needed(
+        None => out.missing_for_every_zone(
             topic,
             "the kernel has no filters",
             "every zone is under a filter of system calls, and is not booted without",

@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use super::store::FileStore;
 
-/// The judgement on one check.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
@@ -45,15 +45,15 @@ impl Health {
 /// A check of the host and its result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// The topic, a few words.
+    /// The part of the host that was looked at, in a few words.
     pub topic: String,
-    /// The result.
+    /// Whether zones can work with what was found.
     pub state: Health,
-    /// The observation.
+    /// The observation, in words.
     pub found: String,
-    /// Its meaning for zones.
+    /// The meaning of the observation for zones; printed unless all is well.
     pub means: String,
-    /// The remedy; none when none is needed.
+    /// A way to mend it; none when all is well.
     pub advice: Option<String>,
     /// No zone can run as long as this is missing.
     pub blocks: bool,
@@ -62,7 +62,7 @@ pub struct Check {
 /// All checks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Diagnosis {
-    /// In the order in which a zone needs it.
+    /// The checks, in the order in which a zone needs their topics.
     pub checks: Vec<Check>,
 }
 
@@ -109,8 +109,8 @@ impl Diagnosis {
         self.advise(advice);
     }
 
-    /// The same for a feature that every zone needs.
-    fn needed(
+    /// Adds a check of a feature that is missing and that every zone needs.
+    fn missing_for_every_zone(
         &mut self,
         topic: &str,
         found: impl Into<String>,
@@ -123,6 +123,7 @@ impl Diagnosis {
         }
     }
 
+    /// Adds an advice to the last check.
     fn advise(&mut self, advice: impl Into<String>) {
         if let Some(last) = self.checks.last_mut() {
             last.advice = Some(advice.into());

@@ -11,7 +11,7 @@ fn words(list: &str) -> Vec<String> {
 }
 
 /// A host that has everything.
-fn good() -> HostFacts {
+fn host_with_everything() -> HostFacts {
     let mut facts = HostFacts {
         root: true,
         kernel: "6.12.43+deb13-amd64".into(),
@@ -46,9 +46,9 @@ fn good() -> HostFacts {
     facts
 }
 
-/// Judges the good host after a change, and returns the complaints.
+/// Judges the host with everything after a change, and returns the complaints.
 fn complaints(change: impl FnOnce(&mut HostFacts)) -> (bool, Vec<Check>) {
-    let mut facts = good();
+    let mut facts = host_with_everything();
     change(&mut facts);
     let diagnosis = judge(&facts);
     let good = diagnosis.is_good();
@@ -66,7 +66,7 @@ fn complaint(change: impl FnOnce(&mut HostFacts)) -> (bool, Check) {
 fn a_host_with_everything_has_no_complaint() {
     let (good, all) = complaints(|_| {});
     assert!(good && all.is_empty(), "{all:?}");
-    let diagnosis = judge(&super::tests::good());
+    let diagnosis = judge(&host_with_everything());
     assert!(diagnosis.checks.len() > 15);
     assert!(diagnosis.checks.iter().all(|c| !c.found.is_empty() && c.advice.is_none()));
 }
@@ -98,7 +98,7 @@ fn a_complaint_says_what_it_means_and_what_to_do() {
 }
 
 #[test]
-fn what_keeps_every_zone_from_running() {
+fn a_lack_that_keeps_every_zone_from_running_blocks() {
     let blocking: [fn(&mut HostFacts); 7] = [
         |f| f.kernel = "5.10.0-30-amd64".into(),
         |f| f.users.supported = false,
@@ -143,7 +143,7 @@ fn a_file_system_that_cannot_map_ids_is_named_with_the_way_out() {
 }
 
 #[test]
-fn old_kernels_and_strange_names() {
+fn old_kernels_and_unknown_releases_of_kernels_are_told() {
     let kernel = |release: &str| {
         complaints(|f| f.kernel = release.into()).1.into_iter().find(|c| c.topic == "kernel").map(|c| c.state)
     };
@@ -162,7 +162,7 @@ fn few_namespaces_are_a_warning() {
 }
 
 #[test]
-fn control_groups() {
+fn each_limitation_of_control_groups_is_told() {
     let (_, check) = complaint(|f| f.cgroup.layout = Layout::Hybrid);
     assert_eq!(check.state, Health::Warning);
     let (good, check) = complaint(|f| f.cgroup.guards_settings = Some(false));
@@ -180,7 +180,7 @@ fn control_groups() {
 }
 
 #[test]
-fn security_modules() {
+fn security_modules_that_restrict_zones_are_told() {
     let (_, check) = complaint(|f| {
         f.security.modules = words("apparmor");
         f.security.apparmor_restricts = true;
@@ -191,7 +191,7 @@ fn security_modules() {
 }
 
 #[test]
-fn releases() {
+fn releases_of_zfs_are_parsed_and_their_faults_known() {
     assert_eq!(Release::parse("2.3.2-2~bpo12+2"), Some(Release(2, 3, 2)));
     assert_eq!(Release::parse(" v2.4.0\n"), Some(Release(2, 4, 0)));
     assert_eq!(Release::parse("2.4"), Some(Release(2, 4, 0)));
@@ -199,8 +199,8 @@ fn releases() {
     for bad in ["", "zfs", "-2.3", "99999999999.1"] {
         assert_eq!(Release::parse(bad), None, "{bad}");
     }
-    for open in ["2.2.0", "2.2.10", "2.3.0", "2.3.8", "2.4.0", "2.4.3-1"] {
-        assert!(Release::parse(open).is_some_and(Release::is_open), "{open}");
+    for faulty in ["2.2.0", "2.2.10", "2.3.0", "2.3.8", "2.4.0", "2.4.3-1"] {
+        assert!(Release::parse(faulty).is_some_and(Release::is_open), "{faulty}");
     }
     for mended in ["2.1.11", "2.2.11", "2.3.9", "2.4.4", "2.5.0", "3.0.0"] {
         assert!(Release::parse(mended).is_some_and(|r| !r.is_open()), "{mended}");
@@ -216,7 +216,7 @@ fn releases() {
 }
 
 #[test]
-fn the_hole_and_who_can_reach_it() {
+fn a_release_with_the_fault_is_told_and_so_are_the_users_who_can_reach_it() {
     let at = |module: &str, mode: u32| {
         complaints(|f| {
             f.zfs.module = Some(module.into());
@@ -241,13 +241,13 @@ fn the_hole_and_who_can_reach_it() {
 }
 
 #[test]
-fn command_and_module_of_different_releases() {
+fn a_command_of_another_release_than_the_module_is_told() {
     assert!(complaint(|f| f.zfs.program = Some("2.3.2".into())).1.found.contains("with a module of"));
     assert!(complaints(|f| f.zfs.program = Some("2.4.1".into())).1.is_empty(), "the last number may differ");
 }
 
 #[test]
-fn zoned_datasets_of_nobody() {
+fn zoned_datasets_that_no_zone_has_are_told() {
     let (_, check) = complaint(|f| f.zfs.zoned = words("tank/lost tank/zion tank/zion/x tank/zion2"));
     assert!(check.found.ends_with("tank/lost, tank/zion2"), "{}", check.found);
     assert!(check.advice.is_some_and(|a| a.ends_with("zoneadm reclaim tank/lost")));
@@ -256,7 +256,7 @@ fn zoned_datasets_of_nobody() {
 }
 
 #[test]
-fn mount_units_of_zones() {
+fn mount_units_of_datasets_of_zones_are_told() {
     let cache = PathBuf::from("/etc/zfs/zfs-list.cache/tank");
     let units = |names: &str| words(names).into_iter().map(|n| (n, cache.clone())).collect();
     let (_, check) = complaint(|f| f.zfs.mount_units = units("tank tank/zion/home tank/zion2"));
@@ -266,8 +266,8 @@ fn mount_units_of_zones() {
 }
 
 #[test]
-fn printed() {
-    let mut facts = good();
+fn a_diagnosis_is_printed_for_people_and_as_json() {
+    let mut facts = host_with_everything();
     facts.users.max = Some(0);
     facts.foreign_ids = words("a b c d e");
     let diagnosis = judge(&facts);
@@ -289,7 +289,7 @@ fn printed() {
 }
 
 #[test]
-fn rights_that_nobody_gives() {
+fn rights_of_users_without_a_broker_are_told() {
     let (good, check) = complaint(|f| f.administered = words("zion"));
     assert!(good && check.means.contains("of zion have no effect"), "{check:?}");
     let with_broker = |f: &mut HostFacts| (f.administered, f.broker) = (words("zion"), true);
@@ -299,7 +299,7 @@ fn rights_that_nobody_gives() {
 #[test]
 fn containers_in_zones_are_spoken_of() {
     let said = |spl| {
-        let mut facts = good();
+        let mut facts = host_with_everything();
         facts.zfs.spl = spl;
         let all = judge(&facts).checks;
         all.iter().find(|c| c.topic == "/proc/spl").map(|c| c.means.clone())
