@@ -1,4 +1,4 @@
-//! The requests of `/dev/zfs`, each with what becomes of it when a zone makes it.
+//! The requests (ioctl(2)) of `/dev/zfs`, each with the treatment that it gets when a process of a zone makes it.
 //!
 //! The numbers are those of OpenZFS 2.2 to 2.4. Requests that are not in the table are refused: a later release may
 //! add some that were never examined here.
@@ -8,9 +8,9 @@ use super::decide::Checked;
 /// The treatment of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IoctlRule {
-    /// The kernel decides alone.
+    /// The kernel carries it out or refuses it, as for any user namespace.
     Allow,
-    /// It is copied and checked first.
+    /// The guard copies the arguments, checks the copy, and makes the request with it.
     Check(Checked),
     /// It fails with `EPERM`.
     Refuse,
@@ -25,7 +25,7 @@ pub struct ZfsIoctl {
     pub name: &'static str,
     /// The treatment.
     pub rule: IoctlRule,
-    /// Why.
+    /// The reason for the treatment.
     pub why: &'static str,
 }
 
@@ -41,11 +41,12 @@ const fn refuse(number: u32, name: &'static str, why: &'static str) -> ZfsIoctl 
     ZfsIoctl { number, name, rule: IoctlRule::Refuse, why }
 }
 
+// Reasons that several requests share.
 const READS: &str = "reads what the zone can see";
-const OWN: &str = "the kernel checks the name; no property is set";
+const NO_PROPERTY: &str = "the kernel checks the name; no property is set";
 const PROPS: &str = "sets properties";
 const POOL: &str = "acts on the pool";
-const TEST: &str = "injects faults, for tests of ZFS";
+const FAULTS: &str = "injects faults, for tests of ZFS";
 const EVENTS: &str = "events of the whole machine";
 const OTHER: &str = "of another system; no use on Linux";
 
@@ -76,41 +77,41 @@ pub const CALLS: &[ZfsIoctl] = &[
     check(0x5a16, "SET_PROP", Checked::SetProp, PROPS),
     check(0x5a17, "CREATE", Checked::Create, PROPS),
     check(0x5a18, "DESTROY", Checked::Destroy, "the delegated dataset's limits would go with it"),
-    allow(0x5a19, "ROLLBACK", OWN),
+    allow(0x5a19, "ROLLBACK", NO_PROPERTY),
     check(0x5a1a, "RENAME", Checked::Rename, "the delegated dataset's limits would go with it"),
     check(0x5a1b, "RECV", Checked::Receive, PROPS),
     allow(0x5a1c, "SEND", READS),
-    refuse(0x5a1d, "INJECT_FAULT", TEST),
-    refuse(0x5a1e, "CLEAR_FAULT", TEST),
-    refuse(0x5a1f, "INJECT_LIST_NEXT", TEST),
+    refuse(0x5a1d, "INJECT_FAULT", FAULTS),
+    refuse(0x5a1e, "CLEAR_FAULT", FAULTS),
+    refuse(0x5a1f, "INJECT_LIST_NEXT", FAULTS),
     refuse(0x5a20, "ERROR_LOG", "names objects of the whole pool"),
     refuse(0x5a21, "CLEAR", POOL),
-    allow(0x5a22, "PROMOTE", OWN),
-    allow(0x5a23, "SNAPSHOT", OWN),
+    allow(0x5a22, "PROMOTE", NO_PROPERTY),
+    allow(0x5a23, "SNAPSHOT", NO_PROPERTY),
     refuse(0x5a24, "DSOBJ_TO_DSNAME", "names any dataset of the pool"),
     allow(0x5a25, "OBJ_TO_PATH", READS),
     refuse(0x5a26, "POOL_SET_PROPS", POOL),
     allow(0x5a27, "POOL_GET_PROPS", READS),
-    allow(0x5a28, "SET_FSACL", OWN),
+    allow(0x5a28, "SET_FSACL", NO_PROPERTY),
     allow(0x5a29, "GET_FSACL", READS),
     refuse(0x5a2a, "SHARE", "shares are the host's"),
     check(0x5a2b, "INHERIT_PROP", Checked::Inherit, PROPS),
     refuse(0x5a2c, "SMB_ACL", "shares are the host's"),
     allow(0x5a2d, "USERSPACE_ONE", READS),
     allow(0x5a2e, "USERSPACE_MANY", READS),
-    allow(0x5a2f, "USERSPACE_UPGRADE", OWN),
-    allow(0x5a30, "HOLD", OWN),
-    allow(0x5a31, "RELEASE", OWN),
+    allow(0x5a2f, "USERSPACE_UPGRADE", NO_PROPERTY),
+    allow(0x5a30, "HOLD", NO_PROPERTY),
+    allow(0x5a31, "RELEASE", NO_PROPERTY),
     allow(0x5a32, "GET_HOLDS", READS),
     allow(0x5a33, "OBJSET_RECVD_PROPS", READS),
     refuse(0x5a34, "VDEV_SPLIT", POOL),
     allow(0x5a35, "NEXT_OBJ", READS),
     allow(0x5a36, "DIFF", READS),
-    allow(0x5a37, "TMP_SNAPSHOT", OWN),
+    allow(0x5a37, "TMP_SNAPSHOT", NO_PROPERTY),
     allow(0x5a38, "OBJ_TO_STATS", READS),
     allow(0x5a39, "SPACE_WRITTEN", READS),
     allow(0x5a3a, "SPACE_SNAPS", READS),
-    allow(0x5a3b, "DESTROY_SNAPS", OWN),
+    allow(0x5a3b, "DESTROY_SNAPS", NO_PROPERTY),
     refuse(0x5a3c, "POOL_REGUID", POOL),
     refuse(0x5a3d, "POOL_REOPEN", POOL),
     allow(0x5a3e, "SEND_PROGRESS", READS),
@@ -118,14 +119,14 @@ pub const CALLS: &[ZfsIoctl] = &[
     allow(0x5a40, "SEND_NEW", READS),
     allow(0x5a41, "SEND_SPACE", READS),
     check(0x5a42, "CLONE", Checked::Clone, PROPS),
-    allow(0x5a43, "BOOKMARK", OWN),
+    allow(0x5a43, "BOOKMARK", NO_PROPERTY),
     allow(0x5a44, "GET_BOOKMARKS", READS),
-    allow(0x5a45, "DESTROY_BOOKMARKS", OWN),
+    allow(0x5a45, "DESTROY_BOOKMARKS", NO_PROPERTY),
     check(0x5a46, "RECV_NEW", Checked::ReceiveNew, PROPS),
     refuse(0x5a47, "POOL_SYNC", POOL),
     refuse(0x5a48, "CHANNEL_PROGRAM", "acts on any dataset of the pool"),
-    allow(0x5a49, "LOAD_KEY", OWN),
-    allow(0x5a4a, "UNLOAD_KEY", OWN),
+    allow(0x5a49, "LOAD_KEY", NO_PROPERTY),
+    allow(0x5a4a, "UNLOAD_KEY", NO_PROPERTY),
     check(0x5a4b, "CHANGE_KEY", Checked::ChangeKey, PROPS),
     refuse(0x5a4c, "REMAP", "no longer there"),
     refuse(0x5a4d, "POOL_CHECKPOINT", POOL),
@@ -156,8 +157,8 @@ pub fn find(number: u32) -> Option<&'static ZfsIoctl> {
     CALLS.iter().find(|c| c.number == number)
 }
 
-/// Says how many requests are allowed and how many are checked.
-pub fn count() -> (usize, usize) {
+/// Returns how many requests are allowed and how many are checked.
+pub fn count_allowed_and_checked() -> (usize, usize) {
     let of = |f: fn(&IoctlRule) -> bool| CALLS.iter().filter(|c| f(&c.rule)).count();
     (of(|r| *r == IoctlRule::Allow), of(|r| matches!(r, IoctlRule::Check(_))))
 }
@@ -167,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_in_order_and_in_the_group() {
+    fn the_table_is_in_order_and_each_number_is_one_of_zfs() {
         assert!(CALLS.windows(2).all(|w| w[0].number < w[1].number));
         assert!(CALLS.iter().all(|c| c.number & 0xff00 == 0x5a00 && !c.why.is_empty()));
         let mut names: Vec<_> = CALLS.iter().map(|c| c.name).collect();
@@ -178,8 +179,8 @@ mod tests {
 
     #[test]
     fn what_reaches_beyond_the_zone_is_refused() {
-        // The requests that releases before the correction let any root of a user namespace make, and those that
-        // change or reveal more than the zone's datasets.
+        // A release with CVE-2026-79619 lets any root of a user namespace make some of these; the others change or
+        // reveal more than the zone's datasets.
         for number in (0x5a00..=0x5a03)
             .chain(0x5a06..=0x5a11)
             .chain(0x5a1d..=0x5a21)
@@ -194,6 +195,6 @@ mod tests {
         for number in [0x5a16, 0x5a17, 0x5a18, 0x5a1a, 0x5a1b, 0x5a2b, 0x5a42, 0x5a46, 0x5a4b, 0x5a54] {
             assert!(matches!(find(number).map(|c| c.rule), Some(IoctlRule::Check(_))), "{number:#x}");
         }
-        assert_eq!(count(), (37, 10));
+        assert_eq!(count_allowed_and_checked(), (37, 10));
     }
 }
