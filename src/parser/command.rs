@@ -6,12 +6,12 @@ use std::fmt;
 use crate::spec::value::quoted;
 use crate::spec::{Item, ResourceKind, Value};
 
-/// A place in the text, in bytes. Two commands are equal wherever they stand, so all places are.
+/// A place in the text, in bytes. All spans compare as equal: two commands are the same wherever they stand.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Span {
     /// First byte.
     pub start: usize,
-    /// Behind the last byte.
+    /// The byte behind the last one.
     pub end: usize,
 }
 
@@ -33,7 +33,7 @@ pub struct Word {
 }
 
 impl Word {
-    /// Returns a word that stands nowhere.
+    /// Returns a word that is in no text, as programs make it.
     pub fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), span: Span::default() }
     }
@@ -51,7 +51,7 @@ pub enum Argument {
 }
 
 impl Argument {
-    /// Returns the value without places. A complex value is a list with one group.
+    /// Returns the value without places. A complex value by itself becomes a list with that one item.
     pub fn to_value(&self) -> Value {
         match self {
             Self::Simple(word) => Value::Simple(word.text.clone()),
@@ -87,10 +87,10 @@ impl Argument {
     }
 }
 
-/// Which resources of a kind are meant.
+/// How a command says which resources of a kind it means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pick {
-    /// Whatever there is.
+    /// By nothing: all of the kind, or the only one.
     Any,
     /// The resource with this number, counting from 0 (Solaris 11).
     Number(usize),
@@ -98,7 +98,7 @@ pub enum Pick {
     Where(Vec<(Word, Word)>),
 }
 
-/// Form of `info` and `export`.
+/// Form in which `info` and `export` print.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ExportFormat {
     /// The form of Solaris.
@@ -106,7 +106,7 @@ pub enum ExportFormat {
     Classic,
     /// As in the spec file.
     Toml,
-    /// For programs.
+    /// As JSON, for programs.
     Json,
 }
 
@@ -122,11 +122,11 @@ pub enum CreateFrom {
     Template(Word),
     /// `-a`: the manifest that a detached zone left in its zonepath.
     Detached(Word),
-    /// `-X`: the spec that is already in place.
+    /// `-X`: the spec file of the zone, which somebody has put into the folder of specs.
     Present,
 }
 
-/// A command.
+/// A command. `at` is the place of its first word, for messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Command {
