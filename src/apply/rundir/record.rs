@@ -22,7 +22,7 @@ const MAX_BYTES: usize = 4096;
 pub struct Running {
     /// Number of the zone, 1 to 9999, fresh at each boot.
     pub id: u32,
-    /// One of the states of a zone with processes: ready, running, shutting down.
+    /// A state of a zone with processes: ready, running or shutting down.
     pub state: ZoneState,
     /// Process id of the zone's first process, as the host sees it.
     pub init: i32,

@@ -166,8 +166,8 @@ impl Site<'_> {
         self.put(mount.tree, target.as_fd()).map_err(|e| fail(what, "cannot attach the mount", e))
     }
 
-    /// Attaches the mount of an `fs` resource, as [`Self::attach`] does. When a symbolic link is on the way to the mount
-    /// point, the error also says which other `dir` the resource can have.
+    /// Attaches the mount of an `fs` resource, as [`Self::attach`] does. When a symbolic link is on the way to the
+    /// mount point, the error also says which other `dir` the resource can have.
     pub(in crate::apply::boot) fn attach_fs(&self, mount: &MountToAttach<'_>) -> Result<(), StepError> {
         self.attach(mount).map_err(|e| match waypoint::misled(Path::new(mount.dir), |_| self.base()) {
             Some(misled) => e.with_note(misled.way_out()),

@@ -41,7 +41,7 @@ impl Site<'_> {
                 .map_err(|e| fail(what, format!("cannot mount {}", piece.point.shown()), e))?;
             match copy {
                 Some(tree) if piece.is_whole() => {
-                    self.attach_fs(&MountToAttach { tree: &tree, what, dir: &mount.dir, is_directory })?
+                    self.attach_fs(&MountToAttach { tree: &tree, what, dir: &mount.dir, is_directory })?;
                 }
                 Some(tree) => self.put_below(what, mount, piece, &tree)?,
                 None if piece.is_whole() => {
