@@ -52,7 +52,7 @@ pub struct Helper {
     pub own_name: &'static str,
     /// Its name in the supervisor's log.
     pub name: &'static str,
-    /// What fails without it, as a part of a message: `requests fail`.
+    /// The consequence of its end, as a part of a message: `requests fail`.
     pub consequence: &'static str,
 }
 
