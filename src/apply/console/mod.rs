@@ -205,7 +205,7 @@ impl Console {
         }
     }
 
-    /// Returns how long the zone's output is not read, because the zone has written [`OUTPUT_MAX`] in this [`PERIOD`];
+    /// Returns how long the zone's output is not read, because the zone has written as much as it may in this period;
     /// none when it may be read now.
     pub fn throttled_for(&self) -> Option<Duration> {
         (self.read.1 >= OUTPUT_MAX).then(|| PERIOD.checked_sub(self.read.0.elapsed())).flatten()

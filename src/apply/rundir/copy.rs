@@ -33,7 +33,7 @@ const KEPT: [&str; 4] = [SPEC, IMAGE, JOURNAL, DATASETS];
 /// Length of the first line in bytes.
 const HEAD_BYTES: usize = 512;
 
-/// Most bytes of a copy. A longer file was not written by these programs, and is read as if it were empty.
+/// Most bytes of a copy that are read.
 const MAX_BYTES: u64 = 1 << 24;
 
 /// Returns the folder of the copies.
