@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::apply::journal::boot::{self, BootJournal};
-use crate::apply::journal::{Durability, Journal, Phase};
+use crate::apply::journal::{Durability, Journal, steps};
 use crate::apply::net::{self, PortRemoval};
 use crate::apply::{dataset, running};
 use crate::plan::step::Inverse;
@@ -34,32 +34,36 @@ fn undo(
     zone: &str,
     steps: &[(usize, Inverse)],
     ports: PortRemoval,
-    mut notes: Option<&mut Journal>,
+    notes: Option<&mut Journal>,
 ) -> Vec<String> {
     let mut errors = Vec::new();
-    for (step, inverse) in steps.iter().rev() {
-        log::debug!("undo: {inverse:?}");
-        let failed = match inverse {
-            // Needs no action: the first process ends when the channel to its supervisor closes, and the namespaces
-            // end with it.
-            Inverse::WithNamespaces | Inverse::KillInit | Inverse::Stays => continue,
-            Inverse::Release(run) => dataset::registry::release(run),
-            Inverse::RemoveLink(remains) => net::remove(remains, ports),
-            Inverse::RemoveCgroup(path) => {
-                let done = running::remove_cgroup(zone, path);
-                done.err()
-                    .map(|e| format!("cannot remove cgroup {}: {e}", path.shown()))
-                    .into_iter()
-                    .collect()
-            }
-        };
-        if let Some(notes) = &mut notes {
-            let phase = if failed.is_empty() { Phase::Undone } else { Phase::UndoFailed };
-            let _ = notes.note(*step, phase);
-        }
+    // Most vanish by themselves: the first process ends when the channel to its supervisor closes, and the namespaces
+    // end with it.
+    let by_itself =
+        |way: &Inverse| matches!(way, Inverse::WithNamespaces | Inverse::KillInit | Inverse::Stays);
+    let ways: Vec<_> = steps.iter().filter(|(_, way)| !by_itself(way)).cloned().collect();
+    let noted = steps::take_back(notes, &ways, |way| {
+        log::debug!("undo: {way:?}");
+        let failed = way_back(zone, way, ports);
+        let succeeded = failed.is_empty();
         errors.extend(failed);
-    }
+        succeeded
+    });
+    errors.extend(noted.err().map(|e| e.to_string()));
     errors
+}
+
+/// Goes one way back, and returns the failures.
+fn way_back(zone: &str, way: &Inverse, ports: PortRemoval) -> Vec<String> {
+    match way {
+        Inverse::WithNamespaces | Inverse::KillInit | Inverse::Stays => Vec::new(),
+        Inverse::Release(run) => dataset::registry::release(run),
+        Inverse::RemoveLink(remains) => net::remove(remains, ports),
+        Inverse::RemoveCgroup(path) => {
+            let done = running::remove_cgroup(zone, path);
+            done.err().map(|e| format!("cannot remove cgroup {}: {e}", path.shown())).into_iter().collect()
+        }
+    }
 }
 
 /// Returns the zone that a journal is of: its folder has the zone's name.

@@ -28,6 +28,7 @@ use crate::apply::dataset::withdraw::{self, HandoverReport, ZoneIds};
 use crate::apply::engine;
 use crate::apply::guard;
 use crate::apply::journal::boot::BootJournal;
+use crate::apply::journal::steps::{self, Interruption};
 use crate::apply::net;
 use crate::apply::paths::Root;
 use crate::apply::rundir;
@@ -230,14 +231,20 @@ impl Build<'_> {
         journal: &mut BootJournal,
     ) -> Result<(), StepError> {
         let numbered = (first..).zip(some).filter_map(|(number, step)| Some((number, step.host()?)));
-        for (number, step) in numbered {
-            log::debug!("step {}: {}", number + 1, step.describe());
-            journal.started(number).map_err(|e| fail("journal", "cannot write it", e.cause))?;
-            self.step(root, step, all)?;
-            self.report.warnings.append(&mut self.site.warnings);
-            journal.done(number).map_err(|e| fail("journal", "cannot write it", e.cause))?;
-        }
-        Ok(())
+        let done = steps::carry_out(
+            journal,
+            numbered,
+            |step| step.describe(),
+            |_, step| {
+                self.step(root, step, all)?;
+                self.report.warnings.append(&mut self.site.warnings);
+                Ok(())
+            },
+        );
+        done.map_err(|interruption| match interruption {
+            Interruption::Step { error, .. } => error,
+            Interruption::Journal(e) => fail("journal", "cannot write it", e.cause),
+        })
     }
 
     fn step(&mut self, root: &Root, step: &HostStep, all: &[BootStep]) -> Result<(), StepError> {

@@ -12,7 +12,8 @@ use super::{
 use crate::apply::Op;
 use crate::apply::etc::{follow, sparse};
 use crate::apply::fault;
-use crate::apply::journal::{Journal, Phase};
+use crate::apply::journal::Journal;
+use crate::apply::journal::steps::{self, Interruption};
 use crate::plan::install::{InstallPlan, InstallSource, InstallStep};
 use crate::spec::shown::Show;
 use crate::spec::state::ZoneState;
@@ -30,38 +31,45 @@ pub(super) fn run(op: &mut Op<'_>, plan: &InstallPlan) -> Result<(), InstallErro
     let folder = op.store.root().zone_lib(op.name);
     let mut journal = journal::begin(&folder, plan)?;
     let mut changed = Vec::new();
-    for (i, step) in plan.steps.iter().enumerate() {
-        log::debug!("step {}: {}", i + 1, step.describe());
-        journal.note(i, Phase::Started)?;
-        match carry_out(op, step) {
-            Ok(true) => changed.push(i),
-            Ok(false) => {}
-            Err(error) if plan.only_removes() && notes_removal(step) && error.is_full() => {
-                op.out.warn(&format!("WARNING: {error}; removing the zone makes room, and goes on"));
-            }
-            Err(error) if plan.is_past_return(i) && plan.is_transfer() => {
-                // The zone is in its new place; leftovers in the old one must not fail the operation.
-                op.out.warn(&format!("WARNING: could not {}: {error}", step.describe()));
-            }
-            Err(error) => {
-                if plan.is_past_return(i) && !is_untouched(op, step) {
-                    return Err(InstallError::Unfinished(Box::new(error)));
+    let numbered = plan.steps.iter().enumerate();
+    let done = steps::carry_out(
+        &mut journal,
+        numbered,
+        |step| step.describe(),
+        |i, step| {
+            match carry_out(op, step) {
+                Ok(true) => changed.push(i),
+                Ok(false) => {}
+                Err(error) if plan.only_removes() && notes_removal(step) && error.is_full() => {
+                    op.out.warn(&format!("WARNING: {error}; removing the zone makes room, and goes on"));
                 }
-                if plan.is_transfer() {
-                    // Its steps have parts, and their inverses find out which were done.
-                    changed.push(i);
+                Err(error) if plan.is_past_return(i) && plan.is_transfer() => {
+                    // The zone is in its new place; leftovers in the old one must not fail the operation.
+                    op.out.warn(&format!("WARNING: could not {}: {error}", step.describe()));
                 }
-                if take_back(op, plan, &changed, &mut journal)? {
-                    journal::discard(&folder)?;
-                } else {
-                    journal.sync()?;
-                }
-                return Err(error);
+                Err(error) => return Err(error),
             }
-        }
-        journal.note(i, Phase::Done)?;
+            Ok(())
+        },
+    );
+    let (number, error) = match done {
+        Ok(()) => return journal::discard(&folder),
+        Err(Interruption::Journal(e)) => return Err(e.into()),
+        Err(Interruption::Step { number, error }) => (number, error),
+    };
+    if plan.is_past_return(number) && !is_untouched(op, &plan.steps[number]) {
+        return Err(InstallError::Unfinished(Box::new(error)));
     }
-    journal::discard(&folder)
+    if plan.is_transfer() {
+        // Its steps have parts, and their inverses find out which were done.
+        changed.push(number);
+    }
+    if take_back(op, plan, &changed, &mut journal)? {
+        journal::discard(&folder)?;
+    } else {
+        journal.sync()?;
+    }
+    Err(error)
 }
 
 /// Says whether a root is as empty as before, although the step was to fill it: nothing is lost with it.
@@ -87,22 +95,15 @@ fn take_back(
     changed: &[usize],
     journal: &mut Journal,
 ) -> Result<bool, InstallError> {
-    let mut clean = true;
-    for &i in changed.iter().rev() {
-        let Some(inverse) = plan.steps[i].inverse() else { continue };
-        log::debug!("undo step {}: {}", i + 1, inverse.describe());
-        journal.note(i, Phase::UndoStarted)?;
-        let phase = match carry_out(op, &inverse) {
-            Ok(_) => Phase::Undone,
-            Err(error) => {
-                op.out.warn(&format!("could not {}: {error}", inverse.describe()));
-                clean = false;
-                Phase::UndoFailed
-            }
-        };
-        journal.note(i, phase)?;
-    }
-    Ok(clean)
+    let ways: Vec<_> = changed.iter().filter_map(|&i| Some((i, plan.steps[i].inverse()?))).collect();
+    let done = steps::take_back(Some(journal), &ways, |way| match carry_out(op, way) {
+        Ok(_) => true,
+        Err(error) => {
+            op.out.warn(&format!("could not {}: {error}", way.describe()));
+            false
+        }
+    });
+    Ok(done?)
 }
 
 /// Carries out one step and says whether it has changed anything that its inverse takes back.

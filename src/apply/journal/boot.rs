@@ -12,6 +12,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::steps::Notes;
 use super::{Durability, Journal, Line, Phase, lines, plan};
 use crate::apply::trust;
 use crate::plan::net::link::Remains;
@@ -64,29 +65,22 @@ impl BootJournal {
         Ok(Self { journal, steps, started: Vec::new() })
     }
 
-    /// Notes that a step begins.
-    ///
-    /// # Errors
-    /// [`PathError`]: it cannot be written.
-    pub fn started(&mut self, step: usize) -> Result<(), PathError> {
-        self.started.push(step);
-        self.journal.note(step, Phase::Started)
-    }
-
-    /// Notes that a step is done.
-    ///
-    /// # Errors
-    /// [`PathError`]: it cannot be written.
-    pub fn done(&mut self, step: usize) -> Result<(), PathError> {
-        self.journal.note(step, Phase::Done)
-    }
-
     /// Returns the inverses of all steps that have begun, first one first, and the journal in which the undone ones
     /// are noted.
     pub fn pending(&mut self) -> (Vec<(usize, Inverse)>, &mut Journal) {
         let started = std::mem::take(&mut self.started);
         let pending = started.into_iter().filter_map(|n| Some((n, self.steps.get(n)?.clone())));
         (pending.collect(), &mut self.journal)
+    }
+}
+
+impl Notes for BootJournal {
+    fn note(&mut self, step: usize, phase: Phase) -> Result<(), PathError> {
+        // A step counts as begun also when its line cannot be written: then it is taken back without need.
+        if phase == Phase::Started {
+            self.started.push(step);
+        }
+        self.journal.note(step, phase)
     }
 }
 
@@ -161,9 +155,9 @@ mod tests {
         let zone = ZoneName::new("zion").expect("a name");
         let mut journal = BootJournal::begin(&folder.join("journal"), &zone, &steps()).expect("begun");
         for step in 0..3 {
-            journal.started(step).expect("noted");
+            journal.note(step, Phase::Started).expect("noted");
         }
-        journal.done(0).expect("noted");
+        journal.note(0, Phase::Done).expect("noted");
         journal
     }
 

@@ -17,6 +17,7 @@
 //! | of an operation on disk (`install::journal`) | `/var/lib/zones/NAME` | until the operation is complete | those of the plan, which know their ways back |
 
 pub mod boot;
+pub mod steps;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -130,6 +131,11 @@ impl Journal {
     pub fn go_on(path: &Path, kept: Durability) -> Result<Self, PathError> {
         let file = OpenOptions::new().append(true).custom_flags(libc::O_NOFOLLOW).open(path);
         Ok(Self { file: Some(file.at("open", path)?), kept, path: path.to_owned(), pending: String::new() })
+    }
+
+    /// Says whether it has to survive a power failure.
+    pub fn is_synced(&self) -> bool {
+        self.kept != Durability::Unsynced
     }
 
     /// Returns where it lies.
