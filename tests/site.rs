@@ -1,24 +1,42 @@
-//! Mounts of a zone that runs: made and taken away by the same code that puts a zone together at its boot.
+//! Mounts and device nodes of a zone that runs: made and taken away by the same code that puts a zone together at its boot.
 
 mod lab;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lab::{Lab, record};
+use lab::Lab;
 use zones::apply::boot::site::Site;
+use zones::apply::paths::Root;
+use zones::apply::rundir::{self, Running};
 use zones::plan::options::{self, MountOptions};
-use zones::plan::step::{Mount, MountSource};
+use zones::plan::step::{Mount, MountSource, Node};
+use zones::spec::ZoneName;
 
 fn main() {
     let mut args = libtest_mimic::Arguments::from_args();
     // In this thread: only a process of one thread can work among the mounts of another namespace.
     args.test_threads = Some(1);
-    let trial = libtest_mimic::Trial::test("mounts_of_a_zone_that_runs", || {
-        mounts_of_a_zone_that_runs();
-        Ok(())
-    });
-    libtest_mimic::run(&args, vec![trial]).exit()
+    let trial = |name, test: fn()| {
+        libtest_mimic::Trial::test(name, move || {
+            test();
+            Ok(())
+        })
+    };
+    let trials = vec![
+        trial("mounts_of_a_zone_that_runs", mounts_of_a_zone_that_runs),
+        trial("nodes_of_a_zone_that_runs", nodes_of_a_zone_that_runs),
+    ];
+    libtest_mimic::run(&args, trials).exit()
+}
+
+fn running_of(lab: &Lab, zone: &str) -> Running {
+    let root = Root::new(Some(lab.path()));
+    rundir::record(&root, &ZoneName::new(zone).expect("a name")).expect("a record")
+}
+
+fn site_of(lab: &Lab, zone: &str) -> Site<'static> {
+    Site::running(&running_of(lab, zone)).expect("it runs")
 }
 
 fn shared(special: &Path, dir: &str, words: &str) -> Mount {
@@ -50,8 +68,7 @@ fn mounts_of_a_zone_that_runs() {
     fs::write(folder.join("file"), "of the host\n").expect("written");
     let host = || fs::read_to_string("/proc/self/mountinfo").expect("the mounts of the host");
     let before = host();
-    let init = record(&lab, "zion", "init").parse().expect("a number");
-    let mut site = Site::running(init).expect("it runs");
+    let mut site = site_of(&lab, "zion");
 
     site.memory("/run/more", 0o750, 1).expect("memory");
     site.fs(&memory("/var/memory")).expect("memory");
@@ -86,7 +103,58 @@ fn mounts_of_a_zone_that_runs() {
     // This process is among the mounts of the host.
     assert!(folder.join("file").exists());
     drop(site);
+    let running = running_of(&lab, "zion");
+    let other = Running { init_start: running.init_start + 1, ..running.clone() };
+    assert!(Site::running(&other).is_err(), "its process id has gone to another");
     lab.ok("zoneadm", &["-z", "zion", "halt"]);
-    assert!(Site::running(init).is_err(), "it has ended");
+    assert!(Site::running(&running).is_err(), "it has ended");
+    lab.assert_clean();
+}
+
+fn nodes_of_a_zone_that_runs() {
+    let Some(lab) = Lab::on_disk() else { return };
+    let folder = lab.path().join("shared");
+    fs::create_dir(&folder).expect("a folder");
+    let fs = format!("add fs\nset dir=/mnt/shared\nset special={}\nset type=lofs\nend\n", folder.display());
+    lab.installed("zion", &fs);
+    lab.ok("zoneadm", &["-z", "zion", "boot"]);
+    let said = |script: &str| lab.sh("zion", script).out;
+    let site = site_of(&lab, "zion");
+    let zero = |path: &str| Node { path: path.into(), block: false, major: 1, minor: 5, mode: 0o640 };
+
+    site.node(&zero("more/zero")).expect("a node");
+    site.node(&zero("zero-too")).expect("a node");
+    let stat = "stat -c '%F %t:%T %a %u' /dev/more/zero /dev/zero-too; head -c 2 /dev/more/zero | wc -c";
+    let node = "character special file 1:5 640 0\n";
+    assert_eq!(said(stat), format!("{node}{node}2\n"));
+    // A name that is there is not replaced.
+    site.node(&zero("null")).expect_err("a node of the boot");
+    site.node(&zero("zero-too")).expect_err("twice");
+    assert_eq!(said("stat -c %t:%T /dev/null"), "1:3\n");
+
+    // Undone, and gone when the zone has removed it; another one of the name stays.
+    for path in ["more/zero", "more/zero", "zero-too"] {
+        site.remove_node(&zero(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
+    }
+    assert_eq!(said("ls -A /dev/more; ls /dev/zero-too"), "");
+    site.remove_node(&zero("null")).expect_err("another device");
+    lab.sh("zion", "echo own > /dev/zero-too");
+    site.remove_node(&zero("zero-too")).expect_err("a file of the zone");
+    assert_eq!(said("cat /dev/zero-too"), "own\n");
+
+    // Its root may put links and mounts in the way: nothing is made behind them, least of all on the host.
+    lab.sh("zion", "ln -s /mnt/shared /dev/link; mkdir /dev/over; mount --bind /mnt/shared /dev/over");
+    for path in ["link/zero", "over/zero", "../mnt/shared/zero"] {
+        site.node(&zero(path)).expect_err(path);
+        site.remove_node(&zero(path)).expect_err(path);
+    }
+    lab.sh("zion", "mount --bind /mnt/shared /dev");
+    let error = site.node(&zero("zero")).expect_err("another /dev").to_string();
+    assert!(error.contains("is not the one of the zone's boot"), "{error}");
+    assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 0, "nothing on the host");
+    lab.sh("zion", "umount /dev; mount -t tmpfs none /dev; echo zion > /dev/.zonename");
+    site.node(&zero("zero")).expect_err("memory of the zone");
+    drop(site);
+    lab.ok("zoneadm", &["-z", "zion", "halt"]);
     lab.assert_clean();
 }

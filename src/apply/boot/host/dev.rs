@@ -1,11 +1,12 @@
 //! The zone's `/dev`: nodes that the host makes, message queues, and the console's terminal.
 
+use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, mkdirat, mknodat, symlinkat};
+use rustix::fs::{Gid, Mode, OFlags, Uid, symlinkat};
 
-use super::super::site::MountToAttach;
+use super::super::site::{MountToAttach, ZONE_NAME};
 use super::{Build, Cause, StepError, fail};
 use crate::plan::step::Node;
 use crate::spec::shown::Show;
@@ -19,36 +20,14 @@ impl Build<'_> {
             [("uid", uid.as_str()), ("gid", &gid), ("mode", "755"), ("size", "4m"), ("nr_inodes", "16384")];
         let tree = self.site.tmpfs("/dev", Attrs::NOSUID | Attrs::NOEXEC, &options)?;
         let at = tree.as_fd();
-        let owner = (Some(Uid::from_raw(self.site.uid)), Some(Gid::from_raw(self.site.gid)));
-        let own = |name: &Path| chownat(at, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW);
-        let error = |name: &Path, e: rustix::io::Errno| {
-            fail("device", format!("cannot make /dev/{}", name.shown()), e)
-        };
+        let own = |name: &Path| self.site.own(at, name);
+        let error =
+            |name: &Path, e: io::Error| fail("device", format!("cannot make /dev/{}", name.shown()), e);
         for node in nodes {
-            let path = Path::new(&node.path);
-            for dir in path
-                .ancestors()
-                .skip(1)
-                .filter(|d| !d.as_os_str().is_empty())
-                .collect::<Vec<_>>()
-                .into_iter()
-                .rev()
-            {
-                match mkdirat(at, dir, Mode::from(0o755)) {
-                    Err(rustix::io::Errno::EXIST) => {}
-                    other => other.and_then(|()| own(dir)).map_err(|e| error(dir, e))?,
-                }
-            }
-            let kind = if node.block { FileType::BlockDevice } else { FileType::CharacterDevice };
-            let device = rustix::fs::makedev(node.major, node.minor);
-            mknodat(at, path, kind, Mode::from(node.mode), device)
-                .and_then(|()| own(path))
-                .map_err(|e| error(path, e))?;
+            self.site.node_in(at, node)?;
         }
-        for dir in ["pts", "shm", "mqueue"] {
-            mkdirat(at, dir, Mode::from(0o755))
-                .and_then(|()| own(Path::new(dir)))
-                .map_err(|e| error(Path::new(dir), e))?;
+        for dir in ["pts", "shm", "mqueue"].map(Path::new) {
+            self.site.own_dir(at, dir).map_err(|e| error(dir, e))?;
         }
         let links = [
             ("ptmx", "pts/ptmx"),
@@ -60,13 +39,14 @@ impl Build<'_> {
         for (name, to) in links {
             symlinkat(to, at, name)
                 .and_then(|()| own(Path::new(name)))
-                .map_err(|e| error(Path::new(name), e))?;
+                .map_err(|e| error(Path::new(name), e.into()))?;
         }
         // The name of the zone, owned by the host: the zone's root can remove the file, not forge it.
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let name = Path::new(".zonename");
-        let file = rustix::fs::openat(at, name, flags, Mode::from(0o444)).map_err(|e| error(name, e))?;
-        rustix::io::write(&file, format!("{}\n", self.zone).as_bytes()).map_err(|e| error(name, e))?;
+        let name = Path::new(ZONE_NAME);
+        let file =
+            rustix::fs::openat(at, name, flags, Mode::from(0o444)).map_err(|e| error(name, e.into()))?;
+        rustix::io::write(&file, format!("{}\n", self.zone).as_bytes()).map_err(|e| error(name, e.into()))?;
         self.site.attach(&MountToAttach { tree: &tree, what: "/dev", dir: "/dev", is_directory: true })
     }
 

@@ -7,6 +7,7 @@
 mod fs;
 mod locked;
 mod mounts;
+mod node;
 mod place;
 mod share;
 
@@ -19,11 +20,14 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 
 use super::start::first_host_id;
+use crate::apply::rundir::Running;
 use crate::spec::idmap::IdMap;
 use crate::sys::made;
 use crate::sys::mount::MountFd;
 use crate::sys::ns::{self, Kinds};
+use crate::sys::process::{Handle, start_time};
 
+pub(super) use node::ZONE_NAME;
 pub(super) use place::ZoneMountNs;
 
 /// A mount namespace with the zone's mounts.
@@ -58,11 +62,13 @@ impl<'a> Site<'a> {
         Self { uid, gid, map, users: None, mounts: SiteMounts::None, root: None, warnings: Vec::new() }
     }
 
-    /// Opens a zone that runs.
+    /// Opens a zone that runs, by its record.
     ///
     /// # Errors
-    /// The system's error: it has ended, or its ids cannot be read.
-    pub fn running(init: i32) -> io::Result<Self> {
+    /// The system's error: `NotFound` when it has ended, also when its process id has gone to another process.
+    pub fn running(record: &Running) -> io::Result<Self> {
+        let init = record.init;
+        let handle = Handle::open(init)?;
         let maps = ["uid_map", "gid_map"].map(|file| made::read(format!("/proc/{init}/{file}")));
         let [uids, gids] = maps;
         let (uids, gids) = (uids?, gids?);
@@ -70,12 +76,17 @@ impl<'a> Site<'a> {
         let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(format!("/proc/{init}/root"), folder, Mode::empty())?;
         let map = IdMap { uid: super::host::ranges(&uids), gid: super::host::ranges(&gids) };
-        Ok(Self {
+        let site = Self {
             users: Some(ns::open(init, "user")?),
             mounts: SiteMounts::Running { zone: ns::open(init, "mnt")?, host: ns::open_own("mnt")? },
             root: Some(root),
             ..Self::building(ids, map)
-        })
+        };
+        // Everything above was of that process when it lives now and is the one of the record.
+        if start_time(init) != Some(record.init_start) || handle.wait_gone(0)? {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(site)
     }
 
     /// Says where the zone's mounts are from now on.
