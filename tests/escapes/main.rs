@@ -48,6 +48,7 @@
 //! | a server or router on the host's link | `network::held::a_shared_zone_is_no_server_of_the_link` | `roles` |
 //! | restrictions of mounts | `confine::mounts::restrictions_of_mounts_stay` | `sys` |
 //! | a mount that the host makes in a running zone, changed | `site::mounts_of_a_zone_that_runs` | `locked-later` |
+//! | a device node that the host makes in a running zone, led to a directory of the host | `site::nodes_of_a_zone_that_runs` | `zone-dev` |
 //! | a tree that cannot be cloned, moved or removed | `lifecycle::hostile::*` | `depth`, `attribute-lists`, `identity`, `beside`, `subvolumes` |
 //! | ids of a zone of another root | `idmap::zones_of_two_roots_never_run_with_the_same_ids`, `idmap::a_range_of_a_running_zone_of_another_root_is_not_given` | `roots` |
 //! | exhaustion | `exhaustion::*`; processes in tests/zfs-zone/limits.sh | `owner`, `terminals`, control |

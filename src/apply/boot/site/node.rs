@@ -13,6 +13,7 @@ use super::super::error::{StepError, fail};
 use super::Site;
 use crate::plan::step::Node;
 use crate::spec::shown::Show;
+use crate::sys::naive::without;
 use crate::sys::path::{STRICT, open_beneath};
 
 /// Name of the file in `/dev` with the zone's name, which belongs to the host's root.
@@ -36,7 +37,7 @@ impl Site<'_> {
         let mark = statat(&dev, ZONE_NAME, AtFlags::SYMLINK_NOFOLLOW).ok();
         let is_ours = mark.is_some_and(|m| m.st_uid == 0 && fstat(&dev).is_ok_and(|d| d.st_dev == m.st_dev))
             && rustix::fs::fstatfs(&dev)?.f_type == libc::TMPFS_MAGIC;
-        if !is_ours {
+        if !is_ours && !without("zone-dev") {
             let why = format!("/dev is not the one of the zone's boot, or has no {ZONE_NAME} any more");
             return Err(io::Error::other(why));
         }
@@ -115,7 +116,7 @@ fn beneath(top: BorrowedFd<'_>, path: &Path) -> io::Result<(OwnedFd, PathBuf)> {
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let parent = open_beneath(top, parent, flags, Mode::empty(), STRICT)?;
-    if fstat(&parent)?.st_dev != fstat(top)?.st_dev {
+    if fstat(&parent)?.st_dev != fstat(top)?.st_dev && !without("zone-dev") {
         return Err(io::Error::other("the zone has mounted another file system on the way"));
     }
     Ok((parent, name))
