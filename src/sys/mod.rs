@@ -16,6 +16,7 @@
 //! | [`ns`] | namespaces and their id maps; clone and fork | namespaces(7), clone(2), user_namespaces(7) |
 //! | [`path`] | names below a directory that is not trusted | openat2(2) |
 //! | [`peer`] | the process at the other end of a socket | unix(7) |
+//! | [`poll`] | waiting for descriptors that have names | poll(2) |
 //! | [`process`] | handles of processes; what a process sheds before it becomes a zone's | pidfd_open(2), waitpid(2), close_range(2) |
 //! | [`pty`] | terminals of a given devpts | pts(4) |
 //! | [`rlimit`] | resource limits, priority and scheduling | getrlimit(2), setpriority(2), sched(7) |
@@ -42,6 +43,7 @@ pub mod netlink;
 pub mod ns;
 pub mod path;
 pub mod peer;
+pub mod poll;
 pub mod process;
 pub mod pty;
 pub mod rlimit;

@@ -32,7 +32,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 
 pub use daemon::{resume, start_alone};
 use error::{RebootError, StartInitError};
@@ -65,6 +65,7 @@ use crate::spec::store::StoreError;
 use crate::spec::toml;
 use crate::sys::channel::Channel;
 use crate::sys::path::reason;
+use crate::sys::poll::PollSet;
 use crate::sys::process::{self, Ended, Handle};
 use crate::sys::tty::Signals;
 
@@ -80,6 +81,25 @@ struct InitProcess {
     channel: Option<Channel>,
     /// Set once the process has ended and the take-down waits for the lock.
     ended: Option<Ended>,
+}
+
+/// A descriptor that the supervisor waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Polled {
+    /// The socket, for requests.
+    Listener,
+    /// The console's terminal.
+    Terminal,
+    /// Process 1: readable once that has ended.
+    Init,
+    /// The client of the console.
+    Client,
+    /// The guard.
+    Guard,
+    /// The signal to restore files.
+    Restore,
+    /// Changes of the host's links.
+    Links,
 }
 
 /// The supervisor of one zone.
@@ -138,62 +158,51 @@ impl Supervisor {
         process::exit_now(0)
     }
 
-    fn wait_once(&mut self) {
-        let (listener, master) = (self.console.listener.as_fd(), self.console.master.as_fd());
-        let mut fds = vec![PollFd::from_borrowed_fd(listener, PollFlags::IN)];
+    /// Returns the descriptors that the supervisor waits for, and the events that it can react to now.
+    fn poll_set(&self) -> PollSet<'_, Polled> {
+        let mut set = PollSet::new();
+        set.add(Polled::Listener, self.console.listener.as_fd(), PollFlags::IN);
         let mut wanted = PollFlags::empty();
         wanted.set(PollFlags::IN, self.console.may_read_output());
         wanted.set(PollFlags::OUT, !self.console.typed.is_empty());
-        fds.push(PollFd::from_borrowed_fd(master, wanted));
-        let waits = self.init.as_ref().is_some_and(|i| i.ended.is_some());
-        let init = self.init.as_ref().filter(|i| i.ended.is_none());
-        let init_at = init.map(|i| {
-            fds.push(PollFd::from_borrowed_fd(i.handle.as_fd(), PollFlags::IN));
-            fds.len() - 1
-        });
-        let client_at = self.console.client.as_ref().map(|c| {
+        set.add(Polled::Terminal, self.console.master.as_fd(), wanted);
+        if let Some(init) = self.init.as_ref().filter(|i| i.ended.is_none()) {
+            set.add(Polled::Init, init.handle.as_fd(), PollFlags::IN);
+        }
+        if let Some(client) = &self.console.client {
             let mut wanted = PollFlags::empty();
             wanted.set(PollFlags::IN, self.console.may_read_input());
-            wanted.set(PollFlags::OUT, !c.pending.is_empty());
-            fds.push(PollFd::from_borrowed_fd(c.stream.as_fd(), wanted));
-            fds.len() - 1
-        });
-        let guard_at = self.guard.as_ref().map(|g| {
-            fds.push(PollFd::from_borrowed_fd(g.as_fd(), PollFlags::IN));
-            fds.len() - 1
-        });
-        let restores_at = self.restores.as_ref().map(|s| {
-            fds.push(PollFd::from_borrowed_fd(s.as_fd(), PollFlags::IN));
-            fds.len() - 1
-        });
-        let links_at = self.links.as_ref().map(|l| {
-            fds.push(PollFd::from_borrowed_fd(l.as_fd(), PollFlags::IN));
-            fds.len() - 1
-        });
-        // A take-down that waits for the lock tries again soon; an idle supervisor looks at the clock.
-        let timeout = if waits {
-            Some(Timespec { tv_sec: 0, tv_nsec: 10_000_000 })
-        } else if self.init.is_none() && client_at.is_none() {
-            Some(Timespec { tv_sec: 1, tv_nsec: 0 })
-        } else {
-            None
-        };
-        let throttled = self.console.throttled_for().and_then(|time| Timespec::try_from(time).ok());
-        let timeout = match (timeout, throttled) {
-            (Some(a), Some(b)) => Some(if (a.tv_sec, a.tv_nsec) < (b.tv_sec, b.tv_nsec) { a } else { b }),
-            (a, b) => a.or(b),
-        };
-        // Interrupted or not: descriptors that are not ready now are asked for again in the next round.
-        let _ = poll(&mut fds, timeout.as_ref());
-        let got = |i: usize| fds[i].revents();
-        let (connection, output) = (!got(0).is_empty(), got(1));
-        let ended = init_at.is_some_and(|i| !got(i).is_empty());
-        let client = client_at.map_or(PollFlags::empty(), got);
-        let guard = guard_at.is_some_and(|i| !got(i).is_empty());
-        let links = links_at.is_some_and(|i| !got(i).is_empty());
-        let restore = restores_at.is_some_and(|i| !got(i).is_empty());
-        drop(fds);
+            wanted.set(PollFlags::OUT, !client.pending.is_empty());
+            set.add(Polled::Client, client.stream.as_fd(), wanted);
+        }
+        if let Some(guard) = &self.guard {
+            set.add(Polled::Guard, guard.as_fd(), PollFlags::IN);
+        }
+        if let Some(restores) = &self.restores {
+            set.add(Polled::Restore, restores.as_fd(), PollFlags::IN);
+        }
+        if let Some(links) = &self.links {
+            set.add(Polled::Links, links.as_fd(), PollFlags::IN);
+        }
+        set
+    }
 
+    /// Returns how long the supervisor waits when nothing happens; none for ever.
+    fn poll_timeout(&self) -> Option<Duration> {
+        // A take-down that waits for the lock tries again soon; an idle supervisor looks at the clock.
+        let own = match &self.init {
+            Some(init) if init.ended.is_some() => Some(Duration::from_millis(10)),
+            None if !self.console.has_client() => Some(Duration::from_secs(1)),
+            _ => None,
+        };
+        own.into_iter().chain(self.console.throttled_for()).min()
+    }
+
+    fn wait_once(&mut self) {
+        let waits = self.init.as_ref().is_some_and(|i| i.ended.is_some());
+        // A descriptor that was not ready is asked for again in the next round.
+        let events = self.poll_set().wait(self.poll_timeout());
+        let (output, client) = (events.of(Polled::Terminal), events.of(Polled::Client));
         if output.intersects(PollFlags::IN | PollFlags::HUP) {
             self.console.pump_out();
         }
@@ -207,21 +216,21 @@ impl Supervisor {
         if client.intersects(PollFlags::IN | gone) && !self.console.pump_in() {
             self.console.drop_client();
         }
-        if ended {
+        if events.any(Polled::Init) {
             self.init_has_ended();
         } else if waits {
             self.take_down();
         }
-        if guard && !self.guard.as_mut().is_some_and(Watch::take) {
+        if events.any(Polled::Guard) && !self.guard.as_mut().is_some_and(Watch::take) {
             self.guard_has_ended();
         }
-        if links {
+        if events.any(Polled::Links) {
             self.turn_links();
         }
-        if connection {
+        if events.any(Polled::Listener) {
             self.request();
         }
-        if restore && self.restores.as_ref().and_then(Signals::next).is_some() {
+        if events.any(Polled::Restore) && self.restores.as_ref().and_then(Signals::next).is_some() {
             self.restore();
         }
     }
