@@ -159,9 +159,9 @@ fn text(spec: &ZoneSpec, args: &str, facts: &BootFacts) -> String {
         Ok(plan) => plan,
         Err(e) => return text + &format!("refused: {e}\n"),
     };
-    for (number, step) in (1..).zip(&plan.steps) {
+    for step in &plan.steps {
         let inside = if step.inside().is_some() { "inside" } else { "host" };
-        let _ = writeln!(text, "{number} {inside}: {}", step.describe());
+        let _ = writeln!(text, "{inside}: {}", step.describe());
         let inverse = step.inverse();
         if inverse != Inverse::WithNamespaces {
             let _ = writeln!(text, "  undo {}", serde_json::to_string(&inverse).expect("data"));
@@ -217,6 +217,19 @@ fn an_image_that_was_kept_is_the_one_that_was_decided() {
             };
             assert_eq!(sorted(read.into()), sorted(ZoneRules::of_spec(&spec)), "{name} {args}");
         }
+    }
+}
+
+/// A zone outlives an upgrade. The image that the first release with images has kept of one is read: no field may have
+/// come that has to be there, none may have gone, and each says what it said. This file is never written anew.
+#[test]
+fn the_image_of_a_former_release_is_read() {
+    let text = fs::read_to_string(tree("tests/plans/image-1.json")).expect("the image");
+    let image: ZoneImage = serde_json::from_str(&text).expect("an image of format 1");
+    let now = serde_json::to_value(&image).expect("data");
+    let then: serde_json::Value = serde_json::from_str(&text).expect("data");
+    for (field, value) in then.as_object().expect("fields") {
+        assert_eq!(now.get(field), Some(value), "{field}");
     }
 }
 
