@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Once;
 use std::{env, fs};
 
 use zones::cli::completion;
@@ -19,6 +20,21 @@ fn file(program: &str, shell: &str) -> PathBuf {
 }
 
 fn text(program: &str, shell: &str) -> String {
+    // Whichever test reads first writes them anew, so that none looks at old ones.
+    static UPDATED: Once = Once::new();
+    if env::var_os("UPDATE").is_some() {
+        UPDATED.call_once(|| {
+            for shell in SHELLS {
+                for (program, fresh) in [("zonecfg", zonecfg(shell).0), ("zoneadm", zoneadm(shell))] {
+                    fs::write(file(program, shell), fresh).expect("the completion can be written");
+                }
+            }
+        });
+    }
+    kept(program, shell)
+}
+
+fn kept(program: &str, shell: &str) -> String {
     fs::read_to_string(file(program, shell)).expect("a completion in UTF-8")
 }
 
@@ -124,34 +140,33 @@ fn renewed(line: &str) -> Option<String> {
     None
 }
 
-#[test]
-fn the_lists_of_zonecfg_are_those_of_the_table() {
-    for shell in SHELLS {
-        let (page, mut lists, mut fresh) = (text("zonecfg", shell), 0, String::new());
-        for line in page.lines() {
-            let new = renewed(line);
-            lists += usize::from(new.is_some());
-            fresh.push_str(new.as_deref().unwrap_or(line));
-            fresh.push('\n');
-        }
-        assert_eq!(lists, 2, "{shell}: resources and properties");
-        if fresh != page && env::var_os("UPDATE").is_some() {
-            fs::write(file("zonecfg", shell), fresh).expect("the completion can be written");
-        } else {
-            assert!(fresh == page, "{shell} is stale; refresh with: UPDATE=1 cargo test --test completions");
-        }
+/// Returns the completion of zonecfg with the words of the table in it, and how many lists of them it has.
+fn zonecfg(shell: &str) -> (String, usize) {
+    let (page, mut lists, mut fresh) = (kept("zonecfg", shell), 0, String::new());
+    for line in page.lines() {
+        let new = renewed(line);
+        lists += usize::from(new.is_some());
+        fresh.push_str(new.as_deref().unwrap_or(line));
+        fresh.push('\n');
     }
+    (fresh, lists)
+}
+
+fn zoneadm(shell: &str) -> String {
+    completion::zoneadm(shell).expect("a completion for each shell")
 }
 
 #[test]
-fn those_of_zoneadm_are_made_from_its_table() {
+fn they_are_made_from_the_tables() {
     for shell in SHELLS {
-        let fresh = completion::zoneadm(shell).expect("a completion for each shell");
-        if fresh != text("zoneadm", shell) && env::var_os("UPDATE").is_some() {
-            fs::write(file("zoneadm", shell), fresh).expect("the completion can be written");
-        } else {
-            let page = text("zoneadm", shell);
-            assert!(fresh == page, "{shell} is stale; refresh with: UPDATE=1 cargo test --test completions");
+        let (fresh, lists) = zonecfg(shell);
+        assert_eq!(lists, 2, "{shell}: resources and properties");
+        for (program, fresh) in [("zonecfg", fresh), ("zoneadm", zoneadm(shell))] {
+            let is_fresh = fresh == text(program, shell);
+            assert!(
+                is_fresh,
+                "{program}.{shell} is stale; refresh with: UPDATE=1 cargo test --test completions"
+            );
         }
     }
 }
