@@ -5,12 +5,15 @@
 pub mod holders;
 pub mod holding;
 pub mod storage;
+pub mod system;
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use system::ZfsSystem;
 
 use super::paths::Root;
 use super::release::Release;
@@ -132,7 +135,7 @@ fn without(has: fn(Release) -> bool) -> Option<String> {
 }
 
 /// Says so when the pool of a dataset that is not found is not imported.
-pub(super) fn not_imported(zfs: &Zfs, name: &str) -> Option<String> {
+pub(super) fn not_imported(zfs: &dyn ZfsSystem, name: &str) -> Option<String> {
     let pool = zfs::name::pool(name);
     let away = zfs.pools().is_ok_and(|pools| !pools.contains_key(pool));
     away.then(|| format!("its pool {pool} is not imported; use zpool import {pool}"))
@@ -163,17 +166,12 @@ pub(super) fn kstat(name: &str, id: u64) -> PathBuf {
 
 /// Says whether a filesystem, or a snapshot of it, may be mounted somewhere: false only where surely none is. The
 /// kernel keeps statistics of mounted ones, but for snapshots.
-pub(super) fn may_be_mounted(zfs: &Zfs, d: &zfs::Dataset) -> bool {
-    let counted = d.number("objsetid").is_none_or(|id| {
-        let file = kstat(&d.name, id);
-        // A release that keeps no statistics has no folder for them.
-        file.exists() || !file.parent().is_some_and(Path::is_dir)
-    });
-    counted || zfs.snapshots(&d.name, false).next().is_some()
+pub(super) fn may_be_mounted(zfs: &dyn ZfsSystem, d: &zfs::Dataset) -> bool {
+    zfs.is_mounted(d).unwrap_or(true) || zfs.snapshots(&d.name, false).next().is_some()
 }
 
 /// The same of a filesystem and all below it.
-pub(super) fn any_may_be_mounted(zfs: &Zfs, name: &str) -> bool {
+pub(super) fn any_may_be_mounted(zfs: &dyn ZfsSystem, name: &str) -> bool {
     // Where the kernel cannot be asked, it may be mounted.
     let below = |child: Result<zfs::Dataset, _>| {
         child.map_or(true, |c| c.kind == Some(DatasetKind::Filesystem) && any_may_be_mounted(zfs, &c.name))

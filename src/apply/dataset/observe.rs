@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::apply::store::FileStore;
+use crate::apply::zfs::system::ZfsSystem;
 use crate::apply::zfs::{
     Asker, chain, is_locked, limits, may_be_mounted, not_imported, shows_snapshots, too_old,
 };
@@ -16,7 +17,7 @@ use crate::spec::store::StoreError;
 use crate::spec::value::ByteSize;
 use crate::sys::made;
 use crate::sys::mountinfo::{self, MountEntry};
-use crate::zfs::{self, Dataset, DatasetError, DatasetKind, ListError, Mountpoint, PropertySource, Zfs};
+use crate::zfs::{self, Dataset, DatasetError, DatasetKind, ListError, Mountpoint, PropertySource};
 
 /// The property that decides whether snapshots are visible below `.zfs`.
 pub const SNAPDIR: &str = "snapdir";
@@ -50,7 +51,7 @@ pub fn look_up(asker: &Asker<'_>, name: &str, locks: &[String]) -> DatasetLookup
     }
 }
 
-fn tree(zfs: &Zfs, d: &Dataset, locks: &[String]) -> Result<FilesystemTree, ListError> {
+fn tree(zfs: &dyn ZfsSystem, d: &Dataset, locks: &[String]) -> Result<FilesystemTree, ListError> {
     let (mut members, mut table, mut hide, mut volmodes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     // A filesystem that inherits follows the dataset itself.
     if !(hides(d) && *d.source(SNAPDIR) == PropertySource::Local) {
@@ -106,7 +107,7 @@ fn volmode(d: &Dataset) -> Option<(String, String)> {
 /// Collects a filesystem and those below it, and of the latter those that say themselves that their snapshots
 /// are to be seen, and what of all, volumes too, says its `volmode` itself. Says whether one may be mounted.
 fn descend(
-    zfs: &Zfs,
+    zfs: &dyn ZfsSystem,
     d: &Dataset,
     altroot: Option<&str>,
     members: &mut Vec<FilesystemMember>,

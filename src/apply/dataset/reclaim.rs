@@ -18,6 +18,7 @@ use super::walk::{WalkEntry, walk};
 use super::withdraw::{StillMounted, free, mount};
 use super::{attached_datasets, observe, take_back};
 use crate::apply::store::FileStore;
+use crate::apply::zfs::system::ZfsSystem;
 use crate::apply::zfs::{chain, is_locked};
 use crate::apply::{Notice, running};
 use crate::plan::dataset::{ClaimKind, is_within};
@@ -94,9 +95,20 @@ fn zfs_error(error: impl std::error::Error + Send + Sync + 'static) -> ReclaimEr
 /// [`ReclaimError`]; without [`ReclaimError::Zfs`], nothing has been changed.
 pub fn reclaim(store: &FileStore, out: &mut dyn Notice, name: &str, force: bool) -> Result<(), ReclaimError> {
     let zfs = Zfs::open().map_err(zfs_error)?;
-    let tree = subject(&zfs, name)?;
-    unused(store, &zfs, name)?;
-    let others = other_mount_targets(&zfs, &tree[0].name).map_err(zfs_error)?;
+    reclaim_of(&zfs, store, out, name, force)
+}
+
+/// Does the same in a ZFS that is open.
+fn reclaim_of(
+    zfs: &dyn ZfsSystem,
+    store: &FileStore,
+    out: &mut dyn Notice,
+    name: &str,
+    force: bool,
+) -> Result<(), ReclaimError> {
+    let tree = subject(zfs, name)?;
+    unused(store, zfs, name)?;
+    let others = other_mount_targets(zfs, &tree[0].name).map_err(zfs_error)?;
     let altroot = zfs.altroot(zfs::name::pool(name));
     let own: Vec<MountTarget> = tree.iter().filter_map(|d| MountTarget::of(d, altroot.as_deref())).collect();
     let mut findings = mountpoints(store, &own, &others)?;
@@ -107,7 +119,7 @@ pub fn reclaim(store: &FileStore, out: &mut dyn Notice, name: &str, force: bool)
         if let Some(location) = prompt.filter(|_| *d.source("keylocation") == PropertySource::Local) {
             findings.push(ReclaimFinding::Key { dataset: d.name.clone(), location: location.to_owned() });
         }
-        files(&zfs, d, &places, out, &mut findings);
+        files(zfs, d, &places, out, &mut findings);
     }
     for finding in &findings {
         out.warn(&finding.to_string());
@@ -116,16 +128,16 @@ pub fn reclaim(store: &FileStore, out: &mut dyn Notice, name: &str, force: bool)
         return Err(ReclaimError::Found { dataset: name.to_owned() });
     }
     // Looking through it took a while.
-    unused(store, &zfs, name)?;
+    unused(store, zfs, name)?;
     if !findings.is_empty() {
-        make_harmless(&zfs, &tree, &findings, out)?;
+        make_harmless(zfs, &tree, &findings, out)?;
     }
     let hidden: BTreeSet<String> =
         mend(&findings).into_iter().filter(|m| m.property == SNAPDIR).map(|m| m.dataset).collect();
     for d in &tree {
-        tidy(&zfs, d, hidden.contains(&d.name), out)?;
+        tidy(zfs, d, hidden.contains(&d.name), out)?;
     }
-    volumes(&zfs, &tree, out)?;
+    volumes(zfs, &tree, out)?;
     // The children first: none of them is left behind when this is cut short.
     for d in tree.iter().rev() {
         if *d.source("zoned") == PropertySource::Local || *d.source("zoned") == PropertySource::Received {
@@ -137,7 +149,7 @@ pub fn reclaim(store: &FileStore, out: &mut dyn Notice, name: &str, force: bool)
 }
 
 /// Reads the dataset with everything below it, each before its children.
-fn subject(zfs: &Zfs, name: &str) -> Result<Vec<Dataset>, ReclaimError> {
+fn subject(zfs: &dyn ZfsSystem, name: &str) -> Result<Vec<Dataset>, ReclaimError> {
     let wrong = |why: String| ReclaimError::Wrong { dataset: name.to_owned(), why };
     let d = zfs.dataset(name).map_err(zfs_error)?;
     if d.is_snapshot || d.kind != Some(DatasetKind::Filesystem) {
@@ -159,7 +171,7 @@ fn subject(zfs: &Zfs, name: &str) -> Result<Vec<Dataset>, ReclaimError> {
     Ok(tree)
 }
 
-fn descend(zfs: &Zfs, d: Dataset, tree: &mut Vec<Dataset>) -> Result<(), ListError> {
+fn descend(zfs: &dyn ZfsSystem, d: Dataset, tree: &mut Vec<Dataset>) -> Result<(), ListError> {
     let name = d.name.clone();
     let volume = d.kind == Some(DatasetKind::Volume);
     tree.push(d);
@@ -178,7 +190,7 @@ fn descend(zfs: &Zfs, d: Dataset, tree: &mut Vec<Dataset>) -> Result<(), ListErr
 }
 
 /// Refuses a dataset that a zone has, is to have, or that is mounted. The attachments of a dead zone are taken back.
-fn unused(store: &FileStore, zfs: &Zfs, name: &str) -> Result<(), ReclaimError> {
+fn unused(store: &FileStore, zfs: &dyn ZfsSystem, name: &str) -> Result<(), ReclaimError> {
     let in_use = |why: String| ReclaimError::InUse { dataset: name.to_owned(), why };
     let root = store.root();
     let overlaps = |other: &str| is_within(other, name) || is_within(name, other);
@@ -273,9 +285,9 @@ fn mountpoints(
 }
 
 /// Returns the mount points of all other filesystems.
-fn other_mount_targets(zfs: &Zfs, not: &str) -> Result<Vec<MountTarget>, ListError> {
+fn other_mount_targets(zfs: &dyn ZfsSystem, not: &str) -> Result<Vec<MountTarget>, ListError> {
     fn collect(
-        zfs: &Zfs,
+        zfs: &dyn ZfsSystem,
         name: &str,
         altroot: Option<&str>,
         not: &str,
@@ -332,7 +344,7 @@ fn has_files(path: &Path, depth: u32) -> bool {
 
 /// Looks for dangerous files in a filesystem and in its snapshots.
 fn files(
-    zfs: &Zfs,
+    zfs: &dyn ZfsSystem,
     d: &Dataset,
     places: &[MountTarget],
     out: &mut dyn Notice,
@@ -438,7 +450,7 @@ fn dangers(entry: &WalkEntry<'_>) -> Vec<Danger> {
 
 /// Sets the properties that make the findings harmless.
 fn make_harmless(
-    zfs: &Zfs,
+    zfs: &dyn ZfsSystem,
     tree: &[Dataset],
     findings: &[ReclaimFinding],
     out: &mut dyn Notice,
@@ -464,7 +476,7 @@ fn make_harmless(
 
 /// Takes `volmode=none` from a dataset without volumes, which the boot has set for the zone. Volumes stay without
 /// block devices: with them the kernel and udev of the host would read the zone's data at once.
-fn volumes(zfs: &Zfs, tree: &[Dataset], out: &mut dyn Notice) -> Result<(), ReclaimError> {
+fn volumes(zfs: &dyn ZfsSystem, tree: &[Dataset], out: &mut dyn Notice) -> Result<(), ReclaimError> {
     let Some(top) = tree.first() else { return Ok(()) };
     if top.word(VOLMODE).as_deref() != Some("none") || *top.source(VOLMODE) != PropertySource::Local {
         return Ok(());
@@ -485,7 +497,7 @@ fn volumes(zfs: &Zfs, tree: &[Dataset], out: &mut dyn Notice) -> Result<(), Recl
 /// Removes properties by which the zone may have made the host act on its own (shares, mounts of systemd),
 /// permissions that it may have given to users of the host, and `snapdir=disabled`, unless snapshots are to stay
 /// `hidden`.
-fn tidy(zfs: &Zfs, d: &Dataset, hidden: bool, out: &mut dyn Notice) -> Result<(), ReclaimError> {
+fn tidy(zfs: &dyn ZfsSystem, d: &Dataset, hidden: bool, out: &mut dyn Notice) -> Result<(), ReclaimError> {
     if hides(d) && *d.source(SNAPDIR) == PropertySource::Local && !hidden {
         zfs.inherit(&d.name, SNAPDIR, false).map_err(zfs_error)?;
         out.say(&format!("{}: {SNAPDIR} cleared, it was disabled for the zone", d.name));

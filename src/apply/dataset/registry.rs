@@ -15,7 +15,8 @@ use rustix::mount::UnmountFlags;
 use super::observe::is_of;
 use crate::apply::fault;
 use crate::apply::rundir::{DATASETS, DATASETS_DRAFT, USERS};
-use crate::apply::zfs::{chain, kstat};
+use crate::apply::zfs::chain;
+use crate::apply::zfs::system::ZfsSystem;
 use crate::spec::shown::Show;
 use crate::sys::made;
 use crate::sys::mount::MountFd;
@@ -90,7 +91,7 @@ pub fn recorded(run: &Path) -> Vec<String> {
 ///
 /// # Errors
 /// [`AttachError`].
-pub fn attach(zfs: &Zfs, dataset: &str, users: BorrowedFd<'_>) -> Result<(), AttachError> {
+pub fn attach(zfs: &dyn ZfsSystem, dataset: &str, users: BorrowedFd<'_>) -> Result<(), AttachError> {
     let done = zfs.userns_attach(dataset, users);
     fault::point("attached");
     match done {
@@ -112,15 +113,19 @@ pub fn release(run: &Path) -> Vec<String> {
     if !is_left(run) {
         return Vec::new();
     }
+    match Zfs::open() {
+        Ok(zfs) => release_of(Some(&zfs), run),
+        // The module has gone, and with it all that it knew.
+        Err(OpenError::NoModule) => release_of(None, run),
+        Err(e) => vec![chain(&e)],
+    }
+}
+
+/// Does the same in a ZFS that is open, or where there is none any more.
+fn release_of(zfs: Option<&dyn ZfsSystem>, run: &Path) -> Vec<String> {
     let names = recorded(run);
     let pin = run.join(USERS);
-    let zfs = match Zfs::open() {
-        Ok(zfs) => Some(zfs),
-        // The module has gone, and with it all that it knew.
-        Err(OpenError::NoModule) => None,
-        Err(e) => return vec![chain(&e)],
-    };
-    if let Some(zfs) = &zfs
+    if let Some(zfs) = zfs
         && holds_namespace(&pin)
     {
         let errors = match File::open(&pin) {
@@ -134,7 +139,7 @@ pub fn release(run: &Path) -> Vec<String> {
     }
     fault::point("detached");
     let mut errors: Vec<String> =
-        zfs.iter().flat_map(|zfs| names.iter().filter_map(|name| still_mounted(zfs, name))).collect();
+        zfs.into_iter().flat_map(|zfs| names.iter().filter_map(|name| still_mounted(zfs, name))).collect();
     match unpin(&pin) {
         Ok(()) => {
             fault::point("unpinned");
@@ -146,7 +151,7 @@ pub fn release(run: &Path) -> Vec<String> {
     errors
 }
 
-fn detach(zfs: &Zfs, names: &[String], users: BorrowedFd<'_>) -> Vec<String> {
+fn detach(zfs: &dyn ZfsSystem, names: &[String], users: BorrowedFd<'_>) -> Vec<String> {
     let detach = |name: &String| match zfs.userns_detach(name, users) {
         Ok(()) | Err(DetachError::NotAttached(_)) => None,
         Err(e) => Some(chain(&e)),
@@ -156,7 +161,7 @@ fn detach(zfs: &Zfs, names: &[String], users: BorrowedFd<'_>) -> Vec<String> {
 
 /// Waits for the mounts of a dataset and of those below it to end, which the kernel does a moment after
 /// the last process of the zone.
-fn still_mounted(zfs: &Zfs, name: &str) -> Option<String> {
+fn still_mounted(zfs: &dyn ZfsSystem, name: &str) -> Option<String> {
     let start = Instant::now();
     loop {
         let busy = mounted(zfs, name)?;
@@ -168,12 +173,10 @@ fn still_mounted(zfs: &Zfs, name: &str) -> Option<String> {
 }
 
 /// Returns the first filesystem of a tree that the kernel has mounted anywhere.
-pub fn mounted(zfs: &Zfs, name: &str) -> Option<String> {
+pub fn mounted(zfs: &dyn ZfsSystem, name: &str) -> Option<String> {
     let d = zfs.dataset(name).ok()?;
-    let is_mounted = |d: &crate::zfs::Dataset| {
-        d.kind == Some(DatasetKind::Filesystem)
-            && d.number("objsetid").is_some_and(|id| kstat(&d.name, id).exists())
-    };
+    let is_mounted =
+        |d: &crate::zfs::Dataset| d.kind == Some(DatasetKind::Filesystem) && zfs.is_mounted(d) == Some(true);
     if is_mounted(&d) {
         return Some(d.name);
     }

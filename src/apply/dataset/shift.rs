@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use super::observe::is_of;
 use super::withdraw::{StillMounted, free, mount};
+use crate::apply::zfs::system::ZfsSystem;
 use crate::apply::zfs::{chain, is_locked};
 use crate::apply::{Notice, Op};
 use crate::plan::dataset::{is_within, names};
@@ -136,7 +137,7 @@ pub fn shift(op: &mut Op<'_>, dataset: Option<&str>, first: Option<u32>) -> Resu
 }
 
 fn below(
-    zfs: &Zfs,
+    zfs: &dyn ZfsSystem,
     d: &Dataset,
     map: &IdMap,
     first: Option<u32>,

@@ -20,6 +20,7 @@ use super::registry::mounted;
 use super::walk::walk;
 use crate::apply::fault;
 use crate::apply::paths::Root;
+use crate::apply::zfs::system::ZfsSystem;
 use crate::apply::zfs::{any_may_be_mounted, limits, mounted_by_others};
 use crate::plan::options::MountOptions;
 use crate::plan::zfs::{CurrentMount, MountOwner};
@@ -217,7 +218,7 @@ impl NotGiven {
 /// [`WithdrawError`]. The host has its mounts back then, unless `zoned` was set already.
 pub fn withdraw(
     root: &Root,
-    zfs: &Zfs,
+    zfs: &dyn ZfsSystem,
     wanted: &DelegationRequest<'_>,
     ids: &ZoneIds,
 ) -> Result<HandoverReport, WithdrawError> {
@@ -272,7 +273,12 @@ pub fn withdraw(
 }
 
 /// Sets `volmode`, which gives the volumes of a dataset their block devices or takes them away.
-fn devices(zfs: &Zfs, dataset: &str, volmode: Option<&str>, volumes: &[String]) -> Result<(), WithdrawError> {
+fn devices(
+    zfs: &dyn ZfsSystem,
+    dataset: &str,
+    volmode: Option<&str>,
+    volumes: &[String],
+) -> Result<(), WithdrawError> {
     let set = |name: &str, number: u64| {
         zfs.set_props(name, &[(VOLMODE, NvValue::from(number))].into())
             .map_err(WithdrawError::set(VOLMODE, name))
@@ -305,7 +311,7 @@ struct Unmounted {
     point: PathBuf,
 }
 
-fn unmount_all(zfs: &Zfs, dataset: &str) -> Result<Vec<Unmounted>, WithdrawError> {
+fn unmount_all(zfs: &dyn ZfsSystem, dataset: &str) -> Result<Vec<Unmounted>, WithdrawError> {
     let mut done = Vec::new();
     loop {
         let table = mountinfo::mounts()?;
@@ -348,7 +354,7 @@ fn user(mount: &MountEntry, table: &[MountEntry]) -> Option<MountUser> {
 
 /// Mounts again the filesystems that were unmounted, with the options in their properties. Snapshots come back by
 /// themselves.
-fn mount_again(zfs: &Zfs, list: &[Unmounted]) {
+fn mount_again(zfs: &dyn ZfsSystem, list: &[Unmounted]) {
     for Unmounted { source, point } in list.iter().rev().filter(|u| !u.source.contains('@')) {
         let Ok(d) = zfs.dataset(source) else { continue };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -364,7 +370,7 @@ fn mount_again(zfs: &Zfs, list: &[Unmounted]) {
 ///
 /// # Errors
 /// [`StillMounted`]: the process that has one.
-pub fn free(root: &Root, zfs: &Zfs, dataset: &str) -> Result<(), StillMounted> {
+pub fn free(root: &Root, zfs: &dyn ZfsSystem, dataset: &str) -> Result<(), StillMounted> {
     let start = Instant::now();
     while let Some(busy) = mounted(zfs, dataset) {
         if start.elapsed() > LETS_GO {
@@ -426,7 +432,7 @@ pub fn adopt(member: &str, mount: Option<OwnedFd>, ids: &ZoneIds) -> Result<Opti
 
 /// Gives the root directory of a filesystem to the zone's root unless a user of the zone owns it, and nothing else:
 /// only the administrator knows the meaning of other owners in a tree. Returns a warning.
-fn give(zfs: &Zfs, member: &str, ids: &ZoneIds) -> Result<Option<String>, NotGiven> {
+fn give(zfs: &dyn ZfsSystem, member: &str, ids: &ZoneIds) -> Result<Option<String>, NotGiven> {
     const LOOK: &str = "cannot look at its root directory, which the zone's root may not be able to use";
     const GIVE: &str =
         "cannot give its root directory to the zone, which the zone's root may not be able to use";
@@ -450,7 +456,7 @@ fn give(zfs: &Zfs, member: &str, ids: &ZoneIds) -> Result<Option<String>, NotGiv
 }
 
 /// Looks for a file whose owner the zone does not have.
-fn foreign(zfs: &Zfs, member: &str, tree: &MountFd, ids: &ZoneIds) -> Option<String> {
+fn foreign(zfs: &dyn ZfsSystem, member: &str, tree: &MountFd, ids: &ZoneIds) -> Option<String> {
     let (mut left, mut found) = (LOOKS, None);
     let walked = walk(tree, &mut |entry| {
         if !ids.has(entry.stat.st_uid, entry.stat.st_gid) {

@@ -12,6 +12,7 @@ use crate::apply::Op;
 use crate::apply::fault;
 use crate::apply::paths::{Root, real_path};
 use crate::apply::zfs::holders::{self, DatasetUser};
+use crate::apply::zfs::system::ZfsSystem;
 use crate::plan::install::{NewDataset, OwnDataset, STANDARD_ENTRIES};
 use crate::spec::shown::Show;
 use crate::sys::mount::{Attrs, MountFd, NewFs};
@@ -88,24 +89,28 @@ pub(super) fn make(op: &mut Op<'_>, name: &str, path: &Path, mode: u32) -> Resul
 
 fn create(op: &Op<'_>, name: &str, path: &Path, dir: &Dir) -> Result<(), String> {
     let zfs = Zfs::open().map_err(|e| e.to_string())?;
+    create_in(&zfs, op, name, path, dir)
+}
+
+fn create_in(zfs: &dyn ZfsSystem, op: &Op<'_>, name: &str, path: &Path, dir: &Dir) -> Result<(), String> {
     let props: List = [("sharenfs", "off"), ("sharesmb", "off"), (MARK, op.name.as_str())].into();
     zfs.create(name, DatasetKind::Filesystem, &props, None).map_err(|e| e.to_string())?;
     fault::point("dataset-made");
-    mount_on(&zfs, name, path, dir).map_err(|why| match zfs.destroy(name) {
+    mount_on(zfs, name, path, dir).map_err(|why| match zfs.destroy(name) {
         Ok(()) => why,
         Err(e) => format!("{why}; {e}"),
     })
 }
 
 /// Mounts a file system on a directory that has this path.
-pub(super) fn mount_on(zfs: &Zfs, name: &str, path: &Path, dir: &Dir) -> Result<(), String> {
+pub(super) fn mount_on(zfs: &dyn ZfsSystem, name: &str, path: &Path, dir: &Dir) -> Result<(), String> {
     let tree = mount(zfs, name, Some(path))?;
     tree.attach(dir.as_fd()).map_err(|e| format!("cannot mount it: {}", reason(&e)))
 }
 
 /// Mounts a file system or a snapshot, detached, as its properties say. Without a path it is for our own
 /// eyes: nothing in it can be run or opened as a device.
-pub(super) fn mount(zfs: &Zfs, name: &str, path: Option<&Path>) -> Result<MountFd, String> {
+pub(super) fn mount(zfs: &dyn ZfsSystem, name: &str, path: Option<&Path>) -> Result<MountFd, String> {
     let d = zfs.dataset(name).map_err(|e| e.to_string())?;
     let private = Attrs::NOSUID | Attrs::NODEV | Attrs::NOEXEC | Attrs::NOATIME;
     let mut attrs = if path.is_none() { private } else { Attrs::empty() };
@@ -135,6 +140,17 @@ pub(super) fn mount(zfs: &Zfs, name: &str, path: Option<&Path>) -> Result<MountF
 pub(super) fn destroy(op: &mut Op<'_>, name: &str, path: &Path, fresh: bool) -> Result<bool, InstallError> {
     let failed = |why: String| InstallError::Dataset { name: name.to_owned(), why };
     let zfs = Zfs::open().map_err(|e| failed(e.to_string()))?;
+    destroy_in(&zfs, op, name, path, fresh)
+}
+
+fn destroy_in(
+    zfs: &dyn ZfsSystem,
+    op: &mut Op<'_>,
+    name: &str,
+    path: &Path,
+    fresh: bool,
+) -> Result<bool, InstallError> {
+    let failed = |why: String| InstallError::Dataset { name: name.to_owned(), why };
     if !zfs.dataset(name).is_ok_and(|d| is_for(&d, op)) {
         // It went before we were stopped, or was never made; the mount point may be there.
         return remove_mount_point(op, path);
@@ -142,7 +158,7 @@ pub(super) fn destroy(op: &mut Op<'_>, name: &str, path: &Path, fresh: bool) -> 
     let root = op.store.root().clone();
     let mounted = is_mounted(&root, name, path)?;
     if !mounted && !fresh {
-        let tree = mount(&zfs, name, None).map_err(&failed)?;
+        let tree = mount(zfs, name, None).map_err(&failed)?;
         let top = top_of(&tree, path)?;
         if top.entries()?.iter().any(|(e, _)| !STANDARD_ENTRIES.iter().any(|ours| e == ours) && e != ".zfs") {
             return Err(failed(format!(
@@ -151,10 +167,10 @@ pub(super) fn destroy(op: &mut Op<'_>, name: &str, path: &Path, fresh: bool) -> 
         }
     }
     let needed = |h: &DatasetUser| !matches!(h, DatasetUser::Clone { .. });
-    let mut hindrances: Vec<_> = holders::of_datasets(&zfs, name).into_iter().filter(needed).collect();
+    let mut hindrances: Vec<_> = holders::of_datasets(zfs, name).into_iter().filter(needed).collect();
     if hindrances.is_empty() {
-        if let Err(why) = promote::dependants(op, &zfs, name) {
-            hindrances = holders::of_datasets(&zfs, name);
+        if let Err(why) = promote::dependants(op, zfs, name) {
+            hindrances = holders::of_datasets(zfs, name);
             return empty(op, name, path, &why, &hindrances);
         }
     } else {
@@ -173,7 +189,7 @@ pub(super) fn destroy(op: &mut Op<'_>, name: &str, path: &Path, fresh: bool) -> 
             .map_err(|e| failed(format!("{e}{}", holders::lines(&holders::holders(&root, name)))))?;
     }
     if !fresh {
-        promote::release_origin(&zfs, name);
+        promote::release_origin(zfs, name);
     }
     fault::point("dataset-released");
     for last in (0..TRIES).rev() {

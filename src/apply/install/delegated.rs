@@ -9,6 +9,7 @@ use std::path::Path;
 use super::{InstallError, dataset, snapshots};
 use crate::apply::Op;
 use crate::apply::fault;
+use crate::apply::zfs::system::ZfsSystem;
 use crate::plan::dataset::{is_within, names};
 use crate::plan::install::CloneTarget;
 use crate::spec::idmap::{IdMap, IdRange};
@@ -44,12 +45,20 @@ pub(super) fn trees(op: &Op<'_>, source: &ZoneSpec) -> Result<Vec<CloneTarget>, 
         )));
     }
     let zfs = Zfs::open().map_err(|e| delegated_error(e.to_string()))?;
+    pairs(&zfs, theirs.into_iter().zip(ours))
+}
+
+/// Checks each pair against ZFS, and those before it.
+fn pairs(
+    zfs: &dyn ZfsSystem,
+    names: impl Iterator<Item = (String, String)>,
+) -> Result<Vec<CloneTarget>, InstallError> {
     let mut trees: Vec<CloneTarget> = Vec::new();
-    for (from, to) in theirs.into_iter().zip(ours) {
+    for (from, to) in names {
         if let Some(other) = trees.iter().find(|t| overlap(&t.to, &to)) {
             return Err(delegated_error(format!("{to} and {} overlap", other.to)));
         }
-        let members = check(&zfs, &from, &to)?;
+        let members = check(zfs, &from, &to)?;
         trees.push(CloneTarget { from, to, members });
     }
     Ok(trees)
@@ -60,7 +69,7 @@ fn overlap(a: &str, b: &str) -> bool {
 }
 
 /// Checks one pair; returns the datasets to clone, outer ones first.
-fn check(zfs: &Zfs, from: &str, to: &str) -> Result<Vec<String>, InstallError> {
+fn check(zfs: &dyn ZfsSystem, from: &str, to: &str) -> Result<Vec<String>, InstallError> {
     let is_filesystem = |d: &Dataset| d.kind == Some(DatasetKind::Filesystem) && !d.is_snapshot;
     match zfs.dataset(from) {
         Ok(d) if is_filesystem(&d) => {}
@@ -108,7 +117,7 @@ fn check(zfs: &Zfs, from: &str, to: &str) -> Result<Vec<String>, InstallError> {
     Ok(members)
 }
 
-fn collect(zfs: &Zfs, name: &str, list: &mut Vec<String>) -> Result<(), InstallError> {
+fn collect(zfs: &dyn ZfsSystem, name: &str, list: &mut Vec<String>) -> Result<(), InstallError> {
     list.push(name.to_owned());
     let mut children = Vec::new();
     for child in zfs.children(name) {
@@ -135,8 +144,19 @@ pub(super) fn clone_tree(
 ) -> Result<bool, InstallError> {
     let zfs = snapshots::open("clone datasets")?;
     let maps = maps(op, source)?;
+    clone_members(&zfs, op, from, snapshot, to, maps.as_ref())
+}
+
+fn clone_members(
+    zfs: &dyn ZfsSystem,
+    op: &mut Op<'_>,
+    from: &str,
+    snapshot: &str,
+    to: &str,
+    maps: Option<&(IdMap, IdMap)>,
+) -> Result<bool, InstallError> {
     let mut members = Vec::new();
-    collect(&zfs, from, &mut members)?;
+    collect(zfs, from, &mut members)?;
     for member in &members {
         let origin = format!("{member}@{snapshot}");
         // Made after the snapshot: it is not part of it.
@@ -156,8 +176,8 @@ pub(super) fn clone_tree(
         }
         zfs.clone(&clone, &origin, &props).map_err(|e| failed(member, e))?;
         fault::point("member-cloned");
-        if let (Some(DatasetKind::Filesystem), Some((theirs, ours))) = (d.kind, &maps) {
-            shift(op, &zfs, &clone, theirs, ours)?;
+        if let (Some(DatasetKind::Filesystem), Some((theirs, ours))) = (d.kind, maps) {
+            shift(op, zfs, &clone, theirs, ours)?;
         }
     }
     op.out.say(&format!("Dataset {from} has been cloned as {to}."));
@@ -173,7 +193,13 @@ fn maps(op: &Op<'_>, source: &ZoneName) -> Result<Option<(IdMap, IdMap)>, Instal
     Ok((theirs != ours).then_some((theirs, ours)))
 }
 
-fn shift(op: &mut Op<'_>, zfs: &Zfs, name: &str, theirs: &IdMap, ours: &IdMap) -> Result<(), InstallError> {
+fn shift(
+    op: &mut Op<'_>,
+    zfs: &dyn ZfsSystem,
+    name: &str,
+    theirs: &IdMap,
+    ours: &IdMap,
+) -> Result<(), InstallError> {
     let tree = dataset::mount(zfs, name, None).map_err(|why| failed(name, why))?;
     let top = dataset::top_of(&tree, Path::new(name))?;
     let other = |from: &[IdRange], to: &[IdRange], id: u32| {
@@ -200,23 +226,26 @@ fn shift(op: &mut Op<'_>, zfs: &Zfs, name: &str, theirs: &IdMap, ours: &IdMap) -
 /// # Errors
 /// [`InstallError`] naming the dataset.
 pub(super) fn destroy_tree(from: &str, snapshot: &str, to: &str) -> Result<bool, InstallError> {
-    let zfs = snapshots::open("destroy clones of datasets")?;
+    destroy_clones(&snapshots::open("destroy clones of datasets")?, from, snapshot, to)
+}
+
+fn destroy_clones(zfs: &dyn ZfsSystem, from: &str, snapshot: &str, to: &str) -> Result<bool, InstallError> {
     let mut clones = Vec::new();
     if zfs.dataset(to).is_err() {
         return Ok(false);
     }
-    collect(&zfs, to, &mut clones)?;
+    collect(zfs, to, &mut clones)?;
     for clone in clones.iter().rev() {
         let origin = format!("{from}{}@{snapshot}", &clone[to.len()..]);
         let ours = zfs.dataset(clone).is_ok_and(|d| d.origin.as_deref() == Some(origin.as_str()));
         if ours {
-            destroy(&zfs, clone).map_err(|e| failed(clone, e))?;
+            destroy(zfs, clone).map_err(|e| failed(clone, e))?;
         }
     }
     Ok(true)
 }
 
-fn destroy(zfs: &Zfs, name: &str) -> Result<(), zfs::DestroyError> {
+fn destroy(zfs: &dyn ZfsSystem, name: &str) -> Result<(), zfs::DestroyError> {
     for _ in 0..dataset::TRIES {
         match zfs.destroy(name) {
             Err(e) if dataset::is_busy(&e) => std::thread::sleep(dataset::BETWEEN),

@@ -14,6 +14,7 @@ use crate::apply::Op;
 use crate::apply::etc::hostname;
 use crate::apply::paths::real_path;
 use crate::apply::store::manifest::{self, Manifest, Origin};
+use crate::apply::zfs::system::ZfsSystem;
 use crate::plan::install::{
     AttachFacts, DETACHED, DetachFacts, InstallPlan, InstallPlanError, plan_attach, plan_detach,
 };
@@ -116,12 +117,16 @@ pub(super) fn rename_file(op: &Op<'_>, from: &Path, to: &Path) -> Result<bool, I
 pub(super) fn set_owner_mark(name: &str, zone: &str) -> Result<bool, InstallError> {
     let failed = |why: String| InstallError::Relocate { name: name.to_owned(), why };
     let zfs = Zfs::open().map_err(|e| failed(e.to_string()))?;
+    mark_in(&zfs, name, zone).map_err(failed)
+}
+
+fn mark_in(zfs: &dyn ZfsSystem, name: &str, zone: &str) -> Result<bool, String> {
     let done = if zone.is_empty() {
         zfs.inherit(name, dataset::MARK, true).map_err(|e| e.to_string())
     } else {
         zfs.set_props(name, &[(dataset::MARK, zone)].into()).map_err(|e| e.to_string())
     };
-    done.map(|()| true).map_err(failed)
+    done.map(|()| true)
 }
 
 /// Attaches a zone: it is installed afterwards.

@@ -5,7 +5,8 @@ use super::dataset::MARK;
 use crate::apply::Op;
 use crate::apply::fault;
 use crate::apply::zfs::holders::clones;
-use crate::zfs::{Dataset, PromoteError, PropertySource, Zfs};
+use crate::apply::zfs::system::ZfsSystem;
+use crate::zfs::{Dataset, PromoteError, PropertySource};
 
 /// How the names of snapshots begin that `clone` takes; a number follows.
 pub(super) const LABEL: &str = "SUNWzone";
@@ -30,7 +31,7 @@ pub(super) fn number(snapshot: &str) -> Option<u64> {
 ///
 /// # Errors
 /// The snapshots cannot be listed.
-pub(super) fn highest(zfs: &Zfs, dataset: &str) -> Result<u64, String> {
+pub(super) fn highest(zfs: &dyn ZfsSystem, dataset: &str) -> Result<u64, String> {
     let mut highest = 0;
     for snapshot in zfs.snapshots(dataset, false) {
         let snapshot = snapshot.map_err(|e| e.to_string())?;
@@ -44,7 +45,7 @@ pub(super) fn highest(zfs: &Zfs, dataset: &str) -> Result<u64, String> {
 ///
 /// # Errors
 /// Why a clone cannot be promoted, with its name.
-pub(super) fn dependants(op: &mut Op<'_>, zfs: &Zfs, name: &str) -> Result<(), String> {
+pub(super) fn dependants(op: &mut Op<'_>, zfs: &dyn ZfsSystem, name: &str) -> Result<(), String> {
     for _ in 0..TRIES {
         let snapshots =
             zfs.snapshots(name, true).collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string())?;
@@ -71,7 +72,7 @@ pub(super) fn dependants(op: &mut Op<'_>, zfs: &Zfs, name: &str) -> Result<(), S
 }
 
 /// Gives a snapshot a name that neither of two datasets has.
-fn set_aside(zfs: &Zfs, name: &str, clone: &str, label: &str, zone: &str) -> Result<(), String> {
+fn set_aside(zfs: &dyn ZfsSystem, name: &str, clone: &str, label: &str, zone: &str) -> Result<(), String> {
     let old = format!("{name}@{label}");
     if zfs.dataset(&old).is_err() {
         return Err(format!("{clone} cannot be promoted: the name of {clone}@{label} is taken twice"));
@@ -94,7 +95,7 @@ fn set_aside(zfs: &Zfs, name: &str, clone: &str, label: &str, zone: &str) -> Res
 
 /// Lets the snapshot that a clone was made from go with the last clone of it, when `zoneadm clone` has
 /// taken it. The kernel sees to that: nothing is left to do, and nothing to forget, afterwards.
-pub(super) fn release_origin(zfs: &Zfs, name: &str) {
+pub(super) fn release_origin(zfs: &dyn ZfsSystem, name: &str) {
     let Some(origin) = zfs.dataset(name).ok().and_then(|d| d.origin) else { return };
     let ours = |s: &Dataset| s.text(MARK).is_some() && *s.source(MARK) == PropertySource::Local;
     if number(&origin).is_some() && zfs.dataset(&origin).is_ok_and(|s| ours(&s)) {

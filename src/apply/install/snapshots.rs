@@ -6,6 +6,7 @@ use super::dataset::{MARK, mount_on};
 use super::{InstallError, observe};
 use crate::apply::Op;
 use crate::apply::fault;
+use crate::apply::zfs::system::ZfsSystem;
 use crate::sys::path::{Dir, Owned};
 use crate::zfs::{Dataset, PropertySource, Zfs, name::filesystem, nvlist::List};
 
@@ -69,18 +70,27 @@ pub(super) fn open(what: &str) -> Result<Zfs, InstallError> {
     Zfs::open().map_err(|e| failed(what, e))
 }
 
+fn taking(names: &[String]) -> String {
+    format!("take snapshot {}", names.join(", "))
+}
+
 /// Takes snapshots in one moment.
 pub(super) fn take(names: &[String], zone: &str) -> Result<bool, InstallError> {
-    let what = || format!("take snapshot {}", names.join(", "));
-    let zfs = open(&what())?;
+    take_all(&open(&taking(names))?, names, zone)
+}
+
+fn take_all(zfs: &dyn ZfsSystem, names: &[String], zone: &str) -> Result<bool, InstallError> {
     let all: Vec<&str> = names.iter().map(String::as_str).collect();
-    zfs.snapshot(&all, &[(MARK, zone)].into()).map_err(|e| failed(what(), e))?;
+    zfs.snapshot(&all, &[(MARK, zone)].into()).map_err(|e| failed(taking(names), e))?;
     Ok(true)
 }
 
 /// Destroys those snapshots that were taken for a zone; others of these names stay.
 pub(super) fn destroy(names: &[String], zone: &str) -> Result<bool, InstallError> {
-    let zfs = open("destroy snapshots")?;
+    destroy_ours(&open("destroy snapshots")?, names, zone)
+}
+
+fn destroy_ours(zfs: &dyn ZfsSystem, names: &[String], zone: &str) -> Result<bool, InstallError> {
     let ours = |name: &str| {
         let taken = |s: &Dataset| s.text(MARK) == Some(zone) && *s.source(MARK) == PropertySource::Local;
         zfs.dataset(name).is_ok_and(|s| taken(&s))
@@ -96,7 +106,10 @@ pub(super) fn destroy(names: &[String], zone: &str) -> Result<bool, InstallError
 
 /// Lets snapshots go with the last of their clones.
 pub(super) fn release(op: &mut Op<'_>, names: &[String]) -> Result<bool, InstallError> {
-    let zfs = open("release snapshots")?;
+    let_go(&open("release snapshots")?, op, names)
+}
+
+fn let_go(zfs: &dyn ZfsSystem, op: &mut Op<'_>, names: &[String]) -> Result<bool, InstallError> {
     let all: Vec<&str> = names.iter().map(String::as_str).collect();
     if let Err(e) = zfs.destroy_snaps(&all, true) {
         op.out.warn(&format!("WARNING: snapshots will have to be destroyed by hand: {e}"));
@@ -106,9 +119,18 @@ pub(super) fn release(op: &mut Op<'_>, names: &[String]) -> Result<bool, Install
 
 /// Makes a clone the file system of the zone and mounts it.
 pub(super) fn clone(op: &mut Op<'_>, snapshot: &str, name: &str, path: &Path) -> Result<bool, InstallError> {
-    let what = || format!("clone snapshot {snapshot}");
     op.out.say(&format!("Cloning snapshot {snapshot}"));
-    let zfs = open(&what())?;
+    make_clone(&open(&format!("clone snapshot {snapshot}"))?, op, snapshot, name, path)
+}
+
+fn make_clone(
+    zfs: &dyn ZfsSystem,
+    op: &mut Op<'_>,
+    snapshot: &str,
+    name: &str,
+    path: &Path,
+) -> Result<bool, InstallError> {
+    let what = || format!("clone snapshot {snapshot}");
     let source = zfs.dataset(filesystem(snapshot)).map_err(|e| failed(what(), e))?;
     let mut props = props_for_clone(&source, &[]);
     for (property, value) in [("sharenfs", "off"), ("sharesmb", "off"), (MARK, op.name.as_str())] {
@@ -117,7 +139,7 @@ pub(super) fn clone(op: &mut Op<'_>, snapshot: &str, name: &str, path: &Path) ->
     zfs.clone(name, snapshot, &props).map_err(|e| failed(what(), e))?;
     fault::point("dataset-cloned");
     let mounted =
-        place(op, path).and_then(|dir| mount_on(&zfs, name, path, &dir).map_err(|e| failed(what(), e)));
+        place(op, path).and_then(|dir| mount_on(zfs, name, path, &dir).map_err(|e| failed(what(), e)));
     if let Err(e) = mounted {
         // Nothing is in it that its origin does not have.
         return Err(match zfs.destroy(name) {

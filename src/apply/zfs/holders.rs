@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, StatxFlags};
 
+use super::system::ZfsSystem;
 use super::{is_of, program, zone_of, zones_now};
 use crate::apply::paths::Root;
 use crate::plan::zfs::{CurrentMount as Mounted, MountOwner};
@@ -172,7 +173,7 @@ pub fn clones(snapshot: &Dataset) -> Vec<String> {
 }
 
 /// Finds datasets below, clones and holds.
-pub fn of_datasets(zfs: &Zfs, name: &str) -> Vec<DatasetUser> {
+pub fn of_datasets(zfs: &dyn ZfsSystem, name: &str) -> Vec<DatasetUser> {
     let children = zfs.children(name).filter_map(Result::ok).map(|child| DatasetUser::Child(child.name));
     let mut found: Vec<_> = children.collect();
     for snapshot in zfs.snapshots(name, true).filter_map(Result::ok) {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use super::system::ZfsSystem;
 use super::{chain, is_locked};
 use crate::apply::paths::{Root, real_path};
 use crate::plan::dataset::ZONE_MARK;
@@ -55,7 +56,7 @@ pub fn candidates(root: &Root, zone: &ZoneName, zonepath: &Path) -> Result<Vec<C
 }
 
 struct StorageLookup<'a> {
-    zfs: &'a Zfs,
+    zfs: &'a dyn ZfsSystem,
     zone: &'a str,
     real: PathBuf,
     table: &'a [MountEntry],
