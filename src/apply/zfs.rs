@@ -2,6 +2,8 @@
 //!
 //! ZFS is opened when the first name is asked for: a zone without it never touches it.
 
+#[cfg(test)]
+pub(super) mod fake;
 pub mod holders;
 pub mod holding;
 pub mod storage;

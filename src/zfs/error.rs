@@ -251,6 +251,12 @@ impl<E: Meaning> Batch<E> {
         Self { what, errors: vec![(None, error)], suppressed: 0 }
     }
 
+    /// A failure of each object, for tests of what follows from it.
+    #[cfg(test)]
+    pub(crate) fn of_each(what: &'static str, errors: Vec<(Option<String>, E)>) -> Self {
+        Self { what, errors, suppressed: 0 }
+    }
+
     /// Checks an answer: nothing, or each object's error by `meaning`.
     pub(super) fn check<'a>(
         what: &'static str,
