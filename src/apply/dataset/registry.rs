@@ -203,3 +203,7 @@ fn holder(dataset: &str) -> String {
         None => "a process of the host has a file of it open".to_owned(),
     }
 }
+
+#[cfg(test)]
+#[path = "registry_tests.rs"]
+mod registry_tests;

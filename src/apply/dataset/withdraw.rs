@@ -483,3 +483,7 @@ fn foreign(zfs: &dyn ZfsSystem, member: &str, tree: &MountFd, ids: &ZoneIds) -> 
         path.shown()
     ))
 }
+
+#[cfg(test)]
+#[path = "withdraw_tests.rs"]
+mod withdraw_tests;
