@@ -520,3 +520,7 @@ fn tidy(zfs: &dyn ZfsSystem, d: &Dataset, hidden: bool, out: &mut dyn Notice) ->
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "reclaim_tests.rs"]
+mod reclaim_tests;
