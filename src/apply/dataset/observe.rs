@@ -32,10 +32,13 @@ pub fn look_up(asker: &Asker<'_>, name: &str, locks: &[String]) -> DatasetLookup
             "the ZFS of this host ({version}) cannot give datasets to zones; install OpenZFS 2.2.11, 2.3.9, 2.4.4 or newer"
         ));
     }
-    let zfs = match asker.zfs() {
-        Ok(zfs) => zfs,
-        Err(why) => return DatasetLookup::Unknown(why.to_owned()),
-    };
+    match asker.zfs() {
+        Ok(zfs) => look_up_in(zfs, name, locks),
+        Err(why) => DatasetLookup::Unknown(why.to_owned()),
+    }
+}
+
+fn look_up_in(zfs: &dyn ZfsSystem, name: &str, locks: &[String]) -> DatasetLookup {
     match zfs.dataset(name) {
         Ok(d) if d.is_snapshot => DatasetLookup::Snapshot,
         Ok(d) if d.kind == Some(DatasetKind::Filesystem) => match tree(zfs, &d, locks) {
@@ -280,3 +283,7 @@ mod tests {
         assert!(!is_of(&mount("tmpfs", "tank/a"), "tank/a"));
     }
 }
+
+#[cfg(test)]
+#[path = "observe_tests.rs"]
+mod observe_tests;
