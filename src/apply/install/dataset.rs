@@ -92,7 +92,13 @@ fn create(op: &Op<'_>, name: &str, path: &Path, dir: &Dir) -> Result<(), String>
     create_in(&zfs, op, name, path, dir)
 }
 
-fn create_in(zfs: &dyn ZfsSystem, op: &Op<'_>, name: &str, path: &Path, dir: &Dir) -> Result<(), String> {
+pub(super) fn create_in(
+    zfs: &dyn ZfsSystem,
+    op: &Op<'_>,
+    name: &str,
+    path: &Path,
+    dir: &Dir,
+) -> Result<(), String> {
     let props: List = [("sharenfs", "off"), ("sharesmb", "off"), (MARK, op.name.as_str())].into();
     zfs.create(name, DatasetKind::Filesystem, &props, None).map_err(|e| e.to_string())?;
     fault::point("dataset-made");
@@ -143,7 +149,7 @@ pub(super) fn destroy(op: &mut Op<'_>, name: &str, path: &Path, fresh: bool) -> 
     destroy_in(&zfs, op, name, path, fresh)
 }
 
-fn destroy_in(
+pub(super) fn destroy_in(
     zfs: &dyn ZfsSystem,
     op: &mut Op<'_>,
     name: &str,

@@ -49,7 +49,7 @@ pub(super) fn trees(op: &Op<'_>, source: &ZoneSpec) -> Result<Vec<CloneTarget>, 
 }
 
 /// Checks each pair against ZFS, and those before it.
-fn pairs(
+pub(super) fn pairs(
     zfs: &dyn ZfsSystem,
     names: impl Iterator<Item = (String, String)>,
 ) -> Result<Vec<CloneTarget>, InstallError> {
@@ -147,7 +147,7 @@ pub(super) fn clone_tree(
     clone_members(&zfs, op, from, snapshot, to, maps.as_ref())
 }
 
-fn clone_members(
+pub(super) fn clone_members(
     zfs: &dyn ZfsSystem,
     op: &mut Op<'_>,
     from: &str,
@@ -229,7 +229,12 @@ pub(super) fn destroy_tree(from: &str, snapshot: &str, to: &str) -> Result<bool,
     destroy_clones(&snapshots::open("destroy clones of datasets")?, from, snapshot, to)
 }
 
-fn destroy_clones(zfs: &dyn ZfsSystem, from: &str, snapshot: &str, to: &str) -> Result<bool, InstallError> {
+pub(super) fn destroy_clones(
+    zfs: &dyn ZfsSystem,
+    from: &str,
+    snapshot: &str,
+    to: &str,
+) -> Result<bool, InstallError> {
     let mut clones = Vec::new();
     if zfs.dataset(to).is_err() {
         return Ok(false);

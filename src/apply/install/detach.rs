@@ -120,7 +120,7 @@ pub(super) fn set_owner_mark(name: &str, zone: &str) -> Result<bool, InstallErro
     mark_in(&zfs, name, zone).map_err(failed)
 }
 
-fn mark_in(zfs: &dyn ZfsSystem, name: &str, zone: &str) -> Result<bool, String> {
+pub(super) fn mark_in(zfs: &dyn ZfsSystem, name: &str, zone: &str) -> Result<bool, String> {
     let done = if zone.is_empty() {
         zfs.inherit(name, dataset::MARK, true).map_err(|e| e.to_string())
     } else {

@@ -20,8 +20,12 @@
 mod acl;
 pub mod archive;
 mod clone;
+#[cfg(test)]
+mod clone_tests;
 mod console;
 mod dataset;
+#[cfg(test)]
+mod dataset_tests;
 mod delegated;
 mod detach;
 mod fresh;

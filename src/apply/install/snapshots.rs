@@ -79,7 +79,7 @@ pub(super) fn take(names: &[String], zone: &str) -> Result<bool, InstallError> {
     take_all(&open(&taking(names))?, names, zone)
 }
 
-fn take_all(zfs: &dyn ZfsSystem, names: &[String], zone: &str) -> Result<bool, InstallError> {
+pub(super) fn take_all(zfs: &dyn ZfsSystem, names: &[String], zone: &str) -> Result<bool, InstallError> {
     let all: Vec<&str> = names.iter().map(String::as_str).collect();
     zfs.snapshot(&all, &[(MARK, zone)].into()).map_err(|e| failed(taking(names), e))?;
     Ok(true)
@@ -90,7 +90,7 @@ pub(super) fn destroy(names: &[String], zone: &str) -> Result<bool, InstallError
     destroy_ours(&open("destroy snapshots")?, names, zone)
 }
 
-fn destroy_ours(zfs: &dyn ZfsSystem, names: &[String], zone: &str) -> Result<bool, InstallError> {
+pub(super) fn destroy_ours(zfs: &dyn ZfsSystem, names: &[String], zone: &str) -> Result<bool, InstallError> {
     let ours = |name: &str| {
         let taken = |s: &Dataset| s.text(MARK) == Some(zone) && *s.source(MARK) == PropertySource::Local;
         zfs.dataset(name).is_ok_and(|s| taken(&s))
@@ -109,7 +109,7 @@ pub(super) fn release(op: &mut Op<'_>, names: &[String]) -> Result<bool, Install
     let_go(&open("release snapshots")?, op, names)
 }
 
-fn let_go(zfs: &dyn ZfsSystem, op: &mut Op<'_>, names: &[String]) -> Result<bool, InstallError> {
+pub(super) fn let_go(zfs: &dyn ZfsSystem, op: &mut Op<'_>, names: &[String]) -> Result<bool, InstallError> {
     let all: Vec<&str> = names.iter().map(String::as_str).collect();
     if let Err(e) = zfs.destroy_snaps(&all, true) {
         op.out.warn(&format!("WARNING: snapshots will have to be destroyed by hand: {e}"));
@@ -123,7 +123,7 @@ pub(super) fn clone(op: &mut Op<'_>, snapshot: &str, name: &str, path: &Path) ->
     make_clone(&open(&format!("clone snapshot {snapshot}"))?, op, snapshot, name, path)
 }
 
-fn make_clone(
+pub(super) fn make_clone(
     zfs: &dyn ZfsSystem,
     op: &mut Op<'_>,
     snapshot: &str,

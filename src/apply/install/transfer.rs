@@ -12,6 +12,7 @@ use super::{InstallError, dataset, observe, run};
 use crate::apply::fault;
 use crate::apply::paths::{Root, real_path};
 use crate::apply::zfs::holders;
+use crate::apply::zfs::system::ZfsSystem;
 use crate::apply::{NO_ZFS_FACTS, Notice, Op};
 use crate::plan::dataset::{is_within, names as dataset_names};
 use crate::plan::install::{
@@ -202,22 +203,7 @@ pub(super) fn move_dataset(
             .map_err(|why| failed(format!("{why}{}", held(&holders::of_mount(&root, now, &from.path)))))?;
     }
     fault::point("dataset-unmounted");
-    if *now != to.name {
-        let retried = retry(|| zfs.rename(now, &to.name));
-        retried.map_err(|e| failed(format!("{e}{}", held(&holders::holders(&root, now)))))?;
-    }
-    fault::point("dataset-renamed");
-    let d = zfs.dataset(&to.name).map_err(|e| failed(e.to_string()))?;
-    let own = matches!(d.source("mountpoint"), PropertySource::Local | PropertySource::Received);
-    match &to.mountpoint {
-        Some(path) if !own || d.text("mountpoint") != Some(path) => {
-            let props = [("mountpoint", path.as_str())].into();
-            zfs.set_props(&to.name, &props).map_err(|e| failed(e.to_string()))?;
-        }
-        None if own => zfs.inherit(&to.name, "mountpoint", false).map_err(|e| failed(e.to_string()))?,
-        Some(_) | None => {}
-    }
-    fault::point("mountpoint-set");
+    relocate(&zfs, &root, now, to).map_err(&failed)?;
     if !dataset::is_mounted(&root, &to.name, &to.path)? {
         let (parent, base) = observe::open_parent(&root, &to.path)?;
         let (dir, _) = parent.make_dir(Path::new(&base), Owned::root(0o700))?;
@@ -226,6 +212,27 @@ pub(super) fn move_dataset(
     fault::point("dataset-mounted");
     dataset::remove_mount_point(op, &from.path)?;
     Ok(true)
+}
+
+/// Gives a file system that is not mounted its name and mount point. Each part may have been done already.
+pub(super) fn relocate(zfs: &dyn ZfsSystem, root: &Root, now: &str, to: &DatasetPlace) -> Result<(), String> {
+    if now != to.name {
+        let retried = retry(|| zfs.rename(now, &to.name));
+        retried.map_err(|e| format!("{e}{}", holders::lines(&holders::holders(root, now))))?;
+    }
+    fault::point("dataset-renamed");
+    let d = zfs.dataset(&to.name).map_err(|e| e.to_string())?;
+    let own = matches!(d.source("mountpoint"), PropertySource::Local | PropertySource::Received);
+    match &to.mountpoint {
+        Some(path) if !own || d.text("mountpoint") != Some(path) => {
+            let props = [("mountpoint", path.as_str())].into();
+            zfs.set_props(&to.name, &props).map_err(|e| e.to_string())?;
+        }
+        None if own => zfs.inherit(&to.name, "mountpoint", false).map_err(|e| e.to_string())?,
+        Some(_) | None => {}
+    }
+    fault::point("mountpoint-set");
+    Ok(())
 }
 
 /// Tries again while something that ends at this moment still uses the dataset.
