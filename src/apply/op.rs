@@ -19,6 +19,22 @@ pub trait Notice {
     fn progress(&mut self, done: u64, total: u64, what: &str);
 }
 
+/// Messages that a test looks at; those of standard error have `warning: ` before them.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub struct HeardMessages(pub Vec<String>);
+
+#[cfg(test)]
+impl Notice for HeardMessages {
+    fn say(&mut self, text: &str) {
+        self.0.push(text.to_owned());
+    }
+    fn warn(&mut self, text: &str) {
+        self.0.push(format!("warning: {text}"));
+    }
+    fn progress(&mut self, _: u64, _: u64, _: &str) {}
+}
+
 /// The input of every operation on a zone.
 pub struct Op<'a> {
     /// Specs and states.

@@ -12,7 +12,7 @@ pub struct PollSet<'f, K> {
     names: Vec<K>,
 }
 
-/// What happened to the descriptors of a [`PollSet`].
+/// The events of the descriptors of a [`PollSet`].
 #[derive(Debug)]
 pub struct PollEvents<K> {
     events: Vec<(K, PollFlags)>,

@@ -1,4 +1,4 @@
-//! What is found of a dataset that is to be delegated.
+//! The facts that are found of a dataset that is to be delegated.
 
 use super::*;
 use crate::apply::zfs::fake::FakeZfs;

@@ -2,24 +2,12 @@
 //! is a finding.
 
 use super::*;
+use crate::apply::op::HeardMessages;
 use crate::apply::paths::Root;
 use crate::apply::zfs::fake::{FakeZfs, with_each_fault};
 use crate::zfs::nvlist::List;
 
 const TOP: &str = "nowhere/z";
-
-#[derive(Default)]
-struct Heard(Vec<String>);
-
-impl Notice for Heard {
-    fn say(&mut self, text: &str) {
-        self.0.push(text.to_owned());
-    }
-    fn warn(&mut self, text: &str) {
-        self.0.push(format!("warning: {text}"));
-    }
-    fn progress(&mut self, _: u64, _: u64, _: &str) {}
-}
 
 fn make() -> FakeZfs {
     let zfs = FakeZfs::new(&["nowhere"]);
@@ -36,7 +24,7 @@ fn make() -> FakeZfs {
 fn run(zfs: &FakeZfs, force: bool) -> (Result<(), ReclaimError>, Vec<String>) {
     let temp = tempfile::tempdir().expect("a folder");
     let store = FileStore::open(Root::new(Some(temp.path())));
-    let mut out = Heard::default();
+    let mut out = HeardMessages::default();
     let done = reclaim_of(zfs, &store, &mut out, TOP, force);
     (done, out.0)
 }

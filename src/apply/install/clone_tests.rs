@@ -4,26 +4,14 @@ use std::path::Path;
 
 use super::dataset::MARK;
 use super::{InstallError, delegated, promote, snapshots};
+use crate::apply::op::HeardMessages;
 use crate::apply::paths::Root;
 use crate::apply::store::FileStore;
 use crate::apply::zfs::fake::{FakeZfs, with_each_fault};
 use crate::apply::zfs::system::ZfsSystem;
-use crate::apply::{NO_ZFS_FACTS, Notice, Op};
+use crate::apply::{NO_ZFS_FACTS, Op};
 use crate::spec::{ZoneName, ZoneSpec};
 use crate::zfs::nvlist::List;
-
-#[derive(Default)]
-struct Heard(Vec<String>);
-
-impl Notice for Heard {
-    fn say(&mut self, text: &str) {
-        self.0.push(text.to_owned());
-    }
-    fn warn(&mut self, text: &str) {
-        self.0.push(text.to_owned());
-    }
-    fn progress(&mut self, _: u64, _: u64, _: &str) {}
-}
 
 /// Runs an operation on zone `zion` below a root of its own; returns what it returned and said.
 pub(super) fn with_op<T>(deed: impl FnOnce(&mut Op<'_>) -> T) -> (T, Vec<String>) {
@@ -31,7 +19,7 @@ pub(super) fn with_op<T>(deed: impl FnOnce(&mut Op<'_>) -> T) -> (T, Vec<String>
     let store = FileStore::open(Root::new(Some(temp.path())));
     let name = ZoneName::new("zion").expect("a name");
     let spec = ZoneSpec::new(name.clone());
-    let mut out = Heard::default();
+    let mut out = HeardMessages::default();
     let done = deed(&mut Op::shown(&store, &name, &spec, &NO_ZFS_FACTS, &mut out));
     (done, out.0)
 }
@@ -163,7 +151,10 @@ fn a_snapshot_with_a_clone_goes_with_it() {
     // A failure is no failure of the zone, which is there.
     let (done, heard) = with_op(|op| snapshots::let_go(&zfs, op, &names(&["nopool/z@1"])));
     assert!(done.is_ok_and(|done| done));
-    assert!(heard[0].starts_with("WARNING: snapshots will have to be destroyed by hand: "), "{heard:?}");
+    assert!(
+        heard[0].starts_with("warning: WARNING: snapshots will have to be destroyed by hand: "),
+        "{heard:?}"
+    );
 }
 
 #[test]

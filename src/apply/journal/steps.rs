@@ -1,7 +1,7 @@
 //! The one loop by which steps are carried out, and the one by which they are taken back: of a boot, of an install and of
 //! every other operation that has a journal.
 //!
-//! What a step does is the caller's; what is noted of it, and in which order, is decided here.
+//! The caller says how a step is done. Which lines are noted of it, and in which order, is decided here.
 
 use super::{Journal, Phase};
 use crate::sys::path::PathError;

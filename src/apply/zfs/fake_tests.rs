@@ -154,7 +154,7 @@ fn the_fake_answers_as_the_real_one() {
     for line in table.lines().filter(|line| line.starts_with('{')) {
         let row: Row = serde_json::from_str(line).expect("a row");
         let id = text(&row, "id");
-        // What a person does beside.
+        // A person makes these calls beside the operation.
         match id {
             "destroy-mount" => zfs.mounted_for("tank/p/q", u32::MAX),
             "destroy-unmount" => zfs.mounted_for("tank/p/q", 0),

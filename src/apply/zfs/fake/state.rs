@@ -42,7 +42,7 @@ pub(super) struct FakeDataset {
     /// The guid of the snapshot: its name may change.
     pub(super) origin: Option<u64>,
     pub(super) props: BTreeMap<String, FakeValue>,
-    /// What the kernel computes.
+    /// Properties that the kernel computes.
     pub(super) computed: BTreeMap<String, NvValue>,
     pub(super) permissions: List,
     pub(super) holds: BTreeSet<String>,
@@ -344,7 +344,7 @@ impl FakeState {
             if !self.datasets.contains_key(pool(snap)) {
                 errors.push(own(DestroySnapError::PoolNotFound));
             }
-            // What is not there counts as destroyed.
+            // A snapshot that is not there counts as destroyed.
             let Some(d) = self.datasets.get(*snap).filter(|_| !defer) else { continue };
             if !self.clones(d.guid).is_empty() {
                 errors.push(own(DestroySnapError::SnapshotIsCloned));
