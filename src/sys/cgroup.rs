@@ -43,16 +43,16 @@ pub fn make(path: &Path) -> io::Result<OwnedFd> {
     Ok(fs::File::open(path)?.into())
 }
 
-/// Switches controllers on for a folder: in every folder above it, where they are not on yet. The
-/// processes that are there already are not limited by that.
+/// Switches controllers on for a folder: in every folder above it, up to `top`, where they are not on yet. The
+/// processes that are there already are not limited by that. `top` is [`mount_point`].
 ///
 /// # Errors
 /// The system's error; `ENOENT` when the host has no such controller.
-pub fn enable(path: &Path, controllers: &[&str]) -> io::Result<()> {
-    let Some(top) = mount_point().filter(|top| path.starts_with(top)) else {
+pub fn enable(top: Option<&Path>, path: &Path, controllers: &[&str]) -> io::Result<()> {
+    let Some(top) = top.filter(|top| path.starts_with(top)) else {
         return Err(Errno::NOENT.into());
     };
-    let mut above: Vec<&Path> = path.ancestors().skip(1).take_while(|p| p.starts_with(&top)).collect();
+    let mut above: Vec<&Path> = path.ancestors().skip(1).take_while(|p| p.starts_with(top)).collect();
     above.reverse();
     for folder in above {
         let file = folder.join("cgroup.subtree_control");
@@ -69,12 +69,12 @@ pub fn enable(path: &Path, controllers: &[&str]) -> io::Result<()> {
 /// Switches every controller on for a folder that this host has: for zonestat, and for limits that the zone sets
 /// itself. A limit of the folder holds for all below it, whatever is set there. A controller that the host does not
 /// delegate is left out.
-pub fn enable_all(path: &Path) {
-    let all = mount_point().and_then(|m| made::read(m.join("cgroup.controllers")).ok()).unwrap_or_default();
+pub fn enable_all(top: Option<&Path>, path: &Path) {
+    let all = top.and_then(|top| made::read(top.join("cgroup.controllers")).ok()).unwrap_or_default();
     let words: Vec<&str> = all.split_whitespace().collect();
-    if enable(path, &words).is_err() {
+    if enable(top, path, &words).is_err() {
         for word in words {
-            let _ = enable(path, &[word]);
+            let _ = enable(top, path, &[word]);
         }
     }
 }

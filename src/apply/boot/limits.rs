@@ -46,11 +46,28 @@ fn taken(mount: &Path) -> Vec<u32> {
         .collect()
 }
 
+/// Makes the cgroup of a zone, whose root owns it within the limits of the host. `top` is where cgroup v2 is mounted.
+pub(super) fn make(
+    top: Option<&Path>,
+    path: &Path,
+    (uid, gid): (u32, u32),
+    guarded: bool,
+) -> Result<OwnedFd, StepError> {
+    let what = || format!("cgroup {}", path.shown());
+    let fd = cgroup::make(path).map_err(|e| fail(what(), "cannot make it", e))?;
+    cgroup::enable_all(top, path);
+    cgroup::delegate(path, uid, gid).map_err(|e| fail(what(), "cannot delegate it", e))?;
+    if guarded {
+        forbid_settings(&what(), path, &fd)?;
+    }
+    Ok(fd)
+}
+
 /// Writes the limits of a cgroup.
-pub(super) fn group(path: &Path, settings: &[Setting]) -> Result<(), StepError> {
+pub(super) fn group(top: Option<&Path>, path: &Path, settings: &[Setting]) -> Result<(), StepError> {
     for setting in settings {
         let controller = setting.file.split('.').next().unwrap_or_default();
-        cgroup::enable(path, &[controller]).map_err(|e| {
+        cgroup::enable(top, path, &[controller]).map_err(|e| {
             fail(&setting.subject, format!("cannot switch the controller {controller} on"), e)
         })?;
         let file = path.join(setting.file);
@@ -74,7 +91,7 @@ pub(super) fn group(path: &Path, settings: &[Setting]) -> Result<(), StepError> 
 ///
 /// # Errors
 /// The system's error: the zone must not boot with the settings within its reach.
-pub(super) fn settings(what: &str, path: &Path, group: &OwnedFd) -> Result<(), StepError> {
+fn forbid_settings(what: &str, path: &Path, group: &OwnedFd) -> Result<(), StepError> {
     let failed = |e: io::Error| fail(what, "cannot refuse it to write settings of the host", e);
     let of_all = match limits::shared_folder(path) {
         Some(folder) => Some(OwnedFd::from(fs::File::open(folder).map_err(failed)?)),
@@ -136,3 +153,7 @@ pub(super) fn ipc(settings: &[Setting]) -> Result<(), StepError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "limits_tests.rs"]
+mod tests;

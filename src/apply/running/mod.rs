@@ -198,16 +198,100 @@ pub fn ids(pid: i32) -> Vec<IdRange> {
 /// # Errors
 /// The system's error.
 pub fn remove_cgroup(zone: &str, path: &Path) -> std::io::Result<()> {
+    remove_group(cgroup::mount_point().as_deref(), zone, path)
+}
+
+/// The same below `top`, where cgroup v2 is mounted.
+fn remove_group(top: Option<&Path>, zone: &str, path: &Path) -> std::io::Result<()> {
     let folder = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
     // As `plan::limits::folder` names it, with the suffix of an alternate root.
     let name = folder.strip_prefix("zones.").unwrap_or(folder);
     let name = name.split_once('@').map_or(name, |(name, _)| name);
-    let below = cgroup::mount_point().is_some_and(|top| path.starts_with(top));
+    let below = top.is_some_and(|top| path.starts_with(top));
     let plain = path.components().all(|c| !matches!(c, Component::ParentDir));
     // A zone may be called `zones.x`.
     if below && plain && (name == zone || folder.split('@').next() == Some(zone)) {
         cgroup::remove(path)
     } else {
         Err(std::io::Error::other("it is not this zone's"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::ErrorKind;
+
+    /// Folders stand for cgroups, and so does one for `cgroup.kill`: as on a kernel that has none it cannot be
+    /// written, and it goes with the others.
+    fn group(path: &Path) {
+        for inner in ["cgroup.kill", "init.scope", "user.slice/of/a/user"] {
+            fs::create_dir_all(path.join(inner)).expect("a folder");
+        }
+    }
+
+    #[test]
+    fn the_cgroup_of_the_zone_is_removed_with_all_below() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let top = temp.path();
+        for (zone, place) in [
+            ("zion", "zones/zion"),
+            ("zion", "zones/zion@c8d89852"),
+            ("zion", "zones.zion"),
+            ("zion", "pool/zones.zion@c8d89852"),
+            ("zones.x", "zones/zones.x"),
+        ] {
+            let path = top.join(place);
+            group(&path);
+            remove_group(Some(top), zone, &path).unwrap_or_else(|e| panic!("{place}: {e}"));
+            assert!(!path.exists(), "{place}");
+            assert!(path.parent().is_some_and(Path::exists), "{place}: the folder above stays");
+            remove_group(Some(top), zone, &path).unwrap_or_else(|e| panic!("{place}, gone already: {e}"));
+        }
+    }
+
+    #[test]
+    fn a_cgroup_of_others_is_left_alone() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let top = temp.path().join("cgroup");
+        for place in ["zones/web", "zones", "user.slice/zion/user@0.service", "zones/zion2", "zones/web@zion"]
+        {
+            let path = top.join(place);
+            group(&path);
+            let error = remove_group(Some(&top), "zion", &path).expect_err(place);
+            assert_eq!(error.to_string(), "it is not this zone's", "{place}");
+            assert!(path.join("user.slice/of/a/user").exists(), "{place}");
+        }
+        let outside = temp.path().join("zion");
+        group(&outside);
+        group(&top.join("zones/zion"));
+        for path in [outside.clone(), top.join("../zion"), top.join("zones/../../zion")] {
+            remove_group(Some(&top), "zion", &path).expect_err("outside");
+            assert!(outside.join("init.scope").exists(), "{}", path.display());
+        }
+        remove_group(None, "zion", &top.join("zones/zion")).expect_err("no cgroup v2");
+        assert!(top.join("zones/zion/init.scope").exists());
+    }
+
+    #[test]
+    fn a_cgroup_that_cannot_be_removed_is_told() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let path = temp.path().join("zones/zion");
+        // A plain file does not go with its folder, as those of the kernel do.
+        for file in ["cgroup.kill", "init.scope/file", "user.slice/of/a/user/file", "file"] {
+            group(&path);
+            if file == "cgroup.kill" {
+                fs::remove_dir(path.join(file)).expect("removed");
+            }
+            fs::write(path.join(file), "").expect("written");
+            let error = remove_group(Some(temp.path()), "zion", &path).expect_err(file);
+            assert_eq!(error.kind(), ErrorKind::DirectoryNotEmpty, "{file}");
+            let killed = fs::read_to_string(path.join(file)).expect("it stays");
+            assert_eq!(killed, if file == "cgroup.kill" { "1" } else { "" }, "{file}");
+            fs::remove_file(path.join(file)).expect("removed");
+            group(&path);
+            remove_group(Some(temp.path()), "zion", &path).unwrap_or_else(|e| panic!("{file}, again: {e}"));
+            assert!(!path.exists(), "{file}");
+        }
     }
 }

@@ -1,0 +1,218 @@
+//! The cgroup of a zone and its limits, on plain folders and files that stand for those of the kernel.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::thread;
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+use super::*;
+
+/// A zone's cgroup two folders below the top, with the files that the kernel makes.
+struct Tree {
+    temp: tempfile::TempDir,
+    path: PathBuf,
+}
+
+const CONTROL: &str = "cgroup.subtree_control";
+
+impl Tree {
+    fn new() -> Self {
+        let temp = tempfile::tempdir().expect("a folder");
+        let path = temp.path().join("pool/zones/zion");
+        fs::create_dir_all(&path).expect("a folder");
+        for folder in ["", "pool", "pool/zones"] {
+            fs::write(temp.path().join(folder).join(CONTROL), "io").expect("written");
+        }
+        fs::write(temp.path().join("cgroup.controllers"), "cpu memory\n").expect("written");
+        Self { temp, path }
+    }
+
+    fn top(&self) -> Option<&Path> {
+        Some(self.temp.path())
+    }
+
+    /// Returns the contents of a file of every folder above the zone's, from the top on.
+    fn control(&self) -> [String; 3] {
+        ["", "pool", "pool/zones"].map(|folder| read(&self.temp.path().join(folder).join(CONTROL)))
+    }
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+fn settings() -> Vec<Setting> {
+    let setting = |file, value: &str, subject: &str| Setting {
+        file,
+        value: value.to_owned(),
+        subject: subject.to_owned(),
+    };
+    vec![
+        setting("cpuset.cpus", "2-3", "dedicated-cpu ncpus"),
+        setting("cpuset.cpus.partition", "root", "dedicated-cpu ncpus"),
+        setting("cpu.max", "50000 100000", "capped-cpu ncpus"),
+        setting("memory.max", "4096", "capped-memory physical"),
+        setting("pids.max", "7", "max-processes"),
+    ]
+}
+
+/// Puts a directory in the place of a file: neither a user nor root can write it.
+fn spoil(file: &Path) {
+    let _ = fs::remove_file(file);
+    fs::create_dir(file).expect("a folder");
+}
+
+#[test]
+fn limits_are_written_and_their_controllers_switched_on() {
+    let tree = Tree::new();
+    group(tree.top(), &tree.path, &settings()).expect("written");
+    for setting in settings() {
+        assert_eq!(read(&tree.path.join(setting.file)), setting.value, "{}", setting.file);
+    }
+    // A plain file keeps what was written last; the kernel adds it.
+    assert_eq!(tree.control(), ["+pids"; 3]);
+    assert!(!tree.path.join(CONTROL).exists(), "the folder itself has processes");
+    assert!(!tree.temp.path().join("pool/cpu.max").exists(), "the pool keeps its limits");
+}
+
+#[test]
+fn a_controller_that_is_on_is_not_switched_on_again() {
+    let tree = Tree::new();
+    fs::write(tree.temp.path().join(CONTROL), "cpu memory\n").expect("written");
+    group(tree.top(), &tree.path, &settings()[3..4]).expect("written");
+    assert_eq!(tree.control(), ["cpu memory\n", "+memory", "+memory"]);
+}
+
+#[test]
+fn a_limit_that_cannot_be_written_is_told_and_ends_it() {
+    for bad in 0..settings().len() {
+        let tree = Tree::new();
+        let settings = settings();
+        for setting in &settings {
+            fs::write(tree.path.join(setting.file), "max").expect("written");
+        }
+        let file = tree.path.join(settings[bad].file);
+        spoil(&file);
+        let error = group(tree.top(), &tree.path, &settings).expect_err("a directory");
+        let Setting { subject, value, .. } = &settings[bad];
+        let wanted = format!("{subject}: cannot write {value} to {}: is a directory", file.display());
+        assert_eq!(error.to_string().to_lowercase(), wanted.to_lowercase());
+        for (number, setting) in settings.iter().enumerate().filter(|(number, _)| *number != bad) {
+            let now = read(&tree.path.join(setting.file));
+            assert_eq!(now, if number < bad { &setting.value } else { "max" }, "{bad}: {}", setting.file);
+        }
+    }
+}
+
+#[test]
+fn a_controller_that_cannot_be_switched_on_is_told_and_ends_it() {
+    for (bad, wanted) in
+        [("", ["", "io", "io"]), ("pool", ["+cpu", "", "io"]), ("pool/zones", ["+cpu", "+cpu", ""])]
+    {
+        let tree = Tree::new();
+        let file = tree.temp.path().join(bad).join(CONTROL);
+        spoil(&file);
+        let error = group(tree.top(), &tree.path, &settings()[2..]).expect_err("a directory");
+        let text = error.to_string();
+        assert!(text.starts_with("capped-cpu ncpus: cannot switch the controller cpu on: "), "{text}");
+        let folders = ["", "pool", "pool/zones"].iter().zip(wanted).filter(|(folder, _)| **folder != bad);
+        for (folder, wanted) in folders {
+            assert_eq!(read(&tree.temp.path().join(folder).join(CONTROL)), wanted, "{bad}: {folder}");
+        }
+        for setting in settings() {
+            assert!(!tree.path.join(setting.file).exists(), "{bad}: {}", setting.file);
+        }
+    }
+    // Without cgroup v2, and outside it, there is none.
+    let tree = Tree::new();
+    for top in [None, Some(tree.path.join("deeper"))] {
+        let error = group(top.as_deref(), &tree.path, &settings()[..1]).expect_err("no such folder");
+        let text = error.to_string();
+        assert!(text.starts_with("dedicated-cpu ncpus: cannot switch the controller cpuset on: "), "{text}");
+        assert!(!tree.path.join("cpuset.cpus").exists());
+    }
+}
+
+#[test]
+fn a_partition_that_the_kernel_makes_invalid_is_told_and_ends_it() {
+    const STATE: &str = "root invalid (Cpu list in cpuset.cpus not exclusive)";
+    let tree = Tree::new();
+    let file = tree.path.join("cpuset.cpus.partition");
+    // A named pipe stands for the kernel: it takes one text and answers with another.
+    mknodat(CWD, &file, FileType::Fifo, Mode::from(0o600), 0).expect("a pipe");
+    let kernel = {
+        let file = file.clone();
+        thread::spawn(move || {
+            let taken = read(&file);
+            fs::write(&file, format!("{STATE}\n")).expect("answered");
+            taken
+        })
+    };
+    let error = group(tree.top(), &tree.path, &settings()).expect_err("invalid");
+    assert_eq!(kernel.join().expect("it ends"), "root");
+    let text = error.to_string();
+    assert_eq!(
+        text,
+        format!("dedicated-cpu ncpus: the kernel gives no cpus of its own to the zone: {STATE}")
+    );
+    assert_eq!(read(&tree.path.join("cpuset.cpus")), "2-3");
+    for setting in &settings()[2..] {
+        assert!(!tree.path.join(setting.file).exists(), "{}", setting.file);
+    }
+}
+
+/// Ids that this process can give a file to: others than its own only for root.
+fn owner() -> (u32, u32) {
+    let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+    if uid.is_root() { (4711, 4712) } else { (uid.as_raw(), gid.as_raw()) }
+}
+
+#[test]
+fn the_cgroup_belongs_to_the_root_of_the_zone_within_limits() {
+    let tree = Tree::new();
+    let delegated = ["cgroup.procs", "cgroup.threads", CONTROL];
+    for file in delegated {
+        fs::write(tree.path.join(file), "").expect("written");
+    }
+    make(tree.top(), &tree.path, owner(), false).expect("made");
+    assert_eq!(tree.control(), ["+cpu +memory"; 3]);
+    let owned = |path: &Path| fs::metadata(path).map(|m| (m.uid(), m.gid())).expect("it is there");
+    let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    assert_eq!(owned(&tree.path), owner());
+    for file in delegated {
+        assert_eq!(owned(&tree.path.join(file)), owner(), "{file}");
+    }
+    for (file, limit) in [("cgroup.max.depth", "32"), ("cgroup.max.descendants", "4096")] {
+        assert_eq!(read(&tree.path.join(file)), limit);
+        assert_eq!(owned(&tree.path.join(file)), own, "{file}: the host's");
+    }
+    assert_eq!(owned(&tree.temp.path().join("pool/zones")), own);
+}
+
+#[test]
+fn a_cgroup_that_cannot_be_made_is_told() {
+    let tree = Tree::new();
+    let what = format!("cgroup {}", tree.path.display());
+    let failed = |action: &str| {
+        let error = make(tree.top(), &tree.path, owner(), false).expect_err(action);
+        assert!(error.to_string().starts_with(&format!("{what}: {action}: ")), "{error}");
+    };
+    for file in ["cgroup.max.descendants", "cgroup.max.depth"] {
+        spoil(&tree.path.join(file));
+        failed("cannot delegate it");
+    }
+    // A controller that cannot be switched on is left out, and so are the files of another kernel.
+    for file in ["cgroup.max.descendants", "cgroup.max.depth"] {
+        fs::remove_dir(tree.path.join(file)).expect("removed");
+    }
+    spoil(&tree.temp.path().join("pool/zones").join(CONTROL));
+    make(tree.top(), &tree.path, owner(), false).expect("made");
+    if !rustix::process::geteuid().is_root() {
+        let error = make(tree.top(), &tree.path, (0, 0), false).expect_err("of root");
+        assert!(error.to_string().starts_with(&format!("{what}: cannot delegate it: ")), "{error}");
+    }
+    fs::remove_dir_all(&tree.path).expect("removed");
+    fs::write(&tree.path, "").expect("written");
+    failed("cannot make it");
+}
