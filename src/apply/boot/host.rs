@@ -8,7 +8,6 @@ mod dataset;
 mod dev;
 mod file;
 mod hostid;
-mod inherit;
 mod kernel;
 mod limit;
 mod mount;

@@ -10,7 +10,7 @@ impl Build<'_> {
             MountStep::Root { path } => self.site.mount_root(path),
             MountStep::Part { dir, writable } => self.part(dir, *writable),
             MountStep::ReadOnly { made, .. } => self.read_only(made),
-            MountStep::Inherit { dir, programs } => self.inherit(dir, programs.as_deref()),
+            MountStep::Inherit { dir, programs } => self.site.inherit(dir, programs.as_deref()),
             MountStep::Memory { dir, mode, percent } => self.site.memory(dir, *mode, *percent),
             MountStep::Dev { nodes } => {
                 self.dev(nodes)?;

@@ -2,7 +2,6 @@
 
 use std::os::fd::AsFd;
 
-use super::super::site::ZoneMountNs;
 use super::super::{bounds, limits, zone};
 use super::{Build, StepError, fail};
 use crate::apply::paths::Root;
@@ -51,9 +50,10 @@ impl Build<'_> {
             });
             begun.and_then(|begun| begun)
         };
-        let (place, begun) = ZoneMountNs::new(self.host, &root.run_dir(), begin)
+        let begun = self
+            .site
+            .begin(self.host, &root.run_dir(), begin)
             .map_err(|e| fail(what, "cannot make a mount namespace", e))?;
-        self.site.put_together_in(place);
         match begun {
             Ok(begun) => self.process = Some(begun),
             Err(e) => {
@@ -75,8 +75,8 @@ impl Build<'_> {
             ns::write_id_maps(pid, uid_map, gid_map)
                 .map_err(|e| fail("idmap", "the kernel refuses the id map", e))?;
         }
-        self.site.users =
-            Some(ns::open(pid, "user").map_err(|e| fail(what, "cannot open the user namespace", e))?);
+        let users = ns::open(pid, "user").map_err(|e| fail(what, "cannot open the user namespace", e))?;
+        self.site.map_to(users);
         Ok(())
     }
 }

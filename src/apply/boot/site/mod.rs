@@ -5,6 +5,7 @@
 //! mount point is looked up below the zone's root, without following links.
 
 mod fs;
+mod inherit;
 mod locked;
 mod mounts;
 mod node;
@@ -17,6 +18,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use place::ZoneMountNs;
 use rustix::fs::{Mode, OFlags};
 
 use super::start::first_host_id;
@@ -28,7 +30,6 @@ use crate::sys::ns::{self, Kinds};
 use crate::sys::process::{Handle, start_time};
 
 pub(super) use node::ZONE_NAME;
-pub(super) use place::ZoneMountNs;
 
 /// A mount namespace with the zone's mounts.
 enum SiteMounts<'a> {
@@ -89,9 +90,20 @@ impl<'a> Site<'a> {
         Ok(site)
     }
 
-    /// Says where the zone's mounts are from now on.
-    pub(super) fn put_together_in(&mut self, place: ZoneMountNs<'a>) {
+    /// Makes the mount namespace that the zone is put together in, and calls `work` in it: processes started there
+    /// stay there. `host` is the mount namespace of this process, and `run` the folder of run-time files.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn begin<T>(&mut self, host: BorrowedFd<'a>, run: &Path, work: impl FnOnce() -> T) -> io::Result<T> {
+        let (place, done) = ZoneMountNs::new(host, run, work)?;
         self.mounts = SiteMounts::Building(place);
+        Ok(done)
+    }
+
+    /// Says to the ids of which user namespace mounts are mapped from now on.
+    pub fn map_to(&mut self, users: OwnedFd) {
+        self.users = Some(users);
     }
 
     /// Returns the zone's root, once it is mounted.

@@ -14,16 +14,20 @@ use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags};
 
-use super::super::site::MountToAttach;
-use super::{Build, StepError, fail};
+use super::super::error::{StepError, fail};
+use super::{MountToAttach, Site};
 use crate::spec::shown::Show;
 use crate::sys::mount::{Attrs, MountFd};
 use crate::sys::naive::without;
 use crate::sys::path::{SAME_MOUNT, open_beneath};
 use crate::sys::tree::is_readable_to_all;
 
-impl Build<'_> {
-    pub(super) fn inherit(&self, dir: &str, programs: Option<&[String]>) -> Result<(), StepError> {
+impl Site<'_> {
+    /// Mounts a directory of the host, and its programs with mapped ids; none: they run without rights of their own.
+    ///
+    /// # Errors
+    /// [`StepError`] that names it.
+    pub fn inherit(&self, dir: &str, programs: Option<&[String]>) -> Result<(), StepError> {
         let what = format!("inherit-pkg-dir {dir}");
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(dir, flags, Mode::empty()).map_err(|e| fail(&what, "cannot open it", e))?;
@@ -31,28 +35,26 @@ impl Build<'_> {
         // The mounts of the programs are put onto this one, so set-user-ID must work on it.
         attrs.set(Attrs::NOSUID, programs.is_none());
         let tree = if without("unmapped") {
-            self.site.mapped(fd.as_fd(), &what, attrs)?
+            self.mapped(fd.as_fd(), &what, attrs)?
         } else {
             let copy = MountFd::peer(fd.as_fd(), false).map_err(|e| fail(&what, "cannot mount it", e))?;
             copy.set(attrs, Attrs::empty(), None).map_err(|e| fail(&what, "cannot set its attributes", e))?
         };
-        self.site.attach(&MountToAttach { tree: &tree, what: &what, dir, is_directory: true })?;
+        self.attach(&MountToAttach { tree: &tree, what: &what, dir, is_directory: true })?;
         // Without the defence `unmapped` the whole directory is mapped, the programs too, and no mount can be mapped
         // twice.
         let programs = programs.filter(|list| !list.is_empty() && !without("unmapped"));
         let Some(programs) = programs else { return Ok(()) };
         // Read-only, as the mount that it is a copy of.
         let mapped = self
-            .site
             .mapped(fd.as_fd(), &what, Attrs::RDONLY | Attrs::NODEV)
             .map_err(|e| e.with_note("with setuid=false it is mounted without its programs"))?;
-        self.site
-            .within(|| {
-                // The kernel copies parts of attached mounts only.
-                self.site.set_aside(&mapped)?;
-                Ok(self.programs(&tree, &mapped, &what, programs))
-            })
-            .map_err(|e| fail(&what, "cannot mount its programs", e))?
+        self.within(|| {
+            // The kernel copies parts of attached mounts only.
+            self.set_aside(&mapped)?;
+            Ok(self.programs(&tree, &mapped, &what, programs))
+        })
+        .map_err(|e| fail(&what, "cannot mount its programs", e))?
     }
 
     /// Mounts programs over themselves, with mapped ids.
