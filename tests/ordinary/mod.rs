@@ -24,22 +24,30 @@ const IMPOSSIBLE: i32 = 77;
 
 /// Runs tests one after the other in this thread, which forks for each.
 pub fn run(list: &[(&'static str, fn())]) -> ! {
+    run_as(&list.iter().map(|(name, test)| (*name, become_ordinary as Role, *test)).collect::<Vec<_>>())
+}
+
+/// Gives the process of a test its namespaces, and its rights.
+pub type Role = fn() -> Result<(), String>;
+
+/// Runs tests, each in a role.
+pub fn run_as(list: &[(&'static str, Role, fn())]) -> ! {
     let mut args = libtest_mimic::Arguments::from_args();
     args.test_threads = Some(1);
-    let trial = |(name, test): &(&'static str, fn())| {
-        let test = *test;
-        libtest_mimic::Trial::test(*name, move || apart(test).map_err(Into::into))
+    let trial = |(name, role, test): &(&'static str, Role, fn())| {
+        let (role, test) = (*role, *test);
+        libtest_mimic::Trial::test(*name, move || apart(role, test).map_err(Into::into))
     };
     libtest_mimic::run(&args, list.iter().map(trial).collect()).exit()
 }
 
 /// Runs a test in a process of its own.
-fn apart(test: fn()) -> Result<(), String> {
+fn apart(role: Role, test: fn()) -> Result<(), String> {
     let text = |e: io::Error| e.to_string();
     let Side::Parent(pid, _) = ns::fork().map_err(text)? else {
-        if let Err(why) = become_ordinary() {
+        if let Err(why) = role() {
             let required = std::env::var("ZONES_TEST_REQUIRE").is_ok_and(|v| v.contains("namespaces"));
-            eprintln!("SKIPPED: an ordinary user cannot have namespaces here: {why}");
+            eprintln!("SKIPPED: no namespaces for the test: {why}");
             process::exit_now(if required { 1 } else { IMPOSSIBLE });
         }
         let done = catch_unwind(AssertUnwindSafe(test));
@@ -51,9 +59,22 @@ fn apart(test: fn()) -> Result<(), String> {
     }
 }
 
-/// Gives this process namespaces of users, mounts and the network, with memory on the folders that tests write to.
-fn become_ordinary() -> Result<(), String> {
-    let told = |what: &'static str| move |e: io::Error| format!("{what}: {e}");
+fn told(what: &'static str) -> impl Fn(io::Error) -> String {
+    move |e| format!("{what}: {e}")
+}
+
+/// Gives this process namespaces of mounts and the network, with memory on the folders that tests write to. It is root
+/// of the host.
+pub fn stay_root() -> Result<(), String> {
+    if !Uid::effective().is_root() {
+        return Err("only root can load the rules of a link".to_owned());
+    }
+    ns::unshare(Kinds::MOUNT | Kinds::NET).map_err(told("unshare"))?;
+    cover(&["/tmp", "/run"])
+}
+
+/// The same with a user namespace: the process is an ordinary user.
+pub fn become_ordinary() -> Result<(), String> {
     if Uid::effective().is_root() {
         let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
         setgroups(&[]).map_err(|e| told("groups")(e.into()))?;
@@ -68,17 +89,20 @@ fn become_ordinary() -> Result<(), String> {
     for (file, id) in ids {
         fs::write(format!("/proc/self/{file}"), format!("0 {id} 1")).map_err(told(file))?;
     }
-    let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    mount_change("/", flags).map_err(|e| told("private mounts")(e.into()))?;
     // A copy of a mount is refused to a user as long as mounts of the host are below it.
-    for place in ["/tmp", "/run", "/sys"] {
-        memory(place).map_err(|e| format!("{place}: {e}"))?;
-    }
+    cover(&["/tmp", "/run", "/sys"])?;
     let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(told("mounts"))?;
     if mounts.lines().any(|line| line.split(' ').nth(4).is_some_and(|p| p.starts_with("/proc/"))) {
         own_proc().map_err(told("a /proc without mounts below it"))?;
     }
     Ok(())
+}
+
+/// Mounts memory on folders, which only this process sees.
+fn cover(folders: &[&str]) -> Result<(), String> {
+    let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    mount_change("/", flags).map_err(|e| told("private mounts")(e.into()))?;
+    folders.iter().try_for_each(|place| memory(place).map_err(|e| format!("{place}: {e}")))
 }
 
 /// Goes on as the first process of a pid namespace, which can have a `/proc` of its own.
@@ -125,7 +149,9 @@ impl Sleeper {
             }
             Side::Parent(pid, _) => {
                 drop(theirs);
-                ns::write_id_maps(pid, "0 0 1\n", "0 0 1\n").expect("one id");
+                if kinds.contains(Kinds::USER) {
+                    ns::write_id_maps(pid, "0 0 1\n", "0 0 1\n").expect("one id");
+                }
                 ours.send("go", &[]).expect("it listens");
                 assert_eq!(ours.receive().expect("an answer").text, "done");
                 Self { pid, channel: Some(ours) }
@@ -141,7 +167,8 @@ impl Sleeper {
 
 impl Drop for Sleeper {
     fn drop(&mut self) {
-        drop(self.channel.take());
+        // Another one may have a copy of the channel, so that closing it tells nothing.
+        let _ = self.channel.take().map(|channel| channel.send("end", &[]));
         let _ = process::wait(self.pid);
     }
 }
