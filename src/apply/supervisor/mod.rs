@@ -295,6 +295,11 @@ impl Supervisor {
         if !is_root || stream.set_read_timeout(Some(Duration::from_secs(1))).is_err() {
             return;
         }
+        self.answer(stream);
+    }
+
+    /// Answers the request that comes over a connection.
+    fn answer(&mut self, stream: UnixStream) {
         let Some(line) = read_request(&stream) else { return };
         log::debug!("asked: {line}");
         let request = match SUPERVISOR.parse(&line) {
@@ -522,3 +527,6 @@ fn log(name: &ZoneName, text: &str) {
         let _ = socket.send_to(line.as_bytes(), "/dev/log");
     }
 }
+
+#[cfg(test)]
+mod tests;
