@@ -379,3 +379,7 @@ fn may_share(store: &FileStore, other: &ZoneName, spec: &ZoneSpec, map: &IdMap) 
     };
     mine.overlap(&all).is_none() && theirs.overlap(map).is_none()
 }
+
+#[cfg(test)]
+#[path = "verify/tests.rs"]
+mod tests;

@@ -38,6 +38,7 @@ fn init(ended: Option<Ended>) -> InitProcess {
 /// Sends a request and returns the other end of the connection.
 fn ask(supervisor: &mut Supervisor, request: &str) -> UnixStream {
     let (mut ours, theirs) = UnixStream::pair().expect("a connection");
+    ours.set_read_timeout(Some(Duration::from_secs(5))).expect("an answer that does not come fails");
     ours.write_all(request.as_bytes()).expect("sent");
     supervisor.answer(theirs);
     ours

@@ -15,7 +15,7 @@ use crate::spec::store::StoreError;
 use crate::spec::{Props, ZoneName, ZoneSpec};
 
 /// The directory where the way to a mount point begins: the zone's root, or a mount above it.
-struct Bases {
+pub(super) struct Bases {
     root: PathBuf,
     /// Mount points of the zone, and what of the host is seen there, when that is a directory; the last of two.
     mounts: Vec<(PathBuf, Option<PathBuf>)>,
@@ -24,7 +24,7 @@ struct Bases {
 }
 
 impl Bases {
-    fn of(store: &FileStore, spec: &ZoneSpec, zonepath: &str) -> Self {
+    pub(super) fn of(store: &FileStore, spec: &ZoneSpec, zonepath: &str) -> Self {
         let text = |props: &Props, name: &str| PathBuf::from(props.text(name).unwrap_or_default());
         let mut mounts = Vec::new();
         let mut read_only = Vec::new();
@@ -90,7 +90,7 @@ pub fn check(
     Ok(())
 }
 
-fn refusal(bases: &Bases, dir: &str, special: &str, is_file: bool) -> Option<String> {
+pub(super) fn refusal(bases: &Bases, dir: &str, special: &str, is_file: bool) -> Option<String> {
     let path = Path::new(dir);
     let base = |path: &Path| bases.base(path);
     match waypoint::look_up(path, base) {
