@@ -175,7 +175,7 @@ impl World {
     }
 }
 
-/// What can be found on the host.
+/// The findings about the host.
 #[derive(Debug, PartialEq, Eq)]
 struct State {
     links: Vec<String>,
@@ -457,7 +457,7 @@ fn made_and_removed() {
         assert_eq!(remove(&wanted.remains(), PortRemoval::Awaited), Vec::<String>::new(), "{way:?}");
         assert_eq!(State::now(), before, "{way:?}");
         assert_eq!(w.inside(|| look("net0")), None, "{way:?}");
-        // What is gone is no error, and no program is possible on the host's link any more.
+        // A thing that is gone is no error, and no program is possible on the host's link any more.
         assert_eq!(remove(&wanted.remains(), PortRemoval::Awaited), Vec::<String>::new(), "{way:?}");
         assert!(filter::prepare(&mut socket(), w.lower.index).expect("an answer"), "{way:?}");
         link::remove(&mut socket(), w.lower.index).expect("removed");

@@ -112,7 +112,7 @@ pub fn unshape(name: &str) {
     socket().change(Builder::new(delete, 0).fixed(&fixed)).expect("the zone's own queue");
 }
 
-/// What can be found on the host.
+/// The findings about the host.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Trace {
     links: Vec<(String, u32, Option<u32>)>,

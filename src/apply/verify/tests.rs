@@ -1,4 +1,4 @@
-//! What is found about a spec on this host, with its text, below a temporary root.
+//! Findings about a spec on this host, with their texts, below a temporary root.
 
 use std::fs as files;
 use std::os::unix::fs::symlink;
