@@ -175,7 +175,7 @@ impl World {
     }
 }
 
-/// The findings about the host.
+/// The host's links, addresses, routes and programs, to compare two moments.
 #[derive(Debug, PartialEq, Eq)]
 struct State {
     links: Vec<String>,

@@ -112,7 +112,7 @@ pub fn unshape(name: &str) {
     socket().change(Builder::new(delete, 0).fixed(&fixed)).expect("the zone's own queue");
 }
 
-/// The findings about the host.
+/// The host's links, addresses, routes and programs, to compare two moments.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Trace {
     links: Vec<(String, u32, Option<u32>)>,
