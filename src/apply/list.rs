@@ -10,7 +10,7 @@ use super::net::follow;
 use super::paths::Root;
 use super::running;
 use super::store::{CatalogEntry, FileStore, Problem};
-use super::zfs::storage::is_missing;
+use super::zfs::storage::RootLookup;
 use crate::spec::state::ZoneState;
 use crate::spec::store::StoreError;
 use crate::spec::{ZoneName, schema};
@@ -110,7 +110,7 @@ impl Row {
         Self { id: None, name: name.to_string(), ..Self::global() }
     }
 
-    fn of(root: &Root, entry: CatalogEntry, active: Option<&running::Running>) -> Self {
+    fn of(roots: &mut RootLookup<'_>, entry: CatalogEntry, active: Option<&running::Running>) -> Self {
         let CatalogEntry {
             name,
             state,
@@ -128,7 +128,7 @@ impl Row {
             // A zone that is known from the kernel alone has no number yet.
             id: active.map(|r| r.id).filter(|id| *id != 0),
             name: name.to_string(),
-            state: active.map_or_else(|| stored(root, state, &zonepath), |r| r.state),
+            state: active.map_or_else(|| stored(roots, state, &zonepath), |r| r.state),
             path: zonepath,
             uuid,
             brand: if brand.is_empty() { default_of("brand").to_owned() } else { brand },
@@ -150,8 +150,8 @@ impl Row {
 }
 
 /// Returns the state of a zone that does not run: an installed one is unavailable while its files are not there.
-fn stored(root: &Root, state: ZoneState, zonepath: &str) -> ZoneState {
-    let missing = || !zonepath.is_empty() && is_missing(root, Path::new(zonepath));
+fn stored(roots: &mut RootLookup<'_>, state: ZoneState, zonepath: &str) -> ZoneState {
+    let mut missing = || !zonepath.is_empty() && roots.is_missing(Path::new(zonepath));
     if state == ZoneState::Installed && missing() { ZoneState::Unavailable } else { state }
 }
 
@@ -165,8 +165,9 @@ fn default_of(name: &str) -> &'static str {
 /// The folder of the specs cannot be read, or the one zone that is asked for does not exist.
 pub fn list(store: &FileStore, wanted: &Selection) -> Result<Listing, StoreError> {
     let mut out = Listing::default();
+    let mut roots = RootLookup::new(store.root());
     let mut take = |entry: CatalogEntry, active: Option<&running::Running>| {
-        out.rows.push(Row::of(store.root(), entry, active));
+        out.rows.push(Row::of(&mut roots, entry, active));
     };
     if let Some(name) = &wanted.only {
         if name.is_global() {

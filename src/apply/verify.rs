@@ -204,7 +204,7 @@ fn refused_parts(spec: &ZoneSpec) -> Vec<(String, &'static str)> {
     for kind in ResourceKind::every() {
         let list = match kind.def().within {
             None => Cow::Borrowed(spec.stored(kind)),
-            Some(_) => Cow::Owned(spec.everywhere(kind)),
+            Some(_) => spec.everywhere(kind),
         };
         if let (Honour::Refused(why), false) = (kind.def().honour, list.is_empty()) {
             out.push((kind.def().title().into_owned(), why));

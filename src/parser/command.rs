@@ -205,6 +205,7 @@ impl CommandWord {
     ];
 
     /// Returns the word.
+    #[inline] // Each statement of a command file is compared with each command.
     pub fn name(self) -> &'static str {
         match self {
             Self::Add => "add",
@@ -242,7 +243,10 @@ impl CommandWord {
         if text.starts_with('?') {
             return Some(Self::Help);
         }
-        Self::ALL.into_iter().find(|v| text.starts_with(v.name()))
+        let first = *text.as_bytes().first()?;
+        Self::ALL
+            .into_iter()
+            .find(|v| v.name().as_bytes().first() == Some(&first) && text.starts_with(v.name()))
     }
 }
 

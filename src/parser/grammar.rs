@@ -1,7 +1,6 @@
 //! Words of a statement to a [`Command`]: the command word is looked up first, then its arguments
 //! are read. Which words are names of resources and properties is asked from the table.
 
-use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use crate::spec::ResourceKind;
@@ -48,8 +47,12 @@ impl Iterator for Parser<'_> {
 
 /// Says whether a property of this name exists anywhere.
 fn is_property(name: &str) -> bool {
-    static NAMES: LazyLock<HashSet<&str>> = LazyLock::new(|| property_names().collect());
-    NAMES.contains(name)
+    static NAMES: LazyLock<Vec<&str>> = LazyLock::new(|| {
+        let mut names: Vec<_> = property_names().collect();
+        names.sort_unstable();
+        names
+    });
+    NAMES.binary_search(&name).is_ok()
 }
 
 fn property_names() -> impl Iterator<Item = &'static str> {

@@ -95,7 +95,7 @@ impl EditSession<'_> {
             _ => return Err(Complaint::new(format!("select {kind}: Insufficient specification")).at(at)),
         };
         let spec = self.loaded()?;
-        let props = if is_view(kind) { spec.view(kind).remove(0) } else { spec.stored(kind)[place].clone() };
+        let props = if is_view(kind) { spec.view(kind)[0].clone() } else { spec.stored(kind)[place].clone() };
         self.draft = Some(Draft { kind, props, place: Some(place), outer: None });
         Ok(())
     }

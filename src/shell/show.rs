@@ -1,5 +1,7 @@
 //! The output of a session: `info`, `export`, and names for completion.
 
+use std::borrow::Cow;
+
 use crate::parser::{Command, ExportFormat, Pick, Span, Word};
 use crate::spec::Value;
 use crate::spec::schema::{self, ResourceKind};
@@ -91,7 +93,7 @@ impl EditSession<'_> {
     /// Returns the values that stored resources have for a property, for completion.
     pub fn stored_values(&self, kind: ResourceKind, prop: &str) -> Vec<String> {
         let view = match self.draft() {
-            Some(outer) => outer.inner(kind).to_vec(),
+            Some(outer) => Cow::Borrowed(outer.inner(kind)),
             None => self.spec.as_ref().map(|s| s.view(kind)).unwrap_or_default(),
         };
         let mut values: Vec<_> = view.iter().filter_map(|p| p.text(prop)).map(str::to_owned).collect();

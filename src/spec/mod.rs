@@ -20,6 +20,7 @@ pub mod verb;
 pub mod verify;
 pub mod words;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -163,10 +164,10 @@ impl ZoneSpec {
     }
 
     /// Returns the resources of a kind as a user sees them, aliases filled in from their controls.
-    pub fn view(&self, kind: ResourceKind) -> Vec<Props> {
+    pub fn view(&self, kind: ResourceKind) -> Cow<'_, [Props]> {
         let aliases: Vec<_> = kind.def().props.iter().filter(|p| p.alias.is_some()).collect();
         if aliases.is_empty() {
-            return self.stored(kind).to_vec();
+            return Cow::Borrowed(self.stored(kind));
         }
         let mut props = self.stored(kind).first().cloned().unwrap_or_default();
         for def in aliases {
@@ -174,14 +175,16 @@ impl ZoneSpec {
                 props.set(def, Value::Simple(text));
             }
         }
-        if props.is_empty() { Vec::new() } else { vec![props] }
+        if props.is_empty() { Cow::Borrowed(&[]) } else { Cow::Owned(vec![props]) }
     }
 
     /// Returns the resources of a kind wherever they stand: in the zone itself, or in other resources.
-    pub fn everywhere(&self, kind: ResourceKind) -> Vec<Props> {
+    pub fn everywhere(&self, kind: ResourceKind) -> Cow<'_, [Props]> {
         match kind.def().within {
             None => self.view(kind),
-            Some(outer) => self.everywhere(outer).iter().flat_map(|p| p.inner(kind).to_vec()).collect(),
+            Some(outer) => {
+                Cow::Owned(self.everywhere(outer).iter().flat_map(|p| p.inner(kind).to_vec()).collect())
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 //! they were when it was made (inode, size, times), and a line whose stamps differ is made anew from
 //! the files. So an edit by hand is always seen, and a missing or broken cache costs time only.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -24,7 +25,7 @@ use crate::spec::store::StoreError;
 use crate::spec::{ZoneName, ZoneSpec};
 
 const CACHE: &str = ".list.cache"; // no zone has a name with a dot in front
-const HEADER: &str = "zones list cache 3\n";
+const HEADER: &str = "zones list cache 4\n";
 
 /// A file changed so recently may change again without a new time stamp (file systems count time in
 /// steps of up to two seconds), so its line is not kept.
@@ -147,12 +148,11 @@ impl CatalogEntry {
         for r in idmap {
             let _ = write!(line, "{} {} {},", r.inside, r.outside, r.count);
         }
-        line.push('\n');
         Some(line)
     }
 
     fn parse(name: &ZoneName, fields: &mut std::str::Split<'_, char>) -> Option<Self> {
-        let state = StateRecord::parse(&format!("state={}", fields.next()?))?.state;
+        let state = StateRecord::state_of_word(fields.next()?)?;
         let autoboot = fields.next()?.parse().ok()?;
         let mut text = || fields.next().map(str::to_owned);
         let (zonepath, uuid, brand, ip_type) = (text()?, text()?, text()?, text()?);
@@ -198,10 +198,11 @@ fn digest(stat: &Stat) -> u64 {
         stat.st_ctime_nsec as i64,
         i64::from(stat.st_mode),
     ];
-    // FNV-1a: stable between runs and programs, which the hasher of the library does not promise.
+    // Stable between runs and programs, which the hasher of the library does not promise. A multiplication carries
+    // each bit upwards only; the rotation brings the upper half back down.
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in numbers.iter().flat_map(|n| n.to_le_bytes()) {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    for number in numbers {
+        hash = (hash ^ number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
     }
     hash.max(1)
 }
@@ -214,6 +215,7 @@ impl FileStore {
     /// The folder of the specs cannot be read.
     pub fn catalog(&self) -> Result<Vec<CatalogEntry>, StoreError> {
         let names = self.names_on_disk()?;
+        let mut folders = self.lib_names().ok().map(|names| names.into_iter().peekable());
         let specs = self.open_dir(&self.root.spec_dir());
         let lib = self.open_dir(&self.root.lib_dir());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
@@ -224,50 +226,65 @@ impl FileStore {
         let cached = self.read_cache();
         let mut lines = cached.lines().skip(1).peekable();
         let mut entries = Vec::with_capacity(names.len());
-        let mut fresh = String::with_capacity(cached.len() + 256);
-        fresh.push_str(HEADER);
+        let mut kept: Vec<Cow<'_, str>> = Vec::with_capacity(names.len());
+        let mut changed = cached.is_empty();
         let mut path = String::new();
         for name in names {
             path.clear();
             let _ = write!(path, "{name}.toml");
             let (spec, spec_time) = stamp(&specs, &path);
-            path.clear();
-            let _ = write!(path, "{name}/{STATE}");
-            let (state, state_time) = stamp(&lib, &path);
+            // Looking for a name that is not there costs more than reading the folder once.
+            let has_folder = folders.as_mut().is_none_or(|folders| {
+                while folders.next_if(|folder| *folder < name).is_some() {}
+                folders.next_if_eq(&name).is_some()
+            });
+            let (state, state_time) = if has_folder {
+                path.clear();
+                let _ = write!(path, "{name}/{STATE}");
+                stamp(&lib, &path)
+            } else {
+                (0, 0)
+            };
             let settled = spec_time.max(state_time) + SETTLED < now;
             let stamps = Stamps { spec, state, settled };
             // Both are sorted by name: walk them side by side.
-            while lines.peek().is_some_and(|l| name_of(l) < name.as_str()) {
-                lines.next();
+            while lines.next_if(|line| name_of(line) < name.as_str()).is_some() {
+                changed = true;
             }
-            if let Some(line) = lines.peek().filter(|l| name_of(l) == name.as_str())
-                && let Some(entry) = from_line(line, &name, stamps)
-            {
-                fresh.push_str(line);
-                fresh.push('\n');
-                entries.push(entry);
-                continue;
+            if let Some(line) = lines.next_if(|line| name_of(line) == name.as_str()) {
+                if let Some(entry) = from_line(line, &name, stamps) {
+                    kept.push(Cow::Borrowed(line));
+                    entries.push(entry);
+                    continue;
+                }
+                changed = true;
             }
-            let Some(entry) = self.summarize(name) else { continue };
+            let Some(entry) = self.summarize(name, state != 0) else { continue };
             if settled && let Some(line) = entry.line(stamps) {
-                fresh.push_str(&line);
+                changed = true;
+                kept.push(Cow::Owned(line));
             }
             entries.push(entry);
         }
-        if fresh != cached {
-            self.write_cache(&fresh);
+        if changed || lines.next().is_some() {
+            self.write_cache(&kept);
         }
         Ok(entries)
     }
 
     /// Returns the summary of one zone, read from its files; none when there is no such zone.
     pub fn entry(&self, name: &ZoneName) -> Option<CatalogEntry> {
-        self.summarize(name.clone())
+        self.summarize(name.clone(), true)
     }
 
-    /// Reads one zone; none when it has just gone.
-    fn summarize(&self, name: ZoneName) -> Option<CatalogEntry> {
-        let (record, mut problem) = match StateRecord::read(&self.root.zone_lib(&name).join(STATE)) {
+    /// Reads one zone; none when it has just gone. `has_state`: it may have a state file.
+    fn summarize(&self, name: ZoneName, has_state: bool) -> Option<CatalogEntry> {
+        let record = if has_state {
+            StateRecord::read(&self.root.zone_lib(&name).join(STATE))
+        } else {
+            Ok(StateRecord::NONE)
+        };
+        let (record, mut problem) = match record {
             Ok(record) => (record, None),
             // The safe guess: nothing is removed or overwritten that may be there.
             Err(e) => {
@@ -297,10 +314,17 @@ impl FileStore {
     }
 
     /// Saves the cache as far as that is possible; who may not, or cannot, does without.
-    fn write_cache(&self, text: &str) {
+    fn write_cache(&self, lines: &[Cow<'_, str>]) {
         let dir = self.root.lib_dir();
         if !dir.is_dir() && std::fs::create_dir_all(&dir).is_err() {
             return;
+        }
+        let length = lines.iter().map(|line| line.len() + 1).sum::<usize>();
+        let mut text = String::with_capacity(HEADER.len() + length);
+        text.push_str(HEADER);
+        for line in lines {
+            text.push_str(line);
+            text.push('\n');
         }
         // Not synced: after a crash of the host a broken cache is made anew.
         let draft = dir.join(format!("{CACHE}.{}", std::process::id()));

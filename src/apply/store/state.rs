@@ -40,14 +40,19 @@ impl StateRecord {
         let field = |name: &str| {
             line.split_whitespace().find_map(|w| w.strip_prefix(name).and_then(|r| r.strip_prefix('=')))
         };
-        let state = match field("state")? {
-            "configured" => ZoneState::Configured,
-            "incomplete" => ZoneState::Incomplete,
-            "installed" => ZoneState::Installed,
-            "unavailable" => ZoneState::Unavailable,
-            _ => return None,
-        };
+        let state = Self::state_of_word(field("state")?)?;
         Some(Self { state, uuid: field("uuid").map(str::to_owned) })
+    }
+
+    /// Returns the state that a word of a state file means.
+    pub fn state_of_word(word: &str) -> Option<ZoneState> {
+        match word {
+            "configured" => Some(ZoneState::Configured),
+            "incomplete" => Some(ZoneState::Incomplete),
+            "installed" => Some(ZoneState::Installed),
+            "unavailable" => Some(ZoneState::Unavailable),
+            _ => None,
+        }
     }
 
     fn print(&self) -> String {

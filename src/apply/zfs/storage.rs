@@ -1,8 +1,11 @@
 //! Looks for the files of a zone that are not at its zonepath. Reads only, and only when they are missed: every
 //! filesystem of every pool is asked.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
 use thiserror::Error;
 
 use super::system::ZfsSystem;
@@ -18,6 +21,37 @@ use crate::zfs::{Dataset, DatasetKind, Mountpoint, OpenError, PoolError, Propert
 pub fn is_missing(root: &Root, zonepath: &Path) -> bool {
     let seen = root.host_path(zonepath).join("root").symlink_metadata();
     seen.is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound)
+}
+
+/// Says of one zone after another whether its files are invisible. Zonepaths mostly stand side by side, so their
+/// folder is opened once and each root is looked up from there.
+pub struct RootLookup<'a> {
+    root: &'a Root,
+    parent: Option<(PathBuf, OwnedFd)>,
+}
+
+impl<'a> RootLookup<'a> {
+    /// Returns a lookup in an alternate root, or in that of the host.
+    pub fn new(root: &'a Root) -> Self {
+        Self { root, parent: None }
+    }
+
+    /// Does what [`is_missing`] does.
+    pub fn is_missing(&mut self, zonepath: &Path) -> bool {
+        let (Some(folder), Some(name)) = (zonepath.parent(), zonepath.file_name()) else {
+            return is_missing(self.root, zonepath);
+        };
+        if self.parent.as_ref().is_none_or(|(path, _)| path != folder) {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let Ok(opened) = rustix::fs::open(self.root.host_path(folder), flags, Mode::empty()) else {
+                return is_missing(self.root, zonepath);
+            };
+            self.parent = Some((folder.to_owned(), opened));
+        }
+        let Some((_, parent)) = &self.parent else { return is_missing(self.root, zonepath) };
+        let seen = rustix::fs::statat(parent, Path::new(name).join("root"), AtFlags::SYMLINK_NOFOLLOW);
+        seen.is_err_and(|e| e == Errno::NOENT)
+    }
 }
 
 /// Says where the files of a zone may be, and which command brings them back.
@@ -95,5 +129,47 @@ impl StorageLookup<'_> {
             locked: is_locked(d),
             never: d.word("canmount").as_deref() == Some("off"),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_lookup_finds_what_one_look_finds() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let root = Root::new(Some(dir.path()));
+        let here = |path: &str| dir.path().join(path);
+        fs::create_dir_all(here("zones/there/root")).expect("a zone with its root");
+        fs::create_dir_all(here("zones/unmounted")).expect("a zonepath without a root");
+        fs::create_dir_all(here("other/there/root")).expect("a zone of another folder");
+        fs::create_dir_all(here("zones/link")).expect("a zonepath");
+        symlink("/nowhere", here("zones/link/root")).expect("a link");
+        fs::write(here("file"), "").expect("a file");
+        let cases = [
+            ("/zones/there", false),
+            ("/zones/unmounted", true),
+            ("/zones/none", true),
+            ("/other/there", false),
+            ("/other/none", true),
+            // A link leads somewhere within the zone: it is there.
+            ("/zones/link", false),
+            ("/nofolder/none", true),
+            // The kernel says that a file is no folder, and not that the root is missing.
+            ("/file/none", false),
+            ("/zones/there/..", true),
+            ("/", true),
+        ];
+        let mut lookup = RootLookup::new(&root);
+        for (zonepath, missing) in cases {
+            assert_eq!(is_missing(&root, Path::new(zonepath)), missing, "{zonepath}");
+            assert_eq!(lookup.is_missing(Path::new(zonepath)), missing, "{zonepath} in a lookup");
+        }
+        fs::remove_dir(here("zones/there/root")).expect("an unmounted root");
+        assert!(lookup.is_missing(Path::new("/zones/there")), "a lookup looks each time");
     }
 }

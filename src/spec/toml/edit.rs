@@ -249,11 +249,7 @@ impl Editor<'_> {
             result.push(table);
         }
         order(&mut result, place);
-        let mut array = ArrayOfTables::new();
-        for table in result {
-            array.push(table);
-        }
-        self.root().insert(def.name, Node::ArrayOfTables(array));
+        self.root().insert(def.name, Node::ArrayOfTables(result.into_iter().collect()));
         self.hand_down_all(tables.iter().flatten().map(apart_of_table).collect());
     }
 
