@@ -472,6 +472,7 @@ fn a_zone_that_runs_gets_locked_mounts() {
         stop_reason: None,
         announced: None,
         cgroup: None,
+        links: None,
     };
     let mounts = || {
         let text = fs::read_to_string(format!("/proc/{}/mountinfo", zone.pid)).expect("it lives");

@@ -61,6 +61,8 @@ pub struct Row {
     pub ip_type: String,
     /// Whether the host boots it.
     pub autoboot: bool,
+    /// Whether it runs and may use links of the host, which [`Listing::links`] then looks at.
+    pub may_have_links: bool,
     /// Why spec or state cannot be read; then the fields above hold the known part.
     pub problem: Option<Problem>,
 }
@@ -78,7 +80,7 @@ pub struct Listing {
 impl Listing {
     /// Returns the changes of the host's links that running zones of the listing use.
     pub fn links(&self, root: &Root) -> Vec<String> {
-        let running = self.rows.iter().filter(|row| row.state.is_active() && row.name != "global");
+        let running = self.rows.iter().filter(|row| row.may_have_links);
         let zones = running.filter_map(|row| ZoneName::new(&row.name).ok());
         zones.flat_map(|zone| follow::link_warnings(root, &zone)).collect()
     }
@@ -101,6 +103,7 @@ impl Row {
             brand: default_of("brand").to_owned(),
             ip_type: "shared".to_owned(),
             autoboot: false,
+            may_have_links: false,
             problem: None,
         }
     }
@@ -134,6 +137,7 @@ impl Row {
             brand: if brand.is_empty() { default_of("brand").to_owned() } else { brand },
             ip_type: if ip_type.is_empty() { default_of("ip-type").to_owned() } else { ip_type },
             autoboot,
+            may_have_links: active.is_some_and(|running| running.links != Some(0)),
             problem,
         }
     }

@@ -163,6 +163,7 @@ impl Zone {
             stop_reason: None,
             announced: None,
             cgroup,
+            links: None,
         };
         let folder = self.root.zone_run(&self.name);
         std::fs::create_dir_all(&folder).expect("a folder");

@@ -18,6 +18,7 @@ use crate::apply::running::next_id;
 use crate::apply::{claim, engine};
 use crate::plan::boot::{BootFacts, BootPlan};
 use crate::plan::dataset::DatasetLookup;
+use crate::plan::step::{BootStep, HostStep};
 use crate::spec::ZoneName;
 use crate::spec::state::ZoneState;
 use crate::spec::store::StoreError;
@@ -68,6 +69,7 @@ pub fn up(
     let ids = first_host_id(&facts.uid_map).zip(first_host_id(&facts.gid_map));
     let ids = ids.ok_or(UpError::NoRoot)?;
     let (BootPlan { image, steps, .. }, asked) = (begun.plan, begun.asked);
+    let links = steps.iter().filter(|step| matches!(step, BootStep::Host(HostStep::Link(_)))).count();
     let work = host::BuildInput { image, steps, asked, console: console.slave(), init: &init };
     let mut id = 0;
     let meanwhile = || {
@@ -87,6 +89,7 @@ pub fn up(
         stop_reason: None,
         announced: None,
         cgroup: facts.cgroup.as_ref().map(|p| p.to_string_lossy().into_owned()),
+        links: Some(links),
     };
     if goal == Goal::Running {
         running.state = ZoneState::Running;

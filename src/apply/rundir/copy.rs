@@ -196,6 +196,7 @@ mod tests {
             stop_reason: None,
             announced: None,
             cgroup: Some("/sys/fs/cgroup/zones/zion".into()),
+            links: Some(0),
         }
     }
 

@@ -38,6 +38,8 @@ pub struct Running {
     pub announced: Option<Announced>,
     /// The zone's cgroup v2 folder, when the host has that hierarchy.
     pub cgroup: Option<String>,
+    /// Number of links that the boot gave to the zone; none in the record of a release that did not count them.
+    pub links: Option<usize>,
 }
 
 /// Why a zone is going down.
@@ -130,6 +132,7 @@ impl Running {
             },
             announced: announced(),
             cgroup: field("cgroup").map(str::to_owned),
+            links: field("links").and_then(|n| n.parse().ok()),
         })
     }
 }
@@ -151,6 +154,9 @@ impl fmt::Display for Running {
         }
         if let Some(cgroup) = &self.cgroup {
             write!(f, " cgroup={cgroup}")?;
+        }
+        if let Some(links) = self.links {
+            write!(f, " links={links}")?;
         }
         writeln!(f)
     }
@@ -228,9 +234,11 @@ mod tests {
             stop_reason: Some(StopReason::Reboot),
             announced: Some(Announced { command: 9, command_start: 10, state_before: ZoneState::Ready }),
             cgroup: Some("/sys/fs/cgroup/zones/zion".into()),
+            links: Some(2),
         };
         assert_eq!(Running::parse(&r.to_string()), Some(r.clone()));
-        (r.stop_reason, r.announced, r.cgroup, r.state) = (None, None, None, ZoneState::Running);
+        (r.stop_reason, r.announced, r.cgroup, r.links, r.state) =
+            (None, None, None, None, ZoneState::Running);
         assert_eq!(Running::parse(&r.to_string()), Some(r));
         assert_eq!(Running::parse("id=1 state=running init=x start=1 supervisor=1 sstart=1"), None);
         assert_eq!(Running::parse(""), None);

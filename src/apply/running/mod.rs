@@ -148,6 +148,7 @@ fn lives(init: i32, group: Option<&Path>) -> Option<Running> {
         stop_reason: None,
         announced: None,
         cgroup: group.map(|path| path.to_string_lossy().into_owned()),
+        links: None,
     })
 }
 

@@ -31,6 +31,7 @@ fn init(ended: Option<Ended>) -> InitProcess {
         stop_reason: None,
         announced: None,
         cgroup: None,
+        links: None,
     };
     InitProcess { running, handle: Handle::open(pid).expect("it lives"), channel: None, ended }
 }
