@@ -120,6 +120,9 @@ pub fn remove_remains(op: &mut Op<'_>, running: &Running, ports: PortRemoval) ->
         running::remove_cgroup(op.name.as_str(), Path::new(path))
             .map_err(BootError::system("remove the zone's cgroup"))?;
     }
+    // No process has the ids any more. The supervisor ends meanwhile.
+    claim::release(root, op.name);
+    copy::remove(root, op.name);
     // A supervisor whose console has no client ends by itself now; one with a client stays.
     let mut watched = false;
     if running.supervisor_alive() {
@@ -137,7 +140,7 @@ pub fn remove_remains(op: &mut Op<'_>, running: &Running, ports: PortRemoval) ->
             }
         }
     }
-    remove_run_files(root, op.name, watched);
+    remove_files(root, op.name, watched);
     Ok(())
 }
 
@@ -170,14 +173,20 @@ pub fn recover_and_remove_files(root: &Root, name: &ZoneName) {
     remove_run_files(root, name, client::is_listening(root, name));
 }
 
-/// Removes the files of a zone that runs no longer; with `keep_console`, all but the console's.
+/// Removes the files of a zone that runs no longer, and its claim of ids; with `keep_console`, all files but the
+/// console's.
 pub fn remove_run_files(root: &Root, name: &ZoneName, keep_console: bool) {
-    let dir = root.zone_run(name);
     claim::release(root, name);
+    copy::remove(root, name);
+    remove_files(root, name, keep_console);
+}
+
+/// Removes the files of the run-time folder; with `keep_console`, all but the console's.
+fn remove_files(root: &Root, name: &ZoneName, keep_console: bool) {
+    let dir = root.zone_run(name);
     for file in [RECORD, RECORD_DRAFT, JOURNAL, SPEC, IMAGE, NEXT_BOOT, GUARD] {
         let _ = fs::remove_file(dir.join(file));
     }
-    copy::remove(root, name);
     if !keep_console {
         let _ = fs::remove_file(dir.join(rundir::CONSOLE));
         let _ = fs::remove_file(dir.join(rundir::WATCHED));

@@ -44,6 +44,7 @@ pub mod ns;
 pub mod path;
 pub mod peer;
 pub mod poll;
+mod pow;
 pub mod process;
 pub mod pty;
 pub mod rlimit;
