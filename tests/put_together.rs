@@ -8,7 +8,7 @@ mod ordinary;
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use ordinary::Sleeper;
@@ -17,7 +17,7 @@ use zones::apply::boot::error::StepError;
 use zones::apply::boot::site::Site;
 use zones::apply::rundir::Running;
 use zones::plan::options;
-use zones::plan::step::{Mount, MountSource};
+use zones::plan::step::{Mount, MountSource, Node};
 use zones::spec::idmap::{IdMap, IdRange};
 use zones::spec::state::ZoneState;
 use zones::sys::mount::MountFd;
@@ -34,6 +34,11 @@ fn main() {
         ("an_inherited_directory_and_its_programs", an_inherited_directory_and_its_programs),
         ("an_inherited_directory_that_is_refused", an_inherited_directory_that_is_refused),
         ("a_zone_that_runs_gets_locked_mounts", a_zone_that_runs_gets_locked_mounts),
+        ("a_zone_that_runs_gets_nodes_and_loses_them", a_zone_that_runs_gets_nodes_and_loses_them),
+        (
+            "nodes_are_refused_where_the_zone_has_changed_its_dev",
+            nodes_are_refused_where_the_zone_has_changed_its_dev,
+        ),
     ]);
 }
 
@@ -462,18 +467,7 @@ fn a_zone_that_runs_gets_locked_mounts() {
     let zone = Sleeper::start(Kinds::USER | Kinds::MOUNT, || {
         ordinary::memory("/run").expect("mounted");
     });
-    let record = Running {
-        id: 1,
-        state: ZoneState::Running,
-        init: zone.pid,
-        init_start: start_time(zone.pid).expect("it lives"),
-        supervisor: 0,
-        supervisor_start: 0,
-        stop_reason: None,
-        announced: None,
-        cgroup: None,
-        links: None,
-    };
+    let record = record_of(&zone);
     let mounts = || {
         let text = fs::read_to_string(format!("/proc/{}/mountinfo", zone.pid)).expect("it lives");
         let of_zone =
@@ -521,4 +515,144 @@ fn a_zone_that_runs_gets_locked_mounts() {
     assert!(Site::running(&other).is_err(), "its process id has gone to another");
     drop(zone);
     assert!(Site::running(&record).is_err(), "it has ended");
+}
+
+fn record_of(zone: &Sleeper) -> Running {
+    Running {
+        id: 1,
+        state: ZoneState::Running,
+        init: zone.pid,
+        init_start: start_time(zone.pid).expect("it lives"),
+        supervisor: 0,
+        supervisor_start: 0,
+        stop_reason: None,
+        announced: None,
+        cgroup: None,
+        links: None,
+    }
+}
+
+/// A node that needs no right: the kernel lets everybody make the character device 0:0, which leads to no driver.
+fn node(path: &str) -> Node {
+    Node { path: path.into(), block: false, major: 0, minor: 0, mode: 0o640 }
+}
+
+/// Starts a zone with a `/dev` as a boot makes it, and with what `more` does in it.
+fn zone_with_dev(more: impl FnOnce()) -> Sleeper {
+    Sleeper::start(Kinds::USER | Kinds::MOUNT, || {
+        ordinary::memory("/dev").expect("mounted");
+        fs::write("/dev/.zonename", "zion").expect("the mark of the boot");
+        more();
+    })
+}
+
+/// Returns what lies in the `/dev` of a zone, below its mark: kind and permission bits, or the target of a link.
+fn devices(zone: &Sleeper) -> BTreeMap<String, String> {
+    let top = format!("/proc/{}/root/dev", zone.pid);
+    let mut found = BTreeMap::new();
+    let mut open = vec![top.clone()];
+    while let Some(dir) = open.pop() {
+        for entry in fs::read_dir(&dir).expect("a folder").flatten() {
+            let (path, meta) = (entry.path().display().to_string(), entry.metadata().expect("it is there"));
+            let name = path[top.len() + 1..].to_owned();
+            let kind = match meta.file_type() {
+                t if t.is_char_device() => format!("char {:x}", meta.rdev()),
+                t if t.is_dir() => "dir".to_owned(),
+                t if t.is_file() => "file".to_owned(),
+                _ => "other".to_owned(),
+            };
+            if meta.is_dir() {
+                open.push(path);
+            }
+            found.insert(name, format!("{kind} {:o}", meta.mode() & 0o7777));
+        }
+    }
+    found.remove(".zonename");
+    found
+}
+
+fn a_zone_that_runs_gets_nodes_and_loses_them() {
+    let zone = zone_with_dev(|| fs::write("/dev/taken", "").expect("a file"));
+    let site = Site::running(&record_of(&zone)).expect("it runs");
+    site.node(&node("one")).expect("a node");
+    site.node(&node("zvol/tank/vol")).expect("a node in folders of its own");
+    site.node(&node("zvol/tank/other")).expect("a node in folders that are there");
+    let mut all = pairs(&[
+        ("one", "char 0 640"),
+        ("taken", "file 644"),
+        ("zvol", "dir 755"),
+        ("zvol/tank", "dir 755"),
+        ("zvol/tank/other", "char 0 640"),
+        ("zvol/tank/vol", "char 0 640"),
+    ]);
+    assert_eq!(devices(&zone), all);
+    for (path, why) in [("one", "File exists"), ("taken", "File exists"), ("one/x", "Not a directory")] {
+        let text = site.node(&node(path)).expect_err(path).to_string();
+        assert!(text.starts_with(&format!("device: cannot make /dev/{path}: {why}")), "{text}");
+        assert_eq!(devices(&zone), all, "{path}");
+    }
+    // A device that an ordinary user may not make: its folder is made before, and stays.
+    let null = Node { major: 1, minor: 3, ..node("more/null") };
+    let text = site.node(&null).expect_err("no right to it").to_string();
+    assert!(text.starts_with("device: cannot make /dev/more/null: Operation not permitted"), "{text}");
+    all.insert("more".to_owned(), "dir 755".to_owned());
+    assert_eq!(devices(&zone), all);
+
+    for path in ["zvol/tank/vol", "one"] {
+        site.remove_node(&node(path)).expect(path);
+        all.remove(path);
+        assert_eq!(devices(&zone), all);
+        site.remove_node(&node(path)).expect("it is gone already");
+    }
+    site.remove_node(&node("never/made")).expect("it is gone already");
+    for (path, other) in
+        [("taken", node("taken")), ("zvol/tank/other", Node { minor: 1, ..node("zvol/tank/other") })]
+    {
+        let text = site.remove_node(&other).expect_err(path).to_string();
+        assert_eq!(text, format!("device: cannot remove /dev/{path}: the zone has put something else there"));
+        assert_eq!(devices(&zone), all);
+    }
+}
+
+fn nodes_are_refused_where_the_zone_has_changed_its_dev() {
+    folder("/tmp/shared");
+    let refused = |zone: &Sleeper, path: &str| {
+        let before = devices(zone);
+        let site = Site::running(&record_of(zone)).expect("it runs");
+        let (made, removed) = (site.node(&node(path)), site.remove_node(&node(path)));
+        assert_eq!(devices(zone), before, "{path}");
+        let text = |done: Result<(), StepError>| done.expect_err(path).to_string();
+        (text(made), text(removed))
+    };
+    // The zone shows a directory of the host in place of its /dev, or takes the mark away.
+    let not_ours = ": /dev is not the one of the zone's boot, or has no .zonename any more";
+    let covered = zone_with_dev(|| bind("/tmp/shared", "/dev"));
+    let unmarked = zone_with_dev(|| fs::remove_file("/dev/.zonename").expect("removed"));
+    let unmounted = Sleeper::start(Kinds::USER | Kinds::MOUNT, || {
+        ordinary::memory("/dev").expect("mounted");
+        ordinary::memory("/tmp/shared").expect("mounted");
+        fs::write("/tmp/shared/.zonename", "zion").expect("a mark on another file system");
+        fs::write("/dev/.zonename", "").expect("a file to mount it on");
+        bind("/tmp/shared/.zonename", "/dev/.zonename");
+    });
+    for zone in [&covered, &unmarked, &unmounted] {
+        let (made, removed) = refused(zone, "one");
+        assert_eq!(made, format!("device: cannot make /dev/one{not_ours}"));
+        assert_eq!(removed, format!("device: cannot remove /dev/one{not_ours}"));
+    }
+    assert_eq!(fs::read_dir("/tmp/shared").expect("a folder").count(), 0, "the host's has no node");
+
+    // Links and mounts on the way.
+    let on_the_way = zone_with_dev(|| {
+        symlink("/tmp/shared", "/dev/link").expect("a link");
+        folder("/dev/mounted/dir");
+        bind("/tmp/shared", "/dev/mounted");
+    });
+    let (made, _) = refused(&on_the_way, "link/one");
+    assert!(made.starts_with("device: cannot make /dev/link/one: "), "{made}");
+    let (made, removed) = refused(&on_the_way, "mounted/one");
+    let why = ": the zone has mounted another file system on the way";
+    assert_eq!(made, format!("device: cannot make /dev/mounted/one{why}"));
+    assert_eq!(removed, format!("device: cannot remove /dev/mounted/one{why}"));
+    assert_eq!(fs::read_dir("/tmp/shared").expect("a folder").count(), 0, "the host's has no node");
 }
