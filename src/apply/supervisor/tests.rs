@@ -169,3 +169,220 @@ fn how_long_a_supervisor_waits() {
     supervisor.console.drop_client();
     assert_eq!(supervisor.poll_timeout(), second);
 }
+
+/// What a supervisor has done when its zone had ended.
+#[derive(Debug, PartialEq, Eq)]
+struct AfterEnd {
+    /// Whether the supervisor serves on.
+    stays: bool,
+    /// Whether it waits for the lock.
+    waits: bool,
+    /// The names in the run-time folder; none when that is gone.
+    files: Option<Vec<String>>,
+    /// What the client of the console has read; none without a client.
+    heard: Option<String>,
+}
+
+/// The end of a zone: how process 1 ended, what its record said by then, whether another process has the lock of the
+/// zone, and what the client of the console wanted, if there is one.
+struct ZoneEnd {
+    by: i32,
+    record: fn(Running) -> Option<Running>,
+    locked: bool,
+    client: Option<&'static str>,
+}
+
+const BUSY_STATUS: i32 = 4;
+const STAYS_STATUS: i32 = 3;
+
+fn after(end: &ZoneEnd) -> AfterEnd {
+    let (_temp, mut supervisor) = idle();
+    let run = supervisor.root.zone_run(&supervisor.name);
+    let store = FileStore::open(supervisor.root.clone());
+    let lock = end.locked.then(|| store.try_lock(&supervisor.name, "a test").expect("a lock").expect("free"));
+    let ours = end.client.map(|text| {
+        let (ours, theirs) = UnixStream::pair().expect("a connection");
+        supervisor.console.client = Some(crate::apply::console::client_from(text, theirs));
+        ours
+    });
+    let Side::Parent(pid, _) = ns::fork().expect("a process") else {
+        // The supervisor, which alone can wait for process 1.
+        let Ok(Side::Parent(first, _)) = ns::fork() else {
+            loop {
+                std::thread::sleep(Duration::from_secs(60));
+            }
+        };
+        let mut init = init(None);
+        init.running.init = first;
+        init.running.init_start = process::start_time(first).unwrap_or(0);
+        init.handle = Handle::open(first).unwrap_or_else(|_| process::exit_now(10));
+        for file in [crate::apply::rundir::SPEC, crate::apply::rundir::IMAGE, JOURNAL] {
+            let _ = fs::write(run.join(file), "");
+        }
+        if let Some(record) = (end.record)(init.running.clone()) {
+            let _ = write_record(&supervisor.root, &supervisor.name, &record);
+        }
+        let ended = init.handle.signal(end.by).is_ok() && init.handle.wait_gone(5000).is_ok_and(|gone| gone);
+        supervisor.init = Some(init);
+        if !ended {
+            process::exit_now(11);
+        }
+        supervisor.init_has_ended();
+        process::exit_now(if supervisor.init.is_some() { BUSY_STATUS } else { STAYS_STATUS })
+    };
+    drop(supervisor.console.client.take());
+    let status = process::wait(pid).expect("it ends");
+    drop(lock);
+    let mut heard = ours.map(|mut ours| {
+        let mut text = String::new();
+        ours.read_to_string(&mut text).expect("text");
+        text
+    });
+    if let Some(text) = &mut heard {
+        *text = text.replace("\r\n", " ").trim().to_owned();
+    }
+    let files = fs::read_dir(&run).ok().map(|list| {
+        let mut names: Vec<_> =
+            list.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    });
+    let (stays, waits) = match status {
+        Ended::Exit(0) => (false, false),
+        Ended::Exit(STAYS_STATUS) => (true, false),
+        Ended::Exit(BUSY_STATUS) => (true, true),
+        other => panic!("{other:?}"),
+    };
+    AfterEnd { stays, waits, files, heard }
+}
+
+fn names(list: &[&str]) -> Option<Vec<String>> {
+    Some(list.iter().map(|name| (*name).to_owned()).collect())
+}
+
+const ALL_FILES: [&str; 5] = ["console.sock", "image", "journal", "running", "spec.toml"];
+
+#[test]
+fn a_zone_that_has_ended_by_itself_is_taken_down() {
+    for by in [libc::SIGINT, libc::SIGKILL, libc::SIGTERM] {
+        let end = ZoneEnd { by, record: Some, locked: false, client: None };
+        let wanted = AfterEnd { stays: false, waits: false, files: None, heard: None };
+        assert_eq!(after(&end), wanted, "signal {by}");
+        // A client keeps the console, unless it wanted to leave with the zone.
+        let watched = ZoneEnd { client: Some("71 0"), ..end };
+        let wanted = AfterEnd {
+            stays: true,
+            waits: false,
+            files: names(&["console.sock"]),
+            heard: Some("[NOTICE: Zone halted]".into()),
+        };
+        assert_eq!(after(&watched), wanted, "signal {by}");
+        let leaving = ZoneEnd { client: Some("71 1"), ..watched };
+        let heard = Some("[NOTICE: Zone halted.  Disconnecting...]".into());
+        assert_eq!(
+            after(&leaving),
+            AfterEnd { stays: false, waits: false, files: None, heard },
+            "signal {by}"
+        );
+    }
+}
+
+#[test]
+fn a_zone_that_a_command_ends_is_left_to_it() {
+    for (stop_reason, client, heard) in [
+        (StopReason::Halt, None, None),
+        (StopReason::Reboot, None, None),
+        (StopReason::Halt, Some("71 0"), Some("[NOTICE: Zone halted]")),
+        (StopReason::Reboot, Some("71 1"), Some("[NOTICE: Zone rebooting]")),
+    ] {
+        let record: fn(Running) -> Option<Running> = match stop_reason {
+            StopReason::Halt => |r| Some(Running { stop_reason: Some(StopReason::Halt), ..r }),
+            StopReason::Reboot => |r| Some(Running { stop_reason: Some(StopReason::Reboot), ..r }),
+        };
+        let end = ZoneEnd { by: libc::SIGKILL, record, locked: true, client };
+        let mut files = ALL_FILES.to_vec();
+        let wanted = AfterEnd {
+            stays: client.is_some(),
+            waits: false,
+            files: {
+                files.sort_unstable();
+                names(&files)
+            },
+            heard: heard.map(str::to_owned),
+        };
+        assert_eq!(after(&end), wanted, "{stop_reason:?}");
+    }
+    // The command that had announced it has died: its lock is free.
+    let halt = |r| Some(Running { stop_reason: Some(StopReason::Halt), ..r });
+    let end = ZoneEnd { by: libc::SIGKILL, record: halt, locked: false, client: None };
+    assert_eq!(after(&end), AfterEnd { stays: false, waits: false, files: None, heard: None });
+}
+
+#[test]
+fn a_zone_waits_for_a_command_that_only_looks_at_it() {
+    for record in [Some as fn(Running) -> Option<Running>, |_| None] {
+        let end = ZoneEnd { by: libc::SIGINT, record, locked: true, client: Some("71 0") };
+        let done = after(&end);
+        assert!(done.stays && done.waits, "{done:?}");
+        assert_eq!(done.heard.as_deref(), Some(""), "nothing has been decided");
+        let files = done.files.expect("the folder stays");
+        assert!(files.contains(&"spec.toml".to_owned()), "{files:?}");
+    }
+}
+
+#[test]
+fn a_reboot_that_fails_leaves_a_halted_zone() {
+    // The zone has no spec any more, which is found as the first thing.
+    let ends = [
+        ZoneEnd { by: libc::SIGHUP, record: Some, locked: false, client: Some("71 0") },
+        ZoneEnd {
+            by: libc::SIGKILL,
+            record: |r| Some(Running { stop_reason: Some(StopReason::Reboot), ..r }),
+            locked: false,
+            client: Some("71 0"),
+        },
+    ];
+    for end in ends {
+        let wanted = AfterEnd {
+            stays: true,
+            waits: false,
+            files: names(&["console.sock"]),
+            heard: Some("[NOTICE: Zone rebooting]  [NOTICE: Zone boot failed]".into()),
+        };
+        assert_eq!(after(&end), wanted, "signal {}", end.by);
+        let alone = after(&ZoneEnd { client: None, ..end });
+        assert_eq!(alone, AfterEnd { stays: false, waits: false, files: None, heard: None });
+    }
+    // A halt from inside is none, whatever the record of another zone says.
+    let other = |r: Running| {
+        let stop_reason = Some(StopReason::Reboot);
+        Some(Running { init_start: r.init_start + 1, stop_reason, ..r })
+    };
+    let end = ZoneEnd { by: libc::SIGINT, record: other, locked: false, client: Some("71 0") };
+    assert_eq!(after(&end).heard.as_deref(), Some("[NOTICE: Zone halted]"));
+}
+
+#[test]
+fn lost_files_of_a_zone_are_restored() {
+    let (_temp, mut supervisor) = idle();
+    let run = supervisor.root.zone_run(&supervisor.name);
+    fs::remove_dir_all(&run).expect("removed");
+    supervisor.restore();
+    assert!(run.join(crate::apply::rundir::CONSOLE).exists(), "the socket is there again");
+    assert_eq!(record(&supervisor.root, &supervisor.name), None, "no zone runs");
+    let init = init(None);
+    let wanted = init.running.clone();
+    supervisor.init = Some(init);
+    supervisor.restore();
+    assert_eq!(record(&supervisor.root, &supervisor.name).as_ref(), Some(&wanted));
+    // A record that a command has written is not written over.
+    let ready = Running { state: ZoneState::Ready, ..wanted };
+    write_record(&supervisor.root, &supervisor.name, &ready).expect("written");
+    supervisor.restore();
+    assert_eq!(record(&supervisor.root, &supervisor.name), Some(ready));
+    // The socket serves.
+    let mut ours = UnixStream::connect(run.join(crate::apply::rundir::CONSOLE)).expect("it listens");
+    ours.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
+    ours.write_all(b"\nzoneadmd 1 FROB\n").expect("sent");
+    supervisor.request();
+}
