@@ -7,6 +7,7 @@ use std::thread;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use super::*;
+use crate::sys::ns::Side;
 
 /// A zone's cgroup two folders below the top, with the files that the kernel makes.
 struct Tree {
@@ -215,4 +216,106 @@ fn a_cgroup_that_cannot_be_made_is_told() {
     fs::remove_dir_all(&tree.path).expect("removed");
     fs::write(&tree.path, "").expect("written");
     failed("cannot make it");
+}
+
+/// Does something in a process of its own, which an exit status of 0 says has gone well.
+fn apart(work: impl FnOnce() -> bool) -> process::Ended {
+    let Side::Parent(pid, _) = ns::fork().expect("a process") else {
+        process::exit_now(i32::from(!work()));
+    };
+    process::wait(pid).expect("it ends")
+}
+
+/// Makes this process root of a user namespace in which nobody else is.
+fn be_root() -> bool {
+    let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    ns::unshare(Kinds::USER).is_ok()
+        && [
+            ("setgroups", "deny".to_owned()),
+            ("uid_map", format!("0 {user} 1")),
+            ("gid_map", format!("0 {group} 1")),
+        ]
+        .iter()
+        .all(|(file, text)| fs::write(format!("/proc/self/{file}"), text).is_ok())
+}
+
+fn ipc_setting(file: &'static str, value: &str) -> Setting {
+    Setting { file, value: value.into(), subject: format!("rctl of {file}") }
+}
+
+#[test]
+fn limits_of_ipc_are_those_of_a_namespace_of_its_own() {
+    let knob = |name: &str| made::read(format!("/proc/sys/kernel/{name}")).ok().map(|t| t.trim().to_owned());
+    let before = (knob("msgmni"), knob("shmmni"));
+    let ended = apart(|| {
+        if !be_root() || ipc(&[ipc_setting("msgmni", "7"), ipc_setting("shmmni", "9")]).is_err() {
+            return false;
+        }
+        (knob("msgmni").as_deref(), knob("shmmni").as_deref()) == (Some("7"), Some("9"))
+    });
+    assert_eq!(ended, process::Ended::Exit(0));
+    assert_eq!((knob("msgmni"), knob("shmmni")), before, "the host has kept its own");
+    // A value that the kernel refuses: those before it are set, those behind are not, and it is named.
+    let ended = apart(|| {
+        let settings =
+            [ipc_setting("msgmni", "7"), ipc_setting("shmmni", "many"), ipc_setting("shmall", "1")];
+        let refused = be_root().then(|| ipc(&settings).err()).flatten();
+        let text = refused.map(|e| e.to_string()).unwrap_or_default();
+        text.starts_with("rctl of shmmni: cannot limit it: ")
+            && knob("msgmni").as_deref() == Some("7")
+            && knob("shmmni") != Some("many".into())
+            && knob("shmall").as_deref() != Some("1")
+    });
+    assert_eq!(ended, process::Ended::Exit(0));
+}
+
+/// Returns the soft and hard limit of this process, as `/proc` prints them.
+fn limit(name: &str) -> Option<(String, String)> {
+    let text = made::read("/proc/self/limits").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    let mut words = line.split_whitespace();
+    Some((words.next()?.to_owned(), words.next()?.to_owned()))
+}
+
+#[test]
+fn a_zone_has_its_limits_whatever_its_caller_has() {
+    let ended = apart(|| {
+        let own = process(Some(65536), SchedPolicy::Batch).is_ok();
+        let locked = limit("Max locked memory") == Some(("65536".into(), "65536".into()));
+        // Field 41 of proc_pid_stat(5) is the policy; SCHED_BATCH is 3.
+        let stat = made::read("/proc/self/stat").unwrap_or_default();
+        let policy = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(38));
+        own && locked && policy == Some("3")
+    });
+    assert_eq!(ended, process::Ended::Exit(0));
+    // More than the caller may lock: only root raises a limit, and no limit is taken for it silently.
+    let ended = apart(|| {
+        if rlimit::lock_at_most(4096).is_err() {
+            return false;
+        }
+        let text = process(Some(8192), SchedPolicy::Normal).err().map(|e| e.to_string()).unwrap_or_default();
+        rustix::process::geteuid().is_root() || text.starts_with("capped-memory locked: cannot limit it: ")
+    });
+    assert_eq!(ended, process::Ended::Exit(0));
+}
+
+#[test]
+fn the_number_of_processes_is_limited_unless_the_spec_does() {
+    let ended = apart(|| {
+        let before = limit("Max processes");
+        let by_spec = Setting { file: "pids.max", value: "9".into(), subject: "rctl zone.max-lwps".into() };
+        processes(&[by_spec]).is_ok() && limit("Max processes") == before
+    });
+    assert_eq!(ended, process::Ended::Exit(0));
+    let ended = apart(|| {
+        let number = |name: &str| {
+            made::read(format!("/proc/sys/kernel/{name}")).ok().and_then(|t| t.trim().parse::<u64>().ok())
+        };
+        let most = number("pid_max").into_iter().chain(number("threads-max")).min().unwrap_or(0) / 3;
+        let before =
+            limit("Max processes").and_then(|(_, hard)| hard.parse::<u64>().ok()).unwrap_or(u64::MAX);
+        let wanted = most.min(before).to_string();
+        processes(&[]).is_ok() && limit("Max processes") == Some((wanted.clone(), wanted))
+    });
+    assert_eq!(ended, process::Ended::Exit(0));
 }
