@@ -193,3 +193,7 @@ fn remove_files(root: &Root, name: &ZoneName, keep_console: bool) {
         let _ = fs::remove_dir(&dir);
     }
 }
+
+#[cfg(test)]
+#[path = "teardown_tests.rs"]
+mod tests;
