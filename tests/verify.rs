@@ -1,4 +1,4 @@
-//! What `zoneadm verify` finds on a host, with its texts: zonepath, links, addresses and inherited directories of a host
+//! Findings of `zoneadm verify` about a host, with their texts: zonepath, links, addresses and inherited directories of a host
 //! that is made for each test in namespaces of an ordinary user, who is root there.
 
 #![allow(clippy::disallowed_methods)]
@@ -247,7 +247,7 @@ fn the_root_of_an_installed_zone() {
     fs::remove_dir(root).expect("empty");
     fs::write(root, "").expect("a file");
     assert_eq!(host.says(ZION, VERIFY), ["E /zones/zion/root is not a directory.", ABOVE]);
-    // What makes a zone anew does not ask for its old root.
+    // A command that makes a zone anew does not ask for its old root.
     assert_eq!(host.says(ZION, Purpose::Install), Vec::<String>::new());
 }
 

@@ -170,7 +170,7 @@ fn how_long_a_supervisor_waits() {
     assert_eq!(supervisor.poll_timeout(), second);
 }
 
-/// What a supervisor has done when its zone had ended.
+/// The state in which a supervisor leaves itself and the files when its zone has ended.
 #[derive(Debug, PartialEq, Eq)]
 struct AfterEnd {
     /// Whether the supervisor serves on.
@@ -179,7 +179,7 @@ struct AfterEnd {
     waits: bool,
     /// The names in the run-time folder; none when that is gone.
     files: Option<Vec<String>>,
-    /// What the client of the console has read; none without a client.
+    /// The text that the client of the console has read; none without a client.
     heard: Option<String>,
 }
 
