@@ -195,5 +195,5 @@ fn remove_files(root: &Root, name: &ZoneName, keep_console: bool) {
 }
 
 #[cfg(test)]
-#[path = "teardown_tests.rs"]
+#[path = "teardown/tests.rs"]
 mod tests;
