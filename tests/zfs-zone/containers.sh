@@ -5,13 +5,6 @@ good "a whole root is installed from an archive" zoneadm -z deb install -a "$PWD
 rm -f root.tar
 says() { printf 'remove -F attr\n%s\nexit\n' "$1" | zonecfg -z deb >/dev/null || fail "zonecfg takes: $1"; }
 attr() { printf 'add attr\nset name=proc-spl\nset type=string\nset value=%s\nend' "$1"; }
-comes_up() {
-    for _ in $(seq 120); do
-        case $(zlogin deb systemctl is-system-running 2>&1) in running | degraded) return ;; esac
-        sleep 1
-    done
-    return 1
-}
 up() {
     good "the zone boots" zoneadm -z deb boot
     good "systemd comes up" comes_up

@@ -101,3 +101,20 @@ console() { zlogin -C "$1" </dev/null 2>/dev/null; }
 
 # soon COMMAND...: it succeeds within five seconds
 soon() { for i in {1..50}; do "$@" && return; sleep 0.1; done; false; }
+
+# Waits until systemd in the zone deb has come up, and names the units that have failed.
+comes_up() {
+    local said
+    for _ in $(seq 120); do
+        said=$(zlogin deb systemctl is-system-running 2>&1)
+        case $said in
+        running) return ;;
+        degraded | maintenance | stopping) break ;;
+        esac
+        sleep 1
+    done
+    echo "$said"
+    zlogin deb systemctl list-units --failed --no-pager --plain
+    zlogin deb journalctl -b --no-pager -p warning | tail -n 40
+    return 1
+}

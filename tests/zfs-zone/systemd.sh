@@ -7,21 +7,6 @@ settles() { # wanted: the state of the zone, within a minute
     for _ in $(seq 120); do [ "$(state)" = "$1" ] && return; sleep 0.5; done
     echo "still $(state)"; return 1
 }
-comes_up() {
-    local said
-    for _ in $(seq 120); do
-        said=$(zlogin deb systemctl is-system-running 2>&1)
-        case $said in
-        running) return ;;
-        degraded | maintenance | stopping) break ;;
-        esac
-        sleep 1
-    done
-    echo "$said"
-    zlogin deb systemctl list-units --failed --no-pager --plain
-    zlogin deb journalctl -b --no-pager -p warning | tail -n 40
-    return 1
-}
 
 start <<<"" | zonecfg -z deb >/dev/null 2>&1
 good "a whole root is installed from an archive" zoneadm -z deb install -a "$PWD/root.tar"
