@@ -192,8 +192,10 @@ struct ZoneEnd {
     client: Option<&'static str>,
 }
 
-const BUSY_STATUS: i32 = 4;
-const STAYS_STATUS: i32 = 3;
+/// The exit status of a supervisor that serves on without its zone.
+const SERVES_STATUS: i32 = 3;
+/// The exit status of a supervisor that waits for the lock.
+const WAITS_STATUS: i32 = 4;
 
 fn after(end: &ZoneEnd) -> AfterEnd {
     let (_temp, mut supervisor) = idle();
@@ -228,7 +230,7 @@ fn after(end: &ZoneEnd) -> AfterEnd {
             process::exit_now(11);
         }
         supervisor.init_has_ended();
-        process::exit_now(if supervisor.init.is_some() { BUSY_STATUS } else { STAYS_STATUS })
+        process::exit_now(if supervisor.init.is_some() { WAITS_STATUS } else { SERVES_STATUS })
     };
     drop(supervisor.console.client.take());
     let status = process::wait(pid).expect("it ends");
@@ -249,8 +251,8 @@ fn after(end: &ZoneEnd) -> AfterEnd {
     });
     let (stays, waits) = match status {
         Ended::Exit(0) => (false, false),
-        Ended::Exit(STAYS_STATUS) => (true, false),
-        Ended::Exit(BUSY_STATUS) => (true, true),
+        Ended::Exit(SERVES_STATUS) => (true, false),
+        Ended::Exit(WAITS_STATUS) => (true, true),
         other => panic!("{other:?}"),
     };
     AfterEnd { stays, waits, files, heard }
@@ -259,8 +261,6 @@ fn after(end: &ZoneEnd) -> AfterEnd {
 fn names(list: &[&str]) -> Option<Vec<String>> {
     Some(list.iter().map(|name| (*name).to_owned()).collect())
 }
-
-const ALL_FILES: [&str; 5] = ["console.sock", "image", "journal", "running", "spec.toml"];
 
 #[test]
 fn a_zone_that_has_ended_by_itself_is_taken_down() {
@@ -300,14 +300,10 @@ fn a_zone_that_a_command_ends_is_left_to_it() {
             StopReason::Reboot => |r| Some(Running { stop_reason: Some(StopReason::Reboot), ..r }),
         };
         let end = ZoneEnd { by: libc::SIGKILL, record, locked: true, client };
-        let mut files = ALL_FILES.to_vec();
         let wanted = AfterEnd {
             stays: client.is_some(),
             waits: false,
-            files: {
-                files.sort_unstable();
-                names(&files)
-            },
+            files: names(&["console.sock", "image", "journal", "running", "spec.toml"]),
             heard: heard.map(str::to_owned),
         };
         assert_eq!(after(&end), wanted, "{stop_reason:?}");
