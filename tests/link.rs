@@ -9,14 +9,16 @@ mod ordinary;
 use std::fs;
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use ordinary::{Sleeper, become_ordinary, stay_root};
-use zones::apply::net::{Network, PortRemoval, Probe, remove};
+use zones::apply::net::{Network, PortRemoval, Probe, ProgramsAhead, hand_over, remove};
 use zones::apply::paths::Root;
 use zones::plan::net::{LinkMode, Mac, ZoneLink};
+use zones::sys::bpf::BpfProgram;
+use zones::sys::channel::{Channel, Message};
 use zones::sys::netlink::Socket;
 use zones::sys::netlink::codec::Builder;
 use zones::sys::netlink::filter::{self, Direction};
@@ -32,6 +34,7 @@ fn main() {
         ("a_port_of_others_is_left_alone", become_ordinary, port_of_others),
         ("a_link_is_made_and_removed_in_each_way", stay_root, made_and_removed),
         ("a_link_that_cannot_be_connected_leaves_nothing", stay_root, not_connected),
+        ("a_program_that_was_made_ahead_is_used_while_it_fits", stay_root, made_ahead),
     ]);
 }
 
@@ -157,8 +160,17 @@ impl World {
         wanted: &ZoneLink,
         namespace: impl FnOnce() -> io::Result<OwnedFd>,
     ) -> Result<Vec<String>, String> {
+        self.make_with(wanted, ProgramsAhead::default(), namespace)
+    }
+
+    fn make_with(
+        &self,
+        wanted: &ZoneLink,
+        ahead: ProgramsAhead<'_>,
+        namespace: impl FnOnce() -> io::Result<OwnedFd>,
+    ) -> Result<Vec<String>, String> {
         let links = std::slice::from_ref(wanted);
-        let network = Probe::begin(links).and_then(|asked| Network::begin(links, asked));
+        let network = Probe::begin(links).and_then(|asked| Network::begin(links, asked, ahead));
         let mut network = network.expect("netlink").expect("a link");
         let made = network.make(&Root::new(Some(Path::new("/tmp"))), wanted, namespace);
         made.map(|()| network.warnings.clone()).map_err(|e| e.to_string())
@@ -462,6 +474,74 @@ fn made_and_removed() {
         assert!(filter::prepare(&mut socket(), w.lower.index).expect("an answer"), "{way:?}");
         link::remove(&mut socket(), w.lower.index).expect("removed");
         assert_eq!(remove(&wanted.remains(), PortRemoval::Awaited), Vec::<String>::new(), "{way:?}");
+    }
+}
+
+/// Has the programs of a link made ahead. Returns the channel by which they come, and the number of the port's.
+fn ahead_of(wanted: &ZoneLink) -> (Channel, u32) {
+    let ((theirs, sent), (ours, on)) = (channel(), channel());
+    hand_over(std::slice::from_ref(wanted), &theirs);
+    let Message { text, fds } = sent.receive().expect("the programs");
+    let guard = fs::read_to_string(format!("/proc/self/fdinfo/{}", fds[0].as_raw_fd())).expect("what it is");
+    let id = guard.lines().find_map(|line| line.strip_prefix("prog_id:")?.trim().parse().ok());
+    on.send(&text, &fds.iter().map(AsFd::as_fd).collect::<Vec<_>>()).expect("passed on");
+    (ours, id.expect("a number"))
+}
+
+fn channel() -> (Channel, Channel) {
+    Channel::pair().expect("a channel")
+}
+
+/// Returns the number of the program on a link.
+fn program_on(link: &str, way: Direction) -> u32 {
+    let found = filter::find(&mut socket(), find(link).index, way).expect("an answer");
+    found.unwrap_or_else(|| panic!("no program on {link}")).id
+}
+
+fn made_ahead() {
+    let maps = |id| BpfProgram::by_id(id).and_then(|program| program.maps()).expect("its maps");
+    for way in WAYS {
+        let Some(w) = World::for_way(way) else { continue };
+        let before = State::now();
+        let inside = || Ok(w.zone.namespace("net"));
+        let wanted = w.link(way);
+        let (channel, guard) = ahead_of(&wanted);
+        assert_eq!(State::now(), before, "{way:?}: nothing is on a link yet");
+        let made = w.make_with(&wanted, ProgramsAhead::by(&channel), inside);
+        assert_eq!(made, Ok(Vec::new()), "{way:?}");
+        assert_eq!(program_on("zport", Direction::In), guard, "{way:?}");
+        assert_eq!(remove(&wanted.remains(), PortRemoval::Awaited), Vec::<String>::new(), "{way:?}");
+        assert_eq!(State::now(), before, "{way:?}");
+        // The last zone on the link has gone meanwhile, and the first one of another turn has come.
+        let other = |n: u8| ZoneLink {
+            zone: "web".into(),
+            port: format!("zother{n}"),
+            name: format!("net{n}"),
+            port_mac: Mac([0xfe, 0, 0, 0, 1, n]),
+            mac: if way == LinkMode::Shared { wanted.mac } else { Mac([2, 0, 0, 0, 1, n]) },
+            addresses: vec!["192.0.2.10/24".parse().expect("an address")],
+            ..wanted.clone()
+        };
+        let looked_for = matches!(way, LinkMode::Shared | LinkMode::Own);
+        for comes in [false, true].into_iter().filter(|_| looked_for) {
+            assert_eq!(w.make(&other(1)), Ok(Vec::new()), "{way:?}");
+            let (channel, guard) = ahead_of(&wanted);
+            assert_eq!(remove(&other(1).remains(), PortRemoval::Awaited), Vec::<String>::new(), "{way:?}");
+            if comes {
+                assert_eq!(w.make(&other(2)), Ok(Vec::new()), "{way:?}");
+            }
+            let made = w.make_with(&wanted, ProgramsAhead::by(&channel), inside);
+            assert_eq!(made, Ok(Vec::new()), "{way:?}");
+            let own = program_on("zport", Direction::In);
+            assert_ne!(own, guard, "{way:?}");
+            // It looks for its neighbours where they are.
+            assert_eq!(maps(own)[0], maps(program_on("eth0", Direction::In))[0], "{way:?}");
+            for gone in [&wanted, &other(2)] {
+                assert_eq!(remove(&gone.remains(), PortRemoval::Awaited), Vec::<String>::new(), "{way:?}");
+            }
+            assert_eq!(State::now(), before, "{way:?}");
+        }
+        link::remove(&mut socket(), w.lower.index).expect("removed");
     }
 }
 

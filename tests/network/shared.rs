@@ -367,3 +367,58 @@ fn a_shared_zone_hears_what_is_for_all() {
     );
     w.end(&["zion", "web", "own"]);
 }
+
+#[test]
+fn every_zone_of_a_crowd_hears_what_is_for_all() {
+    use crate::net::raw::{ALL, Raw, packet};
+    let Some(w) = World::new() else { return };
+    // The programs of a link have few places at first, and get more as zones come.
+    let mut crowd = String::from("set ip-type=exclusive\n");
+    for n in 0..9 {
+        let (name, address) = (format!("net{n}"), format!("192.0.2.{}/24", 20 + n));
+        crowd += &net(&[("physical", &name), ("global-nic", "eth0"), ("allowed-address", &address)]);
+    }
+    let crowd = w.boot("crowd", &crowd);
+    let zion = w.boot("zion", &shared("7"));
+    let mut ears = crowd.at(|| (0..9).map(|n| Raw::open(&format!("net{n}"), true)).collect::<Vec<_>>());
+    ears.push(zion.at(|| Raw::open("eth0", true)));
+    let mouths = [(&w.outside, "out0"), (&w.host, "eth0"), (&zion, "eth0")];
+    for (number, (space, link)) in mouths.into_iter().enumerate() {
+        let (mouth, mac) = space.at(|| (Raw::open(link, false), find(link).mac.expect("an address")));
+        let source = ["192.0.2.254", "192.0.2.1", "192.0.2.7"][number];
+        let frame = packet(ALL, mac, ip(source), ip("255.255.255.255"), b"to all");
+        mouth.send(&frame);
+        let own = (number == 2).then_some(ears.len() - 1);
+        for (place, ear) in ears.iter().enumerate().filter(|(place, _)| Some(*place) != own) {
+            let heard = ear.heard(super::SOON / 4);
+            let times = heard.iter().filter(|h| h.frame.starts_with(&frame)).count();
+            assert_eq!(times, 1, "mouth {number}, ear {place}");
+        }
+        if let Some(own) = own {
+            // A packet socket sees what its own link sends.
+            drop(ears[own].heard(super::SOON / 4));
+        }
+    }
+    w.end(&["crowd", "zion"]);
+}
+
+#[test]
+fn programs_come_from_the_command_that_waits_or_the_supervisor_makes_them() {
+    let Some(w) = World::new() else { return };
+    w.lab.installed("zion", &shared("7"));
+    let made_ahead = "the programs of link eth0 were made ahead";
+    let boot = w.lab.run_with("zoneadm", &["-z", "zion", "boot"], &[("ZONES_LOG", "1")], "");
+    assert!(boot.status == 0 && boot.err.contains(made_ahead), "{boot:?}");
+    assert_eq!(tcp(&w.zone("zion"), &w.outside, "192.0.2.254"), Ok(ip("192.0.2.7")));
+    let reboot = w.lab.run_with("zoneadm", &["-z", "zion", "reboot"], &[("ZONES_LOG", "1")], "");
+    assert!(reboot.status == 0 && reboot.err.contains(made_ahead), "{reboot:?}");
+    assert_eq!(tcp(&w.zone("zion"), &w.outside, "192.0.2.254"), Ok(ip("192.0.2.7")));
+    w.halt("zion");
+    // The command ends when it is asked for them: the supervisor goes on without it.
+    let env = [("ZONES_LOG", "1"), ("ZONES_TEST_KILL_AT", "programs-asked")];
+    let boot = w.lab.run_with("zoneadm", &["-z", "zion", "boot"], &env, "");
+    assert!(boot.status != 0 && !boot.err.contains(made_ahead), "{boot:?}");
+    assert!(crate::net::soon(|| w.lab.state("zion") == "running"), "{}", w.lab.state("zion"));
+    assert_eq!(tcp(&w.zone("zion"), &w.outside, "192.0.2.254"), Ok(ip("192.0.2.7")));
+    w.end(&["zion"]);
+}

@@ -78,7 +78,7 @@ struct Build<'a> {
     terminal: Option<MountFd>,
     /// Where the zone's requests to ZFS arrive.
     listener: Option<OwnedFd>,
-    network: Option<net::Network>,
+    network: Option<net::Network<'a>>,
     /// The zone's network namespace, once process 1 has sent it.
     net: Option<OwnedFd>,
 }
@@ -92,6 +92,8 @@ pub struct BuildInput<'a> {
     pub steps: &'a [BootStep],
     /// The probe for the zone's addresses, whose questions were sent already.
     pub asked: net::Probe,
+    /// The programs of its links that are made ahead.
+    pub ahead: net::ProgramsAhead<'a>,
     /// The terminal that becomes the zone's `/dev/console`.
     pub console: BorrowedFd<'a>,
     /// The image of the built-in init.
@@ -114,7 +116,7 @@ pub fn make_ready(
     meanwhile: impl FnOnce() -> Result<(), StepError>,
 ) -> Result<ReadyZone, StepError> {
     let BuildInput { image, steps, .. } = work;
-    let network = net::Network::begin(&image.links, work.asked);
+    let network = net::Network::begin(&image.links, work.asked, work.ahead);
     let network = network.map_err(|e| StepError::new("net", e))?;
     let host = ns::open_own("mnt").map_err(|e| fail("boot", "cannot open the mount namespace", e))?;
     let ipc = (!image.limits.ipc.is_empty()).then(|| ns::open_own("ipc")).transpose();

@@ -11,7 +11,7 @@ use super::zone;
 use crate::apply::console::Console;
 use crate::apply::dataset::{self, record::DatasetRecord, withdraw::HandoverReport};
 use crate::apply::journal::boot::BootJournal;
-use crate::apply::net::Probe;
+use crate::apply::net::{Probe, ProgramsAhead};
 use crate::apply::paths::Root;
 use crate::apply::rundir::{JOURNAL, Running, SPEC, copy, init_file, write_record_only};
 use crate::apply::running::next_id;
@@ -43,6 +43,8 @@ pub struct Begun<'a> {
     pub facts: &'a BootFacts,
     /// The questions on the wire.
     pub asked: Probe,
+    /// The programs of its links that are made ahead.
+    pub ahead: ProgramsAhead<'a>,
     /// The text of the spec that it was decided from.
     pub spec: String,
     /// The zone's ids.
@@ -68,9 +70,9 @@ pub fn up(
     let facts = begun.facts;
     let ids = first_host_id(&facts.uid_map).zip(first_host_id(&facts.gid_map));
     let ids = ids.ok_or(UpError::NoRoot)?;
-    let (BootPlan { image, steps, .. }, asked) = (begun.plan, begun.asked);
+    let (BootPlan { image, steps, .. }, asked, ahead) = (begun.plan, begun.asked, begun.ahead);
     let links = steps.iter().filter(|step| matches!(step, BootStep::Host(HostStep::Link(_)))).count();
-    let work = host::BuildInput { image, steps, asked, console: console.slave(), init: &init };
+    let work = host::BuildInput { image, steps, asked, ahead, console: console.slave(), init: &init };
     let mut id = 0;
     let meanwhile = || {
         keep_spec(&dir, &begun.spec).map_err(|e| fail("zone", "cannot keep the spec as booted", e))?;

@@ -7,25 +7,27 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
+use super::ahead::{LinkPrograms, Neighbours, ProgramsAhead, SHAPED, guard};
 use super::frame::{TableKeyKind, key};
-use super::guard::{Bandwidth, LinkRules, Onward, SenderMac, program, receiving};
+use super::guard::{Bandwidth, Onward, receiving};
 use super::inside::{Inside, settle, shape};
 use super::lock::NetLock;
 use super::probe::{self, Probe};
-use super::switch::{ALIAS, Switch, attach, join, load, map, prepare, zone_of};
+use super::switch::{ALIAS, Switch, attach, join, load, prepare, until, zone_of};
 use super::undo::ignore_missing;
 use super::{AddressHolder, Lack, NetworkError, NetworkResult, claims, net, net_unless, sys};
 use crate::apply::fault;
 use crate::apply::paths::Root;
 use crate::plan::net::{ANSWERED, LinkMode, Mac, ZoneLink};
-use crate::sys::bpf::{Map, MapType};
+use crate::sys::bpf::{BpfProgram, Map};
 use crate::sys::netlink::{Socket, filter, link, route};
 
 /// The network of a zone while it is made.
 #[derive(Debug)]
-pub struct Network {
+pub struct Network<'a> {
     host: Socket,
     probe: Probe,
+    ahead: ProgramsAhead<'a>,
     namespace: Option<OwnedFd>,
     inside: Option<Inside>,
     /// The link that is made now has queues that keep to its bandwidth.
@@ -34,12 +36,13 @@ pub struct Network {
     pub warnings: Vec<String>,
 }
 
-impl Network {
-    /// Begins with the questions that were sent on the wire. None for a zone without links.
+impl<'a> Network<'a> {
+    /// Begins with the questions that were sent on the wire, and with programs that are made ahead. None for a zone
+    /// without links.
     ///
     /// # Errors
     /// [`super::NetworkError`]
-    pub fn begin(links: &[ZoneLink], asked: Probe) -> NetworkResult<Option<Self>> {
+    pub fn begin(links: &[ZoneLink], asked: Probe, ahead: ProgramsAhead<'a>) -> NetworkResult<Option<Self>> {
         if links.is_empty() {
             return Ok(None);
         }
@@ -47,6 +50,7 @@ impl Network {
         Ok(Some(Self {
             host,
             probe: asked,
+            ahead,
             namespace: None,
             inside: None,
             shaped: false,
@@ -197,8 +201,12 @@ impl Network {
         debug_assert!(fresh, "the port is new");
         match wanted.way {
             LinkMode::Shared | LinkMode::Own => self.beside_others(wanted, port)?.number().map(Some),
-            LinkMode::Bridge => self.guarded(wanted, port, Onward::Bridge).map(|()| None),
-            LinkMode::Wire => self.guarded(wanted, port, Onward::Wire(wanted.lower_index)).map(|()| None),
+            LinkMode::Bridge | LinkMode::Wire => {
+                let wire = wanted.way == LinkMode::Wire;
+                let onward = if wire { Onward::Wire(wanted.lower_index) } else { Onward::Bridge };
+                let ahead = self.ahead.take(wanted).map(|programs| programs.guard);
+                self.guarded(wanted, port, onward, ahead).map(|()| None)
+            }
             LinkMode::Moved => Ok(None),
         }
     }
@@ -283,10 +291,20 @@ impl Network {
 
     /// Puts the rules of a link that others use as well on the zone's port.
     fn beside_others(&mut self, wanted: &ZoneLink, port: u32) -> NetworkResult<Switch> {
-        let switch = Switch::open(&mut self.host, wanted.lower_index, wanted.lower_mac.0)?;
-        let onward = Onward::Switch { table: &switch.table, own: port, lower: wanted.lower_index };
+        let (mut guard, mut parts, mut known) = (None, None, None);
+        if let Some(LinkPrograms { guard: made, neighbours: Some(neighbours) }) = self.ahead.take(wanted) {
+            known = neighbours.table().id().ok();
+            guard = Some(made);
+            if let Neighbours::New(new) = neighbours {
+                parts = Some(new);
+            }
+        }
+        let switch = Switch::open(&mut self.host, wanted.lower_index, wanted.lower_mac.0, parts)?;
+        // The zones on the link may have another table by now.
+        let guard = guard.filter(|_| switch.number().ok() == known);
+        let onward = Onward::Switch { table: &switch.table, lower: wanted.lower_index };
         fault::point("switch-made");
-        self.guarded(wanted, port, onward)?;
+        self.guarded(wanted, port, onward, guard)?;
         Ok(switch)
     }
 
@@ -314,32 +332,25 @@ impl Network {
         Ok(())
     }
 
-    /// Puts the rules on the zone's port.
-    fn guarded(&mut self, wanted: &ZoneLink, port: u32, onward: Onward<'_>) -> NetworkResult<()> {
-        let until: Option<Map> =
-            wanted.maxbw.map(|_| map(MapType::Array, "zones_until", 4, 8, 2)).transpose()?;
+    /// Puts the rules on the zone's port. `ahead` is the program of these rules, if it was made ahead.
+    fn guarded(
+        &mut self,
+        wanted: &ZoneLink,
+        port: u32,
+        onward: Onward<'_>,
+        ahead: Option<BpfProgram>,
+    ) -> NetworkResult<()> {
+        let until: Option<Map> = wanted.maxbw.map(|_| until()).transpose()?;
         let limit = until.as_ref().zip(wanted.maxbw).map(|(until, bits)| Bandwidth {
             until,
             bits,
             shaped: self.shaped,
         });
-        let rules = &wanted.guard;
-        let guard = LinkRules {
-            mac: rules.mac.then_some(if wanted.way == LinkMode::Shared {
-                SenderMac::Host
-            } else {
-                SenderMac::Own(wanted.mac.0)
-            }),
-            addresses: rules.addresses.as_deref(),
-            may_ask: rules.may_ask,
-            restricted: rules.restricted,
-            dhcp: rules.dhcp,
-            router: rules.router,
-            vlan: wanted.vlan,
-            rate: limit,
-            onward,
-        };
-        let sending = load("zones_guard", &program(&guard))?;
+        let ahead = ahead.filter(|_| limit.is_none() || self.shaped == SHAPED);
+        if ahead.is_some() {
+            log::debug!("the programs of link {} were made ahead", wanted.name);
+        }
+        let sending = ahead.map_or_else(|| guard(wanted, limit, onward), Ok)?;
         attach(&mut self.host, port, filter::Direction::In, &sending, "zones-guard")?;
         // The tag of a bridge's VLAN stays outside; the switch and the wire take it off themselves.
         let vlan = if wanted.way == LinkMode::Bridge { wanted.vlan } else { 0 };

@@ -14,6 +14,8 @@ pub const SKB_PACKET_TYPE: i16 = 4;
 pub const SKB_MARK: i16 = 8;
 pub const SKB_HAS_VLAN: i16 = 20;
 pub const SKB_VLAN: i16 = 24;
+/// The number of the link by which the frame came or goes.
+pub const SKB_LINK: i16 = 40;
 /// Room for a program's own notes about the frame, 20 bytes.
 pub const SKB_CB: i16 = 48;
 
@@ -200,33 +202,33 @@ pub fn find_by_mac(a: &mut Asm, table: &Map, vlan: Reg, found: Reg, none: BpfLab
 /// Finds the shared zone whose address the frame is for, or asks for. `found` then holds the number of
 /// its link.
 pub fn find_by_address(a: &mut Asm, table: &Map, found: Reg, none: BpfLabel) {
-    let (v6, arp, look, plain) = (a.label(), a.label(), a.label(), a.label());
+    let (v6, arp, v4, look) = (a.label(), a.label(), a.label(), a.label());
+    begin_key(a, TableKeyKind::V4, None);
     a.load(Size::Half, R0, FP, AT_TYPE);
     a.jump_if(R0, If::Equal, i32::from(IPV6), v6);
     a.jump_if(R0, If::Equal, i32::from(ARP), arp);
     a.jump_if(R0, If::Differ, i32::from(IPV4), none);
 
     load(a, ETHERNET, AT_NETWORK_HEADER, 20, none);
-    begin_key(a, TableKeyKind::V4, None);
     // struct iphdr: daddr.
     a.load(Size::Word, R0, FP, AT_NETWORK_HEADER + 16);
-    a.store(Size::Word, FP, AT_KEY + 4, R0);
-    a.jump(look);
+    a.jump(v4);
 
     a.here(arp);
     load(a, ETHERNET, AT_NETWORK_HEADER, 28, none);
-    begin_key(a, TableKeyKind::V4, None);
     // ARP for IPv4: the protocol address of the target.
     a.load(Size::Word, R0, FP, AT_NETWORK_HEADER + 24);
+    a.here(v4);
     a.store(Size::Word, FP, AT_KEY + 4, R0);
     a.jump(look);
 
     a.here(v6);
     load(a, ETHERNET, AT_NETWORK_HEADER, 40, none);
-    begin_key(a, TableKeyKind::V6, None);
+    a.store_number(Size::Byte, FP, AT_KEY, TableKeyKind::V6 as i32);
     // struct ipv6hdr: daddr; nexthdr is byte 6.
+    copy_ipv6_address(a, AT_NETWORK_HEADER + 24, AT_KEY + 4);
     a.load(Size::Byte, R0, FP, AT_NETWORK_HEADER + 24);
-    a.jump_if(R0, If::Differ, 0xff, plain);
+    a.jump_if(R0, If::Differ, 0xff, look);
     // A multicast frame: a neighbour solicitation is for the machine that it asks for.
     a.load(Size::Byte, R0, FP, AT_NETWORK_HEADER + 6);
     a.jump_if(R0, If::Differ, ICMPV6, none);
@@ -234,9 +236,6 @@ pub fn find_by_address(a: &mut Asm, table: &Map, found: Reg, none: BpfLabel) {
     a.load(Size::Byte, R0, FP, AT_NEXT_HEADER);
     a.jump_if(R0, If::Differ, NEIGHBOUR_SOLICITATION, none);
     copy_ipv6_address(a, AT_NEXT_HEADER + 8, AT_KEY + 4);
-    a.jump(look);
-    a.here(plain);
-    copy_ipv6_address(a, AT_NETWORK_HEADER + 24, AT_KEY + 4);
 
     a.here(look);
     look_up(a, table, AT_KEY, none);

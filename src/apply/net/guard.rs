@@ -9,11 +9,13 @@ use std::net::IpAddr;
 
 use super::frame::{
     ARP, AT_DESTINATION, AT_NETWORK_HEADER, AT_NEXT_HEADER, AT_NUMBER, AT_SOURCE, AT_TYPE, DROP, ETHERNET,
-    FROM_ZONE, ICMPV6, INGRESS, IPV4, IPV6, KTIME_GET_NS, NEIGHBOUR_SOLICITATION, PASS, SKB_HAS_VLAN,
-    SKB_LENGTH, SKB_MARK, SKB_VLAN, TAGGED, VLAN_POP, find_by_address, find_by_mac, jump_unless_host,
-    jump_unless_multicast, learn_host, load, look_up_number, push_vlan, send, send_copy, send_to,
+    FROM_ZONE, FROM_ZONE_BITS, ICMPV6, INGRESS, IPV4, IPV6, KTIME_GET_NS, NEIGHBOUR_SOLICITATION, PASS,
+    SKB_HAS_VLAN, SKB_LENGTH, SKB_LINK, SKB_MARK, SKB_VLAN, TAGGED, VLAN_POP, find_by_address, find_by_mac,
+    jump_unless_host, jump_unless_multicast, learn_host, load, look_up_number, push_vlan, send, send_copy,
+    send_to,
 };
 use super::roles::{self, Roles, UDP};
+use crate::plan::net::{LinkMode, ZoneLink};
 use crate::sys::bpf::Map;
 use crate::sys::bpf::asm::{AluOp, Asm, BpfLabel, FP, If, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, Size};
 use crate::sys::naive::without;
@@ -25,8 +27,6 @@ pub enum Onward<'a> {
     Switch {
         /// The table of the zones on the link.
         table: &'a Map,
-        /// Number of the zone's link on the host.
-        own: u32,
         /// Number of the host's link.
         lower: u32,
     },
@@ -77,7 +77,29 @@ pub struct LinkRules<'a> {
     pub onward: Onward<'a>,
 }
 
-impl LinkRules<'_> {
+impl<'a> LinkRules<'a> {
+    /// Returns the limits of a planned link.
+    pub fn of(link: &'a ZoneLink, rate: Option<Bandwidth<'a>>, onward: Onward<'a>) -> Self {
+        let held = &link.guard;
+        let mac = if link.way == LinkMode::Shared { SenderMac::Host } else { SenderMac::Own(link.mac.0) };
+        Self {
+            mac: held.mac.then_some(mac),
+            addresses: held.addresses.as_deref(),
+            may_ask: held.may_ask,
+            restricted: held.restricted,
+            dhcp: held.dhcp,
+            router: held.router,
+            vlan: link.vlan,
+            rate,
+            onward,
+        }
+    }
+
+    /// Says whether the zone may have an address of IPv6, or of IPv4.
+    fn may_have(&self, v6: bool) -> bool {
+        self.addresses.is_none_or(|all| all.iter().any(|ip| ip.is_ipv6() == v6))
+    }
+
     /// Says whether there is a role on the link that the zone must not play.
     fn roles(&self) -> bool {
         (self.dhcp || self.router) && !without("roles")
@@ -189,18 +211,25 @@ fn protocols(a: &mut Asm, guard: &LinkRules<'_>, on: BpfLabel, drop: BpfLabel) {
     // A length in place of a type is an old way to carry other protocols.
     a.jump(if guard.restricted { drop } else { on });
 
+    // A protocol in which the zone has no address is not looked into.
     a.here(arp);
-    if guard.mac.is_some() || guard.addresses.is_some() {
+    if !guard.may_have(false) {
+        a.jump(drop);
+    } else if guard.mac.is_some() || guard.addresses.is_some() {
         check_arp(a, guard, drop);
     }
     a.jump(on);
     a.here(v4);
-    if guard.addresses.is_some() || guard.roles() {
+    if !guard.may_have(false) && !guard.may_ask {
+        a.jump(drop);
+    } else if guard.addresses.is_some() || guard.roles() {
         check_v4(a, guard, on, drop);
     }
     a.jump(on);
     a.here(v6);
-    if guard.addresses.is_some() || guard.roles() {
+    if !guard.may_have(true) {
+        a.jump(drop);
+    } else if guard.addresses.is_some() || guard.roles() {
         check_v6(a, guard, on, drop);
     }
     a.jump(on);
@@ -430,40 +459,45 @@ fn onward(a: &mut Asm, guard: &LinkRules<'_>, drop: BpfLabel) {
             tag(a);
             send(a, lower, 0);
         }
-        Onward::Switch { table, own, lower } => {
-            let mark = FROM_ZONE | own & !super::frame::FROM_ZONE_BITS;
+        Onward::Switch { table, lower } => {
+            // R9: the zone's port, by which the frame came.
+            a.load(Size::Word, R9, R6, SKB_LINK);
             let marked = |a: &mut Asm| {
-                a.set(R1, mark.cast_signed());
+                a.copy(R1, R9);
+                a.op(AluOp::And, R1, (!FROM_ZONE_BITS).cast_signed());
+                a.op(AluOp::Add, R1, FROM_ZONE.cast_signed());
                 a.store(Size::Word, R6, SKB_MARK, R1);
                 tag(a);
             };
-            let (unicast, by_address, host, wire, all) =
-                (a.label(), a.label(), a.label(), a.label(), a.label());
+            let (unicast, by_mac, by_address, own_address) = (a.label(), a.label(), a.label(), a.label());
+            let (unknown, host, wire, all) = (a.label(), a.label(), a.label(), a.label());
             jump_unless_multicast(a, unicast);
+            a.jump(by_address);
+
+            a.here(unicast);
+            a.set(R8, i32::from(guard.vlan));
+            find_by_mac(a, table, R8, R7, by_mac);
+            a.jump_if_reg(R7, If::Equal, R9, drop);
+            send_to(a, R7, 0);
+            a.here(by_mac);
+            jump_unless_host(a, AT_DESTINATION, wire);
+
+            a.here(by_address);
             if guard.vlan == 0 {
                 // A question about a zone is for that zone; one about itself is for everybody.
-                find_by_address(a, table, R7, all);
-                a.jump_if(R7, If::Equal, own.cast_signed(), all);
+                find_by_address(a, table, R7, unknown);
+                a.jump_if_reg(R7, If::Equal, R9, own_address);
                 send_to(a, R7, 0);
+                a.here(own_address);
+                jump_unless_multicast(a, drop);
+                a.jump(all);
             }
+            a.here(unknown);
+            jump_unless_multicast(a, host);
             a.here(all);
             marked(a);
             send_copy(a, lower, INGRESS);
             send(a, lower, 0);
-
-            a.here(unicast);
-            a.set(R8, i32::from(guard.vlan));
-            find_by_mac(a, table, R8, R7, by_address);
-            a.jump_if(R7, If::Equal, own.cast_signed(), drop);
-            send_to(a, R7, 0);
-
-            a.here(by_address);
-            jump_unless_host(a, AT_DESTINATION, wire);
-            if guard.vlan == 0 {
-                find_by_address(a, table, R7, host);
-                a.jump_if(R7, If::Equal, own.cast_signed(), drop);
-                send_to(a, R7, 0);
-            }
             a.here(host);
             marked(a);
             send(a, lower, INGRESS);

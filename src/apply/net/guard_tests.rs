@@ -19,6 +19,8 @@ const TO: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const SENT: i32 = 7;
 /// Numbers that no link has: copies that a program makes go nowhere.
 const NOWHERE: u32 = 0x7f_fff0;
+/// The link by which frames come: the kernel tries programs on the loopback interface.
+const PORT: u32 = 1;
 
 fn mine6() -> Ipv6Addr {
     "2001:db8::7".parse().expect("an address")
@@ -99,7 +101,7 @@ impl Case {
     }
 
     fn load<'a>(&'a self, change: impl FnOnce(&mut LinkRules<'a>)) -> BpfProgram {
-        let onward = Onward::Switch { table: &self.table, own: NOWHERE, lower: NOWHERE + 1 };
+        let onward = Onward::Switch { table: &self.table, lower: NOWHERE + 1 };
         let mut guard = LinkRules {
             mac: Some(SenderMac::Own(ZONE)),
             addresses: Some(&self.addresses),
@@ -400,7 +402,7 @@ fn every_set_of_rules_is_one_that_the_kernel_takes() {
                 rate: on(5).then_some(Bandwidth { until: &case.until, bits: 1 << 30, shaped: true }),
                 onward: Onward::Bridge,
             };
-            let switch = Onward::Switch { table: &case.table, own: NOWHERE, lower: NOWHERE + 1 };
+            let switch = Onward::Switch { table: &case.table, lower: NOWHERE + 1 };
             let host = on(0).then_some(SenderMac::Host);
             let ways = [Onward::Bridge, Onward::Wire(NOWHERE), switch].map(|onward| (onward, guard.mac));
             for (onward, mac) in ways.into_iter().chain([(switch, host)]) {
@@ -431,7 +433,7 @@ fn every_set_of_rules_is_one_that_the_kernel_takes() {
 #[test]
 fn a_zone_does_not_send_to_itself_over_the_link() {
     let Some(case) = Case::new() else { return };
-    case.table.set(&key(TableKeyKind::V4, 0, &MINE.octets()), &value(NOWHERE)).expect("room");
+    case.table.set(&key(TableKeyKind::V4, 0, &MINE.octets()), &value(PORT)).expect("room");
     case.table.set(&key(TableKeyKind::V4, 0, &FOREIGN.octets()), &value(NOWHERE + 2)).expect("room");
     let guard = case.load(|_| {});
     check(

@@ -20,6 +20,7 @@
 //! a link removes them.
 
 pub mod able;
+mod ahead;
 mod build;
 mod claims;
 mod error;
@@ -37,6 +38,7 @@ mod switch;
 mod undo;
 mod uplink;
 
+pub use ahead::{ProgramsAhead, hand_over};
 pub use build::Network;
 pub use error::{AddressHolder, Lack, NetworkError};
 pub use probe::Probe;
@@ -44,6 +46,8 @@ pub use undo::{PortRemoval, remove};
 
 use error::{bpf, net, net_unless, sys};
 
+#[cfg(test)]
+mod ahead_tests;
 #[cfg(test)]
 mod guard_tests;
 

@@ -3,7 +3,8 @@
 
 use super::frame::{KEY_BYTES, VALUE_BYTES, host_key, host_value, value};
 use super::uplink::{
-    Audience, FIRST_LISTENERS, LIST_BYTES, LISTENER_BYTES, MAX_LISTENERS, NO_VLAN, SHARED_ZONE, shared, wire,
+    Audience, FIRST_LISTENERS, LIST_BYTES, LIST_KEY_BYTES, LISTENER_BYTES, MAX_LISTENERS, NO_VLAN,
+    SHARED_ZONE, shared, wire,
 };
 use super::{Lack, NetworkError, NetworkResult, bpf, net, net_unless, sys};
 use crate::apply::fault;
@@ -41,11 +42,7 @@ const WAYS: [Direction; 2] = [Direction::Out, Direction::In];
 /// for hundreds of places for some milliseconds: no boot is to wait for two of them.
 const AHEAD: [u32; 2] = [1, 0];
 
-/// Makes a map.
-///
-/// # Errors
-/// [`super::NetworkError`]
-pub fn map(shape: MapType, name: &str, key: usize, value: usize, entries: u32) -> NetworkResult<Map> {
+fn map(shape: MapType, name: &str, key: usize, value: usize, entries: u32) -> NetworkResult<Map> {
     Map::new(shape, name, key, value, entries).map_err(bpf("cannot make a table"))
 }
 
@@ -113,18 +110,23 @@ impl Switch {
                 .transpose()
         };
         let Some(table) = open(0, KEY_BYTES, VALUE_BYTES)? else { return Ok(None) };
-        let listeners = open(1, 4, LIST_BYTES)?;
+        let listeners = open(1, LIST_KEY_BYTES, LIST_BYTES)?;
         let places =
             listeners.as_ref().map_or(Ok(FIRST_PLACES), |l| Listeners::read(l).map(|l| l.looked_at))?;
         Ok(Some(Self { lower, whole, table, listeners, places }))
     }
 
     /// Returns what zones have on a link, made when they have nothing there. `mac` is the link-layer address
-    /// of the host's link. The caller has the lock.
+    /// of the host's link, `ahead` what was made for it ahead. The caller has the lock.
     ///
     /// # Errors
     /// [`super::NetworkError`]
-    pub fn open(host: &mut Socket, lower: u32, mac: [u8; 6]) -> NetworkResult<Self> {
+    pub fn open(
+        host: &mut Socket,
+        lower: u32,
+        mac: [u8; 6],
+        ahead: Option<SwitchParts>,
+    ) -> NetworkResult<Self> {
         let fresh = prepare(host, lower)?;
         // Where no programs were possible there are none.
         if !fresh {
@@ -144,14 +146,15 @@ impl Switch {
                 return Err(NetworkError::NotShared);
             }
         }
-        let table = map(MapType::Hash, "zones_table", KEY_BYTES, VALUE_BYTES, ENTRIES)?;
+        let SwitchParts { table, listeners, programs } = ahead.map_or_else(SwitchParts::make, Ok)?;
         if fresh {
             table.set(&PREPARED, &value(1)).map_err(sys("cannot write the link's table"))?;
         }
-        let listeners = Some(list()?);
-        let switch = Self { lower, whole: true, table, listeners, places: FIRST_PLACES };
+        let switch = Self { lower, whole: true, table, listeners: Some(listeners), places: FIRST_PLACES };
         switch.host_has(mac)?;
-        switch.attach(host)?;
+        for (way, program) in WAYS.into_iter().zip(&programs) {
+            switch.put(host, way, program)?;
+        }
         Ok(switch)
     }
 
@@ -164,8 +167,11 @@ impl Switch {
     fn attach_one(&self, host: &mut Socket, n: usize) -> NetworkResult<()> {
         let (way, places) = (WAYS[n], self.places[n]);
         let all = self.listeners.as_ref().map(|list| Audience { list, places });
-        let program = load("zones_shared", &shared(&self.table, all, way))?;
-        attach(host, self.lower, way, &program, SHARED)?;
+        self.put(host, way, &checked(&self.table, all, way)?)
+    }
+
+    fn put(&self, host: &mut Socket, way: Direction, program: &BpfProgram) -> NetworkResult<()> {
+        attach(host, self.lower, way, program, SHARED)?;
         fault::point(&format!("switch-{way:?}"));
         Ok(())
     }
@@ -301,8 +307,49 @@ impl Switch {
     }
 }
 
+/// What a link gets with its first zone.
+#[derive(Debug)]
+pub struct SwitchParts {
+    /// The table of the zones, which is empty.
+    pub table: Map,
+    /// The list of those that get a copy of broadcast frames, which is empty.
+    pub listeners: Map,
+    /// The programs, in the order in which they are attached.
+    pub programs: [BpfProgram; 2],
+}
+
+impl SwitchParts {
+    /// Makes them.
+    ///
+    /// # Errors
+    /// [`super::NetworkError`]
+    pub fn make() -> NetworkResult<Self> {
+        let table = map(MapType::Hash, "zones_table", KEY_BYTES, VALUE_BYTES, ENTRIES)?;
+        let listeners = list()?;
+        let program = |n: usize| {
+            let all = Audience { list: &listeners, places: FIRST_PLACES[n] };
+            checked(&table, Some(all), WAYS[n])
+        };
+        let programs = [program(0)?, program(1)?];
+        Ok(Self { table, listeners, programs })
+    }
+}
+
+/// Has the kernel check a program of a link.
+fn checked(table: &Map, all: Option<Audience<'_>>, way: Direction) -> NetworkResult<BpfProgram> {
+    load("zones_shared", &shared(table, all, way))
+}
+
 fn list() -> NetworkResult<Map> {
-    map(MapType::Array, "zones_all", 4, LIST_BYTES, 1)
+    map(MapType::Array, "zones_all", LIST_KEY_BYTES, LIST_BYTES, 1)
+}
+
+/// Makes the array of a [`super::guard::Bandwidth`].
+///
+/// # Errors
+/// [`super::NetworkError`]
+pub fn until() -> NetworkResult<Map> {
+    map(MapType::Array, "zones_until", 4, 8, 2)
 }
 
 /// Joins a link of the host with a zone's port, both ways.

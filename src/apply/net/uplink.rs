@@ -30,9 +30,11 @@ const STRICT_MASK: i32 = 0x1_ffff;
 const MASK: i32 = 0xffff;
 /// The VLAN of a place that is free.
 pub const NO_VLAN: u32 = u32::MAX;
-/// Number of slots of the first program. One with more is made when they are needed: the kernel checks the code of
-/// each slot, which takes a hundredth of a millisecond.
-pub const FIRST_LISTENERS: u32 = 32;
+/// Number of slots of the first program. One with twice as many is made when they are needed: the kernel checks the
+/// code of each slot, which takes a hundredth of a millisecond, and most links have few zones.
+pub const FIRST_LISTENERS: u32 = 4;
+/// Bytes of the key of the list, which is the one value of an array.
+pub const LIST_KEY_BYTES: usize = 4;
 /// Bytes of the list: how many places are in use (4), how many either program looks at (2 each), the listeners.
 pub const LIST_BYTES: usize = 8 + LISTENER_BYTES * MAX_LISTENERS as usize;
 /// After so many places a program looks whether there are more.

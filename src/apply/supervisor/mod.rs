@@ -45,8 +45,8 @@ use super::console::client::REFUSED;
 use super::dataset::{self, withdraw::HandoverReport};
 use super::guard::{self, Guard};
 use super::helper::Watch;
-use super::net::PortRemoval;
 use super::net::follow::Follow;
+use super::net::{PortRemoval, ProgramsAhead};
 use super::paths::Root;
 use super::protocol::{ProtocolError, SUPERVISOR, VersionedRequest};
 use super::rundir::{
@@ -465,7 +465,8 @@ impl Supervisor {
         let (facts, asked) = observe::facts_and_answers(&op)?;
         let plan = plan(&spec, &args, &facts)?;
         let ids = claim::ClaimedIds::of(store.id_map(&self.name, &spec)?, &spec);
-        let begun = Begun { plan: &plan, facts: &facts, asked, spec: toml::render(&spec), ids };
+        let ahead = ProgramsAhead::default();
+        let begun = Begun { plan: &plan, facts: &facts, asked, ahead, spec: toml::render(&spec), ids };
         let (running, ready) = up(&self.root, &self.name, Goal::Running, begun, &self.console)?;
         for text in plan.warnings.iter().chain(&ready.report.warnings) {
             log(&self.name, &format!("WARNING: {text}"));

@@ -8,11 +8,12 @@ use crate::apply::boot::start::{Begun, Goal, up};
 use crate::apply::boot::{BootArgs, BootError, observe, with_default};
 use crate::apply::console::Console;
 use crate::apply::helper::exec;
+use crate::apply::net::{self, ProgramsAhead};
 use crate::apply::paths::Root;
 use crate::apply::rundir::{StopReason, make_run_dir};
 use crate::apply::store::Locked;
 use crate::apply::teardown::{recover_after_crash, recover_and_remove_files, remove_run_files, take_down};
-use crate::apply::{Op, claim, running};
+use crate::apply::{Op, claim, fault, running};
 use crate::plan::boot::plan;
 use crate::spec::ZoneName;
 use crate::spec::shown::Show;
@@ -24,6 +25,8 @@ use crate::sys::trace;
 
 /// The mark before warnings of the supervisor, which are neither success nor failure.
 const WARNING: &str = "WARNING: ";
+/// The supervisor's word that it wants the programs of the zone's links.
+const PROGRAMS: &str = "PROGRAMS";
 
 /// Starts a zone that the kernel does not know. The supervisor holds the lock as well, until the start has
 /// succeeded or failed, whatever happens to this process.
@@ -39,11 +42,12 @@ pub fn start(op: &mut Op<'_>, args: &BootArgs, goal: Goal, lock: &Locked) -> Res
     let (facts, asked) = observe::facts_and_answers(op)?;
     let plan = plan(op.spec, &args, &facts)?;
     let ids = claim::ClaimedIds::of(op.store.id_map(op.name, op.spec)?, op.spec);
-    let begun = Begun { plan: &plan, facts: &facts, asked, spec: toml::render(op.spec), ids };
     for text in &plan.warnings {
         op.out.warn(&format!("WARNING: {text}"));
     }
     let (ours, theirs) = Channel::pair().map_err(BootError::system("make a channel"))?;
+    let ahead = ProgramsAhead::by(&theirs);
+    let begun = Begun { plan: &plan, facts: &facts, asked, ahead, spec: toml::render(op.spec), ids };
     match fork().map_err(BootError::system("start the supervisor"))? {
         Side::Child => {
             drop(ours);
@@ -53,9 +57,13 @@ pub fn start(op: &mut Op<'_>, args: &BootArgs, goal: Goal, lock: &Locked) -> Res
             drop(theirs);
             let answer = loop {
                 let answer = ours.receive().map_err(BootError::system("hear the supervisor"))?;
-                match answer.text.strip_prefix(WARNING) {
-                    Some(_) => op.out.warn(&answer.text),
-                    None => break answer,
+                match answer.text.as_str() {
+                    PROGRAMS => {
+                        fault::point("programs-asked");
+                        net::hand_over(&plan.image.links, &ours);
+                    }
+                    text if text.starts_with(WARNING) => op.out.warn(text),
+                    _ => break answer,
                 }
             };
             match answer.text.as_str() {
@@ -99,6 +107,10 @@ fn supervise(
     let kept = lock.descriptors().chain([report.as_fd().as_raw_fd()]).chain(trace::descriptor());
     let kept: Vec<_> = kept.collect();
     let _ = process::close_all_but(&kept);
+    if !begun.plan.image.links.is_empty() {
+        // Where nobody is there to make them the supervisor does.
+        let _ = report.send(PROGRAMS, &[]);
+    }
     let (root, name) = (op.store.root(), op.name);
     let tell = |text: &str| {
         // The command that asked may be gone; the console gets it, too.

@@ -135,7 +135,15 @@ impl Map {
     /// The system's error; `EINVAL` when the sizes are others.
     pub fn by_id(id: u32, key: usize, value: usize) -> io::Result<Self> {
         let mut block = [pair(id, 0), 0];
-        let map = Self { fd: own(bpf(MAP_BY_ID, &mut block)?), key, value };
+        Self::from_fd(own(bpf(MAP_BY_ID, &mut block)?), key, value)
+    }
+
+    /// Takes over a map; `key` and `value` are the sizes that it was made with.
+    ///
+    /// # Errors
+    /// As [`Map::by_id`].
+    pub fn from_fd(fd: OwnedFd, key: usize, value: usize) -> io::Result<Self> {
+        let map = Self { fd, key, value };
         // struct bpf_map_info: type, id, key_size, value_size, …
         let info = info(map.fd.as_fd())?;
         if (info[2] as usize, info[3] as usize) == (key, value) {
@@ -143,6 +151,14 @@ impl Map {
         } else {
             Err(io::Error::from_raw_os_error(libc::EINVAL))
         }
+    }
+
+    /// Opens the same map once more.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { fd: self.fd.try_clone()?, key: self.key, value: self.value })
     }
 
     /// Returns its number in the kernel, which [`Map::by_id`] takes.
@@ -240,6 +256,12 @@ impl Map {
             }
         }
         Ok(keys)
+    }
+}
+
+impl AsFd for Map {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 
@@ -352,6 +374,11 @@ impl BpfProgram {
         let [low, high] = name_words(name);
         let found = [pair(words[16], words[17]), pair(words[18], words[19])];
         Ok(words[12] == 0 && found == [low, high])
+    }
+
+    /// Takes over a program.
+    pub fn from_fd(fd: OwnedFd) -> Self {
+        Self { fd }
     }
 
     /// Opens a program by its number.
