@@ -83,6 +83,20 @@ fn daemon_is_served(w: &World) {
 }
 
 #[test]
+fn a_command_ends_when_it_has_given_its_place_back() {
+    let Some(w) = world() else { return };
+    for round in 0..40 {
+        let run = w.run(DAEMON, "zoneadm", &["-z", "zion", "plan", "install"]);
+        assert!(run.status == 0, "{run:?}");
+        let path = format!("/proc/{0}/task/{0}/children", w.broker.id());
+        let children = fs::read_to_string(path).expect("a broker");
+        let open = |pid: &&str| !zones::sys::process::is_ending(pid.parse().expect("a number"));
+        let open: Vec<&str> = children.split_whitespace().filter(open).collect();
+        assert!(open.is_empty(), "round {round}: processes {open:?} serve a command that has ended");
+    }
+}
+
+#[test]
 fn peers_of_other_user_namespaces_take_no_room() {
     let Some(w) = world() else { return };
     let ids = SUBORDINATE..SUBORDINATE + IDS;

@@ -15,6 +15,7 @@ use crate::apply::relay::Relay;
 use crate::sys::channel::Channel;
 use crate::sys::path::reason;
 use crate::sys::peer::Peer;
+use crate::sys::process::wait_readable;
 use crate::sys::stream::Stream;
 use crate::sys::tty::{self, Raw, Signals, TerminalState};
 
@@ -24,6 +25,8 @@ pub(super) const PASSED: &[Signal] =
 
 /// How long the broker may take to answer, in milliseconds: a host that is busy is slow, too.
 const PATIENCE: u64 = 60_000;
+/// How long a connection may take to close when all has been said, in milliseconds.
+const CLOSES_WITHIN: u64 = 1_000;
 /// How long a login may take to end when a signal asks for it: more than `zlogin` takes at most.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
 /// The time that the reader of its output may let it wait.
@@ -95,6 +98,7 @@ pub(super) fn exchange(
             let bytes = channel.receive_bytes(MESSAGE_MAX, PATIENCE).map_err(|e| lost(&e))?;
             let bytes = bytes.ok_or_else(|| lost(&io::ErrorKind::UnexpectedEof.into()))?;
             if let Some(status) = status(&String::from_utf8_lossy(&bytes)) {
+                let _ = wait_readable(channel.as_fd(), CLOSES_WITHIN);
                 return Ok(Answered { status, out, errors });
             }
         }
@@ -117,7 +121,7 @@ fn open(channel: &Channel, request: &BrokerRequest) -> Result<Vec<OwnedFd>, Stri
             _ => lost(&e),
         },
     })?;
-    let ready = crate::sys::process::wait_readable(channel.as_fd(), PATIENCE).map_err(|e| lost(&e))?;
+    let ready = wait_readable(channel.as_fd(), PATIENCE).map_err(|e| lost(&e))?;
     if !ready {
         return Err("the broker does not answer".into());
     }
@@ -191,6 +195,8 @@ impl BrokeredRun<'_> {
                 self.listen(&mut raw, &mut relay).map_err(|e| lost(&e))?;
             }
             if let Some(status) = self.status.filter(|_| relay.is_done()) {
+                // The broker counts the connection until its process ends, and the next command may come at once.
+                let _ = wait_readable(self.channel.as_fd(), CLOSES_WITHIN);
                 return relay.result().map(|()| status).map_err(|e| e.to_string());
             }
             while signalled && let Some(signal) = self.signals.next() {

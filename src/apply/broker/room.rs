@@ -58,17 +58,18 @@ impl Room {
         known
     }
 
-    /// Returns why there is no place for this user; none when there is one.
-    pub fn refuse(&self, user: Requester) -> Option<String> {
-        let own = self.taken.iter().filter(|(_, u)| *u == user).count();
-        if own >= OF_USER {
+    /// Returns why there is no place for this user; none when there is one. A connection whose process is ending, as
+    /// `is_ending` says, is none any more to the user, who may be at the next command.
+    pub fn refuse(&self, user: Requester, is_ending: impl Fn(i32) -> bool) -> Option<String> {
+        let own = || self.taken.iter().filter(|(_, u)| *u == user);
+        if own().count() >= OF_USER {
             return Some(match user {
                 Requester::Known(uid) => format!("too many connections of user id {uid}"),
                 Requester::Unknown => "too many connections of users that this host has no name for".into(),
             });
         }
-        let kept = if own == 0 || without("kept-room") { 0 } else { KEPT };
-        (self.taken.len() >= OF_ALL - kept)
+        let has_none = || own().all(|(pid, _)| is_ending(*pid)) || without("kept-room");
+        (self.taken.len() >= OF_ALL || self.taken.len() >= OF_ALL - KEPT && !has_none())
             .then(|| "too many connections of all users together; try again later".into())
     }
 
@@ -92,13 +93,19 @@ mod tests {
         Room { taken, names: HashMap::new() }
     }
 
+    /// No process is ending.
+    fn none(_: i32) -> bool {
+        false
+    }
+
     #[test]
     fn each_refusal_has_its_own_text() {
         let own = full_of(&[(Requester::Known(1), OF_USER), (Requester::Unknown, OF_USER)]);
-        assert_eq!(own.refuse(Requester::Known(1)).as_deref(), Some("too many connections of user id 1"));
-        let unknown = own.refuse(Requester::Unknown).expect("a refusal");
+        let refused = own.refuse(Requester::Known(1), none).expect("a refusal");
+        assert_eq!(refused, "too many connections of user id 1");
+        let unknown = own.refuse(Requester::Unknown, none).expect("a refusal");
         assert_eq!(unknown, "too many connections of users that this host has no name for");
-        assert_eq!(own.refuse(Requester::Known(2)), None);
+        assert_eq!(own.refuse(Requester::Known(2), none), None);
     }
 
     #[test]
@@ -107,14 +114,31 @@ mod tests {
         let mut room = full_of(&users);
         assert_eq!(room.taken.len(), OF_ALL - KEPT);
         for uid in 100..100 + KEPT as u32 {
-            assert_eq!(room.refuse(Requester::Known(uid)), None, "{uid}");
+            assert_eq!(room.refuse(Requester::Known(uid), none), None, "{uid}");
             room.take(1, Requester::Known(uid));
-            let second = room.refuse(Requester::Known(uid)).expect("a refusal");
+            let second = room.refuse(Requester::Known(uid), none).expect("a refusal");
             assert_eq!(second, "too many connections of all users together; try again later");
         }
-        assert!(room.refuse(Requester::Known(1000)).is_some(), "there is an end of it");
+        assert!(room.refuse(Requester::Known(1000), none).is_some(), "there is an end of it");
         room.sweep(|_| true);
         assert!(room.is_empty());
+    }
+
+    #[test]
+    fn a_connection_that_ends_is_none_for_its_user() {
+        let users: Vec<_> = (1..=12).map(|uid| (Requester::Known(uid), OF_USER)).collect();
+        let mut room = full_of(&users);
+        let user = Requester::Known(100);
+        room.take(2, user);
+        let ending = |pid| pid == 2;
+        assert_eq!(room.refuse(user, ending), None, "the next command of the user");
+        room.take(3, user);
+        assert!(room.refuse(user, ending).is_some(), "one connection is open");
+        assert!(room.refuse(Requester::Known(1), ending).is_some(), "a user who has others");
+        for uid in 101..101 + KEPT as u32 - 2 {
+            room.take(1, Requester::Known(uid));
+        }
+        assert!(room.refuse(user, |_| true).is_some(), "each process takes room until it has ended");
     }
 
     #[test]

@@ -142,7 +142,7 @@ impl Broker {
             return refuse(STRANGER);
         }
         let user = self.room.user(peer.uid);
-        if let Some(why) = self.room.refuse(user) {
+        if let Some(why) = self.room.refuse(user, process::is_ending) {
             return refuse(&why);
         }
         match ns::fork() {
