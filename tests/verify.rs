@@ -1,5 +1,5 @@
-//! Findings of `zoneadm verify` about a host, with their texts: zonepath, links, addresses and inherited directories of a host
-//! that is made for each test in namespaces of an ordinary user, who is root there.
+//! Findings of `zoneadm verify` about a host, with their texts, on a host that is made for each test in namespaces of an
+//! ordinary user, who is root there.
 
 #![allow(clippy::disallowed_methods)]
 
@@ -12,9 +12,11 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use ordinary::Sleeper;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 use zones::apply::paths::Root;
 use zones::apply::store::FileStore;
 use zones::apply::verify::{Purpose, VerifyReport, check};
+use zones::plan::boot::IDLE_SYSTEMD;
 use zones::spec::verify::Severity;
 use zones::spec::{ZoneName, toml};
 use zones::sys::netlink::Socket;
@@ -33,6 +35,10 @@ fn main() {
         ("addresses_that_others_have", addresses_that_others_have),
         ("inherited_directories", inherited_directories),
         ("ids_of_memory_and_shared_directories", ids_of_memory_and_shared_directories),
+        ("a_brand_that_this_host_does_not_run", a_brand_that_this_host_does_not_run),
+        ("rights_that_no_broker_gives", rights_that_no_broker_gives),
+        ("the_init_of_a_root", the_init_of_a_root),
+        ("datasets_that_cannot_be_given", datasets_that_cannot_be_given),
     ]);
 }
 
@@ -350,4 +356,114 @@ fn ids_of_memory_and_shared_directories() {
     folder("/tmp/shared", 0o755);
     let share = "[[fs]]\ndir = \"/data\"\nspecial = \"/tmp/shared\"\ntype = \"lofs\"\n";
     assert_eq!(host.says(share, VERIFY), Vec::<String>::new());
+}
+
+fn a_brand_that_this_host_does_not_run() {
+    let host = Host::new();
+    let foreign = "brand = \"lx\"\n";
+    let why = "E brand 'lx' cannot run on Linux; use 'set brand=linux', or let the host run it as linux: zonecfg -z global \
+               'set brand-aliases=lx'";
+    for purpose in [VERIFY, Purpose::Install, Purpose::CloneAll, Purpose::Move, Purpose::Boot] {
+        assert_eq!(host.says(foreign, purpose), [why], "{purpose:?}");
+        assert_eq!(host.says("brand = \"linux\"\n", purpose), Vec::<String>::new(), "{purpose:?}");
+    }
+    let host = host.configured("global", "brand-aliases = \"ipkg,lx\"\n");
+    for purpose in [VERIFY, Purpose::Install, Purpose::Boot] {
+        assert_eq!(host.says(foreign, purpose), Vec::<String>::new(), "{purpose:?}");
+    }
+    assert_eq!(host.says("brand = \"l\"\n", VERIFY).len(), 1, "a part of a name is none");
+}
+
+fn rights_that_no_broker_gives() {
+    let host = Host::new();
+    let admin = "[[admin]]\nuser = \"root\"\nauths = \"login\"\n";
+    let path = "/tmp/host/run/zones/.broker";
+    let missing = format!(
+        "W WARNING: admin has no effect: no broker listens at {path}; run 'systemctl enable --now zones-broker.socket', \
+         or zonesd"
+    );
+    assert_eq!(host.says(admin, VERIFY), [&*missing]);
+    for purpose in [Purpose::Install, Purpose::Boot] {
+        assert_eq!(host.says(admin, purpose), Vec::<String>::new(), "{purpose:?}");
+    }
+    folder("/tmp/host/run/zones", 0o755);
+    fs::write(path, "").expect("a file");
+    assert_eq!(host.says(admin, VERIFY), [&*missing], "a file in its place");
+    fs::remove_file(path).expect("removed");
+    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
+    let socket = socket.expect("a socket");
+    bind(&socket, &SocketAddrUnix::new(path).expect("a short path")).expect("bound");
+    assert_eq!(host.says(admin, VERIFY), [&*missing], "it does not listen");
+    listen(&socket, 8).expect("it listens");
+    assert_eq!(host.says(admin, VERIFY), Vec::<String>::new());
+    drop(socket);
+    assert_eq!(host.says(admin, VERIFY), [missing], "it has ended");
+}
+
+fn the_init_of_a_root() {
+    let host = Host::new().installed("zion", ZION);
+    folder("/tmp/host/zones/zion", 0o700);
+    folder("/tmp/host/zones/zion/root", 0o755);
+    folder("/tmp/host/zones/zion/root/sbin", 0o755);
+    let none = || assert_eq!(host.says(ZION, VERIFY), Vec::<String>::new());
+    none();
+    let init = |name: &str, mode: u32| {
+        let file = format!("/tmp/host/zones/zion/root/sbin/{name}");
+        fs::write(&file, "").expect("a file");
+        fs::set_permissions(file, Permissions::from_mode(mode)).expect("a mode");
+        let link = "/tmp/host/zones/zion/root/sbin/init";
+        let _ = fs::remove_file(link);
+        symlink(name, link).expect("a link");
+    };
+    init("sysvinit", 0o755);
+    none();
+    init("systemd", 0o644);
+    none();
+    // systemd runs where cgroup v2 is the one hierarchy.
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mounts");
+    let unified = mounts.lines().any(|l| l.contains(" /sys/fs/cgroup ") && l.contains(" - cgroup2 "));
+    init("systemd", 0o755);
+    let lines = host.says(ZION, VERIFY);
+    if unified {
+        assert_eq!(lines, Vec::<String>::new());
+    } else {
+        assert_eq!(lines, [format!("W WARNING: {IDLE_SYSTEMD}")]);
+    }
+    assert_eq!(host.says(ZION, Purpose::Boot), Vec::<String>::new(), "the boot says it itself");
+    let sparse = format!("{ZION}[[inherit-pkg-dir]]\ndir = \"/usr\"\n");
+    let lines = host.says(&sparse, VERIFY);
+    assert!(
+        !lines.iter().any(|l| l.contains(IDLE_SYSTEMD)),
+        "a sparse zone has the built-in init: {lines:?}"
+    );
+}
+
+fn datasets_that_cannot_be_given() {
+    if Path::new("/dev/zfs").exists() {
+        eprintln!("SKIPPED: this host has ZFS, and the test is about one without");
+        return;
+    }
+    let host = Host::new();
+    let given = "[[dataset]]\nname = \"tank/zion\"\n";
+    let why = "E could not verify zfs dataset tank/zion: /dev/zfs is not there: the ZFS module is not loaded (install \
+               zfs-dkms or your system's ZFS package, then 'modprobe zfs')";
+    for purpose in [VERIFY, Purpose::Install, Purpose::Boot] {
+        assert_eq!(host.says(given, purpose), [why], "{purpose:?}");
+    }
+    assert_eq!(host.says(given, Purpose::CloneAll), Vec::<String>::new(), "they are made by the clone");
+    // What another zone administers is no file system of this one.
+    let mounted = "[[fs]]\ndir = \"/a\"\nspecial = \"tank/a\"\ntype = \"zfs\"\n";
+    for (other, overlap) in [("tank", true), ("tank/a", true), ("tank/ab", false)] {
+        let host = Host::new().configured("web", &format!("[[dataset]]\nname = \"{other}\"\n"));
+        let lines = host.says(mounted, VERIFY);
+        let told = lines.iter().any(|l| l.starts_with("E ") && l.contains("'web'") && l.contains("tank/a"));
+        assert_eq!(told, overlap, "{other}: {lines:?}");
+    }
+    let twice = "[[fs]]\ndir = \"/a\"\nspecial = \"tank/a\"\ntype = \"zfs\"\n[[fs]]\ndir = \"/b\"\nspecial = \"tank/a\"\n\
+                 type = \"zfs\"\n";
+    let lines = host.says(twice, VERIFY);
+    assert!(
+        lines.iter().any(|l| l.starts_with("E ") && l.contains("tank/a") && l.contains("/b")),
+        "{lines:?}"
+    );
 }
