@@ -10,6 +10,7 @@ mod ends;
 mod exclusive;
 mod follow;
 mod held;
+mod running;
 mod shared;
 
 use std::time::Duration;

@@ -75,8 +75,8 @@ fn copy(tree: &MountFd, users: BorrowedFd<'_>) -> io::Result<MountFd> {
     memory.attach(open(Path::new(PLACE))?.as_fd())?;
     let at = Path::new(PLACE).join(NAME);
     tree.attach(open(&at)?.as_fd())?;
-    ns::join(users, Kinds::USER)?;
     if !without("locked-later") {
+        ns::join(users, Kinds::USER)?;
         ns::unshare(Kinds::MOUNT)?;
     }
     MountFd::copy(open(&at)?.as_fd(), is_directory)
