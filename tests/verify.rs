@@ -451,7 +451,7 @@ fn datasets_that_cannot_be_given() {
         assert_eq!(host.says(given, purpose), [why], "{purpose:?}");
     }
     assert_eq!(host.says(given, Purpose::CloneAll), Vec::<String>::new(), "they are made by the clone");
-    // What another zone administers is no file system of this one.
+    // A dataset that another zone administers is no file system of this one.
     let mounted = "[[fs]]\ndir = \"/a\"\nspecial = \"tank/a\"\ntype = \"zfs\"\n";
     for (other, overlap) in [("tank", true), ("tank/a", true), ("tank/ab", false)] {
         let host = Host::new().configured("web", &format!("[[dataset]]\nname = \"{other}\"\n"));

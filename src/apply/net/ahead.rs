@@ -29,7 +29,7 @@ pub const NO_MORE: &str = "no more";
 /// The programs of a zone's link.
 #[derive(Debug)]
 pub struct LinkPrograms {
-    /// That of the port.
+    /// The program of the port.
     pub guard: BpfProgram,
     /// The zones on the host's link; none: the guard does not look for them.
     pub neighbours: Option<Neighbours>,
@@ -147,7 +147,7 @@ pub fn hand_over(links: &[ZoneLink], to: &Channel) {
 pub struct ProgramsAhead<'a>(Option<&'a Channel>);
 
 impl<'a> ProgramsAhead<'a> {
-    /// Those that come by a channel.
+    /// Takes programs that come by a channel.
     pub fn by(channel: &'a Channel) -> Self {
         Self(Some(channel))
     }

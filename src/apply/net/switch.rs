@@ -307,7 +307,7 @@ impl Switch {
     }
 }
 
-/// What a link gets with its first zone.
+/// The table, the list and the programs that a link gets with its first zone.
 #[derive(Debug)]
 pub struct SwitchParts {
     /// The table of the zones, which is empty.
