@@ -238,7 +238,7 @@ impl Editor<'_> {
             _ => ArrayOfTables::new(),
         };
         let mut tables: Vec<Option<Table>> = array.into_iter().map(Some).collect();
-        let mut result: Vec<Table> = Vec::with_capacity(after.len());
+        let mut result = ArrayOfTables::new();
         for (props, from) in after.iter().zip(pair(def, before, after)) {
             let taken = from.and_then(|i| tables.get_mut(i).and_then(Option::take).map(|t| (i, t)));
             let (mut table, old) = match taken {
@@ -249,7 +249,7 @@ impl Editor<'_> {
             result.push(table);
         }
         order(&mut result, place);
-        self.root().insert(def.name, Node::ArrayOfTables(result.into_iter().collect()));
+        self.root().insert(def.name, Node::ArrayOfTables(result));
         self.hand_down_all(tables.iter().flatten().map(apart_of_table).collect());
     }
 
@@ -283,6 +283,9 @@ fn alias_text(def: &'static PropDef) -> impl Fn(&Node) -> Option<String> {
 /// Pairs each new resource with the old one that it continues: the old resource of the same key, else the old one in
 /// the same place whose key has no successor.
 fn pair(def: &ResourceDef, before: &[Props], after: &[Props]) -> Vec<Option<usize>> {
+    if before.is_empty() {
+        return vec![None; after.len()];
+    }
     let key = |p: &Props| -> Vec<Option<String>> {
         def.keys().map(|k| p.text(k.name).map(str::to_owned)).collect()
     };
@@ -316,12 +319,12 @@ fn pair(def: &ResourceDef, before: &[Props], after: &[Props]) -> Vec<Option<usiz
 }
 
 /// Makes the places of the tables in the text follow their order in the list.
-fn order(tables: &mut [Table], place: Option<isize>) {
+fn order(tables: &mut ArrayOfTables, place: Option<isize>) {
     let mut places: Vec<_> = tables.iter().filter_map(Table::position).collect();
     places.sort_unstable();
     let mut places = places.into_iter().peekable();
     let mut last = places.peek().copied().or(place);
-    for table in tables {
+    for table in tables.iter_mut() {
         if table.position().is_some() {
             last = places.next();
         }
