@@ -275,11 +275,15 @@ fn absolute(root: &Root) -> PathBuf {
 fn claims(dir: &Path, names: &[Name], root: &Root) -> Vec<(Option<PathBuf>, IdClaim)> {
     let suffix = group_suffix(root);
     let mut known = BTreeSet::new();
+    // A thousand zones have few roots, and each lookup of a path costs some system calls.
+    let mut ours = BTreeMap::new();
     let mut list = Vec::new();
     // The zones of one root are kept apart by its store.
     for name in names.iter().filter(|name| name.suffix() != suffix) {
         let Some(claim) = name.read(dir) else { continue };
-        if !is_same(root, claim.root.as_deref()) {
+        let is_ours =
+            ours.entry(claim.root.clone()).or_insert_with_key(|other| is_same(root, other.as_deref()));
+        if !*is_ours {
             list.push((Some(dir.join(name.to_string())), claim));
         }
         known.insert(name.group.clone());

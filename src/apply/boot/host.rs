@@ -216,10 +216,16 @@ impl Build<'_> {
         dataset::no_other_has(root, self.image, self.process.as_ref().map(|(pid, _)| *pid))?;
         self.hand_over(steps, init)?;
         // Files that only others read are written while process 1 works.
-        self.keep()?;
-        meanwhile()?;
-        self.steps(root, links, at, steps, journal)?;
+        let done =
+            self.keep().and_then(|()| meanwhile()).and_then(|()| self.steps(root, links, at, steps, journal));
+        done.map_err(|error| self.end_of_process_1().unwrap_or(error))?;
         self.wait_until_ready()
+    }
+
+    /// Returns why process 1 has ended, if it has: what fails here since then is a consequence.
+    fn end_of_process_1(&self) -> Option<StepError> {
+        let ((pid, _), channel) = self.process.as_ref().zip(self.channel.as_ref())?;
+        zone::end_of(*pid, channel).map(|why| StepError::new("zone", why))
     }
 
     /// Carries out the host's among some steps, the first of which has this number in the plan.

@@ -76,6 +76,13 @@ pub fn last_words(channel: &Channel) -> Option<String> {
     }
 }
 
+/// Returns why process 1 has ended before it was ready; none while it lives.
+pub fn end_of(pid: i32, channel: &Channel) -> Option<Process1Error> {
+    // Its channel is closed on its way out, so that this waits for no more than that.
+    process::is_ending(pid)
+        .then(|| last_words(channel).map_or(Process1Error::Silent("was ready"), Process1Error::Reported))
+}
+
 /// Runs the zone's side. Never returns: it becomes init, or ends.
 pub fn run(channel: &Channel, image: &ZoneImage, steps: &[BootStep]) -> ! {
     process::hide();
@@ -123,4 +130,32 @@ fn enter(root: OwnedFd, image: &ZoneImage) -> Result<(), InsideError> {
     top.attach(here.as_fd()).map_err(InsideError::of("cannot attach the zone's mounts"))?;
     rustix::process::fchdir(&top).map_err(InsideError::of("cannot enter the zone's root"))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn process_1_that_has_ended_says_why() {
+        let mut child = Command::new("true").spawn().expect("a process");
+        let pid = i32::try_from(child.id()).expect("a process id");
+        while process::start_time(pid).is_some() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let (ours, theirs) = Channel::pair().expect("a channel");
+        for text in [&format!("{NOTICE}a warning"), "error cannot mount proc"] {
+            theirs.send(text, &[]).expect("sent");
+        }
+        drop(theirs);
+        let own = i32::try_from(std::process::id()).expect("a process id");
+        assert!(end_of(own, &ours).is_none(), "it lives");
+        let why = |channel| end_of(pid, channel).map(|e| e.to_string());
+        assert_eq!(why(&ours).as_deref(), Some("cannot mount proc"));
+        assert_eq!(why(&ours).as_deref(), Some("process 1 ended before it was ready"));
+        let _ = child.wait();
+    }
 }

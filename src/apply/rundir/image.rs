@@ -68,7 +68,7 @@ pub enum ImageError {
 /// # Errors
 /// The system's error.
 pub fn keep(dir: &Path, init: i32, image: &ZoneImage) -> io::Result<()> {
-    let init_start = start_time(init).ok_or(io::ErrorKind::NotFound)?;
+    let init_start = start_time(init).ok_or_else(|| io::Error::other("process 1 has ended"))?;
     let bytes = serde_json::to_vec(&Kept { format: FORMAT, init, init_start, image })?;
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
