@@ -172,16 +172,23 @@ impl World {
 
     /// Notes what the host is like before zones come.
     pub fn settle(&mut self) {
-        let end = Instant::now() + Duration::from_secs(5);
-        let carrier = || {
+        // The kernel gives each link an IPv6 address of its own once it knows of the carrier, up to a second later, and
+        // the address a route. A link that gets none, such as a bridge without ports, is waited for in vain.
+        let has_own = || {
+            let routes = std::fs::read_to_string("/proc/thread-self/net/ipv6_route").unwrap_or_default();
+            let has_own = |link: &Link| {
+                routes.lines().any(|line| {
+                    let words: Vec<&str> = line.split_whitespace().collect();
+                    words[0].starts_with("fe8") && words[1] == "80" && words[9] == link.name
+                })
+            };
             let list = link::all(&mut socket()).expect("links");
-            list.iter().filter(|l| l.is_up()).all(Link::has_carrier)
+            list.iter().filter(|l| l.is_up() && l.name != "lo").all(|l| l.has_carrier() && has_own(l))
         };
-        while !carrier() && Instant::now() < end {
+        let end = Instant::now() + Duration::from_secs(5);
+        while !has_own() && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(2));
         }
-        // The kernel's own IPv6 addresses come a little later.
-        std::thread::sleep(Duration::from_millis(50));
         self.before = Some(trace());
     }
 
