@@ -30,7 +30,8 @@ pub fn runs_set_id(resource: &Props) -> bool {
     }
 }
 
-fn is_system(dir: &Path) -> bool {
+/// Says whether the host's packages own a directory.
+pub fn is_system(dir: &Path) -> bool {
     SYSTEM.iter().any(|top| dir.starts_with(top)) && !dir.starts_with(LOCAL)
 }
 

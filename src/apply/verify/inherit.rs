@@ -6,11 +6,10 @@ use crate::apply::paths::Root;
 use crate::plan::inherit::{list_some, runs_set_id};
 use crate::spec::Props;
 
-/// Looks afresh, and so puts the list of programs right that the next boot uses.
 pub fn check(root: &Root, resource: &Props, found: &mut VerifyReport) {
     let dir = resource.text("dir").unwrap_or_default();
     // A directory that is a link in the zone's root as well needs no mount; the boot reports a missing one.
-    let Ok(seen) = inherit::search(root, dir) else { return };
+    let Ok(seen) = inherit::closed(root, dir) else { return };
     if runs_set_id(resource) && !seen.hidden.is_empty() {
         found.warn(format!(
             "WARNING: inherit-pkg-dir {dir}: without their set-user-id and like bits run, since not all users of \
