@@ -392,6 +392,7 @@ fn ids_of_another_root_are_known_by_the_zone_and_not_by_a_file() {
     }
     one.ok("zoneadm", &["-z", "zion", "halt"]);
     // As after a kill of everything.
+    fs::create_dir_all(file.parent().expect("a folder")).expect("made");
     fs::write(&file, text).expect("written");
     two.ok("zoneadm", &["-z", "neo", "boot"]);
     assert!(!file.exists());

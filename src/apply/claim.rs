@@ -5,8 +5,10 @@
 //! zone has, before it makes the zone's user namespace. A zone of another root that has one of these ids ends
 //! the boot, and a range that such a zone has is given to no zone.
 //!
-//! A file there is called as the zone's cgroup is, `NAME@HASH`, or `NAME` in the root `/`. When the zone has one
-//! private range, `:FIRST` follows, so that one look at the folder shows the ranges of a thousand zones. Its lines:
+//! Each root has a folder there, `@HASH` as in the names of its cgroups, or `@` for the root `/`, so that a boot looks
+//! at the zones of other roots and not at those of its own. A file in it is called as the zone is. When the zone has
+//! one private range, `:FIRST` follows, so that one look at the folder shows the ranges of a thousand zones. Its
+//! lines:
 //!
 //! | line | meaning |
 //! |---|---|
@@ -51,8 +53,14 @@ impl ClaimedIds {
         Self { all, exclusive }
     }
 
+    /// Returns the ids of a zone that has a private range and nothing else.
+    fn private(first: u32) -> Self {
+        let map = IdMap::private(first);
+        Self { exclusive: map.clone(), all: map }
+    }
+
     /// Returns the first id of a private range, when the zone has that and nothing else.
-    fn private(&self) -> Option<u32> {
+    fn first_private(&self) -> Option<u32> {
         let first = self.all.uid.first()?.outside;
         (self.all == IdMap::private(first) && self.exclusive == self.all).then_some(first)
     }
@@ -113,7 +121,7 @@ impl fmt::Display for ClaimError {
 impl std::error::Error for ClaimError {}
 
 /// Notes the ids of a zone that is about to boot, unless a zone of another root has them. The caller holds
-/// the zone's lock.
+/// the zone's lock, and has released what an earlier boot has noted.
 ///
 /// # Errors
 /// [`ClaimError`]; nothing is noted then.
@@ -121,37 +129,56 @@ pub fn claim(root: &Root, zone: &ZoneName, ids: ClaimedIds) -> Result<(), ClaimE
     let dir = folder();
     let failed = |e| ClaimError::Io(dir.clone(), e);
     let _lock = lock(&dir).map_err(failed)?;
-    let file = Name { group: group(root, zone), private: ids.private() };
-    let conflict = |other: &IdClaim| ids.conflict(&other.ids);
-    let names = names(&dir).map_err(failed)?;
-    for (file, other) in claims(&dir, &names, root) {
-        let Some((kind, id)) = conflict(&other).filter(|_| !without("roots")) else { continue };
+    let conflict = |other: &ClaimedIds| ids.conflict(other);
+    let may_conflict =
+        |name: &Name| name.private.is_none_or(|first| conflict(&ClaimedIds::private(first)).is_some());
+    for (file, other) in claims(&dir, root, may_conflict).map_err(failed)? {
+        let Some((kind, id)) = conflict(&other.ids).filter(|_| !without("roots")) else { continue };
         if other.is_held() {
             return Err(ClaimError::Taken { kind, id, holder: Box::new(other) });
         }
         if let Some(file) = file {
-            let _ = fs::remove_file(file);
+            forget(&file);
         }
     }
     let own = i32::try_from(std::process::id()).unwrap_or(0);
     let by = (own, start_time(own).unwrap_or(0));
+    let name = Name { zone: zone.to_string(), private: ids.first_private() };
     let claim = IdClaim { zone: zone.to_string(), root: Some(absolute(root)), by, ids };
     // The claim is written by one call: a reader without the lock finds none, as a moment before, or all of it.
-    let path = dir.join(file.to_string());
-    fs::write(&path, claim.print()).inspect_err(|_| drop(fs::remove_file(&path))).map_err(failed)?;
-    // The file of an earlier boot is of no use any more.
-    for old in names.iter().filter(|name| name.group == file.group && **name != file) {
-        let _ = fs::remove_file(dir.join(old.to_string()));
+    let path = own_folder(&dir, root).join(name.to_string());
+    let write = || fs::write(&path, claim.print()).inspect_err(|_| drop(fs::remove_file(&path)));
+    match write() {
+        // The first zone of its root, or another one has just taken the folder away with its claim.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let made = DirBuilder::new().mode(0o700).create(own_folder(&dir, root));
+            made.and_then(|()| write()).map_err(failed)
+        }
+        other => other.map_err(failed),
     }
-    Ok(())
 }
 
-/// Forgets the ids of a zone that runs no longer.
-pub fn release(root: &Root, zone: &ZoneName) {
-    let (dir, group) = (folder(), group(root, zone));
-    for name in names(&dir).unwrap_or_default().iter().filter(|name| name.group == group) {
-        let _ = fs::remove_file(dir.join(name.to_string()));
+/// Forgets the ids of a zone that runs no longer. With the first id of its private range, the folder need not be
+/// looked through.
+pub fn release(root: &Root, zone: &ZoneName, private: Option<u32>) {
+    let dir = own_folder(&folder(), root);
+    let name = Name { zone: zone.to_string(), private };
+    if private.is_some() && forget(&dir.join(name.to_string())) {
+        return;
     }
+    for name in names(&dir).unwrap_or_default().iter().filter(|name| name.zone == zone.as_str()) {
+        forget(&dir.join(name.to_string()));
+    }
+}
+
+/// Removes a file, and the folder of its root with the last one. Returns whether there was such a file.
+fn forget(file: &Path) -> bool {
+    let removed = fs::remove_file(file).is_ok();
+    if let Some(dir) = file.parent().filter(|_| removed) {
+        // The kernel keeps the folder while there are others in it.
+        let _ = fs::remove_dir(dir);
+    }
+    removed
 }
 
 /// The ids of zones, as the files say.
@@ -168,18 +195,19 @@ pub struct Known {
 /// # Errors
 /// The system's error; that there is nothing to read is none.
 pub fn known(root: &Root) -> io::Result<Known> {
-    let (dir, suffix) = (folder(), group_suffix(root));
+    let dir = folder();
+    let own = own_folder(&dir, root);
     let ranges = |ids: IdMap| ids.uid.into_iter().chain(ids.gid);
-    let names = names(&dir)?;
     let mut known = Known::default();
-    for name in names.iter().filter(|name| name.suffix() == suffix) {
+    for name in names(&own)? {
         let private = name.private.map(IdMap::private);
-        let Some(ids) = private.or_else(|| Some(name.read(&dir)?.ids.all)) else { continue };
-        let Ok(zone) = ZoneName::new(name.zone()) else { continue };
+        let Some(ids) = private.or_else(|| Some(name.read(&own)?.ids.all)) else { continue };
+        let Ok(zone) = ZoneName::new(&name.zone) else { continue };
         known.own.entry(zone).or_default().extend(ranges(ids));
     }
     if !without("roots") {
-        let held = claims(&dir, &names, root).into_iter().map(|(_, claim)| claim).filter(IdClaim::is_held);
+        let others = claims(&dir, root, |_| true)?.into_iter();
+        let held = others.map(|(_, claim)| claim).filter(IdClaim::is_held);
         known.others = held.flat_map(|claim| ranges(claim.ids.all)).collect();
     }
     Ok(known)
@@ -188,53 +216,48 @@ pub fn known(root: &Root) -> io::Result<Known> {
 /// The name of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Name {
-    /// `NAME@HASH`, or `NAME` in the root `/`.
-    group: String,
+    zone: String,
     /// The first id of the zone's private range, when that is all that it has.
     private: Option<u32>,
 }
 
 impl Name {
     fn parse(file: &str) -> Self {
-        let private = file.rsplit_once(':').and_then(|(group, first)| Some((group, first.parse().ok()?)));
-        let (group, private) = private.map_or((file, None), |(group, first)| (group, Some(first)));
-        Self { group: group.to_owned(), private }
-    }
-
-    fn zone(&self) -> &str {
-        self.group.split('@').next().unwrap_or(&self.group)
-    }
-
-    fn suffix(&self) -> &str {
-        suffix_of(&self.group)
+        let private = file.split_once(':').and_then(|(zone, first)| Some((zone, first.parse().ok()?)));
+        let (zone, private) = private.map_or((file, None), |(zone, first)| (zone, Some(first)));
+        Self { zone: zone.to_owned(), private }
     }
 
     /// Reads the file; none when it is gone or cannot be understood.
     fn read(&self, dir: &Path) -> Option<IdClaim> {
         let bytes = fs::read(dir.join(self.to_string())).ok()?;
-        IdClaim::parse(self.zone(), &bytes)
+        IdClaim::parse(&self.zone, &bytes)
     }
 }
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.group)?;
+        f.write_str(&self.zone)?;
         self.private.map_or(Ok(()), |first| write!(f, ":{first}"))
     }
 }
 
-/// Lists the names of the files.
+/// Lists the names of a root's files.
 fn names(dir: &Path) -> io::Result<Vec<Name>> {
+    Ok(entries(dir)?.iter().map(|file| Name::parse(file)).collect())
+}
+
+/// Lists what is in a folder; nothing when there is none.
+fn entries(dir: &Path) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(dir) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
         other => other?,
     };
     let mut list = Vec::new();
     for entry in entries {
-        let Ok(name) = entry?.file_name().into_string() else { continue };
-        if !name.starts_with('.') {
-            list.push(Name::parse(&name));
-        }
+        list.extend(entry?.file_name().into_string());
     }
     Ok(list)
 }
@@ -242,6 +265,15 @@ fn names(dir: &Path) -> io::Result<Vec<Name>> {
 /// The machine's own: ids are, whatever root a zone has.
 fn folder() -> PathBuf {
     Root::new(Some(Path::new("/"))).run_dir().join(".ids")
+}
+
+fn own_folder(dir: &Path, root: &Root) -> PathBuf {
+    dir.join(root_name(&group_suffix(root)))
+}
+
+/// Returns the name of a root's folder.
+fn root_name(suffix: &str) -> &str {
+    if suffix.is_empty() { "@" } else { suffix }
 }
 
 /// Locks the folder, which is made when there is none. Only root can open it, so no other user can hold the lock.
@@ -263,33 +295,41 @@ fn lock(dir: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-fn group(root: &Root, zone: &ZoneName) -> String {
-    format!("{zone}{}", group_suffix(root))
-}
-
 fn absolute(root: &Root) -> PathBuf {
     std::path::absolute(root.prefix()).unwrap_or_else(|_| root.prefix().to_owned())
 }
 
-/// Returns the claims of other roots, each with its file, if there is one.
-fn claims(dir: &Path, names: &[Name], root: &Root) -> Vec<(Option<PathBuf>, IdClaim)> {
+/// Returns those claims of other roots whose names are wanted, each with its file, if there is one.
+fn claims(
+    dir: &Path,
+    root: &Root,
+    wanted: impl Fn(&Name) -> bool,
+) -> io::Result<Vec<(Option<PathBuf>, IdClaim)>> {
     let suffix = group_suffix(root);
     let mut known = BTreeSet::new();
     // A thousand zones have few roots, and each lookup of a path costs some system calls.
     let mut ours = BTreeMap::new();
     let mut list = Vec::new();
     // The zones of one root are kept apart by its store.
-    for name in names.iter().filter(|name| name.suffix() != suffix) {
-        let Some(claim) = name.read(dir) else { continue };
-        let is_ours =
-            ours.entry(claim.root.clone()).or_insert_with_key(|other| is_same(root, other.as_deref()));
-        if !*is_ours {
-            list.push((Some(dir.join(name.to_string())), claim));
+    for folder in entries(dir)?.into_iter().filter(|folder| folder != root_name(&suffix)) {
+        let dir = dir.join(&folder);
+        for name in names(&dir)? {
+            let group = format!("{}{}", name.zone, folder.trim_end_matches('@'));
+            if !wanted(&name) {
+                known.insert(group);
+                continue;
+            }
+            let Some(claim) = name.read(&dir) else { continue };
+            known.insert(group);
+            let is_ours =
+                ours.entry(claim.root.clone()).or_insert_with_key(|other| is_same(root, other.as_deref()));
+            if !*is_ours {
+                list.push((Some(dir.join(name.to_string())), claim));
+            }
         }
-        known.insert(name.group.clone());
     }
     list.extend(without_file(&suffix, &known).into_iter().map(|claim| (None, claim)));
-    list
+    Ok(list)
 }
 
 fn suffix_of(name: &str) -> &str {
@@ -423,21 +463,20 @@ mod tests {
 
     #[test]
     fn a_name_tells_the_private_range() {
-        let name = |file: &str| Name::parse(file);
-        for (file, zone, suffix, private) in [
-            ("zion", "zion", "", None),
-            ("zion:1000000000", "zion", "", Some(1_000_000_000)),
-            ("zion@0123abcd:7", "zion", "@0123abcd", Some(7)),
-            ("zion@0123abcd", "zion", "@0123abcd", None),
-        ] {
-            assert_eq!((name(file).zone(), name(file).suffix(), name(file).private), (zone, suffix, private));
-            assert_eq!(name(file).to_string(), file);
+        for (file, zone, private) in
+            [("zion", "zion", None), ("zion:1000000000", "zion", Some(1_000_000_000))]
+        {
+            let name = Name::parse(file);
+            assert_eq!((name.zone.as_str(), name.private), (zone, private));
+            assert_eq!(name.to_string(), file);
         }
-        let map = IdMap::private(1_000_000_000);
-        assert_eq!(ClaimedIds { exclusive: map.clone(), all: map.clone() }.private(), Some(1_000_000_000));
-        assert_eq!(ids(&[(1_000_000_000, 1)], &[]).private(), None);
+        assert_eq!(ClaimedIds::private(1_000_000_000).first_private(), Some(1_000_000_000));
+        assert_eq!(ids(&[(1_000_000_000, 1)], &[]).first_private(), None);
         let nothing = IdMap { uid: Vec::new(), gid: Vec::new() };
-        assert_eq!(ClaimedIds { exclusive: nothing, all: map }.private(), None);
+        assert_eq!(
+            ClaimedIds { exclusive: nothing, all: IdMap::private(1_000_000_000) }.first_private(),
+            None
+        );
     }
 
     #[test]

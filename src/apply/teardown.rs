@@ -16,6 +16,7 @@ use crate::apply::rundir::{
     self, GUARD, IMAGE, JOURNAL, NEXT_BOOT, RECORD, RECORD_DRAFT, Running, SPEC, StopReason, copy,
     make_run_dir, write_record_only,
 };
+use crate::apply::store::FileStore;
 use crate::apply::stuck::{self, Left};
 use crate::apply::{Op, claim, dataset, engine, fault, running};
 use crate::spec::ZoneName;
@@ -121,7 +122,7 @@ pub fn remove_remains(op: &mut Op<'_>, running: &Running, ports: PortRemoval) ->
             .map_err(BootError::system("remove the zone's cgroup"))?;
     }
     // No process has the ids any more. The supervisor ends meanwhile.
-    claim::release(root, op.name);
+    release_ids(op.store, op.name);
     copy::remove(root, op.name);
     // A supervisor whose console has no client ends by itself now; one with a client stays.
     let mut watched = false;
@@ -155,6 +156,7 @@ pub fn recover_after_crash(root: &Root, name: &ZoneName) {
     if copy.is_some() {
         copy::put_back(root, name);
     }
+    claim::release(root, name, None);
     dataset::take_back(root, name);
     engine::recover(&dir.join(JOURNAL), PortRemoval::Awaited);
     if let Some(old) = running::record(root, name).or(copy).filter(|r| !r.is_alive()) {
@@ -176,13 +178,19 @@ pub fn recover_and_remove_files(root: &Root, name: &ZoneName) {
 /// Removes the files of a zone that runs no longer, and its claim of ids; with `keep_console`, all files but the
 /// console's.
 pub fn remove_run_files(root: &Root, name: &ZoneName, keep_console: bool) {
-    claim::release(root, name);
+    release_ids(&FileStore::open(root.clone()), name);
     copy::remove(root, name);
     remove_files(root, name, keep_console);
 }
 
+/// Takes back the claim of a zone's ids, which are those of its private range as a rule.
+fn release_ids(store: &FileStore, name: &ZoneName) {
+    let private = store.private_range(name).ok().flatten();
+    claim::release(store.root(), name, private.map(|range| range.outside));
+}
+
 /// Removes the files of the run-time folder; with `keep_console`, all but the console's.
-fn remove_files(root: &Root, name: &ZoneName, keep_console: bool) {
+pub fn remove_files(root: &Root, name: &ZoneName, keep_console: bool) {
     let dir = root.zone_run(name);
     for file in [RECORD, RECORD_DRAFT, JOURNAL, SPEC, IMAGE, NEXT_BOOT, GUARD] {
         let _ = fs::remove_file(dir.join(file));

@@ -172,13 +172,8 @@ impl Lab {
 
     /// Returns the files by which running zones of this lab tell the machine which ids they have.
     pub fn claims(&self) -> Vec<PathBuf> {
-        let entries = fs::read_dir("/run/zones/.ids").into_iter().flatten().flatten();
-        let suffix = self.group_suffix();
-        let of_lab = |path: &PathBuf| {
-            let name = path.to_string_lossy();
-            name.split(':').next().is_some_and(|group| group.ends_with(&suffix))
-        };
-        entries.map(|e| e.path()).filter(of_lab).collect()
+        let folder = Path::new("/run/zones/.ids").join(self.group_suffix());
+        fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect()
     }
 
     /// Waits until nothing is left, for a moment: supervisors end a little after their zone.

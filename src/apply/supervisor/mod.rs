@@ -55,7 +55,7 @@ use super::rundir::{
 };
 use super::running;
 use super::store::{FileStore, Locked};
-use super::teardown::remove_run_files;
+use super::teardown::{remove_files, remove_run_files};
 use super::{NO_ZFS_FACTS, Notice, Op, claim, engine};
 use crate::plan::boot::plan;
 use crate::spec::ZoneName;
@@ -151,7 +151,9 @@ impl Supervisor {
     /// Ends the supervisor and removes its files. The lock ends with the process and not before: a boot
     /// must not find the folder half gone.
     fn leave(&self, lock: Locked) -> ! {
-        remove_run_files(&self.root, &self.name, false);
+        // Whoever has removed the zone's record has released its ids before.
+        copy::remove(&self.root, &self.name);
+        remove_files(&self.root, &self.name, false);
         if lock.state().is_ok_and(|state| state.is_none()) {
             lock.forget();
         }
