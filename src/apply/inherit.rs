@@ -67,12 +67,17 @@ pub fn programs(root: &Root, dir: &str, may_keep: bool) -> Vec<String> {
 
 /// Returns what of a directory is closed to zones, and its programs. What is known of a directory of the system counts
 /// until the host's packages, the folders with programs or what was closed have changed; any other is searched anew.
+/// With `may_keep`, what is found is kept for the next boot.
 ///
 /// # Errors
 /// The directory cannot be read.
-pub fn closed(root: &Root, dir: &str) -> io::Result<Survey> {
-    let known = if is_system(Path::new(dir)) { known(root, Path::new(dir)) } else { None };
-    known.map_or_else(|| search(root, dir), Ok)
+pub fn closed(root: &Root, dir: &str, may_keep: bool) -> io::Result<Survey> {
+    let top = Path::new(dir);
+    match if is_system(top) { known(root, top) } else { None } {
+        Some(seen) => Ok(seen),
+        None if may_keep => search(root, dir),
+        None => walk(top, true),
+    }
 }
 
 /// Returns what is stored of all that is closed in a directory, as long as none of its stamps has changed.

@@ -9,8 +9,8 @@ pub mod holding;
 pub mod storage;
 pub mod system;
 
-use std::cell::OnceCell;
-use std::collections::BTreeSet;
+use std::cell::{OnceCell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -38,12 +38,14 @@ pub struct Asker<'a> {
     root: &'a Root,
     zone: &'a ZoneName,
     zfs: OnceCell<Result<Zfs, String>>,
+    /// The pools that were asked about, and whether each is imported read-only.
+    pools: RefCell<BTreeMap<String, bool>>,
 }
 
 impl<'a> Asker<'a> {
     /// Makes an asker; nothing is opened yet.
     pub fn new(root: &'a Root, zone: &'a ZoneName) -> Self {
-        Self { root, zone, zfs: OnceCell::new() }
+        Self { root, zone, zfs: OnceCell::new(), pools: RefCell::default() }
     }
 
     pub(super) fn zfs(&self) -> Result<&Zfs, &str> {
@@ -75,13 +77,22 @@ impl<'a> Asker<'a> {
 
     fn filesystem(&self, d: &zfs::Dataset) -> FilesystemFacts {
         let mut limits = limits(d);
-        limits.read_only |= self.zfs().is_ok_and(|zfs| zfs.is_read_only(zfs::name::pool(&d.name)));
+        limits.read_only |= self.is_read_only(zfs::name::pool(&d.name));
         FilesystemFacts {
             legacy: d.mountpoint() == Mountpoint::Legacy,
             locked: is_locked(d),
             limits,
             mounted: self.holder(d),
         }
+    }
+
+    /// Says whether a pool is imported read-only. All its datasets share one question.
+    fn is_read_only(&self, pool: &str) -> bool {
+        *self
+            .pools
+            .borrow_mut()
+            .entry(pool.to_owned())
+            .or_insert_with(|| self.zfs().is_ok_and(|zfs| zfs.is_read_only(pool)))
     }
 
     /// Says whether there is a volume of that name that has a device.

@@ -77,12 +77,14 @@ fn unrecorded(root: &Root, zone: &ZoneName) -> Option<Running> {
 
 /// Returns the names of all zones that may run without a record, beside those that are known anyway.
 fn unrecorded_names(root: &Root, known: &BTreeSet<ZoneName>) -> Vec<ZoneName> {
-    let files = |dir: &Path| {
+    let below = |dir: &Path, folders: bool| {
         let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-        entries.filter_map(|e| e.file_name().into_string().ok()).collect::<Vec<_>>()
+        let wanted = entries.filter(|e| !folders || e.file_type().is_ok_and(|kind| kind.is_dir()));
+        wanted.filter_map(|e| e.file_name().into_string().ok()).collect::<Vec<_>>()
     };
     let unknown = |name: &str| ZoneName::new(name).ok().filter(|name| !known.contains(name));
-    let mut names: Vec<_> = files(&copy::folder(root)).iter().filter_map(|name| unknown(name)).collect();
+    let mut names: Vec<_> =
+        below(&copy::folder(root), false).iter().filter_map(|name| unknown(name)).collect();
     let Some(mount) = cgroup::mount_point() else {
         names.extend(processes::names(root));
         return names;
@@ -94,7 +96,8 @@ fn unrecorded_names(root: &Root, known: &BTreeSet<ZoneName>) -> Vec<ZoneName> {
     };
     let shared = mount.join("zones");
     if cgroup::children(&shared).is_some_and(|count| count > 0) {
-        names.extend(files(&shared).iter().filter_map(|file| named(&shared, file, file)));
+        // The kernel's own files there have names that a zone may have as well.
+        names.extend(below(&shared, true).iter().filter_map(|file| named(&shared, file, file)));
     }
     // With cpus of their own.
     let top = pools::top(&mount);

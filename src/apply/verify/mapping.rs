@@ -12,6 +12,8 @@ use super::{Purpose, VerifyReport};
 use crate::apply::boot::shared::{self, Below, Fate, SharedMount};
 use crate::apply::running;
 use crate::apply::store::FileStore;
+use crate::apply::zfs::holding::ZFS_MAGIC;
+use crate::apply::zfs::too_old;
 use crate::plan::options::{self, MountOptions};
 use crate::spec::idmap::{IdMap, PRIVATE_FIRST};
 use crate::spec::schema::ResourceKind;
@@ -57,8 +59,9 @@ impl Trial {
 
     /// Tries a directory that holds, or is to hold, a zone's root.
     pub fn zonepath(&self, shown: &str, path: &Path, found: &mut VerifyReport) {
-        // These could map ids before any other: a trial on each install would find out nothing.
-        if rustix::fs::statfs(path).is_ok_and(|s| [EXT4_MAGIC, XFS_MAGIC].contains(&s.f_type)) {
+        // These could map ids before any other, and ZFS says whether it can: a trial would find out nothing.
+        let maps = |kind| [EXT4_MAGIC, XFS_MAGIC].contains(&kind) || kind == ZFS_MAGIC && too_old().is_none();
+        if rustix::fs::statfs(path).is_ok_and(|s| maps(s.f_type)) {
             return;
         }
         let Some(users) = self.users() else { return };

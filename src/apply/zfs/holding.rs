@@ -3,12 +3,14 @@
 use std::path::Path;
 
 use rustix::fs::StatVfsMountFlags;
+use rustix::io::Errno;
 
 use crate::apply::release::Release;
 use crate::sys::mountinfo;
 use crate::zfs::{Zfs, name};
 
-const ZFS_MAGIC: i64 = 0x2fc1_2fc1;
+/// The statfs(2) type of ZFS.
+pub const ZFS_MAGIC: i64 = 0x2fc1_2fc1;
 
 /// From this kernel on access lists are stored with the ids that the zone has.
 const STORES_ACLS: Release = Release(6, 2, 0);
@@ -30,8 +32,8 @@ pub struct Holding {
     pub loses_acls: bool,
 }
 
-/// Finds out what holds a directory. Whether access lists count is looked at only with `lists`: the host's table of
-/// mounts may be long, and a boot does not read it for a usual file system.
+/// Finds out what holds a directory. The host's table of mounts may be long: it is read only for the name of a file
+/// system of ZFS that is not usual. Whether access lists count is looked at with `lists`.
 pub fn of(path: &Path, lists: bool) -> Holding {
     let flags = rustix::fs::statvfs(path).map_or(StatVfsMountFlags::empty(), |s| s.f_flag);
     let mut held = Holding {
@@ -40,8 +42,12 @@ pub fn of(path: &Path, lists: bool) -> Holding {
         no_suid: flags.contains(StatVfsMountFlags::NOSUID),
         ..Holding::default()
     };
-    let usual = !(held.read_only || held.no_exec || held.no_suid || lists);
-    if usual || rustix::fs::statfs(path).map_or(true, |s| s.f_type != ZFS_MAGIC) {
+    let usual = !(held.read_only || held.no_exec || held.no_suid);
+    if usual && !lists || rustix::fs::statfs(path).map_or(true, |s| s.f_type != ZFS_MAGIC) {
+        return held;
+    }
+    held.loses_acls = lists && !stores_acls() && has_acls(path);
+    if usual {
         return held;
     }
     let table = mountinfo::mounts().unwrap_or_default();
@@ -52,10 +58,15 @@ pub fn of(path: &Path, lists: bool) -> Holding {
         && let Ok(zfs) = Zfs::open()
     {
         held.pool_read_only = zfs.is_read_only(name::pool(dataset));
-        let has_lists = zfs.dataset(dataset).is_ok_and(|d| d.word("acltype").as_deref() == Some("posix"));
-        held.loses_acls = has_lists && !stores_acls();
     }
     held
+}
+
+/// Says whether files of a file system may have access lists (`acltype=posix`). One that has none says that it does
+/// not support them.
+fn has_acls(path: &Path) -> bool {
+    let found = rustix::fs::getxattr(path, c"system.posix_acl_access", &mut [0u8; 0]);
+    !matches!(found, Err(Errno::OPNOTSUPP))
 }
 
 /// Says whether this kernel stores access lists of mapped file systems itself. Before, each file system did, and
