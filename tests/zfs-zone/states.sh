@@ -33,6 +33,7 @@ case $(uname -r) in
     ;;
 esac
 zfs inherit acltype odd/zones/odd
+gives "without access lists there is nothing to say of them" "" eval 'zoneadm -z odd verify 2>&1 | grep "access lists"; true'
 
 # A pool that is imported read-only.
 zfs create -o mountpoint=/gives odd/given; zfs create -o mountpoint=/never odd/never
