@@ -22,11 +22,11 @@ use crate::sys::stable_hash::StableHash;
 use crate::sys::tree::{Survey, SurveyFilter, survey};
 
 const HEADER: &str = "zones inherited files 2";
-/// What stands in front of the paths of a stored list.
+/// Words of a stored list, each before a path.
 const PROGRAM: &str = "program";
 const HIDDEN: &str = "hidden";
 const CLOSED: &str = "closed";
-/// What stands in front of the stamp of all that is closed, where it was looked for.
+/// The word before the stamp of all that is closed; a list of programs alone has none.
 const WHOLE: &str = "whole";
 
 /// Files that the package managers of the distributions write last. The first that is there counts.
@@ -254,7 +254,7 @@ mod tests {
         fs::create_dir_all(top.join("bin")).expect("a folder");
         fs::create_dir_all(root.lib_dir()).expect("a folder");
         fs::write(&closed, "").expect("a file");
-        // What a search would not find tells a list from a search.
+        // A search would not find this, so a list can be told from a search.
         let seen =
             Survey { closed: vec!["closed".into()], hidden: vec!["closed".into()], ..Survey::default() };
         let store = |stamps: (String, i64), whole: (String, i64)| {
