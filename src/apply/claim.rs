@@ -146,15 +146,16 @@ pub fn claim(root: &Root, zone: &ZoneName, ids: ClaimedIds) -> Result<(), ClaimE
     let name = Name { zone: zone.to_string(), private: ids.first_private() };
     let claim = IdClaim { zone: zone.to_string(), root: Some(absolute(root)), by, ids };
     // The claim is written by one call: a reader without the lock finds none, as a moment before, or all of it.
-    let path = own_folder(&dir, root).join(name.to_string());
-    let write = || fs::write(&path, claim.print()).inspect_err(|_| drop(fs::remove_file(&path)));
-    match write() {
-        // The first zone of its root, or another one has just taken the folder away with its claim.
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            let made = DirBuilder::new().mode(0o700).create(own_folder(&dir, root));
-            made.and_then(|()| write()).map_err(failed)
+    let own = own_folder(&dir, root);
+    let path = own.join(name.to_string());
+    loop {
+        match fs::write(&path, claim.print()).inspect_err(|_| drop(fs::remove_file(&path))) {
+            // This zone is the first of its root, or the last one before it takes the folder away just now.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                DirBuilder::new().mode(0o700).create(&own).map_err(failed)?;
+            }
+            done => return done.map_err(failed),
         }
-        other => other.map_err(failed),
     }
 }
 

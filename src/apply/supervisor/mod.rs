@@ -151,7 +151,7 @@ impl Supervisor {
     /// Ends the supervisor and removes its files. The lock ends with the process and not before: a boot
     /// must not find the folder half gone.
     fn leave(&self, lock: Locked) -> ! {
-        // Whoever has removed the zone's record has released its ids before.
+        // The zone's ids are released already: that comes before the removal of its record.
         copy::remove(&self.root, &self.name);
         remove_files(&self.root, &self.name, false);
         if lock.state().is_ok_and(|state| state.is_none()) {
