@@ -1,15 +1,17 @@
 //! Links of a zone that runs: made and taken away by the code that makes those of a boot.
 
 use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
 
 use super::SOON;
 use crate::net::lab::record;
 use crate::net::raw::{Raw, packet};
 use crate::net::{World, find, ip, net, shared, socket, tcp};
-use zones::apply::net::{Network, NetworkError, PortRemoval, Probe, ProgramsAhead, remove};
+use zones::apply::net::{Network, NetworkError, Probe, ProgramsAhead, remove_of_running};
 use zones::apply::paths::Root;
 use zones::plan::net::{LinkGuard, LinkMode, Mac, ZoneLink};
-use zones::sys::netlink::link;
+use zones::sys::netlink::{link, route};
 
 /// A second link of the zone zion, with an address and routes of its own.
 fn another(w: &World) -> ZoneLink {
@@ -47,9 +49,16 @@ fn make(w: &World, wanted: &ZoneLink) -> Result<(), NetworkError> {
     let links = std::slice::from_ref(wanted);
     let asked = Probe::begin(links)?;
     let mut network = Network::begin(links, asked, ProgramsAhead::default())?.expect("a link");
-    let init = record(&w.lab, "zion", "init");
-    let namespace = || Ok(File::open(format!("/proc/{init}/ns/net"))?.into());
-    network.make(&Root::new(Some(w.lab.path())), wanted, namespace)
+    network.make(&Root::new(Some(w.lab.path())), wanted, || Ok(network_of(w)?.into()))
+}
+
+fn network_of(w: &World) -> io::Result<File> {
+    File::open(format!("/proc/{}/ns/net", record(&w.lab, "zion", "init")))
+}
+
+fn remove(w: &World, link: &ZoneLink) {
+    let errors = remove_of_running(link, network_of(w).expect("a namespace").as_fd());
+    assert_eq!(errors, Vec::<String>::new(), "{}", link.what);
 }
 
 #[test]
@@ -84,10 +93,23 @@ fn a_zone_that_runs_gets_a_link_and_loses_it() {
     let taken = net(&[("physical", "eth0"), ("address", "192.0.2.77/24")]);
     let why = w.refused("web", &taken);
     assert!(why.contains("address in use by zone 'zion'"), "{why}");
-    assert_eq!(remove(&wanted.remains(), PortRemoval::Awaited), Vec::<String>::new());
+    remove(&w, &wanted);
     assert_eq!(links(), before);
     assert!(tcp(&w.outside, &zion, "192.0.2.77").is_err());
     old_one_works();
+    // Nothing of it is left inside that would be in the way of another one with its address.
+    for mac in [9, 10] {
+        let next = ZoneLink { mac: Mac([2, 0, 0, 0, 0, mac]), ..wanted.clone() };
+        make(&w, &next).expect("a link");
+        assert_eq!(tcp(&w.outside, &zion, "192.0.2.77"), Ok(ip("192.0.2.254")));
+        remove(&w, &next);
+        assert_eq!(links(), before);
+    }
+    // Also when the zone's root has removed the rule.
+    make(&w, &wanted).expect("a link");
+    zion.at(|| route::remove_rule(&mut socket(), &ip("192.0.2.77"), 12_200)).expect("removed");
+    remove(&w, &wanted);
+    assert_eq!(links(), before);
     w.end(&["zion"]);
 }
 
@@ -117,7 +139,7 @@ fn a_link_that_a_zone_that_runs_cannot_get_leaves_nothing() {
     ] {
         let text = make(&w, &spoilt).map_err(|e| e.to_string()).expect_err(why);
         assert!(text.starts_with(why), "{text}");
-        assert_eq!(remove(&spoilt.remains(), PortRemoval::Awaited), Vec::<String>::new(), "{text}");
+        remove(&w, &spoilt);
         assert_eq!(ports(), before, "{text}");
         assert_eq!(tcp(&zion, &w.outside, "192.0.2.254"), Ok(ip("192.0.2.7")), "{text}");
         assert_eq!(tcp(&w.outside, &zion, "192.0.2.7"), Ok(ip("192.0.2.254")), "{text}");

@@ -140,6 +140,22 @@ impl Inside {
         Ok(None)
     }
 
+    /// Removes the rules for packets from the addresses of a link. Its routes go with the link.
+    ///
+    /// # Errors
+    /// [`super::NetworkError`]
+    pub fn forget_routes(&mut self, wanted: &ZoneLink) -> NetworkResult<()> {
+        let Some(table) = wanted.table else { return Ok(()) };
+        for address in &wanted.addresses {
+            match route::remove_rule(&mut self.socket, &address.addr(), table) {
+                // The kernel has no rules, or the zone's root has removed this one.
+                Err(e) if matches!(e.number(), libc::EOPNOTSUPP | libc::EAFNOSUPPORT | libc::ENOENT) => {}
+                done => done.map_err(net(format!("cannot remove the rule for {address}")))?,
+            }
+        }
+        Ok(())
+    }
+
     /// Has a link send no more than a bandwidth. Says whether this kernel can.
     ///
     /// # Errors

@@ -42,7 +42,7 @@ pub use ahead::{ProgramsAhead, hand_over};
 pub use build::Network;
 pub use error::{AddressHolder, Lack, NetworkError};
 pub use probe::Probe;
-pub use undo::{PortRemoval, remove};
+pub use undo::{PortRemoval, remove, remove_of_running};
 
 use error::{bpf, net, net_unless, sys};
 

@@ -1,15 +1,17 @@
 //! Removes the remains of a zone's link on the host, from whatever state it is in.
 
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use super::build::keys_of;
+use super::inside::Inside;
 use super::lock::NetLock;
 use super::switch::{Switch, part, unprepare, zone_of};
 use super::{NetworkError, NetworkResult, claims, net, sys};
 use crate::apply::fault;
 use crate::apply::helper::exec;
-use crate::plan::net::LinkMode;
 use crate::plan::net::link::Remains;
+use crate::plan::net::{LinkMode, ZoneLink};
 use crate::sys::netlink::{NetError, Socket, link, route};
 use crate::sys::ns::{self, Side};
 use crate::sys::process;
@@ -48,6 +50,16 @@ pub fn remove(remains: &Remains, removal: PortRemoval) -> Vec<String> {
         Ok(_lock) => claims::remove(remains),
         Err(e) => errors.push(format!("{what}: {}", sys("cannot lock the network")(e))),
     }
+    errors
+}
+
+/// Removes a link of a zone that runs on, whose network namespace this is: also what lies in there and would go with
+/// the namespace, the rules by which packets from its addresses found the link's own routes. Goes on after failures
+/// and returns them.
+pub fn remove_of_running(wanted: &ZoneLink, namespace: BorrowedFd<'_>) -> Vec<String> {
+    let rules = Inside::open(namespace).and_then(|mut inside| inside.forget_routes(wanted));
+    let mut errors: Vec<String> = rules.err().map(|e| format!("{}: {e}", wanted.what)).into_iter().collect();
+    errors.extend(remove(&wanted.remains(), PortRemoval::Awaited));
     errors
 }
 

@@ -12,6 +12,7 @@ const RTM_DELROUTE: u16 = 25;
 const RTM_GETROUTE: u16 = 26;
 const RTM_NEWNEIGH: u16 = 28;
 const RTM_NEWRULE: u16 = 32;
+const RTM_DELRULE: u16 = 33;
 const FRA_SRC: u16 = 2;
 const FRA_PRIORITY: u16 = 6;
 const FRA_TABLE: u16 = 15;
@@ -109,14 +110,25 @@ pub fn add_near_to(socket: &mut Socket, table: u32, link: u32, near: &IpNet) -> 
 /// # Errors
 /// [`NetError`]; `EOPNOTSUPP` or `EAFNOSUPPORT` for a kernel without rules.
 pub fn add_rule(socket: &mut Socket, from: &IpAddr, table: u32) -> Result<(), NetError> {
+    socket.change(rule(Builder::new(RTM_NEWRULE, CREATE | EXCLUSIVE), from, table))
+}
+
+/// Removes what [`add_rule`] has added.
+///
+/// # Errors
+/// [`NetError`]; `ENOENT` when it is gone already, `EOPNOTSUPP` or `EAFNOSUPPORT` for a kernel without rules.
+pub fn remove_rule(socket: &mut Socket, from: &IpAddr, table: u32) -> Result<(), NetError> {
+    socket.change(rule(Builder::new(RTM_DELRULE, 0), from, table))
+}
+
+fn rule(request: Builder, from: &IpAddr, table: u32) -> Builder {
     let whole = if from.is_ipv4() { 32 } else { 128 };
     // `struct fib_rule_hdr`: family, lengths of destination and source, service, table, nothing, action.
-    let request = Builder::new(RTM_NEWRULE, CREATE | EXCLUSIVE)
+    request
         .fixed(&[family(from), 0, whole, 0, 0, 0, 0, TO_TABLE, 0, 0, 0, 0])
         .bytes(FRA_SRC, &octets(from))
         .number(FRA_PRIORITY, table)
-        .number(FRA_TABLE, table);
-    socket.change(request)
+        .number(FRA_TABLE, table)
 }
 
 /// Adds a route to a host that is on a link. `source` is the address to speak from.
