@@ -20,6 +20,7 @@ use std::path::Path;
 
 use place::ZoneMountNs;
 use rustix::fs::{Mode, OFlags};
+use rustix::mount::UnmountFlags;
 
 use super::start::first_host_id;
 use crate::apply::rundir::Running;
@@ -155,15 +156,17 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// Unmounts a directory of the zone. Processes with open files there keep them.
+    /// Unmounts a directory or file of the zone. Processes with open files there keep them.
     ///
     /// # Errors
     /// The system's error; `EINVAL` where nothing is mounted.
-    pub fn unmount(&self, dir: &Path) -> io::Result<()> {
-        let at = self.open(dir)?;
+    pub fn unmount(&self, at: &Path) -> io::Result<()> {
+        let (above, name) = at.parent().zip(at.file_name()).ok_or(io::ErrorKind::InvalidInput)?;
+        let above = self.open(above)?;
+        let flags = UnmountFlags::DETACH | UnmountFlags::NOFOLLOW;
         self.within(|| {
-            rustix::process::fchdir(&at)?;
-            Ok(rustix::mount::unmount(".", rustix::mount::UnmountFlags::DETACH)?)
+            rustix::process::fchdir(&above)?;
+            Ok(rustix::mount::unmount(name, flags)?)
         })
     }
 }
