@@ -16,6 +16,8 @@ use crate::sys::naive::without;
 use crate::sys::ns::{self, Kinds};
 use crate::sys::{cgroup, process, rlimit};
 
+const PARTITION: &str = "cpuset.cpus.partition";
+
 /// Collects this host's mechanisms for the limits of a zone.
 pub fn host(spec: &ZoneSpec) -> Host {
     let mount = cgroup::mount_point();
@@ -66,16 +68,13 @@ pub(super) fn make(
 /// Writes the limits of a cgroup.
 pub(super) fn group(top: Option<&Path>, path: &Path, settings: &[Setting]) -> Result<(), StepError> {
     for setting in settings {
-        let controller = setting.file.split('.').next().unwrap_or_default();
-        cgroup::enable(top, path, &[controller]).map_err(|e| {
-            fail(&setting.subject, format!("cannot switch the controller {controller} on"), e)
-        })?;
+        switch_on(top, path, setting)?;
         let file = path.join(setting.file);
         fs::write(&file, &setting.value).map_err(|e| {
             fail(&setting.subject, format!("cannot write {} to {}", setting.value, file.shown()), e)
         })?;
         // The kernel takes a partition that cannot be, and says so only when asked.
-        if setting.file == "cpuset.cpus.partition" {
+        if setting.file == PARTITION {
             let now = made::read(&file).unwrap_or_default();
             if now.trim() != setting.value {
                 let state = now.trim().to_owned();
@@ -84,6 +83,46 @@ pub(super) fn group(top: Option<&Path>, path: &Path, settings: &[Setting]) -> Re
         }
     }
     Ok(())
+}
+
+/// Changes limits of a zone that runs, all or none, and returns those that it had: to set these undoes it.
+///
+/// # Errors
+/// [`StepError`]; the zone has its former limits then, but for those that the error names.
+pub fn change(top: Option<&Path>, path: &Path, settings: &[Setting]) -> Result<Vec<Setting>, StepError> {
+    let mut former: Vec<Setting> = Vec::new();
+    for setting in settings {
+        let changed = now(top, path, setting).and_then(|now| {
+            former.insert(0, now);
+            group(top, path, std::slice::from_ref(setting))
+        });
+        if let Err(mut error) = changed {
+            for back in former.iter().filter_map(|old| group(top, path, std::slice::from_ref(old)).err()) {
+                error = error.with_note(format!("{back}; the zone has another limit now"));
+            }
+            return Err(error);
+        }
+    }
+    Ok(former)
+}
+
+/// Reads a limit as it is now.
+fn now(top: Option<&Path>, path: &Path, setting: &Setting) -> Result<Setting, StepError> {
+    switch_on(top, path, setting)?;
+    let file = path.join(setting.file);
+    let text =
+        made::read(&file).map_err(|e| fail(&setting.subject, format!("cannot read {}", file.shown()), e))?;
+    // A partition may be followed by the reason why it is none.
+    let word = if setting.file == PARTITION { text.split_whitespace().next() } else { Some(text.trim()) };
+    // An empty list of cpus is an empty line: nothing at all is no write.
+    let value = word.filter(|word| !word.is_empty()).unwrap_or("\n");
+    Ok(Setting { value: value.to_owned(), ..setting.clone() })
+}
+
+fn switch_on(top: Option<&Path>, path: &Path, setting: &Setting) -> Result<(), StepError> {
+    let controller = setting.file.split('.').next().unwrap_or_default();
+    cgroup::enable(top, path, &[controller])
+        .map_err(|e| fail(&setting.subject, format!("cannot switch the controller {controller} on"), e))
 }
 
 /// Keeps the cgroup of a zone from writing settings of the kernel that are the host's: by the folder of all zones,

@@ -106,6 +106,49 @@ fn a_limit_that_cannot_be_written_is_told_and_ends_it() {
     }
 }
 
+/// Returns the values of all files of the settings.
+fn values(tree: &Tree) -> Vec<String> {
+    settings().iter().map(|setting| read(&tree.path.join(setting.file))).collect()
+}
+
+#[test]
+fn limits_of_a_zone_that_runs_change_and_change_back() {
+    let tree = Tree::new();
+    let before = ["\n", "member\n", "max 100000\n", "max\n", "max\n"];
+    for (setting, value) in settings().iter().zip(before) {
+        fs::write(tree.path.join(setting.file), value).expect("written");
+    }
+    let former = change(tree.top(), &tree.path, &settings()).expect("changed");
+    let new: Vec<String> = settings().into_iter().map(|setting| setting.value).collect();
+    assert_eq!(values(&tree), new);
+    assert_eq!(tree.control(), ["+pids"; 3]);
+    let again = change(tree.top(), &tree.path, &former).expect("changed back");
+    assert_eq!(values(&tree), before.map(|value| if value == "\n" { value } else { value.trim() }));
+    // The first comes last: a partition ends before its cpus are taken away.
+    assert_eq!(former.first().map(|s| s.file), Some("pids.max"));
+    assert_eq!(again, settings());
+}
+
+#[test]
+fn limits_of_a_zone_that_runs_change_all_or_none() {
+    for bad in 0..settings().len() {
+        for (spoilt, action) in [("/", "cannot read"), ("/proc/version", "cannot write")] {
+            let tree = Tree::new();
+            let settings = settings();
+            let others = || settings.iter().enumerate().filter(|(number, _)| *number != bad);
+            for (_, setting) in others() {
+                fs::write(tree.path.join(setting.file), "max").expect("written");
+            }
+            std::os::unix::fs::symlink(spoilt, tree.path.join(settings[bad].file)).expect("a link");
+            let text = change(tree.top(), &tree.path, &settings).expect_err("not to be written").to_string();
+            assert!(text.starts_with(&format!("{}: {action} ", settings[bad].subject)), "{text}");
+            for (_, setting) in others() {
+                assert_eq!(read(&tree.path.join(setting.file)), "max", "{bad}: {}", setting.file);
+            }
+        }
+    }
+}
+
 #[test]
 fn a_controller_that_cannot_be_switched_on_is_told_and_ends_it() {
     for (bad, wanted) in
