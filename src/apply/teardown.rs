@@ -13,8 +13,8 @@ use crate::apply::console::client;
 use crate::apply::net::PortRemoval;
 use crate::apply::paths::Root;
 use crate::apply::rundir::{
-    self, GUARD, IMAGE, JOURNAL, NEXT_BOOT, RECORD, RECORD_DRAFT, Running, SPEC, StopReason, copy,
-    make_run_dir, write_record_only,
+    self, GUARD, IMAGE, IMAGE_DRAFT, JOURNAL, NEXT_BOOT, RECORD, RECORD_DRAFT, Running, SPEC, StopReason,
+    copy, make_run_dir, write_record_only,
 };
 use crate::apply::store::FileStore;
 use crate::apply::stuck::{self, Left};
@@ -192,7 +192,7 @@ fn release_ids(store: &FileStore, name: &ZoneName) {
 /// Removes the files of the run-time folder; with `keep_console`, all but the console's.
 pub fn remove_files(root: &Root, name: &ZoneName, keep_console: bool) {
     let dir = root.zone_run(name);
-    for file in [RECORD, RECORD_DRAFT, JOURNAL, SPEC, IMAGE, NEXT_BOOT, GUARD] {
+    for file in [RECORD, RECORD_DRAFT, JOURNAL, SPEC, IMAGE, IMAGE_DRAFT, NEXT_BOOT, GUARD] {
         let _ = fs::remove_file(dir.join(file));
     }
     if !keep_console {

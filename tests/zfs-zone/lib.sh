@@ -118,3 +118,22 @@ comes_up() {
     zlogin deb journalctl -b --no-pager -p warning | tail -n 40
     return 1
 }
+
+# trials NAME ARGUMENT...: a test program of the crate in the machine; each of its tests is a case of its own
+trials() {
+    local name=$1 programs p status
+    shift
+    # Where it expects the programs of its build.
+    programs=$(cat programs)
+    mkdir -p "$programs"
+    for p in zonecfg zoneadm zoneadmd zlogin zonename zonestat; do ln -sf "$PWD/$p" "$programs/$p"; done
+    # On a disk: before Linux 6.3 a tmpfs has no id-mapped mounts.
+    TMPDIR=/var/tmp "./$name" --test-threads=1 "$@" >"/tmp/$name" 2>&1
+    status=$?
+    while read -r _ trial dots result; do
+        [ "$dots" = ... ] || continue
+        case $result in ok) pass "$trial" ;; ignored) ;; *) fail "$trial" ;; esac
+    done < <(grep '^test ' "/tmp/$name")
+    [ "$status" = 0 ] || sed -n '/^failures:/,$p' "/tmp/$name" | head -n 100
+    good "all tests of $name have ended" grep -q "^test result: ok" "/tmp/$name"
+}

@@ -19,7 +19,7 @@ use crate::plan::zfs::CurrentMount;
 use crate::spec::shown::Show;
 use crate::sys::mount::FsError;
 use crate::sys::path::reason;
-use crate::zfs::{AttachError, OpenError};
+use crate::zfs::{AttachError, DetachError, OpenError};
 
 /// A step that failed: which, and why.
 #[derive(Debug, Error)]
@@ -126,6 +126,15 @@ pub enum Cause {
     /// A dataset cannot be given to the zone's user namespace.
     #[error("{}", chain(.0))]
     Attach(#[from] AttachError),
+    /// A dataset cannot be taken from the zone's user namespace.
+    #[error("{}", chain(.0))]
+    Detach(#[from] DetachError),
+    /// A dataset that is to be taken from a zone is mounted.
+    #[error("{} is mounted in the zone; unmount it there first", dataset.shown())]
+    InUse {
+        /// The dataset, or one below it.
+        dataset: String,
+    },
     /// The network cannot be made.
     #[error(transparent)]
     Network(#[from] NetworkError),

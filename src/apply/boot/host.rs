@@ -122,14 +122,15 @@ pub fn make_ready(
     let ipc = (!image.limits.ipc.is_empty()).then(|| ns::open_own("ipc")).transpose();
     let ipc = ipc.map_err(|e| fail("boot", "cannot open the ipc namespace", e))?;
     let map = IdMap { uid: ranges(&image.ids.uid_map), gid: ranges(&image.ids.gid_map) };
+    let site = Site::building(root_ids, map);
     let mut build = Build {
         zone,
         image,
         run: root.zone_run(zone),
         host: host.as_fd(),
-        ids: ZoneIds { zone: zone.to_string(), root: root_ids, maps: (map.uid.clone(), map.gid.clone()) },
+        ids: site.ids(zone.as_str()),
         report: HandoverReport::default(),
-        site: Site::building(root_ids, map.clone()),
+        site,
         console: work.console,
         channel: None,
         bounds: None,

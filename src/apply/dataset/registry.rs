@@ -72,9 +72,23 @@ fn holds_namespace(path: &Path) -> bool {
 /// # Errors
 /// The system's error.
 pub fn note(run: &Path, dataset: &str) -> io::Result<()> {
-    let mut text = fs::read_to_string(run.join(DATASETS)).unwrap_or_default();
-    text.push_str(dataset);
-    text.push('\n');
+    let mut names = recorded(run);
+    names.push(dataset.to_owned());
+    write(run, &names)
+}
+
+/// Strikes a dataset off that was detached.
+///
+/// # Errors
+/// The system's error.
+pub fn strike(run: &Path, dataset: &str) -> io::Result<()> {
+    let mut names = recorded(run);
+    names.retain(|name| name != dataset);
+    write(run, &names)
+}
+
+fn write(run: &Path, names: &[String]) -> io::Result<()> {
+    let text: String = names.iter().flat_map(|name| [name, "\n"]).collect();
     fs::write(run.join(DATASETS_DRAFT), text)?;
     fs::rename(run.join(DATASETS_DRAFT), run.join(DATASETS))?;
     fault::point("noted");
@@ -129,7 +143,7 @@ fn release_of(zfs: Option<&dyn ZfsSystem>, run: &Path) -> Vec<String> {
         && holds_namespace(&pin)
     {
         let errors = match File::open(&pin) {
-            Ok(users) => detach(zfs, &names, users.as_fd()),
+            Ok(users) => detach_all(zfs, &names, users.as_fd()),
             Err(e) => vec![format!("cannot open {}: {}", pin.shown(), reason(&e))],
         };
         if !errors.is_empty() {
@@ -151,12 +165,19 @@ fn release_of(zfs: Option<&dyn ZfsSystem>, run: &Path) -> Vec<String> {
     errors
 }
 
-fn detach(zfs: &dyn ZfsSystem, names: &[String], users: BorrowedFd<'_>) -> Vec<String> {
-    let detach = |name: &String| match zfs.userns_detach(name, users) {
-        Ok(()) | Err(DetachError::NotAttached(_)) => None,
-        Err(e) => Some(chain(&e)),
-    };
-    names.iter().filter_map(detach).collect()
+fn detach_all(zfs: &dyn ZfsSystem, names: &[String], users: BorrowedFd<'_>) -> Vec<String> {
+    names.iter().filter_map(|name| detach(zfs, name, users).err().map(|e| chain(&e))).collect()
+}
+
+/// Takes a dataset and all below it from a user namespace. That it has none of it is no failure.
+///
+/// # Errors
+/// [`DetachError`].
+pub fn detach(zfs: &dyn ZfsSystem, dataset: &str, users: BorrowedFd<'_>) -> Result<(), DetachError> {
+    match zfs.userns_detach(dataset, users) {
+        Err(DetachError::NotAttached(_)) => Ok(()),
+        other => other,
+    }
 }
 
 /// Waits for the mounts of a dataset and of those below it to end, which the kernel does a moment after

@@ -27,7 +27,7 @@ fn each_dataset_is_detached_whatever_becomes_of_the_others() {
     let names = NAMES.map(str::to_owned);
     let calls = with_each_fault(
         given,
-        |zfs| detach(zfs, &names, users().as_fd()),
+        |zfs| detach_all(zfs, &names, users().as_fd()),
         |failed, _, zfs, errors| {
             let left: Vec<&str> =
                 NAMES.into_iter().filter(|n| failed.is_some_and(|f| f.ends_with(n))).collect();
@@ -35,7 +35,7 @@ fn each_dataset_is_detached_whatever_becomes_of_the_others() {
             assert_eq!((lines, errors.len()), (left.len(), left.len()), "{errors:?}");
             assert!(left.iter().zip(&errors).all(|(name, e)| e.contains(name)), "{errors:?}");
             // The next command tries all again, and those that are detached are no failure.
-            assert_eq!(detach(zfs, &names, users().as_fd()), [] as [&str; 0]);
+            assert_eq!(detach_all(zfs, &names, users().as_fd()), [] as [&str; 0]);
             assert_eq!(zfs.state(), make().state());
         },
     );
@@ -49,6 +49,22 @@ fn an_attachment_that_is_there_is_as_good() {
         attach(&zfs, "tank/z", users().as_fd()).expect("attached");
     }
     assert!(attach(&zfs, "tank/!", users().as_fd()).is_err());
+}
+
+#[test]
+fn the_list_says_what_is_attached() {
+    let temp = tempfile::tempdir().expect("a folder");
+    let run = temp.path();
+    strike(run, "tank/z").expect("nothing to strike off");
+    NAMES.iter().for_each(|name| note(run, name).expect("noted"));
+    strike(run, "tank/z").expect("struck off");
+    assert_eq!(recorded(run), ["tank/y"]);
+    note(run, "tank/z").expect("noted");
+    assert_eq!(recorded(run), ["tank/y", "tank/z"]);
+    // A folder in the place of the draft: the list stays as it was.
+    fs::create_dir(run.join(DATASETS_DRAFT)).expect("a folder");
+    strike(run, "tank/y").expect_err("it cannot be written");
+    assert_eq!(recorded(run), ["tank/y", "tank/z"]);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use super::work::GuardJob;
 use crate::apply::helper::{Arrived, Helper, HelperSocket, HelperState, Serve};
 use crate::apply::logfile::LogFile;
 use crate::apply::paths::Root;
-use crate::apply::rundir::image;
+use crate::apply::rundir::image::{self, ImageStamp};
 use crate::apply::running;
 use crate::guard::Locks;
 use crate::spec::ZoneName;
@@ -65,9 +65,13 @@ pub struct Guard {
     root: Root,
     name: ZoneName,
     locks: Locks,
+    /// Which image of the zone they are of.
+    image: Option<ImageStamp>,
     users: Identity,
     /// User id of the zone's root, on the host.
     zone_root: u32,
+    /// The zone's first process.
+    pid: i32,
     init: Handle,
     /// The zone's folder of cgroup v2.
     cgroup: Option<PathBuf>,
@@ -93,14 +97,9 @@ impl Serve for Guard {
             return Err(io::ErrorKind::NotFound.into());
         }
         let mut log = LogFile::new(root.zone_lib(name));
-        // An image that cannot be read locks everything.
-        let locks = match image::of_running(root, name, pid) {
-            Ok(found) => super::locks(found.datasets),
-            Err(e) => {
-                note(&mut log, name, &format!("every request is refused: {e}"));
-                Locks::default()
-            }
-        };
+        // Before it is read: one that replaces it meanwhile is another.
+        let stamp = image::stamp(root, name);
+        let locks = read_locks(root, name, pid, &mut log);
         let reports = Channel::pair()?;
         rustix::io::ioctl_fionbio(reports.1.as_fd(), true)?;
         // The descriptors of many listeners.
@@ -110,8 +109,10 @@ impl Serve for Guard {
             root: root.clone(),
             name: name.clone(),
             locks,
+            image: stamp,
             users,
             zone_root,
+            pid,
             init,
             socket,
             listeners: held.into_iter().map(|fd| Rc::new(Listener::from_fd(fd))).collect(),
@@ -203,8 +204,21 @@ impl Guard {
         }
     }
 
+    /// Reads the image again when a running zone has got another one. One that is gone changes nothing: a run-time folder
+    /// that somebody removed comes back.
+    fn follow_image(&mut self) {
+        let stamp = image::stamp(&self.root, &self.name);
+        if stamp.is_some() && stamp != self.image {
+            self.image = stamp;
+            self.locks = read_locks(&self.root, &self.name, self.pid, &mut self.log);
+        }
+    }
+
     /// Starts as many workers as there is room for.
     fn start_workers(&mut self) {
+        if !self.queue.is_empty() {
+            self.follow_image();
+        }
         let mut at = 0;
         while self.workers.len() < WORKERS && at < self.queue.len() {
             let user = self.queue[at].user();
@@ -281,6 +295,17 @@ impl std::fmt::Debug for Guard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let state = (&self.root, &self.locks, self.listeners.len(), self.workers.len());
         f.debug_tuple("Guard").field(&self.name).field(&state).finish()
+    }
+}
+
+/// Reads what the zone cannot change of its datasets. An image that cannot be read locks everything.
+fn read_locks(root: &Root, name: &ZoneName, pid: i32, log: &mut LogFile) -> Locks {
+    match image::of_running(root, name, pid) {
+        Ok(found) => super::locks(found.datasets),
+        Err(e) => {
+            note(log, name, &format!("every request is refused: {e}"));
+            Locks::default()
+        }
     }
 }
 

@@ -82,13 +82,7 @@ pub fn keep(root: &Root, zone: &ZoneName, running: &Running) -> io::Result<()> {
     if replace_head(&path, running, &head)? {
         return Ok(());
     }
-    let mut bytes = head.into_bytes();
-    for name in KEPT {
-        if let Ok(content) = fs::read(root.zone_run(zone).join(name)) {
-            writeln!(bytes, "{name} {}", content.len())?;
-            bytes.extend(content);
-        }
-    }
+    let bytes = whole(root, zone, head)?;
     // The file of the former boot is used again, see the head of this module.
     let _ = fs::rename(spare(root, zone), &path);
     let mut options = OpenOptions::new();
@@ -102,6 +96,35 @@ pub fn keep(root: &Root, zone: &ZoneName, running: &Running) -> io::Result<()> {
     })?;
     file.write_all_at(&bytes, 0)?;
     file.set_len(bytes.len() as u64)
+}
+
+/// Returns a copy of the zone's files behind a first line.
+fn whole(root: &Root, zone: &ZoneName, head: String) -> io::Result<Vec<u8>> {
+    let mut bytes = head.into_bytes();
+    for name in KEPT {
+        if let Ok(content) = fs::read(root.zone_run(zone).join(name)) {
+            writeln!(bytes, "{name} {}", content.len())?;
+            bytes.extend(content);
+        }
+    }
+    Ok(bytes)
+}
+
+/// Copies the files of a zone that runs again, because one of them has changed: whole or not at all. A zone without a
+/// copy, which is one whose boot has not made it yet, is left without.
+///
+/// # Errors
+/// The system's error.
+pub fn renew(root: &Root, zone: &ZoneName) -> io::Result<()> {
+    let Some(running) = record(root, zone) else { return Ok(()) };
+    let bytes = whole(root, zone, head(&running)?)?;
+    // No zone has a name that begins with a dot.
+    let draft = folder(root).join(format!(".{zone}.new"));
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    let done = options.open(&draft).and_then(|mut file| file.write_all(&bytes));
+    let done = done.and_then(|()| fs::rename(&draft, path(root, zone)));
+    done.inspect_err(|_| drop(fs::remove_file(&draft)))
 }
 
 /// Writes over the first line of a copy of the same zone, as booted now; says whether there was one.
@@ -222,6 +245,12 @@ mod tests {
         // Another life of the zone has other files.
         keep(&root, &zone, &running(8)).expect("kept");
         assert_eq!(file(&root, &zone, "spec.toml").as_deref(), Some(&b"another"[..]));
+        // A file has changed while the zone runs.
+        fs::write(run.join("spec.toml"), "changed").expect("written");
+        renew(&root, &zone).expect("renewed");
+        assert_eq!(file(&root, &zone, "spec.toml").as_deref(), Some(&b"changed"[..]));
+        assert_eq!(record(&root, &zone), Some(running(8)));
+        assert_eq!(fs::read_dir(folder(&root)).expect("read").count(), 1, "no draft is left");
         // A file that is there is not written over.
         fs::remove_file(run.join("journal")).expect("removed");
         fs::write(run.join("spec.toml"), "own").expect("written");
@@ -230,6 +259,8 @@ mod tests {
         assert_eq!(fs::read(run.join("journal")).expect("put back"), b"");
         remove(&root, &zone);
         assert_eq!((record(&root, &zone), file(&root, &zone, "spec.toml")), (None, None));
+        renew(&root, &zone).expect("nothing to do");
+        assert_eq!(record(&root, &zone), None, "a zone without a copy gets none");
     }
 
     #[test]

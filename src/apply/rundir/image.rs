@@ -5,13 +5,13 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{IMAGE, SPEC};
+use super::{IMAGE, IMAGE_DRAFT, SPEC, copy};
 use crate::apply::paths::Root;
 use crate::apply::trust;
 use crate::plan::image::{ZoneImage, ZoneRules};
@@ -68,11 +68,43 @@ pub enum ImageError {
 /// # Errors
 /// The system's error.
 pub fn keep(dir: &Path, init: i32, image: &ZoneImage) -> io::Result<()> {
+    write(&dir.join(IMAGE), init, image)
+}
+
+/// Puts another image in the place of that of a zone that runs, for whoever reads it next, whole or not at all.
+///
+/// # Errors
+/// The system's error; the former image may be replaced already, but not its copy.
+pub fn change(root: &Root, zone: &ZoneName, init: i32, image: &ZoneImage) -> io::Result<()> {
+    let dir = root.zone_run(zone);
+    let draft = dir.join(IMAGE_DRAFT);
+    let done = write(&draft, init, image).and_then(|()| fs::rename(&draft, dir.join(IMAGE)));
+    done.inspect_err(|_| drop(fs::remove_file(&draft)))?;
+    copy::renew(root, zone)
+}
+
+fn write(path: &Path, init: i32, image: &ZoneImage) -> io::Result<()> {
     let init_start = start_time(init).ok_or_else(|| io::Error::other("process 1 has ended"))?;
     let bytes = serde_json::to_vec(&Kept { format: FORMAT, init, init_start, image })?;
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
-    options.open(dir.join(IMAGE))?.write_all(&bytes)
+    options.open(path)?.write_all(&bytes)
+}
+
+/// The mark of a file of an image, another one for each that [`change`] has written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageStamp {
+    inode: u64,
+    /// Bytes: of a file that is being written, the time may stay the same.
+    length: u64,
+    /// Seconds and nanoseconds of its last change.
+    changed: (i64, i64),
+}
+
+/// Returns the mark of the image of a zone that runs; none when it has none.
+pub fn stamp(root: &Root, zone: &ZoneName) -> Option<ImageStamp> {
+    let meta = fs::symlink_metadata(root.zone_run(zone).join(IMAGE)).ok()?;
+    Some(ImageStamp { inode: meta.ino(), length: meta.len(), changed: (meta.ctime(), meta.ctime_nsec()) })
 }
 
 /// Returns what holds for a running zone whose process 1 is `init`: by its image, or, where a release without images
@@ -82,7 +114,7 @@ pub fn keep(dir: &Path, init: i32, image: &ZoneImage) -> io::Result<()> {
 /// [`ImageError`]: the caller must then use the strictest confinement.
 pub fn of_running(root: &Root, zone: &ZoneName, init: i32) -> Result<ZoneRules, ImageError> {
     let dir = root.zone_run(zone);
-    match read(&dir.join(IMAGE), init)? {
+    match kept(root, zone, init)? {
         Some(image) => Ok(image.into()),
         None => {
             let bytes = fs::read(dir.join(SPEC)).map_err(ImageError::NoSpec)?;
@@ -92,8 +124,12 @@ pub fn of_running(root: &Root, zone: &ZoneName, init: i32) -> Result<ZoneRules, 
     }
 }
 
-/// Reads the image of the zone with this process 1; none when there is none.
-fn read(path: &Path, init: i32) -> Result<Option<ZoneImage>, ImageError> {
+/// Returns the image of a running zone whose process 1 is `init`; none when a release without images has booted it.
+///
+/// # Errors
+/// [`ImageError`]
+pub fn kept(root: &Root, zone: &ZoneName, init: i32) -> Result<Option<ZoneImage>, ImageError> {
+    let path = &root.zone_run(zone).join(IMAGE);
     if fs::symlink_metadata(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
         return Ok(None);
     }
@@ -183,6 +219,28 @@ mod tests {
         fs::write(world.file(SPEC), "no spec").expect("written");
         assert!(world.found().is_ok());
         drop(world.temp);
+    }
+
+    #[test]
+    fn a_running_zone_gets_another_image() {
+        let world = World::new();
+        let (root, zone, own) = (&world.root, &world.zone, world.own);
+        let mut image = world.keep(OPEN);
+        let first = stamp(root, zone).expect("an image");
+        assert_eq!(stamp(root, zone), Some(first));
+        image.confinement = Confinement::strictest();
+        change(root, zone, own, &image).expect("changed");
+        assert_ne!(stamp(root, zone), Some(first));
+        assert_eq!(kept(root, zone, own).expect("understood"), Some(image.clone()));
+        // What cannot be written leaves the former one.
+        fs::create_dir(world.file(IMAGE_DRAFT)).expect("a folder");
+        image.confinement.open = vec!["keys"];
+        change(root, zone, own, &image).expect_err("in the way");
+        assert_eq!(world.found().expect("an image").confinement, Confinement::strictest());
+        fs::remove_dir(world.file(IMAGE_DRAFT)).expect("removed");
+        change(root, zone, i32::MAX, &image).expect_err("no such process");
+        assert_eq!(world.found().expect("an image").confinement, Confinement::strictest());
+        assert_eq!(fs::read_dir(root.zone_run(zone)).expect("read").count(), 1, "no draft is left");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`RECORD`] | the record of the running zone (see [`mod@record`]), and [`RECORD_DRAFT`] beside it |
 //! | [`SPEC`] | the spec that the zone was booted with |
-//! | [`IMAGE`] | what the boot has made of it (see [`mod@image`]) |
+//! | [`IMAGE`] | what the boot has made of it (see [`mod@image`]), and [`IMAGE_DRAFT`] beside it |
 //! | [`JOURNAL`] | the journal of the boot |
 //! | [`NEXT_BOOT`] | arguments of the boot that comes after a shutdown |
 //! | [`DATASETS`], [`USERS`] | the datasets attached to the zone's user namespace, and that namespace, mounted |
@@ -45,6 +45,9 @@ pub const SPEC: &str = "spec.toml";
 
 /// Name of the image of the zone.
 pub const IMAGE: &str = "image";
+
+/// Name of an image that is being written, of a zone that runs.
+pub const IMAGE_DRAFT: &str = "image.new";
 
 /// Name of the journal of the boot.
 pub const JOURNAL: &str = "journal";

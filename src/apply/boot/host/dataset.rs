@@ -1,18 +1,12 @@
 //! Datasets become the zone's.
 
-use std::os::fd::AsFd;
-
-use super::{Build, Cause, StepError, fail};
+use super::{Build, Cause, StepError};
 use crate::apply::dataset::withdraw::DelegationRequest;
 use crate::apply::paths::Root;
-use crate::apply::{dataset, zfs};
+use crate::apply::zfs;
 use crate::plan::image::{OrderedMount, ZoneImage};
 use crate::plan::step::{DatasetStep, MountSource};
 use crate::zfs::Zfs;
-
-fn no_namespace(what: &str) -> StepError {
-    StepError::new(what, Cause::Plan("makes no user namespace before it"))
-}
 
 impl Build<'_> {
     /// Carries out a step that makes a dataset the zone's.
@@ -23,36 +17,24 @@ impl Build<'_> {
                 let wanted = DelegationRequest { dataset, zoned: *zoned, hide, volmode, volumes, members };
                 self.withdraw(root, &wanted)
             }
-            DatasetStep::Pin { .. } => self.pin(),
-            DatasetStep::Delegate { dataset, .. } => self.delegate(dataset),
+            DatasetStep::Pin { .. } => self.site.pin(&self.run),
+            DatasetStep::Delegate { dataset, .. } => {
+                self.site.delegate(root, &open(dataset)?, dataset, self.zone)
+            }
         }
     }
 
     fn withdraw(&mut self, root: &Root, wanted: &DelegationRequest<'_>) -> Result<(), StepError> {
-        let what = || format!("dataset {}", wanted.dataset);
-        let zfs = Zfs::open().map_err(|e| StepError::new(what(), e))?;
-        let report = dataset::withdraw::withdraw(root, &zfs, wanted, &self.ids)
-            .map_err(|e| StepError::new(what(), e))?;
+        let zfs = open(wanted.dataset)?;
+        let report = self.site.withdraw(root, &zfs, wanted, self.zone.as_str())?;
         self.report.warnings.extend(report.warnings);
         self.report.not_given.extend(report.not_given);
         Ok(())
     }
+}
 
-    /// Pins the user namespace in the host's mounts: there it outlives every process of ours.
-    fn pin(&self) -> Result<(), StepError> {
-        let what = "user namespace";
-        let users = self.site.users.as_ref().ok_or_else(|| no_namespace(what))?;
-        let pinned = dataset::registry::pin(&self.run, users.as_fd());
-        pinned.map_err(|e| fail(what, "cannot pin it", e))
-    }
-
-    fn delegate(&self, dataset: &str) -> Result<(), StepError> {
-        let what = format!("dataset {dataset}");
-        let users = self.site.users.as_ref().ok_or_else(|| no_namespace(&what))?;
-        dataset::registry::note(&self.run, dataset).map_err(|e| fail(&what, "cannot note it", e))?;
-        let zfs = Zfs::open().map_err(|e| StepError::new(&what, e))?;
-        dataset::registry::attach(&zfs, dataset, users.as_fd()).map_err(|e| StepError::new(what, e))
-    }
+fn open(dataset: &str) -> Result<Zfs, StepError> {
+    Zfs::open().map_err(|e| StepError::new(format!("dataset {dataset}"), e))
 }
 
 /// Makes sure that no other zone has mounted a dataset since the plan was made: ZFS itself mounts it any

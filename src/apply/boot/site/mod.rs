@@ -4,6 +4,7 @@
 //! put together has no processes yet; in a running one its root can change every directory meanwhile, so in both a
 //! mount point is looked up below the zone's root, without following links.
 
+mod dataset;
 mod fs;
 mod inherit;
 mod locked;
