@@ -3,7 +3,7 @@
 mod support;
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Stdio;
@@ -318,7 +318,10 @@ fn nothing_reaches_the_process_before_it_has_become_the_zones() {
         .stdout(Stdio::piped())
         .spawn()
         .expect("runs");
-    let out = watcher.stdout.take().expect("a pipe");
+    let mut out = watcher.stdout.take().expect("a pipe");
+    // On a busy machine the entering could be over before it has begun to look.
+    let mut first = [0; 1];
+    out.read_exact(&mut first).expect("the watcher sees something");
     let reader = std::thread::spawn(move || drain(out));
     for _ in 0..60 {
         let mut command = zone.zlogin(&["watched", "true"]);

@@ -173,17 +173,31 @@ impl World {
     /// Notes what the host is like before zones come.
     pub fn settle(&mut self) {
         // The kernel gives each link an IPv6 address of its own once it knows of the carrier, up to a second later, and
-        // the address a route. A link that gets none, such as a bridge without ports, is waited for in vain.
+        // each address a route, in its own time. A link that gets none, such as a bridge without ports, is waited for
+        // in vain.
         let has_own = || {
             let routes = std::fs::read_to_string("/proc/thread-self/net/ipv6_route").unwrap_or_default();
-            let has_own = |link: &Link| {
+            let list = link::all(&mut socket()).expect("links");
+            let list: Vec<_> = list.iter().filter(|l| l.is_up() && l.name != "lo").collect();
+            let mut own: Vec<(u32, String)> = Vec::new();
+            for (index, address) in link::addresses(&mut socket()).expect("addresses") {
+                if let IpAddr::V6(v6) = address.addr() {
+                    own.push((index, v6.octets().iter().map(|byte| format!("{byte:02x}")).collect()));
+                }
+            }
+            let has_route = |name: &str, address: &str| {
                 routes.lines().any(|line| {
                     let words: Vec<&str> = line.split_whitespace().collect();
-                    words[0].starts_with("fe8") && words[1] == "80" && words[9] == link.name
+                    (words[0], words[1], words[9]) == (address, "80", name)
                 })
             };
-            let list = link::all(&mut socket()).expect("links");
-            list.iter().filter(|l| l.is_up() && l.name != "lo").all(|l| l.has_carrier() && has_own(l))
+            let is_ready = |link: &Link| {
+                let mut own =
+                    own.iter().filter(|(index, _)| *index == link.index).map(|(_, address)| address);
+                let has_own = own.clone().any(|address| address.starts_with("fe8"));
+                link.has_carrier() && has_own && own.all(|address| has_route(&link.name, address))
+            };
+            list.into_iter().all(is_ready)
         };
         let end = Instant::now() + Duration::from_secs(5);
         while !has_own() && Instant::now() < end {
