@@ -31,7 +31,7 @@ FISHDIR = $(PREFIX)/share/fish/vendor_completions.d
 # The programs look for templates here and nowhere else, whatever PREFIX is.
 TEMPLATEDIR = /usr/share/zones/zones.d
 
-RELEASE    = target/release
+RELEASE    = $(or $(CARGO_TARGET_DIR),target)/release
 BINS       = zlogin zonename zonestat
 SBINS      = zonecfg zoneadm zoneadmd zonesd
 MAN1       = $(notdir $(wildcard man/*.1))
