@@ -243,7 +243,7 @@ fn datasets_of_a_zone_that_runs() {
         assert_eq!(registry::recorded(&run), std::slice::from_ref(&first), "{round}");
     }
 
-    // What was given while it ran goes with the zone like all else.
+    // A halt takes back a dataset that the zone was given while it ran, as it does with those of the boot.
     site.delegate(&root, &zfs, &second, &zone).expect("given");
     assert!(sees(&second));
     drop(site);
@@ -284,7 +284,7 @@ fn limits_of_a_zone_that_runs() {
     limits::change(top, &group, &former).expect("changed back");
     assert_eq!(limits(), before);
 
-    // There is no such processor: nothing is changed.
+    // The kernel refuses the second limit, since there is no such processor, so the first one comes back.
     let bad = [setting("memory.max", "134217728"), setting("cpuset.cpus", "999")];
     let why = limits::change(top, &group, &bad).expect_err("no such processor").to_string();
     assert!(why.starts_with("the test's cpuset.cpus: cannot write 999 to "), "{why}");

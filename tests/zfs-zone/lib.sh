@@ -123,11 +123,11 @@ comes_up() {
 trials() {
     local name=$1 programs p status
     shift
-    # Where it expects the programs of its build.
+    # The test program looks for the others where its build has put them.
     programs=$(cat programs)
     mkdir -p "$programs"
     for p in zonecfg zoneadm zoneadmd zlogin zonename zonestat; do ln -sf "$PWD/$p" "$programs/$p"; done
-    # On a disk: before Linux 6.3 a tmpfs has no id-mapped mounts.
+    # The zones lie on a disk: before Linux 6.3 a tmpfs has no id-mapped mounts.
     TMPDIR=/var/tmp "./$name" --test-threads=1 "$@" >"/tmp/$name" 2>&1
     status=$?
     while read -r _ trial dots result; do

@@ -61,7 +61,7 @@ fn the_list_says_what_is_attached() {
     assert_eq!(recorded(run), ["tank/y"]);
     note(run, "tank/z").expect("noted");
     assert_eq!(recorded(run), ["tank/y", "tank/z"]);
-    // A folder in the place of the draft: the list stays as it was.
+    // A folder lies in the place of the draft, so the list stays as it was.
     fs::create_dir(run.join(DATASETS_DRAFT)).expect("a folder");
     strike(run, "tank/y").expect_err("it cannot be written");
     assert_eq!(recorded(run), ["tank/y", "tank/z"]);

@@ -97,7 +97,7 @@ impl Serve for Guard {
             return Err(io::ErrorKind::NotFound.into());
         }
         let mut log = LogFile::new(root.zone_lib(name));
-        // Before it is read: one that replaces it meanwhile is another.
+        // The stamp is taken before the image is read, so that an image which replaces it meanwhile is seen as another.
         let stamp = image::stamp(root, name);
         let locks = read_locks(root, name, pid, &mut log);
         let reports = Channel::pair()?;

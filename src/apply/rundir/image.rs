@@ -95,7 +95,7 @@ fn write(path: &Path, init: i32, image: &ZoneImage) -> io::Result<()> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImageStamp {
     inode: u64,
-    /// Bytes: of a file that is being written, the time may stay the same.
+    /// Length in bytes: it tells a file that is still being written from the whole one, as the time may not.
     length: u64,
     /// Seconds and nanoseconds of its last change.
     changed: (i64, i64),
@@ -228,11 +228,15 @@ mod tests {
         let mut image = world.keep(OPEN);
         let first = stamp(root, zone).expect("an image");
         assert_eq!(stamp(root, zone), Some(first));
+        let record = "id=1 state=running init=1 start=1 supervisor=1 sstart=1";
+        copy::keep(root, zone, &crate::apply::rundir::Running::parse(record).expect("a record"))
+            .expect("a copy");
         image.confinement = Confinement::strictest();
         change(root, zone, own, &image).expect("changed");
         assert_ne!(stamp(root, zone), Some(first));
+        assert_eq!(copy::file(root, zone, IMAGE), fs::read(world.file(IMAGE)).ok(), "its copy follows");
         assert_eq!(kept(root, zone, own).expect("understood"), Some(image.clone()));
-        // What cannot be written leaves the former one.
+        // The former image stays when the new one cannot be written, so that the zone is held to something.
         fs::create_dir(world.file(IMAGE_DRAFT)).expect("a folder");
         image.confinement.open = vec!["keys"];
         change(root, zone, own, &image).expect_err("in the way");

@@ -88,7 +88,7 @@ impl Site<'_> {
         let what = what(dataset);
         let users = self.namespace(&what)?;
         registry::detach(zfs, dataset, users).map_err(|e| StepError::new(&what, e))?;
-        // Only now: a zone that has it could mount it after the look.
+        // The look for mounts comes after the detachment: a zone that still has the dataset could mount it after the look.
         if let Some(busy) = registry::mounted(zfs, dataset) {
             let error = StepError::new(&what, Cause::InUse { dataset: busy });
             return Err(match registry::attach(zfs, dataset, users) {
@@ -106,13 +106,14 @@ mod tests {
     use std::fs::{self, File};
 
     use super::*;
+    use crate::apply::rundir::{DATASETS, Running};
     use crate::apply::zfs::fake::{FakeZfs, with_each_fault};
     use crate::spec::idmap::{IdMap, IdRange};
 
     fn site() -> Site<'static> {
         let range = || vec![IdRange { inside: 0, outside: 100_000, count: 65_536 }];
         let mut site = Site::building((100_000, 100_000), IdMap { uid: range(), gid: range() });
-        // Any descriptor: the fake does not look at it.
+        // The fake does not look at the descriptor, so any will do.
         site.map_to(File::open("/dev/null").expect("a descriptor").into());
         site
     }
@@ -122,7 +123,14 @@ mod tests {
         let temp = tempfile::tempdir().expect("a folder");
         let (root, zone) = (Root::new(Some(temp.path())), ZoneName::new("zion").expect("a name"));
         fs::create_dir_all(root.zone_run(&zone)).expect("the run-time folder");
+        let record = "id=1 state=running init=1 start=1 supervisor=1 sstart=1";
+        copy::keep(&root, &zone, &Running::parse(record).expect("a record")).expect("a copy");
         (temp, root, zone)
+    }
+
+    /// Returns the list of datasets in the copy of the zone's files.
+    fn copied(root: &Root, zone: &ZoneName) -> String {
+        String::from_utf8(copy::file(root, zone, DATASETS).unwrap_or_default()).expect("names")
     }
 
     fn make() -> FakeZfs {
@@ -150,6 +158,7 @@ mod tests {
             |zfs| {
                 let (_temp, root, zone) = world();
                 let done = site().delegate(&root, zfs, "tank/z", &zone);
+                assert_eq!(copied(&root, &zone), "tank/z\n");
                 (registry::recorded(&root.zone_run(&zone)), done)
             },
             |failed, _, zfs, (recorded, done)| {
@@ -160,7 +169,7 @@ mod tests {
             },
         );
         assert_eq!(calls, ["attach tank/z"]);
-        // What cannot be noted is not given.
+        // The dataset is not attached when its note cannot be written: nobody would know to take it back.
         let (zfs, none) = (make(), ZoneName::new("none").expect("a name"));
         let (_temp, root, _) = world();
         let why = site().delegate(&root, &zfs, "tank/z", &none).expect_err("no folder").to_string();
@@ -175,6 +184,7 @@ mod tests {
             let run = root.zone_run(&zone);
             ["tank/z", "tank/y"].iter().for_each(|name| registry::note(&run, name).expect("noted"));
             let done = site().take_back(&root, zfs, "tank/z", &zone);
+            assert!(done.is_err() || copied(&root, &zone) == "tank/y\n");
             (registry::recorded(&run), done.map_err(|e| e.to_string()))
         };
         let calls = with_each_fault(given, take_back, |failed, _, zfs, (recorded, done)| {
